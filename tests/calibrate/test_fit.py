@@ -8,8 +8,9 @@ import pytest
 
 from corea.calibrate.artefact import Calibration
 from corea.calibrate.cuts import Sample, cuts_at
-from corea.calibrate.fit import Options, calibrate, certify, cut_of
+from corea.calibrate.fit import Options, calibrate, certify
 from corea.calibrate.goals import Goals
+from corea.calibrate.outcome import cut_of
 from corea.calibrate.report import html, terminal_lines
 from corea.errors import ConfigError, DataError
 from corea.evaluate.apply import apply_calibration

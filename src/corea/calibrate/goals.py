@@ -90,7 +90,7 @@ def goal_pvalues(goals: Goals, sample: Sample, cut: Cut, *, cap_usd: float) -> d
         found["max_drop"] = drop_pvalue(sample, cut, goals.max_drop)
     if goals.max_risk is not None:
         found["max_risk"] = share_pvalue(
-            int((kept & (sample.pairs.slm_correct < 0.5)).sum()), int(kept.sum()), goals.max_risk
+            int((kept & (sample.correct(cut) < 0.5)).sum()), int(kept.sum()), goals.max_risk
         )
     if goals.max_cost_usd is not None:
         found["max_cost"] = mean_pvalue(sample.cost(cut), goals.max_cost_usd, low=0.0, high=cap_usd)

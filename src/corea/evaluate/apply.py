@@ -7,7 +7,7 @@ import numpy as np
 
 from corea.calibrate.artefact import Calibration, differences
 from corea.calibrate.cuts import Sample
-from corea.calibrate.fit import applied, figures
+from corea.calibrate.outcome import applied, figures
 from corea.calibrate.tables import Pairs
 from corea.errors import ConfigError
 from corea.evaluate.sources import Answer, in_common
