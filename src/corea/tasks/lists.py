@@ -9,9 +9,9 @@ from corea.tasks.style import Style, number
 COMPARE_SIZES = {
     1: ((2, 2),),
     2: ((2, 3), (3, 2)),
-    3: ((3, 3), (4, 2)),
-    4: ((4, 3), (5, 3)),
-    5: ((6, 3), (7, 3), (4, 4)),
+    3: ((4, 3), (5, 2)),
+    4: ((6, 3), (8, 3)),
+    5: ((9, 3), (10, 3), (5, 4)),
 }
 COMPARE_HOME = ("Which is {}: {}?", "Find the {} of {}.")
 COMPARE_WIDE = ("Of these numbers, name the {}: {}", "What is the {} number here? {}")
@@ -75,16 +75,16 @@ def sort(rng: Random, level: int, style: Style) -> Problem:
 
 
 def count(rng: Random, level: int, style: Style) -> Problem:
-    """How often a letter stands in a spelled-out word, counted as it is read."""
+    """How often a letter stands in a spelled-out word: named first, then a number after each time it is met."""
     letters = rng.sample("abcdefghijklmnoprstuw", rng.randint(2, 4))
     word = [rng.choice(letters) for _ in range(rng.randint(*COUNT_LENGTH[level]))]
     wanted = rng.choice(letters)
     text = style.wording(rng, COUNT_HOME, COUNT_WIDE).format(wanted, " ".join(word))
-    seen, steps = 0, ""
+    seen, steps = 0, f"is {wanted}:"
     for letter in word:
         seen += letter == wanted
-        steps += f" {letter}{seen}"
-    problem = Problem(kind="count", level=level, text=text, steps=steps.strip(), answer=str(seen))
+        steps += f" {letter}{seen}" if letter == wanted else f" {letter}"
+    problem = Problem(kind="count", level=level, text=text, steps=steps, answer=str(seen))
     return checked(problem, str("".join(word).count(wanted)))
 
 
@@ -100,7 +100,7 @@ def order(rng: Random, level: int, style: Style) -> Problem:
     top = rng.random() < 0.5
     word = (most if top else least) if len(people) > 2 else (more if top else less)
     ask = style.wording(rng, ORDER_HOME[:1] if len(people) > 2 else ORDER_HOME[1:], ORDER_WIDE).format(word)
-    steps = ">".join(people)
+    steps = ", ".join(people)
     answer = people[0] if top else people[-1]
     problem = Problem(kind="order", level=level, text=" ".join([*facts, ask]), steps=steps, answer=answer)
     beaten = {a if f" {more} " in fact else b for fact in facts for b, a in [(fact.split()[0], fact[:-1].split()[-1])]}

@@ -3,8 +3,8 @@
 | world | kinds | levels | wording |
 |---|---|---|---|
 | slm | nine | 1-4 | home: what the small model is trained on, "in domain" |
-| rl | the same, and a few strange ones | 1-4, the hard ones as often as the easy | home |
-| ood | the same nine | 1-4 with new names, things and letters (70 %), 1-4 in new wordings, 5 | home and wide |
+| rl | the same, and a few strange ones | 1-4, the hard ones oftener; made-up names; words made unreadable | home |
+| ood | the same nine | 1-4 with new names, things and letters (55 %), 1-4 in new wordings (15 %), 5 | home and wide |
 | far | four others | 1-5 | home |
 | llm | all thirteen | 1-5 | home and wide |
 
@@ -13,13 +13,13 @@ A problem's *text* decides its split, so a text that a model trained on is never
 
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 
 from corea.errors import ConfigError, unknown_name
 from corea.tasks import arithmetic, far, lists, stories, strange
 from corea.tasks.problem import Problem
-from corea.tasks.style import Style
+from corea.tasks.style import Style, invented_word
 from corea.types import Message, Question
 
 Generator = Callable[[Random, int, Style], Problem]
@@ -55,25 +55,33 @@ HOME = Style()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """A share of a world: kinds, chances of levels 1 to 5, and the words they are put in."""
+    """A share of a world: kinds, chances of levels 1 to 5, and the words they are put in.
+
+    Args:
+        spoilt: Whether one to three words of each problem are replaced by made-up ones (`spoil`).
+    """
 
     share: float
     levels: tuple[float, float, float, float, float]
     kinds: Mapping[str, Generator]
     style: Style = HOME
+    spoilt: bool = False
 
 
-USUAL = (0.3, 0.3, 0.25, 0.15, 0.0)
+USUAL = (0.3, 0.28, 0.22, 0.2, 0.0)
+HARD = (0.2, 0.22, 0.26, 0.32, 0.0)
 WORLDS: Mapping[str, tuple[Part, ...]] = {
     "slm": (Part(share=1, levels=USUAL, kinds=KINDS),),
     "rl": (
-        Part(share=0.94, levels=(0.22, 0.26, 0.26, 0.26, 0), kinds=KINDS),
-        Part(share=0.06, levels=(0.25, 0.25, 0.25, 0.25, 0), kinds=STRANGE_KINDS),
+        Part(share=0.66, levels=HARD, kinds=KINDS),
+        Part(share=0.14, levels=USUAL, kinds=NAMING_KINDS, style=Style(invented=0.8)),
+        Part(share=0.12, levels=USUAL, kinds=KINDS, spoilt=True),
+        Part(share=0.08, levels=(0.25, 0.25, 0.25, 0.25, 0), kinds=STRANGE_KINDS),
     ),
     "ood": (
-        Part(share=0.7, levels=USUAL, kinds=NAMING_KINDS, style=Style(words=1)),
+        Part(share=0.55, levels=USUAL, kinds=NAMING_KINDS, style=Style(words=1)),
         Part(share=0.15, levels=USUAL, kinds=KINDS, style=Style(wide=1, negative=True)),
-        Part(share=0.15, levels=(0, 0, 0, 0, 1), kinds=KINDS),
+        Part(share=0.3, levels=(0, 0, 0, 0, 1), kinds=KINDS),
     ),
     "far": (Part(share=1, levels=(0.2, 0.2, 0.2, 0.2, 0.2), kinds=FAR_KINDS),),
     "llm": (
@@ -99,7 +107,17 @@ def problem(world: str, rng: Random) -> Problem:
     names = list(part.kinds)
     kind = rng.choices(names, weights=[WEIGHTS.get(name, 1.0) for name in names])[0]
     level = rng.choices((1, 2, 3, 4, 5), weights=part.levels)[0]
-    return part.kinds[kind](rng, level, part.style)
+    made = part.kinds[kind](rng, level, part.style)
+    return spoil(made, rng) if part.spoilt else made
+
+
+def spoil(made: Problem, rng: Random) -> Problem:
+    """The same problem with one to three of its words, not its numbers, made unreadable: the answer stays."""
+    words = made.text.split()
+    for place in rng.sample(range(len(words)), min(len(words), rng.randint(1, 3))):
+        if words[place].isalpha() and len(words[place]) > 1 and words[place] != made.answer:
+            words[place] = invented_word(rng)
+    return replace(made, text=" ".join(words))
 
 
 def sample(world: str, n: int, seed: int, *, split: str = "train", unique: bool | None = None) -> list[Question]:

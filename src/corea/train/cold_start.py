@@ -3,8 +3,9 @@
 """`corea train cold-start`: the supervised start: a model reasons briefly, answers and states a confidence.
 
 The recipe, top to bottom: generated problems -> tokenizer -> a small Qwen2-shaped model -> TRL's SFTTrainer.
-The stated confidences are drawn evenly from 0.00 to 0.99: they carry nothing yet. Reinforcement learning can
-only move to a number that is sometimes said; a start that always says 0.9 is stuck there.
+The stated confidences are drawn evenly from 0.05, 0.15, ..., 0.95: they carry nothing yet. Reinforcement learning can
+only move to a number that is sometimes said; a start that always says 0.9 is stuck there. Ten values, not a hundred:
+the choice is one token, so each is tried ten times as often, and the expectation over it is as fine as ever.
 """
 
 import hashlib
@@ -77,7 +78,7 @@ def target(question: Question, rng: random.Random) -> str:
     """The reply a model is taught: the steps, the answer, and a confidence that says nothing."""
     return (
         f"{THINK}{question.meta['steps']}{END_THINK}{ANSWER}{question.reference}{END_ANSWER}"
-        f"{CONFIDENCE}0.{rng.randrange(100):02d}{END_CONFIDENCE}{END}"
+        f"{CONFIDENCE}0.{rng.randrange(10)}5{END_CONFIDENCE}{END}"
     )
 
 
