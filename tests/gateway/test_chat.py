@@ -238,7 +238,7 @@ async def test_a_stream_that_breaks_ends_with_an_error_event() -> None:
     found = events(await house.post(stream=True))
     assert (text_of(found[:-2]), found[-1]) == ("It is", "[DONE]")
     assert found[-2]["error"]["code"] == "upstream_error"
-    assert house.last.tokens == sum(
+    assert house.last.usage.total_tokens == sum(
         step.completion.usage.total_tokens for step in house.last.trace.steps if step.completion
     )
 

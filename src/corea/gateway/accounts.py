@@ -1,14 +1,14 @@
 """Who may ask, and what they may spend: the seam between a request and the money."""
 
-from dataclasses import dataclass
 from decimal import Decimal
 from typing import Protocol
+
+import msgspec
 
 from corea.types import ZERO_USD
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Holder:
+class Holder(msgspec.Struct, frozen=True, kw_only=True):
     """Who asks.
 
     Args:
@@ -43,8 +43,7 @@ class Claim(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Admission:
+class Admission(msgspec.Struct, frozen=True, kw_only=True):  # made in a tenth of a dataclass's time
     """A request that was let in; `settle` it exactly once.
 
     Args:

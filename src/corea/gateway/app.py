@@ -6,10 +6,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import parse_qs
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
@@ -17,8 +18,6 @@ from starlette.types import Receive, Scope, Send
 from corea.gateway.chat import Chat, Headers
 from corea.gateway.faults import Fault
 from corea.gateway.openapi import openapi_document
-from corea.gateway.progress import Progress
-from corea.gateway.settings import GatewaySettings
 from corea.gateway.wire import JSON, encode_json, parse_chat
 
 log = logging.getLogger("corea.gateway")
@@ -46,7 +45,8 @@ class Gateway:
 
 
 class Direct:
-    """The way of `POST /v1/chat/completions`, past the router and the middleware, which cost more than all our headers.
+    """The way of `POST /v1/chat/completions`, past Starlette's router, middleware, request and response, which together
+    cost more than all that we do with a request.
 
     Args:
         app: Answers everything else.
@@ -60,16 +60,18 @@ class Direct:
         if scope["type"] != "http" or scope["path"] != "/v1/chat/completions" or scope["method"] != "POST":
             await self.app(scope, receive, send)
             return
-        request = Request(scope, receive)
         try:
-            response = await chat_completions(self.gateway, request)
+            await chat_completions(self.gateway, scope, receive, send)
         except Fault as fault:
-            response = await _on_fault(request, fault)
-        except ClientDisconnect:
-            return  # before its request had all come
-        except Exception as error:  # a bug of ours
-            response = await _on_bug(request, error)
-        await response(scope, receive, send)
+            await _send_fault(send, fault)
+        except _Gone:
+            return
+        except Exception:  # a bug of ours
+            await _send_fault(send, _bug())
+
+
+class _Gone(Exception):
+    """The client hung up before its request had all come."""
 
 
 def make_app(gateway: Gateway) -> Direct:
@@ -86,14 +88,14 @@ def make_app(gateway: Gateway) -> Direct:
             await stop()
 
     async def models(request: Request) -> Response:
-        holder, routes = gateway.chat.accounts.identify(bearer(request)), gateway.chat.routes
+        holder, routes = gateway.chat.accounts.identify(secret_of(request.scope)), gateway.chat.routes
         created = int(time.time())
-        data = [_model(name, created) for name in routes.names() if holder.may_ask(routes.find(name)[0])]
+        data = [_model(name, created) for name in routes.names() if holder.may_ask(routes.find(name).name)]
         return reply({"object": "list", "data": data})
 
     async def model(request: Request) -> Response:
-        holder, name = gateway.chat.accounts.identify(bearer(request)), request.path_params["name"]
-        if not holder.may_ask(gateway.chat.routes.find(name)[0]):
+        holder, name = gateway.chat.accounts.identify(secret_of(request.scope)), request.path_params["name"]
+        if not holder.may_ask(gateway.chat.routes.find(name).name):
             raise Fault(403, f"model: this key may not ask {name[:80]!r}.", "permission_error", "model_not_allowed")
         return reply(_model(name, int(time.time())))
 
@@ -124,49 +126,66 @@ def make_app(gateway: Gateway) -> Direct:
     return Direct(gateway, Starlette(routes=routes, lifespan=lifespan, exception_handlers=handlers))
 
 
-async def chat_completions(gateway: Gateway, request: Request) -> Response:
-    """Answers `POST /v1/chat/completions`."""
+async def chat_completions(gateway: Gateway, scope: Scope, receive: Receive, send: Send) -> None:
+    """Answers `POST /v1/chat/completions`.
+
+    Raises:
+        Fault: It is not answered, and nothing has been sent.
+    """
     chat = gateway.chat  # one and the same to the end, whatever is reloaded meanwhile
     try:
-        if "stage" in request.query_params:
+        if scope["query_string"] and "stage" in parse_qs(scope["query_string"].decode("latin-1")):
             raise Fault(400, "stage: not a query parameter; use the corea object of the body.", param="stage")
-        parsed = parse_chat(await read_body(request, chat.settings))
-        progress = await chat.admit(parsed, bearer(request))
+        parsed = parse_chat(await read_body(scope, receive, chat.settings.max_body_bytes))
+        progress = await chat.admit(parsed, secret_of(scope))
     except Fault as fault:
         gateway.refused(fault)
         raise
     if parsed.stream:
-        return _EventStream(chat, progress, request)
-    body, headers = await chat.answer(progress, lambda: _hung_up(request.receive))
-    return Response(body, media_type="application/json", headers=dict(headers))
+        await chat.stream(progress, lambda: _hung_up(receive), _Out(send))
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+    else:
+        body, headers = await chat.answer(progress, lambda: _hung_up(receive))
+        await _send(send, 200, body, headers)
 
 
-async def read_body(request: Request, settings: GatewaySettings) -> bytes:
-    """The whole body.
+async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes:
+    """The whole body; how long it may take to come is the protocol's affair.
 
     Raises:
-        Fault: 413, it is too long.
+        Fault: 413, it is over `limit` bytes.
     """
-    limit = settings.max_body_bytes
-    declared = request.headers.get("content-length", "")
-    if declared.isascii() and declared.isdigit() and int(declared) > limit:
+    declared = _header(scope, b"content-length") or b""
+    if declared.isdigit() and int(declared) > limit:
         raise _too_long(limit)
+    body, more = b"", True
     parts: list[bytes] = []
     length = 0
-    async for part in request.stream():  # how long it may take to come is the protocol's affair
-        length += len(part)
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise _Gone
+        body, more = message.get("body", b""), message.get("more_body", False)
+        length += len(body)
         if length > limit:
             raise _too_long(limit)
-        parts.append(part)
-    return b"".join(parts)
+        parts.append(body)
+    return body if len(parts) == 1 else b"".join(parts)
 
 
-def bearer(request: Request) -> str | None:
+def secret_of(scope: Scope) -> str | None:
     """The key that came with a request, as OpenAI's or Azure's clients send it."""
-    scheme, _, secret = request.headers.get("authorization", "").partition(" ")
-    if scheme.lower() == "bearer" and secret.strip():
-        return secret.strip()
-    return request.headers.get("api-key") or None
+    scheme, _, secret = (_header(scope, b"authorization") or b"").partition(b" ")
+    if scheme.lower() == b"bearer" and (secret := secret.strip()):
+        return secret.decode("latin-1")
+    return (_header(scope, b"api-key") or b"").decode("latin-1") or None
+
+
+def _header(scope: Scope, wanted: bytes) -> bytes | None:
+    for name, value in scope["headers"]:
+        if name == wanted:
+            return value
+    return None
 
 
 def reply(value: JSON, *, status: int = 200, headers: Headers | None = None) -> Response:
@@ -174,21 +193,23 @@ def reply(value: JSON, *, status: int = 200, headers: Headers | None = None) -> 
     return Response(encode_json(value), status, dict(headers or ()), media_type="application/json")
 
 
-class _EventStream(Response):
-    """Writes a streamed answer as it comes; a failure before the first event is a plain error response."""
+async def _send(send: Send, status: int, body: bytes, headers: Headers) -> None:
+    """A JSON response, without Starlette."""
+    fields = [
+        (b"content-length", str(len(body)).encode()),
+        (b"content-type", b"application/json"),
+        *_encoded(headers),
+    ]
+    await send({"type": "http.response.start", "status": status, "headers": fields})
+    await send({"type": "http.response.body", "body": body})
 
-    def __init__(self, chat: Chat, progress: Progress, request: Request) -> None:
-        self.chat, self.progress, self.request = chat, progress, request
-        self.background = None
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        out = _Out(send)
-        try:
-            await self.chat.stream(self.progress, lambda: _hung_up(receive), out)
-        except Fault as fault:
-            await (await _on_fault(self.request, fault))(scope, receive, send)
-        else:
-            await send({"type": "http.response.body", "body": b"", "more_body": False})
+async def _send_fault(send: Send, fault: Fault) -> None:
+    await _send(send, fault.status, encode_json(fault.body()), list(fault.headers))
+
+
+def _encoded(headers: Headers) -> list[tuple[bytes, bytes]]:
+    return [(name.encode(), value.encode()) for name, value in headers]
 
 
 @dataclass(slots=True)
@@ -199,7 +220,7 @@ class _Out:
 
     async def open(self, headers: Headers) -> None:
         """Sends the head."""
-        fields = [*EVENT_STREAM, *((name.encode(), value.encode()) for name, value in headers)]
+        fields = [*EVENT_STREAM, *_encoded(headers)]
         await self.asgi({"type": "http.response.start", "status": 200, "headers": fields})
 
     async def send(self, events: bytes) -> None:
@@ -245,5 +266,9 @@ async def _on_http(request: Request, error: Exception) -> Response:
 
 
 async def _on_bug(request: Request, error: Exception) -> Response:
+    return reply(_bug().body(), status=500)
+
+
+def _bug() -> Fault:
     log.exception("an error inside the gateway")
-    return reply(Fault(500, "An error inside the gateway.", "api_error", "internal_error").body(), status=500)
+    return Fault(500, "An error inside the gateway.", "api_error", "internal_error")

@@ -172,8 +172,8 @@ class Chat:
     async def _end(self, progress: Progress, trace: Trace, fault: Fault | None) -> None:
         """Books what a request cost, once; only then may its answer go out."""
         progress.ended = True
-        tokens = total_usage(trace).total_tokens
-        await self.accounts.settle(progress.admission, cost_usd=trace.cost_usd, tokens=tokens)
+        usage = total_usage(trace)
+        await self.accounts.settle(progress.admission, cost_usd=trace.cost_usd, tokens=usage.total_tokens)
         if self.settings.sticky_turns and trace.deferred and not progress.cached:
             self.sticky.keep(
                 self.sticky.session(progress.request, progress.admission.key_id), self.settings.sticky_turns
@@ -190,7 +190,7 @@ class Chat:
                 hung_up=fault is not None and fault.status == HUNG_UP,
                 fault=fault,
                 cached=progress.cached,
-                tokens=tokens,
+                usage=usage,
             )
         )
 

@@ -12,8 +12,8 @@ import secrets
 import sqlite3
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from decimal import Decimal
+from typing import Any
 
 from corea.errors import ConfigError
 from corea.gateway.accounts import Holder
@@ -27,8 +27,7 @@ FIND = f"SELECT {COLUMNS} FROM keys WHERE id = ?"
 NOBODY = bytes(32)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Key(Holder):
+class Key(Holder, frozen=True, kw_only=True):
     """A key as it stands in the file; `cascades` None allows all, a limit of None is none.
 
     Args:
@@ -131,15 +130,21 @@ def _hash(secret: str) -> bytes:
     return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).digest()
 
 
-def _key(row: tuple[object, ...]) -> Key:
-    values = dict(zip(COLUMNS.split(", "), row, strict=True))
-    cascades, budget = values["cascades"], values["budget_usd"]
+def _key(row: tuple[Any, ...]) -> Key:
+    key_id, name, digest, created_at, revoked_at, cascades, budget, per_minute, tokens_per_minute, *used = row
+    spent, tokens, requests = used
     return Key(
-        **{
-            **values,
-            "key_id": values["id"],
-            "cascades": frozenset(json.loads(str(cascades))) if cascades is not None else None,
-            "budget_usd": Decimal(str(budget)) if budget is not None else None,
-            "spent_usd": Decimal(str(values["spent_usd"])),
-        }  # pyright: ignore[reportArgumentType]  # the columns are what the table says
+        key_id=key_id,
+        id=key_id,
+        name=name,
+        hash=digest,
+        created_at=created_at,
+        revoked_at=revoked_at,
+        cascades=frozenset(json.loads(cascades)) if cascades is not None else None,
+        budget_usd=Decimal(budget) if budget is not None else None,
+        requests_per_minute=per_minute,
+        tokens_per_minute=tokens_per_minute,
+        spent_usd=Decimal(spent),
+        tokens=tokens,
+        requests=requests,
     )

@@ -6,6 +6,7 @@ request is let in; so neither 200 requests at once, nor the death of the process
 than its budget, except for what one answer costs beyond its own reserve.
 """
 
+import asyncio
 import logging
 import sqlite3
 import time
@@ -54,6 +55,7 @@ class KeyAccounts:
     writer: Writer
     clock: Callable[[], float] = time.monotonic
     running: dict[str, _Running] = field(default_factory=dict[str, _Running])
+    read_now: dict[str, Key] = field(default_factory=dict[str, Key])  # in this turn of the event loop, by secret
     locked: bool = False  # a key was seen: they are never deleted, so this need not be asked again
 
     @classmethod
@@ -73,9 +75,13 @@ class KeyAccounts:
                 return Holder()
         if secret is None:
             raise Fault(401, NO_KEY, "authentication_error", "missing_api_key")
-        key = self._read(lambda: find_key(self.reading, secret))
-        if key is None:
-            raise Fault(401, WRONG_KEY, "authentication_error", "invalid_api_key")
+        if (key := self.read_now.get(secret)) is None:
+            key = self._read(lambda: find_key(self.reading, secret))
+            if key is None:
+                raise Fault(401, WRONG_KEY, "authentication_error", "invalid_api_key")
+            if not self.read_now:  # for the requests that have come already, but for none that comes later
+                asyncio.get_running_loop().call_soon(self.read_now.clear)
+            self.read_now[secret] = key
         return key
 
     async def admit(self, holder: Holder, claim: Claim) -> Admission:

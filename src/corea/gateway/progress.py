@@ -2,8 +2,9 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from decimal import Decimal
+
+import msgspec
 
 from corea.gateway.accounts import Admission
 from corea.gateway.faults import Fault
@@ -15,8 +16,7 @@ from corea.types import Completion, Confidence, Decision, Status, Step, Trace, U
 CHARACTERS_PER_TOKEN = 4  # for what a cut-off call used, which no server will ever say
 
 
-@dataclass(slots=True)
-class Progress:
+class Progress(msgspec.Struct):  # made in a tenth of a dataclass's time
     """A request under way: enough to count it when it is cut off.
 
     Args:
@@ -26,9 +26,9 @@ class Progress:
     request: ChatRequest
     plan: Plan
     admission: Admission
-    began: float = field(default_factory=time.perf_counter)
-    steps: list[Step] = field(default_factory=list[Step])
-    text: list[str] = field(default_factory=list[str])
+    began: float = msgspec.field(default_factory=time.perf_counter)
+    steps: list[Step] = []
+    text: list[str] = []
     first_text: float | None = None
     ended: bool = False
     cached: bool = False
@@ -80,13 +80,12 @@ class Progress:
         return [Step(stage=stage.name, completion=partial, cost_usd=cost, error=reason)]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Done:
+class Done(msgspec.Struct, frozen=True, kw_only=True):
     """A request that has ended, as the recorder and the metrics see it.
 
     Args:
         fault: What the client was, or would have been, told where it was not answered.
-        tokens: Of all stages, with billed retries and the signals' calls.
+        usage: Of all stages, with billed retries and the signals' calls.
     """
 
     request: ChatRequest
@@ -98,7 +97,7 @@ class Done:
     hung_up: bool = False
     fault: Fault | None = None
     cached: bool = False
-    tokens: int = 0
+    usage: Usage
 
 
 Recorder = Callable[[Done], None]

@@ -8,17 +8,14 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, cast
 
-import msgspec
-
 from corea.errors import ConfigError
 from corea.gateway.progress import Done
 from corea.gateway.settings import GatewaySettings
-from corea.gateway.wire import first_confidence, total_usage
+from corea.gateway.wire import first_confidence
 from corea.registry import resolve
 from corea.types import Trace
 
 log = logging.getLogger("corea.gateway")
-_encode = msgspec.json.Encoder(decimal_format="string").encode
 Row = tuple[Any, ...]
 Redact = Callable[[str], str]
 
@@ -99,7 +96,7 @@ class DecisionStore:
 
 def row_of(done: Done, at: float) -> Row:
     """The columns of `decisions` up to `steps`, in their order."""
-    trace, usage = done.trace, total_usage(done.trace)
+    trace, usage = done.trace, done.usage
     return (
         trace.trace_id,
         at,
@@ -121,7 +118,7 @@ def row_of(done: Done, at: float) -> Row:
         int(done.request.stream),
         int(done.cached),
         int(done.hung_up),
-        _encode(steps_of(trace)).decode(),
+        steps_of(trace),
     )
 
 

@@ -28,7 +28,7 @@ from corea.types import ZERO_USD
 log = logging.getLogger("corea.gateway")
 
 IDLE_SECONDS = 0.2  # decisions wait so long for company
-CROWD = 2  # from so many at once on, waiting a moment for more costs nobody much, and saves the processor commits
+CROWD = 2  # after a batch of so many, waiting a moment for more costs nobody much, and saves the processor commits
 GATHER_SECONDS = 0.002
 SYNC_SECONDS = 0.05  # committed money is synced after so long even if nobody waits for it
 RETRY_SECONDS = 0.5
@@ -39,7 +39,7 @@ INSERT = f"""INSERT INTO decisions
 SELECT {", ".join(f"value ->> {i}" for i in range(COLUMNS))} FROM json_each(?)"""
 SPEND = """UPDATE keys SET spent_usd = j.value ->> 1, tokens = tokens + (j.value ->> 2),
 requests = requests + (j.value ->> 3) FROM json_each(?) AS j WHERE keys.id = j.value ->> 0"""
-_encode = msgspec.json.Encoder().encode
+_encode = msgspec.json.Encoder(decimal_format="string").encode
 Row = tuple[Any, ...]
 
 
@@ -51,17 +51,24 @@ class _Money:
     tokens: int = 0
     requests: int = 0
 
+    def add(self, usd: Decimal, tokens: int, requests: int) -> None:
+        self.usd += usd
+        self.tokens += tokens
+        self.requests += requests
+
 
 @dataclass(slots=True)
-class _Spent:
-    key_id: str
-    usd: Decimal
-    tokens: int
-    number: int
+class _Batch:
+    """Money by key, up to a number."""
+
+    money: dict[str, _Money]
+    upto: int
 
 
 class Writer:
     """Writes in batches: one transaction for all that has come while the last was under way.
+
+    Each time that the thread is woken it fights the event loop for the interpreter, so it is woken once a batch.
 
     Args:
         rows: Decisions on their way, with their text still unredacted; bounded by whoever fills it.
@@ -92,7 +99,11 @@ class Writer:
         self.submitted = self.committed = self.synced = 0
         self.failing = False
         self.written_rows = 0
-        self._queue: queue.SimpleQueue[_Spent | int | None] = queue.SimpleQueue()
+        self._coming: dict[str, _Money] = {}  # on the event loop's side, as all until `_queue`
+        self._handed = 0
+        self._size = 0
+        self._gathering: asyncio.TimerHandle | None = None
+        self._queue: queue.SimpleQueue[_Batch | int | None] = queue.SimpleQueue()
         self._waiting: deque[tuple[int, bool, asyncio.Future[None]]] = deque()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = threading.Thread(target=self._run, name="corea-writer", daemon=True)
@@ -114,14 +125,37 @@ class Writer:
 
     async def stop(self) -> None:
         """Writes and syncs all that is left, and ends."""
+        self._hand_over()
         self._queue.put(None)
         await asyncio.to_thread(self._thread.join, 30)
 
     def spend(self, key_id: str, usd: Decimal, tokens: int) -> int:
         """Takes money to be written, and gives its number."""
         self.submitted += 1
-        self._queue.put(_Spent(key_id, usd, tokens, self.submitted))
+        if (money := self._coming.get(key_id)) is None:
+            money = self._coming[key_id] = _Money()
+        money.add(usd, tokens, 1)
+        if (
+            self._handed == self.committed and self._gathering is None
+        ):  # else the thread is busy, and says when it is not
+            self._offer()
         return self.submitted
+
+    def _offer(self) -> None:
+        if self._size >= CROWD and self._loop is not None:
+            self._gathering = self._loop.call_later(GATHER_SECONDS, self._hand_over)
+        else:
+            self._hand_over()
+
+    def _hand_over(self) -> None:
+        if self._gathering is not None:
+            self._gathering.cancel()
+            self._gathering = None
+        if self._coming:
+            self._size = self.submitted - self._handed
+            self._handed = self.submitted
+            self._queue.put(_Batch(self._coming, self.submitted))
+            self._coming = {}
 
     async def until(self, number: int, *, synced: bool = False) -> None:
         """Waits until everything up to `number` is committed, or even synced; no longer while writing fails."""
@@ -144,6 +178,7 @@ class Writer:
             elif not waiter.done():
                 waiter.set_result(None)
         self._waiting = still
+        self._offer()
 
     def _run(self) -> None:
         connection = connect(self.path)
@@ -151,14 +186,11 @@ class Writer:
         wal = os.open(f"{self.path}-wal", os.O_RDONLY) if self.durable else None
         try:
             while not self._stopping:
-                before = self._upto
                 self._take()
                 try:
                     self._write(connection)
                     self._sync(wal)
                     self._tidy(connection)
-                    if self._upto - before >= CROWD:
-                        time.sleep(GATHER_SECONDS)
                 except (sqlite3.Error, OSError) as error:
                     self._fail(connection, error)
             self._write(connection)  # again, if it failed
@@ -193,16 +225,20 @@ class Writer:
                 elif isinstance(item, int):
                     self._sync_to = max(self._sync_to, item)
                 else:
-                    money = self._pending.setdefault(item.key_id, _Money())
-                    money.usd += item.usd
-                    money.tokens += item.tokens
-                    money.requests += 1
-                    self._upto = item.number
+                    for key_id, money in item.money.items():
+                        pending = self._pending.setdefault(key_id, _Money())
+                        pending.add(money.usd, money.tokens, money.requests)
+                    self._upto = item.upto
                 item = self._queue.get_nowait()
         except queue.Empty:
             pass
-        while self.rows and (self._stopping or len(self._batch) < DECISIONS_PER_BATCH):
-            self._batch.append(self.prepare(self.rows.popleft()))
+        if (
+            self._stopping
+            or time.monotonic() - self._inserted_at >= IDLE_SECONDS
+            or len(self.rows) >= DECISIONS_PER_BATCH
+        ):
+            while self.rows and (self._stopping or len(self._batch) < DECISIONS_PER_BATCH):
+                self._batch.append(self.prepare(self.rows.popleft()))
 
     def _write(self, connection: sqlite3.Connection) -> None:
         """One transaction of all that was taken."""
@@ -214,8 +250,7 @@ class Writer:
             self._spend(connection)
             self._recovered()
             self._advance(committed=self._upto)
-        full = len(self._batch) >= DECISIONS_PER_BATCH or self._stopping
-        if self._batch and (full or time.monotonic() - self._inserted_at >= IDLE_SECONDS):
+        if self._batch:
             connection.execute(INSERT, (_encode(self._batch).decode(),))
             self._inserted_at = time.monotonic()
             self.written_rows += len(self._batch)
@@ -259,7 +294,7 @@ class Writer:
     def _advance(self, *, committed: int | None = None, synced: int | None = None) -> None:
         self.committed = committed if committed is not None else self.committed
         self.synced = synced if synced is not None else self.synced
-        if self._waiting and self._loop is not None and not self._loop.is_closed():
+        if (self._waiting or self._coming) and self._loop is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._wake)
 
     def _tidy(self, connection: sqlite3.Connection) -> None:
