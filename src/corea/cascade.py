@@ -11,10 +11,11 @@ from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, I
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from enum import StrEnum
+from functools import reduce
 
 from corea.early import CUT, Draft, Read, read_stream
 from corea.errors import BackendError, ConfigError
-from corea.prices import BaselineEstimator, Price
+from corea.prices import EXACT, BaselineEstimator, Price
 from corea.prompts import Prompt, with_draft
 from corea.protocols import Backend, Policy, PrePolicy, Signal, Streamer
 from corea.reading import read_answer
@@ -28,7 +29,6 @@ from corea.types import (
     Status,
     Step,
     Trace,
-    Usage,
 )
 
 OnText = Callable[[str], Awaitable[None]]
@@ -181,60 +181,79 @@ class Cascade:
             One trace a question. A question that fails, even by a bug in a plug, is a FAILED trace and cancels nothing.
             An error raised by `questions` itself is raised after all that was begun has been yielded.
         """
+        done: asyncio.Queue[tuple[int, Trace] | None] = asyncio.Queue()
+        taken = asyncio.Semaphore(concurrency * 3 if ordered else 0)
+
+        async def take(number: int, trace: Trace) -> None:
+            done.put_nowait((number, trace))
+            await taken.acquire()
+
+        asking = asyncio.create_task(self.ask_each(questions, take, concurrency=concurrency))
+        asking.add_done_callback(lambda _: done.put_nowait(None))
+        waiting: dict[int, Trace] = {}
+        following = 0
+        try:
+            while (item := await done.get()) is not None:
+                if not ordered:
+                    taken.release()
+                    yield item[1]
+                    continue
+                waiting[item[0]] = item[1]
+                while following in waiting:
+                    taken.release()
+                    yield waiting.pop(following)
+                    following += 1
+            await asking
+        finally:
+            asking.cancel()
+            await asyncio.gather(asking, return_exceptions=True)
+
+    async def ask_each(
+        self,
+        questions: Iterable[Question] | AsyncIterable[Question],
+        take: Callable[[int, Trace], Awaitable[None]],
+        *,
+        concurrency: int = 32,
+    ) -> None:
+        """Answers a stream of questions, and gives each trace away as it finishes: `ask_many` without a queue.
+
+        Args:
+            take: Receives the question's place in the stream, from 0, and its trace. The next question is read when it
+                has returned; an error that it raises ends everything.
+            concurrency: As for `ask_many`, and so what follows on failures.
+        """
         if concurrency < 1:
             raise ConfigError(f"concurrency: got {concurrency}, expected at least 1")
-        source = _numbered(questions)
-        taking = asyncio.Lock()
-        room = asyncio.Semaphore(concurrency * 4 if ordered else concurrency)
-        done: asyncio.Queue[tuple[int, Trace] | BaseException | None] = asyncio.Queue()
-        exhausted = False
+        source, taking = _stream(questions), asyncio.Lock()
+        number, ended = -1, False
+        failure: Exception | None = None
 
         async def worker() -> None:
-            nonlocal exhausted
+            nonlocal number, ended, failure
             while True:
-                await room.acquire()
                 async with taking:
-                    if exhausted:
-                        break
+                    if ended:
+                        return
                     try:
-                        number, question = await anext(source)
+                        question = await anext(source)
                     except StopAsyncIteration:
-                        exhausted = True
-                        break
+                        ended = True
+                        return
                     except Exception as error:
-                        exhausted = True
-                        done.put_nowait(error)
-                        break
-                done.put_nowait((number, await self._ask_safely(question)))
-            room.release()
-            done.put_nowait(None)
+                        failure, ended = error, True
+                        return
+                    place = number = number + 1
+                await take(place, await self._ask_safely(question))
 
         workers = [asyncio.create_task(worker()) for _ in range(concurrency)]
-        waiting: dict[int, Trace] = {}
-        following, running = 0, concurrency
-        failure: BaseException | None = None
         try:
-            while running:
-                item = await done.get()
-                if item is None:
-                    running -= 1
-                elif isinstance(item, BaseException):
-                    failure = item
-                elif not ordered:
-                    room.release()
-                    yield item[1]
-                else:
-                    waiting[item[0]] = item[1]
-                    while following in waiting:
-                        room.release()
-                        yield waiting.pop(following)
-                        following += 1
-            if failure is not None:
-                raise failure
+            await asyncio.gather(*workers)
         finally:
             for task in workers:
                 task.cancel()
             await asyncio.gather(*workers, return_exceptions=True)
+        if failure is not None:
+            raise failure
 
     async def close(self) -> None:
         """Frees what the backends hold (connections, worker threads)."""
@@ -330,8 +349,8 @@ class Cascade:
     def _baseline(self, question: Question, steps: tuple[Step, ...]) -> tuple[Decimal | None, bool]:
         """What the last stage alone would have cost: as measured where it answered, else an estimate."""
         last = self.stages[-1]
-        step = next((s for s in steps if s.stage == last.name and s.error is None and s.completion), None)
-        if step is not None and step.completion is not None:
+        step = steps[-1] if steps else None  # no stage is asked after the last
+        if step is not None and step.stage == last.name and step.error is None and step.completion is not None:
             self.baseline.observe(question, step.completion)
             return step.cost_usd, False
         estimate = self.baseline.estimate(question, last.price)
@@ -394,26 +413,30 @@ async def _measure(signal: Signal, question: Question, completion: Completion) -
 
 def _cost(stage: Stage, completion: Completion | None, calls: tuple[Completion, ...]) -> Decimal | None:
     own = [_completion_cost(completion, stage.price)] if completion else []
+    if not calls:
+        return own[0] if own else ZERO_USD
     return _total(own + [_completion_cost(call, stage.signal_price or stage.price) for call in calls])
 
 
 def _completion_cost(completion: Completion, price: Price | None) -> Decimal | None:
     """What the far end says it charged, else by the price; billed failed attempts are added."""
-    wasted = completion.wasted or Usage()
     if completion.cost_usd is not None:
         cost = completion.cost_usd
     elif price is not None:
         cost = price.cost(completion.usage)
     else:
         return None
-    if wasted.total_tokens:
-        return None if price is None else cost + price.cost(wasted)
+    wasted = completion.wasted
+    if wasted is not None and wasted.total_tokens:
+        return None if price is None else EXACT.add(cost, price.cost(wasted))
     return cost
 
 
 def _total(costs: list[Decimal | None]) -> Decimal | None:
+    if len(costs) == 1:
+        return costs[0]
     known = [cost for cost in costs if cost is not None]
-    return sum(known, ZERO_USD) if len(known) == len(costs) else None
+    return reduce(EXACT.add, known, ZERO_USD) if len(known) == len(costs) else None
 
 
 def _best_kept_back(steps: tuple[Step, ...]) -> Step | None:
@@ -438,18 +461,13 @@ def _new_id() -> str:
     return os.urandom(16).hex()
 
 
-async def _numbered(
-    questions: Iterable[Question] | AsyncIterable[Question],
-) -> AsyncIterator[tuple[int, Question]]:
-    number = 0
-    if isinstance(questions, AsyncIterable):
-        async for question in questions:
-            yield number, question
-            number += 1
-    else:
-        for question in questions:
-            yield number, question
-            number += 1
+def _stream(questions: Iterable[Question] | AsyncIterable[Question]) -> AsyncIterator[Question]:
+    return aiter(questions) if isinstance(questions, AsyncIterable) else _each(questions)
+
+
+async def _each(questions: Iterable[Question]) -> AsyncIterator[Question]:
+    for question in questions:
+        yield question
 
 
 def with_threshold(cascade: Cascade, stage: str, policy: Policy) -> Cascade:

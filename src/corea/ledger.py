@@ -5,13 +5,41 @@ All money is exact: the total is the sum of the rows to the last digit, whatever
 
 from dataclasses import dataclass, field
 from decimal import Decimal
+from functools import reduce
 from typing import Any
 
 from corea.prices import EXACT
 from corea.types import ZERO_USD, Completion, Decision, Status, Step, Trace, Usage
 
-NO_TOKENS = Usage()
 _add = EXACT.add
+
+
+@dataclass(slots=True)
+class Tokens:
+    """A sum of usages; the fields mean what those of `Usage` mean."""
+
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    completion_tokens: int = 0
+    reasoning_tokens: int = 0
+    estimated: bool = False
+
+    def add(self, usage: Usage) -> None:
+        """Takes in the tokens of a call."""
+        self.prompt_tokens += usage.prompt_tokens
+        self.cached_tokens += usage.cached_tokens
+        self.completion_tokens += usage.completion_tokens
+        self.reasoning_tokens += usage.reasoning_tokens
+        self.estimated = self.estimated or usage.estimated
+
+    def as_dict(self) -> dict[str, int]:
+        """Plain values for JSON."""
+        return {
+            "prompt": self.prompt_tokens,
+            "cached": self.cached_tokens,
+            "completion": self.completion_tokens,
+            "reasoning": self.reasoning_tokens,
+        }
 
 
 @dataclass(slots=True)
@@ -34,10 +62,10 @@ class StageTotals:
     skipped: int = 0
     retries: int = 0
     unpriced: int = 0
-    usage: Usage = NO_TOKENS
-    wasted: Usage = NO_TOKENS
+    usage: Tokens = field(default_factory=Tokens)
+    wasted: Tokens = field(default_factory=Tokens)
     signal_calls: int = 0
-    signal_usage: Usage = NO_TOKENS
+    signal_usage: Tokens = field(default_factory=Tokens)
     cost_usd: Decimal = ZERO_USD
     discarded_usd: Decimal = ZERO_USD
     seconds: float = 0.0
@@ -54,7 +82,9 @@ class StageTotals:
             self._add_completion(step.completion)
         for call in step.confidence.calls if step.confidence else ():
             self.signal_calls += 1
-            self.signal_usage += call.usage + (call.wasted or NO_TOKENS)
+            self.signal_usage.add(call.usage)
+            if call.wasted is not None:
+                self.signal_usage.add(call.wasted)
         if step.cost_usd is None:
             self.unpriced += 1
         else:
@@ -64,9 +94,9 @@ class StageTotals:
 
     def _add_completion(self, completion: Completion) -> None:
         self.retries += completion.retries
-        self.usage += completion.usage
+        self.usage.add(completion.usage)
         if completion.wasted is not None:
-            self.wasted += completion.wasted
+            self.wasted.add(completion.wasted)
 
     def _add_decision(self, step: Step) -> None:
         if step.decision is Decision.DEFER:
@@ -89,9 +119,9 @@ class StageTotals:
             "retries": self.retries,
             "signal_calls": self.signal_calls,
             "unpriced_calls": self.unpriced,
-            "tokens": _tokens(self.usage),
-            "wasted_tokens": _tokens(self.wasted),
-            "signal_tokens": _tokens(self.signal_usage),
+            "tokens": self.usage.as_dict(),
+            "wasted_tokens": self.wasted.as_dict(),
+            "signal_tokens": self.signal_usage.as_dict(),
             "cost_usd": money(self.cost_usd),
             "discarded_usd": money(self.discarded_usd),
             "seconds": round(self.seconds, 6),
@@ -205,7 +235,7 @@ class Ledger:
             "baseline_measured_questions": self.baseline_measured,
             "saved_usd": money(saved),
             "saved_share": round(float(saved / baseline), 6) if saved is not None and baseline else None,
-            "discarded_usd": money(sum((s.discarded_usd for s in self.stages.values()), ZERO_USD)),
+            "discarded_usd": money(reduce(_add, (s.discarded_usd for s in self.stages.values()), ZERO_USD)),
             "tokens_estimated": any(s.usage.estimated for s in self.stages.values()),
             "seconds": round(self.seconds, 6),
             "stages": {name: totals.as_dict() for name, totals in self.stages.items()},
@@ -218,12 +248,3 @@ MEAN_STEP = Decimal(1).scaleb(-15)  # a mean need not be a finite decimal: this 
 def money(amount: Decimal | None) -> str | None:
     """An amount as plain digits, exact; None stays None."""
     return None if amount is None else format(amount, "f")
-
-
-def _tokens(usage: Usage) -> dict[str, int]:
-    return {
-        "prompt": usage.prompt_tokens,
-        "cached": usage.cached_tokens,
-        "completion": usage.completion_tokens,
-        "reasoning": usage.reasoning_tokens,
-    }

@@ -191,7 +191,7 @@ class OpenAIBackend:
         """One attempt at a stream, up to its first event."""
         began = time.perf_counter()
         response, secrets = await self._http.post(body)
-        stream = Stream(self.settings, response, question, secrets, began)
+        stream = Stream(self.settings, response, question, secrets, began, self._http.deadlines)
         try:
             if response.status != 200:
                 received = secrets.hide_bytes(await self._http.read(response, began))

@@ -3,15 +3,25 @@
 import asyncio
 import time
 import weakref
+from dataclasses import dataclass
 
 import aiohttp
 from yarl import URL
 
 from corea.backends import openai_faults as faults
+from corea.backends.deadlines import Deadlines
 from corea.backends.keys import Secrets, read_key
 from corea.backends.openai_settings import OpenAISettings
 
 KEEP_ALIVE_SECONDS = 4.0  # uvicorn, and so vLLM, closes idle connections after 5: a call must not meet that
+
+
+@dataclass(frozen=True, slots=True)
+class _Pool:
+    """What one event loop has: its connections, and the time limits of its calls."""
+
+    session: aiohttp.ClientSession
+    deadlines: Deadlines
 
 
 class Http:
@@ -21,16 +31,16 @@ class Http:
         self.settings = settings
         self._url = URL(settings.url, encoded=True)
         self._headers = _fixed_headers(settings)
-        self._sessions: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, aiohttp.ClientSession]
-        self._sessions = weakref.WeakKeyDictionary()
+        self._first_byte_seconds = min(settings.first_byte_timeout_seconds, settings.total_timeout_seconds)
+        self._pools: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _Pool] = weakref.WeakKeyDictionary()
 
     async def post(self, body: bytes) -> tuple[aiohttp.ClientResponse, Secrets]:
         """The response, of which only the head is read, and the keys to keep out of it."""
         headers, secrets = self._with_keys()
-        settings = self.settings
+        settings, pool = self.settings, self._pool()
         try:
-            async with asyncio.timeout(min(settings.first_byte_timeout_seconds, settings.total_timeout_seconds)):
-                response = await self._session().post(
+            with pool.deadlines.within(self._first_byte_seconds):
+                response = await pool.session.post(
                     self._url, data=body, headers=headers, allow_redirects=False, proxy=settings.proxy
                 )
         except aiohttp.ConnectionTimeoutError as error:
@@ -46,7 +56,8 @@ class Http:
         try:
             if response.content.is_eof():  # it came with the head: nothing to wait for
                 return await response.read()
-            async with asyncio.timeout(self.settings.total_timeout_seconds - (time.perf_counter() - began)):
+            left = self.settings.total_timeout_seconds - (time.perf_counter() - began)
+            with self.deadlines.within(left):
                 return await response.read()
         except TimeoutError as error:
             response.close()
@@ -54,17 +65,22 @@ class Http:
         except (aiohttp.ClientError, OSError) as error:
             raise faults.cut_in_the_middle(self.settings, error, response.status) from error
 
+    @property
+    def deadlines(self) -> Deadlines:
+        """The time limits of the calls of this event loop."""
+        return self._pool().deadlines
+
     async def close(self) -> None:
         """Closes the connections of this event loop, and forgets those of loops that have ended."""
-        session = self._sessions.pop(asyncio.get_running_loop(), None)
-        if session is not None:
-            await session.close()
+        pool = self._pools.pop(asyncio.get_running_loop(), None)
+        if pool is not None:
+            await pool.session.close()
         self._forget_ended_loops()
 
-    def _session(self) -> aiohttp.ClientSession:
+    def _pool(self) -> _Pool:
         loop = asyncio.get_running_loop()
-        session = self._sessions.get(loop)
-        if session is None or session.closed:
+        pool = self._pools.get(loop)
+        if pool is None or pool.session.closed:
             self._forget_ended_loops()
             session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(
@@ -73,16 +89,16 @@ class Http:
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=self.settings.connect_timeout_seconds),
                 cookie_jar=aiohttp.DummyCookieJar(),
             )
-            self._sessions[loop] = session
-        return session
+            pool = self._pools[loop] = _Pool(session, Deadlines(loop))
+        return pool
 
     def _forget_ended_loops(self) -> None:
-        for loop, session in list(self._sessions.items()):
+        for loop, pool in list(self._pools.items()):
             if loop.is_closed():
-                if session.connector is not None:
-                    session.connector.close()  # of a closed loop: there is nothing to wait for
-                session.detach()
-                del self._sessions[loop]
+                if pool.session.connector is not None:
+                    pool.session.connector.close()  # of a closed loop: there is nothing to wait for
+                pool.session.detach()
+                del self._pools[loop]
 
     def _with_keys(self) -> tuple[dict[str, str], Secrets]:
         settings = self.settings

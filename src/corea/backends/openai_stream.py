@@ -1,6 +1,5 @@
 """One streamed answer of an OpenAI-compatible server: its events as they come, and what they add up to."""
 
-import asyncio
 import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -10,6 +9,7 @@ import msgspec
 
 from corea.backends import openai_faults as faults
 from corea.backends import wire
+from corea.backends.deadlines import Deadlines
 from corea.backends.keys import Secrets
 from corea.backends.openai_settings import OpenAISettings
 from corea.backends.retry import may_help
@@ -34,12 +34,14 @@ class Stream:
         question: Question,
         secrets: Secrets,
         began: float,
+        deadlines: Deadlines,
     ) -> None:
         self._settings = settings
         self._response = response
         self._question = question
         self._secrets = secrets
         self._began = began
+        self._deadlines = deadlines
         self._first_token_seconds: float | None = None
         self._events = EventReader()
         self._ready: list[bytes] = []
@@ -52,7 +54,7 @@ class Stream:
         until = self._began + min(self._settings.first_byte_timeout_seconds, self._settings.total_timeout_seconds)
         try:
             if self._response.content_type == "application/json":  # a server that does not stream, or an error
-                async with asyncio.timeout(until - time.perf_counter()):
+                with self._deadlines.within(until - time.perf_counter()):
                     self._ready = [await self._response.read()]
                 self._done = self._ended = True
             while not self._ready and not self._ended:
@@ -116,7 +118,7 @@ class Stream:
         return self.completion() if self._written.answered or self._written.billed else None
 
     async def _receive(self, until: float) -> None:
-        async with asyncio.timeout(until - time.perf_counter()):
+        with self._deadlines.within(until - time.perf_counter()):
             received = await self._response.content.readany()
         if received:
             self._ready += self._events.feed(received)
@@ -149,7 +151,7 @@ class Stream:
     async def _drain(self) -> None:
         """Reads what follows [DONE], the mark of the end, so that the connection can be used again."""
         try:
-            async with asyncio.timeout(DRAIN_SECONDS):
+            with self._deadlines.within(DRAIN_SECONDS):
                 while not self._response.content.at_eof():
                     await self._response.content.readany()
         except (TimeoutError, aiohttp.ClientError, OSError):

@@ -428,7 +428,7 @@ def _logprob(token: _Token) -> float:
 
 
 def _count(number: float | None) -> int:
-    return max(0, int(number)) if number is not None else 0
+    return int(number) if number is not None and number > 0 else 0
 
 
 def _cost(usage: _Usage) -> Decimal | None:

@@ -42,12 +42,19 @@ class Prompt:
         """Hash of the wording: two prompts with the same hash ask the same thing."""
         return hashlib.sha256(f"{self.system}\0{self.user}".encode()).hexdigest()
 
+    @cached_property
+    def _system_message(self) -> Message:
+        return Message("system", self.system)
+
     def render(self, question: Question) -> Question:
         """The same question with the messages that a model is sent.
 
         The last user message is wrapped; a message of several parts (images, tool results) is sent as it came. The
         system part goes before the conversation's own, if it has one.
         """
+        if len(question.messages) == 1 and (only := question.messages[0]).role == "user" and only.raw is None:
+            asked = Message("user", self.user.replace("{question}", only.content + lettered(question.choices)))
+            return _with_messages(question, (self._system_message, asked) if self.system else (asked,))
         messages = list(question.messages)
         last = next((i for i in reversed(range(len(messages))) if messages[i].role == "user"), None)
         if last is not None and messages[last].raw is None:
@@ -57,7 +64,7 @@ class Prompt:
             if messages and messages[0].role == "system" and messages[0].raw is None:
                 messages[0] = Message("system", f"{self.system}\n\n{messages[0].content}")
             else:
-                messages.insert(0, Message("system", self.system))
+                messages.insert(0, self._system_message)
         return _with_messages(question, tuple(messages))
 
 
@@ -75,7 +82,7 @@ def _with_messages(question: Question, messages: tuple[Message, ...]) -> Questio
 
 def lettered(choices: tuple[str, ...]) -> str:
     """The options of a choice question as lines "A. ...", with a newline before; "" where there are none."""
-    return "".join(f"\n{chr(ord('A') + i)}. {choice}" for i, choice in enumerate(choices))
+    return "" if not choices else "".join(f"\n{chr(ord('A') + i)}. {choice}" for i, choice in enumerate(choices))
 
 
 def load_prompt(name: str) -> Prompt:

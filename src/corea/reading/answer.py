@@ -30,8 +30,21 @@ def read_answer(text: str, *, choices: int | None = None) -> str | None:
     return stated.value if stated else None
 
 
+_PLAINLY = re.compile(
+    r"<answer>[ \n]?(-?\d{1,12}(?:\.\d{1,12})?|[A-J])[ \n]?</answer>\s{0,9}"
+    r"(?:<confidence>[^<>]{0,40}</confidence>\s{0,9})?\Z"
+)
+
+
 def find_answer(text: str, *, choices: int | None = None) -> Stated[str] | None:
     """The final answer with the characters `text[start:end]` that write it."""
+    at = text.rfind("<answer>")
+    if (
+        at >= 0
+        and (plainly := _PLAINLY.match(text, at))
+        and text.rfind("</think", 0, at) >= text.rfind("<think", 0, at)
+    ):
+        return Stated(plainly[1], *plainly.span(1))  # as asked for: no need to look on
     for offset, part in ends_of(text):
         if found := _find(part, choices):
             return Stated(found.value, found.start + offset, found.end + offset)

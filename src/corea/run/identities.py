@@ -6,6 +6,7 @@ from hashlib import blake2b
 from corea.types import Question
 
 EMPTY = 0  # slots hold row + 1
+MASK = (1 << 64) - 1
 
 
 def key_of(text: str) -> int:
@@ -31,7 +32,7 @@ class Identities:
 
     def add(self, identity: str, line: int) -> int | None:
         """Takes an id in; gives the line where it was seen before, or None if it is new."""
-        key = key_of(identity)
+        key = hash(identity) & MASK  # of this process only, and seeded: nobody can make two alike
         slot = self._find(key)
         if self._slots[slot] != EMPTY:
             return self._lines[self._slots[slot] - 1]

@@ -32,6 +32,7 @@ except ImportError:  # Windows has none: two runs at once are then not noticed
     fcntl = None
 
 VERSION = 1
+BUFFER = 1 << 18  # bytes read or written at once
 _PREFIX = b'{"crc":"'
 _BODY = len(b'{"crc":"00000000","line":')
 _UNTOUCHED, _STARTED = 0, 1  # offsets below the first done line, which is never here
@@ -236,7 +237,7 @@ class Journal:
     def traces(self) -> Iterator[bytes]:
         """The newest trace of every row, in the order of the rows, each one line of JSON without the newline."""
         self.flush()
-        with open(self._descriptor, "rb", closefd=False) as lines:
+        with open(self._descriptor, "rb", closefd=False, buffering=BUFFER) as lines:
             for offset in self._offsets:
                 if offset > _STARTED:
                     lines.seek(offset)

@@ -17,6 +17,7 @@ from typing import IO, Any, cast
 from corea.errors import DataError
 from corea.ledger import money
 from corea.run.inputs import Format, format_of, import_parquet
+from corea.run.journal import BUFFER
 from corea.trace_io import decode
 from corea.types import Trace, Usage
 
@@ -80,7 +81,7 @@ def write_output(path: str, lines: Iterable[bytes], format: Format | None = None
 
 @contextmanager
 def _packed(path: Path, packed: bool) -> Generator[IO[bytes]]:
-    with path.open("wb") as file:
+    with path.open("wb", buffering=BUFFER) as file:
         if packed:
             with gzip.GzipFile(filename="", fileobj=file, mode="wb", compresslevel=6, mtime=0) as stream:
                 yield cast(IO[bytes], stream)
@@ -92,7 +93,8 @@ def _packed(path: Path, packed: bool) -> Generator[IO[bytes]]:
 
 def _write_jsonl(stream: IO[bytes], lines: Iterable[bytes]) -> None:
     for line in lines:
-        stream.write(line + b"\n")
+        stream.write(line)
+        stream.write(b"\n")
 
 
 def _write_csv(stream: IO[bytes], lines: Iterable[bytes], delimiter: str = ",") -> None:

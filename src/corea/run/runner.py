@@ -8,8 +8,8 @@ import asyncio
 import gc
 import hashlib
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator
-from contextlib import aclosing, contextmanager
+from collections.abc import AsyncIterator, Callable, Generator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
@@ -237,10 +237,7 @@ class _Run:
         tokens_before = {name: stage.usage.completion_tokens for name, stage in self.ledger.stages.items()}
         syncing = asyncio.create_task(self._sync_now_and_then())
         try:
-            asking = self.cascade.ask_many(self._questions(), concurrency=self.concurrency)
-            async with aclosing(cast(AsyncGenerator[Trace], asking)) as traces:
-                async for trace in traces:
-                    self._finish(trace)
+            await self.cascade.ask_each(self._questions(), self._finish, concurrency=self.concurrency)
         except asyncio.CancelledError:
             if not self.stop.asked:
                 raise
@@ -300,7 +297,7 @@ class _Run:
             )
         return True
 
-    def _finish(self, trace: Trace) -> None:
+    async def _finish(self, place: int, trace: Trace) -> None:
         flight = self.flights.pop(trace.question_id)
         line = encode(trace)
         if self.journal is not None:

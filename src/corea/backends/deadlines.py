@@ -1,0 +1,76 @@
+"""Timeouts for many calls at once: one timer serves them all."""
+
+import asyncio
+from types import TracebackType
+
+
+class Deadlines:
+    """The calls of one event loop that may not take longer than they were given.
+
+    `with deadlines.within(30): await ...` is `async with asyncio.timeout(30)` for less: most calls end in time, so the
+    timer is only set to the earliest end, and looks again when that has passed.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._running: set[_Deadline] = set()
+        self._timer: asyncio.TimerHandle | None = None
+
+    def within(self, seconds: float) -> "_Deadline":
+        """A context that ends in TimeoutError when so many seconds have passed from now."""
+        return _Deadline(self, self._loop.time() + seconds)
+
+    def add(self, deadline: "_Deadline") -> None:
+        """Watches a call."""
+        self._running.add(deadline)
+        if self._timer is None or deadline.at < self._timer.when():
+            self._set(deadline.at)
+
+    def remove(self, deadline: "_Deadline") -> None:
+        """Forgets a call."""
+        self._running.discard(deadline)
+
+    def _set(self, at: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._loop.call_at(at, self._look)
+
+    def _look(self) -> None:
+        self._timer = None
+        now = self._loop.time()
+        for deadline in [d for d in self._running if d.at <= now]:
+            self._running.discard(deadline)
+            deadline.expire()
+        if self._running:
+            self._set(min(deadline.at for deadline in self._running))
+
+
+class _Deadline:
+    """One call: cancels its task when its time is over, and turns that cancellation into a TimeoutError.
+
+    Source: what `asyncio.Timeout` does, https://docs.python.org/3/library/asyncio-task.html#task-cancellation.
+    """
+
+    __slots__ = ("_deadlines", "_expired", "_pending", "_task", "at")
+
+    def __init__(self, deadlines: Deadlines, at: float) -> None:
+        self._deadlines = deadlines
+        self.at = at
+
+    def __enter__(self) -> None:
+        task = asyncio.current_task()
+        assert task is not None, "a deadline is for a task"
+        self._task, self._pending, self._expired = task, task.cancelling(), False
+        self._deadlines.add(self)
+
+    def expire(self) -> None:
+        """Cancels the task."""
+        self._expired = True
+        self._task.cancel()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._deadlines.remove(self)
+        if self._expired and self._task.uncancel() <= self._pending and kind is asyncio.CancelledError:
+            raise TimeoutError from error  # and no other cancellation came meanwhile
