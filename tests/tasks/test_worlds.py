@@ -9,8 +9,8 @@ import pytest
 from corea.errors import ConfigError
 from corea.tasks import WORLDS, sample, split_of
 from corea.tasks.problem import Problem, checked
-from corea.tasks.style import Style
-from corea.tasks.worlds import FAR_KINDS, KINDS, STRANGE_KINDS
+from corea.tasks.style import WIDE_NAMES, WIDE_THINGS, Style
+from corea.tasks.worlds import FAR_KINDS, KINDS, STRANGE_KINDS, spoil
 
 ALL_KINDS = {**KINDS, **FAR_KINDS, **STRANGE_KINDS}
 WIDE = Style(wide=0.5, negative=True)
@@ -79,6 +79,33 @@ def test_measured_splits_hold_no_text_twice() -> None:
     for split in ("validation", "test"):
         texts = [q.text for q in sample("slm", 1500, 4, split=split)]
         assert len(set(texts)) == 1500
+
+
+def test_counting_names_its_letter_then_numbers_each_time_it_is_met() -> None:
+    for q in [q for q in sample("slm", 400, 5) if q.category == "count"]:
+        wanted, *word = re.findall(r"\b[a-z]\b", q.text)
+        steps, met = q.meta["steps"].removeprefix(f"is {wanted}: ").split(), 0
+        assert [step[0] for step in steps] == word
+        for step in steps:
+            met += step[0] == wanted
+            assert step[1:] == (str(met) if step[0] == wanted else "")
+
+
+def test_a_spoilt_problem_keeps_its_numbers_and_its_answer() -> None:
+    rng = Random(4)
+    for q in sample("slm", 200, 6):
+        made = Problem(kind="x", level=1, text=q.text, steps=q.meta["steps"], answer=str(q.reference))
+        other = spoil(made, rng)
+        assert re.findall(r"\d+", other.text) == re.findall(r"\d+", made.text)
+        assert (other.answer, len(other.text.split())) == (made.answer, len(made.text.split()))
+    assert any(spoil(made, rng).text != made.text for _ in range(9))  # the last one
+
+
+def test_prompts_of_reinforcement_learning_have_no_word_of_the_world_beyond() -> None:
+    asked = " ".join(q.text for q in sample("rl", 4000, 8))
+    assert not [word for word in (*WIDE_NAMES, *WIDE_THINGS) if re.search(rf"\b{word}\b", asked)]
+    assert "highest common factor" not in asked
+    assert {q.category for q in sample("rl", 2000, 8)} == {*KINDS, *STRANGE_KINDS}
 
 
 def test_the_small_world_is_inside_the_large_one_and_far_kinds_are_outside_the_small_one() -> None:

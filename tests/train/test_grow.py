@@ -37,3 +37,17 @@ def test_a_grown_model_writes_what_the_small_one_writes_and_its_copies_can_part(
     large(input_ids=ids, labels=ids).loss.backward()
     gradient = large.model.layers[0].self_attn.q_proj.weight.grad
     assert not torch.allclose(gradient[:32], gradient[32:], atol=1e-7)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_model_may_grow_in_depth_alone(tmp_path: Path) -> None:
+    tokenizer = train_tokenizer([q.text for q in sample("slm", 100, 1)], TINY.vocabulary)
+    small = new_model(TINY, tokenizer, 1).eval()
+    small.save_pretrained(tmp_path / "small")
+    tokenizer.save_pretrained(tmp_path / "small")
+    deep = AutoModelForCausalLM.from_pretrained(
+        grow(tmp_path / "small", tmp_path / "deep", new_after=(0, 1), wider=False)
+    )
+    ids = torch.arange(0, 60).view(2, 30)
+    assert torch.allclose(deep(ids).logits, small(ids).logits, atol=1e-5)
+    assert (deep.config.num_hidden_layers, deep.config.hidden_size) == (4, 32)

@@ -19,15 +19,15 @@ SORT_SIZES = {
     1: ((3, 1), (3, 2)),
     2: ((4, 2),),
     3: ((5, 2), (4, 3)),
-    4: ((6, 2), (5, 3)),
-    5: ((7, 2), (8, 2), (6, 3)),
+    4: ((7, 2), (8, 2), (6, 3)),
+    5: ((9, 2), (10, 2), (7, 3)),
 }
 SORT_HOME = ("Sort in {} order: {}.", "Put in {} order: {}.")
 SORT_WIDE = ("Sort these numbers in {} order: {}", "Arrange the numbers so that the order is {}: {}.")
-COUNT_LENGTH = {1: (3, 4), 2: (5, 6), 3: (7, 8), 4: (9, 11), 5: (12, 14)}
+COUNT_LENGTH = {1: (3, 4), 2: (4, 6), 3: (7, 9), 4: (10, 13), 5: (14, 16)}
 COUNT_HOME = ("How many times is {} in: {}?", "Count the letter {} in: {}.")
 COUNT_WIDE = ("How many times does the letter {} appear in the text: {}?", "How often do you see {} here? {}")
-ORDER_PEOPLE = {1: 2, 2: 3, 3: 3, 4: 4, 5: 5}
+ORDER_PEOPLE = {1: 2, 2: 3, 3: 4, 4: 5, 5: 6}
 ORDER_WORDS = (("taller", "shorter", "tallest", "shortest"), ("older", "younger", "oldest", "youngest"))
 ORDER_WIDE_WORDS = (("faster", "slower", "fastest", "slowest"), ("richer", "poorer", "richest", "poorest"))
 ORDER_HOME = ("Who is the {}?", "Who is {}?")

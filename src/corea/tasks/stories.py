@@ -7,7 +7,7 @@ from corea.tasks.arithmetic import multiplied
 from corea.tasks.problem import Problem, checked, last_number
 from corea.tasks.style import Style
 
-SIZES = {1: 12, 2: 50, 3: 40, 4: 99, 5: 300}  # level: largest number of a count
+SIZES = {1: 12, 2: 50, 3: 60, 4: 99, 5: 300}  # level: largest number of a count
 Story = tuple[str, str, int]  # text, steps, answer by plain arithmetic
 Teller = Callable[[Random, int, str, str, str], Story]
 
@@ -115,9 +115,9 @@ THREE_STEPS: tuple[Teller, ...] = (boxes_lost_and_found, boxes_and_more, compare
 
 
 def story(rng: Random, level: int, style: Style) -> Problem:
-    """A word problem: one step up to level 2, two up to level 4, then three or larger numbers."""
+    """A word problem: one step up to level 2, two at level 3, then three or larger numbers."""
     a, b = style.names(rng, 2)
-    home = ONE_STEP if level <= 2 else TWO_STEPS if level <= 4 else THREE_STEPS
+    home = ONE_STEP if level <= 2 else TWO_STEPS if level == 3 else THREE_STEPS
     teller = style.wording(rng, home, WIDE_ONE_STEP if level <= 2 else WIDE_MORE_STEPS)
     text, steps, answer = teller(rng, SIZES[level], a, b, style.thing(rng))
     problem = Problem(kind="story", level=level, text=text, steps=steps, answer=last_number(steps))

@@ -68,7 +68,7 @@ class Part:
     spoilt: bool = False
 
 
-USUAL = (0.3, 0.28, 0.22, 0.2, 0.0)
+USUAL = (0.27, 0.27, 0.23, 0.23, 0.0)
 HARD = (0.2, 0.22, 0.26, 0.32, 0.0)
 WORLDS: Mapping[str, tuple[Part, ...]] = {
     "slm": (Part(share=1, levels=USUAL, kinds=KINDS),),
