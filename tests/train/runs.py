@@ -1,5 +1,6 @@
 """Short real runs for the tests of the RL recipe, each in a process of its own: python runs.py WHAT OUT [...]."""
 
+import json
 import os
 import signal
 import sys
@@ -60,7 +61,8 @@ def canned(prompts: list[Any], trainer: Any) -> dict[str, Any]:
     return {"prompt_ids": asked, "completion_ids": told, "logprobs": None}
 
 
-def run(out: Path, *, trl: dict[str, Any], callbacks: list[Any] | None = None, **given: Any) -> None:
+def made(out: Path, *, trl: dict[str, Any], **given: Any) -> tuple[Any, Rlcc, list[Question]]:
+    """A trainer before its first step, with its settings and questions."""
     torch.set_num_threads(1)
     further = {key: given.pop(key) for key in ("rollout_func",) if key in given}
     held = given.pop("held", 16)
@@ -74,6 +76,11 @@ def run(out: Path, *, trl: dict[str, Any], callbacks: list[Any] | None = None, *
         prompt=Prompt("bundled"),
         **further,
     )
+    return trainer, settings, questions
+
+
+def run(out: Path, *, trl: dict[str, Any], callbacks: list[Any] | None = None, **given: Any) -> None:
+    trainer, settings, questions = made(out, trl=trl, **given)
     for callback in callbacks or []:
         trainer.add_callback(callback)
     trainer.train(resume_from_checkpoint=last_checkpoint(settings))
@@ -81,12 +88,49 @@ def run(out: Path, *, trl: dict[str, Any], callbacks: list[Any] | None = None, *
     save(settings, trainer, questions, Prompt("bundled"), "python tests/train/runs.py")
 
 
-def split(out: Path, processes: str) -> None:
+def split(out: Path, processes: str, credit: str) -> None:
     """Three steps on canned rollouts; with two processes each holds one and a half groups."""
     batch = 24 // int(processes)
     os.environ["TRL_EXPERIMENTAL_SILENCE"] = "1"
     shape = {"generations": 8, "questions_per_step": 3, "device_batch": batch, "steps": 3, "evaluate_every": 100}
-    run(out, trl={"save_strategy": "no", "load_best_model_at_end": False}, rollout_func=canned, **shape)
+    trl = {"save_strategy": "no", "load_best_model_at_end": False}
+    run(out, trl=trl, rollout_func=canned, credit=credit, **shape)
+
+
+def enumerated(out: Path) -> None:
+    """Writes how far the gradient of credit for all values is from that of stock losses on every digit in turn."""
+    shape = {"generations": 8, "questions_per_step": 2, "device_batch": 16, "length_chunks": 2}
+    trainer, *_ = made(out, trl={}, rollout_func=canned, credit="all-values", confidence_weight=10.0, **shape)
+    trainer.model.train()
+    trainer.current_gradient_accumulation_steps = 1
+    batch = trainer._prepare_inputs(next(iter(trainer.get_train_dataloader())))
+    model, at, pay = trainer.model, batch.pop("number_at"), batch.pop("number_pay")
+
+    def gradient(inputs: dict[str, Any]) -> torch.Tensor:
+        model.zero_grad()
+        trainer._compute_loss(model, inputs).backward()
+        return torch.cat([p.grad.flatten() for p in model.parameters()])
+
+    rows, which = (at >= 0).nonzero(as_tuple=True)
+    columns = at[rows, which]
+    rest = batch["advantages"].index_put((rows, columns), torch.zeros(len(rows)))
+    ours = gradient({**batch, "number_at": at, "number_pay": pay}) - gradient({**batch, "advantages": rest})
+    ids = torch.cat([batch["prompt_ids"], batch["completion_ids"]], 1)
+    mask = torch.cat([batch["prompt_mask"], batch["completion_mask"]], 1)
+    with torch.no_grad():
+        logits = model(input_ids=ids, attention_mask=mask).logits[rows, batch["prompt_ids"].shape[1] - 1 + columns]
+    chances, pays = logits[:, trainer.digits].softmax(-1), pay[rows, which]
+    weighed = chances * (pays - (chances * pays).sum(-1, keepdim=True))
+    summed = torch.zeros_like(ours)
+    for n in range(at.shape[1]):  # one digit of each number at a time, or the second would stand behind a changed first
+        one = which == n
+        for k, digit in enumerate(trainer.digits):
+            told = batch["completion_ids"].index_put((rows[one], columns[one]), torch.tensor(digit))
+            credit = torch.zeros_like(rest).index_put((rows[one], columns[one]), weighed[one, k])
+            summed += gradient({**batch, "completion_ids": told, "advantages": credit})
+    out.mkdir(parents=True, exist_ok=True)
+    facts = {"numbers": int((at[:, 0] >= 0).sum()), "off": float((ours - summed).norm() / summed.norm())}
+    (out / "log.jsonl").write_text(json.dumps(facts) + "\n")
 
 
 def resume(out: Path, killed_at: str = "0") -> None:
@@ -112,4 +156,5 @@ def smoke(out: Path, steps: str) -> None:
 
 
 if __name__ == "__main__":
-    {"split": split, "resume": resume, "smoke": smoke}[sys.argv[1]](Path(sys.argv[2]), *sys.argv[3:])
+    parts = {"split": split, "enumerated": enumerated, "resume": resume, "smoke": smoke}
+    parts[sys.argv[1]](Path(sys.argv[2]), *sys.argv[3:])

@@ -40,15 +40,22 @@ def weights(out: Path) -> dict[str, Any]:
     return load_file(out / "model.safetensors")
 
 
-def test_two_processes_equal_one_though_groups_lie_across_them(tmp_path: Path) -> None:
-    alone = steps(run("split", tmp_path / "one", "1"))
-    both = steps(run("split", tmp_path / "two", "2", processes=2))
+@pytest.mark.parametrize("credit", ["segment", "all-values"])
+def test_two_processes_equal_one_though_groups_lie_across_them(credit: str, tmp_path: Path) -> None:
+    alone = steps(run("split", tmp_path / "one", "1", credit))
+    both = steps(run("split", tmp_path / "two", "2", credit, processes=2))
     assert sorted(alone) == sorted(both) == [1, 2, 3]
     for step in alone:
         for figure in ("rewards/confidence/mean", "reward", "rollouts/accuracy", "rollouts/ece", "grad_norm", "loss"):
             assert both[step][figure] == pytest.approx(alone[step][figure], abs=1e-4), (step, figure)
     one, two = weights(tmp_path / "one"), weights(tmp_path / "two")
     assert all(abs(one[name] - two[name]).max() < 1e-5 for name in one)
+
+
+def test_credit_for_all_values_is_the_gradient_of_every_number_in_turn(tmp_path: Path) -> None:
+    (facts,) = run("enumerated", tmp_path / "out")
+    assert facts["numbers"] == 14  # of 16 rollouts; two state none
+    assert facts["off"] < 1e-3
 
 
 def test_a_killed_run_goes_on_as_if_it_had_not_been(tmp_path: Path) -> None:

@@ -14,22 +14,27 @@ from torch import Tensor
 EPSILON = 1e-4  # TRL's own
 
 
-def advantages(rewards_RP: Tensor, weights_P: Tensor, *, generations: int, scale: str) -> Tensor:
-    """Advantages (R, P): each part's weighted reward less its group's mean, over the spread of the *summed* reward.
-
-    Their sum over P is what TRL's own `scale_rewards` gives. One spread for all parts keeps their weights.
+def spreads(rewards_RP: Tensor, weights_P: Tensor, *, generations: int, scale: str) -> Tensor:
+    """What each rollout's advantages are divided by, (R, 1): the standard deviation of the *summed* reward.
 
     Args:
-        scale: "batch" divides by the standard deviation over all R, "group" by each group's, "none" not at all.
+        scale: "batch": over all R; "group": over each group; "none": 1.
     """
-    paid_RP = rewards_RP * weights_P
-    paid_QGP = paid_RP.view(-1, generations, paid_RP.shape[1])
-    centred_QGP = paid_QGP - paid_QGP.mean(dim=1, keepdim=True)
-    total_QG = paid_QGP.sum(dim=2)
+    total_QG = (rewards_RP * weights_P).sum(dim=1).view(-1, generations)
     if scale == "none" or total_QG.numel() == 1 or (scale == "group" and generations == 1):
-        return centred_QGP.flatten(0, 1)
-    spread = total_QG.std() if scale == "batch" else total_QG.std(dim=1)[:, None, None]
-    return (centred_QGP / (spread + EPSILON)).flatten(0, 1)
+        return total_QG.new_ones(total_QG.numel(), 1)
+    spread_Q1 = total_QG.std().expand(len(total_QG), 1) if scale == "batch" else total_QG.std(dim=1, keepdim=True)
+    return (spread_Q1 + EPSILON).repeat_interleave(generations, dim=0)
+
+
+def advantages(rewards_RP: Tensor, weights_P: Tensor, *, generations: int, scale: str) -> Tensor:
+    """Advantages (R, P): each part's weighted reward less its group's mean, over `spreads`.
+
+    Their sum over P is what TRL's own `scale_rewards` gives. One spread for all parts keeps their weights.
+    """
+    paid_QGP = (rewards_RP * weights_P).view(-1, generations, rewards_RP.shape[1])
+    centred_RP = (paid_QGP - paid_QGP.mean(dim=1, keepdim=True)).flatten(0, 1)
+    return centred_RP / spreads(rewards_RP, weights_P, generations=generations, scale=scale)
 
 
 def by_token(

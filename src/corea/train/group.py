@@ -58,3 +58,16 @@ def group_rewards(parts: Sequence[Part], facts_RF: Sequence[Sequence[float]], ge
         paid_PG = [part.reward(correct_G, stated_G, formed_G) for part in parts]
         rewards_RP += [list(paid_P) for paid_P in zip(*paid_PG, strict=True)]
     return rewards_RP
+
+
+def paid_instead(
+    reward: Reward, group_GF: Sequence[Sequence[float]], member: int, numbers_K: Sequence[float]
+) -> list[float]:
+    """What one rollout of a group would have earned for each of these numbers, all else being the same."""
+    correct_G, formed_G = [facts[Fact.CORRECT] for facts in group_GF], [facts[Fact.FORMED] > 0 for facts in group_GF]
+    stated_G = [None if isnan(facts[Fact.STATED]) else facts[Fact.STATED] for facts in group_GF]
+    paid_K = []
+    for number in numbers_K:
+        stated_G[member] = number
+        paid_K.append(reward(correct_G, stated_G, formed_G)[member])
+    return paid_K

@@ -29,6 +29,7 @@ from corea.train.watch import calibration
 from corea.types import Question
 
 SCALES = ("batch", "group", "none")
+CREDITS = ("sampled", "segment", "all-values")
 SUMMED_LOSSES = ("dapo", "cispo", "vespo")
 OURS = {  # settings of TRL's that ours stand for
     "output_dir": "out",
@@ -52,7 +53,9 @@ class Rlcc:
         distance: Changes one half of that combination: l1, l2 or kl.
         estimate: Changes the other half: group or sample.
         confidence_weight: The paper's is not known; 3, 4 and 10 were tried here (experiments/LOG.md).
-        credit: The stated number answers for the confidence reward alone, every other token for the rest.
+        credit: What answers for the confidence reward. "sampled": every token, as in plain GRPO. "segment": the stated
+            number alone, every other token for the rest. "all-values": as segment, and the number by what each digit
+            would have earned, not only the sampled one (`corea.train.number`).
         scale: Advantages are divided by the spread of the rewards of the whole "batch", of each "group", or by 1
             ("none"). By group, a question that is nearly always right weighs as much as an open one: it was seen to
             drive confidence up.
@@ -60,6 +63,7 @@ class Rlcc:
         questions_per_step: Q; a step has Q * G rollouts over all processes.
         matrix_learning_rate: For the matrices between the layers alone, where they need more than embeddings, biases
             and norms do: after a cold start by Muon they are large (docs/training.md).
+        matrix_optimizer: Of these: "adamw" or "muon".
         device_batch: Rollouts in one forward pass on one process; the rest of a step is accumulated.
         evaluate_every: Steps between two measurements on held-out questions, and between two checkpoints.
         patience: Stop after so many measurements in a row that were not the best; 0 never stops early.
@@ -79,7 +83,7 @@ class Rlcc:
     correctness_weight: float = 1.0
     format_weight: float = 0.5
     confidence_weight: float = 3.0
-    credit: bool = True
+    credit: str = "segment"
     scale: str = "batch"
     generations: int = 8
     questions_per_step: int = 16
@@ -87,6 +91,7 @@ class Rlcc:
     steps: int = 200
     learning_rate: float = 3e-4
     matrix_learning_rate: float | None = None
+    matrix_optimizer: str = "adamw"
     warmup: int = 5
     temperature: float = 1.0
     max_tokens: int = 1024
@@ -102,6 +107,12 @@ class Rlcc:
     def __post_init__(self) -> None:
         if self.scale not in SCALES:
             raise unknown_name("train.scale", self.scale, SCALES)
+        if self.credit not in CREDITS:
+            raise unknown_name("train.credit", str(self.credit), CREDITS)
+        if self.credit == "all-values" and self.trl.get("importance_sampling_level", "token") != "token":
+            raise ConfigError(
+                "train.credit: got 'all-values' with a ratio for whole sequences, expected 'segment' there"
+            )
         if self.generations < 2:
             raise ConfigError(f"train.generations: got {self.generations}, expected at least 2: one is no group")
         for key in self.trl:
@@ -206,6 +217,7 @@ def make_trainer(
         accuracy_margin=settings.accuracy_margin,
         length_chunks=settings.length_chunks,
         matrix_learning_rate=settings.matrix_learning_rate,
+        matrix_optimizer=settings.matrix_optimizer,
         **further,
     )
 

@@ -3,9 +3,9 @@
 # (torch, datasets and TRL are only partly typed, and TRL's attributes are declared wider than they are)
 """TRL's GRPOTrainer with rewards that see whole groups, and credit given token by token.
 
-Everything else (rollouts, vLLM, loss, optimiser, checkpoints, many GPUs) is TRL's. Three of its methods are extended:
-`_calculate_rewards` and `_generate_and_score_completions`, which TRL 1.16 offers no public hook for, and
-`evaluation_loop`. Axes: R rollouts over all processes in groups of G, B of this process, T tokens, P parts, F facts.
+Everything else (rollouts, vLLM, loss, optimiser, checkpoints, many GPUs) is TRL's. What is extended, TRL 1.16 offers no
+public hook for. Axes: R rollouts over all processes in groups of G, B of this process, T tokens, P parts, F facts,
+N digits of stated numbers, K digits that could stand there.
 """
 
 from collections.abc import Sequence
@@ -17,13 +17,25 @@ import torch
 from accelerate.utils import gather
 from trl.trainer.grpo_trainer import GRPOTrainer
 
+from corea.errors import ConfigError
 from corea.graders import grade_all
 from corea.protocols import Grader
 from corea.reading import find_confidence
-from corea.train.advantages import advantages, by_token, token_span
+from corea.train.advantages import advantages, by_token, spreads, token_span
 from corea.train.chunks import by_length
-from corea.train.group import Part, facts_of, group_rewards
-from corea.train.watch import calibration, criterion
+from corea.train.group import Part, facts_of, group_rewards, paid_instead
+from corea.train.number import (
+    as_tensor,
+    catch_logits,
+    digit_places,
+    digit_tokens,
+    expected_numbers,
+    expected_pay,
+    pay_of_all,
+    refuse_scaled_logits,
+)
+from corea.train.optimizer import muon_and_adamw
+from corea.train.watch import calibration, criterion, expectation
 from corea.types import Question
 
 
@@ -31,7 +43,7 @@ class RlccTrainer(GRPOTrainer):
     """Args:
     parts: The rewards. The last one pays for confidence.
     questions: What a dataset row's "question" (an index) stands for.
-    credit: Whether the stated number is credited with the confidence reward alone, and all else with the rest.
+    credit: What the stated number answers for; see `corea.train.rlcc.Rlcc`.
     accuracy_margin: How far held-out accuracy may fall below its first value before a checkpoint is out.
     matrix_learning_rate: Of the matrices between the layers, where it is not the general one.
     length_chunks: In how many chunks of like length a batch goes through the model, each cut to its own longest.
@@ -43,10 +55,11 @@ class RlccTrainer(GRPOTrainer):
         parts: Sequence[Part],
         questions: Sequence[Question],
         grader: Grader,
-        credit: bool,
+        credit: str,
         accuracy_margin: float,
         length_chunks: int,
         matrix_learning_rate: float | None,
+        matrix_optimizer: str,
         **kwargs: Any,
     ) -> None:
         # TRL names and weighs rewards by its functions, but hands them one process's slice: ours never run there
@@ -55,11 +68,15 @@ class RlccTrainer(GRPOTrainer):
         self.questions = questions
         self.grader = grader
         self.credit = credit
+        self.digits = self._digits(required=credit == "all-values")
         self.accuracy_margin = accuracy_margin
         self.length_chunks = length_chunks
         self.matrix_learning_rate = matrix_learning_rate
+        self.matrix_optimizer = matrix_optimizer
         self.held_out_facts: list[list[float]] = []
-        self._local: tuple[torch.Tensor, list[tuple[int, int] | None]] | None = None
+        self.held_out_expected: list[float] = []
+        self._local: dict[str, Any] = {}  # of this process's rollouts, on their way to the batch
+        self._scored: dict[str, Any] | None = None  # the batch whose loss is being computed
 
         @lru_cache(maxsize=1 << 16)
         def decode(ids: tuple[int, ...]) -> str:
@@ -67,9 +84,23 @@ class RlccTrainer(GRPOTrainer):
 
         self._decode = decode
 
+    def _digits(self, *, required: bool) -> list[int]:
+        try:
+            refuse_scaled_logits(self.model.config)
+            return digit_tokens(self._tokenizer)
+        except ConfigError:
+            if required:
+                raise
+            return []
+
     def create_optimizer(self, *args: Any, **kwargs: Any):
         if self.matrix_learning_rate is None or self.optimizer is not None:
             return super().create_optimizer(*args, **kwargs)
+        if self.matrix_optimizer == "muon":
+            self.optimizer = muon_and_adamw(
+                self.model, learning_rate=self.matrix_learning_rate, rest=self.args.learning_rate, weight_decay=0.0
+            )
+            return self.optimizer
         weights = [(name, p) for name, p in self.model.named_parameters() if p.requires_grad]
         matrices = [p for name, p in weights if p.ndim == 2 and "embed" not in name and "lm_head" not in name]
         chosen = {id(p) for p in matrices}
@@ -97,46 +128,122 @@ class RlccTrainer(GRPOTrainer):
         else:
             for name, value in calibration(facts).items():
                 self._metrics[mode][f"rollouts/{name}"].append(value)
-        if self.credit:
-            every_RP = advantages(rewards_RP, self._weights_P(), generations=generations, scale=self.scale_rewards)
-            mine = slice(self.accelerator.process_index * len(texts), (self.accelerator.process_index + 1) * len(texts))
-            spans = [self._confidence_tokens(ids, text) for ids, text in zip(completion_ids_list, texts, strict=True)]
-            self._local = (every_RP[mine], spans)
+        self._local = self._numbers(completion_ids_list, texts)
+        if mode == "train" and self.credit != "sampled":
+            self._local |= self._credits(facts, rewards_RP)
         return rewards_RP
+
+    def _numbers(self, completion_ids_list, texts) -> dict[str, Any]:
+        """Where this process's rollouts state their confidence."""
+        stated_B = [find_confidence(text) for text in texts]
+        spans_B = [
+            token_span(ids, text, stated.start, stated.end, self._decode) if stated else None
+            for ids, text, stated in zip(completion_ids_list, texts, stated_B, strict=True)
+        ]
+        numbers_B = [text[s.start : s.end] if s else "" for text, s in zip(texts, stated_B, strict=True)]
+        places_B = [
+            digit_places(ids, span, number, self.digits) if span and self.digits else []
+            for ids, span, number in zip(completion_ids_list, spans_B, numbers_B, strict=True)
+        ]
+        return {"spans": spans_B, "numbers": numbers_B, "places": places_B}
+
+    def _credits(self, facts, rewards_RP) -> dict[str, Any]:
+        """What the tokens of this process's rollouts are credited with."""
+        numbers_B, places_B, generations = self._local["numbers"], self._local["places"], self.num_generations
+        shape = {"generations": generations, "scale": self.scale_rewards}
+        weights_P = self.reward_weights.to(rewards_RP.device)
+        first = self.accelerator.process_index * len(numbers_B)
+        mine = slice(first, first + len(numbers_B))
+        credits = {"advantages": advantages(rewards_RP, weights_P, **shape)[mine]}
+        if self.credit == "segment":
+            return credits
+
+        def pay(b: int, numbers_K: list[float]) -> list[float]:
+            group, member = divmod(first + b, generations)
+            facts_GF = facts[group * generations : (group + 1) * generations]
+            return paid_instead(self.parts[-1].reward, facts_GF, member, numbers_K)
+
+        per_pay_B1 = weights_P[-1] / spreads(rewards_RP, weights_P, **shape)[mine]
+        pay_BNK = pay_of_all(numbers_B, places_B, pay).to(rewards_RP.device)
+        self._metrics["train"]["rollouts/enumerated"].append(sum(map(bool, places_B)) / len(places_B))
+        return credits | {"pay": pay_BNK * per_pay_B1[:, :, None]}
 
     def _generate_and_score_completions(self, inputs):
         output = super()._generate_and_score_completions(inputs)
-        if self.credit:
-            assert self._local is not None
-            advantages_BP, spans = self._local
-            confidence_P = torch.zeros(len(self.parts), device=advantages_BP.device)
+        local, at_BN = self._local, as_tensor(self._local["places"]).to(output["completion_ids"].device)
+        if "advantages" in local:
+            confidence_P = torch.zeros(len(self.parts), device=at_BN.device)
             confidence_P[-1] = 1
-            output["advantages"] = by_token(advantages_BP, confidence_P, spans, output["completion_ids"].shape[1])
+            length = output["completion_ids"].shape[1]
+            output["advantages"] = by_token(local["advantages"], confidence_P, local["spans"], length)
+        if "pay" in local:
+            output |= {"number_at": at_BN, "number_pay": local["pay"]}
+        if not self.model.training:
+            self.held_out_expected += gather(self._expected(output, at_BN)).tolist()
         return output
 
+    def _expected(self, output, at_BN) -> torch.Tensor:
+        """(B,) the confidence that the model's probabilities expect; nan where the digits cannot be told."""
+        if not self.digits:
+            return torch.full((len(at_BN),), nan, device=at_BN.device)
+        rows_N, which_N = (at_BN >= 0).nonzero(as_tuple=True)
+        columns_N = output["prompt_ids"].shape[1] - 1 + at_BN[rows_N, which_N]
+        ids = torch.cat([output["prompt_ids"], output["completion_ids"]], dim=1)
+        mask = torch.cat([output["prompt_mask"], output["completion_mask"]], dim=1)
+        causal = self.accelerator.unwrap_model(self.model)
+        with torch.no_grad(), catch_logits(causal, rows_N, columns_N) as caught:
+            self.model(input_ids=ids, attention_mask=mask, logits_to_keep=1)
+        return expected_numbers(caught[0][:, self.digits], at_BN)
+
+    def prediction_step(self, model, inputs, *args: Any, **kwargs: Any):
+        """Rollouts for held-out questions; no loss, which says nothing of them."""
+        self._prepare_inputs(inputs)
+        return torch.zeros((), device=self.accelerator.device), None, None
+
     def _compute_loss(self, model, inputs):
-        if self.length_chunks == 1:
-            return super()._compute_loss(model, inputs)
-        chunks = by_length(inputs, self.length_chunks)
-        return sum(super(RlccTrainer, self)._compute_loss(model, chunk) for chunk in chunks)
+        return sum(self._loss_of(model, chunk) for chunk in by_length(inputs, self.length_chunks))
+
+    def _loss_of(self, model, inputs):
+        self._scored = dict(inputs) if "number_at" in inputs else None
+        try:
+            return super()._compute_loss(model, self._scored or inputs)
+        finally:
+            self._scored = None
+
+    def _get_per_token_logps_and_entropies(self, model, *args: Any, **kwargs: Any):
+        """TRL's; in a loss with credit for all values, the digits of numbers give their expected pay in place of the
+        log-probability of what was sampled: with an advantage of 1 and a ratio of 1 (and so no clipping and no leash),
+        every loss of TRL's then takes its gradient as it is."""
+        score = super()._get_per_token_logps_and_entropies
+        if self._scored is None:
+            return score(model, *args, **kwargs)
+        inputs, at_BN = self._scored, self._scored["number_at"]
+        rows_N, which_N = (at_BN >= 0).nonzero(as_tuple=True)
+        columns_N = at_BN[rows_N, which_N]
+        before = inputs["prompt_ids"].shape[1] - 1  # the logits of a token are the output at the one before it
+        with catch_logits(self.accelerator.unwrap_model(model), rows_N, columns_N + before) as caught:
+            logps_BT, *others = score(model, *args, **kwargs)
+        pay_N = expected_pay(caught[0][:, self.digits], inputs["number_pay"][rows_N, which_N])
+        logps_BT = logps_BT.index_put((rows_N, columns_N), pay_N.to(logps_BT.dtype))
+        for name in ("old_per_token_logps", "ref_per_token_logps"):
+            if name in inputs:
+                inputs[name] = inputs[name].index_put((rows_N, columns_N), pay_N.detach().to(inputs[name].dtype))
+        ones_N = torch.ones_like(pay_N, dtype=inputs["advantages"].dtype)
+        inputs["advantages"] = inputs["advantages"].index_put((rows_N, columns_N), ones_N)
+        return logps_BT, *others
 
     def evaluation_loop(self, *args: Any, **kwargs: Any):
         """TRL's, with the figures of all held-out rollouts together (its own are means over batches)."""
-        self.held_out_facts = []
+        self.held_out_facts, self.held_out_expected = [], []
         output = super().evaluation_loop(*args, **kwargs)
-        figures = calibration(self.held_out_facts)
+        last = output.num_samples  # rows after it fill up the last batch of a few processes
+        self.held_out_facts = self.held_out_facts[:last]
+        figures = calibration(self.held_out_facts) | expectation(self.held_out_facts, self.held_out_expected[:last])
         first = next((log["eval_accuracy"] for log in self.state.log_history if "eval_accuracy" in log), nan)
         floor = (figures["accuracy"] if first != first else first) - self.accuracy_margin
         figures["criterion"] = criterion(figures, accuracy_floor=floor)
         output.metrics.update({f"eval_{name}": value for name, value in figures.items()})
         return output
-
-    def _weights_P(self) -> torch.Tensor:
-        return self.reward_weights.to(self.accelerator.device)
-
-    def _confidence_tokens(self, ids: Sequence[int], text: str) -> tuple[int, int] | None:
-        stated = find_confidence(text)
-        return token_span(ids, text, stated.start, stated.end, self._decode) if stated else None
 
 
 def _named(name: str):

@@ -43,6 +43,19 @@ def calibration(facts_RF: Sequence[Sequence[float]]) -> dict[str, float]:
     return figures | {f"stated/{bar / BARS:.1f}": float(share) for bar, share in enumerate(shares)}
 
 
+def expectation(facts_RF: Sequence[Sequence[float]], expected_R: Sequence[float]) -> dict[str, float]:
+    """The same for the confidence that the model's probabilities expect, of the rollouts that have one."""
+    correct, expected = np.asarray(facts_RF, dtype=float)[:, Fact.CORRECT] > 0.5, np.asarray(expected_R, dtype=float)
+    correct, expected = correct[~np.isnan(expected)], expected[~np.isnan(expected)]
+    if not len(expected):
+        return {}
+    return {
+        "expected_ece": float(expected_calibration_error(expected, correct)),
+        "expected_brier": float(brier_score(expected, correct)),
+        "expected_auroc": float(auroc(expected, correct)) if correct.any() and not correct.all() else nan,
+    }
+
+
 def criterion(figures: dict[str, float], *, accuracy_floor: float) -> float:
     """What the best checkpoint is chosen by, lower is better: held-out Brier score, but above 1 where accuracy has
     fallen below the floor. So no checkpoint wins by hedging: being calibrated about answers that got worse."""
