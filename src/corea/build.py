@@ -3,7 +3,7 @@
 import inspect
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import dataclass, fields, is_dataclass
 from typing import Any, cast, get_type_hints
 
 from corea.backends import BACKENDS
@@ -17,7 +17,7 @@ from corea.prompts import Prompt, load_prompt
 from corea.protocols import Backend, Policy, PrePolicy, Signal
 from corea.registry import resolve
 from corea.signals import SIGNALS
-from corea.types import Sampling
+from corea.signals.tokens import with_logprobs
 
 PATH_FIELDS = ("folder", "path")
 
@@ -158,7 +158,7 @@ def _stage(
     return Stage(
         name=name,
         backend=backend,
-        sampling=_with_logprobs(declared.sampling, signal),
+        sampling=with_logprobs(declared.sampling, signal),
         signal=signal,
         policy=policy,
         pre_policy=pre_policy,
@@ -189,14 +189,6 @@ def _policy(where: str, declared: StageSettings) -> Policy:
 
 def _prompt(config: Config, name: str) -> Prompt:
     return load_prompt(str(config.path(name)) if "/" in name or name.endswith(".txt") else name)
-
-
-def _with_logprobs(sampling: Sampling, signal: Signal | None) -> Sampling:
-    """The sampling with the log-probabilities that the signal says it reads."""
-    top = int(getattr(signal, "top_logprobs_wanted", 0) or 0)
-    if top or getattr(signal, "logprobs_wanted", False):
-        return replace(sampling, logprobs=True, top_logprobs=max(top, sampling.top_logprobs))
-    return sampling
 
 
 def _calibrated(config: Config, wanted: CascadeSettings, cascade: Cascade) -> Cascade:

@@ -1,18 +1,21 @@
 """The calibration artefact: one JSON file that binds a threshold to everything it was certified for."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from datetime import UTC, datetime
-from hashlib import sha256
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import msgspec
 
-from corea.errors import ConfigError, DataError
+from corea.errors import ConfigError, DataError, unknown_name
+from corea.metrics.score_map import inputs_of
 from corea.policies.calibrated import Calibrated
 from corea.policies.questions import SkipCategories
+from corea.registry import resolve
+from corea.signals import FROM_THE_COMPLETION, SIGNALS
 from corea.signals.mapped import Mapped
+from corea.signals.tokens import with_logprobs
 from corea.version import VERSION
 
 ARTEFACT_VERSION = 1
@@ -34,6 +37,8 @@ class Calibration:
         health: The signal's health, with its verdict in words.
         report: Held-out figures: reliability before and after, baselines, categories.
         groups: A threshold for each slice, where asked for; it replaces `threshold` there.
+        tiers: For a cascade of three or more models: model, map and threshold of each stage before the last (a
+            threshold of None: that stage is not asked). `threshold` and `map` are then the first one's.
         advice: What to do next, in sentences.
     """
 
@@ -50,6 +55,7 @@ class Calibration:
     advice: tuple[str, ...] = ()
     sentence: str = ""
     groups: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    tiers: tuple[Mapping[str, Any], ...] = ()
     created: str = ""
     corea_version: str = VERSION
     version: int = ARTEFACT_VERSION
@@ -96,7 +102,7 @@ class Calibration:
             raise DataError(
                 f"calibration has unknown parts {unknown}, expected {sorted(known)}; calibrate again", path=str(path)
             )
-        values["advice"] = tuple(values.get("advice", ()))
+        values |= {name: tuple(values.get(name, ())) for name in ("advice", "tiers")}
         return cls(**values)
 
 
@@ -109,19 +115,21 @@ def now() -> str:
 
 
 def binding_of(cascade: Any) -> dict[str, Any]:
-    """What a cascade's answers depend on: both models, how they are asked, and the first stage's signal.
+    """What a cascade's answers depend on: its models, how they are asked, and the signals of all but the last.
 
     Values that cannot be seen (the revision behind an API) are None, and are then not compared.
     """
-    first, last = cascade.stages[0], cascade.stages[-1]
-    signal = first.signal.inner if isinstance(first.signal, Mapped) else first.signal
     found: dict[str, Any] = {"stages": len(cascade.stages)}
-    for role, stage in (("slm", first), ("llm", last)):
+    for index, stage in enumerate(cascade.stages):
+        last = index == len(cascade.stages) - 1
+        role = "llm" if last else "slm" if index == 0 else f"tier{index + 1}"
         found[role] = stage.backend.model
-        found[f"{role}_revision"] = getattr(stage.backend, "revision", None)
-        found[f"{role}_prompt"] = None if stage.prompt is None else _hash(stage.prompt)
+        settings = getattr(stage.backend, "settings", None)
+        found[f"{role}_revision"] = getattr(stage.backend, "revision", None) or getattr(settings, "revision", None)
+        found[f"{role}_prompt"] = None if stage.prompt is None else f"sha256:{stage.prompt.sha256[:16]}"
         found[f"{role}_sampling"] = _sampling(stage.sampling)
-    found["signal"] = type(signal).__name__ if signal is not None else None
+        if not last:
+            found["signal" if index == 0 else f"{role}_signal"] = _signal(stage.signal)
     return found
 
 
@@ -136,9 +144,9 @@ def differences(calibrated: Mapping[str, Any], configured: Mapping[str, Any]) ->
 
 
 def bind(cascade: AnyCascade, path: str | Path, *, force: bool = False) -> AnyCascade:
-    """The cascade with an artefact's map, threshold and pre-policy at its first stage.
+    """The cascade with an artefact's map, threshold and pre-policy at its first stage, or at each before the last.
 
-    An infeasible artefact makes it skip the small model, as nothing is promised of it. Each trace is flagged.
+    An infeasible artefact makes it defer all to the last, as nothing is promised of the others. Each trace is flagged.
 
     Args:
         cascade: A `corea.cascade.Cascade`.
@@ -150,23 +158,59 @@ def bind(cascade: AnyCascade, path: str | Path, *, force: bool = False) -> AnyCa
     """
     known = cast(Any, cascade)
     found = Calibration.read(path)
-    differing = differences(found.binding, binding_of(known))
+    parts = found.tiers or ({"map": found.map, "threshold": found.threshold},)
+    differing = differences({"stages": len(parts) + 1, **found.binding}, binding_of(known))
     if differing and not force:
         raise ConfigError(
             f"calibration {path}: {'; '.join(differing)}; calibrate again for this configuration, or give --force"
         )
-    first = known.stages[0]
-    signal = Mapped(first.signal, found.map, where=str(path))
-    skip = tuple((found.threshold or {}).get("skip_categories", ()))
-    pre_policy = SkipCategories(skip) if skip else first.pre_policy
-    stage = replace(first, signal=signal, policy=Calibrated.of(found.threshold, found.groups), pre_policy=pre_policy)
     flags = ["calibrated" if found.certified else "calibration infeasible: everything is deferred"]
+    stages: list[Any] = []
+    for index, stage in enumerate(known.stages):
+        if index >= len(parts) or stage is known.stages[-1]:
+            stages.append(stage)
+        elif found.tiers and found.certified and parts[index]["threshold"] is None:
+            flags.append(f"calibration: stage {stage.name} does not pay and is not asked")
+        else:
+            stages.append(_bound(stage, parts[index], found.groups, where=str(path)))
     flags += ["calibration forced: " + "; ".join(differing)] if differing else []
-    return cast(AnyCascade, replace(known, stages=(stage, *known.stages[1:]), flags=(*known.flags, *flags)))
+    return cast(AnyCascade, replace(known, stages=tuple(stages), flags=(*known.flags, *flags)))
 
 
-def _hash(value: Any) -> str:
-    return f"sha256:{sha256(repr(value).encode()).hexdigest()[:16]}"
+def _bound(stage: Any, part: Mapping[str, Any], groups: Mapping[str, Any], *, where: str) -> Any:
+    """A stage with the map and threshold of its part of the artefact, and the log-probabilities that the map needs."""
+    wanted = [name for name in inputs_of(part["map"]) if name in FROM_THE_COMPLETION]
+    signal = Mapped(stage.signal, part["map"], others=free_signals(wanted), where=where)
+    skip = tuple((part["threshold"] or {}).get("skip_categories", ()))
+    return replace(
+        stage,
+        signal=signal,
+        policy=Calibrated.of(part["threshold"], groups),
+        pre_policy=SkipCategories(skip) if skip else stage.pre_policy,
+        sampling=with_logprobs(stage.sampling, signal),
+    )
+
+
+def free_signals(names: Sequence[str]) -> dict[str, Any]:
+    """Signals by name that read the completion alone, so that they cost nothing.
+
+    Raises:
+        ConfigError: One needs more than the completion, or is none.
+    """
+    for name in names:
+        if name not in FROM_THE_COMPLETION:
+            raise unknown_name("signals", name, FROM_THE_COMPLETION)
+    return {name: resolve("signals", name, SIGNALS)() for name in names}
+
+
+def _signal(signal: Any) -> dict[str, Any] | None:
+    """A signal's kind and its plain settings; not what only says when it may stop early."""
+    signal = signal.inner if isinstance(signal, Mapped) else signal
+    if signal is None:
+        return None
+    plain = {each.name: getattr(signal, each.name) for each in fields(signal)} if is_dataclass(signal) else {}
+    kept = {k: v for k, v in plain.items() if k != "threshold" and isinstance(v, str | int | float)}
+    return {"kind": type(signal).__name__, **kept}
 
 
 def _sampling(sampling: Any) -> dict[str, Any]:

@@ -44,7 +44,7 @@ def exact_drop_pvalue(losses: int, gains: int, n: int, drop: float) -> float:
     t = float(_signed_root(np.array([losses]), np.array([m]), n, drop)[0])
     if t >= 0:
         return 1.0
-    low = max(_share_lower(m, n, NUISANCE_RISK / 2), abs(drop), 1e-9)
+    low = max(share_lower(m, n, NUISANCE_RISK / 2), abs(drop), 1e-9)
     high = max(share_upper(m, n, NUISANCE_RISK / 2), low)
     return min(1.0, _largest_tail(t, n, drop, low, high) * GRID_MARGIN + NUISANCE_RISK)
 
@@ -171,7 +171,8 @@ def share_pvalue(events: int, n: int, share: float) -> float:
     return float(need_scipy().special.bdtr(float(events), n, share)) if n else 1.0
 
 
-def _share_lower(events: int, n: int, delta: float) -> float:
+def share_lower(events: int, n: int, delta: float) -> float:
+    """Lower confidence bound at level 1 - delta for a chance, exact. Source: Clopper and Pearson 1934."""
     return 0.0 if events <= 0 else float(need_scipy().special.betaincinv(events, n - events + 1, delta))
 
 

@@ -237,7 +237,7 @@ def calibrate(
         map={**found.map, "needs_answer": pairs.needs_answer},
         probability=probability,
         health=signal_health(pairs.confidence, pairs.slm_correct),
-        report=held_out_report(found, cut, groups, probability, crossed, kept, cost),
+        report=held_out_report(found, cut, groups, probability, crossed, kept, cost, correct),
         data={
             "digest": pairs.digest, "n": n, "signals": list(pairs.signals), "notes": list(pairs.notes),
             "seed": options.seed,

@@ -104,6 +104,7 @@ def held_out_report(
     crossed: Floats,
     kept: Any,
     cost: Floats,
+    correct: Floats,
 ) -> dict[str, Any]:
     """Figures for the report: reliability before and after, baselines, the frontier, and the categories."""
     test, pairs = found.test, found.test.pairs
@@ -141,12 +142,12 @@ def held_out_report(
                 pairs.llm_correct.mean() + np.mean(kept) * (pairs.slm_correct - pairs.llm_correct).mean()
             ),
         },
-        "categories": _categories(found, cut, groups, kept, cost),
+        "categories": _categories(found, cut, groups, kept, cost, correct),
     }  # fmt: skip
 
 
 def _categories(
-    found: Found, cut: Cut | None, groups: Mapping[str, Any], kept: Any, cost: Floats
+    found: Found, cut: Cut | None, groups: Mapping[str, Any], kept: Any, cost: Floats, correct: Floats
 ) -> list[dict[str, Any]]:
     pairs = found.test.pairs
     if pairs.category is None:
@@ -155,7 +156,6 @@ def _categories(
     rows: list[dict[str, Any]] = []
     for name in sorted(set(names.tolist())):
         at = names == name
-        correct = np.where(kept, pairs.slm_correct, pairs.llm_correct)
         drop = mean_interval((pairs.llm_correct - correct)[at])
         rows.append({
             "category": name, "n": int(at.sum()), "pass_at_1": float(correct[at].mean()),

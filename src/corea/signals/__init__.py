@@ -8,3 +8,6 @@ SIGNALS: dict[str, str] = {
     "self_check": "corea.signals.self_check:SelfCheck",
     "agreement": "corea.signals.agreement:Agreement",
 }
+
+FROM_THE_COMPLETION = ("verbalized", "mean_token_probability", "answer_token_probability")
+"""Those that read a completion alone: they cost nothing, and can be measured afterwards on what was recorded."""

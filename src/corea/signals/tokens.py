@@ -1,6 +1,9 @@
-"""Where the tokens of a completion stand in its text."""
+"""Where the tokens of a completion stand in its text, and what a signal needs of them."""
 
-from corea.types import Completion, TokenLogprob
+from dataclasses import replace
+from typing import Any
+
+from corea.types import Completion, Sampling, TokenLogprob
 
 
 def tokens_within(completion: Completion, start: int, end: int) -> list[tuple[int, TokenLogprob]]:
@@ -19,3 +22,11 @@ def tokens_within(completion: Completion, start: int, end: int) -> list[tuple[in
             found.append((at, token))
         at += len(token.token)
     return found
+
+
+def with_logprobs(sampling: Sampling, *signals: Any) -> Sampling:
+    """The sampling, asking for the log-probabilities that these signals say they read."""
+    top = max((int(getattr(each, "top_logprobs_wanted", 0) or 0) for each in signals), default=0)
+    if top or any(getattr(each, "logprobs_wanted", False) for each in signals):
+        return replace(sampling, logprobs=True, top_logprobs=max(top, sampling.top_logprobs))
+    return sampling
