@@ -1,7 +1,8 @@
 """One RL run on the generated problems: python experiments/rl/run.py MODEL OUT [key=value ...]
 
 `model` is a cold-started folder. Keys are settings of `corea.train.rlcc.Rlcc`; `trl.KEY` goes to TRL, `prompts` is how
-many RL problems are generated, `held` how many held-out ones.
+many RL problems are generated, `home` which share of them is in domain (world slm) and not from world rl, `held` how many
+held-out ones.
 """
 
 import sys
@@ -50,11 +51,12 @@ def main(model: str, out: str, *pairs: str) -> None:
             table["trl"][key[4:]] = value
         else:
             table[key] = value
-    prompts, held = table.pop("prompts", 20_000), table.pop("held", 384)
+    prompts, home, held = table.pop("prompts", 20_000), table.pop("home", 0.0), table.pop("held", 384)
     settings = read_settings("train", Rlcc, table, model=model, out=Path(out))
     rlcc(
         settings,
-        questions=sample("rl", prompts, settings.seed),
+        questions=sample("slm", round(home * prompts), settings.seed)
+        + sample("rl", prompts - round(home * prompts), settings.seed),
         held_out=sample("slm", held, 7, split="validation"),
         grader=Exact(),
         prompt=Prompt("plain"),
