@@ -40,7 +40,7 @@ def test_a_useless_signal_of_a_poor_model_is_infeasible_and_says_what_to_do() ->
 
 
 def test_fifty_questions_cannot_carry_two_points() -> None:
-    found = calibrate(world(50, sharp=3.0), Goals(max_drop=0.02))
+    found = calibrate(world(50, slm=0.4, llm=0.97, sharp=3.0), Goals(max_drop=0.02))
     assert found.verdict == "infeasible"
     assert any("labels" in each for each in found.advice)
 

@@ -18,7 +18,7 @@ from corea.signals.mapped import Mapped
 from corea.signals.tokens import with_logprobs
 from corea.version import VERSION
 
-ARTEFACT_VERSION = 1
+ARTEFACT_VERSION = 2
 CERTIFIED, INFEASIBLE = "certified", "infeasible"
 AnyCascade = TypeVar("AnyCascade")
 

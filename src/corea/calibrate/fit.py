@@ -2,7 +2,7 @@
 
 The rows that fit the map, lay out the candidate cuts and choose the categories to skip (part A) are not rows of the
 test (part B). So given A, the rows of B are independent draws, and every p-value holds at its sample size. A is the
-smaller part: the width of the promise falls with the root of B, the map hardly improves after some hundred rows.
+smaller part: the width of the promise falls with the root of B, the map hardly improves after a thousand rows.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -34,6 +34,8 @@ from corea.errors import ConfigError
 from corea.metrics.score_map import apply_map
 
 PLAIN_SHARE, PLAIN_ROWS = 0.1, 200  # a plain signal fits nothing: part A then only lays out the cuts
+ENOUGH_ROWS, LEAST_SHARE = 800, 0.15  # a blend's part A is FIT_SHARE until it has so many rows, then at least this
+STEPS = ((1500, 0.005), (500, 0.01), (0, 0.02))  # rows of the test, share of the answers between two cuts
 SKIP_SHRINK = 20.0
 GROUP_ROWS = 30
 
@@ -47,7 +49,8 @@ class Options:
         probability: "auto", "isotonic", "platt" or "beta".
         pre_policy: Whether categories may be skipped, where asking the small model does not pay.
         by_group: One threshold for each category, with one joint guarantee.
-        fit_share: Part A's share of the rows; None: 0.3 for a blend, 0.1 (at most 200 rows) for a plain signal.
+        fit_share: Part A's share of the rows; None: 0.3 for a blend, falling to 0.15 beyond 800 rows, and 0.1 (at most
+            200 rows) for a plain signal.
         seed: Of the split and of the folds.
     """
 
@@ -75,7 +78,7 @@ def certify(pairs: Pairs, goals: Goals, options: Options = Options()) -> Found:
     kind = options.map
     if kind == "auto" and n_fit == _plain_rows(len(pairs), options) and options.fit_share is None:
         kind = "identity"
-    stored, crossed = fit_score(part_a, kind=kind, seed=options.seed)
+    stored, crossed = fit_score(part_a, kind=kind, seed=options.seed, target="risk" if goals.only_risk else "regret")
     fit, test = Sample.of(part_a, crossed), Sample.of(part_b, apply_map(stored, part_b.inputs()))
     cap = goals.cap(Sample.of(pairs, np.zeros(len(pairs))))
     path = candidates(fit, goals, options, n_test=len(test), cap_usd=cap)
@@ -92,12 +95,12 @@ def _fit_rows(pairs: Pairs, options: Options) -> int:
         return min(max(10, round(options.fit_share * n)), n - 5)
     several = len(pairs.signals) > 1 or pairs.completion_tokens is not None or pairs.category is not None
     blend = options.map in ("linear", "trees") or (options.map == "auto" and several and FIT_SHARE * n >= 60)
-    return round(FIT_SHARE * n) if blend else _plain_rows(n, options)
+    return min(round(FIT_SHARE * n), max(ENOUGH_ROWS, round(LEAST_SHARE * n))) if blend else _plain_rows(n, options)
 
 
 def candidates(fit: Sample, goals: Goals, options: Options, *, n_test: int, cap_usd: float) -> list[Cut]:
     """The cuts to be tested, in the order of the test, from part A alone."""
-    step = 0.01 if n_test >= 1500 else 0.02
+    step = next(step for rows, step in STEPS if n_test >= rows)
     cuts = cuts_at(fit.score, [float(c) for c in np.arange(step, 1 + step / 2, step)])
     if options.pre_policy:
         cuts = [replace(cut, skip=categories_to_skip(fit, cut)) for cut in cuts]
@@ -107,7 +110,8 @@ def candidates(fit: Sample, goals: Goals, options: Options, *, n_test: int, cap_
         return [*reversed(cuts), NOTHING]
     if not cuts:
         return cuts
-    start = 0
+    alone = float(fit.pairs.llm_cost.mean())
+    start = next((i for i, cut in enumerate(cuts) if fit.cost(cut).mean() < alone), 0)  # what cannot save is not tried
     if goals.max_risk is not None:  # too few kept answers can show no share of wrong ones, however few
         enough = 2 * np.log(goals.delta) / np.log1p(-goals.max_risk) / n_test
         start = next((i for i, cut in enumerate(cuts) if fit.kept(cut).mean() >= enough), len(cuts) - 1)

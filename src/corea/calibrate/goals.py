@@ -57,6 +57,13 @@ class Goals:
             self.max_cost_usd is not None and self.max_drop is None and self.max_risk is None and self.value_usd is None
         )
 
+    @property
+    def only_risk(self) -> bool:
+        """Whether only the share of wrong kept answers is bounded: then the chance of being right orders them."""
+        return (
+            self.max_risk is not None and self.max_drop is None and self.max_cost_usd is None and self.value_usd is None
+        )
+
     def cap(self, sample: Sample) -> float:
         """The bound on one question's cost."""
         if self.cost_cap_usd is not None:

@@ -1,8 +1,10 @@
 """Fits confidence maps; what is fitted is stored as plain numbers (see `corea.metrics.score_map`).
 
-Two kinds of map, for two uses. The *score* orders answers for the threshold: a blend of all that was measured, in the
-regret form: the log-odds that deferring would gain (only the LLM is right) less the log-odds that the SLM is right. The
-*probability* turns a score into an honest chance of being right, for reports: isotonic, Platt or beta.
+Two kinds of map, for two uses. The *score* orders answers for the threshold: a blend of all that was measured. In its
+regret form it falls with what deferring is expected to gain for each USD that the LLM is expected to cost: the chance
+of a loss (only the LLM is right) less that of a gain (only the SLM is right), over the cost. In its risk form it falls
+with the chance that the SLM is wrong. The *probability* turns a score into an honest chance of being right, for
+reports: isotonic, Platt or beta.
 """
 
 import math
@@ -14,140 +16,141 @@ import numpy as np
 from corea.calibrate._extra import need_sklearn
 from corea.calibrate.tables import Pairs
 from corea.metrics.arrays import Floats
-from corea.metrics.score_map import EDGE, apply_map, blend_features, blend_score, column, logit, logits, trees
+from corea.metrics.score_map import EDGE, apply_map, blend_features, blend_rank, blend_score, logit
 
 Stored = dict[str, Any]
-LINEAR_ROWS, TREE_ROWS = 60, 200  # fewer rows than these are too few to fit that kind of blend
+LINEAR_ROWS, TREE_ROWS = 60, 100  # fewer rows than these are too few to fit that kind of blend
 MOST_ROWS = 20_000  # more do not help the trees, and cost time
 FOLDS = 4
-COST_WEIGHT = 0.5
-N_TREES, LEAF_ROWS, MOST_LEAVES, TRIED_FEATURES = (
-    80,
-    20,
-    150,
-    0.3,
-)  # chosen on other pairs: experiments/log.d/calibrate.md
+# chosen on six pairs that no result is quoted from: experiments/log.d/calibrate.md
+N_TREES, FEW_ROWS, LEAF_ROWS, FEW_LEAF_ROWS, MOST_LEAVES = 80, 200, 30, 15, 150
+GAIN_WEIGHT = 0.25  # gains are rare: most of what seems to foretell one is noise
+COST_WEIGHT = 0.5  # of the cost beside the two other targets, when a tree chooses its splits
+MOST_COST = 5.0  # means; dearer questions would otherwise choose all splits
 UNMEASURED = -1.0  # stands for NaN in the trees: below every confidence
+SHRINK = 20.0  # rows of the whole that each category's rates are drawn towards
 
 
 # --- the score ------------------------------------------------------------------------------------------------------
 
 
-def fit_score(pairs: Pairs, *, kind: str = "auto", seed: int = 0) -> tuple[Stored, Floats]:
+def fit_score(pairs: Pairs, *, kind: str = "auto", seed: int = 0, target: str = "regret") -> tuple[Stored, Floats]:
     """A map for ordering answers, and cross-fitted scores of the very rows it was fitted on.
 
     Args:
         kind: "auto": a blend where there is something to blend and rows enough, else the signal as it is; or
             "identity", "linear" or "trees".
+        target: What a blend orders by, "regret" or "risk" (see the top of this file).
 
     Returns:
         The stored map, and (N,) scores in which each row's comes from a map that has not seen the row.
     """
-    main = next(iter(pairs.signals))
-    if kind == "auto":
-        several = len(pairs.signals) > 1 or pairs.completion_tokens is not None or pairs.category is not None
-        rare = min(_loss(pairs).sum(), pairs.slm_correct.sum(), len(pairs) - pairs.slm_correct.sum())
-        if not several or len(pairs) < LINEAR_ROWS or rare < 8:
-            kind = "identity"
-        else:
-            kind = "trees" if len(pairs) >= TREE_ROWS else "linear"
+    kind = _kind_for(pairs) if kind == "auto" else kind
     if kind == "identity":
-        stored: Stored = {"kind": "identity", "input": main}
+        stored: Stored = {"kind": "identity", "input": next(iter(pairs.signals))}
         return stored, apply_map(stored, pairs.inputs())
-    rng = np.random.default_rng(seed)
-    if len(pairs) > MOST_ROWS:
-        pairs_used = pairs.take(np.sort(rng.permutation(len(pairs))[:MOST_ROWS]))
-    else:
-        pairs_used = pairs
-    stored = _fit_blend(pairs_used, kind, seed)
-    fold = rng.permutation(len(pairs)) % FOLDS
+    order = np.random.default_rng(seed).permutation(len(pairs))
+    stored = _fit_blend(pairs.take(np.sort(order[:MOST_ROWS])), kind, target, seed)
     score = np.full(len(pairs), np.nan)
     for k in range(FOLDS):
-        others = np.flatnonzero(fold != k)
-        others = others[:MOST_ROWS]
-        part = _fit_blend(pairs.take(others), kind, seed, like=stored)
-        score[fold == k] = blend_score(part, pairs.take(np.flatnonzero(fold == k)).inputs())
+        held = order[k::FOLDS]
+        others = np.setdiff1d(order, held)[:MOST_ROWS]
+        part = _fit_blend(pairs.take(others), kind, target, seed, like=stored)
+        score[held] = blend_score(part, pairs.take(held).inputs())
     return stored, score
+
+
+def _kind_for(pairs: Pairs) -> str:
+    several = len(pairs.signals) > 1 or pairs.completion_tokens is not None or pairs.category is not None
+    rare = min(_loss(pairs).sum(), pairs.slm_correct.sum(), len(pairs) - pairs.slm_correct.sum())
+    if not several or len(pairs) < LINEAR_ROWS or rare < 8:
+        return "identity"
+    return "trees" if len(pairs) >= TREE_ROWS else "linear"
 
 
 def _loss(pairs: Pairs) -> Floats:
     return ((pairs.llm_correct > 0.5) & (pairs.slm_correct < 0.5)).astype(np.float64)
 
 
-def _fit_blend(pairs: Pairs, kind: str, seed: int, like: Stored | None = None) -> Stored:
-    inputs = pairs.inputs()
+def _regret(pairs: Pairs) -> Floats:
+    """(N,) what deferring gains, gains of the SLM weighted down towards their mean."""
+    gain = ((pairs.slm_correct > 0.5) & (pairs.llm_correct < 0.5)).astype(np.float64)
+    return _loss(pairs) - GAIN_WEIGHT * gain - (1 - GAIN_WEIGHT) * gain.mean()
+
+
+def _relative_cost(pairs: Pairs) -> Floats:
+    return np.minimum(pairs.llm_cost / max(float(pairs.llm_cost.mean()), 1e-300), MOST_COST)
+
+
+def _fit_blend(pairs: Pairs, kind: str, target: str, seed: int, like: Stored | None = None) -> Stored:
     stored: Stored = {
         "kind": "blend",
         "confidences": list(pairs.signals),
         "length": "completion_tokens" if pairs.completion_tokens is not None else "",
-        "categories": {},
-        "category_default": [float(pairs.slm_correct.mean()), 0.0],
-        "cost_weight": 0.0,
+        **_category_rates(pairs),
     }
-    _fit_categories(stored, pairs)
-    x = blend_features(stored, inputs)
-    fit = _fit_trees if kind == "trees" else _fit_linear
-    stored["right"], stored["loss"] = fit(x, pairs.slm_correct, seed), fit(x, _loss(pairs), seed)
-    spread = pairs.llm_cost.std() / max(float(pairs.llm_cost.mean()), 1e-300)
-    if kind == "trees" and spread > 0.05:
-        stored["cost"] = _fit_trees(x, pairs.llm_cost / pairs.llm_cost.mean(), seed, regression=True)
-        stored["cost_weight"] = COST_WEIGHT
-    z = logits(stored["loss"], x) - logits(stored["right"], x)
+    x = blend_features(stored, pairs.inputs())
+    if kind == "trees":
+        stored["trees"] = _fit_trees(x, pairs, target, seed)
+    else:
+        stored["right"] = _fit_linear(x, pairs.slm_correct, seed)
+        stored["loss"] = _fit_linear(x, _loss(pairs), seed) if target == "regret" else None
+    z = blend_rank(stored, x)
     stored["centre"] = float(np.median(z)) if like is None else like["centre"]
     stored["scale"] = max(float(z.std()), 1e-6) if like is None else like["scale"]
     return stored
 
 
-def _fit_categories(stored: Stored, pairs: Pairs, shrink: float = 20.0) -> None:
-    """The rate of right answers and the mean log length of each category, drawn towards the whole."""
-    mean = float(pairs.slm_correct.mean())
+def _category_rates(pairs: Pairs) -> Stored:
+    """Means by category, drawn towards the whole: right answers, log length, regret, log cost of the LLM."""
     length = np.zeros(len(pairs))
     if pairs.completion_tokens is not None:
         length = np.log1p(np.maximum(np.nan_to_num(pairs.completion_tokens), 0))
-    stored["category_default"] = [mean, float(length.mean())]
+    cost = np.log(np.maximum(_relative_cost(pairs), 1e-3))
+    facts = np.column_stack([pairs.slm_correct, length, _regret(pairs), cost])
+    whole = facts.mean(axis=0)
+    found: Stored = {"categories": {}, "category_default": whole.tolist()}
     if pairs.category is None:
-        return
+        return found
     names, at = np.unique(pairs.category.astype(str), return_inverse=True)
     if len(names) < 2:
-        return
-    count = np.bincount(at) + shrink
-    rate = (np.bincount(at, weights=pairs.slm_correct) + shrink * mean) / count
-    long = (np.bincount(at, weights=length) + shrink * length.mean()) / count
-    stored["categories"] = {str(n): [float(rate[i]), float(long[i])] for i, n in enumerate(names)}
+        return found
+    sums = np.column_stack([np.bincount(at, weights=column) for column in facts.T])
+    rates = (sums + SHRINK * whole) / (np.bincount(at) + SHRINK)[:, None]
+    found["categories"] = {str(name): rates[i].tolist() for i, name in enumerate(names)}
+    return found
 
 
-def _fit_trees(x: Floats, y: Floats, seed: int, *, regression: bool = False) -> Stored:
-    """Extremely randomised trees as arrays, whose leaves hold the mean of y over the number of trees.
+def _fit_trees(x: Floats, pairs: Pairs, target: str, seed: int) -> Stored:
+    """Extremely randomised trees as arrays; a leaf holds the mean target and the mean cost, over the number of trees.
 
     Source: Geurts, Ernst and Wehenkel 2006, Machine Learning 63(1).
     """
-    ensemble = need_sklearn().ensemble
-    model = (ensemble.ExtraTreesRegressor if regression else ensemble.ExtraTreesClassifier)(
+    cost = _relative_cost(pairs)
+    wanted = _regret(pairs) if target == "regret" else 1 - pairs.slm_correct
+    model = need_sklearn().ensemble.ExtraTreesRegressor(
         n_estimators=N_TREES,
-        min_samples_leaf=max(LEAF_ROWS, math.ceil(len(x) / MOST_LEAVES)),
-        max_features=TRIED_FEATURES,
+        min_samples_leaf=max(LEAF_ROWS if len(x) >= FEW_ROWS else FEW_LEAF_ROWS, math.ceil(len(x) / MOST_LEAVES)),
+        max_features=1.0,
         random_state=seed,
     )
-    model.fit(np.where(np.isnan(x), UNMEASURED, x).astype(np.float32), y if regression else (y > 0.5).astype(int))
-    parts: dict[str, list[Floats]] = {name: [] for name in ("feature", "cut", "left", "right", "value")}
-    roots: list[int] = []
+    targets = np.column_stack([wanted, pairs.slm_correct, COST_WEIGHT * cost])
+    model.fit(np.where(np.isnan(x), UNMEASURED, x).astype(np.float32), targets)
+    stored: dict[str, list[Any]] = {name: [] for name in ("feature", "cut", "left", "right", "target", "cost", "root")}
     depth = start = 0
-    for estimator in model.estimators_:
-        tree = estimator.tree_
-        leaf = tree.children_left < 0
-        here = np.arange(tree.node_count)
-        raw = tree.value[:, 0, :]
-        mean = raw[:, 0] if regression else raw[:, 1] / raw.sum(axis=1)
-        roots.append(start)
-        depth = max(depth, int(tree.max_depth))
-        parts["feature"].append(np.where(leaf, 0, tree.feature))
-        parts["cut"].append(np.where(leaf, 0.0, tree.threshold))
-        parts["left"].append(start + np.where(leaf, here, tree.children_left))
-        parts["right"].append(start + np.where(leaf, here, tree.children_right))
-        parts["value"].append(np.where(leaf, np.round(mean / N_TREES, 8), 0.0))
-        start += int(tree.node_count)
-    stored = {name: np.concatenate(arrays).tolist() for name, arrays in parts.items()}
-    return {**stored, "root": roots, "depth": depth, "fill": UNMEASURED}
+    for tree in (estimator.tree_ for estimator in model.estimators_):
+        leaf, here = tree.children_left < 0, np.arange(tree.node_count)
+        mean = tree.value[:, :, 0] / N_TREES
+        stored["root"].append(start)
+        stored["feature"] += np.where(leaf, 0, tree.feature).tolist()
+        stored["cut"] += np.where(leaf, 0.0, tree.threshold).tolist()
+        stored["left"] += (start + np.where(leaf, here, tree.children_left)).tolist()
+        stored["right"] += (start + np.where(leaf, here, tree.children_right)).tolist()
+        stored["target"] += np.where(leaf, np.round(mean[:, 0], 8), 0.0).tolist()
+        cost_leaf = mean[:, 2] / COST_WEIGHT if target == "regret" else np.full(len(here), 1 / N_TREES)
+        stored["cost"] += np.where(leaf, np.round(cost_leaf, 8), 0.0).tolist()
+        depth, start = max(depth, int(tree.max_depth)), start + int(tree.node_count)
+    return {**stored, "depth": depth, "fill": UNMEASURED}
 
 
 def _fit_linear(x: Floats, y: Floats, seed: int) -> Stored:
@@ -216,6 +219,3 @@ def beta(s: Floats, y: Floats) -> Stored:
     a, b = (max(0.0, float(w)) for w in model.coef_[0])  # below 0 the map would fall somewhere
     shift = float(model.intercept_[0])
     return {"kind": "beta", "input": "confidence", "a": a, "b": b, "c0": shift}
-
-
-__all__ = ["beta", "column", "fit_probability", "fit_score", "isotonic", "platt", "trees"]

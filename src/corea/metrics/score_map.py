@@ -4,8 +4,8 @@ A map turns columns measured about an answer into one score in [0, 1]; NaN where
 - `identity`: the column `input` itself.
 - `isotonic`: piecewise linear through `x`, `y`.
 - `platt`: sigmoid(a logit(c) + b); `beta`: sigmoid(a ln c - b ln(1-c) + c0).
-- `blend`: features of several columns, then linear logits or randomised trees for the chance that the SLM is `right`
-  and for the chance of a `loss` (only the LLM is right); the score falls with logit loss - logit right - w ln cost.
+- `blend`: features of several columns, then randomised trees for what deferring is expected to gain (or the chance that
+  the SLM is wrong) and for the LLM's cost, or linear logits for few rows; the score falls with the gain over the cost.
 The same code runs when a map is fitted on 100,000 rows and when one answer is judged.
 """
 
@@ -63,19 +63,26 @@ def column(columns: Columns, name: str) -> Floats:
 
 
 def blend_score(stored: Mapping[str, Any], columns: Columns) -> Floats:
-    """The score of a blend; NaN where no confidence at all was measured."""
+    """The score of a blend, in [0, 1]; NaN where no confidence at all was measured."""
     x = blend_features(stored, columns)
-    z = logits(stored["loss"], x) - logits(stored["right"], x)
-    if stored.get("cost"):
-        z = z - stored["cost_weight"] * np.log(np.clip(trees(stored["cost"], x), 0.05, 20.0))
     unmeasured = np.asarray(np.isnan(x[:, : len(stored["confidences"])]).all(axis=1))
+    score = sigmoid(-(blend_rank(stored, x) - stored["centre"]) / stored["scale"])
     # six digits: sums of trees in another order must not fall on another side of a threshold
-    return np.where(unmeasured, np.nan, np.round(sigmoid(-(z - stored["centre"]) / stored["scale"]), 6))
+    return np.where(unmeasured, np.nan, np.round(score, 6))
+
+
+def blend_rank(stored: Mapping[str, Any], x: Floats) -> Floats:
+    """(N,) from features: what deferring gains over what it costs, in no unit; the score falls with it."""
+    if stored.get("trees"):
+        target, cost = trees(stored["trees"], x).T
+        return target / np.clip(cost, 0.05, 20.0)
+    right = logits(stored["right"], x)
+    return logits(stored["loss"], x) - right if stored["loss"] else -right
 
 
 def blend_features(stored: Mapping[str, Any], columns: Columns) -> Floats:
     """(N, P): the confidences, their mean, least and range, log length, the same against its category, the category's
-    own rate of right answers, and how many confidences are missing."""
+    rate of right answers, regret and log cost, and how many confidences are missing."""
     confidences = np.column_stack([column(columns, name) for name in stored["confidences"]])
     missing = np.isnan(confidences)
     count = np.maximum((~missing).sum(axis=1), 1)
@@ -98,35 +105,37 @@ def blend_features(stored: Mapping[str, Any], columns: Columns) -> Floats:
         if rates is not None:
             parts.append((length - rates[:, 1])[:, None])
     if rates is not None:
-        parts.append(rates[:, :1])
+        parts.append(rates[:, [0, 2, 3]])
     parts.append(missing.sum(axis=1)[:, None].astype(np.float64))
     return np.column_stack(parts)
 
 
 def logits(member: Mapping[str, Any], x: Floats) -> Floats:
-    """Log-odds of one member: linear in filled, scaled features, or of the chance that trees give."""
-    if "weights" not in member:
-        return logit(np.clip(trees(member, x), 0.003, 0.997))
+    """Log-odds that are linear in filled, scaled features."""
     filled = np.where(np.isnan(x), np.asarray(member["mean"]), x)
     scaled = (filled - np.asarray(member["mean"])) / np.asarray(member["scale"])
     return scaled @ np.asarray(member["weights"]) + member["bias"]
 
 
 def trees(member: Mapping[str, Any], x: Floats) -> Floats:
-    """Sum of regression trees, stored node by node in one array a field; a leaf points to itself."""
-    feature, cut = np.asarray(member["feature"]), np.asarray(member["cut"], dtype=np.float64)
-    left, right = np.asarray(member["left"]), np.asarray(member["right"])
-    value, root_T = np.asarray(member["value"], dtype=np.float64), np.asarray(member["root"])
+    """(N, 2): the sums of the leaves' targets and costs. Stored node by node, one array a field; a leaf points to
+    itself."""
+    feature, left, right, root_T = (
+        np.asarray(member[name], dtype=np.intp) for name in ("feature", "left", "right", "root")
+    )
+    cut = np.asarray(member["cut"], dtype=np.float64)
+    leaf_M2 = np.column_stack([member["target"], member["cost"]])
     # single precision, as the trees were grown: a value must fall on the same side of a cut again
     filled = np.where(np.isnan(x), member["fill"], x).astype(np.float32).astype(np.float64)
-    out = np.empty(len(x))
-    for start in range(0, len(x), 4096):
-        part = filled[start : start + 4096]
-        row = np.arange(len(part))[:, None]
+    out = np.empty((len(x), 2))
+    for start in range(0, len(x), 2048):
+        part = filled[start : start + 2048]
+        row = (np.arange(len(part)) * part.shape[1])[:, None]
         node_NT = np.broadcast_to(root_T, (len(part), len(root_T)))
         for _ in range(int(member["depth"])):
-            node_NT = np.where(part[row, feature[node_NT]] <= cut[node_NT], left[node_NT], right[node_NT])
-        out[start : start + 4096] = value[node_NT].sum(axis=1)
+            at = part.ravel().take(row + feature.take(node_NT))
+            node_NT = np.where(at <= cut.take(node_NT), left.take(node_NT), right.take(node_NT))
+        out[start : start + 2048] = leaf_M2.take(node_NT, axis=0).sum(axis=1)
     return out
 
 
