@@ -26,7 +26,7 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def __init__(self, *args: Any, **named: Any) -> None:
         super().__init__(*args, **named)
-        self._head_bytes = 0
+        self._head_bytes = self._chunk = 0
         self._in_head = False
         self._coming = False  # a request that is not all here
         self._refused = False
@@ -49,6 +49,7 @@ class LimitedProtocol(HttpToolsProtocol):
         """Reads; what has begun to come must come in time, and its head must not be too long."""
         if self._refused:
             return
+        self._chunk = len(data)
         super().data_received(data)
         if self._in_head:
             self._head_bytes += len(data)
@@ -66,10 +67,11 @@ class LimitedProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """A head has come."""
         self._in_head = False
-        head = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
-        if head > self.limits.max_head_bytes:
-            self._too_long()
-            return
+        if self._head_bytes + self._chunk > self.limits.max_head_bytes:  # with what came of the body, so look closely
+            head = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
+            if head > self.limits.max_head_bytes:
+                self._too_long()
+                return
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:

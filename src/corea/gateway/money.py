@@ -56,6 +56,7 @@ class KeyAccounts:
     clock: Callable[[], float] = time.monotonic
     running: dict[str, _Running] = field(default_factory=dict[str, _Running])
     read_now: dict[str, Key] = field(default_factory=dict[str, Key])  # in this turn of the event loop, by secret
+    under_way: int = 0  # admitted, and not settled
     locked: bool = False  # a key was seen: they are never deleted, so this need not be asked again
 
     @classmethod
@@ -107,6 +108,7 @@ class KeyAccounts:
             _within_budget(holder.budget_usd, holder.spent_usd, running.reserved, reserve)
         tokens = self._limit(holder, running, claim)
         running.reserved += reserve
+        self.under_way += 1
         return Admission(key_id=holder.id, claim=claim, reserved_usd=reserve, reserved_tokens=tokens)
 
     async def settle(self, admission: Admission, *, cost_usd: Decimal | None, tokens: int) -> None:
@@ -115,7 +117,8 @@ class KeyAccounts:
             return
         running = self.running[admission.key_id]
         cost = admission.claim.reserve_usd if cost_usd is None else cost_usd
-        running.last_spend = number = self.writer.spend(admission.key_id, cost, tokens)
+        self.under_way -= 1
+        running.last_spend = number = self.writer.spend(admission.key_id, cost, tokens, pressing=not self.under_way)
         if running.tokens is not None:
             running.tokens.level += admission.reserved_tokens - tokens
         try:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, cast
 
+import msgspec
+
 from corea.errors import ConfigError
 from corea.gateway.progress import Done
 from corea.gateway.settings import GatewaySettings
@@ -16,6 +18,7 @@ from corea.registry import resolve
 from corea.types import Trace
 
 log = logging.getLogger("corea.gateway")
+_encode = msgspec.json.Encoder(decimal_format="string").encode
 Row = tuple[Any, ...]
 Redact = Callable[[str], str]
 
@@ -118,7 +121,7 @@ def row_of(done: Done, at: float) -> Row:
         int(done.request.stream),
         int(done.cached),
         int(done.hung_up),
-        steps_of(trace),
+        _encode(steps_of(trace)).decode(),
     )
 
 

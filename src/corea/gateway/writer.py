@@ -17,6 +17,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -28,18 +29,17 @@ from corea.types import ZERO_USD
 log = logging.getLogger("corea.gateway")
 
 IDLE_SECONDS = 0.2  # decisions wait so long for company
-CROWD = 2  # after a batch of so many, waiting a moment for more costs nobody much, and saves the processor commits
-GATHER_SECONDS = 0.002
+GATHER_SECONDS = 0.002  # money that is not pressing waits so long for company: fewer commits, fewer wakings
 SYNC_SECONDS = 0.05  # committed money is synced after so long even if nobody waits for it
 RETRY_SECONDS = 0.5
 CHECKPOINT_ROWS = 2000
 DECISIONS_PER_BATCH = 500
 COLUMNS = 23
-INSERT = f"""INSERT INTO decisions
-SELECT {", ".join(f"value ->> {i}" for i in range(COLUMNS))} FROM json_each(?)"""
+ROWS_AT_ONCE = 32  # in one statement: at each, this thread gives up the interpreter
+ROW = f"({', '.join('?' * COLUMNS)})"
 SPEND = """UPDATE keys SET spent_usd = j.value ->> 1, tokens = tokens + (j.value ->> 2),
 requests = requests + (j.value ->> 3) FROM json_each(?) AS j WHERE keys.id = j.value ->> 0"""
-_encode = msgspec.json.Encoder(decimal_format="string").encode
+_encode = msgspec.json.Encoder().encode
 Row = tuple[Any, ...]
 
 
@@ -101,7 +101,7 @@ class Writer:
         self.written_rows = 0
         self._coming: dict[str, _Money] = {}  # on the event loop's side, as all until `_queue`
         self._handed = 0
-        self._size = 0
+        self._pressing = False
         self._gathering: asyncio.TimerHandle | None = None
         self._queue: queue.SimpleQueue[_Batch | int | None] = queue.SimpleQueue()
         self._waiting: deque[tuple[int, bool, asyncio.Future[None]]] = deque()
@@ -129,8 +129,12 @@ class Writer:
         self._queue.put(None)
         await asyncio.to_thread(self._thread.join, 30)
 
-    def spend(self, key_id: str, usd: Decimal, tokens: int) -> int:
-        """Takes money to be written, and gives its number."""
+    def spend(self, key_id: str, usd: Decimal, tokens: int, *, pressing: bool = True) -> int:
+        """Takes money to be written, and gives its number.
+
+        Args:
+            pressing: Write it at once, rather than with what else comes in the next two milliseconds.
+        """
         self.submitted += 1
         if (money := self._coming.get(key_id)) is None:
             money = self._coming[key_id] = _Money()
@@ -142,20 +146,22 @@ class Writer:
         return self.submitted
 
     def _offer(self) -> None:
-        if self._size >= CROWD and self._loop is not None:
-            self._gathering = self._loop.call_later(GATHER_SECONDS, self._hand_over)
-        else:
+        """Hands over what has come, unless the thread is busy: it calls this when it is not."""
+        if not self._coming or self._handed != self.committed:
+            return
+        if self._pressing or self._loop is None:
             self._hand_over()
+        elif self._gathering is None:
+            self._gathering = self._loop.call_later(GATHER_SECONDS, self._hand_over)
 
     def _hand_over(self) -> None:
         if self._gathering is not None:
             self._gathering.cancel()
             self._gathering = None
         if self._coming:
-            self._size = self.submitted - self._handed
             self._handed = self.submitted
             self._queue.put(_Batch(self._coming, self.submitted))
-            self._coming = {}
+            self._coming, self._pressing = {}, False
 
     async def until(self, number: int, *, synced: bool = False) -> None:
         """Waits until everything up to `number` is committed, or even synced; no longer while writing fails."""
@@ -244,19 +250,24 @@ class Writer:
         """One transaction of all that was taken."""
         if not self._pending and not self._batch:
             return
-        # One statement each, with everything in it as JSON: at every statement this thread gives up the interpreter,
-        # and may wait for it as long as the event loop is busy.
         if self._pending:
             self._spend(connection)
             self._recovered()
             self._advance(committed=self._upto)
         if self._batch:
-            connection.execute(INSERT, (_encode(self._batch).decode(),))
+            self._insert(connection)
             self._inserted_at = time.monotonic()
             self.written_rows += len(self._batch)
             self._untidy += len(self._batch)
             self._batch = []
             self._recovered()
+
+    def _insert(self, connection: sqlite3.Connection) -> None:
+        connection.execute("BEGIN IMMEDIATE")
+        for start in range(0, len(self._batch), ROWS_AT_ONCE):
+            rows = self._batch[start : start + ROWS_AT_ONCE]
+            connection.execute(f"INSERT INTO decisions VALUES {', '.join([ROW] * len(rows))}", list(chain(*rows)))
+        connection.execute("COMMIT")
 
     def _recovered(self) -> None:
         if self.failing:
@@ -270,6 +281,7 @@ class Writer:
             if row is not None:
                 self._spent[key_id] = Decimal(row[0])
         now = {k: self._spent.get(k, ZERO_USD) + money.usd for k, money in self._pending.items()}
+        # all of it in one statement, as JSON: at each, this thread gives up the interpreter
         rows = [(k, str(now[k]), money.tokens, money.requests) for k, money in self._pending.items()]
         changed = connection.execute(SPEND, (_encode(rows).decode(),)).rowcount
         if changed < len(rows):  # somebody has deleted a key by hand
