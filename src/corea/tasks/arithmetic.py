@@ -9,9 +9,9 @@ from corea.tasks.style import Style, number
 CHAIN_SIZES = {  # level: (terms, digits), one pair chosen
     1: ((2, 1), (2, 2)),
     2: ((2, 2), (3, 1), (3, 2)),
-    3: ((4, 2), (5, 2), (2, 3), (3, 3)),
-    4: ((6, 2), (7, 2), (8, 2), (4, 3), (5, 3)),
-    5: ((9, 2), (10, 2), (6, 3), (3, 4)),
+    3: ((5, 2), (6, 2), (3, 3), (4, 3)),
+    4: ((8, 2), (9, 2), (5, 3), (6, 3)),
+    5: ((10, 2), (12, 2), (7, 3), (4, 4)),
 }
 CHAIN_HOME = ("What is {}?", "Compute {}.", "{} = ?", "Work out {}.")
 CHAIN_WIDE = (
@@ -35,7 +35,7 @@ PRODUCT_WIDE = (
     "Solve the following multiplication: {}. Give only the result as your final answer.",
     "How much is {}?",
 )
-GCD_LARGEST = {1: 20, 2: 40, 3: 100, 4: 250, 5: 600}
+GCD_LARGEST = {1: 20, 2: 40, 3: 200, 4: 600, 5: 1500}
 GCD_HOME = (
     "What is the gcd of {} and {}?",
     "Find the greatest common divisor of {} and {}.",
@@ -117,8 +117,8 @@ def gcd(rng: Random, level: int, style: Style) -> Problem:
 def equation(rng: Random, level: int, style: Style) -> Problem:
     """One unknown, a whole number: x + a = b, a*x = b, then a*x + b = c with larger numbers."""
     letter = rng.choice("abcdefghkmpqrstuvwxyz" if style.is_new_word(rng) else "xxxyzn")
-    x, a = rng.randint(1, (9, 30, 20, 60, 150)[level - 1]), rng.randint(2, (9, 9, 9, 12, 15)[level - 1])
-    b = rng.randint(1, (10, 50, 60, 300, 600)[level - 1])
+    x, a = rng.randint(1, (9, 30, 50, 120, 300)[level - 1]), rng.randint(2, (9, 9, 9, 12, 15)[level - 1])
+    b = rng.randint(1, (10, 50, 200, 500, 999)[level - 1])
     form = rng.choice(("plus", "minus", "times") if level <= 2 else ("both", "both less"))
     if form == "plus":
         total = x + b

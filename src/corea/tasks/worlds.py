@@ -4,7 +4,7 @@
 |---|---|---|---|
 | slm | nine | 1-4 | home: what the small model is trained on, "in domain" |
 | rl | the same, and a few strange ones | 1-4, the hard ones oftener; made-up names; words made unreadable | home |
-| ood | the same nine | 1-4 with new names, things and letters (55 %), 1-4 in new wordings (15 %), 5 | home and wide |
+| ood | the same nine | 1-4 with new names, things and letters (65 %), 1-4 in new wordings (15 %), 5 | home and wide |
 | far | four others | 1-5 | home |
 | llm | all thirteen | 1-5 | home and wide |
 
@@ -68,8 +68,9 @@ class Part:
     spoilt: bool = False
 
 
-USUAL = (0.27, 0.27, 0.23, 0.23, 0.0)
-HARD = (0.2, 0.22, 0.26, 0.32, 0.0)
+USUAL = (0.25, 0.25, 0.2, 0.3, 0.0)
+MILD = (0.35, 0.3, 0.2, 0.15, 0.0)
+HARD = (0.17, 0.18, 0.25, 0.4, 0.0)
 WORLDS: Mapping[str, tuple[Part, ...]] = {
     "slm": (Part(share=1, levels=USUAL, kinds=KINDS),),
     "rl": (
@@ -79,9 +80,9 @@ WORLDS: Mapping[str, tuple[Part, ...]] = {
         Part(share=0.08, levels=(0.25, 0.25, 0.25, 0.25, 0), kinds=STRANGE_KINDS),
     ),
     "ood": (
-        Part(share=0.55, levels=USUAL, kinds=NAMING_KINDS, style=Style(words=1)),
-        Part(share=0.15, levels=USUAL, kinds=KINDS, style=Style(wide=1, negative=True)),
-        Part(share=0.3, levels=(0, 0, 0, 0, 1), kinds=KINDS),
+        Part(share=0.65, levels=MILD, kinds=NAMING_KINDS, style=Style(words=1)),
+        Part(share=0.15, levels=MILD, kinds=KINDS, style=Style(wide=1, negative=True)),
+        Part(share=0.2, levels=(0, 0, 0, 0, 1), kinds=KINDS),
     ),
     "far": (Part(share=1, levels=(0.2, 0.2, 0.2, 0.2, 0.2), kinds=FAR_KINDS),),
     "llm": (
