@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from enum import StrEnum
 from functools import reduce
+from random import Random
 
 from corea.early import CUT, Draft, Read, read_stream
 from corea.errors import BackendError, ConfigError
@@ -31,6 +32,7 @@ from corea.types import (
     Trace,
 )
 
+_random = Random(os.urandom(32))
 OnText = Callable[[str], Awaitable[None]]
 OnStep = Callable[[Step], None]
 OnKeep = Callable[[str, Confidence], None]
@@ -126,6 +128,7 @@ class Cascade:
         on_text: OnText | None = None,
         on_step: OnStep | None = None,
         on_keep: OnKeep | None = None,
+        trace_id: str | None = None,
     ) -> Trace:
         """Answers one question.
 
@@ -137,6 +140,7 @@ class Cascade:
             on_step: Receives each step as it ends, before any of its text is given where it is kept.
             on_keep: Told the stage and confidence of an answer that is kept while it is still being written; its text
                 follows, and only then its step.
+            trace_id: The trace's; None is a new one.
 
         Returns:
             The trace; a question that no stage could answer has status FAILED and an error, and raises nothing.
@@ -161,7 +165,7 @@ class Cascade:
                 break
             elif stage.hand_over_draft and step.completion is not None:
                 draft = step.completion.text
-        return await self._finish(question, tuple(steps), began, give)
+        return await self._finish(question, tuple(steps), began, give, trace_id)
 
     async def ask_many(
         self,
@@ -268,7 +272,7 @@ class Cascade:
             message = f"{type(error).__name__}: {error}"
             return Trace(
                 question_id=question.id, steps=(), status=Status.FAILED, error=message, cost_usd=None,
-                flags=self.flags, trace_id=_new_id(),
+                flags=self.flags, trace_id=new_id(),
             )  # fmt: skip
 
     async def _attempt(
@@ -314,7 +318,14 @@ class Cascade:
             seconds=self.clock() - began,
         )
 
-    async def _finish(self, question: Question, steps: tuple[Step, ...], began: float, give: "Giver | None") -> Trace:
+    async def _finish(
+        self,
+        question: Question,
+        steps: tuple[Step, ...],
+        began: float,
+        give: "Giver | None",
+        trace_id: str | None,
+    ) -> Trace:
         final = steps[-1] if steps else None
         status, error = Status.ANSWERED, None
         if final is None or final.error is not None or final.completion is None:
@@ -343,7 +354,7 @@ class Cascade:
             baseline_estimated=estimated,
             seconds=self.clock() - began,
             flags=self.flags,
-            trace_id=_new_id(),
+            trace_id=trace_id or new_id(),
         )
 
     def _baseline(self, question: Question, steps: tuple[Step, ...]) -> tuple[Decimal | None, bool]:
@@ -457,8 +468,9 @@ def skip(stage: Stage, question: Question) -> Step | None:
     return Step(stage=stage.name, skipped=reason)
 
 
-def _new_id() -> str:
-    return os.urandom(16).hex()
+def new_id() -> str:
+    """A trace's id: unlike any other, but no secret, so that the system need not be asked for each."""
+    return f"{_random.getrandbits(128):032x}"
 
 
 def _stream(questions: Iterable[Question] | AsyncIterable[Question]) -> AsyncIterator[Question]:

@@ -50,14 +50,15 @@ class HedgedCascade(Cascade):
         on_text: OnText | None = None,
         on_step: OnStep | None = None,
         on_keep: OnKeep | None = None,
+        trace_id: str | None = None,
     ) -> Trace:
         """As `Cascade.ask`. A cut-off call is a step with an error of kind "Hedged", before the step that won."""
         if self.hedge_seconds is None or len(self.stages) == 1:
-            return await super().ask(question, on_text=on_text, on_step=on_step, on_keep=on_keep)
+            return await super().ask(question, on_text=on_text, on_step=on_step, on_keep=on_keep, trace_id=trace_id)
         began = self.clock()
         give = Giver(on_text) if on_text else None
         race = _Race(self, question, give, on_step, on_keep, self.hedge_seconds)
-        return await self._finish(question, await race.run(), began, give)
+        return await self._finish(question, await race.run(), began, give, trace_id)
 
     async def call(
         self, stage: Stage, question: Question, give: "Giver | None", watch: Draft, on_keep: OnKeep | None

@@ -156,11 +156,15 @@ class Chat:
                 await on_text(hit.text or "")
             return replace(hit, question_id=plan.question.id, trace_id=plan.question.id)
         trace = await plan.cascade.ask(
-            plan.question, on_text=on_text, on_step=progress.steps.append, on_keep=progress.keep
+            plan.question,
+            on_text=on_text,
+            on_step=progress.steps.append,
+            on_keep=progress.keep,
+            trace_id=plan.question.id,
         )
         if cache is not None and key is not None:
             cache.put(key, trace)
-        return replace(trace, trace_id=plan.question.id)
+        return trace
 
     async def _close(self, progress: Progress) -> None:
         """The request is over; one that the server itself broke off is still booked."""

@@ -1,15 +1,13 @@
 """From a checked request to the cascade that will answer it: what the `model` names, and what the request changes."""
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, is_dataclass, replace
 from decimal import Decimal
-from random import Random
 from typing import Any
 
 import msgspec
 
-from corea.cascade import Cascade, Stage
+from corea.cascade import Cascade, Stage, new_id
 from corea.errors import unknown_name
 from corea.gateway.faults import Fault, bad_field, unsupported
 from corea.gateway.settings import GatewaySettings
@@ -20,7 +18,6 @@ from corea.prompts import Prompt
 from corea.protocols import Policy
 from corea.types import Question, Sampling
 
-_random = Random(os.urandom(32))  # a name, not a secret: no call of the system for each
 TOKENS_PER_MESSAGE = 64  # roles and separators of any chat template
 TOKENS_PER_MEDIUM = 4096  # OpenAI's largest picture is 1,445 tokens in high detail, other servers' somewhat more
 
@@ -137,7 +134,7 @@ class Routes:
         return Plan(
             route=route.name,
             cascade=cascade,
-            question=Question(id=_new_id(), messages=request.messages),
+            question=Question(id=new_id(), messages=request.messages),
             raw=route.direct or request.controls.raw,
             threshold=threshold,
             request=request,
@@ -171,10 +168,6 @@ class Routes:
         if len(stages) < len(cascade.stages) or any(a is not b for a, b in zip(stages, cascade.stages, strict=True)):
             cascade = replace(cascade, stages=stages)
         return self._hedged(cascade)
-
-
-def _new_id() -> str:
-    return f"{_random.getrandbits(128):032x}"
 
 
 def worst_costs(stages: Sequence[Stage], request: ChatRequest, settings: GatewaySettings) -> list[Decimal]:

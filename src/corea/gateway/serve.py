@@ -241,7 +241,7 @@ def serve(load: Callable[[], Loaded], *, say: Callable[[str], None] = lambda lin
         for line in greeting(listening, loaded, keys=keys):
             say(line)
         server = Server(config, service.gateway, settings.notice_seconds)
-        gc.freeze()  # what is loaded by now stays: looking through it again and again is a tenth of the processor's time
+        gc.freeze()  # what is loaded by now stays; looking through it at every turn is a tenth of the time
         gc.set_threshold(GARBAGE)
         server.run(sockets=[listening])
         return server.interrupted
