@@ -1,7 +1,7 @@
 """Two models with known answers: a small one that is sure when it is right, and a large one that is always right."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
@@ -75,7 +75,7 @@ class World:
         }
         return CompareSettings(**{**values, **changes})
 
-    def model(self, role: str, *, revision: str = "1") -> Model:
+    def model(self, role: str, *, revision: str = "1", **runs: Any) -> Model:
         backend = self.backends[role]
         signals: dict[str, Signal] = {"verbalized": Verbalized()} if role != "llm" else {}
 
@@ -99,13 +99,14 @@ class World:
             sampling=Sampling(),
             prompt=prompt,
             price=Price(input_usd_per_mtok=usd, output_usd_per_mtok=usd),
+            **runs,
         )
 
-    def compare(self, asked: Asked = ASKED, **changes: Any) -> dict[str, Any]:
+    def compare(self, asked: Asked = ASKED, models: Sequence[Model] | None = None, **changes: Any) -> dict[str, Any]:
         from corea.evaluate.compare.provenance import provenance
 
         box = provenance(command="corea compare x.toml", config="name = 'x'", config_sha256="0")
-        models = [self.model(role) for role in self.backends]
+        models = [self.model(role) for role in self.backends] if models is None else models
         absent = {role: f"[models.{role}] is not in the configuration" for role in ("rlvr", "brier", "l1")}
         return asyncio.run(compare(self.settings(**changes), models, absent, [asked], self.folder, box))
 

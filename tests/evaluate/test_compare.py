@@ -7,8 +7,8 @@ import pytest
 from tests.evaluate.conftest import ASKED, Counting, World, questions, row
 
 from corea.errors import ConfigError, DataError
-from corea.evaluate.compare.matrix import fit_threshold
 from corea.evaluate.compare.methods import Method
+from corea.evaluate.compare.playing import fit_threshold
 from corea.evaluate.compare.resample import Draws, measured, redrawn
 from corea.evaluate.compare.scores import scores
 from corea.evaluate.compare.session import Asked, contamination
@@ -25,7 +25,6 @@ def answers(n: int) -> Answers:
         confidence={"verbalized": values},
         signal_cost_usd={},
         tokens=np.full(n, 5.0),
-        seconds=np.zeros(n),
         texts=("",) * n,
         extracted=(None,) * n,
     )
@@ -38,7 +37,7 @@ def test_the_accuracies_and_the_cost_of_the_rows_are_those_that_can_be_counted(w
     assert large["at"][0]["accuracy"]["value"] == 1.0
     assert large["at"][0]["cost_usd"]["value"] == pytest.approx(30 * 10 / 1e6)
     exact, loose = cascade["at"]
-    assert exact["tau"] == pytest.approx(0.72)  # every wrong answer is less sure than the least sure right one
+    assert exact["taus"] == pytest.approx([0.72])  # every wrong answer is less sure than the least sure right one
     assert exact["accuracy"]["value"] == 1.0
     assert exact["llm_share"]["value"] == pytest.approx(50 / 150)
     assert exact["saving"]["value"] == pytest.approx(1 - (1 + 10 / 3) / 10)
@@ -66,10 +65,11 @@ def test_every_row_is_tested_against_coreas_on_the_same_questions(world: World) 
 
 def test_random_best_single_and_oracle_stand_beside_them(world: World) -> None:
     random, single, oracle = world.compare()["datasets"][0]["bounds"]
-    assert random["accuracy"] == pytest.approx(2 / 3 * 100 / 150 + 1 / 3)
+    assert random["at"]["accuracy"]["value"] == pytest.approx(2 / 3 * 100 / 150 + 1 / 3)
+    assert random["at"]["cost_usd"]["value"] == pytest.approx(30 * (1 + 10 / 3) / 1e6)
     assert single["name"] == "best single (llm)"
-    assert oracle["accuracy"] == 1.0
-    assert oracle["llm_share"] == pytest.approx(50 / 150)
+    assert oracle["at"]["accuracy"]["value"] == 1.0
+    assert oracle["at"]["llm_share"]["value"] == pytest.approx(50 / 150)
 
 
 def test_the_second_run_calls_no_model_and_finds_the_same(world: World) -> None:

@@ -29,7 +29,7 @@ def test_the_table_shows_values_intervals_and_drops(world: World) -> None:
     line = next(line for line in text.splitlines() if line.startswith("| **SLM-Verb**"))
     assert "| 100.0 [100.0, 100.0] |" in line
     assert "drop +0.0" in line
-    assert "| _best single (llm)_ | 100.0 |" in text
+    assert "| _best single (llm)_ | 100.0 [100.0, 100.0] |" in text
     assert "contamination guard: 0 of 150" in text
 
 

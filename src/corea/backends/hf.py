@@ -2,6 +2,7 @@
 # (torch and transformers are only partly typed)
 """Transformers: any Hugging Face folder or hub name, run in this process. The one backend that imports torch."""
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -137,20 +138,30 @@ class HFEngine:
         return _Session(self, prompts)
 
     def read(self, base: Sequence[int], paths: Sequence[tuple[int, ...]]) -> list[Floats]:
-        """Reads base and the longest paths as one batch; the shorter paths are their prefixes."""
+        """Reads the base once, then the longest paths behind it as one batch; the shorter paths are their prefixes."""
         ends = [path for i, path in enumerate(paths) if i + 1 == len(paths) or paths[i + 1][: len(path)] != path]
-        found: dict[tuple[int, ...], Floats] = {}
+        ids, mask = self.padded([base])
+        with self.torch.inference_mode():
+            out = self.model(**self.inputs(ids, mask), use_cache=True, logits_to_keep=1)
+        found: dict[tuple[int, ...], Floats] = {(): out.logits[0, -1].float().cpu().numpy()}
         longest = max(map(len, ends))
-        for at in range(0, len(ends), 16):
+        for at in range(0, len(ends) if longest else 0, 16):
             rows = ends[at : at + 16]
-            ids, mask = self.padded([[*base, *path] for path in rows])
-            with self.torch.inference_mode():
-                logits = self.model(**self.inputs(ids, mask), logits_to_keep=longest + 1).logits
-            values = logits.float().cpu().numpy()
-            for path, row in zip(rows, values, strict=True):
-                for length in range(len(path) + 1):
-                    found[path[:length]] = row[len(row) - 1 - (len(path) - length)]
+            for path, row in zip(rows, self._behind(out.past_key_values, mask, rows), strict=True):
+                found |= {path[: length + 1]: row[length] for length in range(len(path))}
         return [found[path] for path in paths]
+
+    def _behind(self, cache: Any, mask: Any, rows: Sequence[tuple[int, ...]]) -> Floats:
+        """Logits (R, T, V) after each token of the rows, which all follow what is in the cache."""
+        longest = max(map(len, rows))
+        ids = self.torch.tensor([[*row, *[0] * (longest - len(row))] for row in rows], device=self.device)
+        copied = copy.deepcopy(cache)
+        copied.batch_repeat_interleave(len(rows))
+        whole = self.torch.cat([mask, mask.new_ones((1, longest))], dim=1).repeat(len(rows), 1)
+        positions = (whole.cumsum(-1) - 1)[:, -longest:]
+        with self.torch.inference_mode():
+            out = self.model(input_ids=ids, attention_mask=whole, position_ids=positions, past_key_values=copied)
+        return out.logits.float().cpu().numpy()
 
     def padded(self, rows: Sequence[Sequence[int]]) -> tuple[Any, Any]:
         """Token ids and mask (B, T), filled up on the left."""

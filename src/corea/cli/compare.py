@@ -99,12 +99,42 @@ def open_models(settings: CompareSettings, base: Path, folder: Path) -> tuple[li
     missing = {role: f"[models.{role}] is not in the configuration" for role in TITLES if role not in settings.models}
     for role, declared in settings.models.items():
         try:
-            found.append(_model(role, declared, base, folder))
+            found += _runs(role, declared, settings, base, folder)
         except ConfigError as error:
             missing[role] = str(error)
     if not any(model.role == "llm" for model in found):
         raise ConfigError(f"models.llm: is not there: {missing['llm']}")
     return found, missing
+
+
+def _runs(role: str, declared: ModelSettings, settings: CompareSettings, base: Path, folder: Path) -> list[Model]:
+    """A role's model, or one for each seed that it was trained with, where its backend's settings name {seed}.
+
+    Questions of a seed that it was not trained with go to the first of its models that is there.
+    """
+    if not declared.by_seed:
+        return [_model(role, declared, base, folder)]
+    there: dict[int, ModelSettings] = {}
+    why = ""
+    for seed in settings.seeds:
+        one = declared.of_seed(seed)
+        try:
+            _model(role, one, base, folder)
+            there[seed] = one
+        except ConfigError as error:
+            why = why or str(error)
+    if not there:
+        raise ConfigError(why)
+    first = min(there)
+    spare = [seed for seed in settings.seeds if seed not in there]
+    return [
+        replace(
+            _model(role, one, base, folder),
+            trained=seed,
+            seeds=frozenset([seed, *(spare if seed == first else ())]),
+        )
+        for seed, one in there.items()
+    ]
 
 
 def _model(role: str, declared: ModelSettings, base: Path, folder: Path) -> Model:

@@ -16,7 +16,7 @@ from corea.prompts import Prompt
 from corea.protocols import Backend, Signal
 from corea.types import Completion, Confidence, Question, Sampling, Usage
 
-CHUNK = 64  # rows that are graded and stored together; at most so many are lost in a crash
+CHUNK = 64  # rows graded and stored together, and lost in a crash; twice the concurrency where that is more
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +27,8 @@ class Model:
         role: "slm", "rlvr", "brier", "l1", "llm", or a further one of your own.
         open: Makes its backend and signals, when somebody is to be asked and not before.
         probe: Take hidden states of its answers too.
+        seeds: The seeds whose questions it answers, where a role has a training run for each; None: all.
+        trained: The seed of its training run, where a role has several.
     """
 
     role: str
@@ -36,6 +38,12 @@ class Model:
     prompt: Prompt
     price: Price
     probe: bool = False
+    seeds: frozenset[int] | None = None
+    trained: int | None = None
+
+    def serves(self, seed: int) -> bool:
+        """Whether it answers the questions that were drawn with a seed."""
+        return self.seeds is None or seed in self.seeds
 
 
 async def fill(
@@ -50,7 +58,7 @@ async def fill(
     if not missing:
         return None
     backend, signals = model.open()
-    room, failed = asyncio.Semaphore(concurrency), ""
+    room, failed, chunk = asyncio.Semaphore(concurrency), "", max(CHUNK, 2 * concurrency)
 
     async def one(question: Question) -> tuple[Question, Completion, dict[str, Confidence]] | BackendError:
         asked = model.prompt.render(question)
@@ -62,8 +70,8 @@ async def fill(
             return question, completion, {name: await s.measure(asked, completion) for name, s in signals.items()}
 
     try:
-        for start in range(0, len(missing), CHUNK):
-            done = await asyncio.gather(*(one(q) for q in missing[start : start + CHUNK]))
+        for start in range(0, len(missing), chunk):
+            done = await asyncio.gather(*(one(q) for q in missing[start : start + chunk]))
             good = [d for d in done if not isinstance(d, BackendError)]
             failed = next((str(d) for d in done if isinstance(d, BackendError)), failed)
             model.shelf.add(_rows(good))
@@ -144,7 +152,6 @@ def answers(model: Model, questions: Sequence[Question], hidden: Mapping[str, An
         confidence={name: np.array([value(row, name) for row in rows]) for name in names},
         signal_cost_usd={name: np.array([signal_cost(row, name) for row in rows]) for name in names},
         tokens=np.array([float(row["completion_tokens"]) for row in rows]),
-        seconds=np.array([float(row["latency_ms"]) / 1000 for row in rows]),
         texts=tuple(row["response"] for row in rows),
         extracted=tuple(row["answer"] for row in rows),
         hidden=vectors,

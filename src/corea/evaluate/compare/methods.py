@@ -57,10 +57,10 @@ def methods(extra: dict[str, str], ours: str) -> list[Method]:
             ("Agreement", "agreement"),
         )
     ]
-    further += [] if ours == "rlvr" else [Method(name=f"Router + {own}", role=ours, score="router", before=True)]
-    expected = [
-        Method(name=f"{titles[r]}-Expected", role=r, score="expected") for r in small if r not in (ours, "rlvr")
-    ]
+    further.append(Method(name=f"Router + {own}", role=ours, score="router", before=True))
+    paper_has = {row.name for row in paper}
+    further = [row for row in further if row.name not in paper_has]
+    expected = [Method(name=f"{titles[r]}-Expected", role=r, score="expected") for r in small if r != ours]
     return [*alone, *paper, *(verb[r] for r in extra), *further, *expected]
 
 

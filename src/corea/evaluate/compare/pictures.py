@@ -50,7 +50,8 @@ def frontier(dataset: Json, results: Json) -> str:
         )  # fmt: skip
     for bound, mark in zip(dataset["bounds"], ("1", "2", "*"), strict=False):
         name = bound["name"].partition(",")[0]
-        axes.plot([1000 * bound["cost_usd"]], [bound["accuracy"]], mark, color=INK, markersize=10, label=name, zorder=4)
+        x, y = (bound["at"][what]["value"] for what in ("cost_usd", "accuracy"))
+        axes.plot([1000 * x], [y], mark, color=INK, markersize=10, label=name, zorder=4)
     axes.set_xlabel("USD per 1,000 questions")
     axes.set_ylabel("share right")
     axes.set_title(f"{dataset['dataset']}: accuracy against cost (95 % intervals)", loc="left", fontsize=11)

@@ -17,16 +17,18 @@ from corea.errors import ConfigError, DataError
 from corea.evaluate.compare.asking import Model, answered, answers, fill
 from corea.evaluate.compare.examples import failures, pictured
 from corea.evaluate.compare.matrix import Problem, make_table
+from corea.evaluate.compare.methods import methods
+from corea.evaluate.compare.playing import Seeded
 from corea.evaluate.compare.probe import hidden_states
 from corea.evaluate.compare.resample import Draws
 from corea.evaluate.compare.settings import CompareSettings, DatasetSettings
-from corea.evaluate.compare.splits import Fitting, Judged, question_hash
+from corea.evaluate.compare.splits import Fitting, Judged, Part, joined, question_hash
 from corea.evaluate.compare.store import digest
 from corea.registry import resolve
 from corea.types import Question
 
 RESULTS = "results.json"
-VERSION = 1
+VERSION = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +49,10 @@ class Asked:
     dropped: int = 0
     publishable: bool = True
     facts: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+    def seed(self, question: Question) -> int:
+        """What a question was drawn with; -1 where no seed was."""
+        return self.seed_of.get(question_hash(question), -1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,11 +88,12 @@ async def compare(
         questions = [*dataset.fit, *dataset.judge]
         gone = dict(missing)
         for model in models:
+            own = [q for q in questions if model.serves(dataset.seed(q))]
             before = len(model.shelf.rows)
-            hooks.phase(f"{dataset.name}: {model.role}", sum(1 for a in answered(model, questions) if not a))
-            error = await fill(model, questions, concurrency=settings.concurrency, on_row=hooks.step)
+            hooks.phase(f"{dataset.name}: {_name(model)}", sum(1 for a in answered(model, own) if not a))
+            error = await fill(model, own, concurrency=settings.concurrency, on_row=hooks.step)
             called += len(model.shelf.rows) - before
-            if error and not any(answered(model, questions)):
+            if error and not any(answered(model, own)):
                 gone[model.role] = f"no question could be answered: {error}"
         datasets.append(_judge(settings, [m for m in models if m.role not in gone], gone, dataset, hooks))
     results = {
@@ -98,7 +105,7 @@ async def compare(
         "resamples": settings.resamples,
         "seeds": settings.seeds,
         "notes": settings.notes,
-        "models": {m.role: _about(m) for m in models},
+        "models": {_name(m): _about(m) for m in models},
         "not_there": dict(missing),
         "datasets": datasets,
         "model_calls": called,
@@ -114,51 +121,71 @@ def _judge(
 ) -> dict[str, Any]:
     """One dataset's part of the results: only questions that every model answered are fitted on and judged."""
     held = frozenset(question_hash(q) for q in asked.judge)
-    fit_questions, judge_questions = (_common(models, part) for part in (asked.fit, asked.judge))
-    if not fit_questions or not judge_questions:
-        raise DataError(
-            f"compare: dataset {asked.name!r}: got {len(fit_questions)} calibration and {len(judge_questions)} "
-            "evaluation questions that every model answered, expected some of each"
+    parts: list[Seeded] = []
+    for seeds in _apart(models, asked):
+        own = [m for m in models if seeds is None or m.serves(min(seeds))]
+        fit, judge = (
+            _common(own, [q for q in part if seeds is None or asked.seed(q) in seeds])
+            for part in (asked.fit, asked.judge)
         )
-    vectors: dict[str, Mapping[str, Any]] = {}
-    for model in models:
-        if model.probe:
-            try:
-                vectors[model.role] = hidden_states(
-                    model.shelf, lambda m=model: m.open()[0], model.prompt, [*fit_questions, *judge_questions]
-                )
-            except ConfigError:
-                pass  # the probe's row then says that there are none
-    parts = [
-        {m.role: answers(m, questions, vectors.get(m.role)) for m in models}
-        for questions in (fit_questions, judge_questions)
-    ]
-    seed_of = np.array([float(asked.seed_of.get(question_hash(q), -1)) for q in judge_questions])
+        if not fit or not judge:
+            raise DataError(
+                f"compare: dataset {asked.name!r}: got {len(fit)} calibration and {len(judge)} evaluation questions "
+                "that every model answered, expected some of each"
+            )
+        hidden = {m.role: _hidden(m, [*fit, *judge]) for m in own if m.probe}
+        answered_by = [{m.role: answers(m, some, hidden.get(m.role)) for m in own} for some in (fit, judge)]
+        parts.append(
+            Seeded(
+                fitting=Fitting(questions=fit, answers=answered_by[0], held_out=held),
+                judged=Judged(questions=judge, answers=answered_by[1]),
+            )
+        )
+    both = [joined([p.fitting for p in parts]), joined([p.judged for p in parts])]
     problem = Problem(
         dataset=asked.name,
-        fitting=Fitting(questions=fit_questions, answers=parts[0], held_out=held),
-        judged=Judged(questions=judge_questions, answers=parts[1]),
+        parts=tuple(parts),
         missing=gone,
+        trained={m.role: sum(1 for o in models if o.role == m.role) for m in models},
         reference=settings.reference,
         operate_at=settings.operate_at,
         max_drops=settings.max_drops,
-        seed_of=seed_of,
-        draws=Draws.of(len(judge_questions), resamples=settings.resamples),
+        seed_of=np.array([float(asked.seed(q)) for q in both[1].questions]),
+        draws=Draws.of(len(both[1]), resamples=settings.resamples),
     )
-    hooks.phase(f"{asked.name}: figures", len(models))
-    table, played = make_table(problem, settings.extra, settings.ours)
+    hooks.phase(f"{asked.name}: figures", len(methods(settings.extra, settings.ours)))
+    table, played = make_table(problem, settings.extra, settings.ours, on_row=lambda name: hooks.step())
     return {
         **asdict(table),
         "publishable": asked.publishable,
         "facts": dict(asked.facts),
-        "left_out": len(asked.fit) + len(asked.judge) - len(fit_questions) - len(judge_questions),
+        "left_out": len(asked.fit) + len(asked.judge) - sum(len(p) for p in both),
         "dropped_from_fitting": asked.dropped,
         "contamination": contamination(asked),
-        "hashes": {"fit": _hash(fit_questions), "judged": _hash(judge_questions)},
-        "spent": _spent(models, problem),
+        "hashes": {"fit": _hash(both[0].questions), "judged": _hash(both[1].questions)},
+        "spent": _spent(both),
         "pictures": {name: pictured(p.score, p.own_right) for name, p in played.items() if p.method.score},
-        "examples": {name: failures(p, problem.judged) for name, p in played.items()} if asked.publishable else {},
+        "examples": {name: failures(p, both[1]) for name, p in played.items()} if asked.publishable else {},
     }
+
+
+def _name(model: Model) -> str:
+    return model.role if model.trained is None else f"{model.role}, trained with seed {model.trained}"
+
+
+def _apart(models: Sequence[Model], asked: Asked) -> list[frozenset[int] | None]:
+    """The seeds whose questions are fitted and judged by themselves: each, where a role was trained with several."""
+    if all(m.seeds is None for m in models):
+        return [None]
+    return [frozenset([seed]) for seed in sorted(set(asked.seed_of.values()))]
+
+
+def _hidden(model: Model, questions: Sequence[Question]) -> Mapping[str, Any] | None:
+    """Hidden states; None where the backend gives none, which the probe's row then says."""
+    try:
+        return hidden_states(model.shelf, lambda: model.open()[0], model.prompt, questions)
+    except ConfigError:
+        return None
 
 
 def _common(models: Sequence[Model], questions: Sequence[Question]) -> tuple[Question, ...]:
@@ -188,17 +215,16 @@ def contamination(asked: Asked) -> dict[str, Any]:
     }
 
 
-def _spent(models: Sequence[Model], problem: Problem) -> dict[str, Any]:
+def _spent(parts: Sequence[Part]) -> dict[str, Any]:
     """What all answers on this dataset came to, whenever they were bought."""
     found: dict[str, Any] = {}
-    for model in models:
-        both = [p.answers[model.role] for p in (problem.fitting, problem.judged)]
-        found[model.role] = {
+    for role in parts[1].answers:
+        both = [part.answers[role] for part in parts]
+        found[role] = {
             "questions": sum(len(a.correct) for a in both),
             "completion_tokens": float(sum(a.tokens.sum() for a in both)),
             "answers_usd": float(sum(a.cost_usd.sum() for a in both)),
             "signals_usd": float(sum(c.sum() for a in both for c in a.signal_cost_usd.values())),
-            "seconds_of_models": float(sum(a.seconds.sum() for a in both)),
         }
     return found
 
@@ -236,10 +262,12 @@ def load_parts(name: str, declared: DatasetSettings, seeds: Sequence[int]) -> As
             other = [q for q in loaded if _uniform(q) < declared.fit_share]
         for part, questions in ((judge, own), (fit, other)):
             chosen = sorted(questions, key=_uniform)[: declared.limit or None]
-            part.update({question_hash(q): q for q in chosen if q.reference is not None})
-        seed_of |= {question_hash(q): int(draw.get("seed", -1)) for q in own}
+            part |= {h: q for q in chosen if q.reference is not None and (h := question_hash(q)) not in part}
+        for question in (*own, *other):
+            seed_of.setdefault(question_hash(question), int(draw.get("seed", -1)))
         for split in declared.trained_on:
-            train.update({question_hash(q): q for q in load_dataset(declared.kind, split=split, **options)})
+            seen = load_dataset(declared.kind, split=split, **{**options, **declared.trained_options})
+            train.update({question_hash(q): q for q in seen})
     dropped = len(fit.keys() & judge.keys())
     fit = {key: q for key, q in fit.items() if key not in judge}
     source = getattr(resolve(f"datasets.{name}", declared.kind, DATASETS), "source", None)

@@ -1,7 +1,7 @@
 """What a comparison's TOML file declares. The file is read, and backends are made, by `corea.cli.compare`."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from corea.errors import ConfigError, unknown_name
@@ -14,7 +14,8 @@ class ModelSettings:
     """One model, `[models.ROLE]`; the roles of the paper are slm, rlvr, brier, l1, llm, any other is a further model.
 
     Args:
-        backend: Its `kind` and that backend's own settings.
+        backend: Its `kind` and that backend's own settings. {seed} in one of them stands for the seed of a training
+            run: the model is then one for each of the comparison's seeds, and answers the questions drawn with its own.
         signals: Kinds, or tables with a `kind` and options; the first is what the stored rows call `confidence`.
         price: The fields of `corea.prices.Price`; without it the model's name is looked up in the public list.
         title: What the tables call a further model; its role by default.
@@ -29,6 +30,16 @@ class ModelSettings:
     title: str = ""
     probe: bool = False
 
+    @property
+    def by_seed(self) -> bool:
+        """Whether there is one model for each seed."""
+        return any("{seed}" in value for value in self.backend.values() if isinstance(value, str))
+
+    def of_seed(self, seed: int) -> "ModelSettings":
+        """The model that was trained with a seed."""
+        named = {k: v.replace("{seed}", str(seed)) if isinstance(v, str) else v for k, v in self.backend.items()}
+        return replace(self, backend=named)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DatasetSettings:
@@ -41,6 +52,7 @@ class DatasetSettings:
         fit: The split that thresholds and classifiers are fitted on; None halves `judge` by a hash of each question.
         fit_share: The share that goes to fitting then.
         trained_on: Splits of the same dataset that a model was trained on, for the contamination guard.
+        trained_options: Options of its own for these, over `options`.
         seeded: The dataset draws other questions with each of the run's seeds (its option `seed`).
         limit: At most so many questions of each split, the first by hash; 0: all.
     """
@@ -51,6 +63,7 @@ class DatasetSettings:
     fit: str | None = None
     fit_share: float = 0.5
     trained_on: tuple[str, ...] = ()
+    trained_options: Mapping[str, Any] = field(default_factory=dict[str, Any])
     seeded: bool = False
     limit: int = 0
 
@@ -97,6 +110,13 @@ class CompareSettings:
             raise ConfigError(f"models: got {list(self.models)}, expected llm and at least one small model")
         if not self.datasets:
             raise ConfigError('datasets: got none, expected at least one; add [datasets."NAME"] with a kind')
+        apart = [role for role, m in self.models.items() if m.by_seed]
+        fixed = [name for name, d in self.datasets.items() if not d.seeded]
+        if apart and fixed:
+            raise ConfigError(
+                f"datasets: {fixed[0]!r} draws the same questions with every seed, and models.{apart[0]} is one for "
+                "each {seed}; expected seeded = true, or one comparison for each training run"
+            )
         if not self.seeds or self.resamples < 100:
             raise ConfigError("seeds, resamples: expected at least one seed and 100 resamples")
         if self.ours not in {*TITLES, *self.models} - {"llm"}:

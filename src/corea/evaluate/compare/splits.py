@@ -37,7 +37,6 @@ class Answers:
     confidence: Mapping[str, Floats]
     signal_cost_usd: Mapping[str, Floats]
     tokens: Floats
-    seconds: Floats
     texts: tuple[str, ...]
     extracted: tuple[str | None, ...]
     hidden: Floats | None = None
@@ -104,3 +103,29 @@ def folds(questions: Sequence[Question], count: int = 5) -> list[Floats]:
     """Index arrays of `count` parts by the questions' hashes, so that a repeated text is in one part only."""
     number = np.array([int(question_hash(q)[:8], 16) % count for q in questions])
     return [np.flatnonzero(number == k).astype(float) for k in range(count)]
+
+
+def joined(parts: Sequence[Part]) -> Part:
+    """Several parts as one, in their order; a signal that a model has in some of them only is NaN in the others."""
+    if len(parts) == 1:
+        return parts[0]
+    roles = [role for role in parts[0].answers if all(role in part.answers for part in parts)]
+    return Part(
+        questions=tuple(q for part in parts for q in part.questions),
+        answers={role: _joined_answers([part.answers[role] for part in parts]) for role in roles},
+    )
+
+
+def _joined_answers(some: Sequence[Answers]) -> Answers:
+    def values(field: str, name: str, missing: float) -> Floats:
+        return np.concatenate([getattr(a, field).get(name, np.full(len(a.correct), missing)) for a in some])
+
+    names = list(dict.fromkeys(name for a in some for name in a.confidence))
+    return Answers(
+        **{f: np.concatenate([getattr(a, f) for a in some]) for f in ("correct", "cost_usd", "tokens")},
+        confidence={name: values("confidence", name, float("nan")) for name in names},
+        signal_cost_usd={name: values("signal_cost_usd", name, 0.0) for name in names},
+        texts=tuple(text for a in some for text in a.texts),
+        extracted=tuple(answer for a in some for answer in a.extracted),
+        reasons={name: reason for a in reversed(some) for name, reason in a.reasons.items()},
+    )

@@ -92,10 +92,19 @@ def p_value(p: float) -> str:
 
 
 def bound(found: Json, drops: int) -> list[str]:
-    """A bound's row; its saving stands in the last of the columns for savings."""
-    saved = "" if found["saving"] is None else f"{100 * found['saving']:.1f} %"
-    numbers = [f"{100 * found['accuracy']:.1f}", f"{1000 * found['cost_usd']:.4g}", f"{100 * found['llm_share']:.1f}"]
-    return [f"_{found['name']}_", *numbers, *[""] * 4, *[""] * (drops - 1), saved, "", ""]
+    """A bound's row; its saving, and the drop it goes with, stand in the last of the columns for savings."""
+    at = found["at"]
+    numbers = [interval(at["accuracy"], ".1f", 100), interval(at["cost_usd"], ".4g", 1000)]
+    return [
+        f"_{found['name']}_",
+        *numbers,
+        interval(at["llm_share"], ".1f", 100),
+        *[""] * 4,
+        *[""] * (drops - 1),
+        f"{interval(at['saving'], '.1f', 100)}, drop {100 * at['drop']['value']:+.1f}",
+        "",
+        "",
+    ]
 
 
 def markdown(results: Json) -> str:
@@ -119,7 +128,7 @@ def explanations(results: Json) -> list[str]:
         f"In brackets: 95 % bootstrap intervals, {results['resamples']} resamples of the questions, given the fitted "
         "thresholds.",
         f"COREA's row is {results['reference']}; the last two columns are differences to it on the same questions "
-        "(McNemar's exact test; sign-flip permutation test of cost).",
+        "(McNemar's exact test; sign-flip permutation test of cost), not corrected for the number of rows.",
         '"saved" is against the LLM alone; beside it the drop that the threshold really had. A saving whose drop is '
         "above the promise was not earned.",
         "ECE (10 equal bins), AUROC, Brier and AURC are of the score for the small model's own answers.",
