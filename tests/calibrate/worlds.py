@@ -1,46 +1,5 @@
 """Simulated pairs of models with known truth."""
 
-import numpy as np
+from corea.calibrate.worlds import world
 
-from corea.calibrate.tables import Pairs
-
-STATED = np.array([0.6, 0.7, 0.8, 0.9, 0.95, 1.0])
-
-
-def world(
-    n: int, *, seed: int = 0, slm: float = 0.6, llm: float = 0.85, sharp: float = 1.5, tied: bool = True,
-    skew: float = 0.5, slm_price: float = 1.0, columns: bool = False, start: int = 0,
-) -> Pairs:  # fmt: skip
-    """Questions of varying ease; both models find the same ones hard, and the stated confidence follows `sharp`.
-
-    Args:
-        sharp: How well confidence tells right from wrong; 0 is useless, below 0 inverted.
-        tied: Stated in six values, most at the top; else continuous.
-        skew: Spread of the log cost.
-        columns: Also a second signal, token counts and two categories.
-    """
-    rng = np.random.default_rng(seed)
-    ease = rng.normal(size=n)
-    slm_right = rng.random(n) < 1 / (1 + np.exp(-(np.log(slm / (1 - slm)) + 1.2 * ease)))
-    llm_right = rng.random(n) < 1 / (1 + np.exp(-(np.log(llm / (1 - llm)) + 0.8 * ease)))
-    latent = sharp * (slm_right - 0.5) + rng.normal(size=n)
-    rank = np.clip((latent + 3) / 6, 0, 1)
-    confidence = STATED[np.clip((rank * 6).astype(int), 0, 5)] if tied else rank
-    confidence = np.where(rng.random(n) < 0.02, np.nan, confidence)
-    more: dict[str, object] = {}
-    signals = {"confidence": confidence}
-    if columns:
-        signals["second"] = np.clip(0.5 + 0.2 * (slm_right - 0.5) + 0.15 * rng.normal(size=n), 0, 1)
-        more["completion_tokens"] = np.round(np.exp(5 - 0.3 * ease + 0.4 * rng.normal(size=n)))
-        more["category"] = np.where(ease + rng.normal(size=n) > 0, "easy", "hard").astype(object)
-    cost = np.exp(skew * rng.normal(size=n) - skew**2 / 2) * 1e-3
-    return Pairs(
-        ids=np.array([f"q{start + i}" for i in range(n)], dtype=object),
-        signals=signals,
-        slm_correct=slm_right.astype(float),
-        llm_correct=llm_right.astype(float),
-        slm_cost=np.full(n, slm_price * 1e-4),
-        llm_cost=cost,
-        digest="sha256:test",
-        **more,  # type: ignore[arg-type]
-    )
+__all__ = ["world"]

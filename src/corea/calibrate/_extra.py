@@ -29,10 +29,10 @@ def need_sklearn() -> Any:
     """
     try:
         import sklearn
-        from sklearn import ensemble, isotonic, linear_model
+        from sklearn import isotonic, linear_model, tree
     except ModuleNotFoundError as error:
         raise ConfigError(
             f"calibrate: needs scikit-learn, which is not installed; {install_hint('sklearn')}"
         ) from error
-    assert all((ensemble, isotonic, linear_model))
+    assert all((isotonic, linear_model, tree))
     return sklearn

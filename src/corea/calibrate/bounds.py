@@ -21,6 +21,7 @@ from corea.metrics.arrays import Floats
 NUISANCE_RISK = 1e-3
 STEPS_PER_SD = 2.0  # grid of the nuisance parameter; tests hold it against a 20 times finer one
 GRID_MARGIN = 1.005  # multiplies the largest value on that grid
+STAKES, BOLD_STAKES = np.geomspace(1e-3, 0.98, 40), np.geomspace(1e-3, 50.0, 40)
 
 
 # --- paired differences: the exact test -----------------------------------------------------------------------------
@@ -184,7 +185,7 @@ def share_upper(events: int, n: int, delta: float) -> float:
 # --- bounded means --------------------------------------------------------------------------------------------------
 
 
-def mean_pvalue(values: Any, bound: float, *, low: float, high: float, stakes: int = 40) -> float:
+def mean_pvalue(values: Any, bound: float, *, low: float, high: float) -> float:
     """p-value of "the mean is at least `bound`", for independent values in [low, high] of any shape, by betting.
 
     Values outside are clipped to the range: the test is then about the mean of the clipped values. Wealth is a
@@ -202,8 +203,8 @@ def mean_pvalue(values: Any, bound: float, *, low: float, high: float, stakes: i
     x, c = (x - low) / (high - low), (bound - low) / (high - low)
     if x.mean() >= c:
         return 1.0
-    eta_E = np.geomspace(1e-3, 0.98, stakes) / max(1 - c, 1e-9) if c < 1 else np.geomspace(1e-3, 50.0, stakes)
-    best, carried_E = 0.0, np.zeros(stakes)
+    eta_E = STAKES / (1 - c) if c < 1 else BOLD_STAKES
+    best, carried_E = 0.0, np.zeros(len(eta_E))
     for part in np.array_split(x, max(1, len(x) // 5000)):
         log_TE = carried_E + np.cumsum(np.log1p((c - part)[:, None] * eta_E[None, :]), axis=0)
         top = log_TE.max(axis=1)

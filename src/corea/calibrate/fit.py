@@ -36,6 +36,7 @@ from corea.metrics.score_map import apply_map
 PLAIN_SHARE, PLAIN_ROWS = 0.1, 200  # a plain signal fits nothing: part A then only lays out the cuts
 ENOUGH_ROWS, LEAST_SHARE = 800, 0.15  # a blend's part A is FIT_SHARE until it has so many rows, then at least this
 STEPS = ((1500, 0.005), (500, 0.01), (0, 0.02))  # rows of the test, share of the answers between two cuts
+LOOKS = 25  # cuts looked at on part A to find the safest
 SKIP_SHRINK = 20.0
 GROUP_ROWS = 30
 
@@ -70,19 +71,43 @@ class Options:
             raise ConfigError(f"fit-share: got {self.fit_share}, expected a share between 0 and 1")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """A map and both parts of the rows, scored; all that does not depend on what is promised.
+
+    Args:
+        fit: Part A with cross-fitted scores. `test`: part B.
+    """
+
+    map: Stored
+    fit: Sample
+    test: Sample
+
+
 def certify(pairs: Pairs, goals: Goals, options: Options = Options()) -> Found:
     """Fits, tests and chooses: all that the guarantee is about."""
+    ready = prepare(pairs, options, target=goals.target)
+    return certify_prepared(ready, goals, options, cap_usd=goals.cap(pairs))
+
+
+def prepare(pairs: Pairs, options: Options = Options(), *, target: str = "regret") -> Prepared:
+    """Splits the rows, fits the map on part A and scores both parts; `target` as in `maps.fit_score`."""
     order = np.random.default_rng(options.seed).permutation(len(pairs))
     n_fit = _fit_rows(pairs, options)
     part_a, part_b = pairs.take(order[:n_fit]), pairs.take(order[n_fit:])
     kind = options.map
     if kind == "auto" and n_fit == _plain_rows(len(pairs), options) and options.fit_share is None:
         kind = "identity"
-    stored, crossed = fit_score(part_a, kind=kind, seed=options.seed, target="risk" if goals.only_risk else "regret")
-    fit, test = Sample.of(part_a, crossed), Sample.of(part_b, apply_map(stored, part_b.inputs()))
-    cap = goals.cap(Sample.of(pairs, np.zeros(len(pairs))))
-    path = candidates(fit, goals, options, n_test=len(test), cap_usd=cap)
-    return choose(path, goals, fit, test, stored, cap_usd=cap)
+    stored, crossed = fit_score(part_a, kind=kind, seed=options.seed, target=target)
+    return Prepared(
+        map=stored, fit=Sample.of(part_a, crossed), test=Sample.of(part_b, apply_map(stored, part_b.inputs()))
+    )
+
+
+def certify_prepared(ready: Prepared, goals: Goals, options: Options = Options(), *, cap_usd: float) -> Found:
+    """Lays out the cuts on part A, tests them on part B and chooses; `cap_usd` as `Goals.cap` gives it."""
+    path = candidates(ready.fit, goals, options, n_test=len(ready.test), cap_usd=cap_usd)
+    return choose(path, goals, ready.fit, ready.test, ready.map, cap_usd=cap_usd)
 
 
 def _plain_rows(n: int, options: Options) -> int:
@@ -116,25 +141,23 @@ def candidates(fit: Sample, goals: Goals, options: Options, *, n_test: int, cap_
         enough = 2 * np.log(goals.delta) / np.log1p(-goals.max_risk) / n_test
         start = next((i for i, cut in enumerate(cuts) if fit.kept(cut).mean() >= enough), len(cuts) - 1)
     if goals.max_risk is not None or goals.max_cost_usd is not None or goals.value_usd is not None:
-        worst = [max(goal_pvalues(goals, fit, cut, cap_usd=cap_usd).values()) for cut in cuts[start:]]
-        start += int(np.argmin(worst))  # safest first, then bolder
+        every = max(1, (len(cuts) - start) // LOOKS)
+        worst = [max(goal_pvalues(goals, fit, cut, cap_usd=cap_usd).values()) for cut in cuts[start::every]]
+        start += every * int(np.argmin(worst))  # safest first, then bolder
     return cuts[start:]
 
 
 def categories_to_skip(fit: Sample, cut: Cut) -> tuple[str, ...]:
     """The categories where asking the small model costs more than its kept answers save, at this cut."""
-    pairs = fit.pairs
-    if pairs.category is None or not pairs.slm_cost.sum() > 0:
+    pairs, at = fit.pairs, fit.slice_of
+    if len(fit.slices) < 2 or not pairs.slm_cost.sum() > 0:
         return ()
-    kept = np.asarray(fit.kept(cut), dtype=np.float64)
-    names, at = np.unique(pairs.category.astype(str), return_inverse=True)
-    if len(names) < 2:
-        return ()
-    count = np.bincount(at) + SKIP_SHRINK
-    saved = np.bincount(at, weights=kept * pairs.llm_cost) + SKIP_SHRINK * (kept * pairs.llm_cost).mean()
-    spent = np.bincount(at, weights=pairs.slm_cost) + SKIP_SHRINK * pairs.slm_cost.mean()
+    keeps = fit.kept(cut) * pairs.llm_cost
+    count = np.bincount(at, minlength=len(fit.slices)) + SKIP_SHRINK
+    saved = np.bincount(at, weights=keeps, minlength=len(fit.slices)) + SKIP_SHRINK * keeps.mean()
+    spent = np.bincount(at, weights=pairs.slm_cost, minlength=len(fit.slices)) + SKIP_SHRINK * pairs.slm_cost.mean()
     skip = np.asarray(saved / count <= spent / count)
-    return () if skip.all() else tuple(str(name) for name in names[skip])
+    return () if skip.all() else tuple(name for name, skipped in zip(fit.slices, skip, strict=True) if skipped)
 
 
 def _with_abstention(goals: Goals, fit: Sample, cut: Cut) -> Cut:
@@ -163,7 +186,8 @@ def choose(path: Sequence[Cut], goals: Goals, fit: Sample, test: Sample, stored:
         return float((test.cost(cut) if goals.value_usd is None else objective(goals, test, cut)).mean())
 
     cut = min(useful, key=key) if useful else None
-    left = [each for each in path if each not in certified]
+    passed = set(certified)
+    left = [each for each in path if each not in passed]
     near = None if cut is not None or not path else _best_uncertified(goals, fit, left or list(path))
     return Found(
         cut=cut,

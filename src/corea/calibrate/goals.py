@@ -7,6 +7,7 @@ import numpy as np
 
 from corea.calibrate.bounds import exact_drop_pvalue, mean_pvalue, share_pvalue
 from corea.calibrate.cuts import Cut, Sample
+from corea.calibrate.tables import Pairs
 from corea.errors import ConfigError
 
 
@@ -58,17 +59,16 @@ class Goals:
         )
 
     @property
-    def only_risk(self) -> bool:
-        """Whether only the share of wrong kept answers is bounded: then the chance of being right orders them."""
-        return (
-            self.max_risk is not None and self.max_drop is None and self.max_cost_usd is None and self.value_usd is None
-        )
+    def target(self) -> str:
+        """What a map should order answers by: the chance of being wrong where nothing else is bounded, else regret."""
+        others = (self.max_drop, self.max_cost_usd, self.value_usd)
+        return "risk" if all(goal is None for goal in others) else "regret"
 
-    def cap(self, sample: Sample) -> float:
+    def cap(self, pairs: Pairs) -> float:
         """The bound on one question's cost."""
         if self.cost_cap_usd is not None:
             return self.cost_cap_usd
-        return 3.0 * float((sample.pairs.slm_cost + sample.pairs.llm_cost).max())
+        return 3.0 * float((pairs.slm_cost + pairs.llm_cost).max())
 
     def words(self) -> str:
         """The promise, in one clause."""

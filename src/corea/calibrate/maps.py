@@ -49,6 +49,11 @@ def fit_score(pairs: Pairs, *, kind: str = "auto", seed: int = 0, target: str = 
     if kind == "identity":
         stored: Stored = {"kind": "identity", "input": next(iter(pairs.signals))}
         return stored, apply_map(stored, pairs.inputs())
+    with need_sklearn().config_context(skip_parameter_validation=True):  # half of the time of small trees
+        return _cross_fitted(pairs, kind, target, seed)
+
+
+def _cross_fitted(pairs: Pairs, kind: str, target: str, seed: int) -> tuple[Stored, Floats]:
     order = np.random.default_rng(seed).permutation(len(pairs))
     stored = _fit_blend(pairs.take(np.sort(order[:MOST_ROWS])), kind, target, seed)
     score = np.full(len(pairs), np.nan)
@@ -128,17 +133,18 @@ def _fit_trees(x: Floats, pairs: Pairs, target: str, seed: int) -> Stored:
     """
     cost = _relative_cost(pairs)
     wanted = _regret(pairs) if target == "regret" else 1 - pairs.slm_correct
-    model = need_sklearn().ensemble.ExtraTreesRegressor(
-        n_estimators=N_TREES,
-        min_samples_leaf=max(LEAF_ROWS if len(x) >= FEW_ROWS else FEW_LEAF_ROWS, math.ceil(len(x) / MOST_LEAVES)),
-        max_features=1.0,
-        random_state=seed,
-    )
+    grower = need_sklearn().tree.ExtraTreeRegressor
+    leaf_rows = max(LEAF_ROWS if len(x) >= FEW_ROWS else FEW_LEAF_ROWS, math.ceil(len(x) / MOST_LEAVES))
     targets = np.column_stack([wanted, pairs.slm_correct, COST_WEIGHT * cost])
-    model.fit(np.where(np.isnan(x), UNMEASURED, x).astype(np.float32), targets)
+    filled = np.where(np.isnan(x), UNMEASURED, x).astype(np.float32)
+    seeds = np.random.default_rng(seed).integers(2**31, size=N_TREES).tolist()
+    grown = [
+        grower(min_samples_leaf=leaf_rows, max_features=None, random_state=s).fit(filled, targets, check_input=False)
+        for s in seeds
+    ]
     stored: dict[str, list[Any]] = {name: [] for name in ("feature", "cut", "left", "right", "target", "cost", "root")}
     depth = start = 0
-    for tree in (estimator.tree_ for estimator in model.estimators_):
+    for tree in (each.tree_ for each in grown):
         leaf, here = tree.children_left < 0, np.arange(tree.node_count)
         mean = tree.value[:, :, 0] / N_TREES
         stored["root"].append(start)

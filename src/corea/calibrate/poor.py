@@ -104,7 +104,7 @@ def certify_poor(pairs: Pairs, goals: Goals, options: Options = DEFAULTS) -> Poo
     stored, fit = _fit(pairs, part_a, different, options)
     rows = pairs.take(part_b)
     test = Sample.of(rows, apply_map(stored, rows.inputs()))
-    cap = goals.cap(Sample.of(pairs, np.zeros(len(pairs))))
+    cap = goals.cap(pairs)
     path = candidates(fit, goals, options, n_test=len(test), cap_usd=cap)
     if only_different:
         path = [cut for cut in path if worth_labelling(fit, goals)[0] <= cut.tau]
