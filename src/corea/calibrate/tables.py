@@ -124,6 +124,7 @@ def load_pairs(
     prices: Mapping[str, tuple[float, float]] | None = None,
     signals: Sequence[str] | None = None,
     group: str = "category",
+    labelled: bool = True,
 ) -> Pairs:
     """The table of two recordings, joined by question id.
 
@@ -134,13 +135,14 @@ def load_pairs(
         prices: By model, USD per million prompt and completion tokens. A count that is not recorded is 0.
         signals: Columns to use, the main one first. None: "confidence" and every further column of numbers in [0, 1].
         group: The column that holds a row's slice.
+        labelled: False lets rows without a label through, for `corea.calibrate.poor`: their correctness is NaN.
 
     Raises:
         ConfigError: A file is not there, or the model or variant must be chosen.
         DataError: Rows that cannot be used: unlabelled, twice, that do not join, or without a cost.
     """
-    small = _Rows.read(traces, "--slm", slm, variant, "--variant")
-    large = _Rows.read(references, "--llm", llm, llm_variant, "--llm-variant")
+    small = _Rows.read(traces, "--slm", slm, variant, "--variant", labelled)
+    large = _Rows.read(references, "--llm", llm, llm_variant, "--llm-variant", labelled)
     ids = [key for key in small.rows if key in large.rows]
     if not ids:
         a, b = next(iter(small.rows)), next(iter(large.rows))
@@ -173,8 +175,8 @@ def load_pairs(
     table = Pairs(
         ids=np.array(ids, dtype=object),
         signals=measured,
-        slm_correct=np.array([float(row["correct"]) for row in mine]),
-        llm_correct=np.array([float(row["correct"]) for row in theirs]),
+        slm_correct=_numbers(mine, "correct"),
+        llm_correct=_numbers(theirs, "correct"),
         slm_cost=slm_cost,
         llm_cost=llm_cost,
         completion_tokens=None if np.isnan(tokens).all() or np.nanstd(tokens) == 0 else tokens,
@@ -191,7 +193,8 @@ def load_pairs(
         needs_answer=needs_answer,
         digest=_digest(mine, theirs, names),
     )
-    table.check()
+    if labelled:
+        table.check()
     return table
 
 
@@ -202,7 +205,9 @@ class _Rows:
     notes: tuple[str, ...]
 
     @classmethod
-    def read(cls, paths: Sequence[str | Path], option: str, model: str, variant: str, variant_option: str) -> "_Rows":
+    def read(
+        cls, paths: Sequence[str | Path], option: str, model: str, variant: str, variant_option: str, labelled: bool
+    ) -> "_Rows":
         found: dict[str, dict[str, Any]] = {}
         models: dict[str, int] = {}
         variants: dict[str, int] = {}
@@ -219,7 +224,7 @@ class _Rows:
             key = row.get("id", row.get("question_id"))
             if key is None:
                 raise DataError("a row has no id, expected one a question; add the field id", path=path, line=number)
-            if row.get("correct") not in (0, 1):  # True and 1.0 are such too
+            if row.get("correct") not in ((0, 1) if labelled else (0, 1, None)):  # True and 1.0 are such too
                 raise DataError(
                     f"question {key!r}: got correct = {row.get('correct')!r}, expected 0 or 1; label it",
                     path=path, line=number,
@@ -337,5 +342,7 @@ def _costs(
 def _digest(mine: Sequence[Mapping[str, Any]], theirs: Sequence[Mapping[str, Any]], names: Sequence[str]) -> str:
     found = hashlib.sha256()
     for a, b in zip(mine, theirs, strict=True):
-        found.update(msgspec.json.encode([a.get("id"), a["correct"], b["correct"], [a.get(name) for name in names]]))
+        found.update(
+            msgspec.json.encode([a.get("id"), a.get("correct"), b.get("correct"), [a.get(name) for name in names]])
+        )
     return f"sha256:{found.hexdigest()}"

@@ -5,7 +5,17 @@ from typing import Annotated, Any
 
 import typer
 
-from corea.cli.console import EXIT_BACKEND, ConfigOption, JsonOption, SetOption, complain, print_json, usd
+from corea.cli.console import (
+    EXIT_BACKEND,
+    CalibrationOption,
+    ConfigOption,
+    ForceOption,
+    JsonOption,
+    SetOption,
+    complain,
+    print_json,
+    usd,
+)
 from corea.types import Question, Status, Step, Trace
 
 
@@ -14,13 +24,15 @@ def ask(
     config: ConfigOption = None,
     set_: SetOption = None,
     cascade: Annotated[str | None, typer.Option(help="Which cascade of the configuration; default: the first.")] = None,
+    calibration: CalibrationOption = None,
+    force: ForceOption = False,
     full: Annotated[bool, typer.Option("--full", help="Also print the whole text of the answer.")] = False,
     json: JsonOption = False,
 ) -> None:
     """Answer one question: answer, confidence, which model, cost, saved."""
     from corea.cli.configuration import BUNDLED_NOTE, find_cascade
 
-    built, _, bundled = find_cascade(config, set_, cascade)
+    built, _, bundled = find_cascade(config, set_, cascade, calibration=calibration, force=force)
 
     async def answer() -> Trace:
         try:
@@ -56,6 +68,7 @@ def as_dict(trace: Trace) -> dict[str, Any]:
         "saved_usd": trace.saved_usd,
         "seconds": round(trace.seconds, 4),
         "error": trace.error,
+        "flags": list(trace.flags),
         "trace_id": trace.trace_id,
     }
 

@@ -1,9 +1,12 @@
 """Which configuration a command works with."""
 
+from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 
 from corea.build import Built, build, bundled_config
 from corea.config import Config, load_config, settings
+from corea.errors import ConfigError
 from corea.gateway.settings import GatewaySettings
 
 DEFAULT = Path("corea.toml")
@@ -22,10 +25,34 @@ def find_config(path: Path | None, overrides: list[str] | None) -> tuple[Config,
     return load_config(path, overrides or ()), False
 
 
-def find_cascade(path: Path | None, overrides: list[str] | None, name: str | None = None) -> tuple[Built, Config, bool]:
-    """The cascade of that configuration, built."""
+def find_cascade(
+    path: Path | None,
+    overrides: list[str] | None,
+    name: str | None = None,
+    *,
+    calibration: Path | None = None,
+    force: bool = False,
+) -> tuple[Built, Config, bool]:
+    """The cascade of that configuration, built; its settings, whose hash covers the artefact too."""
     config, bundled = find_config(path, overrides)
+    config = with_calibration(config, name, calibration, force=force)
     return build(config, name), config, bundled
+
+
+def with_calibration(config: Config, name: str | None, calibration: Path | None, *, force: bool) -> Config:
+    """The configuration with an artefact of the command line at one cascade, in the place of its own."""
+    name, wanted = config.cascade(name)
+    if calibration is not None:
+        wanted = replace(wanted, calibration=str(calibration.resolve()))
+    wanted = replace(wanted, force=wanted.force or force)
+    if wanted.calibration is None:
+        if force:
+            raise ConfigError("--force: got it without a calibration, expected one to force; give --calibration FILE")
+        return config
+    path = config.path(wanted.calibration)
+    artefact = path.read_bytes() if path.is_file() else b""  # where there is none, `build` says so
+    digest = sha256(config.sha256.encode() + artefact).hexdigest()
+    return replace(config, cascades={**config.cascades, name: wanted}, sha256=digest)
 
 
 def find_gateway(config: Config) -> GatewaySettings:

@@ -3,7 +3,7 @@
 import json
 import math
 import sys
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -26,6 +26,12 @@ ConfigOption = Annotated[
 ]
 SetOption = Annotated[
     list[str] | None, typer.Option("--set", help="Override one setting, as a.b=value; may be repeated.")
+]
+CalibrationOption = Annotated[
+    Path | None, typer.Option("--calibration", help="An artefact of `corea calibrate` that decides what is kept.")
+]
+ForceOption = Annotated[
+    bool, typer.Option("--force", help="Use an artefact that was made for another configuration; every trace says so.")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object for machines instead.")]
 
@@ -59,6 +65,17 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Path):
         return str(value)
     raise TypeError(f"cannot print {type(value).__name__} as JSON")
+
+
+def amount(text: str) -> Decimal:
+    """Money from the command line."""
+    try:
+        found = Decimal(text.removeprefix("$"))
+    except InvalidOperation as error:
+        raise ConfigError(f"--budget-usd: got {text!r}, expected an amount such as 2.50") from error
+    if not found.is_finite() or found < 0:
+        raise ConfigError(f"--budget-usd: got {text!r}, expected an amount of at least 0")
+    return found
 
 
 def usd(amount: Decimal | float | None) -> str:

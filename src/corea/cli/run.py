@@ -3,7 +3,6 @@
 import asyncio
 import sys
 from contextlib import nullcontext
-from decimal import Decimal, InvalidOperation
 from typing import IO, Annotated, Any
 
 import typer
@@ -13,9 +12,12 @@ from corea.cli.console import (
     EXIT_BUDGET,
     EXIT_FAILED,
     EXIT_INTERRUPTED,
+    CalibrationOption,
     ConfigOption,
+    ForceOption,
     JsonOption,
     SetOption,
+    amount,
     percent,
     print_json,
     usd,
@@ -33,6 +35,8 @@ def run(
     config: ConfigOption = None,
     set_: SetOption = None,
     cascade: Annotated[str | None, typer.Option(help="Which cascade of the configuration; default: the first.")] = None,
+    calibration: CalibrationOption = None,
+    force: ForceOption = False,
     concurrency: Annotated[int | None, typer.Option(help="Questions under way at once.")] = None,
     budget_usd: Annotated[
         str | None, typer.Option(help="Stop before more than this is spent, over all starts.")
@@ -44,10 +48,10 @@ def run(
     """Answer a file of questions. Started again after any end, with the same words, it goes on where it was."""
     from corea.cli.configuration import BUNDLED_NOTE, find_cascade
 
-    built, settings, bundled = find_cascade(config, set_, cascade)
+    built, settings, bundled = find_cascade(config, set_, cascade, calibration=calibration, force=force)
     if bundled and not quiet:
         print(BUNDLED_NOTE, file=sys.stderr)
-    budget = _amount(budget_usd) if budget_usd is not None else settings.run.budget_usd
+    budget = amount(budget_usd) if budget_usd is not None else settings.run.budget_usd
 
     async def answer() -> RunSummary:
         from corea.run.stopping import stopping_on_signals
@@ -112,16 +116,6 @@ def exit_code_of(summary: RunSummary) -> int:
     """The exit code of a run that ended in good order."""
     codes = {Outcome.BUDGET: EXIT_BUDGET, Outcome.INTERRUPTED: EXIT_INTERRUPTED, Outcome.GAVE_UP: EXIT_BACKEND}
     return codes.get(summary.outcome, EXIT_FAILED if summary.failed or summary.bad_rows else 0)
-
-
-def _amount(text: str) -> Decimal:
-    try:
-        amount = Decimal(text.removeprefix("$"))
-    except InvalidOperation as error:
-        raise ConfigError(f"--budget-usd: got {text!r}, expected an amount such as 2.50") from error
-    if not amount.is_finite() or amount < 0:
-        raise ConfigError(f"--budget-usd: got {text!r}, expected an amount of at least 0")
-    return amount
 
 
 def _stdout() -> IO[bytes]:

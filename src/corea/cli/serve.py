@@ -6,18 +6,20 @@ from typing import Annotated, Any
 
 import typer
 
-from corea.cli.console import EXIT_INTERRUPTED, ConfigOption, SetOption
+from corea.cli.console import EXIT_INTERRUPTED, CalibrationOption, ConfigOption, ForceOption, SetOption
 
 
 def serve(
     config: ConfigOption = None,
     set_: SetOption = None,
+    calibration: CalibrationOption = None,
+    force: ForceOption = False,
     host: Annotated[str | None, typer.Option(help="Address to listen on; other than loopback needs a key.")] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on; 0 takes a free one.")] = None,
 ) -> None:
     """Serve the cascades to any OpenAI client. SIGHUP reads the configuration anew, SIGTERM ends in good order."""
     from corea.build import Backends, build_all
-    from corea.cli.configuration import BUNDLED_NOTE, find_config, find_gateway, state_folder
+    from corea.cli.configuration import BUNDLED_NOTE, find_config, find_gateway, state_folder, with_calibration
     from corea.registry import resolve
 
     server = resolve("corea serve", "corea.gateway.serve:serve", {})  # says which extra is missing
@@ -26,6 +28,7 @@ def serve(
 
     def load() -> Any:
         found, bundled = find_config(config, set_)
+        found = with_calibration(found, None, calibration, force=force)
         settings = find_gateway(found)
         settings = replace(settings, host=host or settings.host, port=settings.port if port is None else port)
         cascades, shared = build_all(found, backends)

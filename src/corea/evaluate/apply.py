@@ -1,6 +1,6 @@
 """Applies a calibration artefact to labelled rows that it has not seen, and says whether its promises held there."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,14 +9,17 @@ from corea.calibrate.artefact import Calibration, differences
 from corea.calibrate.cuts import Sample
 from corea.calibrate.outcome import applied, figures
 from corea.calibrate.tables import Pairs
+from corea.calibrate.tiers import common_rows, tiers_applied
 from corea.errors import ConfigError
 from corea.evaluate.sources import Answer, in_common
 from corea.metrics.score_map import apply_map
-from corea.types import Question
 
 
-def apply_calibration(found: Calibration, pairs: Pairs, *, force: bool = False) -> dict[str, Any]:
+def apply_calibration(found: Calibration, tables: Pairs | Sequence[Pairs], *, force: bool = False) -> dict[str, Any]:
     """Figures of the cascade with this artefact on these rows.
+
+    Args:
+        tables: The first stage's table against the last; for an artefact of tiers, one for each before the last.
 
     Returns:
         n, pass_at_1, llm_pass_at_1, slm_pass_at_1, drop, mean_cost_usd, llm_mean_cost_usd, slm_mean_cost_usd, saving,
@@ -24,28 +27,37 @@ def apply_calibration(found: Calibration, pairs: Pairs, *, force: bool = False) 
         each goal whether these rows keep it (their own noise included).
 
     Raises:
-        ConfigError: The rows are of other models than the artefact is for.
+        ConfigError: The rows are of other models than the artefact is for, or of fewer.
         DataError: A column that the map reads is not there.
     """
-    differing = differences(found.binding, {"slm": pairs.slm, "llm": pairs.llm})
+    tables = [tables] if isinstance(tables, Pairs) else list(tables)
+    if len(tables) != max(1, len(found.tiers)):
+        raise ConfigError(f"calibration: got rows of {len(tables)} models before the last, expected {len(found.tiers)}")
+    given = {"llm": tables[0].llm, **{f"tier{i + 1}" if i else "slm": pairs.slm for i, pairs in enumerate(tables)}}
+    differing = differences(found.binding, given)
     if differing and not force:
         raise ConfigError(f"calibration: {'; '.join(differing)}; use rows of these models, or give --force")
-    sample = Sample.of(pairs, apply_map(found.map, pairs.inputs()))
-    kept, cost, correct = applied(sample, found.threshold, found.groups)
+    if found.tiers:
+        tables = common_rows(tables)
+        kept, cost, correct = tiers_applied(found, tables)
+    else:
+        sample = Sample.of(tables[0], apply_map(found.map, tables[0].inputs()))
+        kept, cost, correct = applied(sample, found.threshold, found.groups)
+    pairs = tables[0]
     intervals = figures(pairs, kept, cost, correct)
     flat = {name: each["value"] if isinstance(each, dict) else each for name, each in intervals.items()}
-    wrong = float(1 - pairs.slm_correct[kept].mean()) if np.any(kept) else 0.0
+    wrong = float(1 - correct[kept].mean()) if np.any(kept) else 0.0
     return {
         **flat,
         "selective_risk": wrong,
         "verdict": found.verdict,
-        "kept_promises": _kept_promises(found, flat, wrong, pairs),
+        "kept_promises": _kept_promises(found, flat, wrong),
         "intervals": intervals,
         "notes": [*pairs.notes, *(f"forced: {each}" for each in differing)],
     }
 
 
-def _kept_promises(found: Calibration, flat: Mapping[str, Any], wrong: float, pairs: Pairs) -> dict[str, bool]:
+def _kept_promises(found: Calibration, flat: Mapping[str, Any], wrong: float) -> dict[str, bool]:
     goals = found.guarantee["goals"]
     kept: dict[str, bool] = {}
     if "max_drop" in goals:
@@ -64,34 +76,46 @@ def pairs_of_answers(
     small: Mapping[str, Answer],
     large: Mapping[str, Answer],
     *,
-    slm: str,
-    llm: str,
-    questions: Mapping[str, Question] | None = None,
+    slm: str = "",
+    llm: str = "",
     notes: tuple[str, ...] = (),
 ) -> Pairs:
     """The calibration table of two graded sets of answers (see `corea.evaluate.sources.read_answers`).
+
+    Args:
+        slm, llm: The models' names; by default those that the answers say.
 
     Raises:
         ConfigError: A cost is not known.
         DataError: They have no question in common, or the table cannot be learnt from.
     """
     ids = in_common(small, [large])
-    for name, answers in ((slm, small), (llm, large)):
-        if any(answers[key].cost_usd is None for key in ids):
+    mine, theirs = [small[key] for key in ids], [large[key] for key in ids]
+    slm, llm = slm or mine[0].model or "small", llm or theirs[0].model or "large"
+    for name, answers in ((slm, mine), (llm, theirs)):
+        if any(answer.cost_usd is None for answer in answers):
             raise ConfigError(f"calibrate: the cost of {name} is not known; give --price {name}=IN/OUT")
-    confidence = np.array([np.nan if (c := small[key].confidence) is None else c for key in ids])
-    categories = [small[key].category for key in ids]
+    confidence = np.array([np.nan if answer.confidence is None else answer.confidence for answer in mine])
+    unread = np.array([answer.answer is None for answer in mine])
+    needs_answer = bool(0 < unread.mean() <= 0.5)
+    if needs_answer:
+        notes = (*notes, f"{int(unread.sum())} answers of {slm} could not be read and are always deferred")
+        confidence = np.where(unread, np.nan, confidence)
+    tokens = np.array([np.nan if a.completion_tokens is None else a.completion_tokens for a in mine], dtype=float)
+    categories = [answer.category for answer in mine]
     table = Pairs(
         ids=np.array(ids, dtype=object),
         signals={"confidence": confidence},
-        slm_correct=np.array([small[key].correct for key in ids]),
-        llm_correct=np.array([large[key].correct for key in ids]),
-        slm_cost=np.array([small[key].cost_usd for key in ids], dtype=float),
-        llm_cost=np.array([large[key].cost_usd for key in ids], dtype=float),
+        slm_correct=np.array([answer.correct for answer in mine]),
+        llm_correct=np.array([answer.correct for answer in theirs]),
+        slm_cost=np.array([answer.cost_usd for answer in mine], dtype=float),
+        llm_cost=np.array([answer.cost_usd for answer in theirs], dtype=float),
+        completion_tokens=None if np.isnan(tokens).all() or np.nanstd(tokens) == 0 else tokens,
         category=np.array(categories, dtype=object) if any(categories) else None,
         slm=slm,
         llm=llm,
         notes=notes,
+        needs_answer=needs_answer,
     )
     table.check()
     return table

@@ -26,6 +26,7 @@ class Answer:
         kept: Whether the first stage's answer was returned; None in a recording of one model.
         later_correct: Of the answer returned after deferring.
         later_cost_usd: Of all stages after the first.
+        answer, completion_tokens, model: Of the first stage.
     """
 
     id: str
@@ -38,6 +39,9 @@ class Answer:
     later_cost_usd: float | None = None
     estimated: bool = False
     failed: bool = False
+    answer: str | None = None
+    completion_tokens: int | None = None
+    model: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +140,7 @@ def _of_trace(trace: Trace, question: Question, *, correct: bool, returned: bool
     later = [step.cost_usd for step in trace.steps[1:]]
     known = [float(cost) for cost in later if cost is not None]
     confidence = first.confidence.value if first and first.confidence else None
+    completion = first.completion if first else None
     return Answer(
         id=trace.question_id,
         correct=float(correct),
@@ -147,6 +152,9 @@ def _of_trace(trace: Trace, question: Question, *, correct: bool, returned: bool
         later_cost_usd=None if kept or len(known) < len(later) else sum(known),
         estimated=any(s.completion is not None and s.completion.usage.estimated for s in trace.steps),
         failed=trace.status is Status.FAILED,
+        answer=first.answer if first else None,
+        completion_tokens=completion.usage.completion_tokens if completion else None,
+        model=completion.model if completion else "",
     )
 
 
@@ -180,6 +188,9 @@ def _from_recording(
             cost_usd=_cost(row, usage, prices),
             category=row.get("category") or row.get("subject"),
             estimated=row.get("prompt_tokens") is None or row.get("completion_tokens") is None,
+            answer=None if row.get("answer") is None else str(row["answer"]),
+            completion_tokens=row.get("completion_tokens"),
+            model=str(row.get("model") or ""),
         )
     return found
 
