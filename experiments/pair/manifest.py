@@ -4,11 +4,11 @@ import json
 from pathlib import Path
 
 FOLDER = Path(__file__).parents[2] / "src" / "corea" / "models"
-PARAMETERS = {"slm": 279_040, "llm": 1_616_960}
 
 if __name__ == "__main__":
     models = {}
-    for name, parameters in PARAMETERS.items():
+    for name in ("slm", "llm"):
+        parameters = json.loads((FOLDER / name / "training.json").read_text())["parameters"]
         files = {f.name: f.stat().st_size for f in sorted((FOLDER / name).iterdir())}
         models[name] = {"parameters": parameters, "bytes": sum(files.values()), "files": files}
     manifest = {"config": "corea.toml", "models": models, "world": "corea.tasks", "card": "README.md in each folder"}

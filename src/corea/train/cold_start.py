@@ -113,11 +113,11 @@ def batches_of_like_length(lengths: Sequence[int], batch: int, rng: random.Rando
     """An order in which each batch has examples of like length, so that hardly any padding is computed.
 
     The batches themselves are shuffled. transformers' `group_by_length` leaves them sorted over 50 batches, from long
-    to short: measured on the small model, that took twice the steps to the same loss.
+    to short: measured on the small model, that took twice the steps to the same loss. Padding: 1.4 % (20 batches: 7 %).
     """
     batches: list[list[int]] = []
-    for start in range(0, len(lengths), batch * 20):
-        stretch = range(start, min(start + batch * 20, len(lengths)))
+    for start in range(0, len(lengths), batch * 100):
+        stretch = range(start, min(start + batch * 100, len(lengths)))
         ordered = sorted(stretch, key=lambda i: lengths[i])
         groups = [ordered[i : i + batch] for i in range(0, len(ordered), batch)]
         whole = [group for group in groups if len(group) == batch]
