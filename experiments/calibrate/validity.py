@@ -28,9 +28,10 @@ def main() -> None:
         "--data", type=Path, default=os.environ.get("COREA_DATA"), required="COREA_DATA" not in os.environ
     )
     options.add_argument("--draws", type=int, default=1000)
+    options.add_argument("--part", default="0/1", help="K/N: only every N-th world from the K-th; the file is added to")
     options.add_argument("--out", type=Path, default=RESULTS / "validity.json")
     chosen = options.parse_args()
-    began, made, rows = time.process_time(), commit(), []
+    began, made = time.process_time(), commit()
     other = others(chosen.data)
     nano, reasoner, qwen = TARGETS
     plan = [
@@ -47,7 +48,9 @@ def main() -> None:
         (reasoner, mmlu_pro(chosen.data, reasoner), 500, Options(map="linear")),
         (nano, mmlu_pro(chosen.data, nano), 500, Options(map="trees")),
     ]
-    for name, population, n, how in plan:
+    part, parts = map(int, chosen.part.split("/"))
+    for name, population, n, how in plan[part::parts]:
+        rows = []
         for kept in sweep(population, edge_goals(population), n=n, draws=chosen.draws, options=how):
             rows.append({"world": name, "rows": len(population), "map": how.map, **kept.as_dict()})
             print(
@@ -55,9 +58,18 @@ def main() -> None:
                 f"saving {kept.saving:.3f} {'' if kept.holds else 'BROKEN TOO OFTEN'}",
                 flush=True,
             )
-        chosen.out.parent.mkdir(parents=True, exist_ok=True)
-        found = {"draws": chosen.draws, "cpu_seconds": round(time.process_time() - began), "commit": made, "rows": rows}
-        chosen.out.write_text(json.dumps(found, indent=1) + "\n")
+        spent, began = time.process_time() - began, time.process_time()
+        order = [(world_name, size) for world_name, _, size, _ in plan]
+        keep(chosen.out, {"commit": made, "cpu_seconds": round(spent, 1), "world": name, "n": n, "goals": rows}, order)
+
+
+def keep(path: Path, found: dict, order: list[tuple[str, int]]) -> None:
+    """Adds a world to the file, in the order of the plan."""
+    worlds = json.loads(path.read_text())["worlds"] if path.exists() else []
+    worlds = [w for w in worlds if (w["world"], w["n"]) != (found["world"], found["n"])] + [found]
+    worlds.sort(key=lambda w: order.index((w["world"], w["n"])))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({"worlds": worlds}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,79 @@
+"""Validity and worth of label-poor calibration: how often its promise breaks, and what it saves for how many labels.
+
+    python experiments/calibrate/ppi.py --traces FOLDER --draws 300
+
+Each recorded pair is a population; a draw is 2,000 rows of it with replacement, of which some get their labels. The
+simulated world has answers that agree by chance when both are wrong. Writes experiments/results/calibrate/ppi.json.
+"""
+
+import argparse
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from corea.calibrate.goals import Goals
+from corea.calibrate.poor_trials import poor_trial
+from corea.calibrate.tables import Pairs, load_pairs
+
+ROOT = Path(__file__).parents[2]
+OUT = ROOT / "experiments" / "results" / "calibrate" / "ppi.json"
+PAIRS = (("gpt-4.1-nano", "gpt-4.1", (1.0, 20.0)), ("Qwen3-8B", "deepseek-reasoner", (1.0, 10.0)))
+N, GOLDS, GOALS = 2000, (100, 200, 400), Goals(max_drop=0.02)
+
+
+def simulated(n: int = 20_000, seed: int = 0) -> Pairs:
+    """A pair with known truth: stated values are few, and both wrong means the same answer in 2 of 5 cases."""
+    sys.path.insert(0, str(ROOT))
+    from tests.calibrate.worlds import world
+
+    pairs = world(n, seed=seed, slm=0.5, llm=0.9, sharp=2.0, columns=True)
+    both_wrong = (pairs.slm_correct < 0.5) & (pairs.llm_correct < 0.5)
+    same = np.random.default_rng([seed, 1]).random(n) < 0.4
+    both_right = (pairs.slm_correct > 0.5) & (pairs.llm_correct > 0.5)
+    return replace(pairs, agree=(both_right | (both_wrong & same)).astype(float))
+
+
+def recorded(folder: Path, slm: str, llm: str, prices: tuple[float, float]) -> Pairs:
+    small, large = (folder / f"mmlu_pro_verbalized_{size}.jsonl.gz" for size in ("small", "large"))
+    cost = {slm: (0.0, prices[0]), llm: (0.0, prices[1])}
+    return load_pairs([small], [large], slm=slm, llm=llm, prices=cost)
+
+
+def summary(trials: list[dict[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for way in trials[0]:
+        rows = [trial[way] for trial in trials]
+        found[way] = {
+            "certified": float(np.mean([row.certified for row in rows])),
+            "broken": float(np.mean([row.broken for row in rows])),
+            "mean_saving": float(np.mean([row.saving for row in rows])),
+            "mean_drop": float(np.mean([row.drop for row in rows])),
+        }
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--traces", type=Path)
+    parser.add_argument("--draws", type=int, default=300)
+    given = parser.parse_args()
+    worlds = {"simulated": simulated()}
+    for slm, llm, prices in PAIRS if given.traces else ():
+        worlds[f"{slm} -> {llm}"] = recorded(given.traces, slm, llm, prices)
+    out: dict[str, Any] = {"rows": N, "draws": given.draws, "max_drop": 0.02, "delta": 0.05, "pairs": {}}
+    for name, population in worlds.items():
+        out["pairs"][name] = {}
+        for gold in GOLDS:
+            trials = [poor_trial(population, GOALS, n=N, gold=gold, seed=seed) for seed in range(given.draws)]
+            out["pairs"][name][str(gold)] = summary(trials)
+            print(name, gold, json.dumps(out["pairs"][name][str(gold)]), flush=True)
+    OUT.parent.mkdir(parents=True, exist_ok=True)
+    OUT.write_text(json.dumps(out, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

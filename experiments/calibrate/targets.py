@@ -1,0 +1,95 @@
+"""What is certified on recorded pairs, judged on rows that neither fit nor calibration saw.
+
+    python experiments/calibrate/targets.py --data FOLDER     (FOLDER holds traces/; or COREA_DATA)
+
+Two ways to split, each repeated: halves (calibrate on one, judge on the other) and fifths (calibrate on four, judge on
+the fifth). `--develop` measures the pairs that the map and the split were chosen on instead. Writes
+experiments/results/calibrate/targets.json (developed_on.json).
+"""
+
+import argparse
+import json
+import os
+import time
+from pathlib import Path
+
+import numpy as np
+from populations import DEVELOPED_ON, TARGETS, mmlu_pro
+
+from corea.calibrate.cuts import Sample
+from corea.calibrate.fit import Options, certify
+from corea.calibrate.goals import Goals
+from corea.calibrate.tables import Pairs
+from corea.evaluate.compare.provenance import commit
+from corea.metrics import oracle_point
+from corea.metrics.score_map import apply_map
+
+RESULTS = Path(__file__).parents[1] / "results" / "calibrate"
+GOALS = Goals(max_drop=0.02)
+
+
+def splits(n: int, repeats: int) -> dict[str, list[tuple[np.ndarray, np.ndarray]]]:
+    orders = [np.random.default_rng(seed).permutation(n) for seed in range(repeats)]
+    halves = [(o[: n // 2], o[n // 2 :]) for o in orders]
+    fifths = [(np.setdiff1d(o, o[k::5]), o[k::5]) for o in orders[: (repeats + 4) // 5] for k in range(5)]
+    return {"halves": halves, "fifths": fifths}
+
+
+def judge(pairs: Pairs, seen: np.ndarray, unseen: np.ndarray, options: Options) -> dict[str, float]:
+    """Saving and drop on the unseen rows; 0 and 0 where nothing was certified."""
+    found = certify(pairs.take(seen), GOALS, options)
+    if found.cut is None:
+        return {"certified": 0.0, "saving": 0.0, "drop": 0.0, "said": 0.0}
+    rows = pairs.take(unseen)
+    sample = Sample.of(rows, apply_map(found.map, rows.inputs()))
+    said = 1 - found.test.cost(found.cut).mean() / found.test.pairs.llm_cost.mean()
+    return {
+        "certified": 1.0,
+        "saving": float(1 - sample.cost(found.cut).mean() / rows.llm_cost.mean()),
+        "drop": float((rows.llm_correct - sample.correct(found.cut)).mean()),
+        "said": float(said),
+    }
+
+
+def summary(each: list[dict[str, float]]) -> dict[str, float]:
+    saving, drop = (np.array([one[name] for one in each]) for name in ("saving", "drop"))
+    return {
+        "splits": len(each), "certified": float(np.mean([one["certified"] for one in each])),
+        "saving_median": float(np.median(saving)), "saving_low": float(saving.min()),
+        "saving_high": float(saving.max()), "saving_mean": float(saving.mean()),
+        "drop_mean": float(drop.mean()), "drop_high": float(drop.max()),
+        "said_mean": float(np.mean([one["said"] for one in each])),
+    }  # fmt: skip
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument(
+        "--data", type=Path, default=os.environ.get("COREA_DATA"), required="COREA_DATA" not in os.environ
+    )
+    options.add_argument("--repeats", type=int, default=10)
+    options.add_argument("--develop", action="store_true")
+    options.add_argument("--out", type=Path)
+    chosen = options.parse_args()
+    began, found = time.process_time(), {}
+    for name in DEVELOPED_ON if chosen.develop else TARGETS:
+        pairs = mmlu_pro(chosen.data, name)
+        oracle = oracle_point(pairs.slm_correct, pairs.llm_correct, pairs.slm_cost, pairs.llm_cost)
+        found[name] = {"oracle_saving": 1 - oracle.cost_usd / float(pairs.llm_cost.mean())}
+        for way, cut in splits(len(pairs), chosen.repeats).items():
+            for label, how in (("blend", Options()), ("stated", Options(map="identity"))):
+                found[name][f"{way}_{label}"] = each = summary([judge(pairs, *rows, how) for rows in cut])
+                print(
+                    f"{name:36}{way:8}{label:8} saving {each['saving_median']:.3f} "
+                    f"({each['saving_low']:.3f} to {each['saving_high']:.3f}), drop {each['drop_mean']:.4f} "
+                    f"(at most {each['drop_high']:.4f}), certified in {each['certified']:.0%} of {each['splits']}",
+                    flush=True,
+                )
+    out = chosen.out or RESULTS / ("developed_on.json" if chosen.develop else "targets.json")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    found = {"commit": commit(), "cpu_seconds": round(time.process_time() - began), "pairs": found}
+    out.write_text(json.dumps(found, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
