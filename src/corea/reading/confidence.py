@@ -24,22 +24,35 @@ _AHEAD, _BACK = 200, 90
 _LABEL = re.compile(
     r"conf(?:idence|ident)?s?(?P<blocked>[\s_-]{0,2}(?:interval|limit|bound|region|band|set)s?)?"
     r"(?:[\s_-]{0,2}(?:level|score|rating|value|estimate|percentage|percent|pct|probability)s?)?(?![a-z])"
-    r"|(?P<right>(?:probability|likelihood)\s(?:of\s(?:being\s|the\sanswer\sbeing\s)?|that\s(?:my|the|this)\s(?:answer|solution)\sis\s)"
-    r"(?:correct(?:ness)?|right)|p\((?:correct|true)\))"
-    r"|prob(?:ability|_?yes|_?correct)?(?P<field>_[a-z_]{1,30})?(?![a-z])|likelihood(?![a-z])|certainty(?:[\s_-](?:level|score))?(?![a-z])"
+    r"(?:\sthat\s(?:the|my|this)\s(?:\w{1,12}\s){1,2}is\s(?:correct|right|accurate))?(?:\.(?=\s?[:=]))?"
+    r"|(?P<right>(?:probability|likelihood|chance)\s(?:of\s(?:being\s|the\sanswer\sbeing\s)?|that\s(?:my|the|this)\s(?:answer|solution)\sis\s)"
+    r"(?:correct(?:ness)?|right)|accuracy\sof\s(?:my|this)\s(?:answer|solution)|p\((?:correct|true)\))"
+    r"|prob(?:ability)?(?P<field>_[a-z_]{1,30}|_?yes|_?correct)?(?![a-z])|likelihood(?![a-z])|certainty(?:[\s_-](?:level|score))?(?![a-z])"
     r"|(?:degré\sde\s|nivel\sde\s|nível\sde\s)?confian(?:ce|za|ça)(?![a-z])|konfidenz(?:wert|niveau)?(?![a-z])|置信度|置信水平|信心(?:指数|程度)?|信頼度|確信度"
+    r"|(?:vertrauen|sicherheit|zuversicht|gewissheit|fiducia|zekerheid)(?![a-z])|(?:把握|可信|自信)(?:程度|度)|(?:확신|신뢰)도|уверенность"
+    r"|(?P<foreign>wahrscheinlichkeit,?\sdass\s(?:die|meine)\santwort\s(?:korrekt|richtig)\sist"
+    r"|probabilité\sque\s(?:ma|la)\sréponse\s(?:soit|est)\s(?:correcte|juste))"
 )
-_ASCII_STEMS = ("conf", "prob", "likelihood", "certainty", "konfidenz", "p(correct)", "p(true)")
+_ASCII_STEMS = ("conf", "prob", "likelihood", "certainty", "chance of", "accuracy of", "p(correct)", "p(true)")
 _STEMS = (*_ASCII_STEMS, "置信", "信心", "信頼度", "確信度")
+_FOREIGN_STEMS = (
+    "konfidenz", "vertrauen", "sicherheit", "zuversicht", "gewissheit", "wahrscheinlichkeit", "fiducia", "zekerheid",
+    "把握", "可信", "自信", "확신", "신뢰", "уверенность",
+)  # fmt: skip
 _SCALE = re.compile(
     r"\s{0,2}[\[(](?P<inside>[^()\[\]\n]{1,60})[\])](?=[\s*_\"'`]{0,6}[:=|-])"
     r"|[\s,]{1,2}on\sa\s(?:(?P<points>\d{1,3})[-\s]point\sscale|scale\s(?:of|from|between)?\s?\d{1,3}\s?(?:-|to|and)\s?(?P<top>\d{1,3}))"
 )
-_JUNK = r"[\s*_`\"'$\\()\[\]{}:=|~≈<>,&;#/-]"
+_SCALE_BEFORE = re.compile(
+    r"scale\s(?:of|from|between)?\s?\d{1,3}\s?(?:-|to|and)\s?(?P<top>\d{1,3})[,:]?\s(?:[a-z']{1,8}\s){0,5}$"
+)
+_JUNK = r"[\s*_`\"'$\\()\[\]{}:=|~≈<>≤≥?,&;#/-]"
 _GAP = re.compile(
     rf"(?:{_JUNK}|(?:text|textbf|textit|mathbf|mathrm|boxed|bf|large|very|fairly|quite|high|medium|moderate|low|final|overall|score|level|rating|value|estimated?|approximately"
     r"|approx\.?|about|around|roughly|nearly|almost|is|of|at|lt|gt|quot|a|an|ca\.?|est|es|i\sam|i'm|i\swould\s(?:say|rate|estimate)"
-    r"|i'd\s(?:say|rate|estimate|put)|it|in|this|my|the|answer|as|to\sbe)(?![a-z])){0,60}"
+    r"|i'd\s(?:say|rate|estimate|put)|am\si|are\syou|it|in|this|my|the|answer|as|to\sbe"
+    r"|en|la|esta|mi|respuesta|resposta|ma|réponse|risposta|est|é|è|ist|liegt|bei|in|die|meine[rn]?|antwort|etwa|rund|circa|environ"
+    r"|为|是|约|大约|大概|は|約|는|은|составляет)(?![a-z])){0,60}"
 )
 _WITHHELD = re.compile(
     rf"{_JUNK}{{0,12}}(?:n/a|na|none|null|nan|unknown|withheld|not\s(?:applicable|available|stated))(?![a-z])"
@@ -91,7 +104,7 @@ def _find(low: str) -> Stated[float] | None:
     if "conf" not in low and not _any_stem(low):
         return None
     spans = outside_thinking(low)
-    for read in (_labelled, _sentence):
+    for read in (_labelled, _sentence, _beside_answer, _foreign):
         for start, end in reversed(spans):
             found = read(low, start, end)
             if found is not None:
@@ -101,11 +114,29 @@ def _find(low: str) -> Stated[float] | None:
     return None
 
 
+_SURE_STEMS = (
+    "sicher",
+    "segur",
+    "sûr",
+    "sicur",
+    "certeza",
+    "zeker",
+    "säker",
+    "把握",
+    "信心",
+    "自信",
+    "確信",
+    "확신",
+    "уверен",
+)
 _SENTENCE_STEMS = ("confiden", " sure", "certain", "chance", "likel", "probab")
 
 
+_ANY_STEM = (*_STEMS, *_SENTENCE_STEMS, *_FOREIGN_STEMS, "(p", *_SURE_STEMS)
+
+
 def _any_stem(low: str) -> bool:
-    return any(stem in low for stem in _STEMS) or any(stem in low for stem in _SENTENCE_STEMS)
+    return any(stem in low for stem in _ANY_STEM)
 
 
 def _positions(low: str, stems: tuple[str, ...], start: int, end: int, most: int = MOST_MENTIONS) -> list[int]:
@@ -116,9 +147,9 @@ def _positions(low: str, stems: tuple[str, ...], start: int, end: int, most: int
     return sorted(found, reverse=True) if len(found) > 1 else found
 
 
-def _labelled(low: str, start: int, end: int) -> Stated[float] | Literal[False] | None:
+def _labelled(low: str, start: int, end: int, stems: tuple[str, ...] = ()) -> Stated[float] | Literal[False] | None:
     """The last tag, key or label with a number; False where it is withheld; None where there is none."""
-    for at in _positions(low, _ASCII_STEMS if low.isascii() else _STEMS, start, end):
+    for at in _positions(low, stems or (_ASCII_STEMS if low.isascii() else _STEMS), start, end):
         if at > start and low[at - 1].isalpha() and low[at - 1].isascii():
             continue
         window = plain(low[at : min(at + _AHEAD, end)])
@@ -140,12 +171,16 @@ def _after_label(
 ) -> Stated[float] | Literal[False] | None:
     """What is stated after one label; False: withheld; None: nothing."""
     pos, whole = label.end(), None
-    about_event = window.startswith(("prob", "likelihood", "p("))
-    asked = label["field"] or label["right"]
-    if about_event and not asked and not _heads_line(before):
+    about_event = window.startswith(("prob", "likelihood", "p(", "chance", "accuracy")) and not label["foreign"]
+    asked = (
+        label["field"] or label["right"] or (before.endswith(('"', "'")) and "answer" in low)
+    )  # a key beside another
+    if about_event and not asked and (not _heads_line(before) or window.startswith(("chance", "accuracy"))):
         return None
     if scale := _SCALE.match(window, pos):
         whole, pos = _top_of_scale(scale), scale.end()
+    elif scale := _SCALE_BEFORE.search(before):
+        whole = int(scale["top"])
     if _WITHHELD.match(window, pos) and _SEPARATOR.search(window, pos, pos + 8):
         return False
     tagged = before.endswith(("<", "&lt;")) and not window[pos : pos + 1].isspace()
@@ -169,7 +204,8 @@ def _after_label(
         ("=" in between and not label["right"]) or not separated or (not asked and not _closes(low, at + number.stop))
     ):
         return None
-    if not separated and not number.scaled and (not number.fractional or "\n" in between):
+    alone = "\n" in between and _heads_line(before) and not between.partition("\n")[0].strip("*_ ")
+    if not separated and not number.scaled and not whole and (not number.fractional or ("\n" in between and not alone)):
         return None
     if not separated and (_NOT_MINE.search(before) or _statistical(low, at)):
         return None
@@ -338,10 +374,60 @@ def _number_behind(before: str, window: str, at: int, about_event: bool, ends_te
     if re.search(r"(?<![a-z])(?:not|step|grew|rose|fell|increased?|decreased?|discount|tax|rate of)(?![a-z])", between):
         return None
     if about_event and not _speaks_of_answer(between):
-        return None
+        that = _THAT.match(window, number.stop)
+        if not that or not _speaks_of_answer(window[that.end() : that.end() + 60]):
+            return None
     return Stated(number.value, at + number.start, at + number.end)
+
+
+_THAT = re.compile(r"[\s*_`$%\\)]{0,4}(?:that|of)\s")  # "a probability of 0.6 that this is right"
 
 
 def _speaks_of_answer(words: str) -> bool:
     clause = _BREAK.split(words)[0]
     return _ABOUT_ANSWER.search(clause) is not None and _ANSWER_WORD.search(clause) is not None
+
+
+_BESIDE = re.compile(r"\(\s?p\s?[=:≈~]{1,2}\s?(?=[\d.])")
+
+
+def _beside_answer(low: str, start: int, end: int) -> Stated[float] | None:
+    """ "Answer: B (p = 0.8)", as the text's last words."""
+    at = low.rfind("(p", max(start, end - 80), end)
+    if at < 0 or "answer" not in low[low.rfind("\n", start, at) + 1 : at] or low[at:end].rstrip(" \n.*)").count(")"):
+        return None
+    begun = _BESIDE.match(plain(low), at)
+    number = number_at(plain(low), begun.end(), bare=Bare.LABEL) if begun else None
+    if number is None or number.value is None or low[number.stop : end].strip(" \n.*)"):
+        return None
+    return Stated(number.value, number.start, number.end)
+
+
+_SURE_AFTER = re.compile(
+    r"[\s*_%]{0,4}(?:的|の|de\s|del\s|en\s)?(?:sicher|segur[oa]|sûre?|sicur[oa]|certeza|confian|zeker|säker|把握|信心|自信|確信|확신|уверен)"
+)
+_SURE_BEFORE = re.compile(
+    r"(?:sicher\szu|sûre?\sà|sicur[oa]\sal|segur[oa]\s(?:al|en\sun)|(?:уверен[а-я]{0,3})\sна|信心(?:是|为|有)?|自信は?|把握(?:是|为|有)?)"
+    r"[\s*_]{0,3}(?:etwa\s|environ\s|circa\s|约|約)?$"
+)
+_DENIED = re.compile(r"(?:nicht|nie|pas|non|não|nunca|no|не|没有?|沒有?|不)[\s\w]{0,8}$")
+
+
+def _foreign(low: str, start: int, end: int) -> Stated[float] | Literal[False] | None:
+    """What other languages say: "Sicherheit: 85 %", "ich bin zu 90 % sicher", "我有90%的把握"."""
+    found = _labelled(low, start, end, _FOREIGN_STEMS)
+    if found is not None:
+        return found
+    for at in _positions(low, _SURE_STEMS, start, end, 24):
+        begin = max(start, at - 30)
+        window, stem = plain(low[begin : min(end, at + 40)]), at - begin
+        pos = 0
+        while number := first_number(window, pos, bare=Bare.LABEL):
+            pos = max(number.stop, number.start + 1)
+            before, after = number.start > stem, number.stop <= stem
+            says = (before and _SURE_BEFORE.search(window, 0, number.start)) or (
+                after and (joined := _SURE_AFTER.match(window, number.stop)) and joined.end() > stem
+            )
+            if says and number.value is not None and number.scaled and not _DENIED.search(window[: number.start]):
+                return Stated(number.value, begin + number.start, begin + number.end)
+    return None

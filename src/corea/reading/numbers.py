@@ -43,11 +43,13 @@ _NUMBER = re.compile(
     re.VERBOSE,
 )
 _START = re.compile(
-    r"(?<![^\W_])(?<![.,])(?:[.,]?\d|\\[dt]?frac|(?:" + "|".join([*_UNITS, *_TEENS, *_TENS, "hundred"]) + r")(?!\w))"
+    r"(?<![^\W_\u3040-\u9fff\uac00-\ud7af])(?<![.,])(?:[.,]?\d|\\[dt]?frac|(?:"
+    + "|".join([*_UNITS, *_TEENS, *_TENS, "hundred"])
+    + r")(?!\w))"
 )
 _PERCENT = re.compile(r"[\s*_$`\\,-]{0,5}(?:%|per\s?cents?(?!\w)|pct(?!\w)|prozent|pour\s?cent|por\s?ciento)")
 _OUT_OF = re.compile(
-    r"[*_$`}]{0,3}\s{0,3}(?:/|\(?out\s{1,2}of|of|on\sa\sscale\s(?:of|from)\s\d{1,3}\s?(?:-|to)|von|sur)"
+    r"[*_$`}]{0,3}\s{0,3}(?:/|\(?out\s{1,2}of|of|in(?=\s(?:\d|ten|five))|on\sa\sscale\s(?:of|from)(?:\s\d{1,3}\s?(?:-|to))?|von|sur)"
     r"[\s*_$`]{0,3}(?:a\s(?:possible\s|maximum\sof\s)?)?(?P<whole>\d{1,4}(?:\.0{1,2})?|ten|five|(?:one\s|a\s)?hundred)(?![\w]|[.,]\d)"
 )
 _TIMES_TEN = re.compile(r"\s{0,2}(?:\\times|\\cdot|×|x|\*)\s{0,2}10\s{0,2}(?:\^|\*\*)\s{0,2}\{?(-?\d{1,2})\}?")
