@@ -9,9 +9,11 @@ The first factor is seen on all rows; only the second needs gold labels. This is
 prediction "D = 1 where kept and different": the correction D - prediction is 0 on all other rows, so gold labels are
 best spent where the answers differ (`labels_wanted`), and a few hundred do for many thousand rows.
 
-Finite samples: with chance 1 - `SHARE_RISK` P(K and X) is under its exact upper bound u (all rows); a broken promise
+Finite samples: but for a tenth of delta, P(K and X) is under its exact upper bound u (all rows); a broken promise
 mean D >= d then means mean(D | K and X) >= d / u, which the exact paired test rejects on the gold rows among the kept
 and different at the rest of the level. If u < d nothing needs labelling at all: the promise holds whoever is right.
+Where gold labels were drawn from all rows, the exact paired test on those rows takes the place of the conditional one:
+it sees the same few differing rows, and loses less to their being few.
 
 Source: Angelopoulos et al. 2023, arXiv:2301.09633 (prediction-powered inference), and arXiv:2311.01453 (PPI++); here
 with exact tests in the place of their normal intervals, and the nuisance as Berger and Boos 1994 (JASA 89(427)).
@@ -39,30 +41,29 @@ from corea.metrics import mean_interval, ratio_interval
 from corea.metrics.score_map import apply_map
 
 SHARE_RISK = 0.1  # of delta: the chance that P(K and X) is outside its bound
-WORTH_LABELLING = 5.0  # rows are labelled up to a share kept and different of so many times the drop
+WORTH_LABELLING = 8.0  # rows are labelled up to a share kept and different of so many times the drop
+SURE, ENOUGH_GOLD = 0.7, 20  # of the drop: no label is needed; gold labels expected among the kept and different
 DEFAULTS = Options()
-Figure = dict[str, float]
 
 
 def poor_drop_pvalue(
-    different: int, n: int, losses: int, gains: int, gold: int, drop: float, *, delta: float = 0.05
+    different: int, n: int, losses: int, gains: int, gold: int, drop: float, *, delta: float = 0.05, within: bool = True
 ) -> float:
     """p-value of "the cascade's accuracy is `drop` or more below the large model's", at level `delta` only.
 
     Args:
         different: Of all n rows, those kept where the two answers differ.
-        losses, gains: Of the `gold` labelled ones among those, where only the large, or only the small model is right.
+        losses, gains: Of the gold rows, those kept where only the large, or only the small model is right.
+        gold: Labelled rows: `within` those kept and different, else of all rows, labelled at random.
         delta: The level it will be held against: a tenth of it is spent on the share of different answers.
     """
     risk = SHARE_RISK * delta
     share = share_upper(different, n, risk) if drop > 0 else share_lower(different, n, risk)
     if share < drop:
         return risk
-    if not gold or share <= 0:
+    limit = drop if not within else drop / share if share > 0 else 0.0
+    if not gold or not -1 < limit < 1:
         return 1.0
-    limit = drop / share
-    if not -1 < limit < 1:
-        return risk if limit >= 1 else 1.0
     return min(1.0, risk + exact_drop_pvalue(losses, gains, gold, limit))
 
 
@@ -97,7 +98,7 @@ def certify_poor(pairs: Pairs, goals: Goals, options: Options = DEFAULTS) -> Poo
     """
     gold, different = _checked(pairs, goals)
     only_different = bool(gold.any()) and not bool((gold & ~different).any())
-    part_a, part_b = split(pairs, gold & ~only_different, options)
+    part_a, part_b = split(pairs, np.zeros_like(gold) if only_different else gold, options)
     notes: list[str] = []
     if lost := int(gold[part_a].sum()):
         notes.append(f"{lost} gold labels lie on rows that fitted the map and were not used; see --to-label")
@@ -110,6 +111,8 @@ def certify_poor(pairs: Pairs, goals: Goals, options: Options = DEFAULTS) -> Poo
         path = [cut for cut in path if worth_labelling(fit, goals)[0] <= cut.tau]
         if goals.max_risk is not None:
             raise ConfigError("label-poor: --max-risk needs gold labels drawn from all rows, got only differing ones")
+    if only_different and goals.max_drop is not None:
+        path = _worth_testing(path, goals.max_drop, fit, int(gold[part_b].sum()))
     return _choose(path, goals, fit, test, gold[part_b], different[part_b], stored, cap, tuple(notes))
 
 
@@ -158,6 +161,17 @@ def worth_labelling(fit: Sample, goals: Goals) -> tuple[float, float]:
     inside = np.flatnonzero((share <= limit) & ~np.isnan(fit.score[order]))
     at = int(inside[-1]) if len(inside) else 0
     return float(fit.score[order][at]), float(share[at])
+
+
+def _worth_testing(path: Sequence[Cut], drop: float, fit: Sample, gold: int) -> list[Cut]:
+    """The path without the cuts between those that need no label and those where enough labels are to be expected.
+
+    One failure ends the sequence, and with a handful of labels a cut fails by bad luck.
+    """
+    share = [float((np.asarray(fit.kept(cut)) & (fit.pairs.slm_correct < 0.5)).mean()) for cut in path]
+    rate = gold / max(share, default=1.0) if any(share) else 0.0
+    worth = [s <= SURE * drop or s * rate >= ENOUGH_GOLD for s in share]
+    return [cut for cut, good in zip(path, worth, strict=True) if good] or list(path)
 
 
 def labels_wanted(pairs: Pairs, goals: Goals, count: int, options: Options = DEFAULTS) -> list[str]:
@@ -213,10 +227,12 @@ def poor_pvalues(
     kept = np.asarray(test.kept(cut))
     found: dict[str, float] = {}
     if goals.max_drop is not None:
-        counts = _counts(test, kept & gold & different)
+        losses, gains, labelled = _counts(test, kept & gold & different)
+        within = not (gold & ~different).any()
         found["max_drop"] = poor_drop_pvalue(
-            int((kept & different).sum()), len(test), *counts, goals.max_drop, delta=goals.delta
-        )
+            int((kept & different).sum()), len(test), losses, gains, labelled if within else int(gold.sum()),
+            goals.max_drop, delta=goals.delta, within=within,
+        )  # fmt: skip
     if goals.max_risk is not None:
         labelled = kept & gold
         wrong = int((test.pairs.slm_correct[labelled] < 0.5).sum())
