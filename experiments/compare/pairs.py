@@ -169,8 +169,9 @@ def main() -> None:
     options.add_argument("--only-draw", action="store_true", help="and sum up, from the stored result")
     chosen = options.parse_args()
     if chosen.only_draw:
-        points = [point_from(p) for p in json.loads(chosen.out.read_text())["pairs"]]
-        write(points, chosen.out)
+        stored = json.loads(chosen.out.read_text())
+        points = [point_from(p) for p in stored["pairs"]]
+        write(points, chosen.out, stored["provenance"])
     else:
         points = measure_all(chosen)
     title = f"Which pairs carry a cascade? {len(points)} pairs on MMLU-Pro, GSM8K, CommonsenseQA and MATH-500"
@@ -202,7 +203,7 @@ def measure_all(chosen: argparse.Namespace) -> list[PairPoint]:
     return points
 
 
-def write(points: list[PairPoint], path: Path) -> None:
+def write(points: list[PairPoint], path: Path, made_by: dict[str, Any] | None = None) -> None:
     savings = np.array([0.0 if p.certified is None else p.certified.saving.value for p in points])
     blended = np.array([0.0 if p.certified_blend is None else p.certified_blend.saving.value for p in points])
     aurocs, ratios = np.array([p.auroc for p in points]), np.log([p.price_ratio for p in points])
@@ -245,8 +246,9 @@ def write(points: list[PairPoint], path: Path) -> None:
         "pairs_where_gap_15_points_or_more": int((gaps >= 0.15).sum()),
     }  # fmt: skip
     best = sorted(points, key=lambda p: -(p.certified.saving.value if p.certified else 0))[:10]
-    made_by = provenance(command="python experiments/compare/pairs.py --data FOLDER", config="", config_sha256="")
-    del made_by["config"], made_by["config_sha256"]
+    if made_by is None:
+        made_by = provenance(command="python experiments/compare/pairs.py --data FOLDER", config="", config_sha256="")
+        del made_by["config"], made_by["config_sha256"]
     found = {
         "max_drop": 0.02, "delta": 0.05, "prompt_tokens_assumed": PROMPT_TOKENS,
         "rule_usd_per_mtok_and_billion": str(RULE_USD),

@@ -19,6 +19,8 @@ from corea.metrics import Interval, auroc, auroc_interval
 from corea.metrics.arrays import Floats
 from corea.policies.threshold import uniform_of
 
+WEAK_AUROC, LOW_RATIO, LEFT = 0.65, 3, 0.48  # the gates that the figure shades, and its left edge
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kept:
@@ -144,12 +146,13 @@ def _kept(judged: Pairs, draws: Draws, right: Floats, cost: Floats, deferred: An
 
 
 def draw_pairs(points: Sequence[PairPoint], path: Path, *, title: str, note: str = "") -> Path:
-    """Left: AUROC across, price ratio up, certified saving as size and shade, a cross where none is certified.
+    """Left: AUROC across, price ratio up, certified saving as size and shade, a cross where none is certified, a square
+    where the large model is no better and no cascade is needed.
 
     Right: the same savings over the gap in accuracy, by the stated number alone and by the calibrated blend.
     """
     pyplot = load_pyplot()
-    figure, (left, right) = pyplot.subplots(1, 2, figsize=(12.4, 5.6), width_ratios=(1.1, 1))
+    figure, (left, right) = pyplot.subplots(1, 2, figsize=(12.8, 6.4), width_ratios=(1.15, 1))
     _draw_map(left, points)
     _draw_gaps(right, points)
     figure.suptitle(title, x=0.01, ha="left", fontsize=12)
@@ -163,46 +166,60 @@ def draw_pairs(points: Sequence[PairPoint], path: Path, *, title: str, note: str
 
 
 def _draw_map(axes: Any, points: Sequence[PairPoint]) -> None:
-    certified = [p for p in points if _saving(p.certified) > 0]
     refused = [p for p in points if _saving(p.certified) <= 0]
+    certified = sorted((p for p in points if _saving(p.certified) > 0), key=lambda p: -_saving(p.certified))
+    axes.axvspan(LEFT, WEAK_AUROC, color="#f4f4f4", zorder=0)
+    axes.axhspan(0.1, LOW_RATIO, color="#f4f4f4", zorder=0)
     axes.scatter(
         [p.auroc for p in refused], [p.price_ratio for p in refused], marker="x", s=22, color=GREY, linewidths=1,
-        label=f"nothing to save, certified ({len(refused)} pairs)",
+        label=f"nothing certified ({len(refused)})",
     )  # fmt: skip
-    sizes, shades = [_size(_saving(p.certified)) for p in certified], _shades([_saving(p.certified) for p in certified])
-    axes.scatter(
-        [p.auroc for p in certified], [p.price_ratio for p in certified], s=sizes, c=shades, edgecolors=INK,
-        linewidths=0.6, zorder=3,
-    )  # fmt: skip
-    for share in (0.05, 0.2, 0.4, 0.6):
+    for mark, better, words in (("o", True, "the large model is 2 points better or more"), ("s", False, "it is not")):
+        some = [p for p in certified if (p.large_accuracy - p.small_accuracy > 0.02) == better]
+        savings = [_saving(p.certified) for p in some]
         axes.scatter(
-            [],
-            [],
-            s=_size(share),
-            c=_shades([share]),
-            edgecolors=INK,
-            linewidths=0.6,
-            label=f"{100 * share:.0f} % saved",
+            [p.auroc for p in some], [p.price_ratio for p in some], s=[_size(s) for s in savings], c=_shades(savings),
+            marker=mark, edgecolors=INK, linewidths=0.6, zorder=3,
+        )  # fmt: skip
+        axes.scatter(
+            [], [], s=50, c="white", marker=mark, edgecolors=INK, linewidths=0.6, label=f"saved; {words} ({len(some)})"
         )
+    for share in (0.05, 0.2, 0.4, 0.6):
+        legend = f"{100 * share:.0f} % saved"
+        axes.scatter([], [], s=_size(share), c=_shades([share]), edgecolors=INK, linewidths=0.6, label=legend)
     axes.set_yscale("log")
+    axes.set_ylim(0.4, 1600)
+    axes.set_yticks([1, 3, 10, 30, 100, 300, 1000], ["1", "3", "10", "30", "100", "300", "1,000"])
+    axes.minorticks_off()
+    axes.set_xlim(LEFT, 0.99)
     axes.set_xlabel("AUROC of the small model's stated confidence")
     axes.set_ylabel("mean cost of a large answer / of a small one")
     axes.set_title("Certified saving, threshold on the stated number", loc="left", fontsize=10)
-    axes.legend(fontsize=8, loc="upper right", labelspacing=1.1, borderpad=0.8, frameon=True)
-    axes.set_xlim(0.48, 0.92)
+    axes.legend(
+        fontsize=7.5, loc="upper left", bbox_to_anchor=(-0.02, -0.13), ncols=3, labelspacing=1.2, columnspacing=1.4
+    )
+    weak, low = [p for p in points if p.auroc < WEAK_AUROC], [p for p in points if p.price_ratio < LOW_RATIO]
+    axes.text(
+        LEFT + 0.005, 350, f"AUROC under {WEAK_AUROC}:\n{_more_than_10(weak)}", fontsize=7.5, color=INK, va="center"
+    )
+    low_text = f"price ratio under {LOW_RATIO}: {_more_than_10(low)}"
+    axes.text(0.985, 0.55, low_text, fontsize=7.5, color=INK, ha="right")
     _name_best(axes, certified)
+
+
+def _more_than_10(points: Sequence[PairPoint]) -> str:
+    return f"{sum(_saving(p.certified) > 0.1 for p in points)} of {len(points)} save over 10 %"
 
 
 def _name_best(axes: Any, certified: Sequence[PairPoint], count: int = 5) -> None:
     """The best pairs by name, from the top down, so far apart that no two names overlap."""
-    best = sorted(certified, key=lambda p: -_saving(p.certified))[:count]
     height = float("inf")
-    for point in sorted(best, key=lambda p: -p.price_ratio):
-        height = min(point.price_ratio * 1.1, height / 1.45)
+    for point in sorted(certified[:count], key=lambda p: -p.price_ratio):
+        height = min(point.price_ratio * 1.6, height / 1.5)
         axes.annotate(
             f"{point.small} → {point.large}: {100 * _saving(point.certified):.0f} %",
             (point.auroc, point.price_ratio),
-            xytext=(0.755, height),
+            xytext=(0.765, height),
             arrowprops={"arrowstyle": "-", "color": GREY, "linewidth": 0.7},
             fontsize=7.5,
             va="center",
@@ -224,12 +241,12 @@ def _draw_gaps(axes: Any, points: Sequence[PairPoint]) -> None:
     )  # fmt: skip
     axes.scatter(
         gaps, [100 * _saving(p.certified_blend) for p in points], marker="^", s=24, facecolors=ORANGE, edgecolors=INK,
-        linewidths=0.4, zorder=2, label="blend of all that was recorded (confidences, length, subject)",
+        linewidths=0.4, zorder=2, label="blend of all that was recorded\n(confidences, length, subject)",
     )  # fmt: skip
     axes.axhline(0, color=INK, linewidth=0.8)
     axes.set_xlabel("how much better the large model is, points of accuracy")
     axes.set_ylabel("certified saving, %  (0: none)")
-    axes.set_title("What the gap between the models leaves, and what calibrating adds", loc="left", fontsize=10)
+    axes.set_title("What the gap between the models leaves, what calibrating adds", loc="left", fontsize=10)
     axes.legend(fontsize=8, loc="upper right")
 
 
