@@ -25,7 +25,8 @@ def svg_of(figure: Any, pyplot: Any, name: str) -> str:
 
 
 def frontier(dataset: Json, results: Json) -> str:
-    """Accuracy against cost: each method at its threshold with both intervals, curves of a few, and the bounds."""
+    """Accuracy against cost: the models alone and a few methods at their thresholds with both intervals, those methods'
+    curves, and the bounds. All methods are in `savings`."""
     pyplot = load_pyplot()
     figure, axes = pyplot.subplots(figsize=(9.6, 4.8))
     ran = [c for c in dataset["cells"] if not c["not_run"]]
@@ -38,7 +39,8 @@ def frontier(dataset: Json, results: Json) -> str:
             label=f"{cell['method']}, any threshold",
         )  # fmt: skip
     marks, alone = iter(MARKS * 3), iter(ALONE * 3)
-    for cell in ran:
+    drawn = [c["method"] for c in _first_of_each_role(curves, results["reference"])[: len(DASHES)]]
+    for cell in [c for c in ran if not c["score"] or c["method"] in drawn]:
         point, ours = operating(cell, results["operate_at"]), cell["method"] == results["reference"]
         x, y = point["cost_usd"], point["accuracy"]
         mark = next(marks) if cell["score"] else next(alone)
@@ -61,8 +63,49 @@ def frontier(dataset: Json, results: Json) -> str:
 
 
 def _first_of_each_role(cells: Sequence[Json], reference: str) -> list[Json]:
+    """COREA's row, then the best saving of each kind of score whose drop was kept, as far as there are any."""
     ours = [c for c in cells if c["method"] == reference]
-    return [*ours, *(c for c in cells if c["method"] != reference)]
+    others = sorted(
+        (c for c in cells if c["method"] != reference), key=lambda c: -(c["at"][-1]["saving"]["value"] or 0)
+    )
+    kinds: dict[str, Json] = {}
+    for cell in others:
+        kinds.setdefault(cell["score"], cell)
+    return [*ours, *kinds.values()]
+
+
+def savings(dataset: Json, results: Json) -> str:
+    """Every method at its threshold: what it saves, and beside it the points it loses, both with intervals."""
+    pyplot = load_pyplot()
+    shown = [c for c in dataset["cells"] if not c["not_run"] and c["score"]]
+    lines = [(c["method"], operating(c, results["operate_at"]), c["method"] == results["reference"]) for c in shown]
+    lines += [
+        (b["name"].partition(",")[0], b["at"], False) for b in dataset["bounds"] if not b["name"].startswith("best")
+    ]
+    if not shown:
+        return ""
+    figure, (left, right) = pyplot.subplots(
+        1, 2, figsize=(10.4, 0.27 * len(lines) + 1.3), sharey=True, width_ratios=(1.6, 1)
+    )
+    for k, (_, point, ours) in enumerate(lines):
+        for axes, what, mark in ((left, "saving", "o"), (right, "drop", "D")):
+            value = point[what]
+            face = ORANGE if ours else "white" if k >= len(shown) else "#c0c0c0"
+            axes.errorbar(
+                [100 * value["value"]], [k], xerr=_bars(value, 100), fmt=mark, capsize=2, elinewidth=1.1,
+                markersize=7 if ours else 5, color=INK, markerfacecolor=face, markeredgecolor=INK,
+            )  # fmt: skip
+    left.axvline(0, color=INK, linewidth=0.9)
+    right.axvline(100 * results["operate_at"], color=INK, linewidth=0.9, linestyle="--")
+    left.set_yticks(range(len(lines)), [name for name, _, _ in lines], fontsize=8)
+    for label, (_, _, ours) in zip(left.get_yticklabels(), lines, strict=True):
+        label.set_fontweight("bold" if ours else "normal")
+    left.invert_yaxis()
+    left.set_xlabel("saved against the LLM alone, %")
+    right.set_xlabel(f"points lost (aimed at: {100 * results['operate_at']:g})")
+    left.set_title(f"{dataset['dataset']}: what each method saves, and loses (95 % intervals)", loc="left", fontsize=11)
+    figure.tight_layout()
+    return svg_of(figure, pyplot, f"savings {dataset['dataset']}")
 
 
 def _bars(found: Json, scale: float) -> list[list[float]]:

@@ -55,6 +55,7 @@ def _dataset(dataset: Json, results: Json) -> list[str]:
     parts = [
         f"<h2>{escape(heading(dataset).lstrip('# '))}</h2>",
         pictures.frontier(dataset, results),
+        pictures.savings(dataset, results),
         f'<div class="wide">{_table(dataset, results)}</div>',
     ]
     absent = [c for c in dataset["cells"] if c["not_run"]]
@@ -86,9 +87,16 @@ def _cells(texts: Iterable[str]) -> str:
 
 
 def _small(text: str) -> str:
-    """What follows the value (interval, drop, p) in small print on a line of its own."""
+    """What follows the value in small print: its interval on one line, drop or p on the next."""
     value, mark, rest = escape(text).partition(" [")
-    return f"{value}<br><small>[{rest}</small>" if mark else value
+    inside, _, further = rest.partition("], ")
+    if not mark:
+        return value
+    return (
+        f"{value}<br><small>[{inside}]<br>{further}</small>"
+        if further
+        else f"{value}<br><small>[{inside.rstrip(']')}]</small>"
+    )
 
 
 def _rules(dataset: Json) -> str:

@@ -5,7 +5,7 @@ from typing import Any
 
 Json = Mapping[str, Any]
 HEAD = ("method", "pass@1", "USD / 1,000", "LLM%", "ECE", "AUROC", "Brier", "AURC")
-TESTED = ("pass@1 against COREA", "cost against COREA, % of the LLM's")
+TESTED = ("pass@1 − COREA's", "cost − COREA's, % of the LLM's")
 
 
 def tables(results: Json) -> str:

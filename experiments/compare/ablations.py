@@ -1,0 +1,251 @@
+"""What else could change a cascade: the draft handed over, a pre-policy, early deferral. On the models of a comparison.
+
+    python experiments/compare/ablations.py configs/compare/bundled.toml --data RUNS --out out/compare/bundled
+
+The small model is the comparison's `ours` with its expected confidence; the answers are those that `corea compare`
+stored (others are asked for). Thresholds and classifiers: on the calibration split of each seed; all figures: on its
+evaluation split. Only the large model's answers with a draft are new; they are stored too, so a second run asks nobody.
+"""
+
+import argparse
+import asyncio
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from corea.calibrate.cuts import Sample
+from corea.calibrate.fit import Options, certify
+from corea.calibrate.goals import Goals
+from corea.calibrate.tables import Pairs
+from corea.cli.compare import open_models, read_settings
+from corea.evaluate.compare.asking import Model, answered, answers, fill
+from corea.evaluate.compare.early_deferral import NEVER, Prefixes, stops
+from corea.evaluate.compare.playing import fit_threshold, kept
+from corea.evaluate.compare.provenance import provenance
+from corea.evaluate.compare.resample import Draws, around
+from corea.evaluate.compare.session import Asked, load_parts
+from corea.evaluate.compare.splits import Answers, Fitting, question_hash
+from corea.evaluate.table import Pair
+from corea.metrics.arrays import Floats
+from corea.metrics.score_map import apply_map
+from corea.prompts import with_draft
+from corea.types import Question
+
+ROOT = Path(__file__).parents[2]
+MAX_DROP, SIGNAL = 0.02, "expected"
+CHECKPOINTS = (4, 8, 12, 16, 24, 32, 48)
+EARLY = {"written to the end": None, "stopped, token probabilities": False, "stopped, hidden states too": True}
+
+
+class Sums:
+    """Arrays of all seeds' judged questions, by a row's name."""
+
+    def __init__(self) -> None:
+        self.rows: dict[str, list[dict[str, Floats]]] = {}
+
+    def add(self, row: str, **columns: Floats) -> None:
+        self.rows.setdefault(row, []).append(columns)
+
+    def summed(self) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for name, parts in self.rows.items():
+            c = {k: np.concatenate([p[k] for p in parts]) for k in parts[0]}
+            draws = Draws.of(len(c["right"]), resamples=500)
+            saved = 1 - draws.mean(c["cost"]) / draws.mean(c["alone"])
+            found[name] = {
+                "n": len(c["right"]),
+                "accuracy": asdict(around(float(c["right"].mean()), draws.mean(c["right"]))),
+                "drop": asdict(around(float(c["lost"].mean()), draws.mean(c["lost"]))),
+                "saving": asdict(around(float(1 - c["cost"].mean() / c["alone"].mean()), saved)),
+                "llm_share": float(c["deferred"].mean()),
+                **{k: float(v.mean()) for k, v in c.items() if k not in ("right", "lost", "cost", "alone", "deferred")},
+            }
+        return found
+
+
+def pair_of(small: Answers, large: Answers) -> Pair:
+    return Pair(
+        confidence=small.confidence[SIGNAL], small_correct=small.correct, large_correct=large.correct,
+        small_cost=small.cost_usd, large_cost=large.cost_usd,
+    )  # fmt: skip
+
+
+def cascade(sums: Sums, row: str, pair: Pair, keep: Floats, alone: Answers, **more: Floats) -> None:
+    """A cascade's figures against the large model without a draft."""
+    right = np.where(keep > 0, pair.small_correct, pair.large_correct)
+    cost = pair.small_cost + np.where(keep > 0, 0.0, pair.large_cost)
+    sums.add(row, right=right, cost=cost, alone=alone.cost_usd, lost=alone.correct - right, deferred=1 - keep, **more)
+
+
+# --- the draft -------------------------------------------------------------------------------------------------------
+
+
+async def draft(sums: Sums, small: Model, large: Model, fitting: Fitting, judged: Sequence[Question]) -> None:
+    """The large model is shown the small one's text, or not."""
+    parts = (fitting.questions, tuple(judged))
+    with_text: list[list[Question]] = []
+    for questions in parts:
+        texts = [small.shelf.rows[question_hash(q)]["response"] for q in questions]
+        rendered = [large.prompt.render(q) for q in questions]
+        with_text.append([with_draft(r, t) for r, t in zip(rendered, texts, strict=True)])
+    if error := await fill(large, [q for part in with_text for q in part], concurrency=64):
+        raise SystemExit(f"with a draft: {error}")
+    own = [answers(small, part) for part in parts]
+    plain = [answers(large, part) for part in parts]
+    shown = [answers(large, part) for part in with_text]
+    for row, theirs in (("draft not shown", plain), ("draft handed over", shown)):
+        policy = fit_threshold(fitting, pair_of(own[0], theirs[0]), MAX_DROP)
+        pair = pair_of(own[1], theirs[1])
+        keep = kept(policy, judged, pair.confidence)
+        cascade(sums, row, pair, keep, plain[1], large_alone=theirs[1].correct, large_cost=theirs[1].cost_usd)
+
+
+# --- the pre-policy --------------------------------------------------------------------------------------------------
+
+
+def pre_policy(
+    sums: Sums, fitting: Fitting, judged: Sequence[Question], own: list[Answers], large: list[Answers]
+) -> None:
+    """`corea calibrate` with and without leave to skip the small model for whole categories."""
+    tables = [
+        Pairs(
+            ids=np.array([q.id for q in questions]), signals={"confidence": a.confidence[SIGNAL]},
+            slm_correct=a.correct, llm_correct=b.correct, slm_cost=a.cost_usd, llm_cost=b.cost_usd,
+            category=np.array([str(q.category) for q in questions]),
+        )
+        for questions, a, b in zip((fitting.questions, judged), own, large, strict=True)
+    ]  # fmt: skip
+    for row, skip in (("no pre-policy", False), ("pre-policy", True)):
+        options = Options(map="identity", pre_policy=skip)
+        found = certify(tables[0], Goals(max_drop=MAX_DROP, delta=0.2), options)
+        cut = found.cut or found.near
+        assert cut is not None
+        sample = Sample.of(tables[1], apply_map(found.map, tables[1].inputs()))
+        right, cost = sample.correct(cut), sample.cost(cut)
+        skipped = np.isin(tables[1].category.astype(str), cut.skip) if tables[1].category is not None else np.zeros(1)
+        sums.add(
+            row, right=right, cost=cost, alone=large[1].cost_usd, lost=large[1].correct - right,
+            deferred=1 - np.asarray(sample.kept(cut), dtype=float), skipped=skipped.astype(float),
+            certified=np.full(len(right), float(found.cut is not None)),
+        )  # fmt: skip
+
+
+# --- early deferral --------------------------------------------------------------------------------------------------
+
+
+def prefixes(engine: Any, model: Model, questions: Sequence[Question], *, hidden: bool) -> Prefixes:
+    """What is known at each checkpoint: the written tokens' log-probabilities, and hidden states where asked for."""
+    torch, rows = engine.torch, []
+    for question in questions:
+        head = engine.prompt(model.prompt.render(question))[1]
+        tail = engine.encode(model.shelf.rows[question_hash(question)]["response"]) or [0]
+        ids, mask = engine.padded([[*head, *tail]])
+        with torch.inference_mode():
+            out = engine.model(**engine.inputs(ids, mask), output_hidden_states=hidden)
+        logprobs = out.logits[0, len(head) - 1 : -1].float().log_softmax(-1)
+        spread = -(logprobs.exp() * logprobs).sum(-1)
+        written = logprobs.gather(1, torch.tensor(tail)[:, None])[:, 0]
+        states = out.hidden_states[-1][0, len(head) :].float().numpy() if hidden else np.zeros((len(tail), 0))
+        rows.append((len(head), written.numpy(), spread.numpy(), states))
+    features: dict[int, Floats] = {}
+    for t in CHECKPOINTS:
+        features[t] = np.array(
+            [
+                [np.log(head), w[:t].mean(), w[:t].min(), w[:t][-4:].mean(), e[:t].mean(), e[:t].max(),
+                 *s[min(t, len(s)) - 1], *s[:t].mean(axis=0)]
+                for head, w, e, s in rows
+            ]
+        )  # fmt: skip
+    return Prefixes(tokens=np.array([float(len(w)) for _, w, _, _ in rows]), features=features)
+
+
+def early(
+    sums: Sums, engine: Any, small: Model, fitting: Fitting, judged: Sequence[Question], own: list[Answers],
+    large: list[Answers],
+) -> None:  # fmt: skip
+    """The small model written to its end, stopped by what it wrote so far, and by its hidden states too."""
+    fit, pair = pair_of(own[0], large[0]), pair_of(own[1], large[1])
+    policy = fit_threshold(fitting, fit, MAX_DROP)
+    deferred = 1 - kept(policy, fitting.questions, fit.confidence)
+    keep = kept(policy, judged, pair.confidence)
+    usd = float(small.price.output_usd_per_mtok) / 1e6
+    for row, hidden in (
+        ("written to the end", None),
+        ("stopped, token probabilities", False),
+        ("stopped, hidden states too", True),
+    ):
+        at, written = np.full(len(judged), NEVER), own[1].tokens
+        if hidden is not None:
+            seen, others = (prefixes(engine, small, part, hidden=hidden) for part in (fitting.questions, judged))
+            at = stops(fitting, seen, deferred, others)
+        unwritten = np.where(np.isinf(at), 0.0, np.maximum(0.0, written - at))
+        stopped = (unwritten > 0).astype(float)
+        cascade(
+            sums, row, replace(pair, small_cost=pair.small_cost - usd * unwritten), np.where(stopped > 0, 0.0, keep),
+            large[1], stopped=stopped, tokens=written, tokens_unwritten=unwritten,
+            tokens_of_deferred=written * (1 - keep), stopped_but_would_be_kept=stopped * keep,
+        )  # fmt: skip
+
+
+# --- all of it -------------------------------------------------------------------------------------------------------
+
+
+async def ablate(asked: Asked, models: Sequence[Model], ours: str, concurrency: int) -> dict[str, Any]:
+    from corea.backends.hf import HFEngine
+
+    sums = {what: Sums() for what in ("draft", "pre_policy", "early_deferral")}
+    held = frozenset(question_hash(q) for q in asked.judge)
+    large = next(m for m in models if m.role == "llm")
+    for seed in sorted(set(asked.seed_of.values())):
+        small = next(m for m in models if m.role == ours and m.serves(seed))
+        parts = [tuple(q for q in part if asked.seed(q) == seed) for part in (asked.fit, asked.judge)]
+        for model in (small, large):
+            await fill(model, [q for part in parts for q in part], concurrency=concurrency)
+            assert all(answered(model, [q for part in parts for q in part]))
+        own, theirs = ([answers(m, part) for part in parts] for m in (small, large))
+        fitting = Fitting(questions=parts[0], answers={ours: own[0], "llm": theirs[0]}, held_out=held)
+        await draft(sums["draft"], small, large, fitting, parts[1])
+        pre_policy(sums["pre_policy"], fitting, parts[1], own, theirs)
+        backend: Any = small.open()[0]
+        early(sums["early_deferral"], HFEngine(backend.settings), small, fitting, parts[1], own, theirs)
+        print(f"{asked.name}, seed {seed}", flush=True)
+    return {what: found.summed() for what, found in sums.items()}
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("config", type=Path)
+    options.add_argument("--data", type=Path)
+    options.add_argument("--out", type=Path, default=Path("out/compare/bundled"), help="the comparison's folder")
+    options.add_argument("--results", type=Path, default=ROOT / "experiments/results/compare/ablations.json")
+    chosen = options.parse_args()
+    text, settings, base = read_settings(chosen.config, chosen.data)
+    models, _ = open_models(settings, base, chosen.out / "traces")
+    found: dict[str, Any] = {
+        "max_drop": MAX_DROP, "signal": SIGNAL, "small": settings.ours, "checkpoints": CHECKPOINTS, "datasets": {},
+    }  # fmt: skip
+    for name, declared in settings.datasets.items():
+        if name != "far":  # the small model is right on none of it: nothing is kept
+            asked = load_parts(name, declared, settings.seeds)
+            found["datasets"][name] = asyncio.run(ablate(asked, models, settings.ours, settings.concurrency))
+    command = f"python experiments/compare/ablations.py {chosen.config} --data RUNS --out {chosen.out}"
+    found["models"] = {f"{m.role} {m.trained or ''}".strip(): m.shelf.identity.revision[:12] for m in models}
+    sha = hashlib.sha256(text.encode()).hexdigest()
+    found["provenance"] = provenance(command=command, config=text, config_sha256=sha)
+    chosen.results.parent.mkdir(parents=True, exist_ok=True)
+    chosen.results.write_text(json.dumps(found, indent=1) + "\n")
+    for name, what in found["datasets"].items():
+        for rows in what.values():
+            for row, r in rows.items():
+                extra = {k: round(v, 4) for k, v in r.items() if isinstance(v, float)}
+                saved, lost = (100 * r[k]["value"] for k in ("saving", "drop"))
+                print(f"{name:14s} {row:30s} saved {saved:6.1f} % drop {lost:+.1f} {extra}")
+
+
+if __name__ == "__main__":
+    main()
