@@ -102,9 +102,10 @@ def enumerated(out: Path) -> None:
     shape = {"generations": 8, "questions_per_step": 2, "device_batch": 16, "length_chunks": 2}
     trainer, *_ = made(out, trl={}, rollout_func=canned, credit="all-values", confidence_weight=10.0, **shape)
     trainer.model.train()
-    trainer.current_gradient_accumulation_steps = 1
+    trainer.current_gradient_accumulation_steps = trainer.state.max_steps = 1
     batch = trainer._prepare_inputs(next(iter(trainer.get_train_dataloader())))
     model, at, pay = trainer.model, batch.pop("number_at"), batch.pop("number_pay")
+    bonus = batch.pop("number_bonus")
 
     def gradient(inputs: dict[str, Any]) -> torch.Tensor:
         model.zero_grad()
@@ -114,7 +115,9 @@ def enumerated(out: Path) -> None:
     rows, which = (at >= 0).nonzero(as_tuple=True)
     columns = at[rows, which]
     rest = batch["advantages"].index_put((rows, columns), torch.zeros(len(rows)))
-    ours = gradient({**batch, "number_at": at, "number_pay": pay}) - gradient({**batch, "advantages": rest})
+    ours = gradient({**batch, "number_at": at, "number_pay": pay, "number_bonus": bonus}) - gradient(
+        {**batch, "advantages": rest}
+    )
     ids = torch.cat([batch["prompt_ids"], batch["completion_ids"]], 1)
     mask = torch.cat([batch["prompt_mask"], batch["completion_mask"]], 1)
     with torch.no_grad():
@@ -131,6 +134,22 @@ def enumerated(out: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
     facts = {"numbers": int((at[:, 0] >= 0).sum()), "off": float((ours - summed).norm() / summed.norm())}
     (out / "log.jsonl").write_text(json.dumps(facts) + "\n")
+
+
+def lora(out: Path) -> None:
+    """Two steps of an adapter, watched by tensorboard; writes what the trained model says before it is merged."""
+    adapter = {"r": 4, "lora_alpha": 16, "target_modules": "all-linear"}
+    shape = {"generations": 4, "questions_per_step": 2, "device_batch": 8, "steps": 2, "evaluate_every": 2}
+    trl = {"report_to": "tensorboard", "load_best_model_at_end": False, "save_strategy": "no"}
+    os.environ["TENSORBOARD_LOGGING_DIR"] = str(out / "board")
+    trainer, settings, questions = made(
+        out, trl=trl, lora=adapter, rollout_func=canned, credit="all-values", learning_rate=0.02, **shape
+    )
+    trainer.train()
+    ids = torch.arange(40)[None]
+    with torch.no_grad():
+        torch.save(trainer.model(input_ids=ids).logits, out / "logits.pt")
+    save(settings, trainer, questions, Prompt("bundled"), "python tests/train/runs.py")
 
 
 def resume(out: Path, killed_at: str = "0") -> None:
@@ -156,5 +175,5 @@ def smoke(out: Path, steps: str) -> None:
 
 
 if __name__ == "__main__":
-    parts = {"split": split, "enumerated": enumerated, "resume": resume, "smoke": smoke}
+    parts = {"split": split, "lora": lora, "enumerated": enumerated, "resume": resume, "smoke": smoke}
     parts[sys.argv[1]](Path(sys.argv[2]), *sys.argv[3:])

@@ -18,6 +18,7 @@ from corea.train.number import (  # noqa: E402
     pay_of_all,
 )
 
+NO_BONUS = torch.zeros(1)
 DIGITS = list(range(100, 110))  # the token of digit d is 100 + d
 
 
@@ -80,16 +81,27 @@ def test_the_expected_number_is_the_mean_over_its_digits() -> None:
 def test_the_gradient_is_that_of_the_enumerated_expectation() -> None:
     torch.manual_seed(1)
     logits, pay = torch.randn(3, 10, requires_grad=True), torch.randn(3, 10)
-    expected_pay(logits, pay).sum().backward()
+    expected_pay(logits, pay, NO_BONUS).sum().backward()
     chances = logits.detach().softmax(-1)
     assert torch.allclose(logits.grad, chances * (pay - (chances * pay).sum(-1, keepdim=True)), atol=1e-6)
-    assert expected_pay(logits, pay).abs().max() < 1e-6  # centred
+    assert expected_pay(logits, pay, NO_BONUS).abs().max() < 1e-6  # centred
+
+
+def test_with_a_bonus_the_best_is_a_soft_peak_at_the_true_chance() -> None:
+    pay = -((torch.arange(10) / 10 + 0.05 - 0.3) ** 2)[None]
+    logits = torch.zeros(1, 10, requires_grad=True)
+    optimizer = torch.optim.Adam([logits], lr=0.1)
+    for _ in range(500):
+        optimizer.zero_grad()
+        (-expected_pay(logits, pay, torch.tensor([0.02]))).sum().backward()
+        optimizer.step()
+    assert torch.allclose(logits.detach().softmax(-1), (pay / 0.02).softmax(-1), atol=1e-3)
 
 
 def test_the_gradient_is_the_mean_of_many_sampled_ones() -> None:
     torch.manual_seed(2)
     logits, pay = torch.randn(1, 10, requires_grad=True), torch.randn(1, 10)
-    expected_pay(logits, pay).sum().backward()
+    expected_pay(logits, pay, NO_BONUS).sum().backward()
     exact, logits.grad = logits.grad, None
     drawn = torch.multinomial(logits.detach().softmax(-1)[0], 200_000, replacement=True)
     (pay[0, drawn] * logits.log_softmax(-1)[0, drawn]).mean().backward()

@@ -68,6 +68,27 @@ def test_a_killed_run_goes_on_as_if_it_had_not_been(tmp_path: Path) -> None:
             assert resumed[step][figure] == pytest.approx(unbroken[step][figure], rel=1e-4, abs=1e-6), (step, figure)
 
 
+def test_an_adapter_is_merged_when_saved_and_every_figure_is_on_the_board(tmp_path: Path) -> None:
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    event_accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    run("lora", tmp_path)
+    assert not list(tmp_path.glob("adapter*"))
+    ids, told = torch.arange(40)[None], torch.load(tmp_path / "logits.pt")
+    with torch.no_grad():
+        merged = AutoModelForCausalLM.from_pretrained(tmp_path, dtype=torch.float32)(input_ids=ids).logits
+        before = AutoModelForCausalLM.from_pretrained(HERE / "data" / "cold", dtype=torch.float32)(input_ids=ids).logits
+    assert (merged - told).abs().max() < 1e-3
+    assert (merged - before).abs().max() > 0.1
+    board = event_accumulator.EventAccumulator(str(tmp_path / "board")).Reload().Tags()["scalars"]
+    rollouts = {f"train/rollouts/{name}" for name in ("accuracy", "ece", "brier", "unstated", "stated/0.9")}
+    parts = {f"train/rewards/{name}/mean" for name in ("correctness", "format", "confidence")}
+    lengths = {"train/completions/mean_length", "train/completions/clipped_ratio"}
+    held_out = {f"eval/{name}" for name in ("accuracy", "ece", "brier", "expected_brier", "stated/0.0")}
+    assert rollouts | parts | lengths | held_out <= set(board)
+
+
 def test_after_the_steps_that_fit_held_out_calibration_has_improved(tmp_path: Path) -> None:
     """Of the sampled number, on 384 problems, seed 1: ECE 0.31 to 0.08, Brier 0.34 to 0.26; margins are half of it.
 

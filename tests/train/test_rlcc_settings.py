@@ -8,7 +8,7 @@ import pytest
 from corea.errors import ConfigError, TrainError
 from corea.prompts import Prompt
 from corea.rewards.calibration import Calibration, Unpaid
-from corea.train.rlcc import Rlcc, prompt_text, rlcc
+from corea.train.rlcc import Rlcc, prompt_text, refuse_absent_trackers, rlcc
 from corea.types import Question
 
 
@@ -39,6 +39,8 @@ def test_the_last_part_pays_for_confidence_by_its_weight() -> None:
         ({"distance": "L2"}, r"train\.distance: got 'L2'"),
         ({"reward": "rlvr", "distance": "l2"}, "which it has not"),
         ({"scale": "std"}, r"train\.scale: got 'std'"),
+        ({"credit": "all"}, r"train\.credit: got 'all', expected one of all-values, sampled, segment"),
+        ({"credit": "all-values", "trl": {"importance_sampling_level": "sequence"}}, "expected .segment. there"),
         ({"generations": 1}, "at least 2"),
         ({"trl": {"num_generations": 4}}, r"train\.trl\.num_generations: .* set by generations"),
     ],
@@ -46,6 +48,13 @@ def test_the_last_part_pays_for_confidence_by_its_weight() -> None:
 def test_a_wrong_setting_is_named(given: dict[str, Any], says: str) -> None:
     with pytest.raises(ConfigError, match=says):
         settings(**given)
+
+
+def test_a_tracker_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("corea.train.rlcc.find_spec", lambda name: None)
+    refuse_absent_trackers("none")
+    with pytest.raises(ConfigError, match=r"train\.trl\.report_to: got 'wandb'.*pip install wandb"):
+        refuse_absent_trackers(["none", "wandb"])
 
 
 def test_held_out_questions_may_not_be_trained_on() -> None:

@@ -102,13 +102,19 @@ def expected_numbers(logits_NK: Tensor, at_BN: Tensor) -> Tensor:
     return torch.where(at_BN[:, 0] >= 0, values_B, torch.nan)
 
 
-def expected_pay(logits_NK: Tensor, pay_NK: Tensor) -> Tensor:
+def expected_pay(logits_NK: Tensor, pay_NK: Tensor, bonus_N: Tensor) -> Tensor:
     """(N,) the mean pay over the digits' probabilities; its gradient is the all-action policy gradient.
 
     Pay is centred first, which changes no gradient (the probabilities sum to 1) and keeps the values small.
+
+    Args:
+        bonus_N: Pay for a nat of entropy. Without any, the digits first gather on the mean accuracy, and a digit that
+            is no longer likely is no longer learnt; with it the best is a soft peak at the true chance.
     """
-    chances_NK = logits_NK.float().softmax(-1)
-    return (chances_NK * (pay_NK - (chances_NK.detach() * pay_NK).sum(-1, keepdim=True))).sum(-1)
+    logs_NK = logits_NK.float().log_softmax(-1)
+    chances_NK = logs_NK.exp()
+    centred_NK = pay_NK - (chances_NK.detach() * pay_NK).sum(-1, keepdim=True)
+    return (chances_NK * (centred_NK - bonus_N[:, None] * logs_NK)).sum(-1)
 
 
 @contextmanager

@@ -9,6 +9,7 @@ that is needed to use and to remake it. Source: arXiv:2603.03752 (RLCC); arXiv:2
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
+from importlib.util import find_spec
 from math import isnan
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ from corea.types import Question
 
 SCALES = ("batch", "group", "none")
 CREDITS = ("sampled", "segment", "all-values")
+TRACKERS = ("tensorboard", "trackio", "wandb")
 SUMMED_LOSSES = ("dapo", "cispo", "vespo")
 OURS = {  # settings of TRL's that ours stand for
     "output_dir": "out",
@@ -56,6 +58,8 @@ class Rlcc:
         credit: What answers for the confidence reward. "sampled": every token, as in plain GRPO. "segment": the stated
             number alone, every other token for the rest. "all-values": as segment, and the number by what each digit
             would have earned, not only the sampled one (`corea.train.number`).
+        entropy_bonus: With all-values: what a nat of entropy of the number's first digit is worth, in units of the
+            confidence reward; it falls to 0 by the last step.
         scale: Advantages are divided by the spread of the rewards of the whole "batch", of each "group", or by 1
             ("none"). By group, a question that is nearly always right weighs as much as an open one: it was seen to
             drive confidence up.
@@ -84,6 +88,7 @@ class Rlcc:
     format_weight: float = 0.5
     confidence_weight: float = 3.0
     credit: str = "segment"
+    entropy_bonus: float = 0.0
     scale: str = "batch"
     generations: int = 8
     questions_per_step: int = 16
@@ -214,6 +219,7 @@ def make_trainer(
         questions=every,
         grader=grader,
         credit=settings.credit,
+        entropy_bonus=settings.entropy_bonus,
         accuracy_margin=settings.accuracy_margin,
         length_chunks=settings.length_chunks,
         matrix_learning_rate=settings.matrix_learning_rate,
@@ -231,6 +237,7 @@ def grpo_config(settings: Rlcc):
     for key in settings.trl:
         if key not in known:
             raise unknown_name("train.trl", key, sorted(known))
+    refuse_absent_trackers(settings.trl.get("report_to", "none"))
     rollouts, at_once = settings.questions_per_step * settings.generations, settings.device_batch
     processes = PartialState(cpu=bool(settings.trl.get("use_cpu"))).num_processes
     if rollouts % (at_once * processes):
@@ -268,6 +275,13 @@ def grpo_config(settings: Rlcc):
         "data_seed": settings.seed,
     }
     return GRPOConfig(**{**ours, **settings.trl})
+
+
+def refuse_absent_trackers(names: str | Sequence[str]) -> None:
+    """Says which package is missing before the model is loaded, and not after."""
+    for name in [names] if isinstance(names, str) else names:
+        if name in TRACKERS and find_spec(name) is None:
+            raise ConfigError(f"train.trl.report_to: got {name!r}, expected it installed; pip install {name}")
 
 
 def last_checkpoint(settings: Rlcc) -> str | None:

@@ -43,7 +43,7 @@ class RlccTrainer(GRPOTrainer):
     """Args:
     parts: The rewards. The last one pays for confidence.
     questions: What a dataset row's "question" (an index) stands for.
-    credit: What the stated number answers for; see `corea.train.rlcc.Rlcc`.
+    credit: What the stated number answers for; see `corea.train.rlcc.Rlcc`, and there for `entropy_bonus`.
     accuracy_margin: How far held-out accuracy may fall below its first value before a checkpoint is out.
     matrix_learning_rate: Of the matrices between the layers, where it is not the general one.
     length_chunks: In how many chunks of like length a batch goes through the model, each cut to its own longest.
@@ -56,6 +56,7 @@ class RlccTrainer(GRPOTrainer):
         questions: Sequence[Question],
         grader: Grader,
         credit: str,
+        entropy_bonus: float,
         accuracy_margin: float,
         length_chunks: int,
         matrix_learning_rate: float | None,
@@ -69,6 +70,7 @@ class RlccTrainer(GRPOTrainer):
         self.grader = grader
         self.credit = credit
         self.digits = self._digits(required=credit == "all-values")
+        self.entropy_bonus = entropy_bonus
         self.accuracy_margin = accuracy_margin
         self.length_chunks = length_chunks
         self.matrix_learning_rate = matrix_learning_rate
@@ -166,7 +168,11 @@ class RlccTrainer(GRPOTrainer):
         per_pay_B1 = weights_P[-1] / spreads(rewards_RP, weights_P, **shape)[mine]
         pay_BNK = pay_of_all(numbers_B, places_B, pay).to(rewards_RP.device)
         self._metrics["train"]["rollouts/enumerated"].append(sum(map(bool, places_B)) / len(places_B))
-        return credits | {"pay": pay_BNK * per_pay_B1[:, :, None]}
+        left = 1 - self.state.global_step / self.state.max_steps
+        return credits | {
+            "pay": pay_BNK * per_pay_B1[:, :, None],
+            "bonus": per_pay_B1[:, 0] * self.entropy_bonus * left,
+        }
 
     def _generate_and_score_completions(self, inputs):
         output = super()._generate_and_score_completions(inputs)
@@ -177,7 +183,7 @@ class RlccTrainer(GRPOTrainer):
             length = output["completion_ids"].shape[1]
             output["advantages"] = by_token(local["advantages"], confidence_P, local["spans"], length)
         if "pay" in local:
-            output |= {"number_at": at_BN, "number_pay": local["pay"]}
+            output |= {"number_at": at_BN, "number_pay": local["pay"], "number_bonus": local["bonus"]}
         if not self.model.training:
             self.held_out_expected += gather(self._expected(output, at_BN)).tolist()
         return output
@@ -223,7 +229,8 @@ class RlccTrainer(GRPOTrainer):
         before = inputs["prompt_ids"].shape[1] - 1  # the logits of a token are the output at the one before it
         with catch_logits(self.accelerator.unwrap_model(model), rows_N, columns_N + before) as caught:
             logps_BT, *others = score(model, *args, **kwargs)
-        pay_N = expected_pay(caught[0][:, self.digits], inputs["number_pay"][rows_N, which_N])
+        bonus_N = inputs["number_bonus"][rows_N] * (which_N == 0)  # of the first digit, which says the most
+        pay_N = expected_pay(caught[0][:, self.digits], inputs["number_pay"][rows_N, which_N], bonus_N)
         logps_BT = logps_BT.index_put((rows_N, columns_N), pay_N.to(logps_BT.dtype))
         for name in ("old_per_token_logps", "ref_per_token_logps"):
             if name in inputs:
