@@ -1,8 +1,8 @@
 """One RL run on the generated problems: python experiments/rl/run.py MODEL OUT [key=value ...]
 
-`model` is a cold-started folder. Keys are settings of `corea.train.rlcc.Rlcc`; `trl.KEY` goes to TRL, `prompts` is how
-many RL problems are generated, `home` which share of them is in domain (world slm) and not from world rl, `held` how many
-held-out ones.
+`model` is a cold-started folder. Keys are settings of `corea.train.rlcc.Rlcc`; `trl.KEY` goes to TRL. Of the `prompts`
+RL problems, share `home` is in domain (world slm), `odd` from the odd parts of world rl (made-up names, unreadable
+words, strange kinds), the others from all of rl; `held` problems are held out.
 """
 
 import sys
@@ -15,7 +15,7 @@ import torch
 from corea.config import settings as read_settings
 from corea.prompts import Prompt
 from corea.reading import read_answer
-from corea.tasks import sample
+from corea.tasks import sample, worlds
 from corea.train.rlcc import Rlcc, rlcc
 from corea.types import Question, Verdict
 
@@ -51,12 +51,14 @@ def main(model: str, out: str, *pairs: str) -> None:
             table["trl"][key[4:]] = value
         else:
             table[key] = value
-    prompts, home, held = table.pop("prompts", 20_000), table.pop("home", 0.0), table.pop("held", 384)
+    prompts, held = table.pop("prompts", 20_000), table.pop("held", 384)
+    shares = {"slm": table.pop("home", 0.0), "odd": table.pop("odd", 0.0)}
+    shares["rl"] = 1 - sum(shares.values())
+    worlds.WORLDS = {**worlds.WORLDS, "odd": worlds.WORLDS["rl"][1:]}
     settings = read_settings("train", Rlcc, table, model=model, out=Path(out))
     rlcc(
         settings,
-        questions=sample("slm", round(home * prompts), settings.seed)
-        + sample("rl", prompts - round(home * prompts), settings.seed),
+        questions=[q for world, share in shares.items() for q in sample(world, round(share * prompts), settings.seed)],
         held_out=sample("slm", held, 7, split="validation"),
         grader=Exact(),
         prompt=Prompt("plain"),
