@@ -1,13 +1,20 @@
 """How many outputs per second one core reads: confidence and answer, of typical texts; and hostile ones of 1 MB.
 
-Times are processor time: the machine may be shared.
+Times are processor time, since the machine may be shared; of the hostile texts also as a clock on the wall tells it,
+which means something on an idle machine only.
 
 python bench/reading.py [--json]
 """
 
 import json
+import random
 import sys
 import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "reading"))
+
+from test_hostile import PIECES
 
 from corea.reading import read_answer, read_confidence
 
@@ -26,8 +33,14 @@ TYPICAL = [
     "<think>A bank keeps money.</think>\n<answer>B) bank</answer>\n<confidence>0.7</confidence>",
     REASONING * 2,
 ]
-HOSTILE = ["<answer>", "\\boxed{", "confidence ", "confidence: 0.", "95% sure ", "the answer is ", "#### "]
-HOSTILE += ["9", "(", " ", "\n", "é", "{"]
+MEGABYTE = 1_000_000
+PATTERNS = 250  # of 2 to 8 pieces, repeated
+
+
+def hostile() -> list[str]:
+    """What is repeated to a megabyte: each piece of the tests, and patterns of them."""
+    rng = random.Random(7)
+    return PIECES + ["".join(rng.choices(PIECES, k=rng.randint(2, 8))) for _ in range(PATTERNS)]
 
 
 def outputs_per_second(seconds: float = 1.0) -> float:
@@ -44,35 +57,45 @@ def outputs_per_second(seconds: float = 1.0) -> float:
     return best
 
 
-def slowest_hostile_ms() -> tuple[float, str]:
-    """Milliseconds for both readers on the slowest 1 MB text, best of three, and the piece it repeats."""
-    slowest = (0.0, "")
-    for piece in HOSTILE:
-        text = piece * (1_000_000 // len(piece))
-        times: list[float] = []
-        for _ in range(3):
-            start = time.process_time()
-            read_confidence(text)
-            read_answer(text)
-            times.append(1000 * (time.process_time() - start))
-        slowest = max(slowest, (min(times), piece))
+def slowest_hostile_ms() -> dict[str, float | str]:
+    """Milliseconds that both readers together need for the slowest megabyte, best of three, and what it repeats."""
+    slowest: dict[str, float | str] = {"processor_ms": 0.0, "wall_ms": 0.0, "piece": ""}
+    for piece in hostile():
+        text = (piece * (MEGABYTE // len(piece.encode()) + 1))[:MEGABYTE]
+        times = [_timed(text) for _ in range(3)]
+        processor, wall = min(times), min(wall for _, wall in times)
+        if processor[0] > float(slowest["processor_ms"]):
+            slowest |= {"processor_ms": round(processor[0], 1), "piece": piece}
+        slowest["wall_ms"] = round(max(float(slowest["wall_ms"]), wall), 1)
     return slowest
+
+
+def _timed(text: str) -> tuple[float, float]:
+    processor, wall = time.process_time(), time.perf_counter()
+    read_confidence(text)
+    read_answer(text)
+    return 1000 * (time.process_time() - processor), 1000 * (time.perf_counter() - wall)
 
 
 def main() -> None:
     rate = outputs_per_second()
-    slowest, piece = slowest_hostile_ms()
+    slowest = slowest_hostile_ms()
     figures = {
         "reading_outputs_per_second": round(rate),
         "reading_mean_characters": round(sum(map(len, TYPICAL)) / len(TYPICAL)),
-        "reading_hostile_megabyte_ms": round(slowest, 1),
-        "reading_hostile_piece": piece,
+        "reading_hostile_texts": len(hostile()),
+        "reading_hostile_megabyte_ms": slowest["processor_ms"],
+        "reading_hostile_megabyte_wall_ms": slowest["wall_ms"],
+        "reading_hostile_piece": slowest["piece"],
     }
     if "--json" in sys.argv:
         print(json.dumps(figures))
         return
     print(f"{round(rate):,} outputs/s (answer and confidence, mean {figures['reading_mean_characters']} characters)")
-    print(f"{slowest:.1f} ms for the slowest hostile megabyte ({piece!r} repeated)")
+    print(
+        f"{slowest['processor_ms']} ms of processor time for the slowest of {len(hostile())} hostile megabytes "
+        f"({slowest['piece']!r} repeated), {slowest['wall_ms']} ms on the wall"
+    )
 
 
 if __name__ == "__main__":

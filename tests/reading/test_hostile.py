@@ -59,7 +59,31 @@ PIECES = [
         "İ",
         "é",
     ),
-    *("=", "-", "<<", "nine "),
+    *(
+        "=",
+        "-",
+        "<<",
+        "nine ",
+        "scale of 1 to 10 ",
+        "(p=",
+        "sicher zu ",
+        "90%的把握",
+        "| answer |",
+        "antwort ist ",
+        "```\n",
+    ),
+    *(
+        "accuracy of my answer ",
+        "p(correct) ",
+        "0.9 * 0.8 = ",
+        "10 to ",
+        "\\text{",
+        "我",
+        '{"value": "',
+        " in 10",
+        "&lt;",
+        "1e",
+    ),
 ]
 patterns = st.lists(st.sampled_from(PIECES), min_size=1, max_size=12).map("".join)
 

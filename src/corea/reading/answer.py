@@ -99,6 +99,7 @@ def _tagged(low: str, start: int, end: int) -> list[tuple[int, int]]:
 
 _KEY = re.compile(
     r"[\"'](?:final[_ ]?)?(?:answer|solution)(?:_?choice)?[\"']\s{0,4}:\s{0,4}"
+    r"(?:\{\s{0,8}[\"'](?:value|text|letter|choice|result|final)[\"']\s{0,4}:\s{0,4})?"
     r"(?:(\[[^\]\n]{1,200}\])|\"((?:[^\"\\]|\\.){1,2000})\"|'((?:[^'\\]|\\.){1,2000})'|([^\s\"',}\]{\[][^\",}\]\n]{0,200}))"
 )
 
@@ -177,7 +178,7 @@ _PHRASE = re.compile(
 )
 _UNSURE = re.compile(r"(?:which|whether|what|if|no|not)(?:\s\w{1,12})?\s(?:the\s)?$")
 _STEMS = ("answer", "choice", "option", "response", "decision", "guess", "ans:")
-_SAFE_BREAK = re.compile(r"[.!?](?=\s|$|[\"'*)])|\n")
+_SAFE_BREAK = re.compile(r"[.!?](?=\s|$|[\"'*)])|[\n。]")
 
 
 def _phrased(low: str, start: int, end: int) -> list[tuple[int, int]]:
@@ -191,6 +192,9 @@ def _phrased(low: str, start: int, end: int) -> list[tuple[int, int]]:
             match = next((m for m in pattern.finditer(window) if m.start() <= at - begin < m.end()), None)
             if match and not _UNSURE.search(window, 0, match.start()):
                 a = begin + match.end()
+                fence = a + _lead(low[a : a + 8], " \n")
+                if low.startswith("```", fence):
+                    a = low.find("\n", fence) + 1 or a
                 b = _end_of_phrase(low, a, end, own_line=is_label)
                 if "and confidence" in match[0] and low.rfind(",", a, b) > a:  # "B, 85%"
                     b = low.rfind(",", a, b)
@@ -233,7 +237,51 @@ def _end_of_phrase(low: str, a: int, end: int, *, own_line: bool) -> int:
     return limit
 
 
-_FORMS = (_tagged, _keyed, _boxed, _hashed, _phrased, _chosen)
+def _tabled(low: str, start: int, end: int) -> list[tuple[int, int]]:
+    """The cell of a Markdown table beside "Answer", or, where that heads a column, the last one below."""
+    for at in mentions(low, "answer", start, end, 8):
+        left, right = low.rfind("\n", max(start, at - 300), at) + 1, low.find("\n", at, at + 300) % (end + 1)
+        cell = low.rfind("|", left, at) + 1, low.find("|", at, right)
+        if not cell[0] or low[cell[0] : cell[1]].strip(" *_") not in _CELLS:
+            continue
+        column, rows = low.count("|", left, at), low[right + 1 : min(end, right + 2000)].split("\n")
+        if rows[0].strip(" |:-") or "-" not in rows[0]:
+            begin = cell[1] + 1
+            return [(begin, low.find("|", begin, right) % (right + 1))] if cell[1] >= 0 else []
+        found: list[tuple[int, int]] = []
+        place = right + 1 + len(rows[0]) + 1
+        for row in rows[1:9]:
+            cells = row.split("|")
+            if len(cells) <= column:
+                break
+            begin = place + sum(len(cell) + 1 for cell in cells[:column])
+            found = [(begin, begin + len(cells[column]))]
+            place += len(row) + 1
+        return found
+    return []
+
+
+_CELLS = ("answer", "final answer", "my answer")
+_ABROAD_STEMS = ("antwort", "réponse", "respuesta", "resposta", "risposta", "ответ", "答え", "答案", "정답")
+_ABROAD = re.compile(
+    r"(?:antwort|réponse|respuesta|resposta|risposta|ответ|答え|答案|정답)(?:\s(?:finale?|correcta?|correcte|corretta))?"
+    r"[*_]{0,2}\s?(?:ist|lautet|est|es|é|è|应该是|是|为|は|은|[:：=])[\s*_]{0,4}(?=\S)"
+)
+_ABROAD_END = re.compile(r"(?:です|だ|입니다|이다)?[.。]?\s*$")
+
+
+def _abroad(low: str, start: int, end: int) -> list[tuple[int, int]]:
+    """What follows "Die Antwort ist", "Réponse :", "答えは" and their like."""
+    stems = [at for word in _ABROAD_STEMS for at in mentions(low, word, start, end, 8)]
+    for at in sorted(stems, reverse=True):
+        if match := _ABROAD.match(low, at, min(end, at + 60)):
+            stop = _end_of_phrase(low, match.end(), end, own_line=True)
+            tail = _ABROAD_END.search(low, max(match.end(), stop - 8), stop)
+            return [(match.end(), tail.start() if tail else stop)]
+    return []
+
+
+_FORMS = (_tagged, _keyed, _boxed, _hashed, _phrased, _tabled, _abroad, _chosen)
 
 # ---- no explicit form: the text is the answer, or its last sentence ends in one
 
@@ -320,7 +368,7 @@ _SAYS = re.compile(
     re.I,
 )
 _FIELD = re.compile(
-    r"^\s{0,4}(?:final[ _]answer|answer|response|decision|choice)\s{0,2}[:=]\s{0,4}([^\n]{1,300})", re.I
+    r"^\s{0,4}(?:final[ _]answer|answer|result|solution|response|decision|choice)\s{0,2}[:=]\s{0,4}([^\n]{1,300})", re.I
 )
 _EDGE = " \t\r\n*`_"
 _PAIRS = (
@@ -393,7 +441,7 @@ def _inner(text: str, start: int, end: int) -> tuple[int, int]:
 
 _LONE = re.compile(r"(?:(?:option|choice|answer|letter)\s{0,2})?[(\[{]?\s?([A-Z])\s?[)\]}]?[.):]?", re.I)
 _LETTERED = re.compile(
-    r"(?:(?:option|choice|answer)\s{0,2})?(?:[(\[]([A-Z])[)\]][\s:.,-]{0,4}|([A-Z])(?:\s?[):]|\.(?=\s)|\s[-–—]\s|,\s(?=because|since|as\s|which))\s{0,4})(?=\S)",
+    r"(?:(?:option|choice|answer)\s{0,2})?(?:[(\[]([A-Z])[)\]][\s:.,-]{0,4}|([A-Z])(?:\s?[):]|\.(?=\s)|\s[-–—]\s|,?\s(?=because|since|as\s|which))\s{0,4})(?=\S)",
     re.I,
 )
 _TRAILING = re.compile(r"\s\(?(?:option|choice|answer)?\s?\(([A-Z])\)$|\s\((?:option|choice|answer)\s([A-Z])\)$", re.I)
