@@ -1,6 +1,6 @@
 """Validity and worth of label-poor calibration: how often its promise breaks, and what it saves for how many labels.
 
-    python experiments/calibrate/ppi.py --traces FOLDER --draws 300
+    python experiments/calibrate/ppi.py --traces FOLDER --draws 150 [--world PART] [--gold N]
 
 Each recorded pair is a population; a draw is 2,000 rows of it with replacement, of which some get their labels. The
 simulated world has answers that agree by chance when both are wrong. Writes experiments/results/calibrate/ppi.json.
@@ -22,7 +22,7 @@ from corea.calibrate.tables import Pairs, load_pairs
 ROOT = Path(__file__).parents[2]
 OUT = ROOT / "experiments" / "results" / "calibrate" / "ppi.json"
 PAIRS = (("gpt-4.1-nano", "gpt-4.1", (1.0, 20.0)), ("Qwen3-8B", "deepseek-reasoner", (1.0, 10.0)))
-N, GOLDS, GOALS = 2000, (100, 200, 400), Goals(max_drop=0.02)
+N, GOLDS, GOALS = 2000, (100, 300), Goals(max_drop=0.02)
 
 
 def simulated(n: int = 20_000, seed: int = 0) -> Pairs:
@@ -59,20 +59,29 @@ def summary(trials: list[dict[str, Any]]) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--traces", type=Path)
-    parser.add_argument("--draws", type=int, default=300)
+    parser.add_argument("--draws", type=int, default=150)
+    parser.add_argument("--world", default="", help="only those whose name has this in it; the others' results stay")
+    parser.add_argument("--gold", type=int, default=0, help="only this number of labels")
     given = parser.parse_args()
-    worlds = {"simulated": simulated()}
-    for slm, llm, prices in PAIRS if given.traces else ():
-        worlds[f"{slm} -> {llm}"] = recorded(given.traces, slm, llm, prices)
-    out: dict[str, Any] = {"rows": N, "draws": given.draws, "max_drop": 0.02, "delta": 0.05, "pairs": {}}
-    for name, population in worlds.items():
-        out["pairs"][name] = {}
-        for gold in GOLDS:
+    names = {"simulated": (), **{f"{pair[0]} -> {pair[1]}": pair for pair in (PAIRS if given.traces else ())}}
+    for name, pair in names.items():
+        if given.world not in name:
+            continue
+        population = recorded(given.traces, *pair) if pair else simulated()
+        for gold in (given.gold,) if given.gold else GOLDS:
             trials = [poor_trial(population, GOALS, n=N, gold=gold, seed=seed) for seed in range(given.draws)]
-            out["pairs"][name][str(gold)] = summary(trials)
-            print(name, gold, json.dumps(out["pairs"][name][str(gold)]), flush=True)
+            store(name, gold, {"draws": given.draws, **summary(trials)})
+
+
+def store(name: str, gold: int, found: dict[str, Any]) -> None:
+    """Puts one result beside those that are there."""
+    out: dict[str, Any] = {"rows": N, "max_drop": 0.02, "delta": 0.05, "pairs": {}}
+    if OUT.exists():
+        out = json.loads(OUT.read_text())
+    out["pairs"].setdefault(name, {})[str(gold)] = found
     OUT.parent.mkdir(parents=True, exist_ok=True)
     OUT.write_text(json.dumps(out, indent=1) + "\n")
+    print(name, gold, json.dumps(found), flush=True)
 
 
 if __name__ == "__main__":

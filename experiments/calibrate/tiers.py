@@ -1,6 +1,6 @@
 """Three tiers on recorded answers: what joint thresholds save beside each pair alone, and how often the promise breaks.
 
-    python experiments/calibrate/tiers.py --traces FOLDER --draws 200
+    python experiments/calibrate/tiers.py --traces FOLDER --draws 100 [--trio N]
 
 Every trio's rows are halved: one half calibrates, the other judges. For validity the rows are the population and a draw
 is 2,000 of them with replacement, with linear maps. Writes experiments/results/calibrate/tiers.json.
@@ -85,16 +85,24 @@ def validity(tiers: list[Pairs], draws: int, n: int = 2000) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--traces", type=Path, required=True)
-    parser.add_argument("--draws", type=int, default=200)
+    parser.add_argument("--draws", type=int, default=100)
+    parser.add_argument("--trio", type=int, help="only this one, from 0; the others' results stay")
     given = parser.parse_args()
-    out: dict[str, Any] = {"max_drop": 0.02, "delta": 0.05, "trios": []}
-    for trio in TRIOS:
-        tiers = tables(given.traces, trio)
-        made = {"models": dict(trio), **example(tiers), "validity": validity(tiers, given.draws)}
-        out["trios"].append(made)
-        print(json.dumps(made), flush=True)
+    for number, trio in enumerate(TRIOS):
+        if given.trio in (None, number):
+            tiers = tables(given.traces, trio)
+            store(number, {"models": dict(trio), **example(tiers), "validity": validity(tiers, given.draws)})
+
+
+def store(number: int, found: dict[str, Any]) -> None:
+    """Puts one result beside those that are there."""
+    out: dict[str, Any] = {"max_drop": 0.02, "delta": 0.05, "trios": {}}
+    if OUT.exists():
+        out = json.loads(OUT.read_text())
+    out["trios"][str(number)] = found
     OUT.parent.mkdir(parents=True, exist_ok=True)
     OUT.write_text(json.dumps(out, indent=1) + "\n")
+    print(json.dumps(found), flush=True)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from corea.calibrate.cuts import Cut, Sample
 from corea.calibrate.fit import Options, candidates
 from corea.calibrate.goals import Goals
 from corea.calibrate.ltt import fixed_sequence
-from corea.calibrate.poor import certify_poor, labels_wanted
+from corea.calibrate.poor import PoorFound, certify_poor, labels_wanted
 from corea.calibrate.tables import Pairs
 from corea.errors import ConfigError
 from corea.metrics.score_map import apply_map
@@ -51,12 +51,12 @@ def poor_trial(
     wanted = set(labels_wanted(rows, goals, gold, options))
     chosen = np.array([key in wanted for key in rows.ids])
     by_chance = np.isin(np.arange(n), rng.permutation(n)[:gold])
-    found = {
-        "ppi": _judged(population, goals, *_certified(_hidden(rows, chosen), goals, options)),
-        "ppi random": _judged(population, goals, *_certified(_hidden(rows, by_chance), goals, options)),
+    near, random = (certify_poor(_hidden(rows, known), goals, options) for known in (chosen, by_chance))
+    return {
+        "ppi": _judged(population, goals, near.cut, near.map),
+        "ppi random": _judged(population, goals, random.cut, random.map),
+        "gold alone": _judged(population, goals, _gold_alone(random, goals, options), random.map),
     }
-    found["gold alone"] = _judged(population, goals, *_gold_alone(_hidden(rows, by_chance), goals, options))
-    return found
 
 
 def _hidden(rows: Pairs, gold: Any) -> Pairs:
@@ -67,14 +67,8 @@ def _hidden(rows: Pairs, gold: Any) -> Pairs:
     )
 
 
-def _certified(rows: Pairs, goals: Goals, options: Options) -> tuple[Cut | None, Any]:
-    found = certify_poor(rows, goals, options)
-    return found.cut, found.map
-
-
-def _gold_alone(rows: Pairs, goals: Goals, options: Options) -> tuple[Cut | None, Any]:
-    """The exact paired test on the gold rows alone, along the same path."""
-    found = certify_poor(rows, goals, options)
+def _gold_alone(found: PoorFound, goals: Goals, options: Options) -> Cut | None:
+    """What the exact paired test certifies on the gold rows alone, along the same path."""
     test = found.test.take(np.flatnonzero(found.gold))
     limit = goals.max_drop or 0.0
 
@@ -85,7 +79,7 @@ def _gold_alone(rows: Pairs, goals: Goals, options: Options) -> tuple[Cut | None
     path = candidates(found.fit, goals, options, n_test=len(found.test), cap_usd=found.cap_usd)
     certified = fixed_sequence(path, pvalue, delta=goals.delta) if len(test) else []
     useful = [cut for cut in certified if found.test.cost(cut).mean() < found.test.pairs.llm_cost.mean()]
-    return min(useful, key=lambda cut: float(found.test.cost(cut).mean()), default=None), found.map
+    return min(useful, key=lambda cut: float(found.test.cost(cut).mean()), default=None)
 
 
 def _judged(population: Pairs, goals: Goals, cut: Cut | None, stored: Any) -> Trial:

@@ -1,0 +1,221 @@
+"""`corea calibrate` from the command line: recorded rows, live models, several tiers, few labels, and bad input."""
+
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.cli.conftest import Command
+
+PRICES = ("--price", "s=0/1", "--price", "m=0/3", "--price", "l=0/20")
+
+
+def write_rows(path: str, model: str, rows: list[dict[str, Any]]) -> str:
+    made = ({"model": model, "completion_tokens": 100, **row} for row in rows)
+    Path(path).write_text("".join(json.dumps(row) + "\n" for row in made))
+    return path
+
+
+def recorded(count: int = 1500, *, right: float = 0.9, unlabelled: float = 0.0) -> None:
+    """s.jsonl and m.jsonl (small, middle) are mostly right where sure; l.jsonl is right more often."""
+    dice = random.Random(1)
+    small, middle, large = [], [], []
+    for n in range(count):
+        sure = dice.choice([0.5, 0.8, 0.9, 1.0])
+        hidden = dice.random() < unlabelled
+        category = dice.choice(["easy", "hard"])
+        for rows, chance in ((small, sure), (middle, min(1.0, sure + 0.1)), (large, max(right, sure))):
+            good = dice.random() < chance
+            rows.append({
+                "id": f"q{n}", "correct": None if hidden else int(good), "confidence": sure, "category": category,
+                "answer": "A" if good else dice.choice("BCD"), "completion_tokens": dice.randrange(50, 150),
+            })  # fmt: skip
+    write_rows("s.jsonl", "s", small)
+    write_rows("m.jsonl", "m", middle)
+    write_rows("l.jsonl", "l", large)
+
+
+RECORDED = ("calibrate", "--traces", "s.jsonl", "--reference", "l.jsonl", *PRICES)
+
+
+@pytest.mark.parametrize(
+    "goal",
+    [
+        ("--max-drop", "0.05"), ("--max-risk", "0.15"), ("--max-cost", "0.0018"), ("--value", "0.002"),
+        ("--max-drop", "0.06", "--max-risk", "0.2", "--max-cost", "0.0019"),
+        ("--value", "0.05", "--abstain-cost", "0.002"), ("--max-drop", "0.06", "--by-group"),
+    ],
+)  # fmt: skip
+def test_each_goal_and_several_at_once_are_certified_and_applied(corea: Command, goal: tuple[str, ...]) -> None:
+    recorded()
+    ran = corea(*RECORDED, *goal, "--map", "identity", "--json")
+    assert ran.code == 0, ran.err
+    assert ran.json["verdict"] == "certified"
+    said = corea("eval", "--calibration", "calibration.json", "--traces", "s.jsonl", "--reference", "l.jsonl",
+                 *PRICES, "--json")  # fmt: skip
+    assert said.json["n"] == 1500
+    assert all(said.json["kept_promises"].values())
+    assert said.json["mean_cost_usd"] > 0
+
+
+def test_infeasible_says_the_best_point_the_labels_and_what_else(corea: Command) -> None:
+    recorded(200)
+    ran = corea(*RECORDED, "--max-drop", "0.001", "--report", "r.html")
+    assert ran.code == 0
+    assert ran.out.startswith("INFEASIBLE")
+    assert "best uncertified point" in ran.out
+    assert "labels" in ran.out
+    assert "another pair" in ran.out
+    assert json.loads(Path("calibration.json").read_text())["threshold"] is None
+    assert "INFEASIBLE" in Path("r.html").read_text()
+
+
+def test_three_tiers_are_certified_jointly_and_judged_on_other_rows(corea: Command) -> None:
+    recorded(2500)
+    files = ("--traces", "s.jsonl", "--traces", "m.jsonl", "--reference", "l.jsonl", *PRICES)
+    ran = corea("calibrate", *files, "--tier", "s", "--tier", "m", "--max-drop", "0.05", "--report", "r.html", "--json")
+    assert ran.code == 0, ran.err
+    found = ran.json
+    assert found["verdict"] == "certified"
+    assert [part["model"] for part in found["tiers"]] == ["s", "m"]
+    assert "s" in Path("r.html").read_text()
+    said = corea("eval", "--calibration", "calibration.json", *files, "--json").json
+    assert (said["kept_promises"], said["saving"] > 0.2) == ({"max_drop": True}, True)
+
+
+def test_few_labels_do_where_the_answers_are_compared(corea: Command) -> None:
+    recorded(3000)
+    truth = {
+        name: [json.loads(line) for line in Path(name).read_text().splitlines()] for name in ("s.jsonl", "l.jsonl")
+    }
+    for name, rows in truth.items():
+        write_rows(name, name[0], [{**row, "correct": None} for row in rows])
+    assert "label it" in corea(*RECORDED, "--max-drop", "0.03").err
+    poor = (*RECORDED, "--max-drop", "0.03", "--label-poor")
+    assert corea(*poor, "--to-label", "ids.txt", "--gold", "150").out.startswith("150 ids to label")
+    ids = set(Path("ids.txt").read_text().split())
+    for name, rows in truth.items():
+        write_rows(name, name[0], [row if row["id"] in ids else {**row, "correct": None} for row in rows])
+    ran = corea(*poor, "--json")
+    assert ran.code == 0, ran.err
+    found = ran.json
+    assert (found["verdict"], found["guarantee"]["n_gold"]) == ("certified", 150)
+    assert "3,000 questions of which 150 are labelled" in found["sentence"]
+    assert found["guarantee"]["gold_saved"] == found["guarantee"]["gold_alone"] - 150 > 0
+    for name, rows in truth.items():
+        write_rows(name, name[0], rows)
+    said = corea("eval", "--calibration", "calibration.json", "--traces", "s.jsonl", "--reference", "l.jsonl",
+                 *PRICES, "--json").json  # fmt: skip
+    assert said["kept_promises"] == {"max_drop": True}
+
+
+def broken(name: str, **change: Any) -> None:
+    """The recorded rows with the last one changed."""
+    rows = [json.loads(line) for line in Path(name).read_text().splitlines()]
+    rows[-1] |= change
+    write_rows(name, name[0], rows)
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "code", "said"),
+    [
+        ("s.jsonl", {"correct": None}, 3, "s.jsonl:60: question 'q59': got correct = None, expected 0 or 1"),
+        ("l.jsonl", {"correct": "yes"}, 3, "l.jsonl:60: question 'q59': got correct = 'yes'"),
+        ("s.jsonl", {"id": "q0"}, 3, "s.jsonl:60: question 'q0' comes twice"),
+        ("s.jsonl", {"id": None}, 3, "s.jsonl:60: a row has no id"),
+        ("l.jsonl", {"model": "other"}, 2, "holds the models l, other; choose one with --llm"),
+        ("s.jsonl", {"confidence": float("nan")}, 3, "s.jsonl: not JSON"),
+    ],
+)
+def test_one_bad_row_is_one_clear_line(corea: Command, name: str, change: dict[str, Any], code: int, said: str) -> None:
+    recorded(60)
+    broken(name, **change)
+    ran = corea(*RECORDED, "--max-drop", "0.05")
+    assert (ran.code, len(ran.err.strip().splitlines())) == (code, 1), ran.err
+    assert said in ran.err
+
+
+def test_bad_tables_are_one_clear_line_each(corea: Command) -> None:
+    def says(words: str, *arguments: str, code: int = 3) -> None:
+        ran = corea(*arguments, "--max-drop", "0.05")
+        assert (ran.code, len(ran.err.strip().splitlines())) == (code, 1), ran.err
+        assert words in ran.err
+
+    recorded(60)
+    says("the rows of s have no cost_usd and no price is known", *RECORDED[:5])
+    says("got one of --traces and --reference", "calibrate", "--traces", "s.jsonl", code=2)
+    says("no such file", "calibrate", "--traces", "none.jsonl", "--reference", "l.jsonl", code=2)
+    says("expected one of 's'", *RECORDED, "--slm", "x", code=2)
+    says("no value in any row", *RECORDED, "--signals", "speed")
+    says("--label-poor: got three or more", *RECORDED[:5], "--traces", "m.jsonl", *PRICES, "--tier", "s", "--tier", "m",
+         "--label-poor", code=2)  # fmt: skip
+    write_rows("one.jsonl", "s", [{"id": f"q{n}", "correct": 1, "confidence": 0.5} for n in range(60)])
+    says("every answer of s is right", "calibrate", "--traces", "one.jsonl", *RECORDED[3:])
+    write_rows("other.jsonl", "s", [{"id": f"z{n}", "correct": n % 2, "confidence": 0.5} for n in range(60)])
+    says("no id is in both files", "calibrate", "--traces", "other.jsonl", *RECORDED[3:])
+    ran = corea(*RECORDED)
+    assert (ran.code, "expected one of --max-drop" in ran.err) == (2, True)
+
+
+# --- live -----------------------------------------------------------------------------------------------------------
+
+
+def write_config(count: int, small_model: str = "small") -> None:
+    """A configuration of fake models that answer by id; the small one is wrong and unsure every fourth time."""
+    small = {
+        f"q{n}": f"<answer>{n if n % 4 else -1}</answer><confidence>{0.9 if n % 4 else 0.3}</confidence>"
+        for n in range(count)
+    }
+    large = {f"q{n}": f"<answer>{n}</answer>" for n in range(count)}
+    parts = ["[run]\nconcurrency = 8\n"]
+    for name, model, replies, price in (("small", small_model, small, 1), ("large", "large", large, 40)):
+        parts.append(f'[stages.{name}]\nprompt = "plain"\n[stages.{name}.sampling]\nmax_tokens = 9\n')
+        parts.append(f'[stages.{name}.backend]\nkind = "fake"\nmodel = "{model}"\n[stages.{name}.backend.replies]\n')
+        parts += [f"{key} = {json.dumps(reply)}\n" for key, reply in replies.items()]
+        parts.append(f'[prices."{model}"]\ninput_usd_per_mtok = "0"\noutput_usd_per_mtok = "{price}"\n')
+    Path("corea.toml").write_text("".join(parts))
+    rows = ({"id": f"q{n}", "question": f"Number {n}", "answer": str(n)} for n in range(count))
+    Path("q.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def test_a_live_configuration_is_asked_calibrated_bound_and_resumed(corea: Command) -> None:
+    write_config(500)
+    live = ("calibrate", "--questions", "q.jsonl", "--max-drop", "0.01", "--json")
+    stopped = corea(*live, "--budget-usd", "0.006")
+    assert (stopped.code, stopped.out) == (5, "")
+    assert "nothing is paid twice" in stopped.err
+    ran = corea(*live, "--report", "r.html")
+    assert ran.code == 0, ran.err
+    assert ran.json["verdict"] == "certified"
+    traces = Path("calibration.answers/large.jsonl").read_text().splitlines()
+    before = [json.loads(line)["trace_id"] for line in traces]
+    assert corea(*live).json["data"]["digest"] == ran.json["data"]["digest"]
+    traces = Path("calibration.answers/large.jsonl").read_text().splitlines()
+    assert [json.loads(line)["trace_id"] for line in traces] == before
+    bound = ("--calibration", "calibration.json", "-q")
+    assert corea("run", "q.jsonl", "-o", "a.jsonl", *bound).code == 0
+    answered = [json.loads(line) for line in Path("a.jsonl").read_text().splitlines()]
+    assert {trace["stage"] for trace in answered if int(trace["question_id"][1:]) % 4} == {"small"}
+    assert {trace["stage"] for trace in answered if not int(trace["question_id"][1:]) % 4} == {"large"}
+    assert answered[0]["flags"] == ["calibrated"]
+
+
+def test_another_configuration_is_refused_and_force_is_on_every_trace(corea: Command) -> None:
+    write_config(80)
+    assert corea("calibrate", "--questions", "q.jsonl", "--max-drop", "0.2", "--json").json["verdict"] == "certified"
+    write_config(80, small_model="tiny")
+    ran = corea("run", "q.jsonl", "-o", "a.jsonl", "--calibration", "calibration.json")
+    assert (ran.code, len(ran.err.strip().splitlines())) == (2, 1)
+    assert "slm is 'tiny', calibrated for 'small'" in ran.err
+    assert corea("run", "q.jsonl", "-o", "a.jsonl", "-q", "--calibration", "calibration.json", "--force").code == 0
+    for line in Path("a.jsonl").read_text().splitlines():
+        assert json.loads(line)["flags"][1] == "calibration forced: slm is 'tiny', calibrated for 'small'"
+    assert "--force: got it without a calibration" in corea("ask", "x", "--force").err
+
+
+def test_a_configuration_needs_labelled_questions(corea: Command) -> None:
+    assert "got no --questions" in corea("calibrate", "--max-drop", "0.02").err
+    Path("q.jsonl").write_text('{"id": "a", "question": "x"}\n' * 30)
+    ran = corea("calibrate", "--max-drop", "0.02", "--questions", "q.jsonl")
+    assert (ran.code, "q.jsonl:1: question 'a' has no reference" in ran.err) == (3, True)
