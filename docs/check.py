@@ -9,24 +9,31 @@ last word is how it is printed: percent0..percent2, f0..f4 (decimals), n (thousa
 
 A Python snippet runs in an empty folder, in a process of its own, unless the line before its fence is
 `<!-- no-run: why -->`. Snippets of one page share their folder, in order. A `console` snippet runs each
-`$ corea ...` line in that folder too.
+`$ corea ...` line in that folder too. With `<!-- serve: corea serve -->` before the fence that command runs beside the
+snippet, on a free port that stands in for 8000.
 """
 
 import argparse
 import json
 import os
 import re
+import shlex
+import socket
 import subprocess
 import sys
 import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from urllib.request import urlopen
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "experiments" / "results"
 QUOTED = re.compile(r"([^\s|(>*]+(?: %)?)\**<!--= ([^\s#]+)#(\S+) (\w+) -->")
 MARKED = re.compile(r"<!--= ")
 LINK = re.compile(r"(?<!!)\[[^\]\n]*\]\(([^)\s]+)\)|!\[[^\]\n]*\]\(([^)\s]+)\)")
-FENCE = re.compile(r"(?m)^(?:<!-- (no-run): [^\n]*-->\n)?```(\w+)[^\n]*\n(.*?)^```", re.S)
+FENCE = re.compile(r"(?m)^(?:<!-- (no-run|serve): ([^\n]*?) *-->\n)?```(\w+)[^\n]*\n(.*?)^```", re.S)
 
 
 def pages() -> list[Path]:
@@ -95,27 +102,56 @@ def failing_snippets(page: Path) -> list[str]:
         "NO_COLOR": "1",
     }
     with tempfile.TemporaryDirectory() as folder:
-        for skip, language, body in FENCE.findall(page.read_text()):
-            if skip or language not in ("python", "console"):
+        for mark, said, language, body in FENCE.findall(page.read_text()):
+            if mark == "no-run" or language not in ("python", "console"):
                 continue
             commands = [[sys.executable, "-c", body]]
             if language == "console":
                 commands = [["sh", "-c", line[2:]] for line in body.splitlines() if line.startswith("$ corea")]
-            for command in commands:
-                done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
-                if done.returncode:
-                    tail = (done.stderr or done.stdout).strip().splitlines()[-1:]
-                    found.append(f"{page.relative_to(ROOT)}: a {language} snippet fails: {command[-1][:80]!r}: {tail}")
+            with server(said, folder, environment) if mark == "serve" else nullcontext(8000) as port:
+                for command in commands:
+                    words = [word.replace("127.0.0.1:8000", f"127.0.0.1:{port}") for word in command]
+                    done = subprocess.run(
+                        words, cwd=folder, env=environment, capture_output=True, text=True, timeout=600
+                    )
+                    if done.returncode:
+                        tail = (done.stderr or done.stdout).strip().splitlines()[-1:]
+                        where = page.relative_to(ROOT)
+                        found.append(f"{where}: a {language} snippet fails: {command[-1][:80]!r}: {tail}")
     return found
+
+
+@contextmanager
+def server(command: str, folder: str, environment: dict[str, str]) -> Iterator[int]:
+    """A gateway on a free port of this machine, up and taking requests."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = int(free.getsockname()[1])
+    running = subprocess.Popen(
+        [*shlex.split(command), "--port", str(port)], cwd=folder, env=environment, stderr=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        for _ in range(600):
+            try:
+                with urlopen(f"http://127.0.0.1:{port}/readyz"):
+                    break
+            except OSError:
+                time.sleep(0.1)
+        yield port
+    finally:
+        running.terminate()
+        running.wait(timeout=60)
 
 
 def main() -> int:
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--no-snippets", action="store_true", help="leave the snippets out (they take minutes)")
     options.add_argument("--no-site", action="store_true", help="check only; build no HTML")
+    options.add_argument("--only", help="only pages whose name holds this")
     chosen = options.parse_args()
     found: list[str] = []
-    for page in pages():
+    for page in [p for p in pages() if not chosen.only or chosen.only in p.name]:
         found += wrong_numbers(page) + broken_links(page)
         if not chosen.no_snippets:
             found += failing_snippets(page)
