@@ -103,8 +103,16 @@ async def test_the_baseline_of_a_kept_answer_is_estimated_from_calls_made() -> N
     before = await cascade.ask(ASKED)
     await replace(cascade, stages=(replace(cascade.stages[0], signal=Sure(0.1)), cascade.stages[1])).ask(ASKED)
     after = await cascade.ask(ASKED)
-    assert (before.baseline_cost_usd, before.baseline_estimated) == (Decimal("0.0012"), True)
-    assert (after.baseline_cost_usd, after.baseline_estimated) == (Decimal("0.0022"), True)
+    assert (before.baseline_cost_usd, before.baseline_estimated, before.baseline_assumed) == (
+        Decimal("0.0012"),
+        True,
+        True,
+    )
+    assert (after.baseline_cost_usd, after.baseline_estimated, after.baseline_assumed) == (
+        Decimal("0.0022"),
+        True,
+        False,
+    )
 
 
 async def test_any_number_of_stages_are_asked_in_order_until_one_is_sure() -> None:

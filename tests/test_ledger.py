@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from decimal import Decimal
 
 from corea.ledger import Ledger
@@ -70,6 +71,14 @@ def test_a_question_kept_before_anything_was_measured_gets_the_mean_baseline() -
     assert ledger.as_dict()["baseline_measured_questions"] == 1
 
 
+def test_what_was_assumed_gives_way_to_the_mean_of_what_was_measured() -> None:
+    assumed = replace(KEPT, baseline_cost_usd=Decimal("0.002"), baseline_assumed=True)
+    alone, both = _ledger(assumed, assumed), _ledger(assumed, assumed, DEFERRED)
+    assert (alone.baseline_usd, alone.baseline_is_assumed) == (Decimal("0.004"), True)
+    assert (both.baseline_usd, both.baseline_is_assumed) == (Decimal("0.036"), False)
+    assert (alone.as_dict()["baseline_assumed"], both.as_dict()["baseline_assumed"]) == (True, False)
+
+
 def test_with_nothing_measured_nothing_is_said_to_be_saved() -> None:
     ledger = _ledger(_trace(_step("small", "0.001"), estimated=True))
     assert ledger.baseline_usd is None
@@ -107,3 +116,12 @@ def test_charges_with_many_decimals_still_sum_exactly() -> None:
 
 def test_the_dict_is_plain_json() -> None:
     assert json.loads(json.dumps(_ledger(KEPT, DEFERRED).as_dict()))["cost_usd"] == "0.014"
+
+
+def test_the_total_is_the_sum_of_the_rows_to_the_last_digit() -> None:
+    costs = [Decimal(f"0.{'0' * (n % 17)}{n}{n * 7919}") for n in range(1, 400)]
+    ledger = _ledger(*(_trace(_step("small", str(cost))) for cost in costs))
+    scale = 60
+    exact = sum(int(cost.scaleb(scale)) for cost in costs)
+    assert int(ledger.cost_usd.scaleb(scale)) == exact
+    assert ledger.stages["small"].cost_usd == ledger.cost_usd

@@ -340,7 +340,7 @@ class Cascade:
         completion = final.completion if final else None
         if give and completion and not give.begun and status is not Status.ABSTAINED:
             await give(completion.text)
-        baseline, estimated = self._baseline(question, steps)
+        baseline, estimated, assumed = self._baseline(question, steps)
         return Trace(
             question_id=question.id,
             steps=steps,
@@ -352,23 +352,24 @@ class Cascade:
             cost_usd=_total([step.cost_usd for step in steps]),
             baseline_cost_usd=baseline,
             baseline_estimated=estimated,
+            baseline_assumed=assumed,
             seconds=self.clock() - began,
             flags=self.flags,
             trace_id=trace_id or new_id(),
         )
 
-    def _baseline(self, question: Question, steps: tuple[Step, ...]) -> tuple[Decimal | None, bool]:
-        """What the last stage alone would have cost: as measured where it answered, else an estimate."""
+    def _baseline(self, question: Question, steps: tuple[Step, ...]) -> tuple[Decimal | None, bool, bool]:
+        """What the last stage alone would have cost; whether that is an estimate; whether a mere assumption."""
         last = self.stages[-1]
         step = steps[-1] if steps else None  # no stage is asked after the last
         if step is not None and step.stage == last.name and step.error is None and step.completion is not None:
             self.baseline.observe(question, step.completion)
-            return step.cost_usd, False
+            return step.cost_usd, False, False
         estimate = self.baseline.estimate(question, last.price)
-        if estimate is None and last.price is not None:  # not called yet: as many tokens as the stage that answered
-            answered = next((s.completion for s in reversed(steps) if s.completion and s.error is None), None)
-            estimate = last.price.cost(answered.usage) if answered else None
-        return estimate, True
+        if estimate is not None or last.price is None:
+            return estimate, True, False
+        answered = next((s.completion for s in reversed(steps) if s.completion and s.error is None), None)
+        return (last.price.cost(answered.usage), True, True) if answered else (None, True, False)
 
 
 class Giver:

@@ -133,9 +133,9 @@ class Ledger:
     """Totals over all traces that were added, by stage and in all.
 
     The baseline is what the last stage alone would have cost. Its rule, question by question: as measured
-    where that stage answered; else the trace's own estimate; else (nothing had been measured yet) the mean of
-    the measured ones. A failed question has no baseline, since it bought no answer; its cost counts all the
-    same.
+    where that stage answered; else the trace's own estimate; else (nothing had been measured when it was answered) the
+    mean of the measured ones. Where that stage was never asked, all of it is assumed, and flagged so. A failed
+    question has no baseline, since it bought no answer; its cost counts all the same.
 
     Args:
         past_first: Questions that needed more than the first stage: deferred, skipped there, or that stage
@@ -155,6 +155,8 @@ class Ledger:
     baseline_measured: int = 0
     baseline_estimated_usd: Decimal = ZERO_USD
     baseline_estimated: int = 0
+    baseline_assumed_usd: Decimal = ZERO_USD
+    baseline_assumed: int = 0
     baseline_unknown: int = 0
     stages: dict[str, StageTotals] = field(default_factory=dict[str, StageTotals])
 
@@ -184,6 +186,9 @@ class Ledger:
     def _add_baseline(self, trace: Trace) -> None:
         if trace.baseline_cost_usd is None:
             self.baseline_unknown += 1
+        elif trace.baseline_assumed:
+            self.baseline_assumed += 1
+            self.baseline_assumed_usd = _add(self.baseline_assumed_usd, trace.baseline_cost_usd)
         elif trace.baseline_estimated:
             self.baseline_estimated += 1
             self.baseline_estimated_usd = _add(self.baseline_estimated_usd, trace.baseline_cost_usd)
@@ -200,17 +205,24 @@ class Ledger:
     def baseline_usd(self) -> Decimal | None:
         """What the last stage alone would have cost; None when there is nothing to tell it from."""
         known = _add(self.baseline_measured_usd, self.baseline_estimated_usd)
-        if not self.baseline_unknown:
-            return known if self.baseline_measured + self.baseline_estimated else None
-        if not self.baseline_measured:
+        blind = self.baseline_unknown + self.baseline_assumed
+        if self.baseline_measured and blind:
+            mean = self.baseline_measured_usd / self.baseline_measured
+            return _add(known, (mean * blind).quantize(MEAN_STEP))
+        if self.baseline_unknown:
             return None
-        mean = self.baseline_measured_usd / self.baseline_measured
-        return _add(known, (mean * self.baseline_unknown).quantize(MEAN_STEP))
+        any_known = self.baseline_measured + self.baseline_estimated + self.baseline_assumed
+        return _add(known, self.baseline_assumed_usd) if any_known else None
 
     @property
     def baseline_is_estimate(self) -> bool:
         """Whether any part of the baseline is not measured."""
-        return bool(self.baseline_estimated or self.baseline_unknown)
+        return bool(self.baseline_estimated or self.baseline_assumed or self.baseline_unknown)
+
+    @property
+    def baseline_is_assumed(self) -> bool:
+        """Whether any part of it rests on no measurement at all: the last stage as wordy as the one that answered."""
+        return bool(self.baseline_assumed and not self.baseline_measured)
 
     @property
     def saved_usd(self) -> Decimal | None:
@@ -232,6 +244,7 @@ class Ledger:
             "unpriced_questions": self.unpriced,
             "baseline_usd": money(baseline),
             "baseline_estimated": self.baseline_is_estimate,
+            "baseline_assumed": self.baseline_is_assumed,
             "baseline_measured_questions": self.baseline_measured,
             "saved_usd": money(saved),
             "saved_share": round(float(saved / baseline), 6) if saved is not None and baseline else None,

@@ -224,6 +224,8 @@ class Trace:
             None when the question failed.
         baseline_cost_usd: What the last stage alone would have cost: measured where it was called, else an estimate.
         baseline_estimated: True when it is an estimate; None cost and True when nothing is known to estimate it from.
+        baseline_assumed: True when that estimate rests on no call to the last stage, since none had been made: it is
+            then priced as if it wrote as many tokens as the stage that answered.
         flags: Facts a reader must not miss, such as "calibration forced".
     """
 
@@ -237,6 +239,7 @@ class Trace:
     cost_usd: Decimal | None = ZERO_USD
     baseline_cost_usd: Decimal | None = None
     baseline_estimated: bool = False
+    baseline_assumed: bool = False
     seconds: float = 0.0
     flags: tuple[str, ...] = ()
     trace_id: str = ""

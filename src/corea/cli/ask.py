@@ -65,6 +65,7 @@ def as_dict(trace: Trace) -> dict[str, Any]:
         "cost_usd": trace.cost_usd,
         "baseline_cost_usd": trace.baseline_cost_usd,
         "baseline_estimated": trace.baseline_estimated,
+        "baseline_assumed": trace.baseline_assumed,
         "saved_usd": trace.saved_usd,
         "seconds": round(trace.seconds, 4),
         "error": trace.error,
@@ -81,6 +82,8 @@ def _show(trace: Trace, *, full: bool) -> None:
         print(f"  {_line(step)}")
     saved = f"saved {usd(trace.saved_usd)}" if trace.saved_usd is not None else "saved unknown"
     estimate = " (estimate)" if trace.baseline_estimated and trace.saved_usd is not None else ""
+    if trace.baseline_assumed:
+        estimate = " (if the large model writes as many tokens)"
     print(f"  {_model(trace)} · cost {usd(trace.cost_usd)} · {saved}{estimate} · {trace.seconds:.2f} s")
 
 

@@ -23,6 +23,7 @@ from corea.cli.console import (
     usd,
 )
 from corea.errors import ConfigError
+from corea.ledger import Ledger
 from corea.run.runner import OnBadRow, run_batch
 from corea.run.summary import Outcome, Progress, RunSummary
 
@@ -95,7 +96,7 @@ def describe(summary: RunSummary) -> list[str]:
         f"{summary.outcome.value}: {summary.done:,}{of} questions answered{resumed}, {summary.failed:,} failed, "
         f"in {summary.seconds:.1f} s",
         f"deferred {percent(ledger.defer_rate)} · cost {usd(ledger.cost_usd)} · "
-        f"large model alone {usd(ledger.baseline_usd)}{' (estimate)' if ledger.baseline_is_estimate else ''} · "
+        f"large model alone {usd(ledger.baseline_usd)}{_how_known(ledger)} · "
         f"saved {usd(ledger.saved_usd)}",
     ]
     if summary.lost:
@@ -110,6 +111,12 @@ def describe(summary: RunSummary) -> list[str]:
     if summary.last_error:
         lines.append(f"last error: {summary.last_error}")
     return [*lines, f"answers: {summary.output}"]
+
+
+def _how_known(ledger: Ledger) -> str:
+    if ledger.baseline_is_assumed:
+        return " (assumed: it was never asked; as many tokens as the small model)"
+    return " (estimate)" if ledger.baseline_is_estimate else ""
 
 
 def exit_code_of(summary: RunSummary) -> int:
