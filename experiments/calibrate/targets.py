@@ -71,14 +71,14 @@ def main() -> None:
     options.add_argument("--develop", action="store_true")
     options.add_argument("--out", type=Path)
     chosen = options.parse_args()
-    began, found = time.process_time(), {}
+    began, made, found = time.process_time(), commit(), []
     for name in DEVELOPED_ON if chosen.develop else TARGETS:
         pairs = mmlu_pro(chosen.data, name)
         oracle = oracle_point(pairs.slm_correct, pairs.llm_correct, pairs.slm_cost, pairs.llm_cost)
-        found[name] = {"oracle_saving": 1 - oracle.cost_usd / float(pairs.llm_cost.mean())}
+        found.append({"pair": name, "oracle_saving": 1 - oracle.cost_usd / float(pairs.llm_cost.mean())})
         for way, cut in splits(len(pairs), chosen.repeats).items():
             for label, how in (("blend", Options()), ("stated", Options(map="identity"))):
-                found[name][f"{way}_{label}"] = each = summary([judge(pairs, *rows, how) for rows in cut])
+                found[-1][f"{way}_{label}"] = each = summary([judge(pairs, *rows, how) for rows in cut])
                 print(
                     f"{name:36}{way:8}{label:8} saving {each['saving_median']:.3f} "
                     f"({each['saving_low']:.3f} to {each['saving_high']:.3f}), drop {each['drop_mean']:.4f} "
@@ -87,8 +87,8 @@ def main() -> None:
                 )
     out = chosen.out or RESULTS / ("developed_on.json" if chosen.develop else "targets.json")
     out.parent.mkdir(parents=True, exist_ok=True)
-    found = {"commit": commit(), "cpu_seconds": round(time.process_time() - began), "pairs": found}
-    out.write_text(json.dumps(found, indent=1) + "\n")
+    spent = round(time.process_time() - began)
+    out.write_text(json.dumps({"commit": made, "cpu_seconds": spent, "pairs": found}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

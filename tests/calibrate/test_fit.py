@@ -11,7 +11,8 @@ from corea.calibrate.cuts import Sample, cuts_at
 from corea.calibrate.fit import Options, calibrate, certify
 from corea.calibrate.goals import Goals
 from corea.calibrate.outcome import cut_of
-from corea.calibrate.report import html, terminal_lines
+from corea.calibrate.page import html
+from corea.calibrate.report import terminal_lines
 from corea.errors import ConfigError, DataError
 from corea.evaluate.apply import apply_calibration
 from corea.metrics.score_map import apply_map
@@ -127,6 +128,8 @@ def test_cuts_sit_between_distinct_values_or_share_a_tie() -> None:
     score = np.array([0.8] * 6 + [0.9] * 3 + [1.0])
     cuts = cuts_at(score, [0.1, 0.4, 0.7, 1.0])
     assert [(c.tau, c.tie_keep) for c in cuts] == [(0.95, 1.0), (pytest.approx(0.85), 1.0), (0.8, 0.5), (0.8, 1.0)]
+    just_in_the_tie = cuts_at(np.array([0.9] * 50 + [0.5] * 50), [0.505])
+    assert [(c.tau, c.tie_keep) for c in just_in_the_tie] == [(0.7, 1.0)]
     distinct = cuts_at(np.array([0.1, 0.2, 0.3, 0.4]), [0.5])
     assert distinct[0].tau == pytest.approx(0.25)
 

@@ -110,7 +110,9 @@ def cuts_at(score: Floats, coverages: Sequence[float]) -> list[Cut]:
         ties = int(np.searchsorted(-measured, -tau, side="right")) - above
         share = 1.0 if ties == 1 else round(min(1.0, (min(want, len(measured)) - above) / ties) * 20) / 20
         if share >= 1.0 and above + ties < len(measured):
-            tau, share = float((tau + measured[above + ties]) / 2), 1.0
+            tau = float((tau + measured[above + ties]) / 2)
+        elif share <= 0 and above:
+            tau, share = float((tau + measured[above - 1]) / 2), 1.0
         if share > 0:
             found[Cut(tau=tau, tie_keep=share)] = None
     return list(found)

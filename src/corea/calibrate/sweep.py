@@ -62,14 +62,22 @@ class Kept:
 def edge_goals(population: Pairs, *, delta: float = 0.05) -> dict[str, Goals]:
     """Goals that are hard to keep: about what keeping half of the answers by the first signal comes to.
 
-    Several at once are somewhat looser, or none would ever be certified. Costs are promised with the population's
-    dearest question as the cap, and "max-cost, cap assumed" without.
+    With an inverted signal keeping all of them is better: then just less than that. Several at once are somewhat
+    looser, or none would ever be certified. Costs are promised with the population's dearest question as the cap, and
+    "max-cost, cap assumed" without.
     """
     sample = Sample.of(population, population.confidence)
-    cut = cuts_at(sample.score, [EDGE_COVERAGE])[0]
-    kept, cost = sample.kept(cut), sample.cost(cut)
-    drop = max(LEAST_DROP, float((population.llm_correct - sample.correct(cut)).mean()))
-    risk = max(LEAST_RISK, float(1 - population.slm_correct[kept].mean()))
+    half, everything = cuts_at(sample.score, [EDGE_COVERAGE, 1.0])
+    cost = sample.cost(half)
+
+    def drop_of(cut: Cut) -> float:
+        return float((population.llm_correct - sample.correct(cut)).mean())
+
+    def risk_of(cut: Cut) -> float:
+        return float(1 - population.slm_correct[sample.kept(cut)].mean())
+
+    drop = max(LEAST_DROP, min(drop_of(half), 0.99 * drop_of(everything)))
+    risk = max(LEAST_RISK, min(risk_of(half), 0.99 * risk_of(everything)))
     saved = max(float((population.llm_cost - cost).mean()), 1e-3 * float(population.llm_cost.mean()))
     mean, cap = float(cost.mean()), float((population.slm_cost + population.llm_cost).max())
     return {

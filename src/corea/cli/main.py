@@ -30,6 +30,7 @@ COMMANDS = {
     "run": "corea.cli.run:run",
     "serve": "corea.cli.serve:serve",
     "calibrate": "corea.cli.calibrate:calibrate",
+    "sweep": "corea.cli.sweep:sweep",
     "eval": "corea.cli.eval:evaluate",
     "compare": "corea.cli.compare:compare",
     "report": "corea.cli.report:report",

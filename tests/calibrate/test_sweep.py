@@ -1,0 +1,84 @@
+"""The promises, tried out on many calibrations; and what the rivals make of the same sets."""
+
+import json
+
+import pytest
+
+from corea.calibrate.cuts import Cut, Sample
+from corea.calibrate.fit import Options
+from corea.calibrate.goals import Goals
+from corea.calibrate.rivals import PLAIN, power
+from corea.calibrate.sweep import Kept, broken_promises, edge_goals, sweep
+from corea.cli.main import main
+from corea.errors import ConfigError
+
+from .worlds import world
+
+
+@pytest.mark.parametrize(
+    "how", [{}, {"sharp": 0.0}, {"sharp": -1.5, "tied": False}], ids=["ties", "useless", "inverted"]
+)
+def test_no_promise_is_broken_more_often_than_delta(how: dict[str, float]) -> None:
+    population = world(4000, **how)
+    found = sweep(population, edge_goals(population, delta=0.1), n=200, draws=60)
+    assert all(each.holds for each in found), found
+    assert sum(each.certified for each in found) > 60, "a sweep that promises nothing shows nothing"
+
+
+def test_promises_hold_at_fifty_questions() -> None:
+    population = world(4000, slm=0.4, llm=0.95)
+    found = sweep(population, {"drop": Goals(max_drop=0.15, delta=0.1)}, n=50, draws=80)[0]
+    assert found.certified > 20
+    assert found.holds
+
+
+def test_a_map_fitted_on_the_same_draw_keeps_the_promise_too() -> None:
+    population = world(4000, columns=True)
+    found = sweep(population, {"drop": Goals(max_drop=0.03, delta=0.1)}, n=400, draws=40, options=Options(map="linear"))
+    assert found[0].certified > 10
+    assert found[0].holds
+
+
+def test_a_broken_promise_is_seen_as_broken() -> None:
+    population = world(4000)
+    sample = Sample.of(population, population.confidence)
+    everything = Cut(tau=0.0)
+    drop = float((population.llm_correct - sample.correct(everything)).mean())
+    goals = Goals(max_drop=drop - 1e-6, max_risk=0.01, max_cost_usd=1e-9, value_usd=1.0)
+    assert broken_promises(goals, sample, everything) == ["max_drop", "max_risk", "max_cost_usd", "value_usd"]
+    kept = Goals(max_drop=drop + 1e-6, max_risk=0.99, max_cost_usd=1.0, value_usd=1e-9)
+    assert broken_promises(kept, sample, everything) == []
+
+
+def test_too_many_broken_promises_do_not_hold() -> None:
+    def of(broken: int) -> Kept:
+        return Kept(goal="g", promise="p", n=100, draws=1000, certified=900, broken=broken, delta=0.05, saving=0.1)
+
+    assert of(50).holds
+    assert not of(80).holds
+
+
+def test_the_exact_test_saves_most_of_the_valid_ones_and_a_plain_threshold_breaks_its_promise() -> None:
+    found = {each.method: each for each in power(world(4000), n=600, drops=(0.03,), draws=30)}
+    assert found["exact"].share > found["betting"].share > found["hoeffding"].share
+    assert found["exact"].broken <= 0.15
+    assert found[PLAIN].broken > 0.3
+    assert found["exact"].share < 1
+
+
+def test_too_small_a_sweep_is_refused() -> None:
+    with pytest.raises(ConfigError, match="n = 10"):
+        sweep(world(100), {}, n=10)
+
+
+def test_the_command_says_what_holds(capsys: pytest.CaptureFixture[str]) -> None:
+    assert (
+        main(["sweep", "--world", "ties", "--n", "100", "--draws", "5", "--max-drop", "0.05", "--power", "--json"]) == 0
+    )
+    found = json.loads(capsys.readouterr().out)
+    assert found["rows"] == 20_000
+    assert found["goals"][0]["goal"] == "as asked"
+    assert {each["method"] for each in found["power"]} >= {"exact", "hoeffding", "published rule"}
+    assert main(["sweep", "--world", "tiess"]) == 2
+    assert "Did you mean 'ties'?" in capsys.readouterr().err
+    assert main(["sweep"]) == 2

@@ -1,0 +1,69 @@
+"""Keeping a share of a tie: the same questions when calibrating, when evaluating and when a cascade answers."""
+
+from dataclasses import replace
+from decimal import Decimal
+from pathlib import Path
+
+import numpy as np
+
+from corea.backends.fake import FakeBackend
+from corea.calibrate.artefact import Calibration, bind
+from corea.calibrate.cuts import Cut, Sample
+from corea.calibrate.fit import calibrate
+from corea.calibrate.goals import Goals
+from corea.calibrate.outcome import threshold_dict
+from corea.cascade import Cascade, Stage
+from corea.evaluate.apply import apply_calibration
+from corea.policies.threshold import Threshold
+from corea.prices import Price
+from corea.signals.verbalized import Verbalized
+from corea.types import Question, Sampling
+
+from .worlds import world
+
+CUT = Cut(tau=0.9, tie_keep=0.35)
+
+
+def artefact() -> Calibration:
+    found = calibrate(world(600), Goals(max_drop=0.1))
+    return replace(
+        found, verdict="certified", threshold=threshold_dict(CUT), map={"kind": "identity", "input": "confidence"}
+    )
+
+
+def cascade() -> Cascade:
+    def stage(name: str, reply: str, *, last: bool = False) -> Stage:
+        return Stage(
+            name=name, backend=FakeBackend(name, lambda _: reply), sampling=Sampling(max_tokens=20),
+            signal=None if last else Verbalized(), policy=None if last else Threshold(0.5),
+            price=Price(output_usd_per_mtok=Decimal(1), source=name),
+        )  # fmt: skip
+
+    sure = "<answer>1</answer><confidence>0.9</confidence>"
+    return Cascade(stages=(stage("small", sure), stage("large", "<answer>1</answer>", last=True)))
+
+
+async def test_a_cascade_keeps_the_very_answers_of_a_tie_that_the_calibration_counted(tmp_path: Path) -> None:
+    artefact().write(tmp_path / "c.json")
+    pairs = world(400, start=5000)
+    tied = replace(pairs, signals={"confidence": np.full(400, 0.9)})
+    counted = Sample.of(tied, tied.confidence).kept(CUT)
+    asked = [Question(id=key, messages=Question.of("one?").messages) for key in tied.ids]
+    bound = bind(cascade(), tmp_path / "c.json")
+    stages = {trace.question_id: trace.stage async for trace in bound.ask_many(asked)}
+    assert [stages[key] == "small" for key in tied.ids] == counted.tolist()
+    assert 0.28 < counted.mean() < 0.42
+    figures = apply_calibration(Calibration.read(tmp_path / "c.json"), tied)
+    assert figures["llm_share"] == 1 - counted.mean()
+
+
+def test_a_part_of_a_tie_reaches_a_drop_between_two_whole_ones() -> None:
+    pairs = world(20_000)
+    sample = Sample.of(pairs, pairs.confidence)
+
+    def drop(cut: Cut) -> float:
+        return float((pairs.llm_correct - sample.correct(cut)).mean())
+
+    without, part, whole = (drop(Cut(tau=0.9, tie_keep=share)) for share in (0.0, 0.5, 1.0))
+    assert without < part < whole
+    assert abs(part - (without + whole) / 2) < 0.002
