@@ -42,6 +42,11 @@ CHECKPOINTS = (4, 8, 12, 16, 24, 32, 48)
 EARLY = {"written to the end": None, "stopped, token probabilities": False, "stopped, hidden states too": True}
 
 
+def slug(name: str) -> str:
+    """A name that a path into the results can hold."""
+    return name.replace(",", "").replace(" ", "_")
+
+
 class Sums:
     """Arrays of all seeds' judged questions, by a row's name."""
 
@@ -57,7 +62,7 @@ class Sums:
             c = {k: np.concatenate([p[k] for p in parts]) for k in parts[0]}
             draws = Draws.of(len(c["right"]), resamples=500)
             saved = 1 - draws.mean(c["cost"]) / draws.mean(c["alone"])
-            found[name] = {
+            found[slug(name)] = {
                 "n": len(c["right"]),
                 "accuracy": asdict(around(float(c["right"].mean()), draws.mean(c["right"]))),
                 "drop": asdict(around(float(c["lost"].mean()), draws.mean(c["lost"]))),
@@ -232,7 +237,7 @@ def main() -> None:
     for name, declared in settings.datasets.items():
         if name != "far":  # the small model is right on none of it: nothing is kept
             asked = load_parts(name, declared, settings.seeds)
-            found["datasets"][name] = asyncio.run(ablate(asked, models, settings.ours, settings.concurrency))
+            found["datasets"][slug(name)] = asyncio.run(ablate(asked, models, settings.ours, settings.concurrency))
     command = f"python experiments/compare/ablations.py {chosen.config} --data RUNS --out {chosen.out}"
     found["models"] = {f"{m.role} {m.trained or ''}".strip(): m.shelf.identity.revision[:12] for m in models}
     sha = hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,74 @@
+"""Rows for docs/results.md from stored results, each number with the comment that `make docs` checks it by.
+
+python experiments/compare/quote.py compare/bundled.json            # the rows of `corea compare`
+python experiments/compare/quote.py compare/ablations.json          # the rows of ablations.py
+"""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+RESULTS = Path(__file__).parents[1] / "results"
+
+
+def quoted(file: str, path: str, how: str, value: float | None) -> str:
+    if value is None:
+        return ""
+    shown = f"{100 * value:.{how[-1]}f} %" if how.startswith("percent") else f"{value:.{how[-1]}f}"
+    return f"{shown}<!--= {file}#{path} {how} -->"
+
+
+def compared(file: str, results: dict[str, Any]) -> list[str]:
+    lines: list[str] = []
+    for d, dataset in enumerate(results["datasets"]):
+        lines += ["", f"{dataset['dataset']}: {dataset['judged']} judged, {dataset['fit']} to fit", ""]
+        for c, cell in enumerate(dataset["cells"]):
+            if cell["not_run"]:
+                continue
+            k, here = len(cell["at"]) - 1, f"datasets.{d}.cells.{c}"
+            at, q = cell["at"][k], cell["quality"]
+            row = [
+                cell["method"],
+                quoted(file, f"{here}.at.{k}.accuracy.value", "percent1", at["accuracy"]["value"]),
+                quoted(file, f"{here}.at.{k}.llm_share.value", "percent1", at["llm_share"]["value"]) if q else "",
+                quoted(file, f"{here}.quality.auroc.value", "f3", q["auroc"]["value"]) if q else "",
+                quoted(file, f"{here}.quality.ece.value", "f3", q["ece"]["value"]) if q else "",
+                quoted(file, f"{here}.quality.brier.value", "f3", q["brier"]["value"]) if q else "",
+                quoted(file, f"{here}.at.{k}.saving.value", "percent1", at["saving"]["value"]) if q else "",
+                quoted(file, f"{here}.at.{k}.drop.value", "percent1", at["drop"]["value"]) if q else "",
+            ]
+            lines.append("| " + " | ".join(row) + " |")
+        for b, bound in enumerate(dataset["bounds"]):
+            here, at = f"datasets.{d}.bounds.{b}.at", bound["at"]
+            cells = [
+                quoted(file, f"{here}.accuracy.value", "percent1", at["accuracy"]["value"]),
+                quoted(file, f"{here}.llm_share.value", "percent1", at["llm_share"]["value"]), "", "", "",
+                quoted(file, f"{here}.saving.value", "percent1", at["saving"]["value"]),
+                quoted(file, f"{here}.drop.value", "percent1", at["drop"]["value"]),
+            ]  # fmt: skip
+            lines.append(f"| *{bound['name'].partition(',')[0]}* | " + " | ".join(cells) + " |")
+    return lines
+
+
+def ablated(file: str, results: dict[str, Any]) -> list[str]:
+    lines: list[str] = []
+    for dataset, what in results["datasets"].items():
+        for name, rows in what.items():
+            lines += ["", f"{dataset}: {name}", ""]
+            for row, found in rows.items():
+                here = f"datasets.{dataset}.{name}.{row}"
+                cells = [
+                    quoted(file, f"{here}.{k}.value", "percent1", found[k]["value"])
+                    for k in ("accuracy", "saving", "drop")
+                ]
+                cells += [
+                    f"{k} {quoted(file, f'{here}.{k}', 'f3', v)}" for k, v in found.items() if isinstance(v, float)
+                ]
+                lines.append("| " + " | ".join([row, *cells]) + " |")
+    return lines
+
+
+if __name__ == "__main__":
+    found = json.loads((RESULTS / sys.argv[1]).read_text())
+    print("\n".join((compared if isinstance(found["datasets"], list) else ablated)(sys.argv[1], found)))
