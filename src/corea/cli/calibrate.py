@@ -88,7 +88,8 @@ def calibrate(
     """
     from corea.calibrate.fit import Options
     from corea.calibrate.goals import Goals
-    from corea.calibrate.report import html, terminal_lines
+    from corea.calibrate.page import html
+    from corea.calibrate.report import terminal_lines
 
     goals = Goals(
         max_drop=max_drop,
