@@ -5,7 +5,7 @@ from typing import Any
 
 Json = Mapping[str, Any]
 HEAD = ("method", "pass@1", "USD / 1,000", "LLM%", "ECE", "AUROC", "Brier", "AURC")
-TESTED = ("pass@1 − COREA's", "cost − COREA's, % of the LLM's")
+TESTED = ("pass@1 − COREA's", "cost − COREA's, % of the LLM's", "AUROC − COREA's")
 
 
 def tables(results: Json) -> str:
@@ -79,10 +79,11 @@ def saving(point: Json | None, cell: Json) -> str:
 def against(found: Json | None) -> list[str]:
     """Paired differences to COREA's row, with their p-values."""
     if found is None:
-        return ["", ""]
+        return [""] * len(TESTED)
     return [
         f"{interval(found['accuracy'], '+.1f', 100)}, p {p_value(found['p_accuracy'])}",
         f"{interval(found['cost_share'], '+.1f', 100)}, p {p_value(found['p_cost'])}",
+        interval(found["auroc"], "+.3f"),
     ]
 
 
@@ -102,8 +103,7 @@ def bound(found: Json, drops: int) -> list[str]:
         *[""] * 4,
         *[""] * (drops - 1),
         f"{interval(at['saving'], '.1f', 100)}, drop {100 * at['drop']['value']:+.1f}",
-        "",
-        "",
+        *[""] * len(TESTED),
     ]
 
 
@@ -127,8 +127,9 @@ def explanations(results: Json) -> list[str]:
         "points on the calibration split.",
         f"In brackets: 95 % bootstrap intervals, {results['resamples']} resamples of the questions, given the fitted "
         "thresholds.",
-        f"COREA's row is {results['reference']}; the last two columns are differences to it on the same questions "
-        "(McNemar's exact test; sign-flip permutation test of cost), not corrected for the number of rows.",
+        f"COREA's row is {results['reference']}; the last columns are differences to it on the same questions "
+        "(McNemar's exact test; sign-flip permutation test of cost; bootstrap of AUROC). The p-values are not corrected "
+        "for the number of rows.",
         '"saved" is against the LLM alone; beside it the drop that the threshold really had. A saving whose drop is '
         "above the promise was not earned.",
         "ECE (10 equal bins), AUROC, Brier and AURC are of the score for the small model's own answers.",
