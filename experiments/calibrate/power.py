@@ -14,7 +14,6 @@ from pathlib import Path
 from matplotlib.figure import Figure
 from populations import TARGETS, mmlu_pro
 
-from corea.calibrate.fit import Options
 from corea.calibrate.rivals import power
 from corea.calibrate.worlds import world
 from corea.evaluate.compare.provenance import commit
@@ -35,23 +34,31 @@ def main() -> None:
     options.add_argument("--draws", type=int, default=200)
     options.add_argument("--out", type=Path, default=RESULTS)
     options.add_argument("--image", type=Path, default=IMAGE)
+    options.add_argument("--part", default="0/1", help="K/N: only every N-th point from the K-th; the file is added to")
     chosen = options.parse_args()
-    began, made, rows = time.process_time(), commit(), []
-    plan = [("simulated: ties", world(20_000), Options())]
-    plan += [(name, mmlu_pro(chosen.data, name), Options()) for name in TARGETS[:2]]
-    for name, population, how in plan:
-        for n in SIZES:
-            for each in power(population, n=n, draws=chosen.draws, options=how):
-                rows.append({"world": name, **each.as_dict()})
-                print(
-                    f"{name:32}{n:5} {each.max_drop:.2f} {each.method:18} share {each.share:.2f} "
-                    f"chosen {each.chosen:.2f} broken {each.broken:.2f} saving {each.saving:.3f}",
-                    flush=True,
-                )
-    found = {"draws": chosen.draws, "cpu_seconds": round(time.process_time() - began), "commit": made, "rows": rows}
-    chosen.out.parent.mkdir(parents=True, exist_ok=True)
-    chosen.out.write_text(json.dumps(found, indent=1) + "\n")
-    draw(rows, chosen.image)
+    part, parts = map(int, chosen.part.split("/"))
+    worlds = {"simulated: ties": None, TARGETS[0]: TARGETS[0]}
+    plan = [(name, n) for name in worlds for n in SIZES]
+    for name, n in plan[part::parts]:
+        population = world(20_000) if worlds[name] is None else mmlu_pro(chosen.data, name)
+        began = time.process_time()
+        found = power(population, n=n, draws=chosen.draws // (2 if n >= 3000 else 1))
+        spent = round(time.process_time() - began, 1)
+        rows = [{"world": name, **each.as_dict(), "commit": commit(), "cpu_seconds": spent} for each in found]
+        for row in rows:
+            print({key: row[key] for key in ("world", "n", "max_drop", "method", "share", "broken")}, flush=True)
+        keep(chosen.out, rows, plan)
+    draw(json.loads(chosen.out.read_text())["rows"], chosen.image)
+
+
+def keep(path: Path, rows: list[dict], plan: list[tuple[str, int]]) -> None:
+    """Adds a point to the file, in the order of the plan."""
+    old = json.loads(path.read_text())["rows"] if path.exists() else []
+    key = (rows[0]["world"], rows[0]["n"])
+    all_rows = [row for row in old if (row["world"], row["n"]) != key] + rows
+    all_rows.sort(key=lambda row: plan.index((row["world"], row["n"])))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({"rows": all_rows}, indent=1) + "\n")
 
 
 def draw(rows: list[dict], path: Path, drop: float = 0.02) -> None:

@@ -97,8 +97,9 @@ def blend_features(stored: Mapping[str, Any], columns: Columns) -> Floats:
     table: Mapping[str, Sequence[float]] = stored["categories"]
     rates = None
     if table:
-        default = stored["category_default"]
-        rates = np.array([table.get(str(name), default) for name in columns["category"]], dtype=np.float64)
+        place = {name: i for i, name in enumerate(table)}
+        at = np.fromiter((place.get(str(name), len(place)) for name in columns["category"]), int, len(confidences))
+        rates = np.array([*table.values(), stored["category_default"]], dtype=np.float64)[at]
     if stored["length"]:
         length = np.log1p(np.maximum(column(columns, stored["length"]), 0))
         parts.append(length[:, None])

@@ -1,0 +1,98 @@
+"""Writes the tables of docs/guarantee.md from the stored results, with the markers that docs/check.py checks.
+
+    python experiments/calibrate/tables.py
+
+Run it after validity.py, power.py or targets.py.
+"""
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[2]
+RESULTS, PAGE = ROOT / "experiments" / "results" / "calibrate", ROOT / "docs" / "guarantee.md"
+SIZES = (200, 500, 1000, 3000)
+
+
+def percent(value: float, place: str, digits: int) -> str:
+    return f"{100 * value:.{digits}f} %<!--= calibrate/{place} percent{digits} -->"
+
+
+def row(cells: list[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def table(head: list[str], rows: list[list[str]]) -> str:
+    return "\n".join([row(head), row(["---"] * len(head)), *map(row, rows)])
+
+
+def validity(found: dict[str, Any]) -> str:
+    goals = [each["goal"] for each in found["worlds"][0]["goals"]]
+    rows: list[list[str]] = []
+    for i, world in enumerate(found["worlds"]):
+        cells = [world["world"], str(world["n"])]
+        for j, goal in enumerate(world["goals"]):
+            place = f"validity.json#worlds.{i}.goals.{j}"
+            share = percent(goal["certified_share"], f"{place}.certified_share", 0)
+            cells.append(f"{percent(goal['broken_share'], f'{place}.broken_share', 1)} of {share}")
+        rows.append(cells)
+    return table(["population", "n", *goals], rows)
+
+
+def power(found: dict[str, Any], drop: float = 0.02) -> str:
+    rows: list[list[str]] = []
+    for world in dict.fromkeys(each["world"] for each in found["rows"]):
+        for method in dict.fromkeys(each["method"] for each in found["rows"]):
+            cells = [world, method]
+            for n in SIZES:
+                key = (world, method, n, drop)
+                i = next(
+                    i for i, e in enumerate(found["rows"]) if (e["world"], e["method"], e["n"], e["max_drop"]) == key
+                )
+                share = percent(found["rows"][i]["share"], f"power.json#rows.{i}.share", 0)
+                cells.append(f"{share}, {percent(found['rows'][i]['broken'], f'power.json#rows.{i}.broken', 0)}")
+            rows.append(cells)
+    return table(["population", "threshold by", *(f"n = {n:,}" for n in SIZES)], rows)
+
+
+def targets(found: dict[str, Any], file: str = "targets.json") -> str:
+    rows: list[list[str]] = []
+    for i, pair in enumerate(found["pairs"]):
+        cells = [pair["pair"]]
+        for way in ("halves_blend", "fifths_blend", "halves_stated"):
+            place = f"{file}#pairs.{i}.{way}"
+            median, low, high = (
+                percent(pair[way][f"saving_{name}"], f"{place}.saving_{name}", 1) for name in ("median", "low", "high")
+            )
+            cells.append(f"{median} ({low} to {high})")
+        cells.append(percent(pair["halves_blend"]["drop_mean"], f"{file}#pairs.{i}.halves_blend.drop_mean", 2))
+        cells.append(percent(pair["oracle_saving"], f"{file}#pairs.{i}.oracle_saving", 0))
+        rows.append(cells)
+    head = [
+        "pair",
+        "saving, halves",
+        "saving, fifths",
+        "stated confidence alone, halves",
+        "mean drop, halves",
+        "oracle",
+    ]
+    return table(head, rows)
+
+
+TABLES: dict[str, Callable[[dict[str, Any]], str]] = {"validity": validity, "power": power, "targets": targets}
+
+
+def main() -> None:
+    text = PAGE.read_text()
+    for name, make in TABLES.items():
+        made = make(json.loads((RESULTS / f"{name}.json").read_text()))
+        block = re.compile(rf"(<!-- table: {name} -->\n).*?(\n<!-- end of table -->)", re.S)
+        text, count = block.subn(lambda found, made=made: found.group(1) + made + found.group(2), text)
+        assert count == 1, name
+    PAGE.write_text(text)
+
+
+if __name__ == "__main__":
+    main()
