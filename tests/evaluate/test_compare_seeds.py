@@ -88,3 +88,14 @@ def test_a_question_drawn_twice_belongs_to_the_first_seed() -> None:
     again = load_parts("x", DatasetSettings(kind="generated", options={"n": 30}, seeded=True, fit="validation"), [1])
     assert all(asked.seed(q) == 1 for q in (*again.fit, *again.judge))
     assert {asked.seed(q) for q in asked.fit} == {asked.seed(q) for q in asked.judge} == {1, 2}
+
+
+def test_the_page_shows_the_spread_between_seeds(world: World) -> None:
+    pytest.importorskip("matplotlib")
+    from corea.cli.report import read_results
+    from corea.evaluate.compare.report_page import page
+
+    world.compare(SEEDED, two_runs(world))
+    html = page(read_results(world.folder))
+    assert "Each of the 2 seeds alone: lowest to highest" in html
+    assert "<td>SLM-Verb</td><td>2</td><td>100.0 to 100.0</td>" in html

@@ -105,8 +105,8 @@ def measure_pair(
             np.where(keep, judged.slm_cost, both),
             ~keep,
         ),
-        certified=_certified(fit, judged, draws, max_drop, delta, Options(map="identity", pre_policy=False)),
-        certified_blend=_certified(fit, judged, draws, max_drop, delta, Options(map="linear", pre_policy=False))
+        certified=certify_and_judge(fit, judged, draws, max_drop, delta, Options(map="identity", pre_policy=False)),
+        certified_blend=certify_and_judge(fit, judged, draws, max_drop, delta, Options(map="linear", pre_policy=False))
         if blend
         else None,
         oracle_saving=oracle,
@@ -124,7 +124,9 @@ def _plain(pairs: Pairs) -> Pair:
     )
 
 
-def _certified(fit: Pairs, judged: Pairs, draws: Draws, max_drop: float, delta: float, options: Options) -> Kept | None:
+def certify_and_judge(
+    fit: Pairs, judged: Pairs, draws: Draws, max_drop: float, delta: float, options: Options
+) -> Kept | None:
     from corea.metrics.score_map import apply_map
 
     found = certify(fit, Goals(max_drop=max_drop, delta=delta), options)

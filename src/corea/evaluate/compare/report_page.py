@@ -121,13 +121,11 @@ def _seeds(dataset: Json) -> str:
     rows: list[str] = []
     for cell in shown:
         each = list(cell["per_seed"].values())
-        spread = [
-            _spread([s["accuracy"] for s in each]),
-            _spread([s["saving"] for s in each]),
-            _spread([s["auroc"] for s in each], scale=1, digits=3),
-        ]
-        rows.append(f"<tr><td>{escape(cell['method'])}</td>{_cells(spread)}</tr>")
-    head = "<tr><th>method</th><th>pass@1</th><th>saved, %</th><th>AUROC</th></tr>"
+        spread = [_spread([s[what] for s in each]) for what in ("accuracy", "llm_share", "saving", "drop")]
+        spread += [_spread([s[what] for s in each], scale=1, digits=3) for what in ("ece", "auroc")]
+        rows.append(f"<tr><td>{escape(cell['method'])}</td><td>{cell['trained']}</td>{_cells(spread)}</tr>")
+    names = ("method", "training runs", "pass@1", "LLM%", "saved, %", "points lost", "ECE", "AUROC")
+    head = "<tr>" + "".join(f"<th>{name}</th>" for name in names) + "</tr>"
     count = len(shown[0]["per_seed"])
     return (
         f"<h3>Each of the {count} seeds alone: lowest to highest</h3>"

@@ -128,7 +128,7 @@ def explanations(results: Json) -> list[str]:
         f"In brackets: 95 % bootstrap intervals, {results['resamples']} resamples of the questions, given the fitted "
         "thresholds.",
         f"COREA's row is {results['reference']}; the last columns are differences to it on the same questions "
-        "(McNemar's exact test; sign-flip permutation test of cost; bootstrap of AUROC). The p-values are not corrected "
+        "(McNemar's exact test; sign-flip permutation test of cost; bootstrap of AUROC). The p-values are uncorrected "
         "for the number of rows.",
         '"saved" is against the LLM alone; beside it the drop that the threshold really had. A saving whose drop is '
         "above the promise was not earned.",
