@@ -127,6 +127,7 @@ def _plain(pairs: Pairs) -> Pair:
 def certify_and_judge(
     fit: Pairs, judged: Pairs, draws: Draws, max_drop: float, delta: float, options: Options
 ) -> Kept | None:
+    """What `corea calibrate` certifies on the fitting rows, judged on others; None where it certifies nothing."""
     from corea.metrics.score_map import apply_map
 
     found = certify(fit, Goals(max_drop=max_drop, delta=delta), options)
