@@ -100,7 +100,8 @@ def split(out: Path, processes: str, credit: str) -> None:
 def enumerated(out: Path) -> None:
     """Writes how far the gradient of credit for all values is from that of stock losses on every digit in turn."""
     shape = {"generations": 8, "questions_per_step": 2, "device_batch": 16, "length_chunks": 2}
-    trainer, *_ = made(out, trl={}, rollout_func=canned, credit="all-values", confidence_weight=10.0, **shape)
+    trl = {"gradient_checkpointing": True}
+    trainer, *_ = made(out, trl=trl, rollout_func=canned, credit="all-values", confidence_weight=10.0, **shape)
     trainer.model.train()
     trainer.current_gradient_accumulation_steps = trainer.state.max_steps = 1
     batch = trainer._prepare_inputs(next(iter(trainer.get_train_dataloader())))
@@ -159,17 +160,23 @@ def resume(out: Path, killed_at: str = "0") -> None:
 
 
 def smoke(out: Path, steps: str) -> None:
-    """The recipe as it is used, for as many steps as fit a test."""
+    """The recipe of the bundled model, for as many steps as fit a test."""
     run(
         out,
-        trl={},
+        trl={"beta": 0.05},
         reward="l2-group",
+        credit="all-values",
+        entropy_bonus=0.05,
+        confidence_weight=100.0,
+        questions_per_step=32,
+        generations=4,
+        temperature=0.5,
+        learning_rate=4e-4,
+        matrix_learning_rate=1e-3,
         steps=int(steps),
         evaluate_every=int(steps),
-        learning_rate=2e-3,
-        confidence_weight=10.0,
         shrinking_rollouts=True,
-        length_chunks=4,
+        length_chunks=8,
         held=384,
     )
 

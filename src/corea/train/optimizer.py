@@ -30,18 +30,14 @@ class Both(Optimizer):
         self.param_groups = [group for part in self.parts for group in part.param_groups]
 
 
-def muon_and_adamw(model, *, learning_rate: float, weight_decay: float, rest: float | None = None) -> Both:
-    """Muon for every weight matrix but the embedding; its step is scaled to the size of AdamW's.
-
-    Args:
-        rest: AdamW's rate for the other weights; None is half of Muon's.
-    """
+def muon_and_adamw(model, *, learning_rate: float, weight_decay: float) -> Both:
+    """Muon for every weight matrix but the embedding; its step is scaled to the size of AdamW's."""
     matrices = [p for name, p in model.named_parameters() if p.ndim == 2 and "embed" not in name]
     chosen = {id(p) for p in matrices}
     others = [p for p in model.parameters() if id(p) not in chosen]
     return Both(
         [
             Muon(matrices, lr=learning_rate, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw"),
-            AdamW(others, lr=learning_rate / 2 if rest is None else rest, betas=(0.9, 0.98), weight_decay=0.0),
+            AdamW(others, lr=learning_rate / 2, betas=(0.9, 0.98), weight_decay=0.0),
         ]
     )

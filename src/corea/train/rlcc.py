@@ -67,7 +67,6 @@ class Rlcc:
         questions_per_step: Q; a step has Q * G rollouts over all processes.
         matrix_learning_rate: For the matrices between the layers alone, where they need more than embeddings, biases
             and norms do: after a cold start by Muon they are large (docs/training.md).
-        matrix_optimizer: Of these: "adamw" or "muon".
         device_batch: Rollouts in one forward pass on one process; the rest of a step is accumulated.
         evaluate_every: Steps between two measurements on held-out questions, and between two checkpoints.
         patience: Stop after so many measurements in a row that were not the best; 0 never stops early.
@@ -96,7 +95,6 @@ class Rlcc:
     steps: int = 200
     learning_rate: float = 3e-4
     matrix_learning_rate: float | None = None
-    matrix_optimizer: str = "adamw"
     warmup: int = 5
     temperature: float = 1.0
     max_tokens: int = 1024
@@ -223,7 +221,6 @@ def make_trainer(
         accuracy_margin=settings.accuracy_margin,
         length_chunks=settings.length_chunks,
         matrix_learning_rate=settings.matrix_learning_rate,
-        matrix_optimizer=settings.matrix_optimizer,
         **further,
     )
 

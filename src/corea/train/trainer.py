@@ -34,7 +34,6 @@ from corea.train.number import (
     pay_of_all,
     refuse_scaled_logits,
 )
-from corea.train.optimizer import muon_and_adamw
 from corea.train.watch import calibration, criterion, expectation
 from corea.types import Question
 
@@ -60,7 +59,6 @@ class RlccTrainer(GRPOTrainer):
         accuracy_margin: float,
         length_chunks: int,
         matrix_learning_rate: float | None,
-        matrix_optimizer: str,
         **kwargs: Any,
     ) -> None:
         # TRL names and weighs rewards by its functions, but hands them one process's slice: ours never run there
@@ -74,7 +72,6 @@ class RlccTrainer(GRPOTrainer):
         self.accuracy_margin = accuracy_margin
         self.length_chunks = length_chunks
         self.matrix_learning_rate = matrix_learning_rate
-        self.matrix_optimizer = matrix_optimizer
         self.held_out_facts: list[list[float]] = []
         self.held_out_expected: list[float] = []
         self._local: dict[str, Any] = {}  # of this process's rollouts, on their way to the batch
@@ -98,11 +95,6 @@ class RlccTrainer(GRPOTrainer):
     def create_optimizer(self, *args: Any, **kwargs: Any):
         if self.matrix_learning_rate is None or self.optimizer is not None:
             return super().create_optimizer(*args, **kwargs)
-        if self.matrix_optimizer == "muon":
-            self.optimizer = muon_and_adamw(
-                self.model, learning_rate=self.matrix_learning_rate, rest=self.args.learning_rate, weight_decay=0.0
-            )
-            return self.optimizer
         weights = [(name, p) for name, p in self.model.named_parameters() if p.requires_grad]
         matrices = [p for name, p in weights if p.ndim == 2 and "embed" not in name and "lm_head" not in name]
         chosen = {id(p) for p in matrices}
