@@ -1,4 +1,4 @@
-"""The cards of the shipped pair, from what was measured: card.py SLM_FOLDER LLM_FOLDER SLM.npz LLM.npz REPORT.json"""
+"""The cards of the shipped pair, from what was measured: card.py SLM LLM SLM.npz LLM.npz REPORT.json RL_COMMAND"""
 
 import json
 import sys
@@ -11,13 +11,17 @@ from evaluate import SETS
 
 FIGURES = ("ECE", "Brier", "AUROC", "values")
 COLD = "python experiments/pair/cold.py experiments/pair/configs/"
-SMALL = f"""{COLD}slm.toml runs/slm
-python experiments/pair/settle.py runs/slm runs/settle 3600
-python experiments/pair/finish.py runs/settle runs/slm_half"""
-LARGE = f"""{COLD}slm.toml runs/slm
-python experiments/pair/grown.py runs/slm runs/llm_1
+SMALL = f"""{COLD}slm.toml runs/slm_1    # on the tasks as they were at commit 7417055
+{COLD}slm_2.toml runs/slm_2
+{COLD}slm_3.toml runs/slm_3
+{COLD}slm_4.toml runs/slm_cold"""
+LARGE = f"""{COLD}slm.toml runs/slm_1    # these four on the tasks as they were at commit 7417055
+python experiments/pair/grown.py runs/slm_1 runs/llm_1
 {COLD}llm_2.toml runs/llm_2    # stopped at step 700: its checkpoint goes on as runs/llm_2_700
-{COLD}llm_3.toml runs/llm
+{COLD}llm_3.toml runs/llm_3
+python experiments/pair/grown.py runs/llm_3 runs/llm_4_start 1 3 4
+{COLD}llm_4.toml runs/llm_4    # stopped at step 1500: its checkpoint goes on as runs/llm_4_last
+{COLD}llm_5.toml runs/llm
 python experiments/pair/finish.py runs/llm runs/llm_half"""
 
 if __name__ == "__main__":
@@ -47,15 +51,11 @@ if __name__ == "__main__":
     write_card(
         small,
         title="corea-small",
-        purpose=f"{known} Its confidence was fitted to its own answers by expected L2, not yet by RL.",
-        command=SMALL,
+        purpose=f"{known} Its confidence was learnt by reinforcement learning (`corea train rlcc`).",
+        command=f"{SMALL}\n{sys.argv[6]}\npython experiments/pair/finish.py runs/rl runs/slm_half",
         figures=rows,
         measured=measured,
-        notes=[
-            "measured greedily on split test, seed 2026, once; thresholds of the savings from split validation",
-            "over-confident on wordings and names that it was not taught: do not trust it out of domain or far",
-            "counts letters wrongly nearly always",
-        ],
+        notes=["measured greedily on split test, seed 2027, once; thresholds of the savings from split validation"],
     )
     write_card(
         large,
@@ -63,5 +63,5 @@ if __name__ == "__main__":
         purpose=f"{known} It is asked what corea-small defers. Its own stated confidence says nothing.",
         command=LARGE,
         figures={name: {"n": report[name]["n"], "accuracy": report[name]["LLM"]} for name in SETS},
-        notes=["grown out of corea-small's cold start, then trained on the wider world"],
+        notes=["grown out of corea-small's first cold start, then trained on the wider world; split test, seed 2027"],
     )

@@ -1,6 +1,6 @@
 """The large model's first weights, from a smaller one: grown.py SMALL OUT [LAYER ...]
 
-Without layers: every width doubled, and two layers more. With them: the same widths, and a layer more after each one named.
+Without layers: every width doubled, and two layers more. With them: the same widths, a layer more after each one named.
 """
 
 import sys
