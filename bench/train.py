@@ -3,8 +3,8 @@
     python bench/train.py [--json] [--rounds 5] [--steps 4] [--model FOLDER]
 
 The same model, questions, seed and TRL settings twice: stock `GRPOTrainer` with a constant reward, and the RLCC trainer
-with all its rewards, credit by token and figures. With a learning rate of 0 both write the very same rollouts. Rounds
-alternate; a figure is the median over neighbours. A third run has our two settings for small machines switched on
+with all its rewards, credit for all values and figures. With a learning rate of 0 both write the very same rollouts.
+Rounds alternate; a figure is the median over neighbours. A third run has our two settings for small machines switched on
 (`shrinking_rollouts`, `length_chunks`).
 """
 
@@ -76,9 +76,17 @@ def timed(trainer: Any) -> dict[str, float]:
 
 def make(kind: str, model: str, folder: Path, steps: int) -> Any:
     """A trainer of one kind: stock, ours, or ours with the settings for small machines."""
-    lean = {"shrinking_rollouts": True, "length_chunks": 4} if kind == "lean" else {}
+    lean = {"shrinking_rollouts": True, "length_chunks": 8} if kind == "lean" else {}
     settings = Rlcc(
-        model=model, out=folder, max_tokens=96, steps=steps, learning_rate=0.0, reward="l2-group", trl=TRL, **lean
+        model=model,
+        out=folder,
+        max_tokens=96,
+        steps=steps,
+        learning_rate=0.0,
+        reward="l2-group",
+        credit="all-values",
+        trl=TRL,
+        **lean,
     )
     questions, prompt = sample("rl", 200, 1), Prompt("bundled")
     if kind != "stock":
