@@ -4,8 +4,8 @@
 
 The same model, questions, seed and TRL settings twice: stock `GRPOTrainer` with a constant reward, and the RLCC trainer
 with all its rewards, credit for all values and figures. With a learning rate of 0 both write the very same rollouts.
-Rounds alternate; a figure is the median over neighbours. A third run has our two settings for small machines switched on
-(`shrinking_rollouts`, `length_chunks`).
+Rounds alternate; a figure is the median over neighbours. A third run has our two settings for small machines switched
+on (`shrinking_rollouts`, `length_chunks`).
 """
 
 import argparse
