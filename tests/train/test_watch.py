@@ -4,7 +4,7 @@ from math import isnan, nan
 
 import pytest
 
-from corea.train.watch import calibration, criterion
+from corea.train.watch import calibration, criterion, expectation
 
 SURE_AND_RIGHT, SURE_AND_WRONG, SILENT = [1, 1, 1.0, 0], [0, 1, 1.0, 0], [1, 0, nan, 0]
 
@@ -38,3 +38,12 @@ def test_hedging_cannot_win() -> None:
     hedging = {"accuracy": 0.60, "brier": 0.05}  # better calibrated about worse answers
     assert criterion(honest, accuracy_floor=0.68) == 0.20
     assert criterion(hedging, accuracy_floor=0.68) == pytest.approx(1.08)
+
+
+def test_the_expected_confidence_is_judged_where_there_is_one() -> None:
+    facts = [[1.0, 1.0, 0.5, 0.0], [0.0, 1.0, 0.5, 1.0], [1.0, 1.0, 0.5, 2.0], [0.0, 0.0, nan, 3.0]]
+    figures = expectation(facts, [0.9, 0.3, 0.2, nan])
+    assert figures["expected_auroc"] == 0.5
+    assert figures["expected_brier"] == pytest.approx((0.1**2 + 0.3**2 + 0.8**2) / 3)
+    assert figures["expected_ece"] == pytest.approx((0.1 + 0.3 + 0.8) / 3)
+    assert expectation(facts, [nan] * 4) == {}
