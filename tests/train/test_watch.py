@@ -42,8 +42,8 @@ def test_hedging_cannot_win() -> None:
 
 def test_the_expected_confidence_is_judged_where_there_is_one() -> None:
     facts = [[1.0, 1.0, 0.5, 0.0], [0.0, 1.0, 0.5, 1.0], [1.0, 1.0, 0.5, 2.0], [0.0, 0.0, nan, 3.0]]
-    figures = expectation(facts, [0.9, 0.3, 0.2, nan])
+    figures = expectation(facts, [0.9, 0.35, 0.15, nan])
     assert figures["expected_auroc"] == 0.5
-    assert figures["expected_brier"] == pytest.approx((0.1**2 + 0.3**2 + 0.8**2) / 3)
-    assert figures["expected_ece"] == pytest.approx((0.1 + 0.3 + 0.8) / 3)
+    assert figures["expected_brier"] == pytest.approx((0.1**2 + 0.35**2 + 0.85**2) / 3)
+    assert figures["expected_ece"] == pytest.approx((0.1 + 0.35 + 0.85) / 3)
     assert expectation(facts, [nan] * 4) == {}
