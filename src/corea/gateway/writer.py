@@ -29,7 +29,7 @@ from corea.types import ZERO_USD
 log = logging.getLogger("corea.gateway")
 
 IDLE_SECONDS = 0.2  # decisions wait so long for company
-GATHER_SECONDS = 0.002  # money that is not pressing waits so long for company: fewer commits, fewer wakings
+GATHER_SECONDS = 0.005  # money that is not pressing waits so long for company: fewer commits, fewer wakings
 SYNC_SECONDS = 0.05  # committed money is synced after so long even if nobody waits for it
 RETRY_SECONDS = 0.5
 CHECKPOINT_ROWS = 2000
@@ -133,7 +133,7 @@ class Writer:
         """Takes money to be written, and gives its number.
 
         Args:
-            pressing: Write it at once, rather than with what else comes in the next two milliseconds.
+            pressing: Write it at once, rather than with what else comes in the next few milliseconds.
         """
         self.submitted += 1
         if (money := self._coming.get(key_id)) is None:
