@@ -1,26 +1,28 @@
 """How fast and how lean a batch run is, beside a bare aiohttp loop in the same minutes.
 
-    python bench/run.py [--json] [--rounds 5] [--questions 4000] [--memory] [--million]
+    python bench/run.py [--json] [--rounds 5] [--questions 4000] [--memory] [--http-memory] [--million]
 
 Speed: requests per second of `run_batch` (OpenAI-compatible backend, verbalized signal, threshold, prices, ledger, with
 journal) against 32 bare workers that post the same bodies with aiohttp and read the JSON answer. Rounds alternate;
 the figure is the median of the ratios of neighbours. Every answer is kept, so that one request bears all the work of a
 question.
 
-Memory: peak resident memory of a run in a fresh process at 10,000 and at 200,000 rows, and of `ask_many` alone at 1,000
-and at 1,000,000 questions, with a backend that answers at once in the process.
+Memory: peak resident memory in a fresh process: of a run at 10,000 and at 200,000 rows, and of `ask_many` alone at
+1,000 and at 1,000,000 questions, with a backend that answers at once in the process; and of `corea run`, the whole
+command, over HTTP.
 """
 
 import argparse
 import asyncio
 import json
+import os
 import resource
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -29,6 +31,7 @@ import aiohttp
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from corea.backends.openai import OpenAIBackend, OpenAISettings
 from corea.cascade import Cascade, Stage
 from corea.policies.threshold import Threshold
 from corea.prices import Price
@@ -98,8 +101,6 @@ async def bare(url: str, bodies: list[dict[str, Any]]) -> float:
 
 async def whole(url: str, folder: Path, count: int) -> float:
     """Questions per second of a run, from reading the file to the written answers."""
-    from corea.backends.openai import OpenAIBackend, OpenAISettings
-
     asked = cascade(OpenAIBackend(OpenAISettings(model="loopback", base_url=url)))
     began = time.perf_counter()
     summary = await run_batch(
@@ -179,15 +180,47 @@ async def _batch(count: int) -> None:
     assert summary.done == count
 
 
+CONFIG = """
+[cascade]
+stages = ["small", "large"]
+[stages.small]
+signal = "verbalized"
+threshold = 0.8
+backend = {{ kind = "openai", model = "loopback", base_url = "{url}" }}
+sampling = {{ max_tokens = 512, temperature = 0.0 }}
+[stages.large]
+backend = {{ kind = "openai", model = "loopback", base_url = "{url}" }}
+sampling = {{ max_tokens = 512 }}
+[prices.loopback]
+input_usd_per_mtok = "0.15"
+output_usd_per_mtok = "0.60"
+"""
+
+
+def command_peak_mb(count: int, url: str) -> float:
+    """The same of `corea run` itself, as its user starts it, over HTTP."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        write_questions(folder / "questions.jsonl", count)
+        (folder / "corea.toml").write_text(CONFIG.format(url=url))
+        command = [sys.executable, "-m", "corea.cli.main", "run", "questions.jsonl", "--out", "answers.jsonl", "--json"]
+        process = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE)
+        assert process.stdout is not None
+        summary = json.loads(process.stdout.read())
+        usage = os.wait4(process.pid, 0)[2]
+        assert (summary["done"], summary["failed"]) == (count, 0), summary
+    return usage.ru_maxrss * 1024 / 1e6
+
+
 def peak_mb(kind: str, count: int) -> float:
     """Peak resident memory in 10^6 bytes of a fresh process that does one thing."""
     command = [sys.executable, __file__, "--child", kind, "--questions", str(count)]
     return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 
-def memory(kind: str, counts: list[int]) -> dict[str, Any]:
+def memory(peak: Callable[[int], float], counts: list[int]) -> dict[str, Any]:
     """Peaks by number of questions, and what the most add to the least."""
-    peaks = {count: peak_mb(kind, count) for count in counts}
+    peaks = {count: peak(count) for count in counts}
     return {
         "peak_mb": {str(k): round(v, 1) for k, v in peaks.items()},
         "growth_mb": round(peaks[counts[-1]] - peaks[counts[0]], 1),
@@ -207,6 +240,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--questions", type=int, default=4000, help="of each round of the speed part")
     parser.add_argument("--memory", action="store_true", help="also the memory of a run (minutes)")
+    parser.add_argument("--http-memory", action="store_true", help="also that of the command over HTTP (minutes)")
     parser.add_argument("--million", action="store_true", help="also the memory of ask_many over a million (minutes)")
     parser.add_argument("--no-speed", action="store_true", help="leave the speed part out")
     parser.add_argument("--child", choices=["batch", "ask_many"], help=argparse.SUPPRESS)
@@ -219,9 +253,12 @@ def main() -> None:
     if not given.no_speed:
         result["run"] = speed(given.rounds, given.questions)
     if given.memory:
-        result["run_memory"] = memory("batch", [10_000, 200_000])
+        result["run_memory"] = memory(lambda count: peak_mb("batch", count), [10_000, 200_000])
+    if given.http_memory:
+        with loopback() as url:
+            result["run_http_memory"] = memory(lambda count: command_peak_mb(count, url), [10_000, 200_000])
     if given.million:
-        result["ask_many_memory"] = memory("ask_many", [1_000, 1_000_000])
+        result["ask_many_memory"] = memory(lambda count: peak_mb("ask_many", count), [1_000, 1_000_000])
     print(json.dumps(result) if given.json else "\n".join(report(result)))
 
 

@@ -84,6 +84,7 @@ def test_a_plug_elsewhere_needs_no_registration() -> None:
     ("path", "value", "said"),
     [
         ("stages.small.backnd", {}, r"got 'backnd'.*Did you mean 'backend'"),
+        ("stages.small.treshold", 0.8, r"got 'treshold'.*Did you mean 'threshold'"),
         ("stages.small.policy", {"kind": "threshold", "tau": 0.5}, "got threshold and policy"),
         ("stages.small.signal", {"name": "verbalized"}, "expected a table with kind"),
         ("stages.small.signal", {"kind": "verbalized", "bins": 3}, "got 'bins'|bins"),

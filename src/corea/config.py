@@ -196,6 +196,10 @@ def _stage(where: str, value: Any) -> StageSettings:
     if not isinstance(value, dict):
         raise ConfigError(f"{where}: got {value!r}, expected a table; write [stages.NAME]")
     table: Table = dict(value)
+    known = ["threshold", *(f.name for f in fields(StageSettings))]
+    for key in table:
+        if key not in known:
+            raise unknown_name(f"{where}: key", key, known)
     if "threshold" in table:
         if "policy" in table:
             raise ConfigError(f"{where}: got threshold and policy, expected one; threshold is short for a policy")

@@ -51,6 +51,17 @@ def test_a_run_of_ours_is_graded_against_its_questions(corea: Command) -> None:
     assert [row["name"] for row in both["table"]][:3] == ["small alone", "large alone", "cascade"]
 
 
+def test_a_run_into_flat_rows_is_judged_by_the_journal_beside_it(corea: Command) -> None:
+    Path("q.csv").write_text("id,question,answer\na,12 + 7?,19\nb,1 + 1?,2\n")
+    assert corea("run", "q.csv", "--out", "a.csv", "--quiet").code == 0
+    ran = corea("eval", "a.csv", "--questions", "q.csv", "--json")
+    assert (ran.code, ran.json["n"], ran.json["pass_at_1"]) == (0, 2, 0.5)
+    Path("a.csv.journal").unlink()
+    ran = corea("eval", "a.csv", "--questions", "q.csv")
+    assert ran.code == 3
+    assert "a.csv: holds flat rows, and the journal with the traces, a.csv.journal, is not beside it" in ran.err
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [

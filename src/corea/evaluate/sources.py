@@ -3,6 +3,7 @@
 import gzip
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any, cast
 from corea.errors import ConfigError, DataError
 from corea.evaluate.outcomes import grade_traces
 from corea.prices import PriceTable
+from corea.run.journal import traces_beside
 from corea.trace_io import decode
 from corea.types import Question, Status, Trace, Usage
 
@@ -79,7 +81,7 @@ def read_answers(
 
 def _lines(path: Path) -> Iterator[tuple[int, dict[str, Any], bytes]]:
     try:
-        with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as rows:
+        with _rows(path) as rows:
             for number, line in enumerate(rows, 1):
                 if not line.strip():
                     continue
@@ -96,6 +98,12 @@ def _lines(path: Path) -> Iterator[tuple[int, dict[str, Any], bytes]]:
         raise ConfigError(f"{path}: no such file") from error
     except (OSError, EOFError) as error:
         raise DataError(f"cannot be read ({error})", path=str(path)) from error
+
+
+def _rows(path: Path) -> Any:
+    if path.exists() and path.name.removesuffix(".gz").endswith((".csv", ".tsv", ".parquet")):
+        return nullcontext(traces_beside(path))
+    return gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb")
 
 
 def _from_run(

@@ -308,3 +308,26 @@ def _body(line: bytes) -> bytes | None:
         return None
     body = line[_BODY:-2]
     return body if b"%08x" % zlib.crc32(body) == line[8:16] else None
+
+
+def traces_beside(output: str | Path) -> list[bytes]:
+    """The newest trace of every row, each one line of JSON, from the journal beside a run's output.
+
+    Raises:
+        DataError: There is none, or it is damaged.
+    """
+    path = Path(f"{output}.journal")
+    newest: dict[int, bytes] = {}
+    try:
+        with path.open("rb") as lines:
+            for line in lines:
+                body = _body(line)
+                if body is not None and (done := _decode(body)).done is not None:
+                    newest[done.done] = bytes(done.trace)
+    except FileNotFoundError as error:
+        raise DataError(
+            f"holds flat rows, and the journal with the traces, {path.name}, is not beside it; expected that, or "
+            "answers written as .jsonl",
+            path=str(output),
+        ) from error
+    return [newest[row] for row in sorted(newest)]
