@@ -68,6 +68,8 @@ class Secrets:
 
     def _forms(self) -> list[str]:
         """Each key as it is and, if it has marks that are escaped, as JSON, HTML and URLs write it; longest first."""
+        if not self.keys:
+            return []
         forms: set[str] = set()
         for key in self.keys:
             if len(key) >= LEAST_LENGTH:

@@ -15,14 +15,14 @@ from dataclasses import dataclass
 from enum import StrEnum
 from importlib import import_module
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, Any, NamedTuple, cast
 
 import msgspec
 
 from corea.errors import ConfigError, DataError
 from corea.registry import install_hint
 from corea.run.questions import question_from_row
-from corea.types import Question
+from corea.types import Message, Question
 
 
 class Format(StrEnum):
@@ -46,8 +46,7 @@ PARQUET_BATCH = 512  # rows in memory at once
 MAX_FIELD = 64 * 1024 * 1024  # characters of one CSV field; the csv module's own limit is 128 Ki
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(NamedTuple):
     """One question of a source.
 
     Args:
@@ -58,6 +57,17 @@ class Row:
     number: int
     line: int
     question: Question
+
+
+class Plain(msgspec.Struct, forbid_unknown_fields=True):
+    """A row of no more than an id and a question: most files have only such, and they are read quickly."""
+
+    id: str
+    question: str
+
+
+Record = Mapping[str, Any] | Plain | str
+"""A row as read; text says what is wrong with it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,32 +110,50 @@ class Source:
         Raises:
             DataError: The file itself cannot be read (any further).
         """
-        number = -1
-        for number, (line, record) in enumerate(self._records()):
-            if isinstance(record, Mapping):
-                try:
-                    question = question_from_row(record, default_id=f"line-{line}")
-                except DataError as error:
-                    yield DataError(str(error), path=self.name, line=line)
-                else:
-                    yield Row(number, line, question)
-            else:
-                yield DataError(record, path=self.name, line=line)
-        if number < 0 and not self.is_pipe:
-            raise DataError("has no rows, expected at least one question", path=self.name)
+        for number, line, record in self._numbered():
+            found = self._question(line, record)
+            yield Row(number, line, found) if isinstance(found, Question) else found
 
-    def _records(self) -> Iterator[tuple[int, Mapping[str, Any] | str]]:
-        """(line, record) of every row; in place of a record that cannot be read, what is wrong with it."""
+    def ids(self) -> Iterator[tuple[int, int, str] | DataError]:
+        """(number, line, id) of every row in order, and what is wrong with bad ones: a first look, for less."""
+        for number, line, record in self._numbered():
+            if isinstance(record, Plain) and record.id and record.question:
+                yield number, line, record.id
+            else:
+                found = self._question(line, record)
+                yield (number, line, found.id) if isinstance(found, Question) else found
+
+    def _question(self, line: int, record: Record) -> Question | DataError:
+        if isinstance(record, Plain):
+            if record.id and record.question:
+                return Question(id=record.id, messages=(Message("user", record.question),))
+            record = {"id": record.id, "question": record.question}
+        if isinstance(record, str):
+            return DataError(record, path=self.name, line=line)
         try:
-            if self.kind is Format.PARQUET:
-                yield from _parquet_records(self.path)
-                return
-            with self._open() as stream:
-                yield from READERS[self.kind](stream)
+            return question_from_row(record, default_id=f"line-{line}")
+        except DataError as error:
+            return DataError(str(error), path=self.name, line=line)
+
+    def _numbered(self) -> Iterator[tuple[int, int, Record]]:
+        """(number, line, record) of every row."""
+        number = -1
+        try:
+            for number, (line, record) in enumerate(self._records()):
+                yield number, line, record
         except FileNotFoundError as error:
             raise DataError("no such file", path=self.name) from error
         except (OSError, EOFError, zlib.error, csv.Error) as error:  # the middle two: a broken .gz
             raise DataError(f"cannot be read ({error}); is it whole, and {self.kind}?", path=self.name) from error
+        if number < 0 and not self.is_pipe:
+            raise DataError("has no rows, expected at least one question", path=self.name)
+
+    def _records(self) -> Iterator[tuple[int, Record]]:
+        if self.kind is Format.PARQUET:
+            yield from _parquet_records(self.path)
+            return
+        with self._open() as stream:
+            yield from READERS[self.kind](stream)
 
     def _open(self) -> IO[bytes]:
         if self.is_pipe:
@@ -166,12 +194,19 @@ def format_of(path: str) -> Format:
     return SUFFIXES[suffix]
 
 
-def _jsonl_records(stream: IO[bytes]) -> Iterator[tuple[int, Mapping[str, Any] | str]]:
-    decode = msgspec.json.Decoder().decode
+def _jsonl_records(stream: IO[bytes]) -> Iterator[tuple[int, Record]]:
+    decode_plain, decode = msgspec.json.Decoder(Plain).decode, msgspec.json.Decoder().decode
+    plain = True  # until a row is more: its like will follow
     for line, data in enumerate(stream, 1):
         data = data.removeprefix(b"\xef\xbb\xbf").strip() if line == 1 else data.strip()
         if not data:
             continue
+        if plain:
+            try:
+                yield line, decode_plain(data)
+                continue
+            except (msgspec.DecodeError, UnicodeDecodeError):
+                plain = False
         try:
             record: Any = decode(data)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -183,7 +218,7 @@ def _jsonl_records(stream: IO[bytes]) -> Iterator[tuple[int, Mapping[str, Any] |
             yield line, f'got {type(record).__name__}, expected a JSON object such as {{"question": "..."}}'
 
 
-def _csv_records(stream: IO[bytes], delimiter: str = ",") -> Iterator[tuple[int, Mapping[str, Any] | str]]:
+def _csv_records(stream: IO[bytes], delimiter: str = ",") -> Iterator[tuple[int, Record]]:
     csv.field_size_limit(MAX_FIELD)
     with io.TextIOWrapper(stream, encoding="utf-8-sig", errors="surrogateescape", newline="") as text:
         reader = csv.reader(text, delimiter=delimiter, strict=True)
@@ -210,11 +245,11 @@ def _csv_records(stream: IO[bytes], delimiter: str = ",") -> Iterator[tuple[int,
                 yield line, {name: value for name, value in zip(header, fields, strict=True) if value != ""}
 
 
-def _tsv_records(stream: IO[bytes]) -> Iterator[tuple[int, Mapping[str, Any] | str]]:
+def _tsv_records(stream: IO[bytes]) -> Iterator[tuple[int, Record]]:
     return _csv_records(stream, "\t")
 
 
-def _parquet_records(path: str) -> Iterator[tuple[int, Mapping[str, Any] | str]]:
+def _parquet_records(path: str) -> Iterator[tuple[int, Record]]:
     pyarrow, parquet = import_parquet(path)
     try:
         with parquet.ParquetFile(path) as file:
@@ -242,7 +277,7 @@ def import_parquet(path: str) -> tuple[Any, Any]:
     return pyarrow, parquet
 
 
-READERS: dict[Format, Callable[[IO[bytes]], Iterator[tuple[int, Mapping[str, Any] | str]]]] = {
+READERS: dict[Format, Callable[[IO[bytes]], Iterator[tuple[int, Record]]]] = {
     Format.JSONL: _jsonl_records,
     Format.CSV: _csv_records,
     Format.TSV: _tsv_records,

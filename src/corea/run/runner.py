@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, Any, NamedTuple, cast
 
 from corea.cascade import Cascade
 from corea.errors import ConfigError, DataError
@@ -141,8 +141,7 @@ def _collecting_seldom() -> Generator[None]:
         gc.unfreeze()
 
 
-@dataclass(slots=True)
-class _Flight:
+class _Flight(NamedTuple):
     """A question that is being asked: its row, the hash of what it asks, what is set aside for it."""
 
     row: int
@@ -204,32 +203,38 @@ class _Run:
         if self.source.is_pipe:
             return
         total = 0
-        for row in self.source.rows():
-            total += self._good(row) is not None
+        for found in self.source.ids():
+            total += self._refused(found) if isinstance(found, DataError) else self._is_new(*found)
         self.total = total
         self.identities, self.surveyed = None, True  # the second reading need not look again
 
     def _good(self, row: Row | DataError) -> Row | None:
         """The row if it is a question with an id of its own; else it is told, or raised, as asked."""
-        if isinstance(row, Row):
-            if self.identities is None:
-                return None if row.number in self.repeated_rows else row
-            before = self.identities.add(row.question.id, row.line)
-            if before is None:
-                return row
-            self.repeated_rows.add(row.number)
-            row = DataError(
-                f"id {row.question.id!r} was on line {before} already, expected an id of its own",
-                path=self.source.name,
-                line=row.line,
-            )
+        if isinstance(row, DataError):
+            self._refused(row)
+            return None
+        if self.identities is None:
+            return None if row.number in self.repeated_rows else row
+        return row if self._is_new(row.number, row.line, row.question.id) else None
+
+    def _is_new(self, number: int, line: int, identity: str) -> bool:
+        assert self.identities is not None
+        before = self.identities.add(identity, line)
+        if before is None:
+            return True
+        self.repeated_rows.add(number)
+        why = f"id {identity!r} was on line {before} already, expected an id of its own"
+        return self._refused(DataError(why, path=self.source.name, line=line))
+
+    def _refused(self, why: DataError) -> bool:
+        """Tells a bad row, or raises it, as asked; False."""
         if self.on_bad_row is OnBadRow.STOP:
-            raise row
+            raise why
         if not self.surveyed:
             self.bad_rows += 1
             if len(self.bad_row_messages) < BAD_ROWS_KEPT:
-                self.bad_row_messages.append(str(row))
-        return None
+                self.bad_row_messages.append(str(why))
+        return False
 
     async def ask_all(self) -> RunSummary:
         """Asks what has no answer yet, and sums up."""
