@@ -24,6 +24,7 @@ from corea.calibrate.outcome import (
     figures,
     goal_dict,
     held_out_report,
+    left_to_people,
     needs_cap,
     sentence_of,
     threshold_dict,
@@ -246,7 +247,8 @@ def calibrate(
     cut = found.cut
     certified = cut is not None or any(each["threshold"] for each in groups.values())
     kept, cost, correct = applied(found.test, None if cut is None else threshold_dict(cut), groups)
-    expected = figures(found.test.pairs, kept, cost, correct)
+    left = left_to_people(found.test, None if cut is None else threshold_dict(cut), groups)
+    expected = figures(found.test.pairs, kept, cost, correct, left)
     probability, crossed = fit_probability(found.fit.score, found.fit.pairs.slm_correct, kind=options.probability)
     n = len(pairs)
     calibration = Calibration(

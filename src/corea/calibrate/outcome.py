@@ -49,15 +49,21 @@ def threshold_dict(cut: Cut) -> dict[str, Any]:
     }
 
 
-def figures(pairs: Pairs, kept: Any, cost: Floats, correct: Floats) -> dict[str, Any]:
-    """What a cascade came to on these rows, each as {value, low, high} at 95 % (normal intervals)."""
+def figures(pairs: Pairs, kept: Any, cost: Floats, correct: Floats, left: Any = None) -> dict[str, Any]:
+    """What a cascade came to on these rows, each as {value, low, high} at 95 % (normal intervals).
+
+    Args:
+        left: (N,) whether a person should answer, where some cut abstains; counted right, and no large model's.
+    """
     saved = ratio_interval(cost, pairs.llm_cost)
     drop = mean_interval(pairs.llm_correct - correct)
     means = {
         "pass_at_1": correct, "llm_pass_at_1": pairs.llm_correct, "slm_pass_at_1": pairs.slm_correct,
         "mean_cost_usd": cost, "llm_mean_cost_usd": pairs.llm_cost, "slm_mean_cost_usd": pairs.slm_cost,
-        "llm_share": 1.0 - np.asarray(kept, dtype=np.float64),
+        "llm_share": 1.0 - np.asarray(kept, dtype=np.float64) - (0.0 if left is None else left),
     }  # fmt: skip
+    if left is not None:
+        means["abstained_share"] = np.asarray(left, dtype=np.float64)
     found: dict[str, Any] = {"n": len(pairs)}
     for name, values in means.items():
         each = mean_interval(values)
@@ -84,6 +90,21 @@ def applied(test: Sample, threshold: Mapping[str, Any] | None, groups: Mapping[s
         part = test.take(at)
         kept[at], cost[at], correct[at] = part.kept(own), part.cost(own), part.correct(own)
     return kept, cost, correct
+
+
+def left_to_people(test: Sample, threshold: Mapping[str, Any] | None, groups: Mapping[str, Any]) -> Any:
+    """(N,) whether neither model answers; None where no cut of the artefact abstains."""
+    parts = {name: each["threshold"] for name, each in groups.items()} if groups else {"": threshold}
+    cuts = {name: cut_of(part) for name, part in parts.items() if part is not None}
+    if all(cut.abstain_below is None for cut in cuts.values()):
+        return None
+    if not groups:
+        return np.asarray(test.abstained(cuts[""]))
+    out = np.zeros(len(test), dtype=bool)
+    names = np.full(len(test), "", dtype=object) if test.pairs.category is None else test.pairs.category.astype(str)
+    for name, cut in cuts.items():
+        out = out | (np.asarray(test.abstained(cut)) & (names == name))
+    return out
 
 
 def cut_of(threshold: Mapping[str, Any]) -> Cut:

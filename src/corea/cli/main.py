@@ -30,6 +30,7 @@ COMMANDS = {
     "run": "corea.cli.run:run",
     "serve": "corea.cli.serve:serve",
     "calibrate": "corea.cli.calibrate:calibrate",
+    "labels": "corea.cli.labels:labels",
     "sweep": "corea.cli.sweep:sweep",
     "eval": "corea.cli.eval:evaluate",
     "compare": "corea.cli.compare:compare",

@@ -7,7 +7,7 @@ import numpy as np
 
 from corea.calibrate.artefact import Calibration, differences
 from corea.calibrate.cuts import Sample
-from corea.calibrate.outcome import applied, figures
+from corea.calibrate.outcome import applied, figures, left_to_people
 from corea.calibrate.tables import Pairs
 from corea.calibrate.tiers import common_rows, tiers_applied
 from corea.errors import ConfigError
@@ -37,14 +37,16 @@ def apply_calibration(found: Calibration, tables: Pairs | Sequence[Pairs], *, fo
     differing = differences(found.binding, given)
     if differing and not force:
         raise ConfigError(f"calibration: {'; '.join(differing)}; use rows of these models, or give --force")
+    left = None
     if found.tiers:
         tables = common_rows(tables)
         kept, cost, correct = tiers_applied(found, tables)
     else:
         sample = Sample.of(tables[0], apply_map(found.map, tables[0].inputs()))
         kept, cost, correct = applied(sample, found.threshold, found.groups)
+        left = left_to_people(sample, found.threshold, found.groups)
     pairs = tables[0]
-    intervals = figures(pairs, kept, cost, correct)
+    intervals = figures(pairs, kept, cost, correct, left)
     flat = {name: each["value"] if isinstance(each, dict) else each for name, each in intervals.items()}
     wrong = float(1 - correct[kept].mean()) if np.any(kept) else 0.0
     return {
@@ -66,8 +68,9 @@ def _kept_promises(found: Calibration, flat: Mapping[str, Any], wrong: float) ->
         kept["max_risk"] = wrong <= goals["max_risk"]
     if "max_cost_usd" in goals:
         kept["max_cost_usd"] = flat["mean_cost_usd"] <= goals["max_cost_usd"]
-    if "value_usd" in goals and "abstain_usd" not in goals:
-        ours = flat["mean_cost_usd"] + goals["value_usd"] * (1 - flat["pass_at_1"])
+    if "value_usd" in goals:
+        people = goals.get("abstain_usd", 0.0) * flat.get("abstained_share", 0.0)
+        ours = flat["mean_cost_usd"] + goals["value_usd"] * (1 - flat["pass_at_1"]) + people
         kept["value_usd"] = ours <= flat["llm_mean_cost_usd"] + goals["value_usd"] * (1 - flat["llm_pass_at_1"])
     return kept
 
