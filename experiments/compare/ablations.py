@@ -18,9 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from corea.calibrate.cuts import Sample
-from corea.calibrate.fit import Options, certify
-from corea.calibrate.goals import Goals
+from corea.calibrate.cuts import Cut, Sample
+from corea.calibrate.fit import categories_to_skip
 from corea.calibrate.tables import Pairs
 from corea.cli.compare import open_models, read_settings
 from corea.evaluate.compare.asking import Model, answered, answers, fill
@@ -32,7 +31,6 @@ from corea.evaluate.compare.session import Asked, load_parts
 from corea.evaluate.compare.splits import Answers, Fitting, question_hash
 from corea.evaluate.table import Pair
 from corea.metrics.arrays import Floats
-from corea.metrics.score_map import apply_map
 from corea.prompts import with_draft
 from corea.types import Question
 
@@ -116,7 +114,7 @@ async def draft(sums: Sums, small: Model, large: Model, fitting: Fitting, judged
 def pre_policy(
     sums: Sums, fitting: Fitting, judged: Sequence[Question], own: list[Answers], large: list[Answers]
 ) -> None:
-    """`corea calibrate` with and without leave to skip the small model for whole categories."""
+    """The same threshold, with and without leave to skip the small model for whole kinds, as `corea calibrate` does."""
     tables = [
         Pairs(
             ids=np.array([q.id for q in questions]), signals={"confidence": a.confidence[SIGNAL]},
@@ -125,18 +123,18 @@ def pre_policy(
         )
         for questions, a, b in zip((fitting.questions, judged), own, large, strict=True)
     ]  # fmt: skip
-    for row, skip in (("no pre-policy", False), ("pre-policy", True)):
-        options = Options(map="identity", pre_policy=skip)
-        found = certify(tables[0], Goals(max_drop=MAX_DROP, delta=0.2), options)
-        cut = found.cut or found.near
-        assert cut is not None
-        sample = Sample.of(tables[1], apply_map(found.map, tables[1].inputs()))
-        right, cost = sample.correct(cut), sample.cost(cut)
-        skipped = np.isin(tables[1].category.astype(str), cut.skip) if tables[1].category is not None else np.zeros(1)
+    samples = [Sample.of(table, table.confidence) for table in tables]
+    policy = fit_threshold(fitting, pair_of(own[0], large[0]), MAX_DROP)
+    plain = Cut(tau=policy.tau, tie_keep=policy.tie_keep)
+    for row, cut in (
+        ("no pre-policy", plain),
+        ("pre-policy", replace(plain, skip=categories_to_skip(samples[0], plain))),
+    ):
+        right, cost = samples[1].correct(cut), samples[1].cost(cut)
         sums.add(
             row, right=right, cost=cost, alone=large[1].cost_usd, lost=large[1].correct - right,
-            deferred=1 - np.asarray(sample.kept(cut), dtype=float), skipped=skipped.astype(float),
-            certified=np.full(len(right), float(found.cut is not None)),
+            deferred=1 - np.asarray(samples[1].kept(cut), dtype=float),
+            skipped=1 - np.asarray(samples[1].asked(cut), dtype=float),
         )  # fmt: skip
 
 
