@@ -18,7 +18,7 @@ from corea.errors import ConfigError
 from corea.gateway import keys
 from corea.gateway.database import connect
 from corea.gateway.faults import Fault
-from corea.gateway.keys import create_key, find_key, list_keys, revoke_key
+from corea.gateway.keys import Limits, create_key, find_key, list_keys, named_key, revoke_key, set_limits
 from corea.gateway.limits import Bucket
 from corea.gateway.money import KeyAccounts
 from corea.gateway.settings import GatewaySettings
@@ -55,7 +55,7 @@ def bearer(secret: str) -> dict[str, str]:
 
 
 def test_the_secret_is_nowhere_in_the_file(tmp_path: Path, file: sqlite3.Connection) -> None:
-    key, secret = create_key(file, "alice", budget_usd=Decimal("1.50"))
+    key, secret = create_key(file, "alice", Limits(budget_usd=Decimal("1.50")))
     file.close()
     stored = b"".join(path.read_bytes() for path in tmp_path.iterdir())
     assert secret.rpartition(f"{key.id}-")[2].encode() not in stored
@@ -101,15 +101,18 @@ def test_a_revoked_key_is_no_key_but_is_still_listed(file: sqlite3.Connection) -
     assert find_key(file, secret) is None
     assert [k.revoked_at is not None for k in list_keys(file)] == [True]
     with pytest.raises(ConfigError, match="no such key"):
-        revoke_key(file, "nobody")
+        named_key(file, "nobody")
+    _, _ = create_key(file, "alice"), create_key(file, "alice")
+    with pytest.raises(ConfigError, match="2 keys of that name"):
+        named_key(file, "alice")
 
 
 @pytest.mark.parametrize(
     "limit", [{"budget_usd": Decimal("-1")}, {"budget_usd": Decimal("NaN")}, {"tokens_per_minute": 0}]
 )
-def test_a_limit_must_be_one(file: sqlite3.Connection, limit: dict[str, Any]) -> None:
+def test_a_limit_must_be_one(limit: dict[str, Any]) -> None:
     with pytest.raises(ConfigError):
-        create_key(file, "alice", **limit)
+        Limits(**limit)
 
 
 async def test_from_the_first_key_on_nobody_gets_in_without_one(
@@ -137,7 +140,7 @@ async def test_from_the_first_key_on_nobody_gets_in_without_one(
 
 
 async def test_a_key_may_be_for_some_cascades_only(accounts: KeyAccounts, file: sqlite3.Connection) -> None:
-    _, secret = create_key(file, "alice", cascades=["other"])
+    _, secret = create_key(file, "alice", Limits(cascades=("other",)))
     house = make_house(accounts=accounts)
     refused = await house.post(headers=bearer(secret))
     assert (refused.status_code, refused.json()["error"]["code"]) == (403, "model_not_allowed")
@@ -146,7 +149,7 @@ async def test_a_key_may_be_for_some_cascades_only(accounts: KeyAccounts, file: 
 
 
 async def test_requests_per_minute(accounts: KeyAccounts, file: sqlite3.Connection) -> None:
-    _, secret = create_key(file, "alice", requests_per_minute=2)
+    _, secret = create_key(file, "alice", Limits(requests_per_minute=2))
     house = make_house(accounts=accounts)
     answers = [await house.post(headers=bearer(secret)) for _ in range(3)]
     assert [answer.status_code for answer in answers] == [200, 200, 429]
@@ -155,10 +158,21 @@ async def test_requests_per_minute(accounts: KeyAccounts, file: sqlite3.Connecti
     assert (await house.post(headers=bearer(secret))).status_code == 200
 
 
+async def test_a_changed_budget_counts_at_the_next_request(accounts: KeyAccounts, file: sqlite3.Connection) -> None:
+    key, secret = create_key(file, "alice", Limits(budget_usd=Decimal(0)))
+    house = make_house(accounts=accounts)
+    codes = [(await house.post(headers=bearer(secret))).status_code]
+    for limits in (Limits(budget_usd=Decimal(100)), Limits(cascades=("other",)), Limits()):
+        set_limits(file, key.id, limits)
+        await asyncio.sleep(0)
+        codes.append((await house.post(headers=bearer(secret))).status_code)
+    assert codes == [429, 200, 403, 200]
+
+
 async def test_tokens_per_minute_count_what_was_used_in_the_end(
     accounts: KeyAccounts, file: sqlite3.Connection
 ) -> None:
-    _, secret = create_key(file, "alice", tokens_per_minute=1000)
+    _, secret = create_key(file, "alice", Limits(tokens_per_minute=1000))
     holder = accounts.identify(secret)
     for _ in range(4):
         admission = await accounts.admit(holder, Ask(Decimal(1), 700))
@@ -199,7 +213,15 @@ def test_the_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: p
     (listed,) = json.loads(run("list", "--json"))["keys"]
     assert (listed["name"], listed["budget_usd"], listed["cascades"]) == ("alice", "2.50", ["corea"])
     assert "key" not in listed
+    assert "budget $5" in run("set", "alice", "--budget-usd", "5", "--rpm", "none", "--cascade", "all")
+    (listed,) = json.loads(run("list", "--json"))["keys"]
+    assert (listed["budget_usd"], listed["requests_per_minute"], listed["cascades"]) == ("5", None, None)
+    assert json.loads(run("set", made["id"], "--tpm", "900", "--json"))["tokens_per_minute"] == 900
+    assert main(["keys", "set", "alice", "--tpm", "many"]) == main(["keys", "set", "carol", "--tpm", "9"]) == 2
+    assert "no such key" in capsys.readouterr().err
     assert "is revoked" in run("revoke", made["id"])
+    assert main(["keys", "set", made["id"], "--budget-usd", "9"]) == 2
+    assert "revoked, for good" in capsys.readouterr().err
     assert "revoked" in run("list")
     assert main(["keys", "create", "bob", "--cascade", "nothing"]) == 2
     assert "expected one of corea" in capsys.readouterr().err

@@ -15,7 +15,7 @@ from tests.gateway.conftest import UNSURE, make_house
 from corea.gateway import writer as writer_module
 from corea.gateway.database import MIGRATIONS, connect, version
 from corea.gateway.faults import Fault
-from corea.gateway.keys import create_key, list_keys
+from corea.gateway.keys import Limits, create_key, list_keys
 from corea.gateway.money import KeyAccounts
 from corea.gateway.settings import GatewaySettings
 from corea.gateway.store import DecisionStore
@@ -59,7 +59,7 @@ async def bank(tmp_path: Path) -> AsyncIterator[Bank]:
 
 async def test_200_requests_at_once_cannot_overrun_a_budget(bank: Bank) -> None:
     """Each reserves 0.03 and costs 0.01: never is more let in than the budget covers at worst."""
-    _, secret = create_key(bank.file, "alice", budget_usd=Decimal("1"))
+    _, secret = create_key(bank.file, "alice", Limits(budget_usd=Decimal("1")))
     under_way = most = 0
     codes: list[str] = []
 
@@ -88,7 +88,7 @@ async def test_200_requests_at_once_cannot_overrun_a_budget(bank: Bank) -> None:
 
 
 async def test_200_requests_at_once_over_http(bank: Bank) -> None:
-    _, secret = create_key(bank.file, "alice", budget_usd=Decimal("0.1"))
+    _, secret = create_key(bank.file, "alice", Limits(budget_usd=Decimal("0.1")))
     house = make_house(UNSURE, accounts=bank.accounts)
     headers = {"authorization": f"Bearer {secret}"}
     answers = await asyncio.gather(*(house.post(headers=headers, max_tokens=50) for _ in range(200)))
@@ -118,7 +118,7 @@ async def test_an_unknown_cost_is_booked_as_what_was_reserved(bank: Bank) -> Non
 
 
 async def test_a_key_with_a_budget_waits_until_its_last_dollar_is_synced(bank: Bank) -> None:
-    _, secret = create_key(bank.file, "alice", budget_usd=Decimal(1))
+    _, secret = create_key(bank.file, "alice", Limits(budget_usd=Decimal(1)))
     holder = bank.accounts.identify(secret)
     for _ in range(3):
         admission = await bank.accounts.admit(holder, Ask(Decimal("0.1"), 1))
@@ -132,7 +132,7 @@ async def test_while_money_cannot_be_written_no_budget_is_trusted(
     bank: Bank, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(writer_module, "RETRY_SECONDS", 0.001)
-    _, secret = create_key(bank.file, "alice", budget_usd=Decimal(1))
+    _, secret = create_key(bank.file, "alice", Limits(budget_usd=Decimal(1)))
     holder = bank.accounts.identify(secret)
     admission = await bank.accounts.admit(holder, Ask(Decimal("0.1"), 1))
     bank.file.execute("ALTER TABLE keys RENAME TO hidden")  # as good as a full disk
@@ -151,7 +151,7 @@ KILLED = """
 import asyncio, os, signal, sys
 from decimal import Decimal
 from corea.gateway.database import connect
-from corea.gateway.keys import create_key
+from corea.gateway.keys import Limits, create_key
 from corea.gateway.money import KeyAccounts
 from corea.gateway.settings import GatewaySettings
 from corea.gateway.store import DecisionStore
@@ -165,7 +165,7 @@ async def main():
     writer = Writer(sys.argv[1], rows=store.rows, prepare=store.prepare)
     writer.start()
     accounts = KeyAccounts.at(sys.argv[1], writer)
-    secret = create_key(connect(sys.argv[1]), "alice", budget_usd=Decimal(1000))[1]
+    secret = create_key(connect(sys.argv[1]), "alice", Limits(budget_usd=Decimal(1000)))[1]
     settled = 0
 
     async def one():

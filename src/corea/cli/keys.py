@@ -2,18 +2,20 @@
 
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import typer
 
 from corea.cli.console import ConfigOption, JsonOption, SetOption, print_json, usd
 from corea.errors import ConfigError
 
+T = TypeVar("T")
 keys = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="API keys of `corea serve`.")
+KeyArgument = Annotated[str, typer.Argument(help="Its id, which `corea keys list` shows, or its name.")]
 StateOption = Annotated[Path | None, typer.Option(help="The state file. Default: what [gateway] state says.")]
 
 
@@ -30,17 +32,16 @@ def create(
     json: JsonOption = False,
 ) -> None:
     """Make a key and print it, once: it is stored as a hash only. A running server knows it at once."""
-    from corea.gateway.keys import create_key
+    from corea.gateway.keys import Limits, create_key
 
+    limits = Limits(
+        cascades=tuple(cascade) if cascade else None,
+        budget_usd=_amount(budget_usd) if budget_usd is not None else None,
+        requests_per_minute=requests_per_minute,
+        tokens_per_minute=tokens_per_minute,
+    )
     with _file(state, config, set_, cascade) as connection:
-        key, secret = create_key(
-            connection,
-            name,
-            cascades=cascade,
-            budget_usd=_amount(budget_usd) if budget_usd is not None else None,
-            requests_per_minute=requests_per_minute,
-            tokens_per_minute=tokens_per_minute,
-        )
+        key, secret = create_key(connection, name, limits)
     if json:
         print_json({**_as_dict(key), "key": secret})
     else:
@@ -69,19 +70,55 @@ def list_(
         print("No keys: `corea serve` listens on loopback only and asks for none.")
 
 
+@keys.command("set")
+def set_limits(
+    key: KeyArgument,
+    config: ConfigOption = None,
+    set_: SetOption = None,
+    state: StateOption = None,
+    budget_usd: Annotated[str | None, typer.Option(help="All that it may ever spend, or `none`.")] = None,
+    requests_per_minute: Annotated[str | None, typer.Option("--rpm", help="Requests per minute, or `none`.")] = None,
+    tokens_per_minute: Annotated[str | None, typer.Option("--tpm", help="Tokens per minute, or `none`.")] = None,
+    cascade: Annotated[
+        list[str] | None, typer.Option(help="Allow only this cascade; may be repeated; `all` allows all.")
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Change what a key may do; what is not given stays. A running server holds its next request to it."""
+    from corea.gateway.keys import Limits, named_key, set_limits
+
+    cascades = None if cascade == ["all"] else cascade
+    with _file(state, config, set_, cascades) as connection:
+        was = named_key(connection, key)
+        if was.revoked_at is not None:
+            raise ConfigError(f"key {key!r}: it was revoked, for good; `corea keys create` makes another")
+        own = tuple(sorted(was.cascades)) if was.cascades is not None else None
+        limits = Limits(
+            cascades=own if cascade is None else tuple(cascades) if cascades else None,
+            budget_usd=_changed(budget_usd, was.budget_usd, _amount),
+            requests_per_minute=_changed(requests_per_minute, was.requests_per_minute, _per_minute),
+            tokens_per_minute=_changed(tokens_per_minute, was.tokens_per_minute, _per_minute),
+        )
+        now = set_limits(connection, was.id, limits)
+    if json:
+        print_json(_as_dict(now))
+    else:
+        print(f"{now.name} ({now.id}): {_limits(now)}; it has spent {usd(now.spent_usd)}.")
+
+
 @keys.command()
 def revoke(
-    key_id: Annotated[str, typer.Argument(help="The id that `corea keys list` shows.")],
+    key: KeyArgument,
     config: ConfigOption = None,
     set_: SetOption = None,
     state: StateOption = None,
 ) -> None:
     """End a key; a running server turns its next request away."""
-    from corea.gateway.keys import revoke_key
+    from corea.gateway.keys import named_key, revoke_key
 
     with _file(state, config, set_) as connection:
-        key = revoke_key(connection, key_id)
-    print(f"{key.name} ({key.id}) is revoked; it had spent {usd(key.spent_usd)}.")
+        ended = revoke_key(connection, named_key(connection, key).id)
+    print(f"{ended.name} ({ended.id}) is revoked; it had spent {usd(ended.spent_usd)}.")
 
 
 @contextmanager
@@ -114,6 +151,20 @@ def _amount(text: str) -> Decimal:
         return Decimal(text.removeprefix("$"))
     except InvalidOperation as error:
         raise ConfigError(f"--budget-usd: got {text!r}, expected an amount such as 2.50") from error
+
+
+def _per_minute(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError as error:
+        raise ConfigError(f"limit per minute: got {text!r}, expected a whole number or `none`") from error
+
+
+def _changed(given: str | None, was: T | None, read: Callable[[str], T]) -> T | None:
+    """What a limit is now; `none` lifts it."""
+    if given is None:
+        return was
+    return None if given == "none" else read(given)
 
 
 def _limits(key: Any) -> str:

@@ -11,7 +11,7 @@ import json
 import secrets
 import sqlite3
 import time
-from collections.abc import Sequence
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
@@ -25,6 +25,7 @@ COLUMNS = (
 )
 FIND = f"SELECT {COLUMNS} FROM keys WHERE id = ?"
 NOBODY = bytes(32)
+LIMITS = "cascades, budget_usd, requests_per_minute, tokens_per_minute"
 
 
 class Key(Holder, frozen=True, kw_only=True):
@@ -48,44 +49,74 @@ class Key(Holder, frozen=True, kw_only=True):
     requests: int
 
 
-def create_key(
-    connection: sqlite3.Connection,
-    name: str,
-    *,
-    cascades: Sequence[str] | None = None,
-    budget_usd: Decimal | None = None,
-    requests_per_minute: int | None = None,
-    tokens_per_minute: int | None = None,
-) -> tuple[Key, str]:
-    """A new key, and its secret, which nobody can find out again.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What a key may do; None is no limit, and for `cascades` all of them.
 
     Raises:
         ConfigError: A limit is no sensible one.
     """
-    if budget_usd is not None and not (budget_usd.is_finite() and budget_usd >= 0):
-        raise ConfigError(f"budget: got {budget_usd}, expected an amount in USD of at least 0")
-    for what, limit in (("requests per minute", requests_per_minute), ("tokens per minute", tokens_per_minute)):
-        if limit is not None and limit < 1:
-            raise ConfigError(f"{what}: got {limit}, expected at least 1")
+
+    cascades: tuple[str, ...] | None = None
+    budget_usd: Decimal | None = None
+    requests_per_minute: int | None = None
+    tokens_per_minute: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.budget_usd is not None and not (self.budget_usd.is_finite() and self.budget_usd >= 0):
+            raise ConfigError(f"budget: got {self.budget_usd}, expected an amount in USD of at least 0")
+        for what, limit in (("requests", self.requests_per_minute), ("tokens", self.tokens_per_minute)):
+            if limit is not None and not 1 <= limit < 2**63:
+                raise ConfigError(f"{what} per minute: got {limit}, expected at least 1")
+
+    @property
+    def columns(self) -> tuple[str | int | None, ...]:
+        """As they stand in the file, in the order of `LIMITS`."""
+        return (
+            json.dumps(list(self.cascades)) if self.cascades is not None else None,
+            str(self.budget_usd) if self.budget_usd is not None else None,
+            self.requests_per_minute,
+            self.tokens_per_minute,
+        )
+
+
+UNLIMITED = Limits()
+
+
+def create_key(connection: sqlite3.Connection, name: str, limits: Limits = UNLIMITED) -> tuple[Key, str]:
+    """A new key, and its secret, which nobody can find out again."""
     key_id = secrets.token_hex(6)
     secret = f"{PREFIX}-{key_id}-{secrets.token_urlsafe(32)}"
     connection.execute(
-        "INSERT INTO keys (id, name, hash, created_at, cascades, budget_usd, requests_per_minute, tokens_per_minute) "
-        "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-        (
-            key_id,
-            name,
-            _hash(secret),
-            time.time(),
-            json.dumps(list(cascades)) if cascades else None,
-            str(budget_usd) if budget_usd is not None else None,
-            requests_per_minute,
-            tokens_per_minute,
-        ),
+        f"INSERT INTO keys (id, name, hash, created_at, {LIMITS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        (key_id, name, _hash(secret), time.time(), *limits.columns),
     )
     key = read_key(connection, key_id)
     assert key is not None
     return key, secret
+
+
+def set_limits(connection: sqlite3.Connection, key_id: str, limits: Limits) -> Key:
+    """Gives a key other limits; a running server holds its next request to them."""
+    connection.execute(f"UPDATE keys SET ({LIMITS}) = (?, ?, ?, ?) WHERE id = ?", (*limits.columns, key_id))
+    key = read_key(connection, key_id)
+    assert key is not None
+    return key
+
+
+def named_key(connection: sqlite3.Connection, who: str) -> Key:
+    """The key with this id, else the only one with this name that is not revoked.
+
+    Raises:
+        ConfigError: There is none, or several.
+    """
+    if (key := read_key(connection, who)) is not None:
+        return key
+    found = [key for key in list_keys(connection) if key.name == who and key.revoked_at is None]
+    if len(found) != 1:
+        what = f"{len(found)} keys of that name" if found else "no such key"
+        raise ConfigError(f"key {who!r}: there is {what}; give an id that `corea keys list` shows")
+    return found[0]
 
 
 def list_keys(connection: sqlite3.Connection) -> list[Key]:
@@ -94,15 +125,10 @@ def list_keys(connection: sqlite3.Connection) -> list[Key]:
 
 
 def revoke_key(connection: sqlite3.Connection, key_id: str) -> Key:
-    """Ends a key; a running server turns its next request away.
-
-    Raises:
-        ConfigError: There is no such key.
-    """
+    """Ends a key; a running server turns its next request away."""
     connection.execute("UPDATE keys SET revoked_at = ? WHERE id = ? AND revoked_at IS NULL", (time.time(), key_id))
     key = read_key(connection, key_id)
-    if key is None:
-        raise ConfigError(f"key {key_id!r}: there is no such key; `corea keys list` shows their ids")
+    assert key is not None
     return key
 
 
