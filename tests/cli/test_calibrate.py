@@ -219,3 +219,41 @@ def test_a_configuration_needs_labelled_questions(corea: Command) -> None:
     Path("q.jsonl").write_text('{"id": "a", "question": "x"}\n' * 30)
     ran = corea("calibrate", "--max-drop", "0.02", "--questions", "q.jsonl")
     assert (ran.code, "q.jsonl:1: question 'a' has no reference" in ran.err) == (3, True)
+
+
+# --- beside it ------------------------------------------------------------------------------------------------------
+
+
+def test_how_many_labels_before_any_label(corea: Command) -> None:
+    ran = corea("labels", "--slm-accuracy", "0.6", "--llm-accuracy", "0.8", "--auroc", "0.75")
+    assert (ran.code, ran.out.startswith("about ")) == (0, True)
+    easier = corea("labels", "--slm-accuracy", "0.6", "--llm-accuracy", "0.8", "--auroc", "0.85", "--json").json
+    harder = corea("labels", "--slm-accuracy", "0.6", "--llm-accuracy", "0.8", "--auroc", "0.75", "--json").json
+    assert easier["labels"] < harder["labels"]
+    assert "no number of labels" in corea("labels", "--slm-accuracy", "0.6", "--llm-accuracy", "0.8",
+                                          "--coverage", "0.95").out  # fmt: skip
+    assert corea("labels", "--slm-accuracy", "1.6", "--llm-accuracy", "0.8").code == 2
+
+
+def test_a_slice_that_loses_more_than_promised_is_warned_of(corea: Command) -> None:
+    dice, small, large = random.Random(2), [], []
+    for n in range(3000):
+        bad = n % 10 == 0
+        right = dice.random() < (0.3 if bad else 0.97)
+        for rows, good in ((small, right), (large, True)):
+            rows.append({"id": f"q{n}", "correct": int(good), "confidence": 0.9, "category": "odd" if bad else "plain"})
+    write_rows("s.jsonl", "s", small)
+    write_rows("l.jsonl", "l", large)
+    ran = corea(*RECORDED, "--max-drop", "0.12", "--map", "identity")
+    assert "these slices lose more: odd" in ran.out
+    each = corea(*RECORDED, "--max-drop", "0.12", "--map", "identity", "--by-group", "--json").json["groups"]
+    assert each["plain"]["threshold"] is not None
+    assert (each["odd"]["threshold"] or {"tie_keep": 0})["tie_keep"] < 0.2
+
+
+def test_abstentions_are_counted_apart(corea: Command) -> None:
+    recorded()
+    found = corea(*RECORDED, "--map", "identity", "--value", "0.05", "--abstain-cost", "0.002", "--json").json
+    assert found["threshold"]["abstain_below"] is not None
+    assert found["expected"]["abstained_share"]["value"] > 0.1
+    assert found["expected"]["llm_share"]["value"] + found["expected"]["abstained_share"]["value"] < 1

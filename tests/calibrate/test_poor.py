@@ -1,0 +1,129 @@
+"""Few labels: the p-value by exact sums, the promise over many draws, and what is refused."""
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from corea.calibrate.goals import Goals
+from corea.calibrate.poor import calibrate_poor, certify_poor, labels_wanted, poor_drop_pvalue
+from corea.calibrate.poor_trials import poor_trial
+from corea.calibrate.tables import Pairs
+from corea.errors import ConfigError, DataError
+
+from .worlds import world
+
+GOALS = Goals(max_drop=0.05)
+
+
+def compared(n: int, *, seed: int = 0, start: int = 0) -> Pairs:
+    """A world in which two wrong answers are the same in 2 of 5 cases."""
+    pairs = world(n, seed=seed, slm=0.5, llm=0.9, sharp=2.0, columns=True, start=start)
+    both_wrong = (pairs.slm_correct < 0.5) & (pairs.llm_correct < 0.5)
+    same = np.random.default_rng([seed, 1]).random(n) < 0.4
+    both_right = (pairs.slm_correct > 0.5) & (pairs.llm_correct > 0.5)
+    return replace(pairs, agree=(both_right | (both_wrong & same)).astype(float))
+
+
+def hidden(pairs: Pairs, gold: Any) -> Pairs:
+    return replace(
+        pairs,
+        slm_correct=np.where(gold, pairs.slm_correct, np.nan),
+        llm_correct=np.where(gold, pairs.llm_correct, np.nan),
+    )
+
+
+@pytest.mark.parametrize("within", [True, False])
+def test_the_p_value_errs_at_most_delta_on_a_broken_promise(within: bool) -> None:
+    drop, delta, n, gold = 0.05, 0.1, 400, 30
+    rng = np.random.default_rng(0)
+    for share, mean in ((0.06, 0.85), (0.1, 0.5), (0.3, 1 / 6)):
+        rejected = 0
+        loss, gain = (0.9 + mean) / 2, (0.9 - mean) / 2
+        for _ in range(1500):
+            different = int(rng.binomial(n, share))
+            labelled = min(gold, different) if within else int(rng.binomial(gold, share))
+            losses, gains, _ = rng.multinomial(labelled, _chances(loss, gain))
+            rows = labelled if within else gold
+            p = poor_drop_pvalue(different, n, int(losses), int(gains), rows, drop, delta=delta, within=within)
+            rejected += p <= delta
+        assert rejected / 1500 <= delta + 2.5 * math.sqrt(delta * (1 - delta) / 1500), (share, mean)
+
+
+def _chances(loss: float, gain: float) -> list[float]:
+    loss = min(loss, 1.0)
+    gain = max(0.0, min(gain, 1 - loss))
+    return [loss, gain, 1 - loss - gain]
+
+
+def test_where_hardly_any_answers_differ_no_label_is_needed() -> None:
+    assert poor_drop_pvalue(5, 1000, 0, 0, 0, 0.02) == pytest.approx(0.005)
+    assert poor_drop_pvalue(15, 1000, 0, 0, 0, 0.02) == 1
+
+
+def test_labels_are_asked_for_where_answers_differ_and_only_on_rows_of_the_test() -> None:
+    pairs = compared(2000)
+    ids = labels_wanted(hidden(pairs, np.zeros(2000, dtype=bool)), GOALS, 100)
+    at = np.isin(pairs.ids.astype(str), ids)
+    assert (len(ids), at.sum(), pairs.agree[at].max()) == (100, 100, 0)  # type: ignore[index]
+    found = certify_poor(hidden(pairs, at), GOALS)
+    assert set(ids) <= set(found.test.pairs.ids)
+    assert found.notes == ()
+
+
+def test_hidden_labels_change_nothing_but_the_gold_ones_do() -> None:
+    pairs = compared(2000)
+    at = np.isin(pairs.ids.astype(str), labels_wanted(pairs, GOALS, 150))
+    first = calibrate_poor(hidden(pairs, at), GOALS, clock=str)
+    lied = replace(pairs, slm_correct=np.where(at, pairs.slm_correct, 1 - pairs.slm_correct))
+    assert calibrate_poor(hidden(lied, at), GOALS, clock=str) == first
+    bad = replace(pairs, slm_correct=np.where(at, 0.0, pairs.slm_correct), llm_correct=np.where(at, 1.0, 1.0))
+    worse = calibrate_poor(hidden(bad, at), GOALS, clock=str)
+    assert worse.expected["saving"]["value"] < first.expected["saving"]["value"]
+
+
+def test_it_says_how_many_labels_were_saved_and_keeps_its_word_on_other_rows() -> None:
+    from corea.evaluate.apply import apply_calibration
+
+    pairs, goals = compared(3000), Goals(max_drop=0.02)
+    at = np.isin(pairs.ids.astype(str), labels_wanted(pairs, goals, 100))
+    found = calibrate_poor(hidden(pairs, at), goals)
+    assert found.verdict == "certified"
+    assert found.guarantee["n_gold"] == 100
+    assert found.guarantee["gold_saved"] > 0
+    assert "of which 100 are labelled" in found.sentence
+    assert apply_calibration(found, compared(20_000, seed=5, start=10**6))["drop"] <= 0.02
+
+
+def test_the_promise_is_kept_over_draws_and_few_labels_do() -> None:
+    population = compared(10_000)
+    goals = Goals(max_drop=0.02)
+    trials = [poor_trial(population, goals, n=600, gold=60, seed=seed) for seed in range(20)]
+    for way in ("ppi", "ppi random", "gold alone"):
+        assert sum(trial[way].broken for trial in trials) <= 4  # 1 expected at most; 5 has a chance of 0.3 %
+    saved = {way: np.mean([trial[way].saving for trial in trials]) for way in ("ppi", "gold alone")}
+    assert saved["ppi"] > saved["gold alone"] + 0.1  # 60 labels can show no drop of 2 points by themselves
+
+
+def test_what_cannot_be_certified_from_few_labels_is_refused() -> None:
+    pairs = compared(300)
+    gold = np.arange(300) < 50
+    with pytest.raises(ConfigError, match="--value, which needs a label on every row"):
+        certify_poor(hidden(pairs, gold), Goals(value_usd=1.0))
+    with pytest.raises(DataError, match="no answers to compare"):
+        certify_poor(replace(hidden(pairs, gold), agree=None), GOALS)
+    with pytest.raises(DataError, match="the answers are the same but one label is right"):
+        odd = replace(pairs, agree=np.ones(300), slm_correct=np.zeros(300), llm_correct=np.ones(300))
+        certify_poor(hidden(odd, gold), GOALS)
+    with pytest.raises(ConfigError, match="needs gold labels drawn from all rows"):
+        certify_poor(hidden(pairs, gold & (pairs.agree == 0)), Goals(max_risk=0.2))
+
+
+def test_a_cost_needs_no_label_and_a_risk_those_of_the_kept() -> None:
+    pairs = compared(2000)
+    none = np.zeros(2000, dtype=bool)
+    assert calibrate_poor(hidden(pairs, none), Goals(max_cost_usd=0.0009)).verdict == "certified"
+    some = np.random.default_rng(0).random(2000) < 0.3
+    assert calibrate_poor(hidden(pairs, some), Goals(max_risk=0.3)).verdict == "certified"
