@@ -8,7 +8,8 @@ process's user and system time, all threads. Rounds alternate between the server
 of neighbours.
 
 With --litellm its proxy is measured too. It is installed in a virtual environment of its own in a temporary folder
-(minutes), and is never a dependency.
+(minutes), or in VENV where it is not there yet, and is never a dependency. Its release is pinned: 1.82.7 and 1.82.8, of
+March 2026, were compromised.
 """
 
 import argparse
@@ -31,6 +32,7 @@ from typing import Any
 import aiohttp
 import psutil
 
+LITELLM_RELEASE = "litellm[proxy]==1.106.12"
 CHUNKS = 400
 CONCURRENCY = 16
 KEPT = "<think>Four boxes of six are 24; 24 - 7 = 17.</think>\n<answer>17</answer>\n<confidence>0.9</confidence>"
@@ -165,8 +167,17 @@ class Server:
 
     def cpu(self) -> float:
         """Seconds of CPU so far, of the process and of those it has started."""
-        times = [p.cpu_times() for p in (self.process, *self.process.children(recursive=True))]
-        return sum(t.user + t.system for t in times)
+        return sum(_cpu(process) for process in (self.process, *self.process.children(recursive=True)))
+
+
+def _cpu(process: psutil.Process) -> float:
+    """Seconds of CPU of a process; by the scheduler's nanoseconds (Linux), else in ticks of 10 ms."""
+    try:
+        threads = Path(f"/proc/{process.pid}/task").glob("*/schedstat")
+        return sum(int(thread.read_text().split()[0]) for thread in threads) / 1e9
+    except (OSError, ValueError, IndexError):
+        times = process.cpu_times()
+        return times.user + times.system
 
 
 @contextlib.contextmanager
@@ -248,10 +259,12 @@ def make_key(folder: Path, *words: str) -> str:
 
 def install_litellm(folder: Path) -> Path:
     """LiteLLM's proxy in an environment of its own; its command."""
+    if (command := folder / "bin" / "litellm").exists():
+        return command
     venv.create(folder, with_pip=True)
     pip = [str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    subprocess.run([*pip, "litellm[proxy]"], check=True)
-    return folder / "bin" / "litellm"
+    subprocess.run([*pip, LITELLM_RELEASE], check=True)
+    return command
 
 
 def measure(rounds: int, requests: int, *, litellm: str | None) -> dict[str, Any]:
@@ -278,7 +291,7 @@ def measure(rounds: int, requests: int, *, litellm: str | None) -> dict[str, Any
         idle_mb = ours.process.memory_info().rss / 1e6
         other: Server | None = None
         if litellm:
-            command = Path(litellm) / "bin/litellm" if litellm != "install" else install_litellm(folder / "litellm")
+            command = install_litellm(folder / "litellm" if litellm == "install" else Path(litellm))
             (folder / "litellm.yaml").write_text(LITELLM.format(url=far.url))
             words = [str(command), "--config", str(folder / "litellm.yaml"), "--port", str(ports[3])]
             other = stack.enter_context(started(words, ports[3], cwd=folder, key="sk-bench", patience=180))
