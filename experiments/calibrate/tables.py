@@ -48,9 +48,11 @@ def power(found: dict[str, Any], drop: float = 0.02) -> str:
             cells = [world, method]
             for n in SIZES:
                 key = (world, method, n, drop)
-                i = next(
-                    i for i, e in enumerate(found["rows"]) if (e["world"], e["method"], e["n"], e["max_drop"]) == key
-                )
+                points = enumerate(found["rows"])
+                i = next((i for i, e in points if (e["world"], e["method"], e["n"], e["max_drop"]) == key), None)
+                if i is None:
+                    cells.append("not run")
+                    continue
                 share = percent(found["rows"][i]["share"], f"power.json#rows.{i}.share", 0)
                 cells.append(f"{share}, {percent(found['rows'][i]['broken'], f'power.json#rows.{i}.broken', 0)}")
             rows.append(cells)

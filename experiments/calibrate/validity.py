@@ -46,7 +46,7 @@ def main() -> None:
         (ROUTELLM, other[ROUTELLM], 500, PLAIN),
         (qwen, mmlu_pro(chosen.data, qwen), 500, Options(map="linear")),
         (reasoner, mmlu_pro(chosen.data, reasoner), 500, Options(map="linear")),
-        (nano, mmlu_pro(chosen.data, nano), 500, Options(map="trees")),
+        (nano, mmlu_pro(chosen.data, nano), 500, Options(map="linear")),
     ]
     part, parts = map(int, chosen.part.split("/"))
     for name, population, n, how in plan[part::parts]:
