@@ -95,6 +95,8 @@ def questions(where: str, rows: Iterable[tuple[int, Row]], to_question: ToQuesti
         except KeyError as error:
             has = ", ".join(map(str, row))
             raise DataError(f"the row has no {error.args[0]!r} but {has}", path=where, line=line) from error
+        except DataError as error:
+            raise DataError(str(error), path=where, line=line) from error
         except (TypeError, ValueError, AttributeError) as error:
             raise DataError(f"the row is not of the expected shape ({error})", path=where, line=line) from error
     if not made:

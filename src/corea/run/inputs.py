@@ -19,9 +19,9 @@ from typing import IO, Any, NamedTuple, cast
 
 import msgspec
 
+from corea.datasets.rows import question_from_row
 from corea.errors import ConfigError, DataError
 from corea.registry import install_hint
-from corea.run.questions import question_from_row
 from corea.types import Message, Question
 
 

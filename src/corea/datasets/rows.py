@@ -10,11 +10,10 @@ from corea.types import Message, Question
 
 TEXT_KEYS = ("question", "prompt", "text", "problem")
 REFERENCE_KEYS = ("reference", "answer")
-PLAIN = {"id", "question"}
 KNOWN = ("id", "messages", "choices", "category", "meta", *TEXT_KEYS, *REFERENCE_KEYS)
 
 
-def question_from_row(row: Mapping[str, Any], *, default_id: str) -> Question:
+def question_from_row(row: Mapping[str, Any], default_id: str) -> Question:
     """The question of a row.
 
     It has `question` (or `prompt`, `text`, `problem`) or chat `messages`; it may have `id`, `reference` (or
@@ -26,10 +25,6 @@ def question_from_row(row: Mapping[str, Any], *, default_id: str) -> Question:
     Raises:
         DataError: What is wrong, without the place: the caller knows it.
     """
-    if row.keys() <= PLAIN and isinstance(text := row.get("question"), str) and text:
-        identity = row.get("id") or default_id
-        if isinstance(identity, str):  # the common case, quickly
-            return Question(id=identity, messages=(Message("user", text),))
     messages = row.get("messages")
     text = next((row[key] for key in TEXT_KEYS if row.get(key) not in (None, "")), None)
     if messages:
@@ -43,7 +38,7 @@ def question_from_row(row: Mapping[str, Any], *, default_id: str) -> Question:
         identity = default_id
     elif not isinstance(identity, str | int) or isinstance(identity, bool):
         raise DataError(f"id: got {identity!r}, expected text or a whole number")
-    reference = next((row[key] for key in REFERENCE_KEYS if row.get(key) is not None), None)
+    reference = next((row[key] for key in REFERENCE_KEYS if row.get(key) not in (None, "")), None)
     category = row.get("category")
     return Question(
         id=str(identity),
