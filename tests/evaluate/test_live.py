@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import random
 import signal
 from collections import Counter
 from dataclasses import replace
@@ -196,6 +197,22 @@ async def test_another_configuration_is_refused_by_name_and_forced_on_record(tmp
 
 class OtherSignal(Verbalized):
     """The same, by another name."""
+
+
+async def test_questions_without_a_reference_do_where_the_answers_are_compared(tmp_path: Path) -> None:
+    from corea.calibrate.poor import calibrate_poor
+
+    asked, questions, asking = cascade(), write_questions(tmp_path), Asking(folder=tmp_path / "a")
+    rows = [json.loads(line) for line in Path(questions).read_text().splitlines()]
+    for row in random.Random(0).sample(rows, COUNT // 2):
+        del row["answer"]
+    Path(questions).write_text("".join(json.dumps(row) + "\n" for row in rows))
+    known = load_questions(questions, labelled=False)
+    (table,) = await tables_of(asked, known, await ask_stages(asked, questions, COUNT, asking), asking)
+    assert np.isnan(table.slm_correct).sum() == np.isnan(table.llm_correct).sum() == COUNT / 2
+    found = calibrate_poor(table, Goals(max_drop=0.02), binding=binding_of(asked))
+    assert (found.verdict, found.guarantee["n_gold"]) == ("certified", COUNT / 2)
+    assert found.expected["agreement"]["value"] == pytest.approx(0.75, abs=0.03)
 
 
 async def test_three_stages_get_a_table_each_and_joint_thresholds(tmp_path: Path) -> None:

@@ -102,7 +102,7 @@ def certify_poor(pairs: Pairs, goals: Goals, options: Options = DEFAULTS) -> Poo
     notes: list[str] = []
     if lost := int(gold[part_a].sum()):
         notes.append(f"{lost} gold labels lie on rows that fitted the map and were not used; see --to-label")
-    stored, fit = _fit(pairs, part_a, different, options)
+    stored, fit = _fit(pairs, part_a, different, options, goals.target)
     rows = pairs.take(part_b)
     test = Sample.of(rows, apply_map(stored, rows.inputs()))
     cap = goals.cap(pairs)
@@ -146,10 +146,10 @@ def split(pairs: Pairs, keep_out: Any, options: Options) -> tuple[Any, Any]:
     return part_a, order[~np.isin(order, part_a)]
 
 
-def _fit(pairs: Pairs, part_a: Any, different: Any, options: Options) -> tuple[Stored, Sample]:
+def _fit(pairs: Pairs, part_a: Any, different: Any, options: Options, target: str) -> tuple[Stored, Sample]:
     rows = pairs.take(part_a)
     rows = replace(rows, slm_correct=1.0 - different[part_a], llm_correct=np.ones(len(rows)))
-    stored, crossed = fit_score(rows, kind=options.map, seed=options.seed)
+    stored, crossed = fit_score(rows, kind=options.map, seed=options.seed, target=target)
     return stored, Sample.of(rows, crossed)
 
 
@@ -183,7 +183,7 @@ def labels_wanted(pairs: Pairs, goals: Goals, count: int, options: Options = DEF
         raise ConfigError("to-label: got no --max-drop, expected one: only it is certified from differing answers")
     _, different = _checked(pairs, goals)
     part_a, part_b = split(pairs, np.zeros(len(pairs), dtype=bool), options)
-    stored, fit = _fit(pairs, part_a, different, options)
+    stored, fit = _fit(pairs, part_a, different, options, goals.target)
     rows = pairs.take(part_b)
     with np.errstate(invalid="ignore"):
         asked = different[part_b] & (apply_map(stored, rows.inputs()) >= worth_labelling(fit, goals)[0])

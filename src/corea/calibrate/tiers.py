@@ -156,7 +156,7 @@ def certify_tiers(tiers: Sequence[Pairs], goals: Goals, options: Options) -> Fou
     test: list[Sample] = []
     for pairs in tiers:
         a, b = pairs.take(part_a), pairs.take(part_b)
-        stored, crossed = fit_score(a, kind=options.map, seed=options.seed)
+        stored, crossed = fit_score(a, kind=options.map, seed=options.seed, target=goals.target)
         maps.append(stored)
         fit.append(Sample.of(a, crossed))
         test.append(Sample.of(b, apply_map(stored, b.inputs())))
