@@ -51,3 +51,11 @@ def test_a_wrong_file_is_one_clear_line(corea: Command, text: str, message: str)
     assert ran.code == 2
     assert message in ran.err
     assert ran.err.count("\n") == 1
+
+
+def test_one_seed_can_be_asked_for(corea: Command) -> None:
+    ran = corea("compare", RECORDED, "--out", "out", "--limit", "30", "--seed", "2", "--json")
+    assert ran.code == 0, ran.err
+    results = Path("out/results.json").read_text()
+    assert '"seeds": [\n  2\n ]' in results
+    assert "--limit 30 --seed 2" in results

@@ -25,6 +25,9 @@ def compare(
         Path | None, typer.Option(envvar="COREA_DATA", help="What {data} in the file stands for: a folder.")
     ] = None,
     limit: Annotated[int, typer.Option(help="At most so many questions of each part; 0: as the file says.")] = 0,
+    seeds: Annotated[
+        list[int] | None, typer.Option("--seed", help="Only these seeds of the file's; may be repeated.")
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars.")] = False,
     json: JsonOption = False,
 ) -> None:
@@ -37,10 +40,12 @@ def compare(
     if limit:
         capped = {name: replace(d, limit=limit) for name, d in settings.datasets.items()}
         settings = replace(settings, datasets=capped)
+    if seeds:
+        settings = replace(settings, seeds=tuple(seeds))
     models, missing = open_models(settings, base, out / "traces")
     asked = [load_parts(name, located(base, declared), settings.seeds) for name, declared in settings.datasets.items()]
     made_by = provenance(
-        command=_command(config, out, data, limit),
+        command=_command(config, out, data, limit, seeds or []),
         config=text,
         config_sha256=hashlib.sha256(text.encode()).hexdigest(),
     )
@@ -55,9 +60,10 @@ def compare(
     print(f"{results['model_calls']:,} answers were asked for; results: {out / RESULTS}; a page: corea report {out}")
 
 
-def _command(config: Path, out: Path, data: Path | None, limit: int) -> str:
+def _command(config: Path, out: Path, data: Path | None, limit: int, seeds: Sequence[int]) -> str:
     """The command that remakes the results; the folder of data is named by its variable, as it differs by machine."""
     words = ["corea", "compare", str(config), "--out", str(out), *(["--limit", str(limit)] if limit else [])]
+    words += [word for seed in seeds for word in ("--seed", str(seed))]
     return ("COREA_DATA=... " if data is not None else "") + shlex.join(words)
 
 
