@@ -158,3 +158,18 @@ def test_no_bytes_raise_anything_but_a_data_error(data: bytes) -> None:
         except DataError as error:  # the first line, which names the columns, is no CSV
             rows = [error]
         assert all(isinstance(row, Row) or "\n" not in str(row) for row in rows)
+
+
+def test_a_first_look_tells_the_same_rows_and_errors_as_reading(tmp_path: Path) -> None:
+    lines = [
+        '{"id": "a", "question": "plain"}', '{"id": "", "question": "no id"}', '{"id": "c", "question": ""}', "[1]",
+        '{"id": 7, "question": "a number"}', '{"question": "no id at all"}', '{"id": "g", "question": "more", "x": 1}',
+        "broken", '{"id": "i", "question": "plain again"}', '{"id": "j", "messages": [{"role": "user", "content": "m"}]}',
+    ]  # fmt: skip
+    for count in range(1, len(lines) + 1):  # the row that ends the quick way is another one each time
+        path = tmp_path / "q.jsonl"
+        path.write_text("\n".join(lines[-count:]))
+        source = Source(str(path))
+        read = [(row.number, row.line, row.question.id) if isinstance(row, Row) else str(row) for row in source.rows()]
+        assert [found if isinstance(found, tuple) else str(found) for found in source.ids()] == read
+    assert len(read) == 10
