@@ -164,7 +164,8 @@ def test_a_first_look_tells_the_same_rows_and_errors_as_reading(tmp_path: Path) 
     lines = [
         '{"id": "a", "question": "plain"}', '{"id": "", "question": "no id"}', '{"id": "c", "question": ""}', "[1]",
         '{"id": 7, "question": "a number"}', '{"question": "no id at all"}', '{"id": "g", "question": "more", "x": 1}',
-        "broken", '{"id": "i", "question": "plain again"}', '{"id": "j", "messages": [{"role": "user", "content": "m"}]}',
+        "broken", '{"id": "i", "question": "plain again"}',
+        '{"id": "j", "messages": [{"role": "user", "content": "m"}]}',
     ]  # fmt: skip
     for count in range(1, len(lines) + 1):  # the row that ends the quick way is another one each time
         path = tmp_path / "q.jsonl"
