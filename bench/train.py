@@ -4,8 +4,8 @@
 
 The same model, questions, seed and TRL settings twice: stock `GRPOTrainer` with a constant reward, and the RLCC trainer
 with all its rewards, credit for all values and figures. With a learning rate of 0 both write the very same rollouts.
-Rounds alternate; a figure is the median over neighbours. A third run has our two settings for small machines switched
-on (`shrinking_rollouts`, `length_chunks`).
+Seconds are of processor time, on one thread. Rounds alternate; a figure is the median over neighbours. A third run has
+our two settings for small machines switched on (`shrinking_rollouts`, `length_chunks`).
 """
 
 import argparse
@@ -57,9 +57,9 @@ def timed(trainer: Any) -> dict[str, float]:
         inner = getattr(trainer, name)
 
         def outer(*args: Any, **kwargs: Any) -> Any:
-            start = time.perf_counter()
+            start = time.process_time()
             result = inner(*args, **kwargs)
-            spent[key] += time.perf_counter() - start
+            spent[key] += time.process_time() - start
             if key == "reward":  # each step's rollouts pass here once
                 spent["rollouts"] += len(args[1])
                 spent["tokens"] += sum(map(len, args[3]))

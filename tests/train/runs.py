@@ -66,7 +66,7 @@ def made(out: Path, *, trl: dict[str, Any], **given: Any) -> tuple[Any, Rlcc, li
     torch.set_num_threads(1)
     further = {key: given.pop(key) for key in ("rollout_func",) if key in given}
     held = given.pop("held", 16)
-    settings = Rlcc(model=str(MODEL), out=out, max_tokens=64, trl={**CPU, **trl}, **given)
+    settings = Rlcc(model=str(MODEL), out=out, max_tokens=112, trl={**CPU, **trl}, **given)
     questions = sample("rl", 4000, settings.seed)
     trainer = make_trainer(
         settings,
