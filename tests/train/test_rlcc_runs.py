@@ -90,8 +90,8 @@ def test_an_adapter_is_merged_when_saved_and_every_figure_is_on_the_board(tmp_pa
 
 
 def test_after_the_steps_that_fit_held_out_calibration_has_improved(tmp_path: Path) -> None:
-    """On 384 problems, replies sampled, seed 1: ECE 0.34 to 0.08, Brier 0.34 to 0.17, AUROC 0.46 to 0.75 stated and 0.51
-    to 0.78 expected, accuracy 0.77 to 0.71; margins are about half of it."""
+    """Of sampled replies to 384 problems, seed 1: ECE 0.34 to 0.08, Brier 0.34 to 0.17, AUROC 0.46 to 0.75 (stated) and
+    0.51 to 0.78 (expected), accuracy 0.77 to 0.71. Margins are about half of it."""
     entries = [entry for entry in run("smoke", tmp_path / "out", "50") if "eval_ece" in entry]
     before, after = entries[0], entries[1]
     assert after["eval_ece"] < before["eval_ece"] - 0.13
