@@ -1,6 +1,6 @@
 """Three tiers on recorded answers: what joint thresholds save beside each pair alone, and how often the promise breaks.
 
-    python experiments/calibrate/tiers.py --traces FOLDER --draws 100 [--trio N]
+    python experiments/calibrate/tiers.py --traces FOLDER --draws 220 [--trio N]
 
 Every trio's rows are halved: one half calibrates, the other judges. For validity the rows are the population and a draw
 is 2,000 of them with replacement, with linear maps. Writes experiments/results/calibrate/tiers.json.
