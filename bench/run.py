@@ -4,8 +4,8 @@
 
 Speed: requests per second of `run_batch` (OpenAI-compatible backend, verbalized signal, threshold, prices, ledger, with
 journal) against 32 bare workers that post the same bodies with aiohttp and read the JSON answer. Rounds alternate;
-the figure is the median of the ratios of neighbours. Every answer is kept, so that one request bears all the work of a
-question.
+the figure is the median of the ratios of neighbours, by the clock and by processor time. Every answer is kept, so that
+one request bears all the work of a question.
 
 Memory: peak resident memory in a fresh process: of a run at 10,000 and at 200,000 rows, and of `ask_many` alone at
 1,000 and at 1,000,000 questions, with a backend that answers at once in the process; and of `corea run`, the whole
@@ -129,14 +129,20 @@ def speed(rounds: int, count: int) -> dict[str, Any]:
     ]
     bare_rates: list[float] = []
     run_rates: list[float] = []
+    processor: list[tuple[float, float]] = []
     with loopback() as url:
         for number in range(rounds + 1):
             with tempfile.TemporaryDirectory() as name:
                 write_questions(Path(name) / "questions.jsonl", count)
-                one, other = asyncio.run(bare(url, bodies)), asyncio.run(whole(url, Path(name), count))
+                began = time.process_time()
+                one = asyncio.run(bare(url, bodies))
+                between = time.process_time()
+                other = asyncio.run(whole(url, Path(name), count))
+                spent = between - began, time.process_time() - between
             if number:
                 bare_rates.append(one)
                 run_rates.append(other)
+                processor.append(spent)
     ratios = [other / one for one, other in zip(bare_rates, run_rates, strict=True)]
     return {
         "questions": count,
@@ -144,6 +150,9 @@ def speed(rounds: int, count: int) -> dict[str, Any]:
         "bare_requests_per_second": _spread(bare_rates),
         "run_requests_per_second": _spread(run_rates),
         "ratio": _spread(ratios),
+        "bare_processor_us": _spread([1e6 * one / count for one, _ in processor]),
+        "run_processor_us": _spread([1e6 * other / count for _, other in processor]),
+        "processor_ratio": _spread([one / other for one, other in processor]),
     }
 
 
