@@ -257,3 +257,10 @@ def test_abstentions_are_counted_apart(corea: Command) -> None:
     assert found["threshold"]["abstain_below"] is not None
     assert found["expected"]["abstained_share"]["value"] > 0.1
     assert found["expected"]["llm_share"]["value"] + found["expected"]["abstained_share"]["value"] < 1
+
+
+def test_an_infeasible_risk_says_how_many_labels_too(corea: Command) -> None:
+    recorded(120)
+    ran = corea(*RECORDED, "--max-risk", "0.11", "--map", "identity")
+    assert ran.out.startswith("INFEASIBLE")
+    assert "labels would probably certify it (this run had 120)" in ran.out

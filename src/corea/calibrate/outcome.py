@@ -11,7 +11,7 @@ from corea.calibrate.cuts import Cut, Sample
 from corea.calibrate.goals import Goals
 from corea.calibrate.health import signal_health
 from corea.calibrate.maps import Stored
-from corea.calibrate.power import labels_for_cut
+from corea.calibrate.power import labels_for_cut, labels_for_risk
 from corea.calibrate.tables import Pairs
 from corea.metrics import best_single, cascade_frontier, mean_interval, oracle_point, ratio_interval
 from corea.metrics.arrays import Floats
@@ -230,8 +230,8 @@ def advice_of(found: Found, goals: Goals, calibration: Calibration) -> tuple[str
             said.append(
                 "the small model costs more than what it keeps saves: a cheaper one, or another pair, is needed"
             )
-        elif goals.max_drop is not None:
-            needed = labels_for_cut(loss, gain, drop=goals.max_drop, delta=goals.delta)
+        elif goals.max_drop is not None or goals.max_risk is not None:
+            needed = _labels_for(found, near, goals)
             share = len(found.test) / (len(found.test) + len(fit))
             said.append(
                 "more labels alone would probably not certify it" if needed is None
@@ -244,6 +244,21 @@ def advice_of(found: Found, goals: Goals, calibration: Calibration) -> tuple[str
         )
     said.append("a larger drop, a trained small model (corea train) or another pair may help")
     return tuple(said)
+
+
+def _labels_for(found: Found, near: Cut, goals: Goals) -> int | None:
+    """Rows of the test that would probably certify this cut for the drop and the risk; None where none would."""
+    fit, needed = found.fit, [0]
+    if goals.max_drop is not None:
+        gap = fit.pairs.llm_correct - fit.correct(near)
+        loss, gain = float((gap > 0.5).mean()), float((gap < -0.5).mean())
+        needed.append(labels_for_cut(loss, gain, drop=goals.max_drop, delta=goals.delta) or -1)
+    kept = np.asarray(fit.kept(near))
+    if goals.max_risk is not None:
+        risk = float((fit.correct(near)[kept] < 0.5).mean()) if kept.any() else 1.0
+        share = float(kept.mean())
+        needed.append(labels_for_risk(risk, limit=goals.max_risk, kept=share, delta=goals.delta) or -1)
+    return None if min(needed) < 0 else max(needed)
 
 
 def sentence_of(calibration: Calibration, goals: Goals, found: Found) -> str:

@@ -34,6 +34,20 @@ def labels_for_cut(loss: float, gain: float, *, drop: float, delta: float = 0.05
     return None
 
 
+def labels_for_risk(risk: float, *, limit: float, kept: float, delta: float = 0.05, power: float = 0.8) -> int | None:
+    """Rows that the binomial test needs to certify a share of wrong kept answers, if it is `risk` and `kept` are kept.
+
+    Normal approximation; None where the limit is broken or within 0.1 points.
+    """
+    gap = limit - risk
+    if gap <= 0.001 or kept <= 0:
+        return None
+    normal = NormalDist()
+    spread = normal.inv_cdf(1 - delta) * math.sqrt(limit * (1 - limit))
+    spread += normal.inv_cdf(power) * math.sqrt(max(risk * (1 - risk), 0.0))
+    return math.ceil(max((spread / gap) ** 2, math.log(delta) / math.log1p(-limit)) / kept)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """What a number of labels is likely to buy.
