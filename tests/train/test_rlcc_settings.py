@@ -41,6 +41,7 @@ def test_the_last_part_pays_for_confidence_by_its_weight() -> None:
         ({"scale": "std"}, r"train\.scale: got 'std'"),
         ({"credit": "all"}, r"train\.credit: got 'all', expected one of all-values, sampled, segment"),
         ({"credit": "all-values", "trl": {"importance_sampling_level": "sequence"}}, "expected .segment. there"),
+        ({"credit": "all-values", "scale": "group"}, r"train\.scale: got 'group' with credit 'all-values'"),
         ({"generations": 1}, "at least 2"),
         ({"trl": {"num_generations": 4}}, r"train\.trl\.num_generations: .* set by generations"),
     ],

@@ -116,6 +116,11 @@ class Rlcc:
             raise ConfigError(
                 "train.credit: got 'all-values' with a ratio for whole sequences, expected 'segment' there"
             )
+        if self.credit == "all-values" and self.scale == "group":
+            raise ConfigError(
+                "train.scale: got 'group' with credit 'all-values', expected 'batch' or 'none': a group that is all "
+                "alike has no spread, yet other numbers would have earned otherwise"
+            )
         if self.generations < 2:
             raise ConfigError(f"train.generations: got {self.generations}, expected at least 2: one is no group")
         for key in self.trl:
