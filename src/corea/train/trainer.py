@@ -1,5 +1,5 @@
 # pyright: basic, reportOptionalMemberAccess=false, reportArgumentType=false, reportAttributeAccessIssue=false
-# pyright: reportReturnType=false
+# pyright: reportReturnType=false, reportOptionalCall=false
 # (torch, datasets and TRL are only partly typed, and TRL's attributes are declared wider than they are)
 """TRL's GRPOTrainer with rewards that see whole groups, and credit given token by token.
 
