@@ -226,8 +226,11 @@ def main() -> None:
     options.add_argument("--data", type=Path)
     options.add_argument("--out", type=Path, default=Path("out/compare/bundled"), help="the comparison's folder")
     options.add_argument("--results", type=Path, default=ROOT / "experiments/results/compare/ablations.json")
+    options.add_argument("--seed", type=int, action="append", help="only these seeds of the file's")
     chosen = options.parse_args()
     text, settings, base = read_settings(chosen.config, chosen.data)
+    if chosen.seed:
+        settings = replace(settings, seeds=tuple(chosen.seed))
     models, _ = open_models(settings, base, chosen.out / "traces")
     found: dict[str, Any] = {
         "max_drop": MAX_DROP, "signal": SIGNAL, "small": settings.ours, "checkpoints": CHECKPOINTS, "datasets": {},
@@ -236,7 +239,8 @@ def main() -> None:
         if name != "far":  # the small model is right on none of it: nothing is kept
             asked = load_parts(name, declared, settings.seeds)
             found["datasets"][slug(name)] = asyncio.run(ablate(asked, models, settings.ours, settings.concurrency))
-    command = f"python experiments/compare/ablations.py {chosen.config} --data RUNS --out {chosen.out}"
+    seeds = "".join(f" --seed {seed}" for seed in chosen.seed or [])
+    command = f"python experiments/compare/ablations.py {chosen.config} --data RUNS --out {chosen.out}{seeds}"
     found["models"] = {f"{m.role} {m.trained or ''}".strip(): m.shelf.identity.revision[:12] for m in models}
     sha = hashlib.sha256(text.encode()).hexdigest()
     found["provenance"] = provenance(command=command, config=text, config_sha256=sha)
