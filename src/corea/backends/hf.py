@@ -5,11 +5,13 @@
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from corea.backends.fingerprint import fingerprint
 from corea.backends.local import LocalBackend
 from corea.backends.writing import Decoder, Floats, Limits, Session, Tokens
 from corea.errors import BackendError, ConfigError
@@ -72,6 +74,11 @@ class HFBackend(LocalBackend):
         self.settings = settings
         name = settings.model or (Path(settings.name).resolve().name if Path(settings.name).is_dir() else settings.name)
         super().__init__(name, lambda: HFEngine(settings), settings.limits())
+
+    @cached_property
+    def revision(self) -> str | None:
+        """What a calibration artefact binds: a folder's fingerprint; of a hub name, the revision that was set."""
+        return fingerprint(Path(self.settings.name)) or self.settings.revision
 
 
 class HFEngine:

@@ -4,12 +4,14 @@ import codecs
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from importlib import import_module
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 
+from corea.backends.fingerprint import fingerprint
 from corea.backends.local import LocalBackend
 from corea.backends.writing import Decoder, Floats, Limits, Session, Tokens
 from corea.errors import BackendError, ConfigError
@@ -66,6 +68,11 @@ class OnnxBackend(LocalBackend):
         self.settings = settings
         name = settings.model or Path(settings.folder).resolve().name
         super().__init__(name, lambda: OnnxEngine(Path(settings.folder), settings.threads), settings.limits())
+
+    @cached_property
+    def revision(self) -> str | None:
+        """What a calibration artefact binds: the folder's fingerprint."""
+        return fingerprint(Path(self.settings.folder))
 
 
 class OnnxEngine:
