@@ -68,6 +68,13 @@ def test_loss_is_on_the_reply_alone(tokenizer) -> None:
     assert row["length"] == len(row["input_ids"])
 
 
+def test_a_number_that_was_learnt_before_is_not_taught_over(tokenizer) -> None:
+    q = QUESTIONS[0]
+    row = encode([q], [target(q, random.Random(4))], tokenizer, confidence=False)[0]
+    taught = tokenizer.decode([t for t in row["labels"] if t != -100])
+    assert taught == f"<think>{q.meta['steps']}</think><answer>{q.reference}</answer><confidence>"
+
+
 def test_a_batch_has_examples_of_like_length_and_none_is_used_twice() -> None:
     rng = random.Random(5)
     lengths = [rng.randint(10, 99) for _ in range(170)]

@@ -44,6 +44,7 @@ class ColdStart:
         steps: Optimiser steps of `batch` problems; `steps * batch` may be below `examples`.
         learning_rate: Of Muon, for the matrices; half of it is AdamW's, for the embedding and the rest.
         decay: The last so many of the steps bring the learning rate down to 0 (it is constant before).
+        confidence: Whether the stated number is taught; without it, a model that has learnt what to state keeps that.
         bf16: Mixed precision; on a CPU with bf16 units it pays from a width of about 150.
     """
 
@@ -58,6 +59,7 @@ class ColdStart:
     decay: int = 600
     learning_rate: float = 0.01
     weight_decay: float = 0.01
+    confidence: bool = True
     bf16: bool = False
     cpu: bool = True
     seed: int = 1
@@ -90,8 +92,8 @@ def data_hash(questions: list[Question]) -> str:
     return digest.hexdigest()[:16]
 
 
-def encode(questions: list[Question], replies: list[str], tokenizer):
-    """A datasets.Dataset of token ids, with labels on the reply alone (-100 elsewhere)."""
+def encode(questions: list[Question], replies: list[str], tokenizer, *, confidence: bool = True):
+    """A datasets.Dataset of token ids, with labels on the reply alone (-100 elsewhere), up to the stated number or all."""
     from datasets import Dataset
 
     prompts = [
@@ -100,10 +102,12 @@ def encode(questions: list[Question], replies: list[str], tokenizer):
     ]
     asked = tokenizer(prompts, add_special_tokens=False)["input_ids"]
     told = tokenizer(replies, add_special_tokens=False)["input_ids"]
+    tag = tokenizer.convert_tokens_to_ids(CONFIDENCE)
+    taught = [t if confidence else t[: t.index(tag) + 1] + [-100] * (len(t) - t.index(tag) - 1) for t in told]
     return Dataset.from_dict(
         {
             "input_ids": [a + t for a, t in zip(asked, told, strict=True)],
-            "labels": [[-100] * len(a) + t for a, t in zip(asked, told, strict=True)],
+            "labels": [[-100] * len(a) + t for a, t in zip(asked, taught, strict=True)],
             "length": [len(a) + len(t) for a, t in zip(asked, told, strict=True)],
         }
     )
@@ -188,7 +192,7 @@ def cold_start(settings: ColdStart) -> Path:
     replies = [target(q, rng) for q in questions]
     corpus = [q.text + r for q, r in zip(questions[:40_000], replies, strict=False)]
     tokenizer = load_tokenizer(settings.start) if settings.start else train_tokenizer(corpus, settings.shape.vocabulary)
-    dataset = encode(questions, replies, tokenizer)
+    dataset = encode(questions, replies, tokenizer, confidence=settings.confidence)
     dataset = dataset.select(batches_of_like_length(dataset["length"], settings.batch, rng))
     fingerprint = data_hash(questions)
     del questions, replies, corpus  # gigabytes, in a long run
