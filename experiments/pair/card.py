@@ -52,10 +52,13 @@ if __name__ == "__main__":
         small,
         title="corea-small",
         purpose=f"{known} Its confidence was learnt by reinforcement learning (`corea train rlcc`).",
-        command=f"{SMALL}\n{sys.argv[6]}\npython experiments/pair/finish.py runs/rl runs/slm_half",
+        command=f"{SMALL}\n{sys.argv[6]}\n{COLD}slm_6.toml runs/slm\npython experiments/pair/finish.py runs/slm runs/slm_half",
         figures=rows,
         measured=measured,
-        notes=["measured greedily on split test, seed 2027, once; thresholds of the savings from split validation"],
+        notes=[
+            "confidence by reinforcement learning (the l2-group run above); the recipe named here is the 120 steps after it",
+            "measured greedily on split test, seed 2027, once; thresholds of the savings from split validation",
+        ],
     )
     write_card(
         large,

@@ -93,7 +93,7 @@ def data_hash(questions: list[Question]) -> str:
 
 
 def encode(questions: list[Question], replies: list[str], tokenizer, *, confidence: bool = True):
-    """A datasets.Dataset of token ids, with labels on the reply alone (-100 elsewhere), up to the stated number or all."""
+    """A datasets.Dataset of token ids, with labels on the reply alone (-100 elsewhere), its `confidence` or not."""
     from datasets import Dataset
 
     prompts = [
