@@ -15,6 +15,7 @@ SMALL = f"""{COLD}slm.toml runs/slm_1    # on the tasks as they were at commit 7
 {COLD}slm_2.toml runs/slm_2
 {COLD}slm_3.toml runs/slm_3
 {COLD}slm_4.toml runs/slm_cold"""
+LAST = (f"{COLD}slm_6.toml runs/slm", "python experiments/pair/finish.py runs/slm runs/slm_half")
 LARGE = f"""{COLD}slm.toml runs/slm_1    # these four on the tasks as they were at commit 7417055
 python experiments/pair/grown.py runs/slm_1 runs/llm_1
 {COLD}llm_2.toml runs/llm_2    # stopped at step 700: its checkpoint goes on as runs/llm_2_700
@@ -52,11 +53,11 @@ if __name__ == "__main__":
         small,
         title="corea-small",
         purpose=f"{known} Its confidence was learnt by reinforcement learning (`corea train rlcc`).",
-        command=f"{SMALL}\n{sys.argv[6]}\n{COLD}slm_6.toml runs/slm\npython experiments/pair/finish.py runs/slm runs/slm_half",
+        command="\n".join([SMALL, sys.argv[6], *LAST]),
         figures=rows,
         measured=measured,
         notes=[
-            "confidence by reinforcement learning (the l2-group run above); the recipe named here is the 120 steps after it",
+            "confidence by reinforcement learning (the l2-group run); the recipe named here is the 120 steps after it",
             "measured greedily on split test, seed 2027, once; thresholds of the savings from split validation",
         ],
     )
