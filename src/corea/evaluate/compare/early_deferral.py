@@ -51,8 +51,8 @@ def stops(part: Part, seen: Prefixes, deferred: Floats, others: Prefixes, *, at_
     for checkpoint in sorted(seen.features):
         rows = np.flatnonzero((seen.tokens > checkpoint) & np.isinf(stopped_fit))
         open_rows = np.flatnonzero((others.tokens > checkpoint) & np.isinf(stopped))
-        late = deferred[rows] > 0.5
-        if not len(open_rows) or min(late.sum(), (~late).sum()) < FEWEST:
+        late = (deferred[rows] > 0.5).astype(np.float64)
+        if not len(open_rows) or min(late.sum(), (1 - late).sum()) < FEWEST:
             continue
         x, other_x = seen.features[checkpoint][rows], others.features[checkpoint][open_rows]
         inside = _out_of_fold(x, late, [part.questions[i] for i in rows])
@@ -75,7 +75,7 @@ def _out_of_fold(x: Floats, late: Floats, questions: Sequence[object]) -> Floats
 def _limit(probability: Floats, late: Floats, at_most: float, fewest: int = 10) -> float:
     """The lowest probability from which on at most that share was not late; infinity where there is none."""
     order = np.argsort(-probability, kind="stable")
-    wrong = np.cumsum(~late[order].astype(bool)) / np.arange(1, len(order) + 1)
+    wrong = np.cumsum(1 - late[order]) / np.arange(1, len(order) + 1)
     last = np.flatnonzero(np.diff(probability[order], append=-1.0) != 0)
     good = [i for i in last if wrong[i] <= at_most and i + 1 >= fewest]
     return float(probability[order][good[-1]]) if good else NEVER
