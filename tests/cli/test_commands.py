@@ -105,6 +105,7 @@ def test_every_template_is_a_whole_configuration(path: Path, monkeypatch: pytest
         (["ask", "x", "--set", "nothing"], 2, "expected a.b=value"),
         (["run", "none.jsonl", "-o", "a.jsonl"], 3, "none.jsonl"),
         (["ask"], 2, "question"),
+        (["ask", " "], 2, "got an empty question, expected some text"),
         (["aks", "x"], 2, "aks"),
         (["init", "--pair", "opnai"], 2, "Did you mean 'openai'?"),
         (["run", "corea.toml", "-o", "a.jsonl", "--budget-usd", "much"], 2, "--budget-usd: got 'much'"),

@@ -16,6 +16,7 @@ from corea.cli.console import (
     print_json,
     usd,
 )
+from corea.errors import ConfigError
 from corea.types import Question, Status, Step, Trace
 
 
@@ -32,6 +33,8 @@ def ask(
     """Answer one question: answer, confidence, which model, cost, saved."""
     from corea.cli.configuration import BUNDLED_NOTE, find_cascade
 
+    if not question.strip():
+        raise ConfigError("corea ask: got an empty question, expected some text; put it in quotes")
     built, _, bundled = find_cascade(config, set_, cascade, calibration=calibration, force=force)
 
     async def answer() -> Trace:
