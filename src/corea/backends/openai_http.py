@@ -33,6 +33,7 @@ class Http:
         self._headers = _fixed_headers(settings)
         self._first_byte_seconds = min(settings.first_byte_timeout_seconds, settings.total_timeout_seconds)
         self._pools: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _Pool] = weakref.WeakKeyDictionary()
+        self._last: tuple[asyncio.AbstractEventLoop, _Pool] | None = None  # of two calls in a row, mostly one loop's
 
     async def post(self, body: bytes) -> tuple[aiohttp.ClientResponse, Secrets]:
         """The response, of which only the head is read, and the keys to keep out of it."""
@@ -72,13 +73,15 @@ class Http:
 
     async def close(self) -> None:
         """Closes the connections of this event loop, and forgets those of loops that have ended."""
-        pool = self._pools.pop(asyncio.get_running_loop(), None)
+        self._last, pool = None, self._pools.pop(asyncio.get_running_loop(), None)
         if pool is not None:
             await pool.session.close()
         self._forget_ended_loops()
 
     def _pool(self) -> _Pool:
-        loop = asyncio.get_running_loop()
+        loop, last = asyncio.get_running_loop(), self._last
+        if last is not None and last[0] is loop and not last[1].session.closed:
+            return last[1]
         pool = self._pools.get(loop)
         if pool is None or pool.session.closed:
             self._forget_ended_loops()
@@ -90,6 +93,7 @@ class Http:
                 cookie_jar=aiohttp.DummyCookieJar(),
             )
             pool = self._pools[loop] = _Pool(session, Deadlines(loop))
+        self._last = loop, pool
         return pool
 
     def _forget_ended_loops(self) -> None:
