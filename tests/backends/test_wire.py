@@ -46,6 +46,7 @@ def strings(completion: Completion) -> list[str] | None:
     [
         ({"prompt_tokens": 9, "completion_tokens": 3}, Usage(prompt_tokens=9, completion_tokens=3)),
         ({"prompt_tokens": 9.0, "completion_tokens": None}, Usage(prompt_tokens=9)),
+        ({"prompt_tokens": 1e300, "completion_tokens": 3}, Usage(prompt_tokens=2**53, completion_tokens=3)),
         (
             {"prompt_tokens": 9, "completion_tokens": 3, "prompt_cache_hit_tokens": 8},
             Usage(prompt_tokens=9, cached_tokens=8, completion_tokens=3),

@@ -11,6 +11,7 @@ from tests.gateway.conftest import LARGE, QUESTION, SURE, UNSURE, chat, events, 
 from corea.backends.fake import FakeBackend
 from corea.cascade import OnLastDown
 from corea.errors import BackendError, BackendRefused, BackendTimeout
+from corea.gateway.accounts import Admission, OpenAccounts
 from corea.types import Completion, Message, Sampling, Status, Usage
 
 
@@ -379,3 +380,22 @@ async def test_health_readiness_and_the_document() -> None:
     draining = await house.request("GET", "/readyz")
     assert (draining.status_code, draining.json()) == (503, {"status": "draining"})
     assert "/v1/chat/completions" in (await house.request("GET", "/openapi.json")).json()["paths"]
+
+
+class Slow(OpenAccounts):
+    """A disk that takes for ever."""
+
+    async def settle(self, admission: Admission, *, cost_usd: Decimal | None, tokens: int) -> None:
+        await asyncio.Event().wait()
+
+
+async def test_a_decision_is_kept_when_the_server_breaks_off_while_its_money_is_written() -> None:
+    house = make_house(accounts=Slow())
+    asked = asyncio.create_task(house.post())
+    async with asyncio.timeout(10):
+        while not house.small.calls:
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.05)
+        asked.cancel()
+        await asyncio.gather(asked, return_exceptions=True)
+    assert (len(house.done), house.last.trace.stage, house.gateway.chat.running) == (1, "small", 0)

@@ -1,9 +1,11 @@
 """A budget holds: under 200 requests at once, when writing fails, and after the process was killed."""
 
 import asyncio
+import os
 import sqlite3
 import subprocess
 import sys
+import threading
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from decimal import Decimal
@@ -147,6 +149,44 @@ async def test_while_money_cannot_be_written_no_budget_is_trusted(
     assert "cannot be written" in caplog.text
 
 
+async def test_a_lone_request_does_not_wait_for_company(bank: Bank, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writer_module, "GATHER_SECONDS", 60.0)
+    _, secret = create_key(bank.file, "alice")
+    holder = bank.accounts.identify(secret)
+    first, last = [await bank.accounts.admit(holder, Ask(Decimal(1))) for _ in range(2)]
+    async with asyncio.timeout(10):
+        gathered = asyncio.create_task(bank.accounts.settle(first, cost_usd=Decimal("0.1"), tokens=1))
+        await asyncio.sleep(0)
+        assert bank.writer.committed < bank.writer.submitted  # one more is under way
+        await bank.accounts.settle(last, cost_usd=Decimal("0.1"), tokens=1)
+        await gathered
+    assert bank.spent() == Decimal("0.2")
+
+
+async def test_a_disk_that_fails_once_to_sync_is_trusted_again(bank: Bank, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writer_module, "RETRY_SECONDS", 0.001)
+    sync, failed = os.fsync, [OSError(5, "Input/output error")]
+
+    def fsync(descriptor: int) -> None:
+        if failed:
+            raise failed.pop()
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    _, secret = create_key(bank.file, "alice", Limits(budget_usd=Decimal(1)))
+    codes: list[str] = []
+    async with asyncio.timeout(10):
+        while not codes or codes[-1] != "let in":
+            try:
+                admission = await bank.accounts.admit(bank.accounts.identify(secret), Ask(Decimal("0.1")))
+                await bank.accounts.settle(admission, cost_usd=Decimal("0.1"), tokens=1)
+                codes.append("let in" if not failed and not bank.writer.failing else "early")
+            except Fault as fault:
+                codes.append(fault.code or "")
+            await asyncio.sleep(0.01)
+    assert not failed
+
+
 KILLED = """
 import asyncio, os, signal, sys
 from decimal import Decimal
@@ -207,3 +247,13 @@ def test_an_older_file_is_brought_up_to_date_and_a_newer_one_refused(tmp_path: P
         connect(path)
     with pytest.raises(Exception, match="name a file that can be written"):
         connect(tmp_path / "nowhere" / "corea.db")
+
+
+def test_a_file_that_another_is_just_making_is_waited_for(tmp_path: Path) -> None:
+    other = sqlite3.connect(tmp_path / "corea.db", isolation_level=None, check_same_thread=False)
+    other.execute("BEGIN IMMEDIATE")  # SQLite does not wait for this one, whatever its timeout
+    threading.Timer(0.1, lambda: other.execute("ROLLBACK")).start()
+    made = connect(tmp_path / "corea.db")
+    assert version(made) == len(MIGRATIONS)
+    made.close()
+    other.close()

@@ -5,6 +5,7 @@ import sqlite3
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from tests.gateway.conftest import UNSURE, House, make_house
 
@@ -13,6 +14,7 @@ from corea.gateway.database import connect
 from corea.gateway.settings import GatewaySettings
 from corea.gateway.store import DecisionStore
 from corea.gateway.writer import Writer
+from corea.types import Usage
 
 
 async def stored(tmp_path: Path, house: House, settings: GatewaySettings, **named: Any) -> list[sqlite3.Row]:
@@ -114,3 +116,17 @@ async def test_cut_off_and_failed_requests_are_stored_too(tmp_path: Path) -> Non
     (row,) = await stored(tmp_path, house, GatewaySettings())
     assert (row["status"], row["error"], row["stage"]) == ("failed", "internal_error", None)
     assert float(row["cost_usd"]) > 0
+
+
+async def test_a_decision_that_cannot_be_stored_stops_no_other(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """SQLite takes no whole number beyond 64 bits, which an upstream may well claim to have read."""
+    house = make_house()
+    for _ in range(3):
+        await house.post()
+    odd = msgspec.structs.replace(house.done[1], usage=Usage(prompt_tokens=2**70))
+    house.done[1] = odd
+    rows = await stored(tmp_path, house, GatewaySettings())
+    assert [row["trace_id"] for row in rows] == [house.done[0].trace.trace_id, house.done[2].trace.trace_id]
+    assert "cannot be stored" in caplog.text

@@ -19,6 +19,7 @@ import msgspec
 from corea.types import Completion, Message, Question, Sampling, TokenLogprob, Usage
 
 NOTHING = msgspec.Raw()
+MOST_TOKENS = 2**53  # of what a server claims: more fits no database, and is no truth
 BYTES_PER_TOKEN = 4  # of UTF-8; OpenAI's rule of thumb for English: https://help.openai.com/en/articles/4936856
 TOKENS_PER_MESSAGE = 4  # the role and the marks around a message in a chat template
 REPLACED = "\ufffd"  # what a decoder writes for bytes that are no character
@@ -428,7 +429,7 @@ def _logprob(token: _Token) -> float:
 
 
 def _count(number: float | None) -> int:
-    return int(number) if number is not None and number > 0 else 0
+    return int(min(number, MOST_TOKENS)) if number is not None and number > 0 else 0
 
 
 def _cost(usage: _Usage) -> Decimal | None:

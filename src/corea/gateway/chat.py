@@ -34,7 +34,7 @@ from corea.gateway.wire import (
     usage_object,
 )
 from corea.reading import visible_text
-from corea.types import Decision, Status, Trace
+from corea.types import Decision, Status, Trace, Usage
 
 log = logging.getLogger("corea.gateway")
 Headers = list[tuple[str, str]]
@@ -177,7 +177,12 @@ class Chat:
         """Books what a request cost, once; only then may its answer go out."""
         progress.ended = True
         usage = total_usage(trace)
-        await self.accounts.settle(progress.admission, cost_usd=trace.cost_usd, tokens=usage.total_tokens)
+        try:
+            await self.accounts.settle(progress.admission, cost_usd=trace.cost_usd, tokens=usage.total_tokens)
+        finally:  # also where the server breaks off meanwhile: the money is on its way all the same
+            self._note(progress, trace, fault, usage)
+
+    def _note(self, progress: Progress, trace: Trace, fault: Fault | None, usage: Usage) -> None:
         if self.settings.sticky_turns and trace.deferred and not progress.cached:
             self.sticky.keep(
                 self.sticky.session(progress.request, progress.admission.key_id), self.settings.sticky_turns

@@ -1,9 +1,12 @@
 """The SQLite file of keys, money and decisions: how it is opened, and how an older one is brought up to date."""
 
 import sqlite3
+import time
 from pathlib import Path
 
 from corea.errors import ConfigError
+
+BUSY_SECONDS = 10
 
 # Each brings the file one version further. Never change one that was released; add another. No ";" in comments.
 MIGRATIONS = (
@@ -61,13 +64,26 @@ def connect(path: str | Path) -> sqlite3.Connection:
         ConfigError: It cannot be opened, is no such file, or is of a newer COREA.
     """
     try:
-        connection = sqlite3.connect(path, timeout=10, isolation_level=None)
-        connection.execute("PRAGMA journal_mode=WAL")
+        connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None)
+        _use_wal(connection)
         connection.execute("PRAGMA synchronous=NORMAL")
         _migrate(connection, str(path))
     except sqlite3.Error as error:
         raise ConfigError(f"gateway.state: {path} cannot be used ({error}); name a file that can be written") from error
     return connection
+
+
+def _use_wal(connection: sqlite3.Connection) -> None:
+    """SQLite's own timeout does not hold for this pragma: while another makes the file, it fails at once."""
+    until = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > until:
+                raise
+            time.sleep(0.01)
 
 
 def _migrate(connection: sqlite3.Connection, path: str) -> None:

@@ -139,10 +139,8 @@ class Writer:
         if (money := self._coming.get(key_id)) is None:
             money = self._coming[key_id] = _Money()
         money.add(usd, tokens, 1)
-        if (
-            self._handed == self.committed and self._gathering is None
-        ):  # else the thread is busy, and says when it is not
-            self._offer()
+        self._pressing = self._pressing or pressing
+        self._offer()
         return self.submitted
 
     def _offer(self) -> None:
@@ -255,7 +253,10 @@ class Writer:
             self._recovered()
             self._advance(committed=self._upto)
         if self._batch:
-            self._insert(connection)
+            try:
+                self._insert(connection)
+            except (OverflowError, ValueError, TypeError) as error:
+                self._insert_each(connection, error)
             self._inserted_at = time.monotonic()
             self.written_rows += len(self._batch)
             self._untidy += len(self._batch)
@@ -268,6 +269,15 @@ class Writer:
             rows = self._batch[start : start + ROWS_AT_ONCE]
             connection.execute(f"INSERT INTO decisions VALUES {', '.join([ROW] * len(rows))}", list(chain(*rows)))
         connection.execute("COMMIT")
+
+    def _insert_each(self, connection: sqlite3.Connection, error: Exception) -> None:
+        """Leaves out what SQLite cannot hold, such as a number beyond 64 bits; tried again, it would stop the rest."""
+        connection.execute("ROLLBACK")
+        for row in self._batch:
+            try:
+                connection.execute(f"INSERT INTO decisions VALUES {ROW}", row)
+            except (OverflowError, ValueError, TypeError):
+                log.error("decision %s cannot be stored (%s)", row[0], error)
 
     def _recovered(self) -> None:
         if self.failing:
@@ -301,6 +311,7 @@ class Writer:
             # SQLite keeps its locks on the -shm file, so that a descriptor of our own on the -wal disturbs nothing
             os.fsync(wal)
         self._synced_at = time.monotonic()
+        self._recovered()
         self._advance(synced=upto)
 
     def _advance(self, *, committed: int | None = None, synced: int | None = None) -> None:
