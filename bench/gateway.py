@@ -2,8 +2,8 @@
 
     python bench/gateway.py [--json] [--rounds 5] [--requests 400] [--litellm [VENV]]
 
-Everything is on: a key, the ledger, SQLite, metrics. `budget` is a key with a budget: its costs are synced to disk
-before its next request is let in. Each server is a process of its own; CPU is that
+Everything is on: a key, the ledger, SQLite, metrics. `budget` is a key with a budget: what it may spend is
+synced to disk before it is let in. Each server is a process of its own; CPU is that
 process's user and system time, all threads. Rounds alternate between the servers; a figure is the median of the ratios
 of neighbours.
 

@@ -52,6 +52,10 @@ MIGRATIONS = (
     );
     CREATE INDEX decisions_at ON decisions (at);
     """,
+    """
+    ALTER TABLE keys ADD COLUMN held_usd TEXT;   -- of the budget, while a server runs, see holds.py
+    ALTER TABLE keys ADD COLUMN held_boot TEXT
+    """,
 )
 
 

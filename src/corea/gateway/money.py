@@ -1,9 +1,9 @@
 """Accounts over the database: keys, budgets that hold, rate limits.
 
-The rule of a budget: a request is let in only if *spent + reserved + its own reserve* is within it. Spent is read from
-the file, where a cost is committed before its reservation is dropped, and the key's last cost is synced before its next
-request is let in; so neither 200 requests at once, nor the death of the process, nor a power cut lets a key spend more
-than its budget, except for what one answer costs beyond its own reserve.
+The rule of a budget: a request is let in only if *spent + reserved + its own reserve* is within it, and that sum is on
+disk, synced, as *held* of the budget (see `holds`). More is held than one request needs, and more again before that is
+used up, so that few requests wait for the disk. So neither 200 requests at once, nor the death of the process, nor a
+power cut lets a key spend more than its budget, except for what one answer costs beyond its own reserve.
 """
 
 import asyncio
@@ -20,6 +20,7 @@ from typing import TypeVar
 from corea.gateway.accounts import Admission, Claim, Holder
 from corea.gateway.database import connect
 from corea.gateway.faults import Fault
+from corea.gateway.holds import boot_id, release_holds
 from corea.gateway.keys import Key, any_keys, find_key, read_key
 from corea.gateway.limits import Bucket
 from corea.gateway.writer import Writer
@@ -27,16 +28,27 @@ from corea.types import ZERO_USD
 
 log = logging.getLogger("corea.gateway")
 T = TypeVar("T")
+SLAB = 16  # so many more requests like this one are held for
+REFILL = 8  # when fewer are left, more is held, which nobody waits for
 NO_KEY = "No API key: send `Authorization: Bearer corea-...`; the operator makes one with `corea keys create`."
 WRONG_KEY = "This API key is not known here, or was revoked."
 
 
 @dataclass(slots=True)
 class _Running:
-    """What a key has under way, and its rate limits."""
+    """What a key has spent and has under way, and its rate limits.
 
+    Args:
+        spent: As in the file at first; from then on nobody else adds to it.
+        held: The most that was asked to be held, under the writer's number `held_number`.
+        safe: The most that is known to be held on disk.
+    """
+
+    spent: Decimal
     reserved: Decimal = ZERO_USD
-    last_spend: int = 0
+    held: Decimal = ZERO_USD
+    held_number: int = 0
+    safe: Decimal = ZERO_USD
     requests: Bucket | None = None
     tokens: Bucket | None = None
 
@@ -48,7 +60,7 @@ class KeyAccounts:
     While no key was ever made, everyone who reaches the server may ask, and nothing is booked.
 
     Args:
-        reading: This thread's own connection; it only reads (WAL readers never wait for the writer).
+        reading: This thread's own connection; from here on it only reads (WAL readers never wait for the writer).
     """
 
     reading: sqlite3.Connection
@@ -61,8 +73,10 @@ class KeyAccounts:
 
     @classmethod
     def at(cls, path: str | Path, writer: Writer) -> "KeyAccounts":
-        """The accounts in a file."""
-        return cls(connect(path), writer)
+        """The accounts in a file, whose server is about to start."""
+        reading = connect(path)
+        release_holds(reading, boot_id())
+        return cls(reading, writer)
 
     def identify(self, secret: str | None) -> Holder:
         """Who holds this key.
@@ -99,15 +113,19 @@ class KeyAccounts:
             raise Fault(403, message, "permission_error", "model_not_allowed", "model")
         running = self.running.get(holder.id)
         if running is None:
-            running = self.running[holder.id] = _Running()
+            running = self.running[holder.id] = _Running(holder.spent_usd)
         reserve = ZERO_USD
         if holder.budget_usd is not None:
-            holder = await self._on_disk(holder, running)
-            assert holder.budget_usd is not None
             reserve = claim.reserve_usd
-            _within_budget(holder.budget_usd, holder.spent_usd, running.reserved, reserve)
-        tokens = self._limit(holder, running, claim)
-        running.reserved += reserve
+            _within_budget(holder.budget_usd, running, reserve)
+        running.reserved += reserve  # before anything is waited for
+        try:
+            if holder.budget_usd is not None:
+                await self._hold(holder, holder.budget_usd, running, reserve)
+            tokens = self._limit(holder, running, claim)
+        except BaseException:
+            running.reserved -= reserve
+            raise
         self.under_way += 1
         return Admission(key_id=holder.id, claim=claim, reserved_usd=reserve, reserved_tokens=tokens)
 
@@ -118,29 +136,47 @@ class KeyAccounts:
         running = self.running[admission.key_id]
         cost = admission.claim.reserve_usd if cost_usd is None else cost_usd
         self.under_way -= 1
-        running.last_spend = number = self.writer.spend(admission.key_id, cost, tokens, pressing=not self.under_way)
+        running.spent += cost
+        running.reserved -= admission.reserved_usd
+        number = self.writer.spend(admission.key_id, cost, tokens, pressing=not self.under_way)
         if running.tokens is not None:
             running.tokens.level += admission.reserved_tokens - tokens
-        try:
-            await self.writer.until(number)
-        finally:
-            running.reserved -= admission.reserved_usd
+        await self.writer.until(number)
 
     def close(self) -> None:
         """Closes the file."""
         self.reading.close()
 
-    async def _on_disk(self, key: Key, running: _Running) -> Key:
-        """The key with all that it has spent, safely on disk."""
-        if self.writer.synced >= running.last_spend and not self.writer.failing:
-            return key
-        await self.writer.until(running.last_spend, synced=True)
+    async def _hold(self, key: Key, budget: Decimal, running: _Running, reserve: Decimal) -> None:
+        """Sees to it that all that the key can have spent by its next request is held on disk."""
+        needed = running.spent + running.reserved
+        if self.writer.synced >= running.held_number:
+            running.safe = running.held
+        waits = needed > running.safe
+        if needed + REFILL * reserve > running.held:
+            more = max(needed, min(budget, needed + SLAB * reserve))
+            if more > running.held:
+                running.held, running.held_number = more, self.writer.hold(key.id, more, pressing=waits)
+        held = running.held
+        if waits:
+            await self.writer.until(running.held_number, synced=True)
         if self.writer.failing:
             raise _unavailable()
+        if waits:
+            running.safe = max(running.safe, held)
+            self._still_good(key, running, reserve)
+
+    def _still_good(self, key: Key, running: _Running, reserve: Decimal) -> None:
+        """Looks again at a key that has waited: it may have been revoked, or its budget cut."""
         again = self._read(lambda: read_key(self.reading, key.id))
-        if again is None or again.revoked_at is not None or again.budget_usd is None:
+        if again is None or again.revoked_at is not None:
             raise Fault(401, WRONG_KEY, "authentication_error", "invalid_api_key")
-        return again
+        if again.budget_usd is not None:
+            running.reserved -= reserve
+            try:
+                _within_budget(again.budget_usd, running, reserve)
+            finally:
+                running.reserved += reserve
 
     def _read(self, read: Callable[[], T]) -> T:
         try:
@@ -175,12 +211,12 @@ def _unavailable() -> Fault:
     return Fault(503, message, "api_error", "accounts_unavailable", headers=(("retry-after", "1"),))
 
 
-def _within_budget(budget: Decimal, spent: Decimal, reserved: Decimal, reserve: Decimal) -> None:
-    left = budget - spent
-    if reserve <= left - reserved:
+def _within_budget(budget: Decimal, running: _Running, reserve: Decimal) -> None:
+    left = budget - running.spent
+    if reserve <= left - running.reserved:
         return
     if reserve <= left:
-        message = f"${reserved:f} of the ${left:f} left of this key's budget is reserved by requests under way."
+        message = f"${running.reserved:f} of the ${left:f} left of this key's budget is reserved by requests under way."
         retry = (("retry-after", "1"),)
         raise Fault(429, message, "rate_limit_error", "budget_reserved", headers=retry)
     message = f"This request may cost ${reserve:f}, and ${max(left, ZERO_USD):f} is left of this key's ${budget:f}."

@@ -2,8 +2,8 @@
 
 Two steps make a write safe. A *commit* survives the death of this process (it is in the kernel's hands); a *sync*
 survives a power cut. Money waits for the commit before its answer goes out, which costs a tenth of a millisecond; only
-the next request of a key with a budget waits for the sync, which costs a disk its millisecond or more, and is shared by
-all that was committed until then.
+what is held of a budget is waited for until its sync, which costs a disk its millisecond or more, and is shared by all
+that was committed until then.
 """
 
 import asyncio
@@ -24,6 +24,7 @@ from typing import Any
 import msgspec
 
 from corea.gateway.database import connect
+from corea.gateway.holds import boot_id, release_holds
 from corea.types import ZERO_USD
 
 log = logging.getLogger("corea.gateway")
@@ -38,7 +39,8 @@ COLUMNS = 23
 ROWS_AT_ONCE = 32  # in one statement: at each, this thread gives up the interpreter
 ROW = f"({', '.join('?' * COLUMNS)})"
 SPEND = """UPDATE keys SET spent_usd = j.value ->> 1, tokens = tokens + (j.value ->> 2),
-requests = requests + (j.value ->> 3) FROM json_each(?) AS j WHERE keys.id = j.value ->> 0"""
+requests = requests + (j.value ->> 3), held_usd = coalesce(j.value ->> 4, held_usd), held_boot = ?
+FROM json_each(?) AS j WHERE keys.id = j.value ->> 0"""
 _encode = msgspec.json.Encoder().encode
 Row = tuple[Any, ...]
 
@@ -50,11 +52,13 @@ class _Money:
     usd: Decimal = ZERO_USD
     tokens: int = 0
     requests: int = 0
+    held: Decimal | None = None
 
-    def add(self, usd: Decimal, tokens: int, requests: int) -> None:
-        self.usd += usd
-        self.tokens += tokens
-        self.requests += requests
+    def add(self, more: "_Money") -> None:
+        self.usd += more.usd
+        self.tokens += more.tokens
+        self.requests += more.requests
+        self.held = self.held if more.held is None else more.held
 
 
 @dataclass(slots=True)
@@ -117,6 +121,7 @@ class Writer:
         self._sync_to = 0
         self._synced_at = 0.0
         self._stopping = False
+        self._boot = boot_id()
 
     def start(self) -> None:
         """Begins to write; called on the event loop whose tasks wait for it."""
@@ -135,10 +140,18 @@ class Writer:
         Args:
             pressing: Write it at once, rather than with what else comes in the next few milliseconds.
         """
+        return self._take_in(key_id, _Money(usd, tokens, 1), pressing)
+
+    def hold(self, key_id: str, usd: Decimal, *, pressing: bool = True) -> int:
+        """Takes how much of its budget a key may have spent by the next hold, and gives its number, as `spend` does."""
+        return self._take_in(key_id, _Money(held=usd), pressing)
+
+    def _take_in(self, key_id: str, money: _Money, pressing: bool) -> int:
         self.submitted += 1
-        if (money := self._coming.get(key_id)) is None:
-            money = self._coming[key_id] = _Money()
-        money.add(usd, tokens, 1)
+        if (coming := self._coming.get(key_id)) is None:
+            self._coming[key_id] = money
+        else:
+            coming.add(money)
         self._pressing = self._pressing or pressing
         self._offer()
         return self.submitted
@@ -199,6 +212,7 @@ class Writer:
                     self._fail(connection, error)
             self._write(connection)  # again, if it failed
             self._sync(wal, now=True)
+            release_holds(connection, self._boot)
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         except (sqlite3.Error, OSError) as error:
             log.critical("%s: cannot be written (%s); lost %s", self.path, error, self._pending)
@@ -230,8 +244,7 @@ class Writer:
                     self._sync_to = max(self._sync_to, item)
                 else:
                     for key_id, money in item.money.items():
-                        pending = self._pending.setdefault(key_id, _Money())
-                        pending.add(money.usd, money.tokens, money.requests)
+                        self._pending.setdefault(key_id, _Money()).add(money)
                     self._upto = item.upto
                 item = self._queue.get_nowait()
         except queue.Empty:
@@ -292,8 +305,11 @@ class Writer:
                 self._spent[key_id] = Decimal(row[0])
         now = {k: self._spent.get(k, ZERO_USD) + money.usd for k, money in self._pending.items()}
         # all of it in one statement, as JSON: at each, this thread gives up the interpreter
-        rows = [(k, str(now[k]), money.tokens, money.requests) for k, money in self._pending.items()]
-        changed = connection.execute(SPEND, (_encode(rows).decode(),)).rowcount
+        rows = [
+            (k, str(now[k]), money.tokens, money.requests, None if money.held is None else str(money.held))
+            for k, money in self._pending.items()
+        ]
+        changed = connection.execute(SPEND, (self._boot, _encode(rows).decode())).rowcount
         if changed < len(rows):  # somebody has deleted a key by hand
             log.error("keys are not in the file any more, among: %s", ", ".join(self._pending))
         self._spent.update(now)
