@@ -242,7 +242,7 @@ class Entered:
     """`serving` with a key, entered in a thread: the upstream's event loop must go on meanwhile."""
 
     def __init__(self, folder: Path) -> None:
-        self.context = serving(folder, key=make_key(folder))
+        self.context = serving(folder, key=make_key(folder, "--budget-usd", "1000"))
         self.gateway = self.context.__enter__()
 
     def __enter__(self) -> GatewayProcess:
