@@ -4,12 +4,14 @@ import asyncio
 import json
 import math
 import shutil
+import threading
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from corea.backends import local
 from corea.backends.onnx import ByteDecoder, OnnxBackend, OnnxSettings, byte_pieces
 from corea.errors import BackendError, ConfigError
 from corea.types import Completion, Message, Question, Sampling
@@ -163,23 +165,32 @@ async def test_a_caller_who_gives_up_leaves_the_others_alone(backend: OnnxBacken
     assert [c.text for c in got if isinstance(c, Completion)] == expected[:2] + expected[3:]
 
 
-async def test_newcomers_do_not_wait_for_a_straggler(backend: OnnxBackend) -> None:
+async def test_newcomers_do_not_wait_for_a_straggler(backend: OnnxBackend, monkeypatch: pytest.MonkeyPatch) -> None:
     done: list[str] = []
 
-    async def ask(question: Question, tokens: int) -> str:
+    async def ask(question: Question, tokens: int) -> None:
         await backend.complete(question, Sampling(temperature=0, max_tokens=tokens))
         done.append(question.id)
-        return question.id
 
-    await backend.complete(QUESTIONS[0], GREEDY)  # loaded
     endless = next(
         q for q, c in zip(QUESTIONS, await together(backend, LONG), strict=True) if c.finish_reason == "length"
     )
+    newcomers_wait, step = threading.Event(), local._Batch.step  # pyright: ignore[reportPrivateUsage]
+
+    def held(batch: object) -> object:
+        assert newcomers_wait.wait(60)
+        return step(batch)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(local._Batch, "step", held)  # pyright: ignore[reportPrivateUsage]
+    worker = backend._worker  # pyright: ignore[reportPrivateUsage]
     straggler = asyncio.create_task(ask(replace(endless, id="long"), 220))
-    while not backend._worker.busy:  # pyright: ignore[reportPrivateUsage]
-        await asyncio.sleep(0)
-    await asyncio.gather(*(ask(question, 3) for question in QUESTIONS[:8]))
-    await straggler
+    while not worker.busy:
+        await asyncio.sleep(0.001)
+    newcomers = [asyncio.create_task(ask(question, 3)) for question in QUESTIONS[:8]]
+    while len(worker.waiting) < 8:
+        await asyncio.sleep(0.001)
+    newcomers_wait.set()
+    await asyncio.gather(straggler, *newcomers)
     assert done[-1] == "long"
 
 
