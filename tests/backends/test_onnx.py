@@ -183,8 +183,11 @@ async def test_newcomers_do_not_wait_for_a_straggler(backend: OnnxBackend, monke
 
     monkeypatch.setattr(local._Batch, "step", held)  # pyright: ignore[reportPrivateUsage]
     worker = backend._worker  # pyright: ignore[reportPrivateUsage]
+    while worker.busy:  # with the last of the batch before, whose answers are here
+        await asyncio.sleep(0.001)
     straggler = asyncio.create_task(ask(replace(endless, id="long"), 220))
     while not worker.busy:
+        assert not straggler.done(), straggler
         await asyncio.sleep(0.001)
     newcomers = [asyncio.create_task(ask(question, 3)) for question in QUESTIONS[:8]]
     while len(worker.waiting) < 8:
