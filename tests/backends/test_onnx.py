@@ -181,10 +181,10 @@ async def test_newcomers_do_not_wait_for_a_straggler(backend: OnnxBackend, monke
         assert newcomers_wait.wait(60)
         return step(batch)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(local._Batch, "step", held)  # pyright: ignore[reportPrivateUsage]
     worker = backend._worker  # pyright: ignore[reportPrivateUsage]
     while worker.busy:  # with the last of the batch before, whose answers are here
         await asyncio.sleep(0.001)
+    monkeypatch.setattr(local._Batch, "step", held)  # pyright: ignore[reportPrivateUsage]
     straggler = asyncio.create_task(ask(replace(endless, id="long"), 220))
     while not worker.busy:
         assert not straggler.done(), straggler
