@@ -14,7 +14,6 @@ from corea.calibrate.bounds import (
     hoeffding_bentkus_drop_pvalue,
     hoeffding_drop_pvalue,
     mean_pvalue,
-    mean_upper,
     share_pvalue,
     share_upper,
 )
@@ -92,11 +91,20 @@ def test_betting_on_a_skewed_mean_errs_at_most_delta() -> None:
     assert mean_pvalue(x[0], 3 * truth, low=0, high=60) < 0.01
 
 
-def test_the_upper_bound_inverts_the_test() -> None:
-    x = np.random.default_rng(0).random(500)
-    upper = mean_upper(x, 0.05, low=0, high=1)
-    assert x.mean() < upper < x.mean() + 0.06
-    assert mean_pvalue(x, upper, low=0, high=1) == pytest.approx(0.05, rel=0.01)
+def test_betting_on_a_mean_pays_about_what_a_normal_test_pays() -> None:
+    x = np.random.default_rng(4).gamma(1.0, 1.0, size=(200, 500)).clip(max=6)
+    truth, error = float(x.mean()), float(x.std()) / math.sqrt(500)
+    two = np.mean([mean_pvalue(row, truth + 2.2 * error, low=0, high=6, delta=0.05) <= 0.05 for row in x])
+    assert two >= 0.5  # a normal test: .71; a mixture of fixed stakes, as before: .2
+    assert np.mean([mean_pvalue(row, truth, low=0, high=6, delta=0.05) <= 0.05 for row in x]) <= 0.085
+
+
+@pytest.mark.parametrize("delta", [0.01, 0.5])
+def test_betting_is_valid_at_levels_that_it_does_not_aim_at(delta: float) -> None:
+    x = np.random.default_rng(5).binomial(1, 0.2, size=(1000, 80))
+    p = np.array([mean_pvalue(row, 0.2, low=0, high=1, delta=delta) for row in x])
+    for level in (0.01, 0.05, 0.2, 0.5):
+        assert (p <= level).mean() <= level + 2.6 * math.sqrt(level * (1 - level) / 1000)
 
 
 def test_bad_counts_are_refused() -> None:

@@ -100,11 +100,11 @@ def goal_pvalues(goals: Goals, sample: Sample, cut: Cut, *, cap_usd: float) -> d
             int((kept & (sample.correct(cut) < 0.5)).sum()), int(kept.sum()), goals.max_risk
         )
     if goals.max_cost_usd is not None:
-        found["max_cost"] = mean_pvalue(sample.cost(cut), goals.max_cost_usd, low=0.0, high=cap_usd)
+        found["max_cost"] = mean_pvalue(sample.cost(cut), goals.max_cost_usd, low=0.0, high=cap_usd, delta=goals.delta)
     if goals.value_usd is not None:
         more = objective(goals, sample, cut) - objective(goals, sample, None)
         reach = cap_usd + goals.value_usd + (goals.abstain_usd or 0.0)
-        found["value"] = mean_pvalue(more, 0.0, low=-reach, high=reach)
+        found["value"] = mean_pvalue(more, 0.0, low=-reach, high=reach, delta=goals.delta)
     return found
 
 

@@ -238,7 +238,7 @@ def poor_pvalues(
         wrong = int((test.pairs.slm_correct[labelled] < 0.5).sum())
         found["max_risk"] = share_pvalue(wrong, int(labelled.sum()), goals.max_risk)
     if goals.max_cost_usd is not None:
-        found["max_cost"] = mean_pvalue(test.cost(cut), goals.max_cost_usd, low=0.0, high=cap_usd)
+        found["max_cost"] = mean_pvalue(test.cost(cut), goals.max_cost_usd, low=0.0, high=cap_usd, delta=goals.delta)
     return found
 
 
