@@ -31,13 +31,13 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__)
     data = os.environ.get("COREA_DATA")
     options.add_argument("--data", type=Path, default=data, required=data is None)
-    options.add_argument("--draws", type=int, default=200)
+    options.add_argument("--draws", type=int, default=1000)
     options.add_argument("--out", type=Path, default=RESULTS)
     options.add_argument("--image", type=Path, default=IMAGE)
     options.add_argument("--part", default="0/1", help="K/N: only every N-th point from the K-th; the file is added to")
     chosen = options.parse_args()
     part, parts = map(int, chosen.part.split("/"))
-    worlds = {"simulated: ties": None, TARGETS[0]: TARGETS[0]}
+    worlds = {"simulated: ties": None, TARGETS[0]: TARGETS[0], TARGETS[1]: TARGETS[1]}
     plan = [(name, n) for name in worlds for n in SIZES]
     for name, n in plan[part::parts]:
         population = world(20_000) if worlds[name] is None else mmlu_pro(chosen.data, name)
@@ -64,7 +64,7 @@ def keep(path: Path, rows: list[dict], plan: list[tuple[str, int]]) -> None:
 def draw(rows: list[dict], path: Path, drop: float = 0.02) -> None:
     """Share of the oracle-threshold's saving over n; a hollow mark breaks its promise in more than 1 of 20 sets."""
     worlds = list(dict.fromkeys(row["world"] for row in rows))
-    figure = Figure(figsize=(11, 3.6), layout="constrained")
+    figure = Figure(figsize=(12, 3.8), layout="constrained")
     for index, name in enumerate(worlds):
         axes = figure.add_subplot(1, len(worlds), index + 1)
         for method, colour in COLOURS.items():

@@ -32,13 +32,13 @@ def validity(found: dict[str, Any]) -> str:
     goals = [each["goal"] for each in found["worlds"][0]["goals"]]
     rows: list[list[str]] = []
     for i, world in enumerate(found["worlds"]):
-        cells = [world["world"], str(world["n"])]
+        cells = [world["world"], world["map"], str(world["n"])]
         for j, goal in enumerate(world["goals"]):
             place = f"validity.json#worlds.{i}.goals.{j}"
             share = percent(goal["certified_share"], f"{place}.certified_share", 0)
             cells.append(f"{percent(goal['broken_share'], f'{place}.broken_share', 1)} of {share}")
         rows.append(cells)
-    return table(["population", "n", *goals], rows)
+    return table(["population", "map", "n", *goals], rows)
 
 
 def power(found: dict[str, Any], drop: float = 0.02) -> str:

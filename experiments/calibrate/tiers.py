@@ -1,6 +1,6 @@
 """Three tiers on recorded answers: what joint thresholds save beside each pair alone, and how often the promise breaks.
 
-    python experiments/calibrate/tiers.py --traces FOLDER --draws 220 [--trio N]
+    python experiments/calibrate/tiers.py --traces FOLDER --draws 1000 [--trio N]
 
 Every trio's rows are halved: one half calibrates, the other judges. For validity the rows are the population and a draw
 is 2,000 of them with replacement, with linear maps. Writes experiments/results/calibrate/tiers.json.
@@ -20,6 +20,7 @@ from corea.calibrate.goals import Goals
 from corea.calibrate.tables import Pairs, load_pairs
 from corea.calibrate.tiers import Tiered, calibrate_tiers, certify_tiers, common_rows
 from corea.evaluate.apply import apply_calibration
+from corea.evaluate.compare.provenance import commit
 from corea.metrics.score_map import apply_map
 
 ROOT = Path(__file__).parents[2]
@@ -85,23 +86,25 @@ def validity(tiers: list[Pairs], draws: int, n: int = 2000) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--traces", type=Path, required=True)
-    parser.add_argument("--draws", type=int, default=100)
+    parser.add_argument("--draws", type=int, default=1000)
     parser.add_argument("--trio", type=int, help="only this one, from 0; the others' results stay")
+    parser.add_argument("--out", type=Path, default=OUT)
     given = parser.parse_args()
     for number, trio in enumerate(TRIOS):
         if given.trio in (None, number):
             tiers = tables(given.traces, trio)
-            store(number, {"models": dict(trio), **example(tiers), "validity": validity(tiers, given.draws)})
+            found = {"models": dict(trio), "commit": commit(), **example(tiers)}
+            store(given.out, number, {**found, "validity": validity(tiers, given.draws)})
 
 
-def store(number: int, found: dict[str, Any]) -> None:
+def store(out_path: Path, number: int, found: dict[str, Any]) -> None:
     """Puts one result beside those that are there."""
     out: dict[str, Any] = {"max_drop": 0.02, "delta": 0.05, "trios": {}}
-    if OUT.exists():
-        out = json.loads(OUT.read_text())
+    if out_path.exists():
+        out = json.loads(out_path.read_text())
     out["trios"][str(number)] = found
-    OUT.parent.mkdir(parents=True, exist_ok=True)
-    OUT.write_text(json.dumps(out, indent=1) + "\n")
+    out_path.parent.mkdir(parents=True, exist_ok=True)
+    out_path.write_text(json.dumps(out, indent=1) + "\n")
     print(json.dumps(found), flush=True)
 
 

@@ -241,7 +241,7 @@ def calibrate(
     pairs.check()
     groups: dict[str, Any] = {}
     if options.by_group:
-        found, groups = _by_group(pairs, goals, options)
+        found, groups = certify_groups(pairs, goals, options)
     else:
         found = certify(pairs, goals, options)
     cut = found.cut
@@ -279,8 +279,12 @@ def calibrate(
     return replace(calibration, advice=advice, sentence=sentence_of(calibration, goals, found))
 
 
-def _by_group(pairs: Pairs, goals: Goals, options: Options) -> tuple[Found, dict[str, Any]]:
-    """A threshold for each category, each certified at delta / groups on its own rows: jointly valid (Bonferroni)."""
+def certify_groups(pairs: Pairs, goals: Goals, options: Options) -> tuple[Found, dict[str, Any]]:
+    """A threshold for each category, each certified at delta / groups on its own rows: jointly valid (Bonferroni).
+
+    Returns:
+        The certification of all rows without its cut, and by category {n_test, threshold}; threshold None: not one.
+    """
     if pairs.category is None:
         raise ConfigError("by-group: the rows have no category, expected one; name the column with --group")
     whole = certify(pairs, goals, replace(options, pre_policy=False))

@@ -64,7 +64,7 @@ def edge_goals(population: Pairs, *, delta: float = 0.05) -> dict[str, Goals]:
 
     With an inverted signal keeping all of them is better: then just less than that. Several at once are somewhat
     looser, or none would ever be certified. Costs are promised with the population's dearest question as the cap, and
-    "max-cost, cap assumed" without.
+    "max-cost, cap assumed" without. A person costs what the large model and its errors come to on average.
     """
     sample = Sample.of(population, population.confidence)
     half, everything = cuts_at(sample.score, [EDGE_COVERAGE, 1.0])
@@ -80,12 +80,15 @@ def edge_goals(population: Pairs, *, delta: float = 0.05) -> dict[str, Goals]:
     risk = max(LEAST_RISK, min(risk_of(half), 0.99 * risk_of(everything)))
     saved = max(float((population.llm_cost - cost).mean()), 1e-3 * float(population.llm_cost.mean()))
     mean, cap = float(cost.mean()), float((population.slm_cost + population.llm_cost).max())
+    value = 0.7 * saved / drop
+    alone = float((population.llm_cost + value * (1 - population.llm_correct)).mean())
     return {
         "max-drop": Goals(max_drop=drop, delta=delta),
         "max-risk": Goals(max_risk=risk, delta=delta),
         "max-cost": Goals(max_cost_usd=mean, delta=delta, cost_cap_usd=cap),
         "max-cost, cap assumed": Goals(max_cost_usd=mean, delta=delta),
-        "value": Goals(value_usd=0.7 * saved / drop, delta=delta, cost_cap_usd=cap),
+        "value": Goals(value_usd=value, delta=delta, cost_cap_usd=cap),
+        "value, abstaining": Goals(value_usd=value, abstain_usd=alone, delta=delta, cost_cap_usd=cap),
         "drop, risk and cost": Goals(
             max_drop=1.5 * drop, max_risk=1.15 * risk, max_cost_usd=1.3 * mean, delta=delta, cost_cap_usd=cap
         ),

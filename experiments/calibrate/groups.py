@@ -1,0 +1,75 @@
+"""One threshold a slice: in how many calibration sets does any slice's certified threshold break its promise?
+
+    python experiments/calibrate/groups.py --data FOLDER     (FOLDER holds traces/; or COREA_DATA)
+
+As in validity.py the population is known, and a set is n of its rows with replacement. Writes
+experiments/results/calibrate/groups.json, which docs/guarantee.md quotes.
+"""
+
+import argparse
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from populations import TARGETS, mmlu_pro
+
+from corea.calibrate.cuts import Sample
+from corea.calibrate.fit import Options, certify_groups
+from corea.calibrate.goals import Goals
+from corea.calibrate.outcome import cut_of
+from corea.calibrate.tables import Pairs
+from corea.calibrate.worlds import world
+from corea.evaluate.compare.provenance import commit
+from corea.metrics.score_map import apply_map
+
+OUT = Path(__file__).parents[1] / "results" / "calibrate" / "groups.json"
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__)
+    data = os.environ.get("COREA_DATA")
+    options.add_argument("--data", type=Path, default=data, required=data is None)
+    options.add_argument("--draws", type=int, default=1000)
+    options.add_argument("--out", type=Path, default=OUT)
+    chosen = options.parse_args()
+    populations = {
+        "simulated: several signals": (world(20_000, columns=True), 1000, 0.05),
+        **{name: (mmlu_pro(chosen.data, name), 4000, 0.03) for name in TARGETS[:2]},
+    }
+    found = {name: tried(*how, chosen.draws) for name, how in populations.items()}
+    chosen.out.parent.mkdir(parents=True, exist_ok=True)
+    chosen.out.write_text(json.dumps({"commit": commit(), "populations": found}, indent=1) + "\n")
+
+
+def tried(population: Pairs, n: int, max_drop: float, draws: int) -> dict[str, Any]:
+    """Shares of the sets with a promise to some slice, and with a broken one; `slices` promised on average."""
+    goals, each = Goals(max_drop=max_drop), list[tuple[int, int]]()
+    whole = Sample.of(population, population.confidence)
+    places = {name: np.flatnonzero(whole.slice_of == at) for at, name in enumerate(whole.slices)}
+    for draw in range(draws):
+        rows = population.take(np.random.default_rng([draw, 3]).integers(len(population), size=n))
+        found, groups = certify_groups(rows, goals, Options(by_group=True, seed=draw))
+        score = apply_map(found.map, population.inputs())
+        drops = [
+            slice_drop(population.take(at), score[at], groups[name]["threshold"])
+            for name, at in places.items()
+            if groups.get(name, {}).get("threshold") is not None
+        ]
+        each.append((len(drops), sum(drop > max_drop + 1e-12 for drop in drops)))
+    promised, broken = np.array(each).T
+    out = {
+        "slices": len(places), "n": n, "max_drop": max_drop, "draws": draws, "promised": float(promised.mean()),
+        "certified_share": float((promised > 0).mean()), "broken_share": float((broken > 0).mean()),
+    }  # fmt: skip
+    print(json.dumps(out), flush=True)
+    return out
+
+
+def slice_drop(rows: Pairs, score: np.ndarray, threshold: dict[str, Any]) -> float:
+    return float((rows.llm_correct - Sample.of(rows, score).correct(cut_of(threshold))).mean())
+
+
+if __name__ == "__main__":
+    main()
