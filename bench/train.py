@@ -1,11 +1,12 @@
 """How fast a training step is beside stock TRL, and how much of it is our own reward code.
 
-    python bench/train.py [--json] [--rounds 5] [--steps 4] [--model FOLDER]
+    python bench/train.py [--json] [--rounds 5] [--steps 4] [--model FOLDER] [--device cuda --questions 128]
 
 The same model, questions, seed and TRL settings twice: stock `GRPOTrainer` with a constant reward, and the RLCC trainer
 with all its rewards, credit for all values and figures. With a learning rate of 0 both write the very same rollouts.
-Seconds are of processor time, on one thread. Rounds alternate; a figure is the median over neighbours. A third run has
-our two settings for small machines switched on (`shrinking_rollouts`, `length_chunks`).
+Seconds are of processor time, on one thread; with `--device cuda`, on the clock. Rounds alternate; a figure is the
+median over neighbours. A third run has our two settings for small machines switched on (`shrinking_rollouts`,
+`length_chunks`).
 """
 
 import argparse
@@ -32,7 +33,6 @@ from corea.train.rlcc import Rlcc, grpo_config, make_trainer  # noqa: E402
 
 MODEL = Path(__file__).parents[1] / "tests" / "train" / "data" / "cold"
 TRL = {
-    "use_cpu": True,
     "bf16": False,
     "gradient_checkpointing": False,
     "disable_tqdm": True,
@@ -49,7 +49,15 @@ def constant(completions: list[Any], **_: Any) -> list[float]:
     return [1.0] * len(completions)
 
 
-def timed(trainer: Any) -> dict[str, float]:
+def clock(device: str) -> float:
+    """Seconds so far: of this process on a CPU; on the clock, with nothing left to do, on a GPU."""
+    if device == "cpu":
+        return time.process_time()
+    torch.cuda.synchronize()
+    return time.perf_counter()
+
+
+def timed(trainer: Any, device: str) -> dict[str, float]:
     """Trains, and gives seconds, rollouts, tokens and the seconds of reward code."""
     spent = {"seconds": 0.0, "reward": 0.0, "rollouts": 0.0, "tokens": 0.0}
 
@@ -57,9 +65,9 @@ def timed(trainer: Any) -> dict[str, float]:
         inner = getattr(trainer, name)
 
         def outer(*args: Any, **kwargs: Any) -> Any:
-            start = time.process_time()
+            start = clock(device)
             result = inner(*args, **kwargs)
-            spent[key] += time.process_time() - start
+            spent[key] += clock(device) - start
             if key == "reward":  # each step's rollouts pass here once
                 spent["rollouts"] += len(args[1])
                 spent["tokens"] += sum(map(len, args[3]))
@@ -74,7 +82,7 @@ def timed(trainer: Any) -> dict[str, float]:
     return spent
 
 
-def make(kind: str, model: str, folder: Path, steps: int) -> Any:
+def make(kind: str, model: str, folder: Path, steps: int, device: str, asked: int) -> Any:
     """A trainer of one kind: stock, ours, or ours with the settings for small machines."""
     lean = {"shrinking_rollouts": True, "length_chunks": 8} if kind == "lean" else {}
     settings = Rlcc(
@@ -85,10 +93,12 @@ def make(kind: str, model: str, folder: Path, steps: int) -> Any:
         learning_rate=0.0,
         reward="l2-group",
         credit="all-values",
-        trl=TRL,
+        questions_per_step=asked,
+        device_batch=asked * 8,
+        trl={**TRL, "use_cpu": device == "cpu"},
         **lean,
     )
-    questions, prompt = sample("rl", 200, 1), Prompt("bundled")
+    questions, prompt = sample("rl", max(200, asked), 1), Prompt("bundled")
     if kind != "stock":
         held_out = sample("slm", 8, 1, split="validation")
         return make_trainer(settings, questions=questions, held_out=held_out, grader=Suited(), prompt=prompt)
@@ -106,7 +116,7 @@ def make(kind: str, model: str, folder: Path, steps: int) -> Any:
     )
 
 
-def measure(model: str, rounds: int, steps: int) -> dict[str, Any]:
+def measure(model: str, rounds: int, steps: int, device: str, asked: int) -> dict[str, Any]:
     """Medians over rounds, each of which runs all three kinds."""
     torch.set_num_threads(1)
     runs: dict[str, list[dict[str, float]]] = {"stock": [], "ours": [], "lean": []}
@@ -114,8 +124,8 @@ def measure(model: str, rounds: int, steps: int) -> dict[str, Any]:
         for turn in range(rounds):
             order = list(runs) if turn % 2 == 0 else list(runs)[::-1]
             for kind in order:
-                runs[kind].append(timed(make(kind, model, Path(folder) / kind, steps)))
-    figures: dict[str, Any] = {"rounds": rounds, "steps": steps}
+                runs[kind].append(timed(make(kind, model, Path(folder) / kind, steps, device, asked), device))
+    figures: dict[str, Any] = {"rounds": rounds, "steps": steps, "device": device, "rollouts": asked * 8}
     for kind, measured in runs.items():
         figures[kind] = {
             "seconds_per_step": statistics.median(m["seconds"] / steps for m in measured),
@@ -138,10 +148,12 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=4)
     parser.add_argument("--model", default=str(MODEL))
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--questions", type=int, default=16, help="of a step, eight rollouts each")
     given = parser.parse_args()
     logging.set_verbosity_error()
     logging.disable_progress_bar()
-    figures = measure(given.model, given.rounds, given.steps)
+    figures = measure(given.model, given.rounds, given.steps, given.device, given.questions)
     if given.json:
         print(json.dumps(figures, indent=1))
         return
