@@ -208,6 +208,49 @@ def test_limits_of_the_wire(tmp_path: Path, servers: list[Running]) -> None:
     assert server.get("/healthz").status_code == 200
 
 
+def test_each_way_of_http_gets_a_whole_answer(tmp_path: Path, servers: list[Running]) -> None:
+    write(tmp_path)
+    server = start(tmp_path)
+    servers.append(server)
+    body = json.dumps(BODY).encode()
+
+    def asked(version: str, more: str = "") -> bytes:
+        head = f"POST /v1/chat/completions HTTP/{version}\r\nhost: x\r\ncontent-length: {len(body)}\r\n{more}\r\n"
+        return head.encode() + body
+
+    def said(data: bytes) -> list[tuple[bytes, Any]]:
+        """Head and body of each response, until the server closes."""
+        with socket.create_connection(("127.0.0.1", httpx.URL(server.url).port or 0), timeout=20) as client:
+            client.sendall(data)
+            received = b""
+            while part := client.recv(65536):
+                received += part
+        found: list[tuple[bytes, Any]] = []
+        while received:
+            head, _, rest = received.partition(b"\r\n\r\n")
+            if b" 100 " in head:
+                received = rest
+                continue
+            length = int(head.partition(b"content-length: ")[2].partition(b"\r\n")[0])
+            found.append((head, json.loads(rest[:length])))
+            received = rest[length:]
+        return found
+
+    close = "connection: close\r\n"
+    for data, count in (
+        (asked("1.0"), 1),
+        (asked("1.1", close), 1),
+        (asked("1.1", close + "expect: 100-continue\r\n"), 1),
+        (asked("1.1") + asked("1.1") + asked("1.1", close), 3),  # sent before the first was answered
+    ):
+        answers = said(data)
+        assert [answer["choices"][0]["message"]["content"] for _, answer in answers] == ["19"] * count
+        assert [b"\r\nconnection: close" in head for head, _ in answers] == [False] * (count - 1) + [True]
+        for head, answer in answers:
+            assert f"x-corea-trace-id: {answer['corea']['trace_id']}".encode() in head
+            assert b"\r\ndate: " in head
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="needs Linux")
 def test_a_client_that_takes_nothing_is_cut_off(tmp_path: Path, servers: list[Running]) -> None:

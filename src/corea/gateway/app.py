@@ -17,6 +17,7 @@ from starlette.types import Receive, Scope, Send
 
 from corea.gateway.chat import Chat, Headers
 from corea.gateway.faults import Fault
+from corea.gateway.http import answer_at_once
 from corea.gateway.openapi import openapi_document
 from corea.gateway.wire import JSON, encode_json, parse_chat
 
@@ -146,7 +147,8 @@ async def chat_completions(gateway: Gateway, scope: Scope, receive: Receive, sen
         await send({"type": "http.response.body", "body": b"", "more_body": False})
     else:
         body, headers = await chat.answer(progress, lambda: _hung_up(receive))
-        await _send(send, 200, body, headers)
+        if not answer_at_once(scope, _head(headers, body), body):
+            await _send(send, 200, body, headers)
 
 
 async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes:
@@ -191,6 +193,11 @@ def _header(scope: Scope, wanted: bytes) -> bytes | None:
 def reply(value: JSON, *, status: int = 200, headers: Headers | None = None) -> Response:
     """A JSON response."""
     return Response(encode_json(value), status, dict(headers or ()), media_type="application/json")
+
+
+def _head(headers: Headers, body: bytes) -> bytes:
+    own = "".join([f"{name}: {value}\r\n" for name, value in headers])
+    return f"content-length: {len(body)}\r\ncontent-type: application/json\r\n{own}".encode()
 
 
 async def _send(send: Send, status: int, body: bytes, headers: Headers) -> None:

@@ -3,11 +3,39 @@
 import asyncio
 from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from starlette.types import Scope
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from corea.gateway.faults import Fault
 from corea.gateway.settings import GatewaySettings
 from corea.gateway.wire import encode_json
+
+AT_ONCE = "corea.at_once"  # an extension of ASGI: what `answer_at_once` needs
+
+
+def answer_at_once(scope: Scope, headers: bytes, body: bytes) -> bool:
+    """Writes a whole response with status 200; False where it cannot be, or has to wait, and is left to ASGI's `send`.
+
+    `send` looks each header over with two patterns and writes head and body apart, a tenth of what a request costs.
+
+    Args:
+        headers: Whole lines of our own making, each with its end.
+    """
+    cycle: RequestResponseCycle | None = scope.get("extensions", {}).get(AT_ONCE)
+    if cycle is None or cycle.response_started or cycle.disconnected or cycle.flow.write_paused:
+        return False
+    cycle.response_started = cycle.response_complete = True
+    cycle.waiting_for_100_continue = False
+    lines = [STATUS_LINE[200]]
+    for name, value in cycle.default_headers:
+        lines += (name, b": ", value, b"\r\n")
+    lines += (headers, b"\r\n" if cycle.keep_alive else b"connection: close\r\n\r\n", body)
+    cycle.transport.write(b"".join(lines))
+    cycle.message_event.set()
+    if not cycle.keep_alive:
+        cycle.transport.close()
+    cycle.on_response()
+    return True
 
 
 def protocol_with(settings: GatewaySettings) -> type[HttpToolsProtocol]:
@@ -73,6 +101,7 @@ class LimitedProtocol(HttpToolsProtocol):
                 self._too_long()
                 return
         super().on_headers_complete()
+        self.scope["extensions"] = {AT_ONCE: self.cycle}
 
     def on_body(self, body: bytes) -> None:
         """A part of the body."""
