@@ -12,7 +12,7 @@ from corea.errors import BackendError, BackendTimeout, ConfigError
 from corea.policies.threshold import Threshold
 from corea.prices import Price
 from corea.prompts import Prompt
-from corea.types import Completion, Confidence, Decision, Question, Sampling, Status, Trace, Usage
+from corea.types import Completion, Confidence, Decision, Message, Question, Sampling, Status, Trace, Usage
 
 CHEAP = Price(input_usd_per_mtok=Decimal(1), output_usd_per_mtok=Decimal(2))
 DEAR = Price(input_usd_per_mtok=Decimal(10), output_usd_per_mtok=Decimal(20))
@@ -224,7 +224,7 @@ async def test_a_signal_whose_own_call_fails_gives_no_confidence_and_its_cost_is
 async def test_a_conversation_is_sent_whole_with_the_prompt_around_its_last_question() -> None:
     prompt = Prompt("p", user="Q: {question}", system="Be brief.")
     cascade, small, _ = pair(0.9, prompt=prompt)
-    chat = replace(ASKED, messages=(replace(ASKED.messages[0], content="hi"), *ASKED.messages))
+    chat = Question(id="chat", messages=(Message("user", "hi"), *ASKED.messages))
     await cascade.ask(chat)
     assert [(m.role, m.content) for m in small.asked[0].messages] == [
         ("system", "Be brief."), ("user", "hi"), ("user", "Q: 12 + 7?"),

@@ -1,9 +1,8 @@
 import json
-from dataclasses import replace
 from decimal import Decimal
 
 from corea.ledger import Ledger
-from corea.types import Completion, Confidence, Decision, Status, Step, Trace, Usage
+from corea.types import Completion, Confidence, Decision, Status, Step, Trace, Usage, replace
 
 
 def _step(stage: str, cost: str, decision: Decision = Decision.KEEP, **more: object) -> Step:

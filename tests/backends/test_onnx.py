@@ -6,7 +6,6 @@ import math
 import shutil
 import threading
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,7 +13,7 @@ import pytest
 from corea.backends import local
 from corea.backends.onnx import ByteDecoder, OnnxBackend, OnnxSettings, byte_pieces
 from corea.errors import BackendError, ConfigError
-from corea.types import Completion, Message, Question, Sampling
+from corea.types import Completion, Message, Question, Sampling, replace
 
 TINY = Path(__file__).parent / "tiny" / "onnx"
 GREEDY = Sampling(temperature=0, max_tokens=30)

@@ -1,10 +1,9 @@
-from dataclasses import replace
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from corea.run.identities import Identities, fingerprint_of
-from corea.types import Message, Question
+from corea.types import Message, Question, replace
 
 
 @given(st.lists(st.text(max_size=3), max_size=200))

@@ -13,11 +13,11 @@ import inspect
 import math
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import cast
 
 from corea.errors import BackendError
-from corea.types import Completion, Question, Sampling, TokenLogprob, Usage
+from corea.types import Completion, Question, Sampling, TokenLogprob, Usage, replace
 
 Reply = str | Completion | Exception
 Replies = (

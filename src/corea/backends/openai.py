@@ -262,4 +262,4 @@ def _note_past(error: BackendError, past: _Past, model: str) -> None:
     error.retries = past.retries
     if past.wasted is not None:
         spent = error.spent if isinstance(error.spent, Completion) else Completion(text="", model=model)
-        error.spent = replace(spent, wasted=past.wasted, retries=past.retries)
+        error.spent = msgspec.structs.replace(spent, wasted=past.wasted, retries=past.retries)

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import AsyncIterator
-from dataclasses import replace
 
 import aiohttp
 import msgspec
@@ -15,7 +14,7 @@ from corea.backends.openai_settings import OpenAISettings
 from corea.backends.retry import may_help
 from corea.backends.sse import EventReader
 from corea.errors import BackendError
-from corea.types import Completion, Question, Usage
+from corea.types import Completion, Question, Usage, replace
 
 DRAIN_SECONDS = 0.25
 

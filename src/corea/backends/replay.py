@@ -20,13 +20,13 @@ import gzip
 import json
 import math
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, cast
 
 from corea.errors import BackendError, ConfigError, DataError
-from corea.types import Completion, Question, Sampling, Usage
+from corea.types import Completion, Question, Sampling, Usage, replace
 
 CHARACTERS_PER_TOKEN = 4
 TEXTS = ("response", "question")

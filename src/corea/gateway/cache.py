@@ -4,14 +4,14 @@ import hashlib
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from decimal import Decimal
 
 import msgspec
 
 from corea.gateway.plan import Plan
 from corea.gateway.wire import ChatRequest
-from corea.types import Status, Step, Trace, Usage
+from corea.types import Status, Step, Trace, Usage, replace
 
 _encode = msgspec.json.Encoder(decimal_format="string", order="sorted").encode
 COMPLETE = ("stop", "tool_calls")

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Protocol
 from urllib.parse import quote
 
@@ -34,7 +34,7 @@ from corea.gateway.wire import (
     usage_object,
 )
 from corea.reading import visible_text
-from corea.types import Decision, Status, Trace, Usage
+from corea.types import Decision, Status, Trace, Usage, replace
 
 log = logging.getLogger("corea.gateway")
 Headers = list[tuple[str, str]]

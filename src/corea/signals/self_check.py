@@ -2,12 +2,12 @@
 
 import math
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from corea.errors import BackendError
 from corea.protocols import Backend
 from corea.reading import read_answer, visible_text
-from corea.types import Completion, Confidence, Message, Question, Sampling, TokenLogprob
+from corea.types import Completion, Confidence, Message, Question, Sampling, TokenLogprob, replace
 
 NAME = "self_check"
 YES = frozenset({"yes", "true", "correct", "right"})

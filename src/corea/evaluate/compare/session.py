@@ -6,7 +6,7 @@ OUT/results.json        tables, figures' data, examples, spending, provenance: a
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from corea.evaluate.compare.settings import CompareSettings, DatasetSettings
 from corea.evaluate.compare.splits import Fitting, Judged, Part, joined, question_hash
 from corea.evaluate.compare.store import digest
 from corea.registry import resolve
-from corea.types import Question
+from corea.types import Question, replace
 
 RESULTS = "results.json"
 VERSION = 2
