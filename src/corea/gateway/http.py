@@ -21,8 +21,11 @@ def answer_at_once(scope: Scope, headers: bytes, body: bytes) -> bool:
     Args:
         headers: Whole lines of our own making, each with its end.
     """
-    cycle: RequestResponseCycle | None = scope.get("extensions", {}).get(AT_ONCE)
-    if cycle is None or cycle.response_started or cycle.disconnected or cycle.flow.write_paused:
+    extension = scope.get("extensions", {}).get(AT_ONCE)
+    if extension is None:
+        return False
+    cycle: RequestResponseCycle = extension["cycle"]
+    if cycle.response_started or cycle.disconnected or cycle.flow.write_paused:
         return False
     cycle.response_started = cycle.response_complete = True
     cycle.waiting_for_100_continue = False
@@ -101,7 +104,7 @@ class LimitedProtocol(HttpToolsProtocol):
                 self._too_long()
                 return
         super().on_headers_complete()
-        self.scope["extensions"] = {AT_ONCE: self.cycle}
+        self.scope["extensions"] = {AT_ONCE: {"cycle": self.cycle}}
 
     def on_body(self, body: bytes) -> None:
         """A part of the body."""
