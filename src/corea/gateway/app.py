@@ -17,7 +17,7 @@ from starlette.types import Receive, Scope, Send
 
 from corea.gateway.chat import Chat, Headers
 from corea.gateway.faults import Fault
-from corea.gateway.http import answer_at_once
+from corea.gateway.http import answer_at_once, body_at_once
 from corea.gateway.openapi import openapi_document
 from corea.gateway.wire import JSON, encode_json, parse_chat
 
@@ -160,6 +160,10 @@ async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes:
     declared = _header(scope, b"content-length") or b""
     if declared.isdigit() and int(declared) > limit:
         raise _too_long(limit)
+    if (body := body_at_once(scope)) is not None:
+        if len(body) > limit:
+            raise _too_long(limit)
+        return body
     body, more = b"", True
     parts: list[bytes] = []
     length = 0

@@ -17,7 +17,7 @@ from corea.gateway.progress import Done, Progress, Recorder
 from corea.gateway.settings import GatewaySettings
 from corea.gateway.sticky import Sticky
 from corea.gateway.visible import VisibleStream
-from corea.gateway.watch import Cut, Watch
+from corea.gateway.watch import Cut, Lasting, Watch
 from corea.gateway.wire import (
     JSON,
     SSE_COMMENT,
@@ -68,6 +68,7 @@ class Chat:
     record: Recorder = lambda done: None
     sticky: Sticky = field(default_factory=Sticky)
     cache: AnswerCache | None = None
+    lasting: Lasting = field(default_factory=Lasting)
     running: int = 0
 
     async def admit(self, request: ChatRequest, secret: str | None) -> Progress:
@@ -129,7 +130,7 @@ class Chat:
     async def _run(self, progress: Progress, on_text: OnText | None, gone: HangUp) -> tuple[Trace, Fault | None]:
         """The trace, whatever happens, and what the client is told if there is no answer."""
         trace: Trace | None = None
-        watch = Watch(gone, self.settings.request_seconds)
+        watch = Watch(gone, self.settings.request_seconds, self.lasting)
         try:
             with watch:
                 trace = await self._ask(progress, on_text)
@@ -322,21 +323,11 @@ class _Events:
 
 def headers_of(progress: Progress, trace: Trace | None) -> Headers:
     """What is known when the headers go out; the last chunk of a stream has it all."""
-    plan, steps = progress.plan, progress.steps
+    plan = progress.plan
     headers: Headers = [("x-corea-trace-id", plan.question.id), ("x-corea-cascade", header_text(plan.route))]
     if progress.cached:
         headers.append(("x-corea-cached", "true"))
-    if trace is not None:
-        stage = trace.stage
-    elif progress.kept is not None:
-        stage = progress.kept[0]
-    elif steps and steps[-1].decision is Decision.KEEP:
-        stage = steps[-1].stage
-    else:  # its text can only be the last stage's: nothing of a draft is ever given
-        stage = plan.cascade.stages[-1].name if progress.text else None
-    measured = [*(step.confidence for step in steps), progress.kept[1] if progress.kept else None]
-    confidences = [confidence.value for confidence in measured if confidence is not None]
-    confidence = first_confidence(trace) if trace else confidences[-1] if confidences else None
+    stage, confidence = (trace.stage, first_confidence(trace)) if trace is not None else _so_far(progress)
     if stage is not None:
         headers.append(("x-corea-stage", header_text(stage)))
     if confidence is not None:
@@ -348,6 +339,18 @@ def headers_of(progress: Progress, trace: Trace | None) -> Headers:
     if trace is not None and trace.saved_usd is not None:
         headers.append(("x-corea-saved-usd", f"{trace.saved_usd:f}"))
     return headers
+
+
+def _so_far(progress: Progress) -> tuple[str | None, float | None]:
+    """Who speaks, and how sure, while the answer is still being written."""
+    steps, kept = progress.steps, progress.kept
+    if kept is not None:
+        return kept[0], kept[1].value
+    confidence = next((step.confidence.value for step in reversed(steps) if step.confidence is not None), None)
+    if steps and steps[-1].decision is Decision.KEEP:
+        return steps[-1].stage, confidence
+    # its text can only be the last stage's: nothing of a draft is ever given
+    return progress.plan.cascade.stages[-1].name if progress.text else None, confidence
 
 
 def header_text(text: str) -> str:

@@ -10,7 +10,21 @@ from corea.gateway.faults import Fault
 from corea.gateway.settings import GatewaySettings
 from corea.gateway.wire import encode_json
 
-AT_ONCE = "corea.at_once"  # an extension of ASGI: what `answer_at_once` needs
+AT_ONCE = "corea.at_once"  # an extension of ASGI: what is here already, and what can be sent already, is not waited for
+
+
+def body_at_once(scope: Scope) -> bytes | None:
+    """The whole body, where it is all here; None where ASGI's `receive` has to wait for it."""
+    extension = scope.get("extensions", {}).get(AT_ONCE)
+    if extension is None:
+        return None
+    cycle: RequestResponseCycle = extension["cycle"]
+    if cycle.more_body or cycle.disconnected or cycle.waiting_for_100_continue:
+        return None
+    body, cycle.body = bytes(cycle.body), bytearray()
+    cycle.message_event.clear()  # the next `receive` waits for the client to hang up
+    cycle.flow.resume_reading()
+    return body
 
 
 def answer_at_once(scope: Scope, headers: bytes, body: bytes) -> bool:

@@ -15,36 +15,67 @@ class Cut(StrEnum):
     LATE = "late"
 
 
+class Lasting:
+    """Finds the work that lasts. One timer serves all, since most work is over before."""
+
+    def __init__(self) -> None:
+        self._running: dict[Watch, float] = {}  # when each is to be looked at, the first one first
+        self._timing = False
+
+    def add(self, watch: "Watch") -> None:
+        """Has the watch look after LOOK_AFTER_SECONDS."""
+        loop = asyncio.get_running_loop()
+        self._running[watch] = due = loop.time() + LOOK_AFTER_SECONDS
+        if not self._timing:
+            self._timing = True
+            loop.call_at(due, self._look)
+
+    def remove(self, watch: "Watch") -> None:
+        """The work is over."""
+        self._running.pop(watch, None)
+
+    def _look(self) -> None:
+        loop, self._timing = asyncio.get_running_loop(), False
+        now = loop.time()
+        for watch, due in list(self._running.items()):
+            if due > now:
+                self._timing = True
+                loop.call_at(due, self._look)
+                return
+            del self._running[watch]
+            watch.look()
+
+
 class Watch:
     """`with Watch(...) as watch: await work` ends the work when it must; `watch.cut` then says why.
 
-    Nothing is raised. It costs one timer; the task that waits for a client to hang up is only made for work that lasts.
+    Nothing is raised. The task that waits for a client to hang up is only made for work that lasts.
 
     Args:
         gone: Waits until the client has hung up.
-        limit_seconds: The work may take so long.
+        limit_seconds: The work may take so long, or LOOK_AFTER_SECONDS if that is longer.
     """
 
-    __slots__ = ("_cancelling", "_gone", "_limit_seconds", "_looking", "_task", "_timer", "cut")
+    __slots__ = ("_cancelling", "_gone", "_lasting", "_limit_seconds", "_looking", "_task", "cut")
 
-    def __init__(self, gone: Callable[[], Awaitable[object]], limit_seconds: float) -> None:
+    def __init__(self, gone: Callable[[], Awaitable[object]], limit_seconds: float, lasting: Lasting) -> None:
         self.cut: Cut | None = None
         self._gone = gone
         self._limit_seconds = limit_seconds
+        self._lasting = lasting
         self._looking: asyncio.Task[None] | None = None
 
     def __enter__(self) -> "Watch":
         task = asyncio.current_task()
         assert task is not None
         self._task, self._cancelling = task, task.cancelling()
-        after = min(LOOK_AFTER_SECONDS, self._limit_seconds)
-        self._timer = asyncio.get_running_loop().call_later(after, self._look)
+        self._lasting.add(self)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool:
-        self._timer.cancel()
+        self._lasting.remove(self)
         if self._looking is not None:
             self._looking.cancel()
         if self.cut is None:
@@ -52,7 +83,8 @@ class Watch:
         ours = self._task.uncancel() <= self._cancelling
         return ours and kind is not None and issubclass(kind, asyncio.CancelledError)
 
-    def _look(self) -> None:
+    def look(self) -> None:
+        """Begins to wait for the client to hang up, and for the limit."""
         self._looking = asyncio.create_task(self._wait())
 
     async def _wait(self) -> None:

@@ -183,7 +183,8 @@ class Writer:
         assert self._loop is not None
         waiter = self._loop.create_future()
         self._waiting.append((number, synced, waiter))
-        self._wake()  # it may have come true while the waiter was put down
+        if self.failing or (self.synced if synced else self.committed) >= number:  # while the waiter was put down
+            self._wake()
         await waiter
 
     def _wake(self) -> None:
