@@ -7,6 +7,8 @@ written; a deferred one is cut off, which stops most of its cost, and nothing of
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 
+from msgspec import Struct
+
 from corea.errors import BackendError
 from corea.protocols import Streamer
 from corea.types import Completion, Confidence, Decision, Question, Sampling, Usage
@@ -57,8 +59,7 @@ class Draft:
         return Completion(text=self.text, model=self.model, usage=usage, finish_reason=CUT)
 
 
-@dataclass(frozen=True, slots=True)
-class Read:
+class Read(Struct, frozen=True):
     """What came of a stream; `confidence` and `decision` are None where the text did not state one first."""
 
     completion: Completion

@@ -6,6 +6,7 @@ import weakref
 from dataclasses import dataclass
 
 import aiohttp
+from multidict import CIMultiDict
 from yarl import URL
 
 from corea.backends import openai_faults as faults
@@ -13,6 +14,7 @@ from corea.backends.deadlines import Deadlines
 from corea.backends.keys import Secrets, read_key
 from corea.backends.openai_settings import OpenAISettings
 
+NO_SECRETS = Secrets(())
 KEEP_ALIVE_SECONDS = 4.0  # uvicorn, and so vLLM, closes idle connections after 5: a call must not meet that
 
 
@@ -42,7 +44,11 @@ class Http:
         try:
             with pool.deadlines.within(self._first_byte_seconds):
                 response = await pool.session.post(
-                    self._url, data=body, headers=headers, allow_redirects=False, proxy=settings.proxy
+                    self._url,
+                    data=aiohttp.BytesPayload(body),  # what aiohttp would make of bytes, after a search
+                    headers=headers,
+                    allow_redirects=False,
+                    proxy=settings.proxy,
                 )
         except aiohttp.ConnectionTimeoutError as error:
             raise faults.no_connection_in_time(settings) from error
@@ -55,11 +61,14 @@ class Http:
     async def read(self, response: aiohttp.ClientResponse, began: float) -> bytes:
         """The whole body; `began` is when the request was sent, by `time.perf_counter`."""
         try:
+            received = b""
             if response.content.is_eof():  # it came with the head: nothing to wait for
-                return await response.read()
+                received = response.content.read_nowait()
+                if response.content.at_eof():
+                    return received
             left = self.settings.total_timeout_seconds - (time.perf_counter() - began)
             with self.deadlines.within(left):
-                return await response.read()
+                return received + await response.read()
         except TimeoutError as error:
             response.close()
             raise faults.not_all_in_time(self.settings) from error
@@ -104,8 +113,10 @@ class Http:
                 pool.session.detach()
                 del self._pools[loop]
 
-    def _with_keys(self) -> tuple[dict[str, str], Secrets]:
+    def _with_keys(self) -> tuple[CIMultiDict[str], Secrets]:
         settings = self.settings
+        if not settings.api_key_env and not settings.headers_env:
+            return self._headers, NO_SECRETS
         headers = self._headers.copy()
         keys: list[str] = []
         if settings.api_key_env:
@@ -121,10 +132,10 @@ class Http:
         return headers, Secrets(tuple(keys))
 
 
-def _fixed_headers(settings: OpenAISettings) -> dict[str, str]:
+def _fixed_headers(settings: OpenAISettings) -> CIMultiDict[str]:
     headers = {"Content-Type": "application/json", "User-Agent": "corea"}
     if settings.organization:
         headers["OpenAI-Organization"] = settings.organization
     if settings.project:
         headers["OpenAI-Project"] = settings.project
-    return {**headers, **settings.headers}
+    return CIMultiDict({**headers, **settings.headers})

@@ -86,8 +86,7 @@ _read_logprobs = msgspec.json.Decoder(_Logprobs).decode
 _write = msgspec.json.Encoder().encode
 
 
-@dataclass(frozen=True, slots=True)
-class Billed:
+class Billed(msgspec.Struct, frozen=True):
     """What a server says a call used and, if it does, what it charged."""
 
     usage: Usage

@@ -1,7 +1,8 @@
 """What all readers share: a found value with its place, folded case, and where a model thinks aloud."""
 
-from dataclasses import dataclass
 from typing import Generic, TypeVar
+
+from msgspec import Struct
 
 T = TypeVar("T")
 
@@ -12,8 +13,7 @@ MOST_MENTIONS = 128
 """Mentions of one word that a reader looks at, from the end of the text: what keeps hostile text cheap."""
 
 
-@dataclass(frozen=True, slots=True)
-class Stated(Generic[T]):
+class Stated(Struct, Generic[T], frozen=True):
     """A value that a text states, and the characters `text[start:end]` that state it."""
 
     value: T

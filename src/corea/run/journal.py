@@ -33,6 +33,7 @@ except ImportError:  # Windows has none: two runs at once are then not noticed
 
 VERSION = 1
 BUFFER = 1 << 18  # bytes read or written at once
+ROWS_AHEAD = 1024  # room made for rows that will follow
 _PREFIX = b'{"crc":"'
 _BODY = len(b'{"crc":"00000000","line":')
 _UNTOUCHED, _STARTED = 0, 1  # offsets below the first done line, which is never here
@@ -294,10 +295,9 @@ class Journal:
             self._again.discard(row)
 
     def _set(self, row: int, offset: int, key: int) -> None:
-        if row >= len(self._offsets):
-            more = row + 1 - len(self._offsets)
-            self._offsets.frombytes(bytes(8 * more))
-            self._keys.frombytes(bytes(8 * more))
+        if (more := row + 1 - len(self._offsets)) > 0:
+            self._offsets.frombytes(bytes(8 * (more + ROWS_AHEAD)))
+            self._keys.frombytes(bytes(8 * (more + ROWS_AHEAD)))
         self._offsets[row] = offset
         self._keys[row] = key
 
