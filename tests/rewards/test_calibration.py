@@ -76,6 +76,29 @@ def test_sample_l1_pays_most_for_certainty_one_way_or_the_other(chance: float, b
     assert max(GRID, key=lambda c: expected(Calibration("l1", "sample"), c, chance, 8)) == best
 
 
+@pytest.mark.parametrize("reward", [r for r in ALL if r.distance != "l1"], ids=str)
+@given(chance=st.floats(0.02, 0.98), other=st.floats(0, 1))
+def test_no_other_number_is_expected_to_pay_more_than_the_true_chance(
+    reward: Calibration, chance: float, other: float
+) -> None:
+    assert expected(reward, chance, chance, 4) >= expected(reward, other, chance, 4) - 1e-9
+
+
+@given(chance=st.floats(0, 1), stated=st.floats(0, 1))
+def test_sample_l1_never_pays_doubt_more_than_the_likelier_outcome(chance: float, stated: float) -> None:
+    sure = expected(Calibration("l1", "sample"), float(chance > 0.5), chance, 4)
+    assert sure >= expected(Calibration("l1", "sample"), stated, chance, 4) - 1e-9
+
+
+@pytest.mark.parametrize("reward", ALL, ids=str)
+@given(correct=st.lists(st.sampled_from([0.0, 1.0]), min_size=1, max_size=8), stated=st.floats(0, 1), data=st.data())
+def test_what_one_rollout_earns_is_what_it_earns_in_its_group(
+    reward: Calibration, correct: list[float], stated: float, data: st.DataObject
+) -> None:
+    member = data.draw(st.integers(0, len(correct) - 1))
+    assert reward.of_one(correct, member, [stated]) == [pays(reward, correct, [stated] * len(correct))[member]]
+
+
 @pytest.mark.parametrize("reward", ALL, ids=str)
 def test_leaving_the_confidence_out_never_pays(reward: Calibration) -> None:
     for right in range(5):

@@ -2,10 +2,12 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from corea.errors import ConfigError
+from corea.tasks import sample
 from corea.train.data import Material, Suited, draw
 from corea.types import Question
 
@@ -43,6 +45,42 @@ def test_each_question_is_graded_by_its_own_kind_of_answer() -> None:
         ]
     ]
     assert [v.correct for v in Suited().grade_many(rows)] == [True, False, True]
+
+
+def jsonl(folder: Path, name: str, n: int) -> dict[str, Any]:
+    rows = [{"id": f"{name}-{i}", "question": f"{name} {i} ?", "answer": "1"} for i in range(n)]
+    (folder / f"{name}.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    return {"name": "jsonl", "path": str(folder / f"{name}.jsonl")}
+
+
+def test_a_mix_has_its_share_of_every_source(tmp_path: Path) -> None:
+    few, many = jsonl(tmp_path, "few", 30), jsonl(tmp_path, "many", 90)
+    made = {"name": "generated", "world": "slm", "share": 0.5, "seed": 3, "unique": False}
+    table = {"limit": 100, "mix": [{**few, "share": 0.2}, {**many, "share": 0.3}, made]}
+    questions = draw("t", table, "train", 1)
+    assert [sum(q.id.startswith(name) for q in questions) for name in ("few", "many", "slm")] == [20, 30, 50]
+    assert questions == draw("t", table, "train", 1)
+    assert questions[50:] == sample("slm", 50, 3)  # as many as are needed are made, and no others
+
+
+@pytest.mark.parametrize(
+    ("changed", "says"),
+    [
+        ({"limit": None}, r"t\.limit: got None, expected how many"),
+        ({"name": "jsonl"}, r"t\.name: got a value beside mix"),
+        ({"mix": {"share": 1}}, r"t\.mix: got .* expected tables"),
+        ({"mix": [{"name": "generated"}]}, r"t\.mix\[0\]\.share: got None"),
+        ({"mix": [{"name": "generated", "share": 0.4}]}, r"t\.mix: the shares add up to 0\.4, expected 1"),
+        ({"mix": [{"name": "generated", "share": 1, "limit": 3}]}, r"t\.mix\[0\]\.limit: got a value, expected none"),
+        ({"mix": [{"name": "generated", "share": 1, "n": 3}]}, r"got 3 questions, expected 10 \(share 1 of 10\)"),
+        ({"mix": [{"name": "genrated", "share": 1}]}, "Did you mean 'generated'"),
+        ({"mix": [{"share": 1}]}, r"t\.mix\[0\]: name is missing"),
+    ],
+)
+def test_a_wrong_mix_is_named(changed: dict[str, Any], says: str) -> None:
+    table = {"limit": 10, "mix": [{"name": "generated", "share": 1}], **changed}
+    with pytest.raises(ConfigError, match=says):
+        draw("t", table, "train", 1)
 
 
 def test_a_dataset_without_a_name_is_refused() -> None:

@@ -8,7 +8,7 @@ from corea.errors import TrainError
 from corea.rewards.calibration import Calibration
 from corea.rewards.correctness import Correctness
 from corea.rewards.format import Format
-from corea.train.group import Fact, Part, facts_of, group_rewards
+from corea.train.group import Fact, Part, facts_of, group_rewards, paid_instead
 from corea.types import Verdict
 
 PARTS = (
@@ -48,3 +48,12 @@ def test_all_parts_of_a_rollout_stand_side_by_side() -> None:
 def test_a_split_group_is_refused(questions: list[int]) -> None:
     with pytest.raises(TrainError, match="expected whole groups of 2"):
         group_rewards(PARTS, [facts(1, 0.5, q) for q in questions], 2)
+
+
+def test_another_number_is_paid_the_same_whether_the_reward_is_ours_or_ones_own() -> None:
+    ours = Calibration("kl", "group")
+    group = [facts(1, 0.75, 0), facts(0, nan, 0), facts(1, 1.0, 0)]
+    for member in range(3):
+        paid = paid_instead(ours, group, member, [0.0, 0.5, 0.9])
+        assert paid == paid_instead(lambda *given: ours(*given), group, member, [0.0, 0.5, 0.9])
+    assert paid_instead(Calibration("l2", "group"), group, 1, [0.5]) == [-((0.5 - 2 / 3) ** 2)]

@@ -43,3 +43,18 @@ def test_a_reply_ends_with_its_end_token_or_at_the_limit(trainer: SimpleNamespac
     for reply in shrinking_rollouts(asked, trainer)["completion_ids"]:
         assert end not in reply[:-1]
         assert reply[-1] == end or len(reply) == 40
+
+
+def test_gradient_checkpointing_and_training_mode_are_put_aside(trainer: SimpleNamespace) -> None:
+    asked = [[{"role": "user", "content": q.text}] for q in sample("slm", 3, 5, split="validation")]
+    plain = shrinking_rollouts(asked, trainer)["completion_ids"]
+    trainer.model.activation_checkpointing_enable()
+    trainer.model.train()
+    try:
+        confidence = trainer.processing_class.convert_tokens_to_ids("<confidence>")
+        again = shrinking_rollouts(asked, trainer)["completion_ids"]
+        assert [r[: r.index(confidence)] for r in again] == [r[: r.index(confidence)] for r in plain]
+        assert trainer.model.training
+    finally:
+        trainer.model.activation_checkpointing_disable()
+        trainer.model.eval()

@@ -13,13 +13,14 @@ class Generated:
     """So many problems of one world of `corea.tasks`, the same for the same seed.
 
     Source: this project, Apache-2.0. Default grader: exact. `gym` of the questions come from reasoning-gym
-    (Apache-2.0, extra `tasks`) instead.
+    (Apache-2.0, extra `tasks`) instead. `unique`: no text comes twice.
     """
 
     world: str = "slm"
     n: int = 1000
     gym: int = 0
     seed: int = 2026
+    unique: bool = True
 
     def __post_init__(self) -> None:
         if self.world not in WORLDS:
@@ -29,5 +30,5 @@ class Generated:
 
     def load(self, split: str) -> list[Question]:
         """Split "train", "validation" or "test"."""
-        ours = sample(self.world, self.n - self.gym, self.seed, split=split, unique=True)
+        ours = sample(self.world, self.n - self.gym, self.seed, split=split, unique=self.unique)
         return ours + (sample_gym(self.gym, self.seed, split=split) if self.gym else [])

@@ -11,4 +11,5 @@ class Correctness:
     def __call__(
         self, correct_G: Sequence[float], stated_G: Sequence[float | None], formed_G: Sequence[bool]
     ) -> list[float]:
+        """Rewards (G,): each rollout's outcome as a number."""
         return [float(correct) for correct in correct_G]

@@ -11,4 +11,5 @@ class Format:
     def __call__(
         self, correct_G: Sequence[float], stated_G: Sequence[float | None], formed_G: Sequence[bool]
     ) -> list[float]:
+        """Rewards (G,): 1.0 where a text is well formed."""
         return [float(formed) for formed in formed_G]

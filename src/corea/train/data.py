@@ -6,11 +6,12 @@ from functools import lru_cache
 from random import Random
 from typing import Any
 
-from corea.datasets import load_dataset
+from corea.datasets import DATASETS, load_dataset
 from corea.errors import ConfigError
 from corea.graders import grade_all, grader_name, load_grader
 from corea.prompts import Prompt, load_prompt
 from corea.protocols import Grader
+from corea.registry import resolve
 from corea.types import Question, Verdict
 
 
@@ -20,6 +21,7 @@ class Material:
 
     Args:
         questions: `name` and options of a dataset of `corea.datasets`, its `split`, and `limit`: so many, drawn evenly.
+            Or `limit` and `mix`: several such tables, each with its `share` of the whole.
         held_out: The same, for measuring; it must share no question with `questions`.
         grader: One for all; by default each question's own kind of answer decides.
         prompt: A built-in prompt's name, or a path.
@@ -40,6 +42,8 @@ class Material:
 
 def draw(where: str, table: Mapping[str, Any], split: str, seed: int) -> list[Question]:
     """The questions of a dataset table; with `limit`, so many of them, the same for the same seed."""
+    if "mix" in table:
+        return mixed(where, table, split, seed)
     options: dict[str, Any] = {"split": split, **table}
     if "name" not in options:
         raise ConfigError(f"{where}: name is missing; add name = ... of a dataset, such as 'deepmath' or 'jsonl'")
@@ -50,6 +54,53 @@ def draw(where: str, table: Mapping[str, Any], split: str, seed: int) -> list[Qu
     return Random(seed).sample(questions, limit)
 
 
+def mixed(where: str, table: Mapping[str, Any], split: str, seed: int) -> list[Question]:
+    """The questions of a table with `mix`: of each source its `share` of `limit`, one source after the other.
+
+    Raises:
+        ConfigError: A share or the limit is missing or wrong, or a source has too few questions.
+    """
+    limit, sources = table.get("limit"), table["mix"]
+    if not isinstance(limit, int) or limit < 1:
+        raise ConfigError(f"{where}.limit: got {limit!r}, expected how many questions the mix has in all")
+    if other := sorted(set(table) - {"limit", "mix"}):
+        raise ConfigError(f"{where}.{other[0]}: got a value beside mix, expected it in one of the tables of the mix")
+    if not isinstance(sources, list) or not all(isinstance(source, Mapping) for source in sources):
+        raise ConfigError(f"{where}.mix: got {sources!r}, expected tables with share and name, each [[...mix]]")
+    shares = [share_of(f"{where}.mix[{n}]", source) for n, source in enumerate(sources)]
+    if abs(sum(shares) - 1) > 1e-6:
+        raise ConfigError(f"{where}.mix: the shares add up to {sum(shares):g}, expected 1; change one")
+    questions: list[Question] = []
+    for n, (share, source) in enumerate(zip(shares, sources, strict=True)):
+        wanted = round(share * limit)
+        found = draw(f"{where}.mix[{n}]", sized(source, wanted), split, seed)
+        if len(found) < wanted:
+            raise ConfigError(
+                f"{where}.mix[{n}]: got {len(found)} questions, expected {wanted} (share {share:g} of {limit}); "
+                "lower the limit or the share"
+            )
+        questions += found
+    return questions
+
+
+def share_of(where: str, source: Mapping[str, Any]) -> float:
+    """The share that a table of a mix states."""
+    share = source.get("share")
+    if isinstance(share, bool) or not isinstance(share, int | float) or not 0 < share <= 1:
+        raise ConfigError(f"{where}.share: got {share!r}, expected its part of the whole, above 0 and at most 1")
+    if "limit" in source:
+        raise ConfigError(f"{where}.limit: got a value, expected none; the share says how many")
+    return float(share)
+
+
+def sized(source: Mapping[str, Any], wanted: int) -> dict[str, Any]:
+    """A table of a mix as one that draws so many; a dataset that makes its questions is asked for no more."""
+    options: dict[str, Any] = {**source, "limit": wanted}
+    del options["share"]
+    kind = resolve("dataset", options["name"], DATASETS) if "name" in options else None
+    return {"n": wanted, **options} if "n" in getattr(kind, "__dataclass_fields__", {}) else options
+
+
 class Suited:
     """Grades each question by the grader that suits its kind of answer (`corea.graders.grader_name`)."""
 
@@ -58,7 +109,9 @@ class Suited:
 
     def grade_many(self, rows: Sequence[tuple[Question, str]]) -> list[Verdict]:
         """Verdicts in order; all rows of one grader go to it together."""
-        names = [grader_name(question, question.meta.get("answer_type")) for question, _ in rows]
+        of_question = {id(question): question for question, _ in rows}  # each is asked many times over
+        suits = {key: grader_name(question, question.meta.get("answer_type")) for key, question in of_question.items()}
+        names = [suits[id(question)] for question, _ in rows]
         verdicts: dict[int, Verdict] = {}
         for name in sorted(set(names)):
             places = [i for i, of_row in enumerate(names) if of_row == name]

@@ -11,6 +11,7 @@ from math import isnan, nan
 from corea.errors import TrainError
 from corea.protocols import Reward
 from corea.reading import is_well_formed, read_confidence
+from corea.rewards.calibration import Calibration
 from corea.types import Verdict
 
 
@@ -63,7 +64,12 @@ def group_rewards(parts: Sequence[Part], facts_RF: Sequence[Sequence[float]], ge
 def paid_instead(
     reward: Reward, group_GF: Sequence[Sequence[float]], member: int, numbers_K: Sequence[float]
 ) -> list[float]:
-    """What one rollout of a group would have earned for each of these numbers, all else being the same."""
+    """What one rollout of a group would have earned for each of these numbers, all else being the same.
+
+    A reward of one's own is asked for the whole group each time; ours say it for the one rollout (`of_one`).
+    """
+    if isinstance(reward, Calibration):
+        return reward.of_one([facts[Fact.CORRECT] for facts in group_GF], member, numbers_K)
     correct_G, formed_G = [facts[Fact.CORRECT] for facts in group_GF], [facts[Fact.FORMED] > 0 for facts in group_GF]
     stated_G = [None if isnan(facts[Fact.STATED]) else facts[Fact.STATED] for facts in group_GF]
     paid_K = []

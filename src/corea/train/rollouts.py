@@ -6,6 +6,8 @@
 vLLM: at our sizes on a CPU it halves the time of a step's rollouts (docs/training.md). Axes: B rollouts, T tokens.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -13,6 +15,17 @@ import torch
 from corea.train.answering import left_padded
 
 SHRINK = 0.8  # the batch is cut when so few of its rows are left
+
+
+@contextmanager
+def in_eval_mode(model: Any) -> Iterator[None]:
+    """While it is open the model is in eval mode: no dropout, and a cache though gradients are checkpointed."""
+    was_training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(was_training)
 
 
 def shrinking_rollouts(prompts: list[Any], trainer: Any) -> dict[str, Any]:
@@ -25,7 +38,7 @@ def shrinking_rollouts(prompts: list[Any], trainer: Any) -> dict[str, Any]:
     ids_BT, mask_BT = (t.to(model.device) for t in left_padded(asked, tokenizer.pad_token_id))
     place_B1 = mask_BT.sum(-1, keepdim=True)
     alive = list(range(len(prompts)))  # the rollout that each row of the batch writes; -1 when it is done
-    with torch.no_grad():
+    with torch.no_grad(), in_eval_mode(model):
         positions = (mask_BT.cumsum(-1) - 1).clamp(min=0)
         out = model(input_ids=ids_BT, attention_mask=mask_BT, position_ids=positions, use_cache=True, logits_to_keep=1)
         for _ in range(trainer.max_completion_length):
