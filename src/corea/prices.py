@@ -120,17 +120,11 @@ class Price:
         for tier in self._rates[1:]:
             if prompt > tier.above:
                 rates = tier
-        cached, reasoning = (
-            min(cached, prompt),
-            min(reasoning, completion),
-        )  # parts of the whole, whatever a server says
-        units = (
-            rates.fresh * (prompt - cached)
-            + rates.cached * cached
-            + rates.written * (completion - reasoning)
-            + rates.reasoning * reasoning
-            + rates.request * requests
-        )
+        units = rates.fresh * prompt + rates.written * completion + rates.request * requests
+        if cached:  # a part of the whole, whatever a server says; as are reasoning tokens
+            units += (rates.cached - rates.fresh) * min(cached, prompt)
+        if reasoning:
+            units += (rates.reasoning - rates.written) * min(reasoning, completion)
         return EXACT.scaleb(units, -self._scale) if units else ZERO_USD
 
     def _whole_rates(self) -> None:
