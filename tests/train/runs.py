@@ -35,6 +35,14 @@ class Exact:
         return Verdict(answer == question.reference, answer)
 
 
+class Even:
+    """Right where the answer is even: some canned rollouts are, some are not."""
+
+    def grade(self, question: Question, text: str) -> Verdict:
+        answer = read_answer(text)
+        return Verdict(answer in ("0", "2"), answer)
+
+
 class KilledAt(TrainerCallback):
     """A power cut after so many steps."""
 
@@ -65,14 +73,14 @@ def made(out: Path, *, trl: dict[str, Any], **given: Any) -> tuple[Any, Rlcc, li
     """A trainer before its first step, with its settings and questions."""
     torch.set_num_threads(1)
     further = {key: given.pop(key) for key in ("rollout_func",) if key in given}
-    held = given.pop("held", 16)
+    held, grader = given.pop("held", 16), given.pop("grader", Exact())
     settings = Rlcc(model=str(MODEL), out=out, max_tokens=112, trl={**CPU, **trl}, **given)
     questions = sample("rl", 4000, settings.seed)
     trainer = make_trainer(
         settings,
         questions=questions,
         held_out=sample("slm", held, 7, split="validation"),
-        grader=Exact(),
+        grader=grader,
         prompt=Prompt("bundled"),
         **further,
     )
@@ -144,7 +152,14 @@ def lora(out: Path) -> None:
     trl = {"report_to": "tensorboard", "load_best_model_at_end": False, "save_strategy": "no"}
     os.environ["TENSORBOARD_LOGGING_DIR"] = str(out / "board")
     trainer, settings, questions = made(
-        out, trl=trl, lora=adapter, rollout_func=canned, credit="all-values", learning_rate=0.02, **shape
+        out,
+        trl=trl,
+        lora=adapter,
+        rollout_func=canned,
+        grader=Even(),
+        credit="all-values",
+        learning_rate=0.02,
+        **shape,
     )
     trainer.train()
     ids = torch.arange(40)[None]

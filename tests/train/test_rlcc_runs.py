@@ -81,12 +81,16 @@ def test_an_adapter_is_merged_when_saved_and_every_figure_is_on_the_board(tmp_pa
         before = AutoModelForCausalLM.from_pretrained(HERE / "data" / "cold", dtype=torch.float32)(input_ids=ids).logits
     assert (merged - told).abs().max() < 1e-3
     assert (merged - before).abs().max() > 0.1
-    board = event_accumulator.EventAccumulator(str(tmp_path / "board")).Reload().Tags()["scalars"]
-    rollouts = {f"train/rollouts/{name}" for name in ("accuracy", "ece", "brier", "unstated", "stated/0.9")}
+    board = event_accumulator.EventAccumulator(str(tmp_path / "board")).Reload()
+    bars = [f"stated/{bar / 10:.1f}" for bar in range(10)]
+    rollouts = {f"train/rollouts/{name}" for name in ("accuracy", "ece", "auroc", "brier", "unstated", *bars)}
     parts = {f"train/rewards/{name}/mean" for name in ("correctness", "format", "confidence")}
     lengths = {"train/completions/mean_length", "train/completions/clipped_ratio"}
-    held_out = {f"eval/{name}" for name in ("accuracy", "ece", "brier", "expected_brier", "stated/0.0")}
-    assert rollouts | parts | lengths | held_out <= set(board)
+    held_out = {f"eval/{name}" for name in ("accuracy", "ece", "auroc", "brier", "expected_brier", *bars)}
+    assert rollouts | parts | lengths | held_out <= set(board.Tags()["scalars"])
+    for figure in ("rollouts/ece", "rollouts/brier", "rollouts/stated/0.9"):
+        logged = {step: entry[figure] for step, entry in steps(log(tmp_path)).items()}
+        assert {event.step: event.value for event in board.Scalars(f"train/{figure}")} == pytest.approx(logged)
 
 
 def test_after_the_steps_that_fit_held_out_calibration_has_improved(tmp_path: Path) -> None:
