@@ -2,6 +2,7 @@
 # All GPU checks, each in a process of its own: bash experiments/gpu/run.sh RESULTS   (one GPU of 80 GB, 7 minutes)
 out=$1 work=$(mktemp -d)
 mkdir -p "$out"
+if [ "$(df --output=avail -k /dev/shm | tail -1)" -gt 50000000 ]; then work=$(mktemp -d -p /dev/shm); fi # memory beats a slow disk
 export PYTHONUNBUFFERED=1 TRL_EXPERIMENTAL_SILENCE=1 HF_HUB_OFFLINE=1 OMP_NUM_THREADS=8 TOKENIZERS_PARALLELISM=false
 part() { # name, seconds, command
   local name=$1 limit=$2 start=$SECONDS
