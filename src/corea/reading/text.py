@@ -1,13 +1,22 @@
 """What all readers share: a found value with its place, folded case, and where a model thinks aloud."""
 
+import re
 from typing import Generic, TypeVar
 
 from msgspec import Struct
 
 T = TypeVar("T")
 
+QUALIFIED = r"final\s|correct\s|right\s|best\s|most\s\w{1,14}\s|my\s|chosen\s|overall\s|short\s"
+"""What may stand before "answer", as a pattern; `CONCLUSIONS` where nothing need."""
+
+CONCLUSIONS = rf"(?:{QUALIFIED})?"
+
 LONGEST_TEXT = 200_000
 """Characters of a text that are read; of a longer one, its end, then a quarter as much of its start."""
+
+LONGEST = 4000
+"""Characters of an answer; what is longer was not meant as one."""
 
 MOST_MENTIONS = 128
 """Mentions of one word that a reader looks at, from the end of the text: what keeps hostile text cheap."""
@@ -59,3 +68,21 @@ def mentions(low: str, word: str, start: int, end: int, most: int = MOST_MENTION
         found.append(at)
         at = low.rfind(word, start, at)
     return found
+
+
+_BRACE = re.compile(r"[{}]")
+
+
+def closing_brace(low: str, opening: int, limit: int) -> int:
+    """The brace that closes the one at `opening`, before `limit`; -1 if none does."""
+    depth = 0
+    for brace in _BRACE.finditer(low, opening, limit):
+        depth += 1 if brace[0] == "{" else -1
+        if depth == 0:
+            return brace.start()
+    return -1
+
+
+def lead(text: str, characters: str) -> int:
+    """How many of its first characters are among `characters`."""
+    return len(text) - len(text.lstrip(characters))
