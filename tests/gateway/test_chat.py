@@ -3,15 +3,20 @@
 import asyncio
 import json
 from decimal import Decimal
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from tests.gateway.conftest import LARGE, QUESTION, SURE, UNSURE, chat, events, make_house, text_of
 
 from corea.backends.fake import FakeBackend
+from corea.build import build, bundled_config
 from corea.cascade import OnLastDown
-from corea.errors import BackendError, BackendRefused, BackendTimeout
+from corea.errors import BackendError, BackendRefused, BackendTimeout, ConfigError
 from corea.gateway.accounts import Admission, OpenAccounts
+from corea.gateway.faults import Fault
+from corea.gateway.plan import Routes
+from corea.gateway.settings import GatewaySettings
+from corea.gateway.wire import parse_chat
 from corea.types import Completion, Message, Sampling, Status, Usage
 
 
@@ -172,6 +177,61 @@ async def test_what_a_stage_cannot_take_goes_to_one_that_can(more: dict[str, Any
     assert (corea["stage"], corea["flags"]) == ("large", [f"small not asked: the request has {need}"])
     able = make_house(accepts={"small": (need,)})
     assert (await able.post(**more)).json()["corea"]["stage"] == "small"
+
+
+class TextOnly(FakeBackend):
+    """As a model in this process."""
+
+    takes: ClassVar[frozenset[str]] = frozenset()
+
+
+@pytest.mark.parametrize("model", ["corea", "corea/1"])
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(
+    ("more", "field"),
+    [
+        ({"tools": [{"type": "function", "function": {"name": "f"}}]}, "tools"),
+        ({"functions": [{"name": "f"}]}, "functions"),
+        ({"response_format": {"type": "json_object"}}, "response_format"),
+        ({"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}]},
+         "messages[0].content"),
+        ({"messages": [*QUESTION, {"role": "tool", "content": "19", "tool_call_id": "a"}]}, "messages[1].role"),
+    ],
+)  # fmt: skip
+async def test_what_no_stage_can_take_is_refused_by_name(
+    more: dict[str, Any], field: str, stream: bool, model: str
+) -> None:
+    house = make_house(TextOnly("tiny", SURE), TextOnly("small-too", LARGE))
+    asked: dict[str, Any] = {"model": model, "stream": stream, **more}
+    refused = await house.post(**asked)
+    error = refused.json()["error"]
+    assert (refused.status_code, error["param"], error["code"]) == (400, field, "unsupported_parameter")
+    assert "small-too (corea/large) takes no" in error["message"]
+    assert house.done == []
+
+
+async def test_a_last_stage_that_cannot_take_it_is_passed_over() -> None:
+    house = make_house(FakeBackend("with-tools", SURE), TextOnly("tiny", LARGE), accepts={"small": ("tools",)})
+    tools = [{"type": "function", "function": {"name": "f"}}]
+    corea = (await house.post(tools=tools)).json()["corea"]
+    assert (corea["stage"], corea["flags"]) == ("small", ["large not asked: the request has tools"])
+
+
+def test_accepts_must_name_a_stage_and_what_it_can_take() -> None:
+    with pytest.raises(ConfigError, match=r"gateway.accepts: got 'smal', .* Did you mean 'small'"):
+        make_house(accepts={"smal": ("tools",)})
+    with pytest.raises(ConfigError, match=r"gateway.accepts.small: got 'tools', .*tiny"):
+        make_house(TextOnly("tiny", SURE), accepts={"small": ("tools",)})
+
+
+def test_the_bundled_pair_refuses_tools() -> None:
+    cascade = build(bundled_config()).cascade
+    routes = Routes({cascade.name: cascade}, GatewaySettings())
+    tools = {"tools": [{"type": "function", "function": {"name": "f"}}]}
+    for model in routes.names():
+        assert routes.plan(parse_chat(json.dumps(chat(model=model)).encode())).cascade.stages
+        with pytest.raises(Fault, match="tools is not supported here"):
+            routes.plan(parse_chat(json.dumps(chat(model=model, **tools)).encode()))
 
 
 async def test_fields_of_others_reach_the_last_stage_untouched_and_not_the_small_one() -> None:

@@ -22,14 +22,14 @@ def body(**changes: Any) -> bytes:
 def test_a_plain_request() -> None:
     request = parse_chat(body())
     assert (request.model, request.messages) == ("corea", (Message("user", "12 + 7?"),))
-    assert (request.stream, request.max_tokens, request.extra, request.needs) == (False, None, {}, frozenset())
+    assert (request.stream, request.max_tokens, request.extra, request.needs) == (False, None, {}, {})
 
 
 def test_fields_that_are_not_ours_are_carried_untouched() -> None:
     extra = {"tools": [{"type": "function"}], "user": "u", "metadata": {"a": [1, None]}, "made_up": 1.5}
     request = parse_chat(body(**extra))
     assert request.extra == extra
-    assert request.needs == {"tools"}
+    assert request.needs == {"tools": "tools"}
 
 
 def test_what_a_request_needs_of_a_stage() -> None:
@@ -38,7 +38,9 @@ def test_what_a_request_needs_of_a_stage() -> None:
         "content": [{"type": "text", "text": "what?"}, {"type": "image_url", "image_url": {"url": "x"}}],
     }
     request = parse_chat(body(messages=[image], response_format={"type": "json_object"}))
-    assert request.needs == {"images", "structured"}
+    assert request.needs == {"images": "messages[0].content", "structured": "response_format"}
+    told = [GOOD["messages"][0], {"role": "tool", "content": "19", "tool_call_id": "a"}]
+    assert parse_chat(body(messages=told)).needs == {"tools": "messages[1].role"}
     assert request.messages[0] == Message("user", "what?", raw=image)
 
 

@@ -266,6 +266,8 @@ class Worker:
 class LocalBackend:
     """A backend whose model runs in this process: complete, stream and score, over a `Worker`."""
 
+    takes: frozenset[str] = frozenset()  # beside text: no tools, no images, no form that the answer must have
+
     def __init__(self, model: str, load: Callable[[], Engine], limits: Limits) -> None:
         self.model = model
         self.limits = limits

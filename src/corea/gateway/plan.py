@@ -9,6 +9,7 @@ import msgspec
 
 from corea.cascade import Cascade, Stage, new_id
 from corea.errors import unknown_name
+from corea.gateway.abilities import able, check_accepts, declared
 from corea.gateway.faults import Fault, bad_field, unsupported
 from corea.gateway.settings import GatewaySettings
 from corea.gateway.wire import ChatRequest, encode_json
@@ -79,11 +80,12 @@ class Routes:
             for number, stage in enumerate(cascade.stages):
                 direct = self._route(name, _direct(cascade, stage), direct=True)
                 self._known[f"{name}/{number}"] = self._known[f"{name}/{stage.name}"] = direct
+        known = sorted({stage.name for cascade in cascades.values() for stage in cascade.stages})
+        check_accepts(settings.accepts, [stage for cascade in cascades.values() for stage in cascade.stages])
         for model, wanted in settings.passthrough.items():
             found = [name for name, c in cascades.items() if any(s.name == wanted for s in c.stages)]
             if not found:
-                stages = sorted({stage.name for cascade in cascades.values() for stage in cascade.stages})
-                raise unknown_name(f"gateway.passthrough.{model}", wanted, stages)
+                raise unknown_name(f"gateway.passthrough.{model}", wanted, known)
             self._known[model] = self._known[f"{found[0]}/{wanted}"]
         self._known |= {name: self._route(name, cascade, direct=False) for name, cascade in cascades.items()}
 
@@ -116,8 +118,9 @@ class Routes:
         """How to answer a request.
 
         The rule for what a stage can take: a request with tools, images (or sound, files) or a response_format skips
-        each stage that does not declare it in `gateway.accepts`; the last stage is always asked. A stage asked
-        directly is sent whatever the request holds.
+        each stage that does not declare it in `gateway.accepts`. The last stage, and one asked directly, is sent
+        whatever the request holds. A backend that takes text only (a model in this process) is never sent more: where
+        no other stage is left, the request is refused.
 
         Args:
             sticky: The conversation was deferred before and stays so: only the last stage is asked.
@@ -155,7 +158,8 @@ class Routes:
             if request.logprobs or request.top_logprobs:
                 why = f"they would be of a text with tags; ask a stage directly, as {route.name}/0"
                 raise unsupported("logprobs", why)
-            cascade = _able(cascade, request.needs, self.settings.accepts)
+            cascade = declared(cascade, request.needs, self.settings.accepts)
+        cascade = able(cascade, request.needs)
         if sticky and len(cascade.stages) > 1:
             cascade = replace(cascade, stages=cascade.stages[-1:], flags=(*cascade.flags, "sticky"))
         stages = tuple(
@@ -236,18 +240,6 @@ def _size(prompt: Prompt) -> int:
 def _direct(cascade: Cascade, stage: Stage) -> Cascade:
     bare = replace(stage, prompt=None, signal=None, policy=None, pre_policy=None)
     return replace(cascade, stages=(bare,))
-
-
-def _able(cascade: Cascade, needs: frozenset[str], accepts: Mapping[str, tuple[str, ...]]) -> Cascade:
-    if not needs:
-        return cascade
-    earlier, last = cascade.stages[:-1], cascade.stages[-1]
-    able = [stage for stage in earlier if needs <= set(accepts.get(stage.name, ()))]
-    if len(able) == len(earlier):
-        return cascade
-    skipped = ", ".join(stage.name for stage in earlier if stage not in able)
-    flag = f"{skipped} not asked: the request has {', '.join(sorted(needs))}"
-    return replace(cascade, stages=(*able, last), flags=(*cascade.flags, flag))
 
 
 def _asked(stage: Stage, request: ChatRequest, *, last: bool) -> Stage:

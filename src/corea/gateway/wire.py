@@ -61,21 +61,22 @@ class ChatRequest(msgspec.Struct, frozen=True, kw_only=True):  # made in a tenth
         return given != NOTHING_GIVEN or bool(self.stop or self.logprobs or self.top_logprobs)
 
     @property
-    def needs(self) -> frozenset[str]:
-        """What a stage must be able to take beside text: tools, images (or sound, files), structured."""
-        found: set[str] = set()
-        if (
-            self.extra.get("tools")
-            or self.extra.get("functions")
-            or any(m.role in ("tool", "function") for m in self.messages)
-        ):
-            found.add("tools")
-        if any(_has_media(m) for m in self.messages):
-            found.add("images")
+    def needs(self) -> dict[str, str]:
+        """What a stage must be able to take beside text, and the field that says so: tools, images (or sound, files),
+        structured."""
+        found: dict[str, str] = {}
+        for name in ("tools", "functions"):
+            if self.extra.get(name):
+                found.setdefault("tools", name)
+        for index, message in enumerate(self.messages):
+            if message.role in ("tool", "function"):
+                found.setdefault("tools", f"messages[{index}].role")
+            if _has_media(message):
+                found.setdefault("images", f"messages[{index}].content")
         form = self.extra.get("response_format")
         if isinstance(form, dict) and form.get("type") not in (None, "text"):  # pyright: ignore[reportUnknownMemberType]
-            found.add("structured")
-        return frozenset(found)
+            found["structured"] = "response_format"
+        return found
 
 
 NOTHING_GIVEN = (None, None, None, None)
