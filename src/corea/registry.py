@@ -25,9 +25,9 @@ def resolve(where: str, name: str, table: Mapping[str, str]) -> Any:
         return getattr(import_module(module_name), attribute)
     except ModuleNotFoundError as error:
         missing = error.name or module_name
-        raise ConfigError(
-            f"{where}: {name!r} needs the module {missing!r}, which is not installed; {install_hint(missing)}"
-        ) from error
+        own = name is target and module_name.startswith(missing)  # a file of the user's, as likely as not
+        hint = "put its folder on PYTHONPATH, or install it" if own else install_hint(missing)
+        raise ConfigError(f"{where}: {name!r} needs the module {missing!r}, which is not installed; {hint}") from error
     except AttributeError as error:
         raise ConfigError(f"{where}: module {module_name!r} has no {attribute!r}") from error
 

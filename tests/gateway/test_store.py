@@ -63,7 +63,11 @@ def shout(text: str) -> str:
 
 
 def fail(text: str) -> str:
-    raise ValueError("no")
+    raise ValueError(text)
+
+
+def count(text: str) -> int:
+    return len(text)
 
 
 async def test_texts_pass_through_the_redaction(tmp_path: Path) -> None:
@@ -74,16 +78,20 @@ async def test_texts_pass_through_the_redaction(tmp_path: Path) -> None:
     assert "<answer>19</answer>" in row["answer"]
 
 
-async def test_a_redaction_that_fails_stores_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("function", [fail, count])
+async def test_a_redaction_that_fails_stores_nothing_and_logs_no_text(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, function: Any
+) -> None:
     house = make_house()
-    await house.post()
-    (row,) = await stored(tmp_path, house, GatewaySettings(store_text=True, redact=f"{__name__}:fail"))
+    await house.post(messages=[{"role": "user", "content": "my secret question"}])
+    (row,) = await stored(tmp_path, house, GatewaySettings(store_text=True, redact=f"{__name__}:{function.__name__}"))
     assert (row["prompt"], row["answer"]) == (None, None)
     assert "gateway.redact failed" in caplog.text
+    assert "secret" not in caplog.text
 
 
 def test_a_redaction_that_is_not_there_is_an_error_at_the_start() -> None:
-    with pytest.raises(ConfigError, match=r"gateway\.redact"):
+    with pytest.raises(ConfigError, match=r"gateway\.redact.*'nowhere'.*PYTHONPATH"):
         DecisionStore(GatewaySettings(redact="nowhere:nothing"))
 
 

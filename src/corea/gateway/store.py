@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
+from traceback import extract_tb
 from typing import Any, cast
 
 import msgspec
@@ -84,11 +85,18 @@ class DecisionStore:
         if waiting.prompt is None and waiting.answer is None:
             return (*waiting.row, None, None)
         try:
-            texts = [None if text is None else self.redact(text) for text in (waiting.prompt, waiting.answer)]
-        except Exception:  # the operator's own function
-            log.exception("gateway.redact failed; the texts of this decision are not stored")
-            texts = [None, None]
-        return (*waiting.row, *texts)
+            return (*waiting.row, self._redacted(waiting.prompt), self._redacted(waiting.answer))
+        except Exception as error:  # the operator's own function, whose message may quote the text
+            kind, line = type(error).__name__, error.__traceback__ and extract_tb(error.__traceback__)[-1]
+            where = f"{line.filename}:{line.lineno}" if line else "?"
+            log.error("gateway.redact failed (%s at %s); the texts of this decision are not stored", kind, where)
+            return (*waiting.row, None, None)
+
+    def _redacted(self, text: str | None) -> str | None:
+        redacted = None if text is None else self.redact(text)
+        if redacted is not None and not isinstance(redacted, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise TypeError("no text")
+        return redacted
 
     def _drop(self) -> None:
         self.dropped += 1
