@@ -97,6 +97,20 @@ async def test_a_confidence_that_could_not_be_computed_defers_by_default() -> No
     assert (await cascade.ask(ASKED)).stage == "large"
 
 
+@pytest.mark.parametrize("text", ["<answer>I don't know</answer>", "Sorry, I can't answer that."])
+async def test_a_model_that_says_it_does_not_know_is_not_believed_to_be_sure(text: str) -> None:
+    trace = await pair(0.95, small=text)[0].ask(ASKED)
+    assert (trace.answer, trace.stage, trace.steps[0].answer) == ("20", "large", None)
+    assert trace.steps[0].confidence == Confidence(
+        value=None, signal="told", reason="the text says that it does not know"
+    )
+
+
+async def test_a_text_with_no_short_answer_is_kept_by_its_confidence() -> None:
+    poem = "A tree stands in the field, and it is old.\nIts leaves are many, and its shade is wide\nfor all who rest"
+    assert (await pair(0.95, small=poem)[0].ask(ASKED)).stage == "small"
+
+
 async def test_the_baseline_of_a_kept_answer_is_estimated_from_calls_made() -> None:
     large = Completion(text="20", model="m", usage=Usage(prompt_tokens=100, completion_tokens=60))
     cascade, _, _ = pair(0.9, large=large)  # until it is called, as many tokens as the small model are assumed

@@ -19,7 +19,7 @@ from corea.errors import BackendError, ConfigError
 from corea.prices import EXACT, BaselineEstimator, Price
 from corea.prompts import Prompt, with_draft
 from corea.protocols import Backend, Policy, PrePolicy, Signal, Streamer
-from corea.reading import read_answer
+from corea.reading import declines, read_answer
 from corea.types import (
     ZERO_USD,
     Completion,
@@ -32,6 +32,7 @@ from corea.types import (
     Trace,
 )
 
+DECLINED = "the text says that it does not know"
 _random = Random(os.urandom(32))
 OnText = Callable[[str], Awaitable[None]]
 OnStep = Callable[[Step], None]
@@ -304,14 +305,17 @@ class Cascade:
                 error_status=error.status,
             )
         completion, confidence, decision = read.completion, read.confidence, read.decision or Decision.KEEP
+        cut, choices = completion.finish_reason == CUT, len(question.choices) or None
+        answer = None if cut else read_answer(completion.text, choices=choices)
         if not last and confidence is None and stage.signal and stage.policy:
             confidence = await _measure(stage.signal, asked, completion)
+            if answer is None and declines(completion.text, choices=choices):  # sure of what?
+                confidence = Confidence(value=None, signal=confidence.signal, reason=DECLINED, calls=confidence.calls)
             decision = stage.policy.decide(question, confidence)
-        cut = completion.finish_reason == CUT
         return Step(
             stage=stage.name,
             completion=completion,
-            answer=None if cut else read_answer(completion.text, choices=len(question.choices) or None),
+            answer=answer,
             confidence=confidence,
             decision=decision,
             cost_usd=_cost(stage, completion, confidence.calls if confidence else ()),

@@ -5,6 +5,13 @@ import pytest
 from corea.reading import choice_letter, find_answer, read_answer
 
 READ = [
+    # sentences
+    (
+        "It had 9 of the rest. It was the 4th. They were at 5 problems. Now there are 12 in all, as was said before.",
+        "12",
+    ),
+    ("After 3 hours of the test. There are none of the items left to be had in all of the house by then.", None),
+    ("They met at 7 and they drove for a while. In the end there were 9 of them with Mr. Smith at the old house.", "9"),
     # tags
     ("<think>2+2</think><answer>4</answer><confidence>0.9</confidence>", "4"),
     ("<answer> 42 </answer>", "42"),

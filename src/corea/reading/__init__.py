@@ -1,6 +1,6 @@
 """Reads answers and confidences out of text that anyone may have written."""
 
-from corea.reading.answer import find_answer, read_answer
+from corea.reading.answer import declines, find_answer, read_answer
 from corea.reading.cleaning import choice_letter
 from corea.reading.confidence import find_confidence, read_confidence
 from corea.reading.tags import is_well_formed, visible_text, without_thinking
@@ -9,6 +9,7 @@ from corea.reading.text import Stated
 __all__ = [
     "Stated",
     "choice_letter",
+    "declines",
     "find_answer",
     "find_confidence",
     "is_well_formed",

@@ -3,6 +3,10 @@
 import re
 
 from corea.reading.text import CONCLUSIONS, LONGEST, Stated, closing_brace, lead
+from corea.reading.unknown import says_unknown
+
+Found = Stated[str | None]
+"""An answer and its place; its value is None where the text says "I don't know" in its place."""
 
 _WRAPPED = re.compile(r"\\(?:text|textbf|textit|mathrm|mathbf|boxed|fbox|mbox|operatorname)\s?\{", re.I)
 _CONFIDENCE_TAIL = re.compile(
@@ -18,6 +22,7 @@ _FIELD = re.compile(
     r"^\s{0,4}(?:final[ _]answer|answer|result|solution|response|decision|choice)\s{0,2}[:=]\s{0,4}([^\n]{1,300})", re.I
 )
 _EDGE = " \t\r\n*`_"
+_NOTHING = " \t\r\n.…?"  # what stands for an answer that is not there
 _PAIRS = (
     ("$$", "$$"),
     ("$", "$"),
@@ -30,13 +35,15 @@ _PAIRS = (
 )
 
 
-def cleaned(text: str, start: int, end: int, choices: int | None) -> Stated[str] | None:
+def cleaned(text: str, start: int, end: int, choices: int | None) -> Found | None:
     """The span with its markup taken off, as a found answer; None where nothing is left."""
     start, end = _inner(text, start, min(end, start + LONGEST))
     low_end = min(end, start + 700)
     if text.find("onfidence", start, low_end) >= 0 and (tail := _CONFIDENCE_TAIL.search(text, start + 1, low_end)):
         start, end = _inner(text, start, tail.start())
     wordy = end - start > 7 and any(c in text[start:low_end] for c in " :=")
+    if wordy and says_unknown(text[start:end]):
+        return Found(None, start, end)
     for pattern, group in ((_FIELD, 1), (_SAYS, 0)) if wordy else ():
         if end - start > 1 and (match := pattern.match(text[start : min(end, start + 700)])):
             stop = min(start + match.end(1), end) if group else end
@@ -45,11 +52,13 @@ def cleaned(text: str, start: int, end: int, choices: int | None) -> Stated[str]
         close = closing_brace(text, box + 6, end)
         if close > 0:
             start, end = _inner(text, box + 7, close)
-    if not text[start:end].strip():
-        return None
     written = text[start:end]
+    if not written.strip(_NOTHING):
+        return None
     letter = choice_letter(written, choices) if end - start <= 400 else None
-    return Stated(letter or (written if "\\\\" in written else written.replace("\\ ", " ")), start, end)
+    if letter is None and says_unknown(written):
+        return Found(None, start, end)
+    return Found(letter or (written if "\\\\" in written else written.replace("\\ ", " ")), start, end)
 
 
 def _inner(text: str, start: int, end: int) -> tuple[int, int]:
