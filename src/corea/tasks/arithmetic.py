@@ -9,9 +9,9 @@ from corea.tasks.style import Style, number
 CHAIN_SIZES = {  # level: (terms, digits), one pair chosen
     1: ((2, 1), (2, 2)),
     2: ((2, 2), (3, 1), (3, 2)),
-    3: ((5, 2), (6, 2), (3, 3), (4, 3)),
-    4: ((8, 2), (9, 2), (5, 3), (6, 3)),
-    5: ((10, 2), (12, 2), (7, 3), (4, 4)),
+    3: ((4, 2), (2, 3)),
+    4: ((2, 5), (3, 4), (4, 4)),
+    5: ((10, 2), (4, 5), (6, 4)),
 }
 CHAIN_HOME = ("What is {}?", "Compute {}.", "{} = ?", "Work out {}.")
 CHAIN_WIDE = (
@@ -24,9 +24,9 @@ CHAIN_WIDE = (
 PRODUCT_SIZES = {
     1: ((1, 1),),
     2: ((2, 1),),
-    3: ((2, 2), (3, 1)),
-    4: ((2, 2), (2, 2), (4, 1)),
-    5: ((3, 2), (5, 1)),
+    3: ((3, 1),),
+    4: ((2, 2), (3, 2)),
+    5: ((4, 2), (5, 1)),
 }
 PRODUCT_HOME = ("What is {}?", "Compute {}.", "{} = ?", "Multiply: {}.")
 PRODUCT_WIDE = (
@@ -35,7 +35,7 @@ PRODUCT_WIDE = (
     "Solve the following multiplication: {}. Give only the result as your final answer.",
     "How much is {}?",
 )
-GCD_LARGEST = {1: 20, 2: 40, 3: 200, 4: 600, 5: 1500}
+GCD_LARGEST = {1: 20, 2: 40, 3: 60, 4: 2000, 5: 5000}
 GCD_HOME = (
     "What is the gcd of {} and {}?",
     "Find the greatest common divisor of {} and {}.",
@@ -72,10 +72,11 @@ def chain(rng: Random, level: int, style: Style) -> Problem:
     return checked(problem, str(sum(values)))
 
 
-def multiplied(a: int, b: int) -> str:
-    """The steps of a product: each digit by each digit, then added up as they come."""
-    parts = [x * y for x in by_places(a) for y in by_places(b)]
-    steps = [f"{x}*{y}={x * y}" for x in by_places(a) for y in by_places(b)]
+def multiplied(a: int, b: int, *, whole: bool = False) -> str:
+    """The steps of a product: each digit (`whole`: all of `a`) by each digit of `b`, added up as they come."""
+    pairs = [(x, y) for x in ([a] if whole else by_places(a)) for y in by_places(b)]
+    parts = [x * y for x, y in pairs]
+    steps = [f"{x}*{y}={x * y}" for x, y in pairs]
     running = parts[0]
     for part in parts[1:]:
         steps.append(f"{running}+{part}={running + part}")
@@ -90,12 +91,12 @@ def by_places(value: int) -> list[int]:
 
 
 def product(rng: Random, level: int, style: Style) -> Problem:
-    """Two factors."""
+    """Two factors; the larger ones in fewer and harder steps."""
     sizes = rng.choice(PRODUCT_SIZES[level])
     a, b = (number(rng, digits) for digits in rng.sample(sizes, 2))
     sign = rng.choice((" * ", " * ", "*", " x "))
     text = style.wording(rng, PRODUCT_HOME, PRODUCT_WIDE).format(f"{a}{sign}{b}")
-    steps = multiplied(a, b)
+    steps = multiplied(a, b, whole=level > 3)
     problem = Problem(kind="product", level=level, text=text, steps=steps, answer=last_number(steps))
     return checked(problem, str(a * b))
 
@@ -117,8 +118,9 @@ def gcd(rng: Random, level: int, style: Style) -> Problem:
 def equation(rng: Random, level: int, style: Style) -> Problem:
     """One unknown, a whole number: x + a = b, a*x = b, then a*x + b = c with larger numbers."""
     letter = rng.choice("abcdefghkmpqrstuvwxyz" if style.is_new_word(rng) else "xxxyzn")
-    x, a = rng.randint(1, (9, 30, 50, 120, 300)[level - 1]), rng.randint(2, (9, 9, 9, 12, 15)[level - 1])
-    b = rng.randint(1, (10, 50, 200, 500, 999)[level - 1])
+    letter = letter if rng.random() >= style.odd_letters else rng.choice("ABDFGHJKLMNPQRTUVW")
+    x, a = rng.randint(1, (9, 30, 20, 999, 2000)[level - 1]), rng.randint(2, (9, 9, 9, 15, 19)[level - 1])
+    b = rng.randint(1, (10, 50, 50, 999, 2000)[level - 1])
     form = rng.choice(("plus", "minus", "times") if level <= 2 else ("both", "both less"))
     if form == "plus":
         total = x + b

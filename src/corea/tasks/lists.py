@@ -9,25 +9,25 @@ from corea.tasks.style import Style, number
 COMPARE_SIZES = {
     1: ((2, 2),),
     2: ((2, 3), (3, 2)),
-    3: ((6, 3), (8, 2)),
-    4: ((9, 3), (7, 4)),
-    5: ((12, 3), (9, 4)),
+    3: ((5, 2), (4, 3)),
+    4: ((6, 5), (7, 4)),
+    5: ((8, 5), (10, 4)),
 }
 COMPARE_HOME = ("Which is {}: {}?", "Find the {} of {}.")
 COMPARE_WIDE = ("Of these numbers, name the {}: {}", "What is the {} number here? {}")
 SORT_SIZES = {
     1: ((3, 1), (3, 2)),
     2: ((4, 2),),
-    3: ((6, 2), (5, 3)),
-    4: ((8, 2), (9, 2), (7, 3)),
-    5: ((10, 2), (11, 2), (8, 3)),
+    3: ((5, 2), (4, 3)),
+    4: ((7, 3), (6, 4)),
+    5: ((10, 2), (8, 3), (7, 4)),
 }
 SORT_HOME = ("Sort in {} order: {}.", "Put in {} order: {}.")
 SORT_WIDE = ("Sort these numbers in {} order: {}", "Arrange the numbers so that the order is {}: {}.")
-COUNT_LENGTH = {1: (3, 4), 2: (4, 6), 3: (8, 11), 4: (13, 17), 5: (19, 22)}
+COUNT_LENGTH = {1: (3, 4), 2: (4, 6), 3: (7, 9), 4: (14, 18), 5: (19, 22)}
 COUNT_HOME = ("How many times is {} in: {}?", "Count the letter {} in: {}.")
 COUNT_WIDE = ("How many times does the letter {} appear in the text: {}?", "How often do you see {} here? {}")
-ORDER_PEOPLE = {1: 2, 2: 3, 3: 5, 4: 6, 5: 7}
+ORDER_PEOPLE = {1: 2, 2: 3, 3: 4, 4: 6, 5: 7}
 ORDER_WORDS = (("taller", "shorter", "tallest", "shortest"), ("older", "younger", "oldest", "youngest"))
 ORDER_WIDE_WORDS = (("faster", "slower", "fastest", "slowest"), ("richer", "poorer", "richest", "poorest"))
 ORDER_HOME = ("Who is the {}?", "Who is {}?")
@@ -35,10 +35,11 @@ ORDER_WIDE = ("Name the {} one.", "Which of them is the {}?")
 
 
 def distinct(rng: Random, count: int, digits: int) -> list[int]:
-    """Different numbers of exactly so many digits."""
+    """Different numbers of exactly so many digits; from four digits on, all but the last two are the same."""
     found: list[int] = []
+    alike = number(rng, digits) // 100 * 100
     while len(found) < count:
-        value = number(rng, digits)
+        value = number(rng, digits) if digits < 4 else alike + rng.randrange(100)
         if value not in found:
             found.append(value)
     return found

@@ -7,7 +7,7 @@ from corea.tasks.arithmetic import multiplied
 from corea.tasks.problem import Problem, checked, last_number
 from corea.tasks.style import Style
 
-SIZES = {1: 12, 2: 50, 3: 99, 4: 300, 5: 900}  # level: largest number of a count
+SIZES = {1: 12, 2: 50, 3: 60, 4: 2000, 5: 5000}  # level: largest number of a count
 Story = tuple[str, str, int]  # text, steps, answer by plain arithmetic
 Teller = Callable[[Random, int, str, str, str], Story]
 

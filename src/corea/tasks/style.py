@@ -90,12 +90,14 @@ class Style:
         wide: Chance in [0, 1] that a wording is one that the small model was not taught.
         words: The same for names, things and the letters of unknowns; None: as `wide`.
         invented: Chance that a name or a thing is made up letter by letter, so that no name is a surprise.
+        odd_letters: Chance that an unknown is a capital letter.
         negative: Whether numbers below zero may appear.
     """
 
     wide: float = 0.0
     words: float | None = None
-    invented: float = 0.1
+    invented: float = 0.3
+    odd_letters: float = 0.0
     negative: bool = False
 
     def is_new_word(self, rng: Random) -> bool:

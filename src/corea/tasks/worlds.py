@@ -68,14 +68,14 @@ class Part:
     spoilt: bool = False
 
 
-USUAL = (0.25, 0.25, 0.2, 0.3, 0.0)
-MILD = (0.35, 0.3, 0.2, 0.15, 0.0)
+USUAL = (0.3, 0.3, 0.15, 0.25, 0.0)
+MILD = (0.4, 0.35, 0.1, 0.15, 0.0)
 HARD = (0.17, 0.18, 0.25, 0.4, 0.0)
 WORLDS: Mapping[str, tuple[Part, ...]] = {
     "slm": (Part(share=1, levels=USUAL, kinds=KINDS),),
     "rl": (
         Part(share=0.66, levels=HARD, kinds=KINDS),
-        Part(share=0.14, levels=USUAL, kinds=NAMING_KINDS, style=Style(invented=0.8)),
+        Part(share=0.14, levels=USUAL, kinds=NAMING_KINDS, style=Style(invented=0.8, odd_letters=0.8)),
         Part(share=0.12, levels=USUAL, kinds=KINDS, spoilt=True),
         Part(share=0.08, levels=(0.25, 0.25, 0.25, 0.25, 0), kinds=STRANGE_KINDS),
     ),
