@@ -10,7 +10,7 @@ CHAIN_SIZES = {  # level: (terms, digits), one pair chosen
     1: ((2, 1), (2, 2)),
     2: ((2, 2), (3, 1), (3, 2)),
     3: ((4, 2), (2, 3)),
-    4: ((2, 5), (3, 4), (4, 4)),
+    4: ((3, 5), (4, 4), (5, 4)),
     5: ((10, 2), (4, 5), (6, 4)),
 }
 CHAIN_HOME = ("What is {}?", "Compute {}.", "{} = ?", "Work out {}.")
@@ -35,7 +35,7 @@ PRODUCT_WIDE = (
     "Solve the following multiplication: {}. Give only the result as your final answer.",
     "How much is {}?",
 )
-GCD_LARGEST = {1: 20, 2: 40, 3: 60, 4: 2000, 5: 5000}
+GCD_LARGEST = {1: 20, 2: 25, 3: 40, 4: 900, 5: 1500}
 GCD_HOME = (
     "What is the gcd of {} and {}?",
     "Find the greatest common divisor of {} and {}.",
@@ -104,7 +104,7 @@ def product(rng: Random, level: int, style: Style) -> Problem:
 def gcd(rng: Random, level: int, style: Style) -> Problem:
     """Euclid's algorithm, a remainder a step."""
     largest = GCD_LARGEST[level]
-    factor = rng.choice([1, *range(2, max(3, largest // 3))])
+    factor = rng.choice([1, *range(2, max(3, largest // 3 if level < 4 else 12))])
     a, b = (factor * rng.randint(1, max(2, largest // factor)) for _ in range(2))
     text = style.wording(rng, GCD_HOME, GCD_WIDE).format(a, b)
     high, low, steps = max(a, b), min(a, b), ""

@@ -10,8 +10,8 @@ COMPARE_SIZES = {
     1: ((2, 2),),
     2: ((2, 3), (3, 2)),
     3: ((5, 2), (4, 3)),
-    4: ((6, 5), (7, 4)),
-    5: ((8, 5), (10, 4)),
+    4: ((10, 4), (8, 5)),
+    5: ((12, 4), (10, 5)),
 }
 COMPARE_HOME = ("Which is {}: {}?", "Find the {} of {}.")
 COMPARE_WIDE = ("Of these numbers, name the {}: {}", "What is the {} number here? {}")
@@ -19,12 +19,12 @@ SORT_SIZES = {
     1: ((3, 1), (3, 2)),
     2: ((4, 2),),
     3: ((5, 2), (4, 3)),
-    4: ((7, 3), (6, 4)),
+    4: ((6, 3), (5, 4)),
     5: ((10, 2), (8, 3), (7, 4)),
 }
 SORT_HOME = ("Sort in {} order: {}.", "Put in {} order: {}.")
 SORT_WIDE = ("Sort these numbers in {} order: {}", "Arrange the numbers so that the order is {}: {}.")
-COUNT_LENGTH = {1: (3, 4), 2: (4, 6), 3: (7, 9), 4: (14, 18), 5: (19, 22)}
+COUNT_LENGTH = {1: (3, 4), 2: (4, 6), 3: (7, 9), 4: (18, 23), 5: (24, 28)}
 COUNT_HOME = ("How many times is {} in: {}?", "Count the letter {} in: {}.")
 COUNT_WIDE = ("How many times does the letter {} appear in the text: {}?", "How often do you see {} here? {}")
 ORDER_PEOPLE = {1: 2, 2: 3, 3: 4, 4: 6, 5: 7}

@@ -7,9 +7,19 @@ from corea.tasks.arithmetic import multiplied
 from corea.tasks.problem import Problem, checked, last_number
 from corea.tasks.style import Style
 
-SIZES = {1: 12, 2: 50, 3: 60, 4: 2000, 5: 5000}  # level: largest number of a count
+SIZES = {1: 12, 2: 50, 3: 60, 4: 20_000, 5: 50_000}  # level: largest number of a count
 Story = tuple[str, str, int]  # text, steps, answer by plain arithmetic
 Teller = Callable[[Random, int, str, str, str], Story]
+
+
+def in_a_box(rng: Random, top: int) -> int:
+    """How many things lie in each box."""
+    return rng.randint(2, min(max(9, top // 3), 999))
+
+
+def packed(boxes: int, each: int, top: int) -> str:
+    """The product's steps; with large numbers it is one, and hard."""
+    return multiplied(each, boxes, whole=top > 1000)
 
 
 def gain(rng: Random, top: int, a: str, _b: str, thing: str) -> Story:
@@ -54,9 +64,9 @@ def gain_then_loss(rng: Random, top: int, a: str, b: str, thing: str) -> Story:
 
 
 def boxes_and_more(rng: Random, top: int, a: str, _b: str, thing: str) -> Story:
-    x, y, z = rng.randint(2, 9), rng.randint(2, max(9, top // 3)), rng.randint(1, top)
+    x, y, z = rng.randint(2, 9), in_a_box(rng, top), rng.randint(1, top)
     text = f"{a} has {x} boxes with {y} {thing} each and {z} more. How many {thing} in all?"
-    return text, f"{multiplied(x, y)} {x * y}+{z}={x * y + z}", x * y + z
+    return text, f"{packed(x, y, top)} {x * y}+{z}={x * y + z}", x * y + z
 
 
 def compared(rng: Random, top: int, a: str, b: str, thing: str) -> Story:
@@ -86,10 +96,10 @@ def rows(rng: Random, top: int, a: str, _b: str, thing: str) -> Story:
 
 
 def price(rng: Random, top: int, a: str, _b: str, thing: str) -> Story:
-    x, y = rng.randint(2, 9), rng.randint(2, max(9, top // 3))
+    x, y = rng.randint(2, 9), in_a_box(rng, top)
     z = rng.randint(1, top)
     text = f"{a} buys {x} {thing} for {y} dollars each and pays {z} dollars for a bus. How many dollars is that?"
-    return text, f"{multiplied(x, y)} {x * y}+{z}={x * y + z}", x * y + z
+    return text, f"{packed(x, y, top)} {x * y}+{z}={x * y + z}", x * y + z
 
 
 def two_days(rng: Random, top: int, a: str, _b: str, thing: str) -> Story:
@@ -99,11 +109,11 @@ def two_days(rng: Random, top: int, a: str, _b: str, thing: str) -> Story:
 
 
 def boxes_lost_and_found(rng: Random, top: int, a: str, b: str, thing: str) -> Story:
-    x, y = rng.randint(2, 9), rng.randint(2, max(9, top // 3))
+    x, y = rng.randint(2, 9), in_a_box(rng, top)
     z, w = rng.randint(1, x * y), rng.randint(1, top)
     text = f"{a} has {x} boxes with {y} {thing} each, gives {z} to {b} and buys {w} more. "
     text += f"How many {thing} in all?"
-    steps = f"{multiplied(x, y)} {x * y}-{z}={x * y - z} {x * y - z}+{w}={x * y - z + w}"
+    steps = f"{packed(x, y, top)} {x * y}-{z}={x * y - z} {x * y - z}+{w}={x * y - z + w}"
     return text, steps, x * y - z + w
 
 

@@ -96,8 +96,8 @@ class Style:
 
     wide: float = 0.0
     words: float | None = None
-    invented: float = 0.3
-    odd_letters: float = 0.0
+    invented: float = 0.2
+    odd_letters: float = 0.2
     negative: bool = False
 
     def is_new_word(self, rng: Random) -> bool:

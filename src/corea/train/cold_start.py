@@ -13,6 +13,7 @@ import json
 import random
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,7 @@ class ColdStart:
         world: Of `corea.tasks`: what the model is taught.
         start: Folder of an earlier stage to go on from; None begins from random weights of `shape`.
         examples: Training problems; each is seen once.
+        processes: That make the problems and their tokens, on a GPU also the batches; the result does not depend on it.
         steps: Optimiser steps of `batch` problems; `steps * batch` may be below `examples`.
         learning_rate: Of Muon, for the matrices; half of it is AdamW's, for the embedding and the rest.
         decay: The last so many of the steps bring the learning rate down to 0 (it is constant before).
@@ -53,6 +55,7 @@ class ColdStart:
     shape: Shape = field(default_factory=Shape)
     start: Path | None = None
     examples: int = 200_000
+    processes: int = 1
     batch: int = 64
     steps: int = 3000
     warmup: int = 100
@@ -82,6 +85,40 @@ def target(question: Question, rng: random.Random) -> str:
         f"{THINK}{question.meta['steps']}{END_THINK}{ANSWER}{question.reference}{END_ANSWER}"
         f"{CONFIDENCE}0.{rng.randrange(10)}5{END_CONFIDENCE}{END}"
     )
+
+
+CHUNK = 50_000  # problems made at once, by one process
+
+
+def lessons(settings: ColdStart, chunk: int) -> tuple[list[Question], list[str]]:
+    """The problems of one chunk and the replies taught to them."""
+    seed = settings.seed + 1000 * chunk
+    rng = random.Random(seed)
+    questions = sample(settings.world, min(CHUNK, settings.examples - CHUNK * chunk), seed)
+    return questions, [target(q, rng) for q in questions]
+
+
+def encoded_chunk(settings: ColdStart, tokenizer, chunk: int):
+    """One chunk's datasets.Dataset and the fingerprint of its problems."""
+    questions, replies = lessons(settings, chunk)
+    return encode(questions, replies, tokenizer, confidence=settings.confidence), data_hash(questions)
+
+
+def encoded(settings: ColdStart, tokenizer):
+    """All chunks' rows as one datasets.Dataset, and the fingerprint of all."""
+    from multiprocessing import get_context
+
+    from datasets import concatenate_datasets
+
+    chunks = range(-(-settings.examples // CHUNK))
+    make = partial(encoded_chunk, settings, tokenizer)
+    if settings.processes > 1:
+        with get_context("spawn").Pool(settings.processes) as pool:
+            made = pool.map(make, chunks, chunksize=1)
+    else:
+        made = [make(chunk) for chunk in chunks]
+    marks = "".join(mark for _, mark in made)
+    return concatenate_datasets([rows for rows, _ in made]), hashlib.sha256(marks.encode()).hexdigest()[:16]
 
 
 def data_hash(questions: list[Question]) -> str:
@@ -150,20 +187,18 @@ def new_model(shape: Shape, tokenizer, seed: int):
         pad_token_id=tokenizer.pad_token_id,
         bos_token_id=None,
     )
-    model = Qwen2ForCausalLM(config)
-    model.set_attn_implementation("eager")  # torch 2.13's fused one spends 40 % of a CPU step in its backward
-    return model
+    return Qwen2ForCausalLM(config)
 
 
 def load_model(folder: Path):
     """The weights of an earlier stage, in float32."""
     from transformers import AutoModelForCausalLM
 
-    return AutoModelForCausalLM.from_pretrained(str(folder), dtype="float32", attn_implementation="eager")
+    return AutoModelForCausalLM.from_pretrained(str(folder), dtype="float32")
 
 
 def plain_trainer():
-    """TRL's SFTTrainer without the entropy and the accuracy that it sums at each step: 1.3 times as fast on a CPU."""
+    """TRL's SFTTrainer without the entropy and the accuracy that it sums at each step: 1.3 times as fast."""
     import torch
     from trl import SFTTrainer
 
@@ -171,7 +206,7 @@ def plain_trainer():
         def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
             labels_BT = inputs["labels"][:, 1:]
             taught_BT = labels_BT != -100
-            with torch.autocast("cpu", torch.bfloat16, enabled=self.args.bf16):
+            with torch.autocast(labels_BT.device.type, torch.bfloat16, enabled=self.args.bf16):
                 # rows are padded on the right, where a causal model never looks: no mask is needed
                 hidden_BTW = model.model(input_ids=inputs["input_ids"]).last_hidden_state[:, :-1]
                 logits_NV = model.lm_head(hidden_BTW[taught_BT])
@@ -183,20 +218,22 @@ def plain_trainer():
 def cold_start(settings: ColdStart) -> Path:
     """Train, and return the Hugging Face folder. A run that was killed goes on from its last checkpoint."""
     from transformers.trainer_utils import get_last_checkpoint
-    from trl import SFTConfig, SFTTrainer
+    from trl import SFTConfig
 
     from corea.train.optimizer import muon_and_adamw
 
-    questions = sample(settings.world, settings.examples, settings.seed)
-    rng = random.Random(settings.seed)
-    replies = [target(q, rng) for q in questions]
-    corpus = [q.text + r for q, r in zip(questions[:40_000], replies, strict=False)]
-    tokenizer = load_tokenizer(settings.start) if settings.start else train_tokenizer(corpus, settings.shape.vocabulary)
-    dataset = encode(questions, replies, tokenizer, confidence=settings.confidence)
-    dataset = dataset.select(batches_of_like_length(dataset["length"], settings.batch, rng))
-    fingerprint = data_hash(questions)
-    del questions, replies, corpus  # gigabytes, in a long run
+    if settings.start:
+        tokenizer = load_tokenizer(settings.start)
+    else:
+        tokenizer = train_tokenizer(
+            [q.text + r for q, r in zip(*lessons(settings, 0), strict=True)], settings.shape.vocabulary
+        )
+    dataset, fingerprint = encoded(settings, tokenizer)
+    order = batches_of_like_length(dataset["length"], settings.batch, random.Random(settings.seed))
+    dataset = dataset.select(order)
     model = load_model(settings.start) if settings.start else new_model(settings.shape, tokenizer, settings.seed)
+    # torch 2.13's fused attention spends 40 % of a CPU step in its backward
+    model.set_attn_implementation("eager" if settings.cpu else "sdpa")
 
     checkpoints = settings.out / "checkpoints"
     config = SFTConfig(
@@ -210,6 +247,7 @@ def cold_start(settings: ColdStart) -> Path:
         dataset_kwargs={"skip_prepare_dataset": True},  # token ids and labels are made above
         max_length=None,
         use_cpu=settings.cpu,
+        dataloader_num_workers=0 if settings.cpu else min(settings.processes, 8),
         bf16=settings.bf16,
         gradient_checkpointing=False,
         logging_steps=50,
@@ -221,7 +259,7 @@ def cold_start(settings: ColdStart) -> Path:
         data_seed=settings.seed,
     )
     optimizer = muon_and_adamw(model, learning_rate=settings.learning_rate, weight_decay=settings.weight_decay)
-    trainer = (plain_trainer() if settings.cpu else SFTTrainer)(
+    trainer = plain_trainer()(
         model=model,
         args=config,
         train_dataset=dataset,
@@ -235,6 +273,7 @@ def cold_start(settings: ColdStart) -> Path:
 
 def save(settings: ColdStart, trainer, tokenizer, fingerprint: str) -> Path:
     """Write weights, tokenizer, prompt and the facts of the run."""
+    trainer.model.config.use_cache = True  # training switched it off, and without it each token costs a whole pass
     trainer.model.save_pretrained(str(settings.out))
     tokenizer.save_pretrained(str(settings.out))
     (settings.out / PROMPT_FILE).write_text("{question}\n")

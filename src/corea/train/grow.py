@@ -31,6 +31,7 @@ def grow(folder: Path, out: Path, *, new_after: tuple[int, ...] = (0, 1), wider:
     large = Qwen2ForCausalLM(
         Qwen2Config(**{**old, **widths, "num_hidden_layers": layers, "layer_types": None, "max_window_layers": layers})
     )
+    large.config.use_cache = large.generation_config.use_cache = True
 
     def read(weight):  # (out, in) -> (2 out, 2 in): each copy of an input gets a share, together the whole
         if not wider:
