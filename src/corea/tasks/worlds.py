@@ -80,9 +80,9 @@ WORLDS: Mapping[str, tuple[Part, ...]] = {
         Part(share=0.08, levels=(0.25, 0.25, 0.25, 0.25, 0), kinds=STRANGE_KINDS),
     ),
     "ood": (
-        Part(share=0.65, levels=MILD, kinds=NAMING_KINDS, style=Style(words=1)),
+        Part(share=0.7, levels=MILD, kinds=NAMING_KINDS, style=Style(words=1)),
         Part(share=0.15, levels=MILD, kinds=KINDS, style=Style(wide=1, negative=True)),
-        Part(share=0.2, levels=(0, 0, 0, 0, 1), kinds=KINDS),
+        Part(share=0.15, levels=(0, 0, 0, 0, 1), kinds=KINDS),
     ),
     "far": (Part(share=1, levels=(0.2, 0.2, 0.2, 0.2, 0.2), kinds=FAR_KINDS),),
     "llm": (
