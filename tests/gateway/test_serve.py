@@ -16,7 +16,8 @@ from typing import Any
 
 import httpx
 import pytest
-from tests.fakes.server import Say, running
+from tests.fakes.server import Hang, Say, running
+from tests.gateway.conftest import events
 
 from corea.errors import ConfigError
 from corea.gateway.serve import check_host
@@ -173,6 +174,37 @@ def test_requests_under_way_finish_after_sigterm(tmp_path: Path, servers: list[R
         thread.join(20)
     assert answers[0].json()["choices"][0]["message"]["content"] == "nineteen"
     assert server.process.wait(20) == 0
+
+
+def test_what_the_drain_limit_cuts_off_is_told_and_stored(tmp_path: Path, servers: list[Running]) -> None:
+    begun = [threading.Event(), threading.Event()]
+
+    def answer(request: Any) -> Hang | Say:
+        begun[request.streamed].set()
+        return Say("word " * 1000, between_seconds=0.05) if request.streamed else Hang()
+
+    with running(answer) as upstream:
+        write(tmp_path, large=f'kind = "openai"\nmodel = "large"\nbase_url = "{upstream}"', gateway="drain_seconds = 1")
+        server = start(tmp_path)
+        servers.append(server)
+        answers: dict[bool, httpx.Response] = {}
+
+        def ask(stream: bool) -> None:
+            answers[stream] = server.post({**BODY, "model": "corea/1", "stream": stream})
+
+        threads = [threading.Thread(target=ask, args=(stream,)) for stream in (False, True)]
+        for thread in threads:
+            thread.start()
+        assert all(event.wait(20) for event in begun)
+        assert server.end() == 0
+        for thread in threads:
+            thread.join(20)
+    whole, streamed = answers[False], events(answers[True])
+    assert (whole.status_code, whole.json()["error"]["code"]) == (503, "stopping")
+    assert (streamed[-2]["error"]["code"], streamed[-1]) == ("stopping", "[DONE]")
+    rows = sqlite3.connect(tmp_path / "corea.db").execute("SELECT error, cost_usd > 0 FROM decisions").fetchall()
+    assert rows == [("stopping", 1)] * 2
+    assert not any("Traceback" in line for line in server.lines)
 
 
 def test_limits_of_the_wire(tmp_path: Path, servers: list[Running]) -> None:

@@ -134,6 +134,12 @@ class Chat:
         try:
             with watch:
                 trace = await self._ask(progress, on_text)
+        except asyncio.CancelledError:  # from outside: the time that stopping may take is over
+            task = asyncio.current_task()
+            assert task is not None
+            task.uncancel()  # it still has to be booked, and the client told
+            fault = _stopping()
+            return progress.cut_off(fault.message), fault
         except Exception:  # a bug of ours, or of a plug, ends this request alone
             log.exception("an error inside the gateway, request %s", progress.plan.question.id)
             fault = Fault(500, "An error inside the gateway.", "api_error", "internal_error")
@@ -168,11 +174,13 @@ class Chat:
         return trace
 
     async def _close(self, progress: Progress) -> None:
-        """The request is over; one that the server itself broke off is still booked."""
-        self.running -= 1
-        if not progress.ended:
-            fault = Fault(503, "The server is stopping.", "api_error", "stopping")
-            await self._end(progress, progress.cut_off(fault.message), fault)
+        """The request is over; one that broke off is still booked, and runs until it is."""
+        try:
+            if not progress.ended:
+                fault = _stopping()
+                await self._end(progress, progress.cut_off(fault.message), fault)
+        finally:
+            self.running -= 1
 
     async def _end(self, progress: Progress, trace: Trace, fault: Fault | None) -> None:
         """Books what a request cost, once; only then may its answer go out."""
@@ -215,6 +223,10 @@ class Chat:
                 corea=corea_object(trace, threshold=plan.threshold, cached=progress.cached),
             )
         )
+
+
+def _stopping() -> Fault:
+    return Fault(503, "The server is stopping.", "api_error", "stopping")
 
 
 HUNG_UP = 499  # nginx's number for a client that did not wait; nobody is there to read it

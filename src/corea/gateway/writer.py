@@ -120,7 +120,7 @@ class Writer:
         self._spent: dict[str, Decimal] = {}
         self._sync_to = 0
         self._synced_at = 0.0
-        self._stopping = False
+        self._stopping = self._ended = False
         self._boot = boot_id()
 
     def start(self) -> None:
@@ -133,6 +133,7 @@ class Writer:
         self._hand_over()
         self._queue.put(None)
         await asyncio.to_thread(self._thread.join, 30)
+        self._ended = True
 
     def spend(self, key_id: str, usd: Decimal, tokens: int, *, pressing: bool = True) -> int:
         """Takes money to be written, and gives its number.
@@ -175,8 +176,8 @@ class Writer:
             self._coming, self._pressing = {}, False
 
     async def until(self, number: int, *, synced: bool = False) -> None:
-        """Waits until everything up to `number` is committed, or even synced; no longer while writing fails."""
-        if self.failing or (self.synced if synced else self.committed) >= number:
+        """Waits until all up to `number` is committed, or even synced; no longer while writing fails, or has ended."""
+        if self.failing or self._ended or (self.synced if synced else self.committed) >= number:
             return
         if synced:
             self._queue.put(number)
