@@ -21,14 +21,15 @@ from corea.types import (
 from corea.version import VERSION
 
 if TYPE_CHECKING:
-    from corea.cascade import Cascade, Stage
+    from corea.cascade import Cascade
     from corea.reading import read_answer, read_confidence
+    from corea.stage import Stage
 
 __version__ = VERSION
 
 _LAZY = {
     "Cascade": "corea.cascade",
-    "Stage": "corea.cascade",
+    "Stage": "corea.stage",
     "read_answer": "corea.reading",
     "read_confidence": "corea.reading",
 }

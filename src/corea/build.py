@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields, is_dataclass
 from typing import Any, cast, get_type_hints
 
 from corea.backends import BACKENDS
-from corea.cascade import Cascade, Stage
+from corea.cascade import Cascade
 from corea.config import CascadeSettings, Config, StageSettings, settings
 from corea.errors import ConfigError, unknown_name
 from corea.models import BUNDLED
@@ -18,6 +18,7 @@ from corea.protocols import Backend, Policy, PrePolicy, Signal
 from corea.registry import resolve
 from corea.signals import SIGNALS
 from corea.signals.tokens import with_logprobs
+from corea.stage import Stage
 
 PATH_FIELDS = ("folder", "path")
 

@@ -15,8 +15,9 @@ from typing import Any, TypeVar, get_type_hints
 
 import msgspec
 
-from corea.cascade import OnError, OnLastDown
+from corea.cascade import OnLastDown
 from corea.errors import ConfigError, unknown_name
+from corea.stage import OnError
 from corea.types import Sampling
 
 T = TypeVar("T")

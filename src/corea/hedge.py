@@ -7,8 +7,9 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, fields
 
-from corea.cascade import Cascade, Giver, OnError, OnKeep, OnStep, OnText, Stage, skip
+from corea.cascade import Cascade, OnStep
 from corea.early import Draft
+from corea.stage import Giver, OnError, OnKeep, OnText, Stage, attempt, skip
 from corea.types import Decision, Question, Step, Trace
 
 LOST = "Hedged"  # the `error_kind` of a call that was cut off since another was faster
@@ -61,11 +62,11 @@ class HedgedCascade(Cascade):
         return await self._finish(question, await race.run(), began, give, trace_id)
 
     async def call(
-        self, stage: Stage, question: Question, give: "Giver | None", watch: Draft, on_keep: OnKeep | None
+        self, stage: Stage, question: Question, give: Giver | None, watch: Draft, on_keep: OnKeep | None
     ) -> Step:
         """One stage's attempt; `watch` sees what it writes."""
         last = stage is self.stages[-1]
-        return await self._attempt(stage, question, None, give, last=last, on_keep=on_keep, watch=watch)
+        return await attempt(stage, question, None, give, last=last, on_keep=on_keep, watch=watch, clock=self.clock)
 
 
 def hedged(cascade: Cascade, seconds: float) -> HedgedCascade:

@@ -20,8 +20,8 @@ import numpy as np
 from corea.calibrate.artefact import Calibration, binding_of, free_signals
 from corea.calibrate.fit import Options, calibrate
 from corea.calibrate.goals import Goals
-from corea.calibrate.tables import Pairs
-from corea.cascade import Cascade, OnError, Stage
+from corea.calibrate.tables import Pairs, unread_note
+from corea.cascade import Cascade
 from corea.errors import BackendError, BudgetError, ConfigError, DataError
 from corea.evaluate.outcomes import alone
 from corea.graders import grade_all, grader_for, load_grader
@@ -34,6 +34,7 @@ from corea.run.stopping import Stop
 from corea.run.summary import Outcome, Progress, RunSummary
 from corea.signals.agreement import same_answer
 from corea.signals.tokens import with_logprobs
+from corea.stage import OnError, Stage
 from corea.trace_io import read_traces
 from corea.types import Question, Status, Step, Trace
 
@@ -209,7 +210,7 @@ async def tables_of(
         unread = np.array([trace.answer is None for trace in small])
         needs_answer = bool(0 < unread.mean() <= 0.5)
         if needs_answer:
-            more.append(f"{int(unread.sum())} answers of {stage.name} could not be read and are always deferred")
+            more.append(unread_note(int(unread.sum()), stage.name))
             signals = {name: np.where(unread, np.nan, values) for name, values in signals.items()}
         correct = _grades(asked, small, asking.grader)
         tokens = [step.completion.usage.completion_tokens if step.completion else np.nan for step in map(_step, small)]

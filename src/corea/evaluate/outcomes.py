@@ -5,10 +5,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from corea.cascade import Cascade, Stage
+from corea.cascade import Cascade
 from corea.graders import grade_all, grader_for
 from corea.metrics.arrays import Floats
 from corea.policies.threshold import Threshold
+from corea.stage import Stage
 from corea.types import Decision, Question, Trace, Verdict
 
 

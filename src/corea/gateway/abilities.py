@@ -3,10 +3,11 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from corea.cascade import Cascade, Stage
+from corea.cascade import Cascade
 from corea.errors import ConfigError, unknown_name
 from corea.gateway.faults import unsupported
 from corea.protocols import Backend
+from corea.stage import Stage
 
 
 def check_accepts(accepts: Mapping[str, tuple[str, ...]], stages: Sequence[Stage]) -> None:

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from typing import Protocol
 from urllib.parse import quote
 
-from corea.cascade import OnText
 from corea.gateway.accounts import Accounts, OpenAccounts
 from corea.gateway.cache import AnswerCache
 from corea.gateway.faults import Fault, upstream_fault
@@ -34,6 +33,7 @@ from corea.gateway.wire import (
     usage_object,
 )
 from corea.reading import visible_text
+from corea.stage import OnText
 from corea.types import Decision, Status, Trace, Usage, replace
 
 log = logging.getLogger("corea.gateway")

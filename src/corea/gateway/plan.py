@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from corea.cascade import Cascade, Stage, new_id
+from corea.cascade import Cascade, new_id
 from corea.errors import unknown_name
 from corea.gateway.abilities import able, check_accepts, declared
 from corea.gateway.faults import Fault, bad_field, unsupported
@@ -17,6 +17,7 @@ from corea.hedge import hedged
 from corea.policies.threshold import Threshold
 from corea.prompts import Prompt
 from corea.protocols import Policy
+from corea.stage import Stage
 from corea.types import Question, Sampling
 
 TOKENS_PER_MESSAGE = 64  # roles and separators of any chat template

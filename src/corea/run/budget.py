@@ -7,9 +7,10 @@ from typing import Any, cast
 
 import msgspec
 
-from corea.cascade import Cascade, Stage
+from corea.cascade import Cascade
 from corea.errors import ConfigError
 from corea.prices import EXACT
+from corea.stage import Stage
 from corea.types import ZERO_USD, Question, Sampling
 
 TEMPLATE_TOKENS = 64  # what a chat template may add to a conversation (a default system text, headers) ...
