@@ -105,15 +105,15 @@ class Price:
 
     def at_most(self, prompt_tokens: int, max_tokens: int) -> Decimal:
         """An upper bound in USD for one call with at most so many prompt tokens and tokens to write."""
-        return max(
-            self._cost(prompt, cached, max_tokens, reasoning, 1)
-            for prompt in (
-                prompt_tokens,
-                *(t.above_prompt_tokens for t in self.tiers if t.above_prompt_tokens < prompt_tokens),
-            )
-            for cached in (0, prompt)
-            for reasoning in (0, max_tokens)
+        ends = (*(rates.above for rates in self._rates[1:]), prompt_tokens)
+        units = max(
+            max(rates.fresh, rates.cached) * min(end, prompt_tokens)
+            + max(rates.written, rates.reasoning) * max_tokens
+            + rates.request
+            for rates, end in zip(self._rates, ends, strict=True)
+            if not rates.above or rates.above < prompt_tokens
         )
+        return EXACT.scaleb(units, -self._scale)
 
     def _cost(self, prompt: int, cached: int, completion: int, reasoning: int, requests: int) -> Decimal:
         rates = self._rates[0]

@@ -16,7 +16,7 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from corea.gateway.chat import Chat, Headers
-from corea.gateway.faults import Fault
+from corea.gateway.faults import Fault, unsupported
 from corea.gateway.http import answer_at_once, body_at_once
 from corea.gateway.openapi import openapi_document
 from corea.gateway.wire import JSON, encode_json, parse_chat
@@ -136,7 +136,7 @@ async def chat_completions(gateway: Gateway, scope: Scope, receive: Receive, sen
     chat = gateway.chat  # one and the same to the end, whatever is reloaded meanwhile
     try:
         if scope["query_string"] and "stage" in parse_qs(scope["query_string"].decode("latin-1")):
-            raise Fault(400, "stage: not a query parameter; use the corea object of the body.", param="stage")
+            raise unsupported("stage", "it is no query parameter; use the corea object of the body")
         parsed = parse_chat(await read_body(scope, receive, chat.settings.max_body_bytes))
         progress = await chat.admit(parsed, secret_of(scope))
     except Fault as fault:
