@@ -13,6 +13,7 @@ With it: two steps on one pass of replies as long as the configuration allows, w
 """
 
 import argparse
+import json
 import random
 import tomllib
 from math import log
@@ -29,6 +30,7 @@ from corea.train.data import Suited
 from corea.train.rlcc import Rlcc, make_trainer, rlcc
 
 TOKENIZER = Path(__file__).parents[1] / "pair" / "weights" / "slm"
+KEPT = Path(__file__).parents[1] / "results" / "gpu" / "kept.json"  # by kept.py
 SHAPES: dict[str, dict[str, Any]] = {  # their config.json on the Hugging Face hub
     "Qwen/Qwen2.5-7B-Instruct": {
         "vocab_size": 152064,
@@ -143,15 +145,20 @@ def read(config: Path, folder: Path, out: Path, given: dict[str, Any]) -> Rlcc:
     return Rlcc(**{**table, **given, "model": str(folder), "out": out, "trl": trl})
 
 
-def arithmetic(shape: dict[str, Any], settings: Rlcc, parameters: int, trained: int) -> dict[str, float]:
-    """The rows of docs/training.md, in GB, for a pass of `device_batch` replies of `max_tokens`."""
-    lora = trained < parameters
-    tokens = settings.device_batch * settings.max_tokens
+def arithmetic(config: Path, shape: dict[str, Any], settings: Rlcc, weights: tuple[int, int]) -> dict[str, float]:
+    """The rows of docs/training.md, in GB, for a pass of `device_batch` replies of `max_tokens`.
+
+    Args:
+        weights: All, and those that are trained.
+    """
+    (parameters, trained), tokens = weights, settings.device_batch * settings.max_tokens
+    of_token = json.loads(KEPT.read_text())[config.stem.replace(".", "_")]
     rows = {
-        "weights, gradients, Adam": (18 * trained + 2 * (parameters - trained) * lora) / GB,
-        "activations kept": tokens * shape["num_hidden_layers"] * shape["hidden_size"] * 2 / GB,
+        "weights, gradients, Adam": 18 * trained + 2 * (parameters - trained),
+        "activations kept": of_token["bytes_kept_a_layer_and_token"] * shape["num_hidden_layers"] * tokens,
+        "one layer computed again": of_token["bytes_of_one_layer_a_token"] * tokens,
     }
-    return {name: round(value, 2) for name, value in (rows | {"sum": sum(rows.values())}).items()}
+    return {name: round(value / GB, 2) for name, value in (rows | {"sum": sum(rows.values())}).items()}
 
 
 def whole(settings: Rlcc, held: int) -> None:
@@ -224,7 +231,8 @@ def main() -> None:
         meter.enter("end")
         meter.write(settings={"device_batch": settings.device_batch, "max_tokens": settings.max_tokens})
         if "trained" in meter.facts:
-            rows = arithmetic(shape, settings, meter.facts["parameters"], meter.facts["trained"])
+            weights = (meter.facts["parameters"], meter.facts["trained"])
+            rows = arithmetic(given.config, shape, settings, weights)
             meter.write(arithmetic_gb=rows, measured_gb=max((meter.peaks.get(p, 0.0) for p in TRAINING), default=0.0))
     meter.write(finished=True)
 

@@ -54,7 +54,8 @@ class Rlcc:
             brier (l2-sample), rlvr (not at all), or "module:Class" of your own.
         distance: Changes one half of that combination: l1, l2 or kl.
         estimate: Changes the other half: group or sample.
-        confidence_weight: The paper's is not known; 3, 4 and 10 were tried here (experiments/LOG.md).
+        confidence_weight: The paper's is not known; from 3 to 100 were tried here, and with all-values 100 was best
+            (experiments/log.d/rl-2.md).
         credit: What answers for the confidence reward. "sampled": every token, as in plain GRPO. "segment": the stated
             number alone, every other token for the rest. "all-values": as segment, and the number by what each digit
             would have earned, not only the sampled one (`corea.train.number`).

@@ -159,7 +159,8 @@ class RlccTrainer(GRPOTrainer):
 
         per_pay_B1 = weights_P[-1] / spreads(rewards_RP, weights_P, **shape)[mine]
         pay_BNK = pay_of_all(numbers_B, places_B, pay).to(rewards_RP.device)
-        self._metrics["train"]["rollouts/enumerated"].append(sum(map(bool, places_B)) / len(places_B))
+        enumerated_R = gather(torch.tensor([float(bool(p)) for p in places_B], device=rewards_RP.device))
+        self._metrics["train"]["rollouts/enumerated"].append(enumerated_R.mean().item())
         left = 1 - self.state.global_step / self.state.max_steps
         return credits | {
             "pay": pay_BNK * per_pay_B1[:, :, None],
