@@ -267,63 +267,82 @@ def install_litellm(folder: Path) -> Path:
     return command
 
 
-def measure(rounds: int, requests: int, *, litellm: str | None) -> dict[str, Any]:
-    """All figures."""
-    kinds = ("bare", "kept", "budget", "direct", "deferred", "bare_stream", "stream", "litellm")
-    cpu: dict[str, list[float]] = {kind: [] for kind in kinds}
-    waits: dict[str, list[float]] = {"upstream": [], "bare": [], "corea": [], "budget": []}
-    starts: list[float] = []
+@dataclass
+class Servers:
+    """All that is measured; `budget` is the same process as `corea`, asked with a key that has a budget."""
+
+    upstream: Server
+    bare: Server
+    corea: Server
+    budget: Server
+    litellm: Server | None
+    starts: list[float]
+
+
+@contextlib.contextmanager
+def all_servers(litellm: str | None) -> Iterator[Servers]:
+    """Starts everything; the gateway four times, of which the last one stays."""
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        me = [sys.executable, __file__]
         ports = [free_port() for _ in range(4)]
-        far = stack.enter_context(started([*me, "--child", "upstream", "--port", str(ports[0])], ports[0], cwd=folder))
-        bare_command = [*me, "--child", "bare", "--port", str(ports[1]), "--upstream", far.url]
-        bare = stack.enter_context(started(bare_command, ports[1], cwd=folder))
+
+        def start(command: list[str], port: int, **how: Any) -> Server:
+            return stack.enter_context(started(command, port, cwd=folder, **how))
+
+        me = [sys.executable, __file__, "--child"]
+        far = start([*me, "upstream", "--port", str(ports[0])], ports[0])
+        bare = start([*me, "bare", "--port", str(ports[1]), "--upstream", far.url], ports[1])
         (folder / "corea.toml").write_text(CONFIG.format(url=far.url, port=ports[2]))
-        corea = [sys.executable, "-m", "corea.cli.main"]
         key, budget_key = make_key(folder), make_key(folder, "--budget-usd", "1000000")
+        serve = [sys.executable, "-m", "corea.cli.main", "serve"]
+        starts: list[float] = []
         for _ in range(3):
-            with started([*corea, "serve"], ports[2], cwd=folder, key=key) as once:
+            with started(serve, ports[2], cwd=folder, key=key) as once:
                 starts.append(once.started_seconds)
-        ours = stack.enter_context(started([*corea, "serve"], ports[2], cwd=folder, key=key))
-        on_budget = replace(ours, key=budget_key)
-        idle_mb = ours.process.memory_info().rss / 1e6
+        ours = start(serve, ports[2], key=key)
         other: Server | None = None
         if litellm:
             command = install_litellm(folder / "litellm" if litellm == "install" else Path(litellm))
             (folder / "litellm.yaml").write_text(LITELLM.format(url=far.url))
             words = [str(command), "--config", str(folder / "litellm.yaml"), "--port", str(ports[3])]
-            other = stack.enter_context(started(words, ports[3], cwd=folder, key="sk-bench", patience=180))
-        streams = max(requests // 20, 10)
-        for number in range(rounds + 1):
-            seen = {
-                "bare": cpu_ms(bare, requests),
-                "kept": cpu_ms(ours, requests),
-                "budget": cpu_ms(on_budget, requests),
-                "direct": cpu_ms(ours, requests, model="corea/0"),
-                "deferred": cpu_ms(ours, requests, hard=True),
-                "bare_stream": cpu_ms(bare, streams, hard=True, stream=True),
-                "stream": cpu_ms(ours, streams, hard=True, stream=True),
-            }
-            if other is not None:
-                seen["litellm"] = cpu_ms(other, max(requests // 4, 20))
-            lone = {
-                "upstream": latency_ms(far, 200),
-                "bare": latency_ms(bare, 200),
-                "corea": latency_ms(ours, 200),
-                "budget": latency_ms(on_budget, 200),
-            }
-            if number:  # the first round warms up
+            other = start(words, ports[3], key="sk-bench", patience=180)
+        yield Servers(far, bare, ours, replace(ours, key=budget_key), other, starts)
+
+
+def one_round(servers: Servers, requests: int) -> tuple[dict[str, float], dict[str, float]]:
+    """Milliseconds of CPU of each kind of request, and of a lone request's wait at each server."""
+    bare, ours, streams = servers.bare, servers.corea, max(requests // 20, 10)
+    cpu = {
+        "bare": cpu_ms(bare, requests),
+        "kept": cpu_ms(ours, requests),
+        "budget": cpu_ms(servers.budget, requests),
+        "direct": cpu_ms(ours, requests, model="corea/0"),
+        "deferred": cpu_ms(ours, requests, hard=True),
+        "bare_stream": cpu_ms(bare, streams, hard=True, stream=True),
+        "stream": cpu_ms(ours, streams, hard=True, stream=True),
+    }
+    if servers.litellm is not None:
+        cpu["litellm"] = cpu_ms(servers.litellm, max(requests // 4, 20))
+    lone = {name: latency_ms(getattr(servers, name), 200) for name in ("upstream", "bare", "corea", "budget")}
+    return cpu, lone
+
+
+def measure(rounds: int, requests: int, *, litellm: str | None) -> dict[str, Any]:
+    """All figures."""
+    cpu: dict[str, list[float]] = {}
+    waits: dict[str, list[float]] = {}
+    with all_servers(litellm) as servers:
+        idle_mb = servers.corea.process.memory_info().rss / 1e6
+        one_round(servers, requests)  # warms up
+        for _ in range(rounds):
+            for figures, seen in zip((cpu, waits), one_round(servers, requests), strict=True):
                 for name, value in seen.items():
-                    cpu[name].append(value)
-                for name, value in lone.items():
-                    waits[name].append(value)
-        busy_mb = ours.process.memory_info().rss / 1e6
+                    figures.setdefault(name, []).append(value)
+        busy_mb = servers.corea.process.memory_info().rss / 1e6
     result: dict[str, Any] = {
         "requests": requests,
         "rounds": rounds,
-        "cpu_ms_per_request": {name: spread(values) for name, values in cpu.items() if values},
+        "cpu_ms_per_request": {name: spread(values) for name, values in cpu.items()},
         "cpu_kept_over_bare": ratio(cpu["kept"], cpu["bare"]),
         "cpu_budget_over_bare": ratio(cpu["budget"], cpu["bare"]),
         "cpu_direct_over_bare": ratio(cpu["direct"], cpu["bare"]),
@@ -332,11 +351,11 @@ def measure(rounds: int, requests: int, *, litellm: str | None) -> dict[str, Any
         "latency_ms": {name: spread(values) for name, values in waits.items()},
         "added_latency_ms": spread([c - u for c, u in zip(waits["corea"], waits["upstream"], strict=True)]),
         "added_latency_budget_ms": spread([c - u for c, u in zip(waits["budget"], waits["upstream"], strict=True)]),
-        "start_to_first_answer_seconds": spread(starts),
+        "start_to_first_answer_seconds": spread(servers.starts),
         "idle_mb": round(idle_mb, 1),
         "after_load_mb": round(busy_mb, 1),
     }
-    if cpu["litellm"]:
+    if "litellm" in cpu:
         result["cpu_litellm_over_kept"] = ratio(cpu["litellm"], cpu["kept"])
     return result
 
