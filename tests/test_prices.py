@@ -5,9 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from corea.baseline import BaselineEstimator
 from corea.errors import ConfigError
 from corea.ledger import Ledger
-from corea.prices import BaselineEstimator, Price, PriceTable, Tier, read_price
+from corea.prices import Price, PriceTable, Tier, read_price
 from corea.types import Completion, Question, Status, Step, Trace, Usage
 
 MINI = Price(

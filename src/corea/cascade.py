@@ -13,9 +13,9 @@ from decimal import Decimal
 from enum import StrEnum
 from random import Random
 
+from corea.baseline import BaselineEstimator
 from corea.early import CUT
 from corea.errors import ConfigError
-from corea.prices import BaselineEstimator
 from corea.protocols import Policy
 from corea.stage import Giver, OnError, OnKeep, OnText, Stage, attempt, skip, total
 from corea.types import Decision, Question, Status, Step, Trace

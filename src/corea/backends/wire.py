@@ -7,23 +7,21 @@ Source: https://platform.openai.com/docs/api-reference/chat; the differences of 
 tests/golden/dialects.
 """
 
-import codecs
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
 import msgspec
 
-from corea.types import Completion, Message, Question, Sampling, TokenLogprob, Usage
+from corea.backends.logprobs import Token, aligned, read_tokens
+from corea.types import Completion, Message, Question, Sampling, Usage
 
 NOTHING = msgspec.Raw()
 MOST_TOKENS = 2**53  # of what a server claims: more fits no database, and is no truth
 BYTES_PER_TOKEN = 4  # of UTF-8; OpenAI's rule of thumb for English: https://help.openai.com/en/articles/4936856
 TOKENS_PER_MESSAGE = 4  # the role and the marks around a message in a chat template
-REPLACED = "\ufffd"  # what a decoder writes for bytes that are no character
-IMPOSSIBLE = -9999.0  # a log-probability of minus infinity, as vLLM writes it: JSON has no infinity
 REASONING = ("reasoning_content", "reasoning")  # DeepSeek, llama.cpp, transformers; vLLM, Ollama, LM Studio, OpenRouter
 PLAIN = frozenset({"role", "content", "reasoning_details", *REASONING})
 USAGE = re.compile(rb'"usage"\s*:\s*(\{(?:[^{}]|\{[^{}]*\})*\})')
@@ -69,20 +67,8 @@ class _Usage(msgspec.Struct):
     cost_details: _Upstream | None = None
 
 
-class _Token(msgspec.Struct):
-    token: str = ""
-    logprob: float | None = None
-    bytes: list[int] | None = None
-    top_logprobs: "list[_Token] | None" = None
-
-
-class _Logprobs(msgspec.Struct):
-    content: list[_Token] | None = None
-
-
 _read_reply = msgspec.json.Decoder(Reply).decode
 _read_usage = msgspec.json.Decoder(_Usage).decode
-_read_logprobs = msgspec.json.Decoder(_Logprobs).decode
 _write = msgspec.json.Encoder().encode
 
 
@@ -150,7 +136,7 @@ class Written:
         self.finish_reason: str | None = None
         self.billed: Billed | None = None
         self.answered = False  # whether any choice came at all
-        self._tokens: list[_Token] = []
+        self._tokens: list[Token] = []
         self._extra: dict[str, Any] = {}
 
     def add(self, reply: Reply) -> str:
@@ -166,7 +152,7 @@ class Written:
             self.answered = True
             self.finish_reason = choice.finish_reason or self.finish_reason
             if choice.logprobs and choice.logprobs != b"null":
-                self._tokens += _tokens(choice.logprobs)
+                self._tokens += read_tokens(choice.logprobs)
             message = choice.message or choice.delta
             if message:
                 piece += self._add_message(message)
@@ -281,24 +267,6 @@ def estimate_usage(messages: Sequence[Message], text: str, reasoning: str = "") 
     )
 
 
-def aligned(tokens: Sequence[_Token], text: str) -> tuple[TokenLogprob, ...] | None:
-    """The log-probabilities of the tokens of `text`, whose strings join to it.
-
-    Servers also list tokens that are not in the text (reasoning that was split off, an end mark, a stop string): these
-    are left out. A character that is split over several tokens is given to the last of them. None where the tokens do
-    not hold the text at all.
-    """
-    strings = list(_strings(tokens))
-    inside = _cut(tokens, strings, text)
-    if inside is None and REPLACED in text + "".join(strings):
-        # broken characters: each server shows them in its own way, so compare what is around them
-        whole = _cut(tokens, [string.replace(REPLACED, "") for string in strings], text.replace(REPLACED, ""))
-        inside = _with_replaced(whole, text) if whole else None
-    if inside is None:
-        return None
-    return tuple(TokenLogprob(string, _logprob(token), _top(token)) for token, string in inside)
-
-
 @dataclass(frozen=True, slots=True)
 class Fault:
     """An error as a server words it: one line, its own code and type, and the whole object."""
@@ -364,67 +332,6 @@ def _merge_tool_call(calls: list[dict[str, Any]], piece: Any) -> None:
     for key, value in (piece.get("function") or {}).items():
         had = call["function"].get(key)
         call["function"][key] = had + value if isinstance(had, str) and isinstance(value, str) else value
-
-
-def _tokens(raw: msgspec.Raw) -> list[_Token]:
-    try:
-        logprobs = _read_logprobs(raw)
-    except msgspec.DecodeError:
-        return []  # not in the form of the chat endpoint: as good as not given
-    return logprobs.content or []
-
-
-def _strings(tokens: Sequence[_Token]) -> Iterator[str]:
-    """Each token's string; one that ends within a character leaves that character to the next."""
-    decoder = codecs.getincrementaldecoder("utf-8")("replace")
-    for token in tokens:
-        if token.bytes is None:
-            yield token.token
-        else:
-            yield decoder.decode(bytes(byte & 255 for byte in token.bytes))
-
-
-def _cut(tokens: Sequence[_Token], strings: Sequence[str], text: str) -> list[tuple[_Token, str]] | None:
-    """The tokens that make up the text, where their strings last hold it; None where they do not."""
-    joined = "".join(strings)
-    start = 0 if joined == text else joined.rfind(text)
-    if start < 0:
-        return None
-    end = start + len(text)
-    kept: list[tuple[_Token, str]] = []
-    after = 0
-    for token, string in zip(tokens, strings, strict=True):
-        before, after = after, after + len(string)
-        inside = string if start <= before and after <= end else string[max(0, start - before) : max(0, end - before)]
-        if inside or (token.token and not string and start <= before < end):
-            kept.append((token, inside))
-    return kept
-
-
-def _with_replaced(whole: Sequence[tuple[_Token, str]], text: str) -> list[tuple[_Token, str]]:
-    """The same with the broken characters of the text put back: each to the token of the next whole one, or last."""
-    given: list[tuple[_Token, str]] = []
-    position = 0
-    for token, string in whole:
-        begin = position
-        for character in string:
-            position = text.index(character, position) + 1
-        given.append((token, text[begin:position]))
-    token, string = given[-1]
-    given[-1] = (token, string + text[position:])
-    return given
-
-
-def _top(token: _Token) -> tuple[tuple[str, float], ...]:
-    if not token.top_logprobs:
-        return ()
-    top = [(alternative.token, _logprob(alternative)) for alternative in token.top_logprobs]
-    top.sort(key=lambda pair: pair[1], reverse=True)
-    return tuple(top)
-
-
-def _logprob(token: _Token) -> float:
-    return IMPOSSIBLE if token.logprob is None else token.logprob
 
 
 def _count(number: float | None) -> int:

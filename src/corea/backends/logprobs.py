@@ -1,0 +1,107 @@
+"""The log-probabilities of an OpenAI-compatible answer, token by token, put in line with its text."""
+
+import codecs
+from collections.abc import Iterator, Sequence
+
+import msgspec
+
+from corea.types import TokenLogprob
+
+REPLACED = "\ufffd"  # what a decoder writes for bytes that are no character
+IMPOSSIBLE = -9999.0  # a log-probability of minus infinity, as vLLM writes it: JSON has no infinity
+
+
+class Token(msgspec.Struct):
+    """A token as a server lists it; `bytes` where it is no whole text."""
+
+    token: str = ""
+    logprob: float | None = None
+    bytes: list[int] | None = None
+    top_logprobs: "list[Token] | None" = None
+
+
+class _Logprobs(msgspec.Struct):
+    content: list[Token] | None = None
+
+
+_read_logprobs = msgspec.json.Decoder(_Logprobs).decode
+
+
+def read_tokens(raw: msgspec.Raw) -> list[Token]:
+    """The tokens that an answer lists; none where they are not in the form of the chat endpoint."""
+    try:
+        logprobs = _read_logprobs(raw)
+    except msgspec.DecodeError:
+        return []
+    return logprobs.content or []
+
+
+def aligned(tokens: Sequence[Token], text: str) -> tuple[TokenLogprob, ...] | None:
+    """The log-probabilities of the tokens of `text`, whose strings join to it.
+
+    Servers also list tokens that are not in the text (reasoning that was split off, an end mark, a stop string): these
+    are left out. A character that is split over several tokens is given to the last of them. None where the tokens do
+    not hold the text at all.
+    """
+    strings = list(_strings(tokens))
+    inside = _cut(tokens, strings, text)
+    if inside is None and REPLACED in text + "".join(strings):
+        # broken characters: each server shows them in its own way, so compare what is around them
+        whole = _cut(tokens, [string.replace(REPLACED, "") for string in strings], text.replace(REPLACED, ""))
+        inside = _with_replaced(whole, text) if whole else None
+    if inside is None:
+        return None
+    return tuple(TokenLogprob(string, _logprob(token), _top(token)) for token, string in inside)
+
+
+def _strings(tokens: Sequence[Token]) -> Iterator[str]:
+    """Each token's string; one that ends within a character leaves that character to the next."""
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    for token in tokens:
+        if token.bytes is None:
+            yield token.token
+        else:
+            yield decoder.decode(bytes(byte & 255 for byte in token.bytes))
+
+
+def _cut(tokens: Sequence[Token], strings: Sequence[str], text: str) -> list[tuple[Token, str]] | None:
+    """The tokens that make up the text, where their strings last hold it; None where they do not."""
+    joined = "".join(strings)
+    start = 0 if joined == text else joined.rfind(text)
+    if start < 0:
+        return None
+    end = start + len(text)
+    kept: list[tuple[Token, str]] = []
+    after = 0
+    for token, string in zip(tokens, strings, strict=True):
+        before, after = after, after + len(string)
+        inside = string if start <= before and after <= end else string[max(0, start - before) : max(0, end - before)]
+        if inside or (token.token and not string and start <= before < end):
+            kept.append((token, inside))
+    return kept
+
+
+def _with_replaced(whole: Sequence[tuple[Token, str]], text: str) -> list[tuple[Token, str]]:
+    """The same with the broken characters of the text put back: each to the token of the next whole one, or last."""
+    given: list[tuple[Token, str]] = []
+    position = 0
+    for token, string in whole:
+        begin = position
+        for character in string:
+            position = text.index(character, position) + 1
+        given.append((token, text[begin:position]))
+    token, string = given[-1]
+    given[-1] = (token, string + text[position:])
+    return given
+
+
+def _top(token: Token) -> tuple[tuple[str, float], ...]:
+    if not token.top_logprobs:
+        return ()
+    top = [(alternative.token, _logprob(alternative)) for alternative in token.top_logprobs]
+    top.sort(key=lambda pair: pair[1], reverse=True)
+    return tuple(top)
+
+
+def _logprob(token: Token) -> float:
+    return IMPOSSIBLE if token.logprob is None else token.logprob
