@@ -38,7 +38,7 @@ def main() -> None:
         "simulated: several signals": (world(20_000, columns=True), 1000, 0.05),
         **{name: (mmlu_pro(chosen.data, name), 4000, 0.03) for name in TARGETS[:2]},
     }
-    found = {name: tried(*how, chosen.draws) for name, how in populations.items()}
+    found = [{"population": name, **tried(*how, chosen.draws)} for name, how in populations.items()]
     chosen.out.parent.mkdir(parents=True, exist_ok=True)
     chosen.out.write_text(json.dumps({"commit": commit(), "populations": found}, indent=1) + "\n")
 

@@ -46,7 +46,7 @@ def summary(trials: list[dict[str, Any]]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for way in trials[0]:
         rows = [trial[way] for trial in trials]
-        found[way] = {
+        found[way.replace(" ", "_")] = {
             "certified": float(np.mean([row.certified for row in rows])),
             "broken": float(np.mean([row.broken for row in rows])),
             "mean_saving": float(np.mean([row.saving for row in rows])),
@@ -74,14 +74,15 @@ def main() -> None:
             store(given.out, name, gold, {"draws": given.draws, "commit": commit(), **summary(trials)})
 
 
-def store(out_path: Path, name: str, gold: int, found: dict[str, Any]) -> None:
+def store(path: Path, name: str, gold: int, found: dict[str, Any]) -> None:
     """Puts one result beside those that are there."""
-    out: dict[str, Any] = {"rows": N, "max_drop": 0.02, "delta": 0.05, "pairs": {}}
-    if out_path.exists():
-        out = json.loads(out_path.read_text())
-    out["pairs"].setdefault(name, {})[str(gold)] = found
-    out_path.parent.mkdir(parents=True, exist_ok=True)
-    out_path.write_text(json.dumps(out, indent=1) + "\n")
+    out: dict[str, Any] = {"rows": N, "max_drop": 0.02, "delta": 0.05, "trials": []}
+    if path.exists():
+        out = json.loads(path.read_text())
+    others = [each for each in out["trials"] if (each["population"], each["gold"]) != (name, gold)]
+    out["trials"] = [*others, {"population": name, "gold": gold, **found}]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(out, indent=1) + "\n")
     print(name, gold, json.dumps(found), flush=True)
 
 

@@ -1,8 +1,9 @@
-"""Writes the tables of docs/guarantee.md from the stored results, with the markers that docs/check.py checks.
+"""Writes the tables of docs/guarantee.md and docs/calibrate.md from the stored results, with the markers that
+docs/check.py checks.
 
     python experiments/calibrate/tables.py
 
-Run it after validity.py, power.py or targets.py.
+Run it after validity.py, groups.py, power.py, targets.py, tiers.py or ppi.py.
 """
 
 import json
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[2]
-RESULTS, PAGE = ROOT / "experiments" / "results" / "calibrate", ROOT / "docs" / "guarantee.md"
+RESULTS, DOCS = ROOT / "experiments" / "results" / "calibrate", ROOT / "docs"
 SIZES = (200, 500, 1000, 3000)
 
 
@@ -83,17 +84,76 @@ def targets(found: dict[str, Any], file: str = "targets.json") -> str:
     return table(head, rows)
 
 
-TABLES: dict[str, Callable[[dict[str, Any]], str]] = {"validity": validity, "power": power, "targets": targets}
+def groups(found: dict[str, Any]) -> str:
+    rows: list[list[str]] = []
+    for i, each in enumerate(found["populations"]):
+        place = f"groups.json#populations.{i}"
+        rows.append([
+            each["population"], str(each["slices"]), f"{each['n']:,}", f"{100 * each['max_drop']:g} points",
+            str(each["draws"]),
+            f"{each['promised']:.1f}<!--= calibrate/{place}.promised f1 -->",
+            percent(each["broken_share"], f"{place}.broken_share", 1),
+        ])  # fmt: skip
+    head = [
+        "population",
+        "slices",
+        "n",
+        "promise to each",
+        "sets",
+        "slices promised, mean",
+        "sets with any promise broken",
+    ]
+    return table(head, rows)
+
+
+def ppi(found: dict[str, Any]) -> str:
+    rows: list[list[str]] = []
+    for i, each in enumerate(found["trials"]):
+        cells = [each["population"], str(each["gold"]), str(each["draws"])]
+        for way in ("ppi", "ppi_random", "gold_alone"):
+            place = f"ppi.json#trials.{i}.{way}"
+            saving = percent(each[way]["mean_saving"], f"{place}.mean_saving", 1)
+            cells.append(f"{saving} (broken {percent(each[way]['broken'], f'{place}.broken', 1)})")
+        rows.append(cells)
+    return table(
+        ["population", "gold labels", "sets", "where answers differ", "drawn from all rows", "labels alone"], rows
+    )
+
+
+def tiers(found: dict[str, Any]) -> str:
+    rows: list[list[str]] = []
+    for i, trio in found["trios"].items():
+        place, judged, tried = f"tiers.json#trios.{i}", trio["judged"], trio["validity"]
+        alone = (
+            percent(two["saving"], f"{place}.pairs.{j}.saving", 1) if two["verdict"] == "certified" else "infeasible"
+            for j, two in enumerate(trio["pairs"])
+        )
+        rows.append([
+            " -> ".join(trio["models"]), " / ".join(f"{price:g}" for price in trio["models"].values()),
+            percent(judged["saving"], f"{place}.judged.saving", 1),
+            percent(judged["drop"], f"{place}.judged.drop", 1), *alone,
+            f"{percent(tried['broken'], f'{place}.validity.broken', 1)} of {tried['draws']}",
+        ])  # fmt: skip
+    head = [
+        "cascade", "price per completion token", "saves", "drop", "small alone with the last",
+        "middle alone with the last", "sets with a broken promise",
+    ]  # fmt: skip
+    return table(head, rows)
+
+
+TABLES: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
+    "validity": ("guarantee.md", validity), "groups": ("guarantee.md", groups), "power": ("guarantee.md", power),
+    "targets": ("guarantee.md", targets), "tiers": ("calibrate.md", tiers), "ppi": ("calibrate.md", ppi),
+}  # fmt: skip
 
 
 def main() -> None:
-    text = PAGE.read_text()
-    for name, make in TABLES.items():
-        made = make(json.loads((RESULTS / f"{name}.json").read_text()))
+    for name, (page, make) in TABLES.items():
+        made, text = make(json.loads((RESULTS / f"{name}.json").read_text())), (DOCS / page).read_text()
         block = re.compile(rf"(<!-- table: {name} -->\n).*?(\n<!-- end of table -->)", re.S)
         text, count = block.subn(lambda found, made=made: found.group(1) + made + found.group(2), text)
         assert count == 1, name
-    PAGE.write_text(text)
+        (DOCS / page).write_text(text)
 
 
 if __name__ == "__main__":

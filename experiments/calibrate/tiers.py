@@ -52,12 +52,12 @@ def example(tiers: list[Pairs]) -> dict[str, Any]:
     out: dict[str, Any] = {
         "sentence": found.sentence, "verdict": found.verdict, "judged": {name: seen[name] for name in names},
         "thresholds": [{"model": part["model"], "threshold": part["threshold"]} for part in found.tiers],
-        "pairs": {},
+        "pairs": [],
     }  # fmt: skip
     for a, b in zip(ours, fresh, strict=True):
         two = calibrate(a, GOALS)
         seen = apply_calibration(two, b)
-        out["pairs"][a.slm] = {"verdict": two.verdict, **{name: seen[name] for name in names}}
+        out["pairs"].append({"small": a.slm, "verdict": two.verdict, **{name: seen[name] for name in names}})
     return out
 
 
@@ -97,14 +97,14 @@ def main() -> None:
             store(given.out, number, {**found, "validity": validity(tiers, given.draws)})
 
 
-def store(out_path: Path, number: int, found: dict[str, Any]) -> None:
+def store(path: Path, number: int, found: dict[str, Any]) -> None:
     """Puts one result beside those that are there."""
     out: dict[str, Any] = {"max_drop": 0.02, "delta": 0.05, "trios": {}}
-    if out_path.exists():
-        out = json.loads(out_path.read_text())
+    if path.exists():
+        out = json.loads(path.read_text())
     out["trios"][str(number)] = found
-    out_path.parent.mkdir(parents=True, exist_ok=True)
-    out_path.write_text(json.dumps(out, indent=1) + "\n")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(out, indent=1) + "\n")
     print(json.dumps(found), flush=True)
 
 

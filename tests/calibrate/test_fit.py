@@ -102,6 +102,14 @@ def test_abstaining_where_a_person_is_cheap_lowers_the_total() -> None:
     assert with_person.threshold is not None
     assert with_person.threshold["abstain_below"] is not None
     assert figures["pass_at_1"] > fresh.llm_correct.mean()
+    total = figures["mean_cost_usd"] + 0.02 * (1 - figures["pass_at_1"]) + 0.001 * figures["abstained_share"]
+    assert figures["total_usd"] == pytest.approx(total)
+    assert figures["total_saving"] == pytest.approx(
+        1 - total / (fresh.llm_cost + 0.02 * (1 - fresh.llm_correct)).mean()
+    )
+    assert "of cost, people and errors" in with_person.sentence
+    assert "to a person" in with_person.sentence
+    assert any("their price is in the total" in note for note in with_person.data["notes"])
 
 
 def test_one_threshold_a_group_is_certified_for_each() -> None:
@@ -113,6 +121,9 @@ def test_one_threshold_a_group_is_certified_for_each() -> None:
     for name in taus:
         rows = fresh.take(np.flatnonzero(fresh.category == name))
         assert apply_calibration(found, rows)["drop"] <= 0.05
+    kept = sum(threshold is not None for threshold in taus.values())
+    assert f"in each of {kept} slice" in found.sentence
+    assert "in each slice that has a threshold" in found.guarantee["promise"]
 
 
 def test_the_small_model_is_not_asked_where_it_does_not_pay() -> None:
@@ -179,11 +190,35 @@ def test_the_reports_say_the_sentence_and_need_nothing_else() -> None:
     assert found.sentence in page
 
 
+def test_within_a_cost_the_sentence_is_about_right_answers() -> None:
+    found = calibrate(world(4000, seed=5, slm=0.7), Goals(max_cost_usd=0.0009))
+    right, large = (100 * found.expected[name]["value"] for name in ("pass_at_1", "llm_pass_at_1"))
+    assert found.sentence.startswith(f"{right:.0f} % (95 %: ")
+    assert f"right, the large model {large:.0f} %, at most 0.0009 USD a question" in found.sentence
+
+
+def test_the_rows_that_calibrated_are_known_again() -> None:
+    found = calibrate(world(1000), GOALS)
+    assert "the very rows that calibrated" in apply_calibration(found, world(1000))["notes"][-1]
+    others = replace(world(1000, seed=1, start=10**6), digest="sha256:other")
+    assert not apply_calibration(found, others)["notes"]
+
+
+def test_an_infeasible_report_promises_nothing_and_names_the_best_point_of_the_test() -> None:
+    found = calibrate(world(150, seed=2, sharp=0.0), Goals(max_drop=0.001))
+    assert found.verdict == "infeasible"
+    assert "asked for" in "\n".join(terminal_lines(found))
+    assert f"on the {found.guarantee['n_test']} rows of the test" in found.advice[0]
+    page = html(found)
+    assert "Asked for:" in page
+    assert "Promise:" not in page
+
+
 def test_an_artefact_of_other_models_is_refused_by_name() -> None:
     found = calibrate(world(1000), GOALS)
     with pytest.raises(ConfigError, match="slm is 'another', calibrated for 'small'"):
         apply_calibration(found, replace(world(100), slm="another"))
-    assert apply_calibration(found, replace(world(100), slm="another"), force=True)["notes"][0].startswith("forced")
+    assert apply_calibration(found, replace(world(100), slm="another"), force=True)["notes"][-1].startswith("forced")
 
 
 @pytest.mark.parametrize(
@@ -193,7 +228,7 @@ def test_an_artefact_of_other_models_is_refused_by_name() -> None:
         ({"llm_cost": np.zeros(100)}, "nothing to save"),
         ({"llm_cost": np.full(100, np.nan)}, "llm_cost holds NaN"),
         ({"ids": np.array(["q"] * 100, dtype=object)}, "comes twice"),
-        ({"signals": {"confidence": np.full(100, np.nan)}}, "no value in any row"),
+        ({"signals": {"confidence": np.full(100, np.nan)}}, "no value in .0, 1. in any row"),
     ],
 )
 def test_tables_that_nothing_can_be_learnt_from_are_refused(change: dict[str, object], words: str) -> None:

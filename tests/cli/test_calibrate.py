@@ -125,7 +125,7 @@ def broken(name: str, **change: Any) -> None:
         ("s.jsonl", {"id": "q0"}, 3, "s.jsonl:60: question 'q0' comes twice"),
         ("s.jsonl", {"id": None}, 3, "s.jsonl:60: a row has no id"),
         ("l.jsonl", {"model": "other"}, 2, "holds the models l, other; choose one with --llm"),
-        ("s.jsonl", {"confidence": float("nan")}, 3, "s.jsonl: not JSON"),
+        ("s.jsonl", {"confidence": float("nan")}, 3, "s.jsonl:60: not JSON"),
     ],
 )
 def test_one_bad_row_is_one_clear_line(corea: Command, name: str, change: dict[str, Any], code: int, said: str) -> None:
@@ -147,13 +147,18 @@ def test_bad_tables_are_one_clear_line_each(corea: Command) -> None:
     says("got one of --traces and --reference", "calibrate", "--traces", "s.jsonl", code=2)
     says("no such file", "calibrate", "--traces", "none.jsonl", "--reference", "l.jsonl", code=2)
     says("expected one of 's'", *RECORDED, "--slm", "x", code=2)
-    says("no value in any row", *RECORDED, "--signals", "speed")
+    says("no value in [0, 1] in any row", *RECORDED, "--signals", "speed")
     says("--label-poor: got three or more", *RECORDED[:5], "--traces", "m.jsonl", *PRICES, "--tier", "s", "--tier", "m",
          "--label-poor", code=2)  # fmt: skip
     write_rows("one.jsonl", "s", [{"id": f"q{n}", "correct": 1, "confidence": 0.5} for n in range(60)])
     says("every answer of s is right", "calibrate", "--traces", "one.jsonl", *RECORDED[3:])
     write_rows("other.jsonl", "s", [{"id": f"z{n}", "correct": n % 2, "confidence": 0.5} for n in range(60)])
     says("no id is in both files", "calibrate", "--traces", "other.jsonl", *RECORDED[3:])
+    Path("empty.jsonl").write_text("")
+    says("empty.jsonl: holds no rows", "calibrate", "--traces", "empty.jsonl", *RECORDED[3:])
+    Path("nan.jsonl").write_text('{"id": "q0", "correct": 1, "confidence": 0.5}\n{"id": "q1", "confidence": NaN}\n')
+    says("nan.jsonl:2: not JSON", "calibrate", "--traces", "nan.jsonl", *RECORDED[3:])
+    says("null in the place of NaN", "calibrate", "--traces", "nan.jsonl", *RECORDED[3:])
     ran = corea(*RECORDED)
     assert (ran.code, "expected one of --max-drop" in ran.err) == (2, True)
 

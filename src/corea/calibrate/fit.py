@@ -7,7 +7,7 @@ smaller part: the width of the promise falls with the root of B, the map hardly 
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -21,11 +21,11 @@ from corea.calibrate.outcome import (
     Found,
     advice_of,
     applied,
+    data_of,
     figures,
-    goal_dict,
+    guarantee_of,
     held_out_report,
     left_to_people,
-    needs_cap,
     sentence_of,
     threshold_dict,
 )
@@ -37,9 +37,14 @@ from corea.metrics.score_map import apply_map
 PLAIN_SHARE, PLAIN_ROWS = 0.1, 200  # a plain signal fits nothing: part A then only lays out the cuts
 ENOUGH_ROWS, LEAST_SHARE = 800, 0.15  # a blend's part A is FIT_SHARE until it has so many rows, then at least this
 STEPS = ((1500, 0.005), (500, 0.01), (0, 0.02))  # rows of the test, share of the answers between two cuts
+EVERY = [float(c) for c in np.arange(0.02, 1.01, 0.02)]  # shares kept, among which the best uncertified point is
 LOOKS = 25  # cuts looked at on part A to find the safest
 SKIP_SHRINK = 20.0
 GROUP_ROWS = 30
+AnyCut = TypeVar("AnyCut")  # a cut of two tiers, or a combination of those of several
+TEST = "exact paired test, binomial test, betting on bounded means; fixed-sequence Learn then Test"
+IN_EACH_SLICE = ", in each slice that has a threshold, in all of them together"
+LEFT_NOTE = "answers left to a person count as right; their price is in the total, not in the cost or the saving"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -189,7 +194,7 @@ def choose(path: Sequence[Cut], goals: Goals, fit: Sample, test: Sample, stored:
     cut = min(useful, key=key) if useful else None
     passed = set(certified)
     left = [each for each in path if each not in passed]
-    near = None if cut is not None or not path else _best_uncertified(goals, fit, left or list(path))
+    near = None if cut is not None or not path else best_uncertified(goals, test, [*left, *cuts_at(test.score, EVERY)])
     return Found(
         cut=cut,
         near=near,
@@ -202,19 +207,19 @@ def choose(path: Sequence[Cut], goals: Goals, fit: Sample, test: Sample, stored:
     )
 
 
-def _best_uncertified(goals: Goals, fit: Sample, path: Sequence[Cut]) -> Cut:
-    """The cheapest cut that seems to keep its promise on part A; where none does, the one nearest to it."""
+def best_uncertified(goals: Goals, rows: Any, path: Sequence[AnyCut]) -> AnyCut:
+    """Of the cuts that save on these rows the cheapest that seems to keep its promise, or the one nearest to it."""
 
-    def excess(cut: Cut) -> float:
-        found = [0.0]
+    def excess(cut: AnyCut) -> float:
+        found, kept = [0.0], rows.kept(cut)
         if goals.max_drop is not None:
-            found.append(float((fit.pairs.llm_correct - fit.correct(cut)).mean()) - 0.75 * goals.max_drop)
-        kept = fit.kept(cut)
+            found.append(float((rows.pairs.llm_correct - rows.correct(cut)).mean()) - 0.75 * goals.max_drop)
         if goals.max_risk is not None and kept.any():
-            found.append(float((1 - fit.pairs.slm_correct)[kept].mean()) - goals.max_risk)
+            found.append(float((1 - rows.correct(cut))[kept].mean()) - 0.9 * goals.max_risk)
         return max(found)
 
-    return min(path, key=lambda cut: (round(max(0.0, excess(cut)), 4), float(fit.cost(cut).mean())))
+    saving = [cut for cut in path if rows.cost(cut).mean() < rows.pairs.llm_cost.mean()]
+    return min(saving or path, key=lambda cut: (round(excess(cut), 4), float(rows.cost(cut).mean())))
 
 
 # --- the whole ------------------------------------------------------------------------------------------------------
@@ -244,37 +249,25 @@ def calibrate(
         found, groups = certify_groups(pairs, goals, options)
     else:
         found = certify(pairs, goals, options)
-    cut = found.cut
-    certified = cut is not None or any(each["threshold"] for each in groups.values())
-    kept, cost, correct = applied(found.test, None if cut is None else threshold_dict(cut), groups)
-    left = left_to_people(found.test, None if cut is None else threshold_dict(cut), groups)
-    expected = figures(found.test.pairs, kept, cost, correct, left)
+    threshold = None if found.cut is None else threshold_dict(found.cut)
+    certified = threshold is not None or any(each["threshold"] for each in groups.values())
+    kept, cost, correct = applied(found.test, threshold, groups)
+    left = left_to_people(found.test, threshold, groups)
     probability, crossed = fit_probability(found.fit.score, found.fit.pairs.slm_correct, kind=options.probability)
-    n = len(pairs)
     calibration = Calibration(
         verdict=CERTIFIED if certified else INFEASIBLE,
-        threshold=None if cut is None else threshold_dict(cut),
-        guarantee={
-            "goals": goal_dict(goals), "delta": goals.delta, "confidence": 1 - goals.delta,
-            "promise": goals.words() + f", with probability {1 - goals.delta:g} over the questions that calibrated",
-            "test": "exact paired test, binomial test, betting on bounded means; fixed-sequence Learn then Test",
-            "n": n, "n_fit": len(found.fit), "n_test": len(found.test), "p_values": dict(found.pvalues),
-            "cuts_tested": found.tried, "cost_cap_usd": found.cap_usd if needs_cap(goals) else None,
-            "holds_for": "questions drawn as these were, the same models, prompts and sampling",
-        },
-        expected=expected,
+        threshold=threshold,
+        guarantee=guarantee_of(found, goals, n=len(pairs), test=TEST, where=IN_EACH_SLICE if groups else ""),
+        expected=figures(found.test.pairs, kept, cost, correct, left, goals.as_dict()),
         binding={"slm": pairs.slm, "llm": pairs.llm, **(binding or {})},
         map={**found.map, "needs_answer": pairs.needs_answer},
         probability=probability,
         health=signal_health(pairs.confidence, pairs.slm_correct),
-        report=held_out_report(found, cut, groups, probability, crossed, kept, cost, correct),
-        data={
-            "digest": pairs.digest, "n": n, "signals": list(pairs.signals), "notes": list(pairs.notes),
-            "seed": options.seed,
-        },
+        report=held_out_report(found, groups, probability, crossed, kept, cost, correct),
+        data=data_of(pairs, pairs.notes if left is None else (*pairs.notes, LEFT_NOTE), options.seed),
         groups=groups,
         created=clock(),
-    )  # fmt: skip
+    )
     advice = () if certified else advice_of(found, goals, calibration)
     return replace(calibration, advice=advice, sentence=sentence_of(calibration, goals, found))
 

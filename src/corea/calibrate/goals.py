@@ -59,6 +59,16 @@ class Goals:
         )
 
     @property
+    def needs_cap(self) -> bool:
+        """Whether a mean of costs is promised, which needs a bound on one question's."""
+        return self.max_cost_usd is not None or self.value_usd is not None
+
+    def as_dict(self) -> dict[str, float]:
+        """The goals that are set, by name, as the artefact stores them."""
+        names = ("max_drop", "max_risk", "max_cost_usd", "value_usd", "abstain_usd")
+        return {name: float(value) for name in names if (value := getattr(self, name)) is not None}
+
+    @property
     def target(self) -> str:
         """What a map should order answers by: the chance of being wrong where nothing else is bounded, else regret."""
         others = (self.max_drop, self.max_cost_usd, self.value_usd)
@@ -80,7 +90,8 @@ class Goals:
         if self.max_cost_usd is not None:
             parts.append(f"the mean cost is at most {self.max_cost_usd:g} USD a question")
         if self.value_usd is not None:
-            parts.append(f"cost with {self.value_usd:g} USD an error is at most the large model's")
+            people = "" if self.abstain_usd is None else f" and {self.abstain_usd:g} USD a question left to a person"
+            parts.append(f"cost with {self.value_usd:g} USD an error{people} is at most the large model's")
         return " and ".join(parts)
 
 

@@ -1,6 +1,6 @@
 """What a certification found, in figures, tables and words: all of it on the rows of the test, unless it says so."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,14 +49,40 @@ def threshold_dict(cut: Cut) -> dict[str, Any]:
     }
 
 
-def figures(pairs: Pairs, kept: Any, cost: Floats, correct: Floats, left: Any = None) -> dict[str, Any]:
+def guarantee_of(found: Any, goals: Goals, *, n: int, test: str, where: str = "", **more: Any) -> dict[str, Any]:
+    """The artefact's guarantee.
+
+    Args:
+        found: A `Found`, or that of tiers or few labels.
+        n: Questions in all. `test`: how it was tested. `where`: what the promise is limited to, in words.
+    """
+    return {
+        "goals": goals.as_dict(), "delta": goals.delta, "confidence": 1 - goals.delta,
+        "promise": f"{goals.words()}{where}, with probability {1 - goals.delta:g} over the questions that calibrated",
+        "test": test, "n": n, "n_fit": len(found.fit), "n_test": len(found.test), "p_values": dict(found.pvalues),
+        "cuts_tested": found.tried, "cost_cap_usd": found.cap_usd if goals.needs_cap else None, **more,
+        "holds_for": "questions drawn as these were, the same models, prompts and sampling",
+    }  # fmt: skip
+
+
+def data_of(pairs: Pairs, notes: Sequence[str], seed: int, **more: Any) -> dict[str, Any]:
+    """What the artefact says of the rows."""
+    return {
+        "digest": pairs.digest, "n": len(pairs), "signals": list(pairs.signals), "notes": list(notes), "seed": seed,
+        **more,
+    }  # fmt: skip
+
+
+def figures(
+    pairs: Pairs, kept: Any, cost: Floats, correct: Floats, left: Any = None, goals: Mapping[str, float] | None = None
+) -> dict[str, Any]:
     """What a cascade came to on these rows, each as {value, low, high} at 95 % (normal intervals).
 
     Args:
         left: (N,) whether a person should answer, where some cut abstains; counted right, and no large model's.
+        goals: As the artefact stores them; with `value_usd` errors and people are priced too: `total_usd`,
+            `llm_total_usd` and `total_saving`.
     """
-    saved = ratio_interval(cost, pairs.llm_cost)
-    drop = mean_interval(pairs.llm_correct - correct)
     means = {
         "pass_at_1": correct, "llm_pass_at_1": pairs.llm_correct, "slm_pass_at_1": pairs.slm_correct,
         "mean_cost_usd": cost, "llm_mean_cost_usd": pairs.llm_cost, "slm_mean_cost_usd": pairs.slm_cost,
@@ -64,13 +90,22 @@ def figures(pairs: Pairs, kept: Any, cost: Floats, correct: Floats, left: Any = 
     }  # fmt: skip
     if left is not None:
         means["abstained_share"] = np.asarray(left, dtype=np.float64)
+    ratios = {"saving": (cost, pairs.llm_cost)}
+    if goals and (value := goals.get("value_usd")) is not None:
+        people = 0.0 if left is None else goals.get("abstain_usd", 0.0) * means["abstained_share"]
+        total, alone = cost + value * (1 - correct) + people, pairs.llm_cost + value * (1 - pairs.llm_correct)
+        means |= {"total_usd": total, "llm_total_usd": alone}
+        ratios["total_saving"] = (total, alone)
     found: dict[str, Any] = {"n": len(pairs)}
-    for name, values in means.items():
-        each = mean_interval(values)
-        found[name] = {"value": each.value, "low": each.low, "high": each.high}
-    found["saving"] = {"value": 1 - saved.value, "low": 1 - saved.high, "high": 1 - saved.low}
-    found["drop"] = {"value": drop.value, "low": drop.low, "high": drop.high}
-    return found
+    found |= {name: _interval(mean_interval(values)) for name, values in means.items()}
+    for name, (ours, theirs) in ratios.items():
+        share = ratio_interval(ours, theirs)
+        found[name] = {"value": 1 - share.value, "low": 1 - share.high, "high": 1 - share.low}
+    return found | {"drop": _interval(mean_interval(pairs.llm_correct - correct))}
+
+
+def _interval(found: Any) -> dict[str, float]:
+    return {"value": found.value, "low": found.low, "high": found.high}
 
 
 def applied(test: Sample, threshold: Mapping[str, Any] | None, groups: Mapping[str, Any]) -> tuple[Any, Floats, Floats]:
@@ -119,7 +154,6 @@ def cut_of(threshold: Mapping[str, Any]) -> Cut:
 
 def held_out_report(
     found: Found,
-    cut: Cut | None,
     groups: Mapping[str, Any],
     probability: Stored,
     crossed: Floats,
@@ -163,14 +197,14 @@ def held_out_report(
                 pairs.llm_correct.mean() + np.mean(kept) * (pairs.slm_correct - pairs.llm_correct).mean()
             ),
         },
-        "categories": _categories(found, cut, groups, kept, cost, correct),
+        "categories": _categories(found, groups, kept, cost, correct),
     }  # fmt: skip
 
 
 def _categories(
-    found: Found, cut: Cut | None, groups: Mapping[str, Any], kept: Any, cost: Floats, correct: Floats
+    found: Found, groups: Mapping[str, Any], kept: Any, cost: Floats, correct: Floats
 ) -> list[dict[str, Any]]:
-    pairs = found.test.pairs
+    pairs, cut = found.test.pairs, found.cut
     if pairs.category is None:
         return []
     names = pairs.category.astype(str)
@@ -203,41 +237,11 @@ def _ece(confidence: Floats, correct: Floats) -> float | None:
     return expected_calibration_error(np.clip(confidence[there], 0, 1), correct[there]) if there.any() else None
 
 
-def goal_dict(goals: Goals) -> dict[str, float]:
-    names = ("max_drop", "max_risk", "max_cost_usd", "value_usd", "abstain_usd")
-    return {name: float(value) for name in names if (value := getattr(goals, name)) is not None}
-
-
-def needs_cap(goals: Goals) -> bool:
-    return goals.max_cost_usd is not None or goals.value_usd is not None
-
-
 def advice_of(found: Found, goals: Goals, calibration: Calibration) -> tuple[str, ...]:
     """What an engineer can do about INFEASIBLE."""
-    said: list[str] = []
-    near, fit = found.near, found.fit
-    if near is None:
-        said.append("no answer states a confidence, so there is no threshold to try: use another signal")
-    else:
-        gap = fit.pairs.llm_correct - fit.correct(near)
-        loss, gain = float((gap > 0.5).mean()), float((gap < -0.5).mean())
-        saving = 1 - float(fit.cost(near).mean() / fit.pairs.llm_cost.mean())
-        said.append(
-            f"best uncertified point (on the {len(fit)} rows of the fit): saves {100 * saving:.1f} % at a drop of "
-            f"{100 * (loss - gain):.1f} points, keeping {100 * float(np.mean(fit.kept(near))):.0f} % of the answers"
-        )
-        if saving <= 0:
-            said.append(
-                "the small model costs more than what it keeps saves: a cheaper one, or another pair, is needed"
-            )
-        elif goals.max_drop is not None or goals.max_risk is not None:
-            needed = _labels_for(found, near, goals)
-            share = len(found.test) / (len(found.test) + len(fit))
-            said.append(
-                "more labels alone would probably not certify it" if needed is None
-                else f"about {round(needed / share, -1):,.0f} labels would probably certify it (this run had "
-                f"{len(found.test) + len(fit):,})"
-            )  # fmt: skip
+    said = ["no answer states a confidence, so there is no threshold to try: use another signal"]
+    if found.near is not None:
+        said = _nearest(found, found.near, goals)
     if calibration.health["verdict"] in ("unusable", "weak"):
         said.append(
             f"the signal is {calibration.health['verdict']}: try expected confidence, token probability or agreement"
@@ -246,16 +250,41 @@ def advice_of(found: Found, goals: Goals, calibration: Calibration) -> tuple[str
     return tuple(said)
 
 
-def _labels_for(found: Found, near: Cut, goals: Goals) -> int | None:
+def _nearest(found: Found, near: Cut, goals: Goals) -> list[str]:
+    """The best uncertified cut by the rows of the test, and whether more labels would certify it."""
+    test = found.test
+    loss, gain, saving = _losses(test, near)
+    said = [
+        f"best uncertified point (on the {len(test):,} rows of the test): saves {100 * saving:.1f} % at a drop of "
+        f"{100 * (loss - gain):.1f} points, keeping {100 * float(np.mean(test.kept(near))):.0f} % of the answers"
+    ]
+    if saving <= 0:
+        said.append("the small model costs more than what it keeps saves: a cheaper one, or another pair, is needed")
+    elif goals.max_drop is not None or goals.max_risk is not None:
+        needed, n = _labels_for(test, near, goals), len(test) + len(found.fit)
+        said.append(
+            "more labels alone would probably not certify it" if needed is None
+            else f"about {round(needed * n / len(test), -1):,.0f} labels would probably certify it (this run had {n:,})"
+        )  # fmt: skip
+    return said
+
+
+def _losses(rows: Sample, cut: Cut) -> tuple[float, float, float]:
+    """Shares lost and gained against the LLM, and the saving."""
+    gap = rows.pairs.llm_correct - rows.correct(cut)
+    saving = 1 - float(rows.cost(cut).mean() / rows.pairs.llm_cost.mean())
+    return float((gap > 0.5).mean()), float((gap < -0.5).mean()), saving
+
+
+def _labels_for(rows: Sample, near: Cut, goals: Goals) -> int | None:
     """Rows of the test that would probably certify this cut for the drop and the risk; None where none would."""
-    fit, needed = found.fit, [0]
+    needed = [0]
     if goals.max_drop is not None:
-        gap = fit.pairs.llm_correct - fit.correct(near)
-        loss, gain = float((gap > 0.5).mean()), float((gap < -0.5).mean())
+        loss, gain, _ = _losses(rows, near)
         needed.append(labels_for_cut(loss, gain, drop=goals.max_drop, delta=goals.delta) or -1)
-    kept = np.asarray(fit.kept(near))
+    kept = np.asarray(rows.kept(near))
     if goals.max_risk is not None:
-        risk = float((fit.correct(near)[kept] < 0.5).mean()) if kept.any() else 1.0
+        risk = float((rows.correct(near)[kept] < 0.5).mean()) if kept.any() else 1.0
         share = float(kept.mean())
         needed.append(labels_for_risk(risk, limit=goals.max_risk, kept=share, delta=goals.delta) or -1)
     return None if min(needed) < 0 else max(needed)
@@ -263,17 +292,43 @@ def _labels_for(found: Found, near: Cut, goals: Goals) -> int | None:
 
 def sentence_of(calibration: Calibration, goals: Goals, found: Found) -> str:
     """What a manager needs."""
-    n = len(found.test) + len(found.fit)
+    n, large = len(found.test) + len(found.fit), calibration.binding["llm"]
     if not calibration.certified:
-        return f"INFEASIBLE: nothing that saves is certified on {n:,} questions; all go to {calibration.binding['llm']}"
-    saving = calibration.expected["saving"]
-    words = [f"saves {100 * saving['value']:.0f} % (95 %: {100 * saving['low']:.0f}-{100 * saving['high']:.0f})"]
+        return f"INFEASIBLE: nothing that saves is certified on {n:,} questions; all go to {large}"
+    promised: list[str] = []
     if goals.max_drop is not None:
-        words.append(f"at most {100 * goals.max_drop:.1f} points below the large model")
+        promised.append(f"at most {100 * goals.max_drop:.1f} points below the large model")
     if goals.max_risk is not None:
-        words.append(f"at most {100 * goals.max_risk:.1f} % of the kept answers wrong")
+        promised.append(f"at most {100 * goals.max_risk:.1f} % of the kept answers wrong")
     if goals.max_cost_usd is not None:
-        words.append(f"at most {goals.max_cost_usd:g} USD a question")
+        promised.append(f"at most {goals.max_cost_usd:g} USD a question")
     if goals.value_usd is not None:
-        words.append("total of cost and errors at most the large model's")
-    return f"{' '.join(words[:2])}{''.join(' and ' + w for w in words[2:])}, certified on {n:,} questions"
+        promised.append("the total at most the large model's")
+    words = f"{_gained(calibration.expected, goals)} {' and '.join(promised)}{_slices(calibration.groups)}"
+    return f"{words}, certified on {n:,} questions"
+
+
+def _gained(expected: Mapping[str, Any], goals: Goals) -> str:
+    """What the cascade is for: right answers within a cost, a lower total where errors are priced, else a saving."""
+
+    def percent(name: str) -> str:
+        each = expected[name]
+        return f"{100 * each['value']:.0f} % (95 %: {100 * each['low']:.0f}-{100 * each['high']:.0f})"
+
+    if goals.only_cost:
+        return f"{percent('pass_at_1')} right, the large model {100 * expected['llm_pass_at_1']['value']:.0f} %,"
+    if "total_saving" not in expected:
+        return f"saves {percent('saving')}"
+    people = "" if goals.abstain_usd is None else ", people"
+    left = expected.get("abstained_share", {"value": 0.0})["value"]
+    asked = f", leaving {100 * left:.0f} % to a person," if left else ","
+    return f"saves {percent('total_saving')} of cost{people} and errors, {percent('saving')} of cost alone{asked}"
+
+
+def _slices(groups: Mapping[str, Any]) -> str:
+    """Which slices a promise is for, where each has its own."""
+    if not groups:
+        return ""
+    kept = sum(each["threshold"] is not None for each in groups.values())
+    left = len(groups) - kept
+    return f" in each of {kept} slices{f' ({left} others are all deferred)' if left else ''}"

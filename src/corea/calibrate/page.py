@@ -6,7 +6,7 @@ from html import escape
 from typing import Any
 
 from corea.calibrate.artefact import Calibration
-from corea.calibrate.report import COSTS, NAMES, baselines, labels_words, threshold_words, violations
+from corea.calibrate.report import COSTS, NAMES, baselines, labels_words, signal_words, threshold_words, violations
 from corea.errors import ConfigError
 from corea.registry import install_hint
 
@@ -35,14 +35,14 @@ def html(found: Calibration) -> str:
     parts = [
         f"<h1>{escape(title)}</h1>",
         f"<p class='verdict{'' if found.certified else ' infeasible'}'>{escape(found.sentence)}</p>",
-        f"<p>Promise: {escape(guarantee['promise'])}. It holds for {escape(guarantee['holds_for'])}.</p>",
+        _promise(found),
         _facts(found),
         _warning(found),
         "".join(f"<li>{escape(each)}</li>" for each in found.advice).join(("<h2>What next</h2><ul>", "</ul>"))
         if found.advice else "",
         *_pictures(found),
         "<h2>On the rows of the test</h2>", f"<div class='two'>{_shares(found)}{_money(found)}</div>",
-        _categories(found),
+        _beside(found), _categories(found),
     ]  # fmt: skip
     if notes := found.data["notes"]:
         parts.append("<h2>Notes</h2><ul>" + "".join(f"<li>{escape(note)}</li>" for note in notes) + "</ul>")
@@ -56,22 +56,30 @@ def html(found: Calibration) -> str:
     )
 
 
+def _promise(found: Calibration) -> str:
+    asked, holds = (escape(str(found.guarantee[name])) for name in ("promise", "holds_for"))
+    if found.certified:
+        return f"<p>Promise: {asked}. It holds for {holds}.</p>"
+    return f"<p>Asked for: {asked}. No threshold that saves anything is certified for that.</p>"
+
+
 def _facts(found: Calibration) -> str:
     guarantee = found.guarantee
     said = [f"{guarantee['n_fit']:,} questions fitted the map, {guarantee['n_test']:,} others tested it"]
     if guarantee.get("n_gold") is not None:
         said.append(f"labels: {labels_words(guarantee)}")
     said += [f"threshold: {words}" for words in threshold_words(found)]
-    said.append(f"signal: {found.health['words']}")
+    said += [f"signal: {words}" for words in signal_words(found)]
     return "<ul>" + "".join(f"<li>{escape(each)}</li>" for each in said) + "</ul>"
 
 
 def _warning(found: Calibration) -> str:
     if not (names := violations(found)):
         return ""
+    advice = "" if found.tiers else " Calibrate with <code>&#8209;&#8209;by&#8209;group</code> for a promise to each."
     return (
         "<p class='warning'>The promise is for all questions together; these slices lose more than it allows: "
-        f"{escape(', '.join(names))}. Calibrate with --by-group for a promise to each.</p>"
+        f"{escape(', '.join(names))}.{advice}</p>"
     )
 
 
@@ -101,14 +109,25 @@ def _shares(found: Calibration) -> str:
 def _money(found: Calibration) -> str:
     rows: list[tuple[Sequence[str], str]] = []
     for name, title in COSTS.items():
-        e = found.expected[name]
-        interval = f"{1000 * e['low']:.3g} to {1000 * e['high']:.3g}"
-        rows.append(((title, f"{1000 * e['value']:.3g}", interval), _ours(name)))
-    if found.report:
-        for name, each, _ in baselines(found):
-            cost = f"{1000 * each['cost_usd']:.3g}" if "cost_usd" in each else ""
-            rows.append(((name, cost, f"{100 * each['accuracy']:.1f} % right"), ""))
-    return _table(("USD per 1,000 questions", "cost", "95 %"), rows)
+        if name in found.expected:
+            e = found.expected[name]
+            interval = f"{1000 * e['low']:.3g} to {1000 * e['high']:.3g}"
+            rows.append(((title, f"{1000 * e['value']:.3g}", interval), _ours(name)))
+    return _table(("USD per 1,000 questions", "value", "95 %"), rows)
+
+
+def _beside(found: Calibration) -> str:
+    """What a cascade is held against."""
+    if not found.report:
+        return ""
+    e = found.expected
+    rows = [(name, each.get("cost_usd"), each["accuracy"]) for name, each, _ in baselines(found)]
+    ours = ("this cascade", e["mean_cost_usd"]["value"], e["pass_at_1"]["value"])
+    cells: list[tuple[Sequence[str], str]] = [
+        ((name, "" if cost is None else f"{1000 * cost:.3g}", f"{100 * accuracy:.1f}"), kind)
+        for (name, cost, accuracy), kind in ((ours, "ours"), *((row, "") for row in rows))
+    ]
+    return "<h2>Beside it</h2>" + _table(("", "USD per 1,000 questions", "right answers, %"), cells)
 
 
 def _ours(name: str) -> str:
@@ -136,10 +155,11 @@ def _pictures(found: Calibration) -> list[str]:
     if not found.report:
         return []
     before, after = found.report["ece_before"], found.report["ece_after"]
+    whose = f" of {escape(str(found.tiers[0]['model']))}" if found.tiers else ""
     gaps = "" if before is None or after is None else f" ECE {before:.3f} as stated, {after:.3f} after the map."
     return [
         "<h2>Accuracy against cost</h2>", _frontier(found),
-        "<h2>Reliability, before and after the map</h2>", _reliability(found),
+        f"<h2>Reliability{whose}, before and after the map</h2>", _reliability(found),
         "<p class='note'>Each bar is the share of right answers among those with about that confidence; a calibrated "
         f"signal ends on the line. Below, how many answers there are.{gaps}</p>",
     ]  # fmt: skip

@@ -33,7 +33,7 @@ from corea.calibrate.goals import Goals
 from corea.calibrate.health import signal_health
 from corea.calibrate.ltt import fixed_sequence
 from corea.calibrate.maps import Stored, fit_probability, fit_score
-from corea.calibrate.outcome import goal_dict, needs_cap, threshold_dict
+from corea.calibrate.outcome import data_of, guarantee_of, threshold_dict
 from corea.calibrate.power import FIT_SHARE, labels_for_cut
 from corea.calibrate.tables import Pairs
 from corea.errors import ConfigError, DataError
@@ -44,6 +44,11 @@ SHARE_RISK = 0.1  # of delta: the chance that P(K and X) is outside its bound
 WORTH_LABELLING = 8.0  # rows are labelled up to a share kept and different of so many times the drop
 SURE, ENOUGH_GOLD = 0.7, 20  # of the drop: no label is needed; gold labels expected among the kept and different
 DEFAULTS = Options()
+TEST = (
+    "share of kept answers that differ, exact bound on all rows; exact paired test on the gold rows among them; "
+    "fixed-sequence Learn then Test"
+)
+HEALTH_NOTE = "signal health and reliability are for agreement with the large model"
 
 
 def poor_drop_pvalue(
@@ -271,31 +276,19 @@ def calibrate_poor(
     cut, fit = found.cut, found.fit
     probability, _ = fit_probability(fit.score, fit.pairs.slm_correct, kind=options.probability)
     labels = _labels(found, goals)
-    notes = (*pairs.notes, *found.notes, "signal health and reliability are for agreement with the large model")
     calibration = Calibration(
         verdict=INFEASIBLE if cut is None else CERTIFIED,
         threshold=None if cut is None else threshold_dict(cut),
-        guarantee={
-            "goals": goal_dict(goals), "delta": goals.delta, "confidence": 1 - goals.delta,
-            "promise": goals.words() + f", with probability {1 - goals.delta:g} over the questions that calibrated",
-            "test": "share of kept answers that differ, exact bound on all rows; exact paired test on the gold rows "
-            "among them; fixed-sequence Learn then Test",
-            "n": len(pairs), "n_fit": len(fit), "n_test": len(found.test), "p_values": dict(found.pvalues),
-            "cuts_tested": found.tried, "cost_cap_usd": found.cap_usd if needs_cap(goals) else None, **labels,
-            "holds_for": "questions drawn as these were, the same models, prompts and sampling",
-        },
+        guarantee=guarantee_of(found, goals, n=len(pairs), test=TEST, **labels),
         expected=poor_figures(found),
         binding={"slm": pairs.slm, "llm": pairs.llm, **(binding or {})},
         map={**found.map, "needs_answer": pairs.needs_answer},
         probability=probability,
         health=signal_health(fit.pairs.confidence, fit.pairs.slm_correct),
         report={},
-        data={
-            "digest": pairs.digest, "n": len(pairs), "signals": list(pairs.signals), "notes": list(notes),
-            "seed": options.seed,
-        },
+        data=data_of(pairs, (*pairs.notes, *found.notes, HEALTH_NOTE), options.seed),
         created=clock(),
-    )  # fmt: skip
+    )
     advice = () if cut is not None else _advice(found, goals, labels)
     return replace(calibration, advice=advice, sentence=_sentence(calibration, goals, labels))
 

@@ -6,24 +6,26 @@ from corea.calibrate.artefact import Calibration
 
 NAMES = {
     "pass_at_1": "cascade, right", "llm_pass_at_1": "large model, right", "slm_pass_at_1": "small model, right",
-    "drop": "drop below the large model", "saving": "saving", "llm_share": "sent to the large model",
+    "drop": "drop below the large model", "saving": "saving", "total_saving": "saving of the total",
+    "llm_share": "sent to the large model",
     "abstained_share": "left to a person", "agreement": "same answer from both",
 }  # fmt: skip
-COSTS = {
+COSTS = {  # the total is with errors, and questions left to people, at their price
     "mean_cost_usd": "cascade", "llm_mean_cost_usd": "large model alone", "slm_mean_cost_usd": "small model alone",
+    "total_usd": "cascade, total", "llm_total_usd": "large model, total",
 }  # fmt: skip
 
 
 def terminal_lines(found: Calibration) -> list[str]:
     """The report in lines of plain text."""
     guarantee = found.guarantee
-    lines = [found.sentence, "", f"promise    {guarantee['promise']}"]
+    lines = [found.sentence, "", f"{'promise' if found.certified else 'asked for':11}{guarantee['promise']}"]
     lines.append(f"rows       {guarantee['n_fit']:,} fitted the map, {guarantee['n_test']:,} tested it")
     if guarantee.get("n_gold") is not None:
         lines.append(f"labels     {labels_words(guarantee)}")
-    lines.append(f"signal     {found.health['words']}")
+    lines += [f"signal     {words}" for words in signal_words(found)]
     lines += [f"threshold  {words}" for words in threshold_words(found)]
-    lines += ["", f"{'on the rows of the test':30}{'value':>10}   95 % interval"]
+    lines += ["", f"{'on the rows of the test':34}{'value':>10}   95 % interval"]
     for name, title in NAMES.items():
         if name in found.expected:
             unit = " points" if name == "drop" else " %"
@@ -31,7 +33,11 @@ def terminal_lines(found: Calibration) -> list[str]:
     lines += [_figure(f"{COSTS[n]}, USD / 1,000", found.expected[n], 1000, "") for n in COSTS if n in found.expected]
     lines += _beside(found)
     if violated := violations(found):
-        lines.append(f"warning    the promise is for all questions; these slices lose more: {', '.join(violated)}")
+        advice = "" if found.tiers else "; --by-group promises it to each"
+        lines.append(
+            f"warning    the promise is for all questions together; these slices lose more: {', '.join(violated)}"
+            + advice
+        )
     lines += [f"note       {note}" for note in found.data["notes"]]
     lines += [f"next       {each}" for each in found.advice]
     return lines
@@ -43,6 +49,13 @@ def labels_words(guarantee: Any) -> str:
     if guarantee.get("gold_alone") is None:
         return said
     return f"{said}; labels alone would need about {guarantee['gold_alone']:,}: {guarantee['gold_saved']:,} saved"
+
+
+def signal_words(found: Calibration) -> list[str]:
+    """How good the signal is, a line for each stage before the last."""
+    if not found.tiers:
+        return [str(found.health["words"])]
+    return [f"{part['model']}: {part['health']['words']}" for part in found.tiers]
 
 
 def threshold_words(found: Calibration) -> list[str]:
@@ -95,9 +108,12 @@ def baselines(found: Calibration) -> list[tuple[str, dict[str, Any], str]]:
         ("published rule", report["published_rule"]),
         ("random, same share", report["random_at_same_share"]),
     ]
-    return [(name, each, f" at {1000 * each['cost_usd']:.3g}" if "cost_usd" in each else "") for name, each in rows]
+    return [
+        (name, each, f" at {1000 * each['cost_usd']:.3g} USD / 1,000" if "cost_usd" in each else "")
+        for name, each in rows
+    ]
 
 
 def _figure(name: str, each: dict[str, float], scale: float, unit: str) -> str:
     low, high = scale * each["low"], scale * each["high"]
-    return f"{name:30}{scale * each['value']:>10.4g}{unit}   {low:.4g} to {high:.4g}"
+    return f"{name:34}{scale * each['value']:>10.4g}{unit}   {low:.4g} to {high:.4g}"

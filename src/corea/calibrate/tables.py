@@ -1,18 +1,18 @@
 """The calibration table: one row a question, with what the small model said and measured, and what both cost."""
 
-import gzip
 import hashlib
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from corea.errors import ConfigError, DataError
+from corea.calibrate.recordings import Choice, Recording
+from corea.errors import DataError
 from corea.metrics.arrays import Floats
 
 Strings = npt.NDArray[np.object_]
@@ -105,7 +105,7 @@ class Pairs:
         for name, column in self.signals.items():
             if np.isnan(column).all():
                 raise DataError(
-                    f"calibrate: the signal {name!r} has no value in any row; choose another with --signals"
+                    f"calibrate: the signal {name!r} has no value in [0, 1] in any row; choose another with --signals"
                 )
         if not self.llm_cost.sum() > 0:
             raise DataError(
@@ -141,37 +141,25 @@ def load_pairs(
         ConfigError: A file is not there, or the model or variant must be chosen.
         DataError: Rows that cannot be used: unlabelled, twice, that do not join, or without a cost.
     """
-    small = _Rows.read(traces, "--slm", slm, variant, "--variant", labelled)
-    large = _Rows.read(references, "--llm", llm, llm_variant, "--llm-variant", labelled)
-    ids = [key for key in small.rows if key in large.rows]
-    if not ids:
-        a, b = next(iter(small.rows)), next(iter(large.rows))
-        raise DataError(
-            f"calibrate: no id is in both files (such as {a!r} and {b!r}), expected the same questions; check the ids"
-        )
-    notes = [*small.notes, *large.notes]
-    if lost := max(len(small.rows), len(large.rows)) - len(ids):
-        notes.append(f"{lost} questions are in one file only and were left out")
+    small = Recording.read(traces, Choice(option="--slm", model=slm, variant=variant, labelled=labelled))
+    large = Recording.read(references, Choice(option="--llm", model=llm, variant=llm_variant, labelled=labelled))
+    ids = _common_ids(small, large)
     mine, theirs = [small.rows[key] for key in ids], [large.rows[key] for key in ids]
     names = list(signals) if signals is not None else _signal_columns(mine)
-    categories = [row.get(group, row.get("subject") if group == "category" else None) for row in mine]
     slm_cost, note_slm = _costs(mine, small.model, prices)
     llm_cost, note_llm = _costs(theirs, large.model, prices)
-    notes += [note for note in (note_slm, note_llm) if note]
-    tokens = _numbers(mine, "completion_tokens")
-    answers = [(a.get("answer"), b.get("answer")) for a, b in zip(mine, theirs, strict=True)]
-    measured: dict[str, Floats] = {}
-    for name in names:
-        values = _numbers(mine, name)
-        outside = (values < 0) | (values > 1)
-        if outside.any():
-            notes.append(f"{int(outside.sum())} values of {name} lie outside [0, 1] and count as not measured")
-        measured[name] = np.where(outside, np.nan, values)
+    measured, outside = _measured(mine, names, small.model)
     unread = np.array([row.get("answer") is None for row in mine])
     needs_answer = bool(0 < unread.mean() <= 0.5)  # more, and the file simply does not record answers
     if needs_answer:  # however sure it sounds, there is nothing to keep
-        notes.append(f"{int(unread.sum())} answers of {small.model} could not be read and are always deferred")
         measured = {name: np.where(unread, np.nan, values) for name, values in measured.items()}
+    lost = max(len(small.rows), len(large.rows)) - len(ids)
+    notes = (
+        *small.notes, *large.notes, count_of(lost, "question is", "questions are", "in one file only and left out"),
+        note_slm, note_llm, *outside, unread_note(int(unread.sum()) * needs_answer, small.model),
+    )  # fmt: skip
+    tokens = _numbers(mine, "completion_tokens")
+    kinds = (str(row["confidence_kind"]) for row in mine if row.get("confidence_kind"))
     table = Pairs(
         ids=np.array(ids, dtype=object),
         signals=measured,
@@ -180,16 +168,12 @@ def load_pairs(
         slm_cost=slm_cost,
         llm_cost=llm_cost,
         completion_tokens=None if np.isnan(tokens).all() or np.nanstd(tokens) == 0 else tokens,
-        category=np.array([None if c is None else str(c) for c in categories], dtype=object)
-        if any(categories)
-        else None,
-        agree=np.array([np.nan if None in pair else float(str(pair[0]) == str(pair[1])) for pair in answers]),
+        category=_categories(mine, group),
+        agree=_agreement(mine, theirs),
         slm=small.model,
         llm=large.model,
-        notes=tuple(notes),
-        signal=next(
-            (str(r["confidence_kind"]) for r in mine if r.get("confidence_kind")), names[0] if names else "confidence"
-        ),
+        notes=tuple(note for note in notes if note),
+        signal=next(kinds, names[0] if names else "confidence"),
         needs_answer=needs_answer,
         digest=_digest(mine, theirs, names),
     )
@@ -198,86 +182,49 @@ def load_pairs(
     return table
 
 
-@dataclass(frozen=True, slots=True)
-class _Rows:
-    rows: dict[str, dict[str, Any]]
-    model: str
-    notes: tuple[str, ...]
-
-    @classmethod
-    def read(
-        cls, paths: Sequence[str | Path], option: str, model: str, variant: str, variant_option: str, labelled: bool
-    ) -> "_Rows":
-        found: dict[str, dict[str, Any]] = {}
-        models: dict[str, int] = {}
-        variants: dict[str, int] = {}
-        notes: list[str] = []
-        where = ", ".join(str(p) for p in paths)
-        for path, number, row in _lines(paths):
-            name, kind = str(row.get("model") or ""), str(row.get("variant") or "")
-            models[name] = models.get(name, 0) + 1
-            if model and name != model:
-                continue
-            variants[kind] = variants.get(kind, 0) + 1
-            if variant and kind != variant:
-                continue
-            key = row.get("id", row.get("question_id"))
-            if key is None:
-                raise DataError("a row has no id, expected one a question; add the field id", path=path, line=number)
-            if row.get("correct") not in ((0, 1) if labelled else (0, 1, None)):  # True and 1.0 are such too
-                raise DataError(
-                    f"question {key!r}: got correct = {row.get('correct')!r}, expected 0 or 1; label it",
-                    path=path, line=number,
-                )  # fmt: skip
-            if str(key) in found:
-                if not model and len(models) > 1:
-                    raise ConfigError(
-                        f"{where}: holds the models {', '.join(sorted(models))}; choose one with {option}"
-                    )
-                if not variant and len(variants) > 1:
-                    raise ConfigError(
-                        f"{where}: holds the variants {', '.join(sorted(variants))}; choose with {variant_option}"
-                    )
-                raise DataError(f"question {key!r} comes twice, expected once; drop one", path=path, line=number)
-            found[str(key)] = row
-        if not found:
-            there = sorted(variants if model and variants else models)
-            raise ConfigError(
-                f"{where}: no row of {option} {model!r}" + (f", {variant_option} {variant!r}" if variant else "")
-                + f", expected one of {', '.join(map(repr, there)) or 'some rows'}"
-            )  # fmt: skip
-        used = {str(row.get("model") or "") for row in found.values()}
-        if len(used) > 1:
-            raise ConfigError(f"{where}: holds the models {', '.join(sorted(used))}; choose one with {option}")
-        disputed = sum(bool(row.get("disputed")) for row in found.values())
-        if disputed:
-            notes.append(f"{disputed} labels of {used.copy().pop()} are marked as disputed by their source")
-        return cls(found, used.pop() or "model", tuple(notes))
+def count_of(count: int, one: str, many: str, rest: str) -> str:
+    """ "1 answer of m ..." or "2 answers of m ..."; "" for none."""
+    return f"{count} {one if count == 1 else many} {rest}" if count else ""
 
 
-def _lines(paths: Sequence[str | Path]) -> Iterator[tuple[str, int, dict[str, Any]]]:
-    decoder = msgspec.json.Decoder()
-    for path in map(Path, paths):
-        try:
-            with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as lines:
-                for number, line in enumerate(lines, 1):
-                    if not line.strip():
-                        continue
-                    row = decoder.decode(line)
-                    if not isinstance(row, dict):
-                        raise DataError(f"got {row!r:.40}, expected an object a line", path=str(path), line=number)
-                    if "steps" in row and "correct" not in row:
-                        raise DataError(
-                            "is a run of `corea run`, which is not graded; give --questions FILE with the references",
-                            path=str(path), line=number,
-                        )  # fmt: skip
-                    yield str(path), number, cast(dict[str, Any], row)
-        except FileNotFoundError as error:
-            raise ConfigError(f"{path}: no such file") from error
-        except msgspec.DecodeError as error:
-            raise DataError(f"not JSON ({error}), expected one object a line", path=str(path)) from error
-        except (OSError, EOFError) as error:
-            raise DataError(f"cannot be read ({error})", path=str(path)) from error
+def unread_note(count: int, model: str) -> str:
+    """What a reader must know of answers that could not be read; "" where all could."""
+    return count_of(count, "answer", "answers", f"of {model} could not be read: always deferred")
+
+
+def _common_ids(small: Recording, large: Recording) -> list[str]:
+    ids = [key for key in small.rows if key in large.rows]
+    if not ids:
+        a, b = next(iter(small.rows)), next(iter(large.rows))
+        raise DataError(
+            f"calibrate: no id is in both files (such as {a!r} and {b!r}), expected the same questions; check the ids"
+        )
+    return ids
+
+
+def _measured(
+    rows: Sequence[Mapping[str, Any]], names: Sequence[str], model: str
+) -> tuple[dict[str, Floats], list[str]]:
+    """The signals by name, NaN where not in [0, 1], and a note on each that was not."""
+    found: dict[str, Floats] = {}
+    notes: list[str] = []
+    for name in names:
+        values = _numbers(rows, name)
+        outside = (values < 0) | (values > 1)
+        rest = f"of {name} of {model} outside [0, 1]: not measured"
+        notes.append(count_of(int(outside.sum()), "value", "values", rest))
+        found[name] = np.where(outside, np.nan, values)
+    return found, notes
+
+
+def _categories(rows: Sequence[Mapping[str, Any]], group: str) -> Strings | None:
+    found = [row.get(group, row.get("subject") if group == "category" else None) for row in rows]
+    return np.array([None if c is None else str(c) for c in found], dtype=object) if any(found) else None
+
+
+def _agreement(mine: Sequence[Mapping[str, Any]], theirs: Sequence[Mapping[str, Any]]) -> Floats:
+    answers = [(a.get("answer"), b.get("answer")) for a, b in zip(mine, theirs, strict=True)]
+    return np.array([np.nan if None in pair else float(str(pair[0]) == str(pair[1])) for pair in answers])
 
 
 def _numbers(rows: Sequence[Mapping[str, Any]], name: str) -> Floats:

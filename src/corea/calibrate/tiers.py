@@ -16,7 +16,7 @@ import numpy as np
 
 from corea.calibrate.artefact import CERTIFIED, INFEASIBLE, Calibration, now
 from corea.calibrate.cuts import NOTHING, Cut, Sample, cuts_at
-from corea.calibrate.fit import Options, categories_to_skip
+from corea.calibrate.fit import TEST, Options, best_uncertified, categories_to_skip
 from corea.calibrate.goals import Goals, goal_pvalues, objective
 from corea.calibrate.health import signal_health
 from corea.calibrate.ltt import fixed_sequence
@@ -25,10 +25,10 @@ from corea.calibrate.outcome import (
     Found,
     advice_of,
     cut_of,
+    data_of,
     figures,
-    goal_dict,
+    guarantee_of,
     held_out_report,
-    needs_cap,
     sentence_of,
     threshold_dict,
 )
@@ -43,6 +43,7 @@ STEP = 0.01  # of coverage, between two rungs of a stage
 AHEAD = (1, 4, 8)  # rungs
 REACH = 0.02  # of drop on part A beyond the one promised: further on nothing could pass
 SEEMS = 0.2  # p-value on part A under which a goal seems kept
+THE_PATH = "a path of joint thresholds that was laid out on other rows"
 Cuts = tuple[Cut | None, ...]  # by stage before the last; None: it is not asked
 
 
@@ -276,7 +277,7 @@ def _choose(
     left = [cuts for cuts in path if cuts not in certified]
     return FoundTiers(
         cuts=best,
-        near=None if best is not None or not left else left[0],
+        near=None if best is not None or not path else best_uncertified(goals, test, left or list(path)),
         maps=maps,
         fit=fit,
         test=test,
@@ -304,55 +305,51 @@ def calibrate_tiers(
         ConfigError, DataError: See `check_tiers`, `Goals`, `Options`.
     """
     found = certify_tiers(tiers, goals, options)
-    cuts = found.cuts
-    nothing: Cuts = (None,) * len(tiers)
-    kept, cost, correct = (f(cuts or nothing) for f in (found.test.kept, found.test.cost, found.test.correct))
-    probabilities = [fit_probability(s.score, s.pairs.slm_correct, kind=options.probability) for s in found.fit.samples]
-    names = {f"tier{i + 1}" if i else "slm": pairs.slm for i, pairs in enumerate(tiers)}
-    stages = found.test.stage(cuts or nothing)
-    parts: tuple[dict[str, Any], ...] = tuple(
-        {
-            "model": pairs.slm,
-            "threshold": None if cuts is None or (cut := cuts[i]) is None else threshold_dict(cut),
-            "map": {**found.maps[i], "needs_answer": pairs.needs_answer},
-            "probability": probabilities[i][0],
-            "health": signal_health(pairs.confidence, pairs.slm_correct),
-            "answers": float((stages == i).mean()),
-        }
-        for i, pairs in enumerate(tiers)
-    )
+    cuts: Cuts = found.cuts or (None,) * len(tiers)
+    kept, cost, correct = (f(cuts) for f in (found.test.kept, found.test.cost, found.test.correct))
+    parts, crossed = _stages(tiers, found, cuts, options)
     first = Found(
         cut=None, near=None, map=found.maps[0], fit=found.fit.samples[0], test=found.test.samples[0],
         pvalues=found.pvalues, tried=found.tried, cap_usd=found.cap_usd,
     )  # fmt: skip
+    names = {f"tier{i + 1}" if i else "slm": pairs.slm for i, pairs in enumerate(tiers)}
+    notes = dict.fromkeys(note for pairs in tiers for note in pairs.notes)
     calibration = Calibration(
-        verdict=INFEASIBLE if cuts is None else CERTIFIED,
+        verdict=INFEASIBLE if found.cuts is None else CERTIFIED,
         threshold=parts[0]["threshold"],
-        guarantee={
-            "goals": goal_dict(goals), "delta": goals.delta, "confidence": 1 - goals.delta,
-            "promise": goals.words() + f", with probability {1 - goals.delta:g} over the questions that calibrated",
-            "test": "exact paired test, binomial test, betting on bounded means; fixed-sequence Learn then Test along "
-            "a path of joint thresholds that was laid out on other rows",
-            "n": len(tiers[0]), "n_fit": len(found.fit), "n_test": len(found.test), "p_values": dict(found.pvalues),
-            "cuts_tested": found.tried, "cost_cap_usd": found.cap_usd if needs_cap(goals) else None,
-            "holds_for": "questions drawn as these were, the same models, prompts and sampling",
-        },
-        expected=figures(found.test.pairs, kept, cost, correct),
+        guarantee=guarantee_of(found, goals, n=len(tiers[0]), test=f"{TEST} along {THE_PATH}"),
+        expected=figures(found.test.pairs, kept, cost, correct, goals=goals.as_dict()),
         binding={**names, "llm": tiers[0].llm, **(binding or {})},
         map=parts[0]["map"],
         probability=parts[0]["probability"],
         health=parts[0]["health"],
-        report=held_out_report(first, None, {}, probabilities[0][0], probabilities[0][1], kept, cost, correct),
-        data={
-            "digest": tiers[0].digest, "digests": [pairs.digest for pairs in tiers], "n": len(tiers[0]),
-            "signals": list(tiers[0].signals), "seed": options.seed,
-            "notes": list(dict.fromkeys(note for pairs in tiers for note in pairs.notes)),
-        },
+        report=held_out_report(first, {}, parts[0]["probability"], crossed, kept, cost, correct),
+        data=data_of(tiers[0], list(notes), options.seed, digests=[pairs.digest for pairs in tiers]),
         tiers=parts,
         created=clock(),
-    )  # fmt: skip
-    advice = () if cuts is not None else advice_of(cast(Any, found), goals, calibration)
+    )
+    advice = () if found.cuts is not None else advice_of(cast(Any, found), goals, calibration)
     return replace(calibration, advice=advice, sentence=sentence_of(calibration, goals, first))
+
+
+def _stages(
+    tiers: Sequence[Pairs], found: FoundTiers, cuts: Cuts, options: Options
+) -> tuple[tuple[dict[str, Any], ...], Floats]:
+    """What the artefact says of each stage before the last, and the first one's cross-fitted chances of being right."""
+    probabilities = [fit_probability(s.score, s.pairs.slm_correct, kind=options.probability) for s in found.fit.samples]
+    answering = found.test.stage(cuts)
+    parts = tuple(
+        {
+            "model": pairs.slm,
+            "threshold": None if cut is None else threshold_dict(cut),
+            "map": {**found.maps[i], "needs_answer": pairs.needs_answer},
+            "probability": probabilities[i][0],
+            "health": signal_health(pairs.confidence, pairs.slm_correct),
+            "answers": float((answering == i).mean()),
+        }
+        for i, (pairs, cut) in enumerate(zip(tiers, cuts, strict=True))
+    )
+    return parts, probabilities[0][1]
 
 
 def tiers_applied(found: Calibration, tiers: Sequence[Pairs]) -> tuple[Any, Floats, Floats]:

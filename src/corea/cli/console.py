@@ -25,7 +25,8 @@ ConfigOption = Annotated[
     ),
 ]
 SetOption = Annotated[
-    list[str] | None, typer.Option("--set", help="Override one setting, as a.b=value; may be repeated.")
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Override one setting, as a.b=value; may be repeated."),
 ]
 CalibrationOption = Annotated[
     Path | None, typer.Option("--calibration", help="An artefact of `corea calibrate` that decides what is kept.")

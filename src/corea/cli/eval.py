@@ -1,17 +1,16 @@
 """`corea eval`: figures of answered runs or recordings, beside random deferral, best single model and oracle."""
 
-from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from corea.cli.console import JsonOption, percent, print_json
-from corea.errors import ConfigError, DataError
+from corea.cli.rows import PriceOption, RowsAsked, prices_of, read_questions
+from corea.errors import ConfigError
 from corea.evaluate.measure import Measured, measure
 from corea.evaluate.sources import Choice, read_answers
-from corea.prices import Price, PriceTable
-from corea.types import Question
+from corea.prices import PriceTable
 
 
 def evaluate(
@@ -23,9 +22,7 @@ def evaluate(
     llm: Annotated[str, typer.Option(help="The same for --against.")] = "",
     variant: Annotated[str, typer.Option(help="Which variant's rows of the small model.")] = "",
     llm_variant: Annotated[str, typer.Option(help="Which variant's rows of the large model.")] = "",
-    price: Annotated[
-        list[str] | None, typer.Option(help="NAME=IN/OUT in USD per million tokens; may be repeated.")
-    ] = None,
+    price: PriceOption = None,
     calibration: Annotated[
         Path | None, typer.Option(help="An artefact of `corea calibrate`, to apply to --traces and --reference.")
     ] = None,
@@ -44,14 +41,15 @@ def evaluate(
             raise ConfigError(
                 "eval --calibration: got no rows of one model, expected both; give --traces and --reference"
             )
-        show_calibration(
-            calibration, small, large, force=force, json=json, slm=slm, llm=llm, variant=variant,
-            llm_variant=llm_variant, price=price, signals=signals, questions=questions,
+        rows = RowsAsked(
+            traces=small, reference=large, slm=slm, llm=llm, variant=variant, llm_variant=llm_variant, price=price,
+            signals=signals, questions=questions,
         )  # fmt: skip
+        show_calibration(calibration, rows, force=force, json=json)
         return
     if not runs:
         raise ConfigError("eval: got no file, expected answers of `corea run` or recorded rows; name at least one")
-    prices = PriceTable(dict(map(parse_price, price))) if price else None
+    prices = PriceTable(prices_of(price)) if price else None
     known = None if questions is None else read_questions(questions)
     other = None
     if against is not None:
@@ -65,33 +63,6 @@ def evaluate(
         return
     for each in found:
         _show(each)
-
-
-def read_questions(path: Path) -> dict[str, Question]:
-    """The questions of a file, by id."""
-    from corea.run.inputs import Row, Source
-
-    found: dict[str, Question] = {}
-    for row in Source(str(path)).rows():
-        if not isinstance(row, Row):
-            raise row
-        if row.question.id in found:
-            raise DataError(f"question {row.question.id!r} comes twice", path=str(path), line=row.line)
-        found[row.question.id] = row.question
-    return found
-
-
-def parse_price(text: str) -> tuple[str, Price]:
-    """A price as NAME=IN/OUT."""
-    name, _, amounts = text.rpartition("=")
-    inward, _, outward = amounts.partition("/")
-    try:
-        price = Price(input_usd_per_mtok=Decimal(inward), output_usd_per_mtok=Decimal(outward), source="--price")
-    except InvalidOperation as error:
-        raise ConfigError(
-            f"--price: got {text!r}, expected NAME=IN/OUT in USD per million tokens, such as m=0.15/0.60"
-        ) from error
-    return name, price
 
 
 def _show(found: Measured) -> None:

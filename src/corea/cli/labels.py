@@ -6,20 +6,29 @@ from typing import Annotated
 import typer
 
 from corea.cli.console import JsonOption, percent, print_json
+from corea.cli.rows import SHARE
 
 
 def labels(
-    slm_accuracy: Annotated[float, typer.Option(help="Share that the small model gets right, about.")],
-    llm_accuracy: Annotated[float, typer.Option(help="Share that the large model gets right, about.")],
-    auroc: Annotated[float, typer.Option(help="Of the small model's confidence for being right; 0.7 is usual.")] = 0.7,
-    max_drop: Annotated[float, typer.Option(help="Points below the large model that are allowed; .02 is 2.")] = 0.02,
-    delta: Annotated[float, typer.Option(help="Chance that the promise is broken.")] = 0.05,
-    power: Annotated[float, typer.Option(help="Chance that so many labels certify it.")] = 0.8,
+    slm_accuracy: Annotated[float, typer.Option(metavar=SHARE, help="Share that the small model gets right, about.")],
+    llm_accuracy: Annotated[float, typer.Option(metavar=SHARE, help="Share that the large model gets right, about.")],
+    auroc: Annotated[
+        float, typer.Option(metavar=SHARE, help="Of the small model's confidence for being right; 0.7 is usual.")
+    ] = 0.7,
+    max_drop: Annotated[
+        float, typer.Option(metavar=SHARE, help="Points below the large model that are allowed; .02 is 2.")
+    ] = 0.02,
+    delta: Annotated[float, typer.Option(metavar=SHARE, help="Chance that the promise is broken.")] = 0.05,
+    power: Annotated[float, typer.Option(metavar=SHARE, help="Chance that so many labels certify it.")] = 0.8,
     coverage: Annotated[
-        float | None, typer.Option(help="Share of answers to be kept; default: what the drop allows, with room.")
+        float | None,
+        typer.Option(metavar=SHARE, help="Share of answers to be kept; default: what the drop allows, with room."),
     ] = None,
     agreement: Annotated[
-        float, typer.Option(help="Where the large model errs: 0 where the small one does too, 1 independently.")
+        float,
+        typer.Option(
+            metavar=SHARE, help="Where the large model errs: 0 where the small one does too, 1 independently."
+        ),
     ] = 0.5,
     json: JsonOption = False,
 ) -> None:

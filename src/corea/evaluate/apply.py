@@ -8,7 +8,7 @@ import numpy as np
 from corea.calibrate.artefact import Calibration, differences
 from corea.calibrate.cuts import Sample
 from corea.calibrate.outcome import applied, figures, left_to_people
-from corea.calibrate.tables import Pairs
+from corea.calibrate.tables import Pairs, unread_note
 from corea.calibrate.tiers import common_rows, tiers_applied
 from corea.errors import ConfigError
 from corea.evaluate.sources import Answer, in_common
@@ -46,7 +46,7 @@ def apply_calibration(found: Calibration, tables: Pairs | Sequence[Pairs], *, fo
         kept, cost, correct = applied(sample, found.threshold, found.groups)
         left = left_to_people(sample, found.threshold, found.groups)
     pairs = tables[0]
-    intervals = figures(pairs, kept, cost, correct, left)
+    intervals = figures(pairs, kept, cost, correct, left, found.guarantee["goals"])
     flat = {name: each["value"] if isinstance(each, dict) else each for name, each in intervals.items()}
     wrong = float(1 - correct[kept].mean()) if np.any(kept) else 0.0
     return {
@@ -55,8 +55,13 @@ def apply_calibration(found: Calibration, tables: Pairs | Sequence[Pairs], *, fo
         "verdict": found.verdict,
         "kept_promises": _kept_promises(found, flat, wrong),
         "intervals": intervals,
-        "notes": [*pairs.notes, *(f"forced: {each}" for each in differing)],
+        "notes": [*pairs.notes, *_same_rows(found, pairs), *(f"forced: {each}" for each in differing)],
     }
+
+
+def _same_rows(found: Calibration, pairs: Pairs) -> list[str]:
+    same = pairs.digest != "" and pairs.digest == found.data.get("digest")
+    return ["these are the very rows that calibrated: the figures are not of unseen ones"] if same else []
 
 
 def _kept_promises(found: Calibration, flat: Mapping[str, Any], wrong: float) -> dict[str, bool]:
@@ -69,9 +74,7 @@ def _kept_promises(found: Calibration, flat: Mapping[str, Any], wrong: float) ->
     if "max_cost_usd" in goals:
         kept["max_cost_usd"] = flat["mean_cost_usd"] <= goals["max_cost_usd"]
     if "value_usd" in goals:
-        people = goals.get("abstain_usd", 0.0) * flat.get("abstained_share", 0.0)
-        ours = flat["mean_cost_usd"] + goals["value_usd"] * (1 - flat["pass_at_1"]) + people
-        kept["value_usd"] = ours <= flat["llm_mean_cost_usd"] + goals["value_usd"] * (1 - flat["llm_pass_at_1"])
+        kept["value_usd"] = flat["total_usd"] <= flat["llm_total_usd"]
     return kept
 
 
@@ -102,7 +105,7 @@ def pairs_of_answers(
     unread = np.array([answer.answer is None for answer in mine])
     needs_answer = bool(0 < unread.mean() <= 0.5)
     if needs_answer:
-        notes = (*notes, f"{int(unread.sum())} answers of {slm} could not be read and are always deferred")
+        notes = (*notes, unread_note(int(unread.sum()), slm))
         confidence = np.where(unread, np.nan, confidence)
     tokens = np.array([np.nan if a.completion_tokens is None else a.completion_tokens for a in mine], dtype=float)
     categories = [answer.category for answer in mine]
