@@ -282,6 +282,12 @@ def test_a_setting_out_of_range_is_named(setting: dict[str, int]) -> None:
         OnnxSettings(folder=str(TINY), **setting)
 
 
+def test_a_batch_that_the_library_does_not_take_is_refused_before_any_call() -> None:
+    assert OnnxSettings(folder=str(TINY), max_batch=32).max_batch == 32
+    with pytest.raises(ConfigError, match="max_batch: got 64, expected at most 32: onnxruntime-genai takes no more"):
+        OnnxSettings(folder=str(TINY), max_batch=64)
+
+
 def test_bytes_become_characters_when_the_last_of_them_has_come() -> None:
     pieces = {0: "é".encode()[:1], 1: "é".encode()[1:], 2: b"a", 3: b""}
     decoder = ByteDecoder(pieces)

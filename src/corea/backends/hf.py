@@ -22,7 +22,7 @@ DTYPES = ("auto", "float32", "bfloat16", "float16")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HFSettings:
+class HFSettings(Limits):
     """Which model, and how it is run.
 
     Args:
@@ -41,10 +41,6 @@ class HFSettings:
     device: str = "auto"
     dtype: str = "auto"
     max_batch: int = 16
-    max_batch_tokens: int = 16384
-    max_tokens: int = 512
-    temperature: float = 0.0
-    top_p: float = 1.0
 
     def __post_init__(self) -> None:
         if self.dtype not in DTYPES:
@@ -54,17 +50,7 @@ class HFSettings:
             raise ConfigError(
                 f"name: got {self.name!r}, which has no config.json; expected a Hugging Face model folder"
             )
-        self.limits()
-
-    def limits(self) -> Limits:
-        """The part that does not depend on the library."""
-        return Limits(
-            max_batch=self.max_batch,
-            max_batch_tokens=self.max_batch_tokens,
-            max_tokens=self.max_tokens,
-            temperature=self.temperature,
-            top_p=self.top_p,
-        )
+        Limits.__post_init__(self)
 
 
 class HFBackend(LocalBackend):
@@ -73,7 +59,7 @@ class HFBackend(LocalBackend):
     def __init__(self, settings: HFSettings) -> None:
         self.settings = settings
         name = settings.model or (Path(settings.name).resolve().name if Path(settings.name).is_dir() else settings.name)
-        super().__init__(name, lambda: HFEngine(settings), settings.limits())
+        super().__init__(name, lambda: HFEngine(settings), settings)
 
     @cached_property
     def revision(self) -> str | None:

@@ -18,17 +18,18 @@ from corea.errors import BackendError, ConfigError
 from corea.registry import install_hint
 from corea.types import Question
 
+MOST_ROWS = 32  # of a batch, that the library takes
 NO_TOKEN = -1  # fills up shorter rows; no text has it, so a prompt that ends in the real padding token is safe
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OnnxSettings:
+class OnnxSettings(Limits):
     """Which folder, under what name, and how it is run.
 
     Args:
         folder: As `corea export` or genai's own model builder writes it, `genai_config.json` in it.
         model: What traces and price tables call it; the folder's name by default.
-        max_batch: Questions answered together; 16 to 32 give the most tokens per second on a CPU.
+        max_batch: Questions answered together, up to 32; 16 to 32 give the most tokens per second on a CPU.
         max_batch_tokens: Rows times the longest prompt: bounds memory, and how long one step takes. The library holds
             Python's lock during a step, so nothing else runs in that time.
         max_tokens, temperature, top_p: Used where the sampling leaves them open; temperature 0 is greedy.
@@ -37,28 +38,17 @@ class OnnxSettings:
 
     folder: str
     model: str = ""
-    max_batch: int = 32
-    max_batch_tokens: int = 16384
-    max_tokens: int = 512
-    temperature: float = 0.0
-    top_p: float = 1.0
     threads: int | None = None
 
     def __post_init__(self) -> None:
         check_folder(Path(self.folder))
         if self.threads is not None and self.threads < 1:
             raise ConfigError(f"threads: got {self.threads}, expected at least 1, or leave it out")
-        self.limits()
-
-    def limits(self) -> Limits:
-        """The part that does not depend on the library."""
-        return Limits(
-            max_batch=self.max_batch,
-            max_batch_tokens=self.max_batch_tokens,
-            max_tokens=self.max_tokens,
-            temperature=self.temperature,
-            top_p=self.top_p,
-        )
+        if self.max_batch > MOST_ROWS:
+            raise ConfigError(
+                f"max_batch: got {self.max_batch}, expected at most {MOST_ROWS}: onnxruntime-genai takes no more"
+            )
+        Limits.__post_init__(self)
 
 
 class OnnxBackend(LocalBackend):
@@ -67,7 +57,7 @@ class OnnxBackend(LocalBackend):
     def __init__(self, settings: OnnxSettings) -> None:
         self.settings = settings
         name = settings.model or Path(settings.folder).resolve().name
-        super().__init__(name, lambda: OnnxEngine(Path(settings.folder), settings.threads), settings.limits())
+        super().__init__(name, lambda: OnnxEngine(Path(settings.folder), settings.threads), settings)
 
     @cached_property
     def revision(self) -> str | None:
