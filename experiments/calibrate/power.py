@@ -1,6 +1,7 @@
 """What a certificate costs, by number of labels and by test, beside a plain threshold and the published rule.
 
     python experiments/calibrate/power.py --data FOLDER     (FOLDER holds traces/; or COREA_DATA)
+    python experiments/calibrate/power.py --only-draw       (the figure, from the stored result)
 
 Writes experiments/results/calibrate/power.json and docs/images/power.svg.
 """
@@ -21,21 +22,25 @@ from corea.evaluate.compare.provenance import commit
 ROOT = Path(__file__).parents[2]
 RESULTS, IMAGE = ROOT / "experiments" / "results" / "calibrate" / "power.json", ROOT / "docs" / "images" / "power.svg"
 SIZES = (200, 500, 1000, 3000)
-COLOURS = {
-    "exact": "#2a7d4f", "betting": "#2a5d8f", "hoeffding-bentkus": "#7a5195", "hoeffding": "#9aa5b1",
-    "validation set": "#b3541e", "published rule": "#b8860b",
+LOOKS = {  # colour, line, mark: told apart in grey by the last two
+    "exact": ("#222222", "-", "o"), "betting": ("#0b5fa5", "--", "s"), "hoeffding-bentkus": ("#0b5fa5", ":", "v"),
+    "hoeffding": ("#8a8a8a", ":", "x"), "validation set": ("#d9730d", "-.", "D"), "published rule": ("#8a8a8a", "-", "^"),
 }  # fmt: skip
 
 
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__)
-    data = os.environ.get("COREA_DATA")
-    options.add_argument("--data", type=Path, default=data, required=data is None)
+    options.add_argument("--data", type=Path, default=os.environ.get("COREA_DATA"))
+    options.add_argument("--only-draw", action="store_true")
     options.add_argument("--draws", type=int, default=1000)
     options.add_argument("--out", type=Path, default=RESULTS)
     options.add_argument("--image", type=Path, default=IMAGE)
     options.add_argument("--part", default="0/1", help="K/N: only every N-th point from the K-th; the file is added to")
     chosen = options.parse_args()
+    if chosen.only_draw:
+        return draw(json.loads(chosen.out.read_text())["rows"], chosen.image)
+    if chosen.data is None:
+        options.error("--data: expected the folder that holds traces/ (or COREA_DATA)")
     part, parts = map(int, chosen.part.split("/"))
     worlds = {"simulated: ties": None, TARGETS[0]: TARGETS[0], TARGETS[1]: TARGETS[1]}
     plan = [(name, n) for name in worlds for n in SIZES]
@@ -48,7 +53,7 @@ def main() -> None:
         for row in rows:
             print({key: row[key] for key in ("world", "n", "max_drop", "method", "share", "broken")}, flush=True)
         keep(chosen.out, rows, plan)
-    draw(json.loads(chosen.out.read_text())["rows"], chosen.image)
+    return draw(json.loads(chosen.out.read_text())["rows"], chosen.image)
 
 
 def keep(path: Path, rows: list[dict], plan: list[tuple[str, int]]) -> None:
@@ -67,12 +72,13 @@ def draw(rows: list[dict], path: Path, drop: float = 0.02) -> None:
     figure = Figure(figsize=(12, 3.8), layout="constrained")
     for index, name in enumerate(worlds):
         axes = figure.add_subplot(1, len(worlds), index + 1)
-        for method, colour in COLOURS.items():
+        for method, (colour, line, mark) in LOOKS.items():
             own = [r for r in rows if (r["world"], r["method"], r["max_drop"]) == (name, method, drop)]
-            axes.plot([r["n"] for r in own], [r["share"] for r in own], color=colour, label=method, lw=1.5)
+            axes.plot([r["n"] for r in own], [r["share"] for r in own], line, color=colour, lw=1.5)
+            axes.plot([], [], line, marker=mark, color=colour, label=method)
             for r in own:
                 fill = "white" if r["broken"] > 0.05 + 2.33 * (0.05 * 0.95 / r["draws"]) ** 0.5 else colour
-                axes.plot(r["n"], r["share"], "o", color=colour, mfc=fill)
+                axes.plot(r["n"], r["share"], mark, color=colour, mfc=fill)
         axes.set(xscale="log", title=name, xlabel="labelled questions", ylim=(0, 2))
         axes.set_xticks(SIZES, [f"{n:,}" for n in SIZES], minor=False)
         axes.minorticks_off()

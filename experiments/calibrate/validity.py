@@ -20,7 +20,7 @@ from corea.calibrate.worlds import WORLDS, world
 from corea.evaluate.compare.provenance import commit
 
 RESULTS = Path(__file__).parents[1] / "results" / "calibrate"
-MAPS = (Options(map="linear"), Options())
+MAPS = (Options(), Options(map="linear"))
 WORDS = {"auto": "trees", "identity": "stated"}
 Part = tuple[str, str, Pairs, int, Options]
 
@@ -55,11 +55,14 @@ def main() -> None:
     )
     options.add_argument("--draws", type=int, default=1000)
     options.add_argument("--part", default="0/1", help="K/N: only every N-th part from the K-th; the file is added to")
+    options.add_argument("--map", default="", help="only the parts with this map: stated, trees or linear")
     options.add_argument("--out", type=Path, default=RESULTS / "validity.json")
     chosen = options.parse_args()
     made, plan = commit(), plan_of(chosen.data)
     part, parts = map(int, chosen.part.split("/"))
     for name, map_, population, n, how in plan[part::parts]:
+        if chosen.map not in ("", map_):
+            continue
         rows, began = [], time.process_time()
         for kept in sweep(population, edge_goals(population), n=n, draws=chosen.draws, options=how):
             rows.append(kept.as_dict())

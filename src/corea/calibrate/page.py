@@ -19,7 +19,8 @@ th{color:#57626d;font-weight:600}td:first-child,th:first-child{text-align:left;w
 tr.warn td{background:#fcf1ea}tr.ours td{font-weight:600;background:#eef7f1}
 .verdict{font-size:1.25rem;padding:.9rem 1.1rem;border-left:.4rem solid #2a7d4f;background:#eef7f1}
 .infeasible{border-color:#b3541e;background:#fcf1ea}.warning{padding:.6rem 1rem;background:#fcf1ea}
-.two{display:grid;grid-template-columns:1fr 1fr;gap:2rem}@media(max-width:45rem){.two{grid-template-columns:1fr}}
+.two{display:grid;grid-template-columns:1fr 1fr;gap:2rem;align-items:start}
+@media(max-width:45rem){.two{grid-template-columns:1fr}}
 svg{max-width:100%;height:auto}small,.note{color:#57626d;font-size:.9rem}ul{padding-left:1.2rem}"""
 
 
@@ -201,7 +202,13 @@ def _frontier(found: Calibration) -> str:
                   label=name.replace("_", " "))  # fmt: skip
     if (limit := found.guarantee["goals"].get("max_drop")) is not None:
         floor = 100 * (expected["llm_pass_at_1"]["value"] - limit)
-        axes.axhline(floor, color=GREEN, lw=1, ls=":", label=f"promise: large model less {100 * limit:g} points")
+        axes.axhline(
+            floor,
+            color=GREEN,
+            lw=1,
+            ls=":",
+            label=f"{'promise' if found.certified else 'asked for'}: large model less {100 * limit:g} points",
+        )
     if found.certified:
         x, y = expected["mean_cost_usd"], expected["pass_at_1"]
         axes.errorbar(

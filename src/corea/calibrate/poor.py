@@ -48,7 +48,7 @@ TEST = (
     "share of kept answers that differ, exact bound on all rows; exact paired test on the gold rows among them; "
     "fixed-sequence Learn then Test"
 )
-HEALTH_NOTE = "signal health and reliability are for agreement with the large model"
+HEALTH_NOTE = "the signal's health is for agreement with the large model"
 
 
 def poor_drop_pvalue(
