@@ -24,7 +24,8 @@ RESULTS, IMAGE = ROOT / "experiments" / "results" / "calibrate" / "power.json", 
 SIZES = (200, 500, 1000, 3000)
 LOOKS = {  # colour, line, mark: told apart in grey by the last two
     "exact": ("#222222", "-", "o"), "betting": ("#0b5fa5", "--", "s"), "hoeffding-bentkus": ("#0b5fa5", ":", "v"),
-    "hoeffding": ("#8a8a8a", ":", "x"), "validation set": ("#d9730d", "-.", "D"), "published rule": ("#8a8a8a", "-", "^"),
+    "hoeffding": ("#8a8a8a", ":", "x"), "validation set": ("#d9730d", "-.", "D"),
+    "published rule": ("#8a8a8a", "-", "^"),
 }  # fmt: skip
 
 
