@@ -81,8 +81,8 @@ async def run_batch(
     source = Source(source) if isinstance(source, str) else source
     if budget_usd is not None:
         check_bounded(cascade)
-    if output != "-":
-        format = format or format_of(output)
+    if output == "-" and pipe is None:
+        raise ConfigError("output: got '-' and no pipe, expected a stream to write to")
     run = _Run(
         cascade=cascade,
         source=source,
@@ -97,22 +97,25 @@ async def run_batch(
         pipe=pipe,
     )
     if output == "-":
-        if pipe is None:
-            raise ConfigError("output: got '-' and no pipe, expected a stream to write to")
         run.survey()
         return await run.ask_all()
-    if not Path(f"{output}.journal").exists() and Path(output).is_file() and Path(output).stat().st_size:
+    return await _into_file(run, format or format_of(output), fingerprint or cascade_fingerprint(cascade))
+
+
+async def _into_file(run: "_Run", format: Format, fingerprint: str) -> RunSummary:
+    path = Path(run.output)
+    journal = Journal(Path(f"{run.output}.journal"))
+    if not journal.path.exists() and path.is_file() and path.stat().st_size:
         raise ConfigError(
-            f"{output}: is there already and has no journal, so no run can go on; move it, or name another --out"
+            f"{run.output}: is there already and has no journal, so no run can go on; move it, or name another --out"
         )
     run.survey()
-    journal = Journal(Path(f"{output}.journal"))
-    with journal.open(fingerprint or cascade_fingerprint(cascade), run.take_in), _collecting_seldom():
+    with journal.open(fingerprint, run.take_in), _collecting_seldom():
         run.journal = journal
         run.budget.spent_usd = run.ledger.cost_usd + journal.lost.at_most_usd
         summary = await run.ask_all()
         journal.sync()
-        write_output(output, journal.traces(), format)
+        write_output(run.output, journal.traces(), format)
     return summary
 
 
