@@ -230,7 +230,7 @@ def main() -> None:
     chosen = options.parse_args()
     text, settings, base = read_settings(chosen.config, chosen.data)
     if chosen.seed:
-        settings = replace(settings, seeds=tuple(chosen.seed))
+        settings = settings.only(chosen.seed)
     models, _ = open_models(settings, base, chosen.out / "traces")
     found: dict[str, Any] = {
         "max_drop": MAX_DROP, "signal": SIGNAL, "small": settings.ours, "checkpoints": CHECKPOINTS, "datasets": {},

@@ -16,12 +16,18 @@ def test_the_same_question_in_other_dress_is_found() -> None:
         asked("t2", "Tom has 3 apples and buys 4 more at the shop."),
     ]
     evaluation = [asked("e1", "TOM has 3 apples,  and buys 4 more at the shop!")]
+    assert overlap([asked("h", "a well-known sum")], [asked("e", "A well known sum")])[0].share == 1.0
     assert overlap(train, evaluation) == [Overlap("e1", "t2", 1.0)]
 
 
 def test_other_numbers_make_another_question() -> None:
     train = [asked("t", "Tom has 3 apples and buys 4 more at the shop.")]
     assert overlap(train, [asked("e", "Tom has 5 apples and buys 6 more at the shop.")]) == []
+
+
+@pytest.mark.parametrize("other", ["What is 12 * 5?", "What is 12 - 5?", "What is 12 / 5?", "What is -12 + 5?"])
+def test_another_operator_makes_another_question(other: str) -> None:
+    assert overlap([asked("t", "What is 12 + 5?")], [asked("e", other)]) == []
 
 
 def test_a_question_shared_in_part_is_flagged_from_the_share_on() -> None:

@@ -75,9 +75,11 @@ class World:
         }
         return CompareSettings(**{**values, **changes})
 
-    def model(self, role: str, *, revision: str = "1", **runs: Any) -> Model:
+    def model(
+        self, role: str, *, revision: str = "1", further: Mapping[str, Signal] | None = None, **runs: Any
+    ) -> Model:
         backend = self.backends[role]
-        signals: dict[str, Signal] = {"verbalized": Verbalized()} if role != "llm" else {}
+        signals: dict[str, Signal] = {"verbalized": Verbalized(), **(further or {})} if role != "llm" else {}
 
         def open_it() -> tuple[Backend, Mapping[str, Signal]]:
             self.opened.append(role)

@@ -74,6 +74,26 @@ def test_a_seed_that_was_not_trained_is_served_by_the_first_run(tmp_path: Path) 
     assert "rlvr" in missing
 
 
+def test_a_training_run_answers_questions_of_other_seeds_that_are_given_to_it(tmp_path: Path) -> None:
+    for name in ("llm", "l1-s1", "l1-s2"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.json").write_text(f'"{name}"')
+    given = settings(seeds=(71, 72, 73, 74), runs=(1, 2, 2, 3))
+    models, _ = open_models(given, tmp_path, tmp_path / "traces")
+    assert [(m.trained, m.seeds) for m in models] == [
+        (1, frozenset([71, 74])),
+        (2, frozenset([72, 73])),
+        (None, None),
+    ]
+    models, _ = open_models(given.only([73]), tmp_path, tmp_path / "traces")
+    assert [(m.trained, m.seeds) for m in models] == [(2, frozenset([73])), (None, None)]
+
+
+def test_a_training_run_is_named_for_every_seed_or_for_none() -> None:
+    with pytest.raises(ConfigError, match="runs: got 1 for 3 seeds, expected one for each, or none"):
+        settings(runs=(1,))
+
+
 def test_models_by_seed_need_questions_by_seed() -> None:
     with pytest.raises(ConfigError, match=r"'own' draws the same questions with every seed.*expected seeded = true"):
         settings(datasets={"own": DatasetSettings(kind="jsonl")})
@@ -88,6 +108,18 @@ def test_a_question_drawn_twice_belongs_to_the_first_seed() -> None:
     again = load_parts("x", DatasetSettings(kind="generated", options={"n": 30}, seeded=True, fit="validation"), [1])
     assert all(asked.seed(q) == 1 for q in (*again.fit, *again.judge))
     assert {asked.seed(q) for q in asked.fit} == {asked.seed(q) for q in asked.judge} == {1, 2}
+
+
+def test_the_guard_compares_with_what_was_trained_on_whatever_seed_is_judged() -> None:
+    from corea.evaluate.compare.session import load_parts
+
+    trained = ({"split": "train", "n": 40, "seed": 1}, {"split": "train", "n": 50, "seed": 2, "world": "rl"})
+    declared = DatasetSettings(
+        kind="generated", options={"world": "slm", "n": 10}, seeded=True, fit="validation", trained_on=trained
+    )
+    found = load_parts("x", declared, [71])
+    assert {q.id.rpartition("-")[0] for q in found.trained_on} == {"slm-train-1", "rl-train-2"}
+    assert 80 <= len(found.trained_on) <= 90  # a text that comes twice counts once
 
 
 def test_the_page_shows_the_spread_between_seeds(world: World) -> None:

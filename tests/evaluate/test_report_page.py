@@ -19,7 +19,8 @@ def test_the_page_is_self_contained_and_shows_what_was_run_and_what_was_not(worl
     assert not re.findall(r"(?:src|href)=\"(?!#)[^\"]*\"", html.replace("xlink:href", "href"))
     assert html.count("<svg") == 3  # frontier, savings, reliability
     assert "[100.0, 100.0]</small>" in html
-    assert "rows were not run, and why" in html
+    absent = 'class="absent"><td>Brier-SLM</td><td colspan="12">cannot be computed: [models.brier] is not in the'
+    assert absent in html
     assert "corea compare x.toml" in html
     assert "config_sha256" in html
 

@@ -41,7 +41,7 @@ def compare(
         capped = {name: replace(d, limit=limit) for name, d in settings.datasets.items()}
         settings = replace(settings, datasets=capped)
     if seeds:
-        settings = replace(settings, seeds=tuple(seeds))
+        settings = settings.only(seeds)
     models, missing = open_models(settings, base, out / "traces")
     asked = [load_parts(name, located(base, declared), settings.seeds) for name, declared in settings.datasets.items()]
     made_by = provenance(
@@ -91,10 +91,13 @@ def read_settings(path: Path, data: Path | None = None) -> tuple[str, CompareSet
 
 
 def located(base: Path, declared: DatasetSettings) -> DatasetSettings:
-    """The same dataset, its path as meant by the file that named it."""
-    if not isinstance(path := declared.options.get("path"), str):
-        return declared
-    return replace(declared, options={**declared.options, "path": str(base / path)})
+    """The same dataset, its paths as meant by the file that named them."""
+
+    def there(options: Mapping[str, Any]) -> Mapping[str, Any]:
+        path = options.get("path")
+        return {**options, "path": str(base / path)} if isinstance(path, str) else options
+
+    return replace(declared, options=there(declared.options), trained_on=tuple(map(there, declared.trained_on)))
 
 
 def open_models(settings: CompareSettings, base: Path, folder: Path) -> tuple[list[Model], dict[str, str]]:
@@ -114,32 +117,26 @@ def open_models(settings: CompareSettings, base: Path, folder: Path) -> tuple[li
 
 
 def _runs(role: str, declared: ModelSettings, settings: CompareSettings, base: Path, folder: Path) -> list[Model]:
-    """A role's model, or one for each seed that it was trained with, where its backend's settings name {seed}.
+    """A role's model, or one for each training run, where its backend's settings name {seed}.
 
-    Questions of a seed that it was not trained with go to the first of its models that is there.
+    Questions that go with a run that is not there are answered by the first that is.
     """
     if not declared.by_seed:
         return [_model(role, declared, base, folder)]
-    there: dict[int, ModelSettings] = {}
+    there: dict[int, Model] = {}
     why = ""
-    for seed in settings.seeds:
-        one = declared.of_seed(seed)
+    for run in settings.run_of.values():
         try:
-            _model(role, one, base, folder)
-            there[seed] = one
+            there[run] = _model(role, declared.of_seed(run), base, folder)
         except ConfigError as error:
             why = why or str(error)
     if not there:
         raise ConfigError(why)
     first = min(there)
-    spare = [seed for seed in settings.seeds if seed not in there]
+    answers = {seed: run if run in there else first for seed, run in settings.run_of.items()}
     return [
-        replace(
-            _model(role, one, base, folder),
-            trained=seed,
-            seeds=frozenset([seed, *(spare if seed == first else ())]),
-        )
-        for seed, one in there.items()
+        replace(model, trained=run, seeds=frozenset(seed for seed, by in answers.items() if by == run))
+        for run, model in there.items()
     ]
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from corea.types import Question
 
-_WORD = re.compile(r"\w+")
+_WORD = re.compile(r"\w+|[+*/^=<>%]|(?<![^\W\d])[-−](?=\s*\w)")  # a sign of arithmetic is a word: 2 + 3 is not 2 * 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,8 +24,8 @@ def overlap(
 ) -> list[Overlap]:
     """The evaluation questions of which at least `share` of the word n-grams stand in the training questions.
 
-    Case, punctuation and spaces do not count; a question of fewer than `n` words must be there whole. Numbers do count,
-    so that the same story with other numbers is another question.
+    Case, punctuation and spaces do not count; a question of fewer than `n` words must be there whole. Numbers and the
+    signs of arithmetic do count, so that the same story with other numbers is another question.
 
     Source: n = 8 and 70 % as in PaLM's test of contamination (Chowdhery et al. 2022, arXiv:2204.02311, sec. 8).
     """

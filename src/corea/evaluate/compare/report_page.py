@@ -27,6 +27,7 @@ th { white-space: normal }
 th, td { padding: .2rem .45rem; text-align: right; vertical-align: top; border-bottom: 1px solid #ddd }
 th:first-child, td:first-child { text-align: left } th { border-bottom: 2px solid #222 }
 tr.ours { font-weight: bold; background: #eee } tr.bound { font-style: italic }
+tr.absent td { color: #555; text-align: left; white-space: normal }
 td small { color: #555; font-weight: normal }
 svg { max-width: 100%; height: auto }
 details { margin: .4rem 0 } summary { cursor: pointer }
@@ -58,10 +59,6 @@ def _dataset(dataset: Json, results: Json) -> list[str]:
         pictures.savings(dataset, results),
         f'<div class="wide">{_table(dataset, results)}</div>',
     ]
-    absent = [c for c in dataset["cells"] if c["not_run"]]
-    if absent:
-        rows = _list(f"{c['method']}: {c['not_run']}" for c in absent)
-        parts.append(f"<details><summary>{len(absent)} rows were not run, and why</summary>{rows}</details>")
     parts += ["<h3>Reliability, and how often each confidence comes</h3>", pictures.reliability(dataset, results)]
     parts += [f"<h3>By the paper's rule of thumb: tau = the LLM's pass@1</h3>{_rules(dataset)}", _seeds(dataset)]
     parts += ["<h3>Where each method fails</h3>", *_examples(dataset)]
@@ -74,10 +71,14 @@ def _table(dataset: Json, results: Json) -> str:
     saved = [saved_head(d) for d in drops]
     head = "".join(f"<th>{escape(h)}</th>" for h in (*HEAD, *saved, *TESTED))
     rows: list[str] = []
+    columns = len(HEAD) - 1 + len(saved) + len(TESTED)
     for cell in dataset["cells"]:
-        if not cell["not_run"]:
-            kind = ' class="ours"' if cell["method"] == results["reference"] else ""
-            rows.append(f"<tr{kind}>{_cells(c.strip('*') for c in cells(cell, results))}</tr>")
+        if cell["not_run"]:
+            why = f'<td colspan="{columns}">cannot be computed: {escape(cell["not_run"])}</td>'
+            rows.append(f'<tr class="absent"><td>{escape(cell["method"])}</td>{why}</tr>')
+            continue
+        kind = ' class="ours"' if cell["method"] == results["reference"] else ""
+        rows.append(f"<tr{kind}>{_cells(c.strip('*') for c in cells(cell, results))}</tr>")
     rows += [f'<tr class="bound">{_cells(c.strip("_") for c in bound(b, len(drops)))}</tr>' for b in dataset["bounds"]]
     return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
 

@@ -55,7 +55,8 @@ def _signal(method: Method, found: Answers) -> Floats:
         raise NotRun(f"the signal {method.score!r} is not among the model's signals in the configuration")
     values = found.confidence[method.score]
     if np.isnan(values).all():
-        raise NotRun(f"the signal {method.score!r} gave no value: {found.reasons.get(method.score) or 'no reason'}")
+        first = found.reasons.get(method.score) or "no reason"
+        raise NotRun(f"the signal {method.score!r} gave no value for any answer; for the first: {first}")
     return values
 
 

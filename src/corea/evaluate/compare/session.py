@@ -265,9 +265,9 @@ def load_parts(name: str, declared: DatasetSettings, seeds: Sequence[int]) -> As
             part |= {h: q for q in chosen if q.reference is not None and (h := question_hash(q)) not in part}
         for question in (*own, *other):
             seed_of.setdefault(question_hash(question), int(draw.get("seed", -1)))
-        for split in declared.trained_on:
-            seen = load_dataset(declared.kind, split=split, **{**options, **declared.trained_options})
-            train.update({question_hash(q): q for q in seen})
+    for trained in declared.trained_on:
+        seen = load_dataset(declared.kind, **{**declared.options, **trained})
+        train.update({question_hash(q): q for q in seen})
     dropped = len(fit.keys() & judge.keys())
     fit = {key: q for key, q in fit.items() if key not in judge}
     source = getattr(resolve(f"datasets.{name}", declared.kind, DATASETS), "source", None)

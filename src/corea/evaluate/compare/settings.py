@@ -1,6 +1,6 @@
 """What a comparison's TOML file declares. The file is read, and backends are made, by `corea.cli.compare`."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -15,7 +15,7 @@ class ModelSettings:
 
     Args:
         backend: Its `kind` and that backend's own settings. {seed} in one of them stands for the seed of a training
-            run: the model is then one for each of the comparison's seeds, and answers the questions drawn with its own.
+            run: the model is then one for each of the comparison's seeds, and answers the questions that go with it.
         signals: Kinds, or tables with a `kind` and options; the first is what the stored rows call `confidence`.
         price: The fields of `corea.prices.Price`; without it the model's name is looked up in the public list.
         title: What the tables call a further model; its role by default.
@@ -51,8 +51,8 @@ class DatasetSettings:
         judge: The split that is judged.
         fit: The split that thresholds and classifiers are fitted on; None halves `judge` by a hash of each question.
         fit_share: The share that goes to fitting then.
-        trained_on: Splits of the same dataset that a model was trained on, for the contamination guard.
-        trained_options: Options of its own for these, over `options`.
+        trained_on: What the models were trained on of the same kind of dataset, for the contamination guard: tables
+            of a `split`, and of options over `options`.
         seeded: The dataset draws other questions with each of the run's seeds (its option `seed`).
         limit: At most so many questions of each split, the first by hash; 0: all.
     """
@@ -62,8 +62,7 @@ class DatasetSettings:
     judge: str = "test"
     fit: str | None = None
     fit_share: float = 0.5
-    trained_on: tuple[str, ...] = ()
-    trained_options: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    trained_on: tuple[Mapping[str, Any], ...] = ()
     seeded: bool = False
     limit: int = 0
 
@@ -86,6 +85,9 @@ class CompareSettings:
         ours: The role that our further signals are measured on.
         operate_at: The drop that each threshold is chosen for, as a share; accuracy, cost and LLM% are shown there.
         max_drops: The drops that savings are given for.
+        seeds: What the questions of seeded datasets are drawn with.
+        runs: The training run that answers the questions of each seed, where a model is one for each: its own seed,
+            in the order of `seeds`; empty: the same numbers.
     """
 
     models: Mapping[str, ModelSettings]
@@ -96,6 +98,7 @@ class CompareSettings:
     operate_at: float = 0.02
     max_drops: tuple[float, ...] = (0.01, 0.02)
     seeds: tuple[int, ...] = (1, 2, 3)
+    runs: tuple[int, ...] = ()
     resamples: int = 500
     concurrency: int = 32
     notes: tuple[str, ...] = ()
@@ -119,11 +122,22 @@ class CompareSettings:
             )
         if not self.seeds or self.resamples < 100:
             raise ConfigError("seeds, resamples: expected at least one seed and 100 resamples")
+        if self.runs and len(self.runs) != len(self.seeds):
+            raise ConfigError(f"runs: got {len(self.runs)} for {len(self.seeds)} seeds, expected one for each, or none")
         if self.ours not in {*TITLES, *self.models} - {"llm"}:
             raise unknown_name("ours", self.ours, sorted({*TITLES, *self.models} - {"llm"}))
         rows = names(methods(self.extra, self.ours))
         if self.reference not in rows:
             raise unknown_name("reference", self.reference, rows)
+
+    @property
+    def run_of(self) -> dict[int, int]:
+        """The seed of the training run that answers each seed's questions."""
+        return dict(zip(self.seeds, self.runs or self.seeds, strict=True))
+
+    def only(self, seeds: Sequence[int]) -> "CompareSettings":
+        """The same with some of its seeds; a seed that it does not have is its own training run."""
+        return replace(self, seeds=tuple(seeds), runs=tuple(self.run_of.get(seed, seed) for seed in seeds))
 
     @property
     def extra(self) -> dict[str, str]:

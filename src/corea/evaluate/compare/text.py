@@ -19,15 +19,16 @@ def heading(dataset: Json) -> str:
 
 
 def table(dataset: Json, results: Json) -> str:
-    """One dataset's table, with intervals in brackets, then the rows that were not run and why."""
-    rows = [cells(cell, results) for cell in dataset["cells"] if not cell["not_run"]]
+    """One dataset's table, with intervals in brackets, then why some rows could not be computed."""
+    rows = [[c["method"], "not computed"] if c["not_run"] else cells(c, results) for c in dataset["cells"]]
     rows += [bound(b, len(results["max_drops"])) for b in dataset["bounds"]]
     saved = [saved_head(d) for d in results["max_drops"]]
     head = [*HEAD, *saved, *TESTED]
-    lines = ["| " + " | ".join(line) + " |" for line in (head, ["---"] * len(head), *rows)]
+    filled = [[*line, *[""] * (len(head) - len(line))] for line in (head, ["---"] * len(head), *rows)]
+    lines = ["| " + " | ".join(line) + " |" for line in filled]
     absent = [c for c in dataset["cells"] if c["not_run"]]
     if absent:
-        lines += ["", "Not run:", ""] + [f"- {c['method']}: {c['not_run']}" for c in absent]
+        lines += ["", "Not computed:", ""] + [f"- {c['method']}: {c['not_run']}" for c in absent]
     return "\n".join(lines)
 
 
