@@ -145,7 +145,7 @@ def enumerated(out: Path) -> None:
     (out / "log.jsonl").write_text(json.dumps(facts) + "\n")
 
 
-def lora(out: Path, processes: str = "1") -> None:
+def lora(out: Path) -> None:
     """Two steps of an adapter, watched by tensorboard; writes what the trained model says before it is merged."""
     adapter = {"r": 4, "lora_alpha": 16, "target_modules": "all-linear"}
     shape = {"generations": 4, "questions_per_step": 2, "steps": 2, "evaluate_every": 2}
@@ -159,7 +159,7 @@ def lora(out: Path, processes: str = "1") -> None:
         grader=Even(),
         credit="all-values",
         learning_rate=0.02,
-        device_batch=8 // int(processes),
+        device_batch=8,
         **shape,
     )
     trainer.train()

@@ -14,18 +14,11 @@ HERE = Path(__file__).parent
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
 
-FSDP2 = HERE.parents[1] / "configs" / "train" / "launch" / "fsdp2.yaml"
-SHARDED = ("--config_file", str(FSDP2), "--cpu", "--mixed_precision=no", "--num_processes=2", "--main_process_port=0")
-LAUNCHERS = {
-    "one process": (),
-    "two processes": ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"),
-    "two shards": ("-m", "accelerate.commands.launch", *SHARDED),
-}
-
-
-def run(what: str, out: Path, *more: str, by: str = "one process", code: int = 0) -> list[dict[str, Any]]:
+def run(what: str, out: Path, *more: str, processes: int = 1, code: int = 0) -> list[dict[str, Any]]:
     """Runs a part of `runs.py`; returns the log of its steps."""
-    launch = [sys.executable, *LAUNCHERS[by]]
+    launch = [sys.executable]
+    if processes > 1:
+        launch += ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "HF_HUB_OFFLINE": "1"}
     command = [*launch, str(HERE / "runs.py"), what, str(out), *more]
     done = subprocess.run(command, capture_output=True, text=True, env=environment)
@@ -47,13 +40,10 @@ def weights(out: Path) -> dict[str, Any]:
     return load_file(out / "model.safetensors")
 
 
-@pytest.mark.parametrize(
-    ("credit", "by"), [("segment", "two processes"), ("all-values", "two processes"), ("all-values", "two shards")]
-)
-def test_two_processes_equal_one_though_groups_lie_across_them(credit: str, by: str, tmp_path: Path) -> None:
-    """By shards: the shipped FSDP launcher, each process holding half of the weights."""
+@pytest.mark.parametrize("credit", ["segment", "all-values"])
+def test_two_processes_equal_one_though_groups_lie_across_them(credit: str, tmp_path: Path) -> None:
     alone = steps(run("split", tmp_path / "one", "1", credit))
-    both = steps(run("split", tmp_path / "two", "2", credit, by=by))
+    both = steps(run("split", tmp_path / "two", "2", credit, processes=2))
     assert sorted(alone) == sorted(both) == [1, 2, 3]
     figures = ["rewards/confidence/mean", "reward", "rollouts/accuracy", "rollouts/ece", "grad_norm", "loss"]
     figures += ["rollouts/enumerated"] if credit == "all-values" else []
@@ -70,28 +60,24 @@ def test_credit_for_all_values_is_the_gradient_of_every_number_in_turn(tmp_path:
     assert facts["off"] < 1e-3
 
 
-@pytest.mark.parametrize(("by", "code"), [("one process", -9), ("two shards", 1)])
-def test_a_killed_run_goes_on_as_if_it_had_not_been(by: str, code: int, tmp_path: Path) -> None:
-    unbroken = steps(run("resume", tmp_path / "whole", by=by))
-    run("resume", tmp_path / "cut", "5", by=by, code=code)
-    resumed = steps(run("resume", tmp_path / "cut", by=by))
+def test_a_killed_run_goes_on_as_if_it_had_not_been(tmp_path: Path) -> None:
+    unbroken = steps(run("resume", tmp_path / "whole"))
+    run("resume", tmp_path / "cut", "5", code=-9)
+    resumed = steps(run("resume", tmp_path / "cut"))
     assert sorted(unbroken) == sorted(resumed) == [1, 2, 3, 4, 5, 6]
     for step in unbroken:
         for figure in ("loss", "grad_norm", "reward", "completions/mean_length", "rollouts/accuracy"):
             assert resumed[step][figure] == pytest.approx(unbroken[step][figure], rel=1e-4, abs=1e-6), (step, figure)
 
 
-@pytest.mark.parametrize(("by", "processes"), [("one process", "1"), ("two shards", "2")])
-def test_an_adapter_is_merged_when_saved_and_every_figure_is_on_the_board(
-    by: str, processes: str, tmp_path: Path
-) -> None:
+def test_an_adapter_is_merged_when_saved_and_every_figure_is_on_the_board(tmp_path: Path) -> None:
     import torch
     from transformers import AutoModelForCausalLM
 
     event_accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
-    run("lora", tmp_path, processes, by=by)
+    run("lora", tmp_path)
     assert not list(tmp_path.glob("adapter*"))
-    ids, told = torch.arange(40)[None], torch.load(tmp_path / "logits.pt", weights_only=False)
+    ids, told = torch.arange(40)[None], torch.load(tmp_path / "logits.pt")
     with torch.no_grad():
         merged = AutoModelForCausalLM.from_pretrained(tmp_path, dtype=torch.float32)(input_ids=ids).logits
         before = AutoModelForCausalLM.from_pretrained(HERE / "data" / "cold", dtype=torch.float32)(input_ids=ids).logits
