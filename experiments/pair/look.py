@@ -19,7 +19,8 @@ if __name__ == "__main__":
     folder, world = Path(sys.argv[1]), sys.argv[2]
     n, temperature = int((sys.argv[3:4] or ["500"])[0]), float((sys.argv[4:5] or ["0"])[0])
     tokenizer = load_tokenizer(folder if (folder / "tokenizer.json").exists() else folder.parent.parent)
-    model = AutoModelForCausalLM.from_pretrained(str(folder), dtype=torch.float32)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    model = AutoModelForCausalLM.from_pretrained(str(folder), dtype=torch.float32).to(device)
     questions = sample(world, n, 77, split="validation")
     begin = time.time()
     got = answer(model, tokenizer, questions, temperature=temperature)

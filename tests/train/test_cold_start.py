@@ -16,7 +16,16 @@ from corea.errors import ConfigError
 from corea.reading import is_well_formed, read_answer, read_confidence
 from corea.tasks import sample
 from corea.train.answering import answer, expected_confidences
-from corea.train.cold_start import ColdStart, batches_of_like_length, cold_start, encode, new_model, target
+from corea.train.cold_start import (
+    CHUNK,
+    ColdStart,
+    batches_of_like_length,
+    cold_start,
+    encode,
+    encoded,
+    new_model,
+    target,
+)
 from corea.train.optimizer import muon_and_adamw
 from corea.train.settings import CONFIDENCE, PROMPT_FILE, TAGS, Shape
 from corea.train.tokenizer import load_tokenizer, train_tokenizer
@@ -94,6 +103,7 @@ def settings(out: Path) -> ColdStart:
 def test_a_killed_run_that_resumes_gives_the_same_weights_as_an_unbroken_one(tmp_path: Path) -> None:
     whole = cold_start(settings(tmp_path / "whole"))
     assert (whole / PROMPT_FILE).read_text() == "{question}\n"
+    assert AutoModelForCausalLM.from_pretrained(whole).config.use_cache  # or every token costs a whole pass
     broken = tmp_path / "broken"
     broken.mkdir()
     (tmp_path / "whole" / "checkpoints" / "checkpoint-4").rename(tmp_path / "kept")
@@ -103,6 +113,16 @@ def test_a_killed_run_that_resumes_gives_the_same_weights_as_an_unbroken_one(tmp
     one, two = (AutoModelForCausalLM.from_pretrained(f).state_dict() for f in (whole, broken))
     for name, weight in one.items():
         assert torch.allclose(weight, two[name], atol=1e-6), name
+
+
+@pytest.mark.slow
+def test_several_processes_make_the_same_lessons_as_one(tokenizer, tmp_path: Path) -> None:
+    one = replace(settings(tmp_path), examples=CHUNK + 100)
+    rows, mark = encoded(one, tokenizer)
+    assert len(rows) == CHUNK + 100
+    again, same = encoded(replace(one, processes=2), tokenizer)
+    assert mark == same
+    assert rows[-1] == again[-1]
 
 
 def test_settings_that_would_repeat_problems_or_name_no_world_are_refused(tmp_path: Path) -> None:

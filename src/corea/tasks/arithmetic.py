@@ -10,7 +10,7 @@ CHAIN_SIZES = {  # level: (terms, digits), one pair chosen
     1: ((2, 1), (2, 2)),
     2: ((2, 2), (3, 1), (3, 2)),
     3: ((4, 2), (2, 3)),
-    4: ((3, 5), (4, 4), (5, 4)),
+    4: ((3, 4), (4, 4), (2, 5)),
     5: ((10, 2), (4, 5), (6, 4)),
 }
 CHAIN_HOME = ("What is {}?", "Compute {}.", "{} = ?", "Work out {}.")
@@ -35,7 +35,7 @@ PRODUCT_WIDE = (
     "Solve the following multiplication: {}. Give only the result as your final answer.",
     "How much is {}?",
 )
-GCD_LARGEST = {1: 20, 2: 25, 3: 40, 4: 900, 5: 1500}
+GCD_LARGEST = {1: 20, 2: 25, 3: 40, 4: 200, 5: 600}
 GCD_HOME = (
     "What is the gcd of {} and {}?",
     "Find the greatest common divisor of {} and {}.",
@@ -104,7 +104,7 @@ def product(rng: Random, level: int, style: Style) -> Problem:
 def gcd(rng: Random, level: int, style: Style) -> Problem:
     """Euclid's algorithm, a remainder a step."""
     largest = GCD_LARGEST[level]
-    factor = rng.choice([1, *range(2, max(3, largest // 3 if level < 4 else 12))])
+    factor = rng.choice([1, *range(2, max(3, largest // 3))])
     a, b = (factor * rng.randint(1, max(2, largest // factor)) for _ in range(2))
     text = style.wording(rng, GCD_HOME, GCD_WIDE).format(a, b)
     high, low, steps = max(a, b), min(a, b), ""
@@ -119,8 +119,8 @@ def equation(rng: Random, level: int, style: Style) -> Problem:
     """One unknown, a whole number: x + a = b, a*x = b, then a*x + b = c with larger numbers."""
     letter = rng.choice("abcdefghkmpqrstuvwxyz" if style.is_new_word(rng) else "xxxyzn")
     letter = letter if rng.random() >= style.odd_letters else rng.choice("ABDFGHJKLMNPQRTUVW")
-    x, a = rng.randint(1, (9, 30, 20, 999, 2000)[level - 1]), rng.randint(2, (9, 9, 9, 15, 19)[level - 1])
-    b = rng.randint(1, (10, 50, 50, 999, 2000)[level - 1])
+    x, a = rng.randint(1, (9, 30, 20, 150, 300)[level - 1]), rng.randint(2, (9, 9, 9, 12, 15)[level - 1])
+    b = rng.randint(1, (10, 50, 50, 500, 999)[level - 1])
     form = rng.choice(("plus", "minus", "times") if level <= 2 else ("both", "both less"))
     if form == "plus":
         total = x + b

@@ -10,8 +10,8 @@ COMPARE_SIZES = {
     1: ((2, 2),),
     2: ((2, 3), (3, 2)),
     3: ((5, 2), (4, 3)),
-    4: ((10, 4), (8, 5)),
-    5: ((12, 4), (10, 5)),
+    4: ((8, 3), (6, 4)),
+    5: ((10, 3), (9, 4)),
 }
 COMPARE_HOME = ("Which is {}: {}?", "Find the {} of {}.")
 COMPARE_WIDE = ("Of these numbers, name the {}: {}", "What is the {} number here? {}")
@@ -24,10 +24,10 @@ SORT_SIZES = {
 }
 SORT_HOME = ("Sort in {} order: {}.", "Put in {} order: {}.")
 SORT_WIDE = ("Sort these numbers in {} order: {}", "Arrange the numbers so that the order is {}: {}.")
-COUNT_LENGTH = {1: (3, 4), 2: (4, 6), 3: (7, 9), 4: (18, 23), 5: (24, 28)}
+COUNT_LENGTH = {1: (3, 4), 2: (4, 6), 3: (7, 9), 4: (20, 25), 5: (26, 30)}
 COUNT_HOME = ("How many times is {} in: {}?", "Count the letter {} in: {}.")
 COUNT_WIDE = ("How many times does the letter {} appear in the text: {}?", "How often do you see {} here? {}")
-ORDER_PEOPLE = {1: 2, 2: 3, 3: 4, 4: 7, 5: 8}
+ORDER_PEOPLE = {1: 2, 2: 3, 3: 4, 4: 5, 5: 6}
 ORDER_WORDS = (("taller", "shorter", "tallest", "shortest"), ("older", "younger", "oldest", "youngest"))
 ORDER_WIDE_WORDS = (("faster", "slower", "fastest", "slowest"), ("richer", "poorer", "richest", "poorest"))
 ORDER_HOME = ("Who is the {}?", "Who is {}?")

@@ -4,7 +4,8 @@
 |---|---|---|---|
 | slm | nine | 1-4 | home: what the small model is trained on, "in domain" |
 | rl | the same, and a few strange ones | 1-4, the hard ones oftener; made-up names; words made unreadable | home |
-| ood | the same nine | 1-4 with new names, things and letters (65 %), 1-4 in new wordings (15 %), 5 | home and wide |
+| odd | the strange part of rl alone | 1-4 | home |
+| ood | the same nine | 1-4 with new names, things and letters (70 %), 1-4 in new wordings (15 %), 5 | home and wide |
 | far | four others | 1-5 | home |
 | llm | all thirteen | 1-5 | home and wide |
 
@@ -47,7 +48,7 @@ STRANGE_KINDS: Mapping[str, Generator] = {
     "last_letter": strange.last_letter,
 }
 NAMING_KINDS = {name: KINDS[name] for name in ("story", "order", "equation")}  # their problems name something
-WEIGHTS = {"chain": 2.0, "product": 1.5, "story": 2.0}  # every other kind: 1
+WEIGHTS = {"chain": 2.0, "product": 2.0, "story": 2.0, "gcd": 0.5}  # every other kind: 1
 
 
 HOME = Style()
@@ -68,7 +69,7 @@ class Part:
     spoilt: bool = False
 
 
-USUAL = (0.3, 0.3, 0.15, 0.25, 0.0)
+USUAL = (0.3, 0.27, 0.13, 0.3, 0.0)
 MILD = (0.4, 0.35, 0.1, 0.15, 0.0)
 HARD = (0.17, 0.18, 0.25, 0.4, 0.0)
 WORLDS: Mapping[str, tuple[Part, ...]] = {
@@ -86,11 +87,12 @@ WORLDS: Mapping[str, tuple[Part, ...]] = {
     ),
     "far": (Part(share=1, levels=(0.2, 0.2, 0.2, 0.2, 0.2), kinds=FAR_KINDS),),
     "llm": (
-        Part(share=0.45, levels=(0.15, 0.2, 0.25, 0.25, 0.15), kinds=KINDS),
-        Part(share=0.45, levels=(0.12, 0.18, 0.2, 0.2, 0.3), kinds=KINDS, style=Style(wide=0.8, negative=True)),
-        Part(share=0.1, levels=(0.2, 0.2, 0.2, 0.2, 0.2), kinds=FAR_KINDS, style=Style(wide=0.3)),
+        Part(share=0.5, levels=(0.1, 0.15, 0.2, 0.45, 0.1), kinds=KINDS),
+        Part(share=0.43, levels=(0.15, 0.2, 0.2, 0.25, 0.2), kinds=KINDS, style=Style(wide=0.8, negative=True)),
+        Part(share=0.07, levels=(0.2, 0.2, 0.2, 0.2, 0.2), kinds=FAR_KINDS, style=Style(wide=0.3)),
     ),
 }
+WORLDS = {**WORLDS, "odd": WORLDS["rl"][1:]}
 SPLITS = ("train", "train", "train", "train", "train", "train", "train", "train", "validation", "test")
 
 
