@@ -30,14 +30,18 @@ def table(head: list[str], rows: list[list[str]]) -> str:
 
 
 def validity(found: dict[str, Any]) -> str:
-    goals = [each["goal"] for each in found["worlds"][0]["goals"]]
+    goals = list(dict.fromkeys(each["goal"] for world in found["worlds"] for each in world["goals"]))
     rows: list[list[str]] = []
     for i, world in enumerate(found["worlds"]):
         cells = [world["world"], world["map"], str(world["n"])]
-        for j, goal in enumerate(world["goals"]):
-            place = f"validity.json#worlds.{i}.goals.{j}"
-            share = percent(goal["certified_share"], f"{place}.certified_share", 0)
-            cells.append(f"{percent(goal['broken_share'], f'{place}.broken_share', 1)} of {share}")
+        places = {each["goal"]: j for j, each in enumerate(world["goals"])}
+        for goal in goals:
+            if goal not in places:
+                cells.append("not run")
+                continue
+            each, place = world["goals"][places[goal]], f"validity.json#worlds.{i}.goals.{places[goal]}"
+            share = percent(each["certified_share"], f"{place}.certified_share", 0)
+            cells.append(f"{percent(each['broken_share'], f'{place}.broken_share', 1)} of {share}")
         rows.append(cells)
     return table(["population", "map", "n", *goals], rows)
 
@@ -149,7 +153,8 @@ TABLES: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
 
 def main() -> None:
     for name, (page, make) in TABLES.items():
-        made, text = make(json.loads((RESULTS / f"{name}.json").read_text())), (DOCS / page).read_text()
+        result, text = RESULTS / f"{name}.json", (DOCS / page).read_text()
+        made = make(json.loads(result.read_text())) if result.exists() else "Not run yet."
         block = re.compile(rf"(<!-- table: {name} -->\n).*?(\n<!-- end of table -->)", re.S)
         text, count = block.subn(lambda found, made=made: found.group(1) + made + found.group(2), text)
         assert count == 1, name
