@@ -1,5 +1,5 @@
 #!/bin/bash
-# All GPU checks, each in a process of its own: bash experiments/gpu/run.sh RESULTS   (one GPU of 80 GB, 7 minutes)
+# All GPU checks, each in a process of its own: bash experiments/gpu/run.sh RESULTS   (one GPU of 80 GB, 10 minutes at most)
 out=$1 work=$(mktemp -d)
 mkdir -p "$out"
 if [ "$(df --output=avail -k /dev/shm | tail -1)" -gt 50000000 ]; then work=$(mktemp -d -p /dev/shm); fi # memory beats a slow disk

@@ -16,6 +16,7 @@ from transformers import TrainerCallback  # noqa: E402
 from corea.prompts import Prompt  # noqa: E402
 from corea.reading import read_answer  # noqa: E402
 from corea.tasks import sample  # noqa: E402
+from corea.train.number import catch_logits  # noqa: E402
 from corea.train.rlcc import Rlcc, last_checkpoint, make_trainer, save  # noqa: E402
 from corea.types import Question, Verdict  # noqa: E402
 
@@ -169,6 +170,37 @@ def lora(out: Path) -> None:
     save(settings, trainer, questions, Prompt("bundled"), "python tests/train/runs.py")
 
 
+def shards(out: Path) -> None:
+    """Writes how far digits' logits and their gradients are off where each process holds half of the weights."""
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import fully_shard
+    from transformers import AutoModelForCausalLM
+    from trl.trainer.utils import add_fused_lm_head
+
+    torch.distributed.init_process_group("gloo")
+    ids, rows, columns = torch.arange(60).view(2, 30), torch.tensor([0, 1, 1]), torch.tensor([5, 7, 20])
+
+    def found(*, sharded: bool) -> tuple[torch.Tensor, dict[str, Any], int]:
+        model = AutoModelForCausalLM.from_pretrained(MODEL, dtype=torch.float32)
+        add_fused_lm_head(model)
+        for part in [*model.model.layers, model] if sharded else []:
+            fully_shard(part, mesh=init_device_mesh("cpu", (2,)))
+        with catch_logits(model, rows, columns) as caught:
+            scored = model(input_ids=ids, labels=ids, fused_lm_head=True)
+        (caught[0].softmax(-1)[:, 3].sum() + scored.log_probs.mean()).backward()
+        held = sum(p.to_local().numel() if sharded else p.numel() for p in model.parameters())
+        grads = {n: p.grad.full_tensor() if sharded else p.grad for n, p in model.named_parameters()}
+        return caught[0].detach(), grads, held
+
+    (logits, grads, held), (logits_2, grads_2, held_2) = found(sharded=False), found(sharded=True)
+    off = max(float((grads[name] - grads_2[name]).abs().max()) for name in grads)
+    facts = {"share": held_2 / held, "logits_off": float((logits - logits_2).abs().max()), "gradient_off": off}
+    if torch.distributed.get_rank() == 0:
+        out.mkdir(parents=True, exist_ok=True)
+        (out / "log.jsonl").write_text(json.dumps(facts) + "\n")
+    torch.distributed.destroy_process_group()
+
+
 def resume(out: Path, killed_at: str = "0") -> None:
     """Six steps with a checkpoint at every second one, killed after step `killed_at` if that is not 0."""
     shape = {"generations": 4, "questions_per_step": 4, "device_batch": 8, "steps": 6, "evaluate_every": 2}
@@ -198,5 +230,5 @@ def smoke(out: Path, steps: str) -> None:
 
 
 if __name__ == "__main__":
-    parts = {"split": split, "lora": lora, "enumerated": enumerated, "resume": resume, "smoke": smoke}
+    parts = {"split": split, "lora": lora, "enumerated": enumerated, "shards": shards, "resume": resume, "smoke": smoke}
     parts[sys.argv[1]](Path(sys.argv[2]), *sys.argv[3:])

@@ -60,6 +60,14 @@ def test_credit_for_all_values_is_the_gradient_of_every_number_in_turn(tmp_path:
     assert facts["off"] < 1e-3
 
 
+def test_digits_logits_are_whole_where_each_process_holds_half_of_the_weights(tmp_path: Path) -> None:
+    """PyTorch's FSDP2 on two CPU processes; accelerate shards on accelerators alone."""
+    (facts,) = run("shards", tmp_path / "out", processes=2)
+    assert facts["share"] == 0.5
+    assert facts["logits_off"] < 1e-5
+    assert facts["gradient_off"] < 1e-5
+
+
 def test_a_killed_run_goes_on_as_if_it_had_not_been(tmp_path: Path) -> None:
     unbroken = steps(run("resume", tmp_path / "whole"))
     run("resume", tmp_path / "cut", "5", code=-9)

@@ -1,12 +1,13 @@
 """The shipped training configurations are what the recipes and their launchers accept."""
 
 import tomllib
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from corea.config import settings
-from corea.train.data import Material
+from corea.train.data import Material, draw
 from corea.train.rlcc import Rlcc
 
 FOLDER = Path(__file__).parents[2] / "configs" / "train"
@@ -22,6 +23,12 @@ def test_a_configuration_is_accepted_and_whole(path: Path) -> None:
     settings(str(path), Material, material)
     assert (run.questions_per_step * run.generations) % (run.device_batch * 4) == 0 or run.device_batch == 128
     assert run.steps % run.evaluate_every == 0  # the last state is measured
+
+
+def test_the_bundled_model_learns_from_home_odd_and_hard_questions() -> None:
+    table = tomllib.loads((FOLDER / "bundled-slm.toml").read_text())["questions"]
+    questions = draw("train.questions", table | {"limit": 60}, "train", 1)
+    assert Counter(q.id.split("-")[0] for q in questions) == {"slm": 27, "odd": 24, "rl": 9}
 
 
 @pytest.mark.parametrize("path", sorted((FOLDER / "launch").glob("*.yaml")), ids=lambda path: path.stem)
