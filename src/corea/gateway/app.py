@@ -15,10 +15,11 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from corea.gateway.chat import Chat, Headers
+from corea.gateway.chat import Chat
 from corea.gateway.faults import Fault, unsupported
 from corea.gateway.http import answer_at_once, body_at_once
 from corea.gateway.openapi import openapi_document
+from corea.gateway.reply import Headers
 from corea.gateway.wire import JSON, encode_json, parse_chat
 
 log = logging.getLogger("corea.gateway")

@@ -13,8 +13,8 @@ import msgspec
 
 from corea.errors import ConfigError
 from corea.gateway.progress import Done
+from corea.gateway.reply import first_confidence
 from corea.gateway.settings import GatewaySettings
-from corea.gateway.wire import first_confidence
 from corea.registry import resolve
 from corea.types import Trace
 

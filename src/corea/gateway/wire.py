@@ -1,6 +1,5 @@
-"""OpenAI's chat format, read strictly where we use a field and left alone where we do not."""
+"""OpenAI's chat requests, read strictly where we use a field and left alone where we do not."""
 
-import time
 from collections.abc import Callable, Mapping
 from decimal import Decimal, InvalidOperation
 from typing import Any
@@ -8,7 +7,7 @@ from typing import Any
 import msgspec
 
 from corea.gateway.faults import Fault, bad_field, unsupported
-from corea.types import Completion, Message, Status, Trace, Usage
+from corea.types import Message
 
 JSON = dict[str, Any]
 ROLES = ("system", "developer", "user", "assistant", "tool", "function")
@@ -244,141 +243,3 @@ FIELDS: dict[str, tuple[str, Reader]] = {
     "top_logprobs": ("top_logprobs", _whole(0, 20, "a whole number from 0 to 20")),
     "corea": ("controls", _controls),
 }
-
-
-def total_usage(trace: Trace) -> Usage:
-    """What was really used: every stage's completion, billed retries and the signals' calls."""
-    total: Usage | None = None
-    for step in trace.steps:
-        for completion in (step.completion, *(step.confidence.calls if step.confidence else ())):
-            if completion is not None:
-                total = completion.usage if total is None else total + completion.usage
-                if completion.wasted is not None:
-                    total = total + completion.wasted
-    return total or Usage()
-
-
-def usage_object(trace: Trace) -> JSON:
-    """The `usage` of a response: totals as OpenAI counts them, and a breakdown by stage."""
-    total = total_usage(trace)
-    return {
-        "prompt_tokens": total.prompt_tokens,
-        "completion_tokens": total.completion_tokens,
-        "total_tokens": total.total_tokens,
-        "prompt_tokens_details": {"cached_tokens": total.cached_tokens},
-        "completion_tokens_details": {"reasoning_tokens": total.reasoning_tokens},
-        "corea_stages": [
-            {
-                "stage": step.stage,
-                "prompt_tokens": step.completion.usage.prompt_tokens,
-                "completion_tokens": step.completion.usage.completion_tokens,
-                "cost_usd": step.cost_usd,
-            }
-            for step in trace.steps
-            if step.completion is not None
-        ],
-    }
-
-
-def corea_object(trace: Trace, *, threshold: float | None, cached: bool = False) -> JSON:
-    """The `corea` object of a response: who answered, how sure, at what cost."""
-    confidence = first_confidence(trace)
-    return {
-        "trace_id": trace.trace_id,
-        "stage": trace.stage,
-        "model": answering_model(trace),
-        "confidence": confidence,
-        "threshold": threshold,
-        "deferred": trace.deferred,
-        "fallback": trace.status is Status.FALLBACK,
-        "cost_usd": trace.cost_usd,
-        "baseline_cost_usd": trace.baseline_cost_usd,
-        "baseline_estimated": trace.baseline_estimated,
-        "saved_usd": trace.saved_usd,
-        "cached": cached,
-        "flags": list(trace.flags),
-    }
-
-
-def first_confidence(trace: Trace) -> float | None:
-    """The confidence that decided: the last one that any stage's signal measured."""
-    for step in reversed(trace.steps):
-        if step.confidence is not None:
-            return step.confidence.value
-    return None
-
-
-def answering_completion(trace: Trace) -> Completion | None:
-    """The completion whose text was returned."""
-    for step in reversed(trace.steps):
-        if step.stage == trace.stage and step.completion is not None and step.error is None:
-            return step.completion
-    return None
-
-
-def answering_model(trace: Trace) -> str | None:
-    """The name of the model whose text was returned."""
-    completion = answering_completion(trace)
-    return completion.model if completion else None
-
-
-def completion_object(trace: Trace, *, model: str, text: str, finish: str, corea: JSON) -> JSON:
-    """A whole, non-streamed chat completion."""
-    message: JSON = {"role": "assistant", "content": text}
-    completion = answering_completion(trace)
-    if completion is not None and completion.raw and "tool_calls" in completion.raw:
-        message = {**completion.raw, "content": text or None, "role": "assistant"}
-    choice: JSON = {
-        "index": 0,
-        "message": message,
-        "finish_reason": finish,
-        "logprobs": logprobs_object(completion),
-    }
-    return {
-        "id": f"chatcmpl-{trace.trace_id}",
-        "object": "chat.completion",
-        "created": int(time.time()),
-        "model": model,
-        "choices": [choice],
-        "usage": usage_object(trace),
-        "corea": corea,
-    }
-
-
-def logprobs_object(completion: Completion | None) -> JSON | None:
-    """OpenAI's logprobs of a completion; None where it has none."""
-    if completion is None or completion.logprobs is None:
-        return None
-    content = [
-        {
-            "token": item.token,
-            "logprob": item.logprob,
-            "bytes": list(item.token.encode()),
-            "top_logprobs": [{"token": t, "logprob": p, "bytes": list(t.encode())} for t, p in item.top],
-        }
-        for item in completion.logprobs
-    ]
-    return {"content": content, "refusal": None}
-
-
-def chunk_object(
-    chunk_id: str, model: str, created: int, *, delta: JSON, finish: str | None = None, **more: Any
-) -> JSON:
-    """One chunk of a stream."""
-    return {
-        "id": chunk_id,
-        "object": "chat.completion.chunk",
-        "created": created,
-        "model": model,
-        "choices": [{"index": 0, "delta": delta, "finish_reason": finish, "logprobs": None}],
-        **more,
-    }
-
-
-def sse(value: JSON) -> bytes:
-    """One server-sent event."""
-    return b"data: " + encode_json(value) + b"\n\n"
-
-
-SSE_DONE = b"data: [DONE]\n\n"
-SSE_COMMENT = b": still working\n\n"
