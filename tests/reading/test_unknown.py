@@ -48,6 +48,7 @@ ANSWERS = [
     ("<answer>unknown</answer>", "unknown"),  # a label of some tasks, and the author of many a song
     ("Answer: cannot be determined", "cannot be determined"),
     ("<answer>None</answer>", "None"),
+    ("<answer>null</answer>", "null"),  # what a program gives
     ("\\boxed{\\text{no solution}}", "no solution"),
     ("<answer>uncertain</answer>", "uncertain"),
     ("Answer: D) cannot be determined", "D"),

@@ -32,7 +32,7 @@ _ENGLISH = (
     rf"(?:i|we){_ADVERBS}\s(?:{_NOT}{_ADVERBS}\s{_KNOW}|{_CANNOT}{_ADVERBS}\s{_DO}|have\s{_NO_IDEA})"
     rf"|(?:i'?m|i am|we'?re|we are){_ADVERBS}\s(?:{_UNSURE}|(?:unable to|not able to)\s{_DO})"
     rf"|{_NOT}\sknow|{_CANNOT}\s(?:answer|tell|say|determine|know)|not\s(?:sure|certain)|unsure|{_NO_IDEA}"
-    r"|idk|dunno|no answer|n/a|null"
+    r"|idk|dunno|no answer|n/a"
     r"|(?:the|my|an)(?:\s\w{1,10})?\sanswer(?:\sto\s(?:this|that|the)\s[^.!?:;=,\n]{1,60})?\s(?:is|remains)"
     r"(?:\sstill)?\s(?:unclear|not\s(?:clear|known)|unknown\sto\s(?:me|us))"
     rf"){_TAIL}"
