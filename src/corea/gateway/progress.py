@@ -13,6 +13,7 @@ from corea.gateway.wire import ChatRequest
 from corea.hedge import LOST
 from corea.types import Completion, Confidence, Decision, Status, Step, Trace, Usage
 
+CUT_OFF = "CutOff"  # the `error_kind` of the call under way when its request ended
 CHARACTERS_PER_TOKEN = 4  # for what a cut-off call used, which no server will ever say
 
 
@@ -77,7 +78,7 @@ class Progress(msgspec.Struct):  # made in a tenth of a dataclass's time
         )
         partial = Completion(text=written, model=stage.backend.model, usage=usage)
         cost = stage.price.cost(usage) if stage.price else None
-        return [Step(stage=stage.name, completion=partial, cost_usd=cost, error=reason)]
+        return [Step(stage=stage.name, completion=partial, cost_usd=cost, error=reason, error_kind=CUT_OFF)]
 
 
 class Done(msgspec.Struct, frozen=True, kw_only=True):
