@@ -10,7 +10,7 @@ from corea.evaluate.plots import BLUE, GREY, INK, ORANGE, load_pyplot
 Json = Mapping[str, Any]
 MARKS = ("o", "^", "<", "h", "d", "P", "X", "8", "v", ">")
 DASHES = ("-", "--", "-.", ":")
-ALONE = ("s", "D", ">", "v", "H", "p")
+ALONE = ("s", "D", "p", "v", "H")
 ACROSS = 5
 
 
@@ -25,30 +25,30 @@ def svg_of(figure: Any, pyplot: Any, name: str) -> str:
 
 
 def frontier(dataset: Json, results: Json) -> str:
-    """Accuracy against cost: the models alone and a few methods at their thresholds with both intervals, those methods'
-    curves, and the bounds. All methods are in `savings`."""
+    """Accuracy against cost: a few methods at their thresholds with both intervals, their curves, their small models
+    and the large one alone, and the bounds. All methods are in `savings`."""
     pyplot = load_pyplot()
     figure, axes = pyplot.subplots(figsize=(9.6, 4.8))
     ran = [c for c in dataset["cells"] if not c["not_run"]]
     curves = [c for c in ran if c["curve"] and c["score"] in ("verbalized", "expected", "blend", "router")]
-    for k, cell in enumerate(_first_of_each_role(curves, results["reference"])[: len(DASHES)]):
+    drawn = _first_of_each_role(curves, results["reference"])[: len(DASHES)]
+    for k, cell in enumerate(drawn):
         ours = cell["method"] == results["reference"]
         axes.plot(
             [1000 * x for x in cell["curve"]["cost_usd"]], cell["curve"]["accuracy"], linestyle=DASHES[k],
             color=BLUE if ours else GREY, linewidth=1.8 if ours else 1.1, zorder=2,
             label=f"{cell['method']}, any threshold",
         )  # fmt: skip
-    marks, alone = iter(MARKS * 3), iter(ALONE * 3)
-    drawn = [c["method"] for c in _first_of_each_role(curves, results["reference"])[: len(DASHES)]]
-    for cell in [c for c in ran if not c["score"] or c["method"] in drawn]:
+    roles = {"llm", *(c["role"] for c in drawn)}
+    alone = [c for c in ran if not c["score"] and c["role"] in roles]
+    for cell, mark in [*zip(alone, ALONE * 3, strict=False), *zip(drawn, MARKS, strict=False)]:
         point, ours = operating(cell, results["operate_at"]), cell["method"] == results["reference"]
-        x, y = point["cost_usd"], point["accuracy"]
-        mark = next(marks) if cell["score"] else next(alone)
+        x, y, cascade, large = point["cost_usd"], point["accuracy"], bool(cell["score"]), cell["role"] == "llm"
         axes.errorbar(
             [1000 * x["value"]], [y["value"]], xerr=_bars(x, 1000), yerr=_bars(y, 1), fmt=mark, capsize=2,
-            elinewidth=0.8, color=ORANGE if ours else GREY if cell["score"] else INK, markersize=8 if ours else 6,
-            markerfacecolor=ORANGE if ours else "#d0d0d0" if cell["score"] else INK, markeredgecolor=INK,
-            zorder=4 if ours else 3, label=cell["method"] if cell["score"] else f"{cell['method']} alone",
+            elinewidth=0.8, color=ORANGE if ours else GREY if cascade else INK, markersize=8 if ours else 6,
+            markerfacecolor=ORANGE if ours else "#d0d0d0" if cascade else INK if large else "white",
+            markeredgecolor=INK, zorder=4 if ours else 3, label=cell["method"] + ("" if cascade else " alone"),
         )  # fmt: skip
     for bound, mark in zip(dataset["bounds"], ("1", "2", "*"), strict=False):
         name = bound["name"].partition(",")[0]
@@ -57,7 +57,7 @@ def frontier(dataset: Json, results: Json) -> str:
     axes.set_xlabel("USD per 1,000 questions")
     axes.set_ylabel("share right")
     axes.set_title(f"{dataset['dataset']}: accuracy against cost (95 % intervals)", loc="left", fontsize=11)
-    axes.legend(fontsize=7, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
     figure.tight_layout()
     return svg_of(figure, pyplot, f"frontier {dataset['dataset']}")
 
@@ -75,7 +75,8 @@ def _first_of_each_role(cells: Sequence[Json], reference: str) -> list[Json]:
 
 
 def savings(dataset: Json, results: Json) -> str:
-    """Every method at its threshold: what it saves, and beside it the points it loses, both with intervals."""
+    """Every method at its threshold: what it saves, and beside it the points it loses, both with intervals; a hollow
+    mark lost more than was aimed at."""
     pyplot = load_pyplot()
     shown = [c for c in dataset["cells"] if not c["not_run"] and c["score"]]
     lines = [(c["method"], operating(c, results["operate_at"]), c["method"] == results["reference"]) for c in shown]
@@ -88,12 +89,13 @@ def savings(dataset: Json, results: Json) -> str:
         1, 2, figsize=(10.4, 0.27 * len(lines) + 1.3), sharey=True, width_ratios=(1.6, 1)
     )
     for k, (_, point, ours) in enumerate(lines):
+        over = point["drop"]["value"] > results["operate_at"]
         for axes, what, mark in ((left, "saving", "o"), (right, "drop", "D")):
             value = point[what]
-            face = ORANGE if ours else "white" if k >= len(shown) else "#c0c0c0"
             axes.errorbar(
-                [100 * value["value"]], [k], xerr=_bars(value, 100), fmt=mark, capsize=2, elinewidth=1.1,
-                markersize=7 if ours else 5, color=INK, markerfacecolor=face, markeredgecolor=INK,
+                [100 * value["value"]], [k], xerr=_bars(value, 100), fmt=mark if k < len(shown) else "x", capsize=2,
+                elinewidth=1.1, markersize=8 if ours else 6, color=INK, markeredgecolor=INK,
+                markerfacecolor="white" if over else INK,
             )  # fmt: skip
     left.axvline(0, color=INK, linewidth=0.9)
     right.axvline(100 * results["operate_at"], color=INK, linewidth=0.9, linestyle="--")
@@ -102,7 +104,7 @@ def savings(dataset: Json, results: Json) -> str:
         label.set_fontweight("bold" if ours else "normal")
     left.invert_yaxis()
     left.set_xlabel("saved against the LLM alone, %")
-    right.set_xlabel(f"points lost (aimed at: {100 * results['operate_at']:g})")
+    right.set_xlabel(f"points lost; hollow: more than the {100 * results['operate_at']:g} aimed at")
     left.set_title(f"{dataset['dataset']}: what each method saves, and loses (95 % intervals)", loc="left", fontsize=11)
     figure.tight_layout()
     return svg_of(figure, pyplot, f"savings {dataset['dataset']}")

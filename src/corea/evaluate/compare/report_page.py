@@ -1,5 +1,6 @@
 """The report: one HTML page that needs nothing else, no script and no file from elsewhere."""
 
+import re
 from collections.abc import Iterable, Mapping
 from html import escape
 from typing import Any
@@ -40,9 +41,11 @@ pre { white-space: pre-wrap; background: #f4f4f4; padding: .6rem; font-size: 12p
 def page(results: Json) -> str:
     """The whole page."""
     body = [f"<h1>{escape(results['name'])}</h1>", _list((*explanations(results), *results["notes"]))]
+    places = [(_anchor(d), d["dataset"]) for d in results["datasets"]] + [("provenance", "provenance")]
+    body.append("<p>" + " · ".join(f'<a href="#{at}">{escape(name)}</a>' for at, name in places) + "</p>")
     for dataset in results["datasets"]:
         body += _dataset(dataset, results)
-    body += ["<h2>Provenance</h2>", _box(results)]
+    body += ['<h2 id="provenance">Provenance</h2>', _box(results)]
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
@@ -52,9 +55,13 @@ def page(results: Json) -> str:
     )
 
 
+def _anchor(dataset: Json) -> str:
+    return "data-" + "-".join(re.findall(r"\w+", dataset["dataset"]))
+
+
 def _dataset(dataset: Json, results: Json) -> list[str]:
     parts = [
-        f"<h2>{escape(heading(dataset).lstrip('# '))}</h2>",
+        f'<h2 id="{_anchor(dataset)}">{escape(heading(dataset).lstrip("# "))}</h2>',
         pictures.frontier(dataset, results),
         pictures.savings(dataset, results),
         f'<div class="wide">{_table(dataset, results)}</div>',

@@ -74,7 +74,8 @@ def saving(point: Json | None, cell: Json) -> str:
     if not cell["score"] or point is None:
         return ""
     drop = point["drop"]["value"]
-    return f"{interval(point['saving'], '.1f', 100)}, drop {100 * drop:+.1f}"
+    over = " (over)" if drop > point["max_drop"] else ""
+    return f"{interval(point['saving'], '.1f', 100)}, drop {100 * drop:+.1f}{over}"
 
 
 def against(found: Json | None) -> list[str]:
@@ -132,7 +133,7 @@ def explanations(results: Json) -> list[str]:
         "(McNemar's exact test; sign-flip permutation test of cost; bootstrap of AUROC). The p-values are uncorrected "
         "for the number of rows.",
         '"saved" is against the LLM alone; beside it the drop that the threshold really had. A saving whose drop is '
-        "above the promise was not earned.",
+        'over what was aimed at ("over") was not earned.',
         "ECE (10 equal bins), AUROC, Brier and AURC are of the score for the small model's own answers.",
     ]
 
