@@ -6,6 +6,7 @@ A number in README.md or docs/ that comes from a stored result is followed by a 
 
 The file is looked up in experiments/results/, the part after `#` is a path into it (list indices are numbers), and the
 last word is how it is printed: percent0..percent2, f0..f4 (decimals), n (thousands commas), usd4, or s (as it is).
+`--refresh` first puts the stored values in: read the diff, the words around a number may no longer be true.
 
 A Python snippet runs in an empty folder, in a process of its own, unless the line before its fence is
 `<!-- no-run: why -->`. Snippets of one page share their folder, in order. A `console` snippet runs each
@@ -56,6 +57,19 @@ def look_up(file: str, path: str) -> object:
     for key in path.split("."):
         value = value[int(key)] if isinstance(value, list) else value[key]
     return value
+
+
+def refreshed(text: str) -> str:
+    """The text with every quoted number as it is stored; one that is not stored stays, for the check to find."""
+
+    def stored(quote: re.Match[str]) -> str:
+        try:
+            value = show(look_up(quote[2], quote[3]), quote[4])
+        except (OSError, KeyError, IndexError, ValueError, TypeError):
+            return quote[0]
+        return value + quote[0].removeprefix(quote[1])
+
+    return QUOTED.sub(stored, text)
 
 
 def wrong_numbers(page: Path) -> list[str]:
@@ -149,9 +163,12 @@ def main() -> int:
     options.add_argument("--no-snippets", action="store_true", help="leave the snippets out (they take minutes)")
     options.add_argument("--no-site", action="store_true", help="check only; build no HTML")
     options.add_argument("--only", help="only pages whose name holds this")
+    options.add_argument("--refresh", action="store_true", help="put the stored values in the place of quoted ones")
     chosen = options.parse_args()
     found: list[str] = []
     for page in [p for p in pages() if not chosen.only or chosen.only in p.name]:
+        if chosen.refresh:
+            page.write_text(refreshed(page.read_text()))
         found += wrong_numbers(page) + broken_links(page)
         if not chosen.no_snippets:
             found += failing_snippets(page)
