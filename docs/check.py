@@ -26,7 +26,9 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from functools import cache
 from pathlib import Path
+from typing import Any
 from urllib.request import urlopen
 
 ROOT = Path(__file__).parents[1]
@@ -52,8 +54,13 @@ def show(value: object, how: str) -> str:
     return f"${number:.{digits}f}" if how.startswith("usd") else f"{number:.{digits}f}"
 
 
+@cache
+def stored(path: Path) -> Any:
+    return json.loads(path.read_text())
+
+
 def look_up(file: str, path: str) -> object:
-    value = json.loads((RESULTS / file).read_text())
+    value = stored(RESULTS / file)
     for key in path.split("."):
         value = value[int(key)] if isinstance(value, list) else value[key]
     return value
@@ -62,14 +69,14 @@ def look_up(file: str, path: str) -> object:
 def refreshed(text: str) -> str:
     """The text with every quoted number as it is stored; one that is not stored stays, for the check to find."""
 
-    def stored(quote: re.Match[str]) -> str:
+    def put(quote: re.Match[str]) -> str:
         try:
             value = show(look_up(quote[2], quote[3]), quote[4])
         except (OSError, KeyError, IndexError, ValueError, TypeError):
             return quote[0]
         return value + quote[0].removeprefix(quote[1])
 
-    return QUOTED.sub(stored, text)
+    return QUOTED.sub(put, text)
 
 
 def wrong_numbers(page: Path) -> list[str]:
