@@ -22,12 +22,12 @@ from corea.calibrate.cuts import Cut, Sample
 from corea.calibrate.fit import categories_to_skip
 from corea.calibrate.tables import Pairs
 from corea.cli.compare import open_models, read_settings
+from corea.evaluate.compare.asked import Asked, load_parts
 from corea.evaluate.compare.asking import Model, answered, answers, fill
 from corea.evaluate.compare.early_deferral import NEVER, Prefixes, stops
 from corea.evaluate.compare.playing import fit_threshold, kept
 from corea.evaluate.compare.provenance import provenance
 from corea.evaluate.compare.resample import Draws, around
-from corea.evaluate.compare.session import Asked, load_parts
 from corea.evaluate.compare.splits import Answers, Fitting, question_hash
 from corea.evaluate.table import Pair
 from corea.metrics.arrays import Floats

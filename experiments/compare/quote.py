@@ -1,6 +1,6 @@
 """Rows for docs/results.md from stored results, each number with the comment that `make docs` checks it by.
 
-python experiments/compare/quote.py compare/bundled.json            # the rows of `corea compare`
+python experiments/compare/quote.py compare/bundled.json            # the rows of `corea compare`, and each seed alone
 python experiments/compare/quote.py compare/ablations.json          # the rows of ablations.py
 """
 
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 RESULTS = Path(__file__).parents[1] / "results"
+SPREAD = (("auroc", "f3"), ("ece", "f3"), ("saving", "percent1"), ("drop", "percent1"))
 
 
 def quoted(file: str, path: str, how: str, value: float | None) -> str:
@@ -25,6 +26,7 @@ def compared(file: str, results: dict[str, Any]) -> list[str]:
         lines += ["", f"{dataset['dataset']}: {dataset['judged']} judged, {dataset['fit']} to fit", ""]
         for c, cell in enumerate(dataset["cells"]):
             if cell["not_run"]:
+                lines.append(f"| {cell['method']} | not computed |  |  |  |  |  |  |")
                 continue
             k, here = len(cell["at"]) - 1, f"datasets.{d}.cells.{c}"
             at, q = cell["at"][k], cell["quality"]
@@ -48,7 +50,18 @@ def compared(file: str, results: dict[str, Any]) -> list[str]:
                 quoted(file, f"{here}.drop.value", "percent1", at["drop"]["value"]),
             ]  # fmt: skip
             lines.append(f"| *{bound['name'].partition(',')[0]}* | " + " | ".join(cells) + " |")
+        lines += ["", f"{dataset['dataset']}, each seed alone: AUROC, ECE, saved, points lost", ""]
+        for c, cell in enumerate(dataset["cells"]):
+            if cell["per_seed"] and cell["score"]:
+                each = [each_seed(file, f"datasets.{d}.cells.{c}.per_seed", cell, *column) for column in SPREAD]
+                lines.append("| " + " | ".join([cell["method"], *each]) + " |")
     return lines
+
+
+def each_seed(file: str, path: str, cell: dict[str, Any], what: str, how: str) -> str:
+    """A figure of every seed's questions (and training run) alone, lowest first."""
+    seeds = sorted(cell["per_seed"], key=lambda seed: cell["per_seed"][seed][what] or 0)
+    return ", ".join(quoted(file, f"{path}.{seed}.{what}", how, cell["per_seed"][seed][what]) for seed in seeds)
 
 
 def ablated(file: str, results: dict[str, Any]) -> list[str]:

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
+from corea.evaluate.compare.asked import Asked
 from corea.evaluate.compare.asking import Model
-from corea.evaluate.compare.session import Asked, compare
+from corea.evaluate.compare.session import compare
 from corea.evaluate.compare.settings import CompareSettings, DatasetSettings, ModelSettings
 from corea.evaluate.compare.splits import question_hash
 from corea.evaluate.compare.store import Identity, Shelf

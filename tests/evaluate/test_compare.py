@@ -7,11 +7,11 @@ import pytest
 from tests.evaluate.conftest import ASKED, Counting, World, questions, row
 
 from corea.errors import ConfigError, DataError
+from corea.evaluate.compare.asked import Asked, contamination
 from corea.evaluate.compare.methods import Method
 from corea.evaluate.compare.playing import fit_threshold
 from corea.evaluate.compare.resample import Draws, measured, redrawn
 from corea.evaluate.compare.scores import scores
-from corea.evaluate.compare.session import Asked, contamination
 from corea.evaluate.compare.settings import DatasetSettings
 from corea.evaluate.compare.splits import Answers, Fitting, Judged, folds, question_hash
 from corea.evaluate.table import Pair
@@ -144,6 +144,11 @@ def test_no_threshold_is_fitted_on_the_evaluation_split() -> None:
 def test_the_same_split_cannot_be_declared_for_both() -> None:
     with pytest.raises(ConfigError, match="fit: got 'test', which is the split that is judged"):
         DatasetSettings(kind="gsm8k", fit="test", judge="test")
+
+
+def test_a_training_split_is_named() -> None:
+    with pytest.raises(ConfigError, match="trained_on: got a table without split"):
+        DatasetSettings(kind="gsm8k", trained_on=({"path": "x.jsonl"},))
 
 
 def test_a_router_learns_from_the_calibration_split_and_pays_no_small_model_where_it_defers(world: World) -> None:

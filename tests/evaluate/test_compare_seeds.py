@@ -9,7 +9,7 @@ from tests.evaluate.conftest import ASKED, Counting, World, question_hash, row
 
 from corea.cli.compare import open_models
 from corea.errors import ConfigError
-from corea.evaluate.compare.session import Asked
+from corea.evaluate.compare.asked import Asked, load_parts
 from corea.evaluate.compare.settings import CompareSettings, DatasetSettings, ModelSettings
 
 SEEDED = replace(ASKED, seed_of={question_hash(q): 1 + i % 2 for i, q in enumerate((*ASKED.fit, *ASKED.judge))})
@@ -100,8 +100,6 @@ def test_models_by_seed_need_questions_by_seed() -> None:
 
 
 def test_a_question_drawn_twice_belongs_to_the_first_seed() -> None:
-    from corea.evaluate.compare.session import load_parts
-
     asked: Asked = load_parts(
         "x", DatasetSettings(kind="generated", options={"n": 30}, seeded=True, fit="validation"), [1, 2]
     )
@@ -111,8 +109,6 @@ def test_a_question_drawn_twice_belongs_to_the_first_seed() -> None:
 
 
 def test_the_guard_compares_with_what_was_trained_on_whatever_seed_is_judged() -> None:
-    from corea.evaluate.compare.session import load_parts
-
     trained = ({"split": "train", "n": 40, "seed": 1}, {"split": "train", "n": 50, "seed": 2, "world": "rl"})
     declared = DatasetSettings(
         kind="generated", options={"world": "slm", "n": 10}, seeded=True, fit="validation", trained_on=trained

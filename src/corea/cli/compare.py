@@ -32,8 +32,9 @@ def compare(
     json: JsonOption = False,
 ) -> None:
     """Run every row of the comparison; what is stored is not asked again. `corea report OUT` then makes the page."""
+    from corea.evaluate.compare.asked import load_parts
     from corea.evaluate.compare.provenance import provenance
-    from corea.evaluate.compare.session import RESULTS, load_parts
+    from corea.evaluate.compare.session import RESULTS
     from corea.evaluate.compare.session import compare as run
 
     text, settings, base = read_settings(config, data)

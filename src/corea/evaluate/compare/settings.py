@@ -72,6 +72,8 @@ class DatasetSettings:
                 f"datasets: fit: got {self.fit!r}, which is the split that is judged; expected another, or none "
                 "(a part of the questions is then set aside for fitting)"
             )
+        if any("split" not in trained for trained in self.trained_on):
+            raise ConfigError('datasets: trained_on: got a table without split, expected one such as split = "train"')
         if not 0.05 <= self.fit_share <= 0.95:
             raise ConfigError(f"datasets: fit_share: got {self.fit_share}, expected a share from 0.05 to 0.95")
 
