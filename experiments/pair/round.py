@@ -1,8 +1,9 @@
 """All candidates of a round in one file, and the one that is shipped: round.py FOLDER OUT.json
 
 FOLDER holds `llm_validation.npz`, `llm_test.npz` and `NAME_validation.npz`, `NAME_test.npz` of each candidate, as
-`evaluate.py collect` writes them. The choice rests on validation alone: among the candidates whose accuracy in domain
-is no lower than RLVR's best run minus a point, the lowest mean Brier score of the stated number in domain and out.
+`evaluate.py collect` writes them, and those of `shipped`: the chosen one after rounding, measured again. The choice
+rests on validation alone: among the candidates whose accuracy in domain is no lower than RLVR's best run minus a point,
+the lowest mean of the stated number's Brier scores in and out of domain.
 """
 
 import json
@@ -30,7 +31,7 @@ def choose(validation: dict[str, dict[str, Row]]) -> dict[str, object]:
     means = {
         name: (v["in domain"]["Brier stated"] + v["out of domain"]["Brier stated"]) / 2
         for name, v in validation.items()
-        if v["in domain"]["SLM"] >= floor
+        if name != "shipped" and v["in domain"]["SLM"] >= floor
     }
     ranked = sorted(means, key=means.__getitem__)
     return {"floor": round(floor, 4), "brier_mean": {n: round(means[n], 4) for n in ranked}, "shipped": ranked[0]}

@@ -34,7 +34,8 @@ def test_a_grown_model_writes_what_the_small_one_writes_and_its_copies_can_part(
     assert torch.allclose(large(ids).logits, small(ids).logits, atol=1e-4)
     assert (large.config.num_hidden_layers, large.config.hidden_size) == (3, 64)
     assert large.num_parameters() > 4 * small.num_parameters()
-    assert large.config.use_cache and large.generation_config.use_cache
+    assert large.config.use_cache
+    assert large.generation_config.use_cache
     large(input_ids=ids, labels=ids).loss.backward()
     gradient = large.model.layers[0].self_attn.q_proj.weight.grad
     assert not torch.allclose(gradient[:32], gradient[32:], atol=1e-7)
