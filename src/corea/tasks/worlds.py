@@ -72,14 +72,15 @@ class Part:
 USUAL = (0.3, 0.27, 0.13, 0.3, 0.0)
 MILD = (0.4, 0.35, 0.1, 0.15, 0.0)
 HARD = (0.17, 0.18, 0.25, 0.4, 0.0)
+ODD = (
+    Part(share=0.14, levels=USUAL, kinds=NAMING_KINDS, style=Style(invented=0.8, odd_letters=0.8)),
+    Part(share=0.12, levels=USUAL, kinds=KINDS, spoilt=True),
+    Part(share=0.08, levels=(0.25, 0.25, 0.25, 0.25, 0), kinds=STRANGE_KINDS),
+)
 WORLDS: Mapping[str, tuple[Part, ...]] = {
     "slm": (Part(share=1, levels=USUAL, kinds=KINDS),),
-    "rl": (
-        Part(share=0.66, levels=HARD, kinds=KINDS),
-        Part(share=0.14, levels=USUAL, kinds=NAMING_KINDS, style=Style(invented=0.8, odd_letters=0.8)),
-        Part(share=0.12, levels=USUAL, kinds=KINDS, spoilt=True),
-        Part(share=0.08, levels=(0.25, 0.25, 0.25, 0.25, 0), kinds=STRANGE_KINDS),
-    ),
+    "rl": (Part(share=0.66, levels=HARD, kinds=KINDS), *ODD),
+    "odd": ODD,
     "ood": (
         Part(share=0.7, levels=MILD, kinds=NAMING_KINDS, style=Style(words=1)),
         Part(share=0.15, levels=MILD, kinds=KINDS, style=Style(wide=1, negative=True)),
@@ -92,7 +93,6 @@ WORLDS: Mapping[str, tuple[Part, ...]] = {
         Part(share=0.07, levels=(0.2, 0.2, 0.2, 0.2, 0.2), kinds=FAR_KINDS, style=Style(wide=0.3)),
     ),
 }
-WORLDS = {**WORLDS, "odd": WORLDS["rl"][1:]}
 SPLITS = ("train", "train", "train", "train", "train", "train", "train", "train", "validation", "test")
 
 
