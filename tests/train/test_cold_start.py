@@ -125,6 +125,14 @@ def test_several_processes_make_the_same_lessons_as_one(tokenizer, tmp_path: Pat
     assert rows[-1] == again[-1]
 
 
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.skipif(torch.cuda.is_available(), reason="what is said where there is no GPU")
+def test_a_gpu_that_is_not_there_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"^train: TRL refuses .* without a GPU set cpu = true") as told:
+        cold_start(replace(settings(tmp_path), cpu=False, bf16=True))
+    assert "\n" not in str(told.value)
+
+
 def test_settings_that_would_repeat_problems_or_name_no_world_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"train\.examples"):
         replace(settings(tmp_path), steps=1000)

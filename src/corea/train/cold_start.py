@@ -29,6 +29,7 @@ from corea.train.settings import (
     PROMPT_FILE,
     THINK,
     Shape,
+    trl_settings,
 )
 from corea.train.tokenizer import load_tokenizer, train_tokenizer
 from corea.types import Question
@@ -236,7 +237,8 @@ def cold_start(settings: ColdStart) -> Path:
     model.set_attn_implementation("eager" if settings.cpu else "sdpa")
 
     checkpoints = settings.out / "checkpoints"
-    config = SFTConfig(
+    config = trl_settings(
+        SFTConfig,
         output_dir=str(checkpoints),
         max_steps=settings.steps,
         per_device_train_batch_size=settings.batch,

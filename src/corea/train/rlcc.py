@@ -25,7 +25,7 @@ from corea.rewards.calibration import Calibration
 from corea.train.cold_start import data_hash
 from corea.train.group import Fact, Part
 from corea.train.model_card import Measured, write_card
-from corea.train.settings import PROMPT_FILE
+from corea.train.settings import PROMPT_FILE, trl_settings
 from corea.train.watch import calibration
 from corea.types import Question
 
@@ -277,7 +277,7 @@ def grpo_config(settings: Rlcc):
         "seed": settings.seed,
         "data_seed": settings.seed,
     }
-    return GRPOConfig(**{**ours, **settings.trl})
+    return trl_settings(GRPOConfig, **{**ours, **settings.trl})
 
 
 def refuse_absent_trackers(names: str | Sequence[str]) -> None:

@@ -1,8 +1,12 @@
 """What the training recipes share: how a small model is shaped, and which files a trained folder holds."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 from corea.errors import ConfigError
+
+T = TypeVar("T")
 
 PROMPT_FILE = "corea_prompt.txt"  # the system text the model was trained with; empty for the bundled pair
 THINK, END_THINK = "<think>", "</think>"
@@ -39,3 +43,14 @@ class Shape:
             raise ConfigError(
                 f"train.shape.vocabulary: got {self.vocabulary}, expected at least 300 (bytes, tags); raise it"
             )
+
+
+def trl_settings(kind: Callable[..., T], **values: Any) -> T:
+    """TRL's own settings of this kind; what it refuses, such as bf16 where there is no GPU, is one line."""
+    try:
+        return kind(**values)
+    except (ValueError, TypeError, ImportError) as error:
+        raise ConfigError(
+            f"train: TRL refuses these settings here ({' '.join(str(error).split())}); change them, or without a GPU "
+            "set cpu = true (cold-start) or trl.use_cpu = true (rlcc)"
+        ) from error
