@@ -23,6 +23,7 @@ def packed(boxes: int, each: int, top: int) -> str:
 
 
 def gain(rng: Random, top: int, a: str, _b: str, thing: str) -> Story:
+    """x + y."""
     x, y = rng.randint(1, top), rng.randint(1, top)
     verb = rng.choice(("buys", "finds", "gets", "wins"))
     ask = rng.choice((f"How many {thing} does {a} have now?", "How many?", f"How many {thing} now?"))
@@ -30,6 +31,7 @@ def gain(rng: Random, top: int, a: str, _b: str, thing: str) -> Story:
 
 
 def loss(rng: Random, top: int, a: str, _b: str, thing: str) -> Story:
+    """(y + z) - y."""
     y, z = rng.randint(1, top), rng.randint(0, top)
     verb = rng.choice(("loses", "sells", "gives away"))
     ask = rng.choice((f"How many {thing} are left?", "How many are left?", f"How many {thing} does {a} have now?"))
@@ -37,6 +39,7 @@ def loss(rng: Random, top: int, a: str, _b: str, thing: str) -> Story:
 
 
 def together(rng: Random, top: int, a: str, b: str, thing: str) -> Story:
+    """x + y, of two people."""
     x, y = rng.randint(1, top), rng.randint(1, top)
     return (
         f"{a} has {x} {thing}. {b} has {y} {thing}. How many {thing} do they have together?",
@@ -46,17 +49,20 @@ def together(rng: Random, top: int, a: str, b: str, thing: str) -> Story:
 
 
 def boxes(rng: Random, top: int, a: str, _b: str, thing: str) -> Story:
+    """x * y."""
     x, y = rng.randint(2, 9), rng.randint(2, max(9, top // 3))
     return f"{a} has {x} boxes with {y} {thing} each. How many {thing}?", multiplied(x, y), x * y
 
 
 def share(rng: Random, top: int, a: str, _b: str, thing: str) -> Story:
+    """x * y / x."""
     x, y = rng.randint(2, 9), rng.randint(1, max(9, top // 5))
     text = f"{a} shares {x * y} {thing} among {x} friends. How many {thing} does each get?"
     return text, f"{x * y}/{x}={y}", y
 
 
 def gain_then_loss(rng: Random, top: int, a: str, b: str, thing: str) -> Story:
+    """x + y - z."""
     x, y = rng.randint(1, top), rng.randint(1, top)
     z = rng.randint(1, x + y)
     text = f"{a} has {x} {thing}, buys {y} more and gives {z} to {b}. How many {thing} does {a} have now?"
@@ -64,18 +70,21 @@ def gain_then_loss(rng: Random, top: int, a: str, b: str, thing: str) -> Story:
 
 
 def boxes_and_more(rng: Random, top: int, a: str, _b: str, thing: str) -> Story:
+    """x * y + z."""
     x, y, z = rng.randint(2, 9), in_a_box(rng, top), rng.randint(1, top)
     text = f"{a} has {x} boxes with {y} {thing} each and {z} more. How many {thing} in all?"
     return text, f"{packed(x, y, top)} {x * y}+{z}={x * y + z}", x * y + z
 
 
 def compared(rng: Random, top: int, a: str, b: str, thing: str) -> Story:
+    """x + (x + y)."""
     x, y = rng.randint(1, top), rng.randint(1, top)
     text = f"{a} has {x} {thing}. {b} has {y} more than {a}. How many {thing} do they have together?"
     return text, f"{x}+{y}={x + y} {x}+{x + y}={2 * x + y}", 2 * x + y
 
 
 def received(rng: Random, top: int, a: str, b: str, thing: str) -> Story:
+    """x + y, in a wording that only the large model is taught."""
     x, y = rng.randint(1, top), rng.randint(1, top)
     text = f"There were {x} {thing} in the bag of {a}. Then {b} put in {y} of them. "
     text += f"How many {thing} does the bag hold?"
@@ -83,6 +92,7 @@ def received(rng: Random, top: int, a: str, b: str, thing: str) -> Story:
 
 
 def spent(rng: Random, top: int, a: str, _b: str, thing: str) -> Story:
+    """(y + z) - y, likewise."""
     y, z = rng.randint(1, top), rng.randint(0, top)
     text = f"After using {y} of the {y + z} {thing} on the table, {a} wonders how many remain. "
     text += "What is the number?"
@@ -90,12 +100,14 @@ def spent(rng: Random, top: int, a: str, _b: str, thing: str) -> Story:
 
 
 def rows(rng: Random, top: int, a: str, _b: str, thing: str) -> Story:
+    """x * y, likewise."""
     x, y = rng.randint(2, 9), rng.randint(2, max(9, top // 3))
     text = f"{a} puts {thing} in {x} rows of {y}. What is the total number of {thing}?"
     return text, multiplied(x, y), x * y
 
 
 def price(rng: Random, top: int, a: str, _b: str, thing: str) -> Story:
+    """x * y + z, likewise."""
     x, y = rng.randint(2, 9), in_a_box(rng, top)
     z = rng.randint(1, top)
     text = f"{a} buys {x} {thing} for {y} dollars each and pays {z} dollars for a bus. How many dollars is that?"
@@ -103,12 +115,14 @@ def price(rng: Random, top: int, a: str, _b: str, thing: str) -> Story:
 
 
 def two_days(rng: Random, top: int, a: str, _b: str, thing: str) -> Story:
+    """x + y + z, likewise."""
     x, y, z = (rng.randint(1, top) for _ in range(3))
     text = f"On Monday {a} sold {x} {thing}, on Tuesday {y}, and on Friday {z}. How many {thing} were sold?"
     return text, f"{x}+{y}={x + y} {x + y}+{z}={x + y + z}", x + y + z
 
 
 def boxes_lost_and_found(rng: Random, top: int, a: str, b: str, thing: str) -> Story:
+    """x * y - z + w."""
     x, y = rng.randint(2, 9), in_a_box(rng, top)
     z, w = rng.randint(1, x * y), rng.randint(1, top)
     text = f"{a} has {x} boxes with {y} {thing} each, gives {z} to {b} and buys {w} more. "
