@@ -108,6 +108,25 @@ def test_prompts_of_reinforcement_learning_have_no_word_of_the_world_beyond() ->
     assert {q.category for q in sample("rl", 2000, 8)} == {*KINDS, *STRANGE_KINDS}
 
 
+def test_tales_say_more_fewer_or_as_many_as_before() -> None:
+    asked = [q for q in sample("odd", 2500, 9) if q.category == "tale"]
+    for q in asked:
+        first, second = map(int, re.findall(r"\d+", q.text))
+        assert int(str(q.reference)) in (first, first - second, first + second, first * second)
+    pencils = next(q for q in asked if " eats " in q.text)
+    first, second = map(int, re.findall(r"\d+", pencils.text))
+    assert pencils.reference == str(first - second)
+    assert len({q.text.split(str(q.reference))[0] for q in asked}) > 200
+
+
+def test_lessons_are_of_the_world_they_prepare_for_with_more_made_up_names() -> None:
+    for lessons, world in (("slm_lessons", "slm"), ("llm_lessons", "llm")):
+        taught = {(q.category, q.meta["level"]) for q in sample(lessons, 6000, 1)}
+        assert taught == {(q.category, q.meta["level"]) for q in sample(world, 6000, 1)}
+    asked = " ".join(q.text for q in sample("slm_lessons", 4000, 8))
+    assert not [word for word in (*WIDE_NAMES, *WIDE_THINGS) if re.search(rf"\b{word}\b", asked)]
+
+
 def test_the_small_world_is_inside_the_large_one_and_far_kinds_are_outside_the_small_one() -> None:
     small = {(q.category, q.meta["level"]) for q in sample("slm", 3000, 1)}
     large = {(q.category, q.meta["level"]) for q in sample("llm", 6000, 1)}

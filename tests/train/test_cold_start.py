@@ -55,6 +55,15 @@ def test_confidences_taught_are_even_over_ten_values() -> None:
     assert np.mean([s or 0 for s in stated]) == pytest.approx(0.5, abs=0.02)
 
 
+def test_confidences_taught_are_even_over_a_hundred_values_where_that_is_asked_for(tmp_path: Path) -> None:
+    rng = random.Random(3)
+    stated = [read_confidence(target(QUESTIONS[0], rng, 100)) for _ in range(5000)]
+    assert {round(100 * (s or 0)) for s in stated} == set(range(100))
+    assert np.mean([s or 0 for s in stated]) == pytest.approx(0.495, abs=0.02)
+    with pytest.raises(ConfigError, match=r"train\.values: got 7, expected 10 or 100"):
+        ColdStart(out=tmp_path, values=7)
+
+
 @pytest.mark.parametrize("text", ["Tom has 12 apples", "Ünïcode 名前 🙂 \t\n", "a<think>b</think>0.85", "  3 - 4"])
 def test_any_text_comes_back_as_it_was(tokenizer, text: str) -> None:
     assert tokenizer.decode(tokenizer(text).input_ids) == text

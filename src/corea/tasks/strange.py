@@ -1,5 +1,7 @@
 """Kinds that neither model is taught: prompts on which the small model learns to doubt what is strange."""
 
+import re
+from collections.abc import Callable
 from random import Random
 
 from corea.tasks.problem import Problem, checked
@@ -44,3 +46,33 @@ def last_letter(rng: Random, level: int, style: Style) -> Problem:
     letters = [rng.choice("abcdefghijklmnoprstuw") for _ in range(3 + level)]
     text = f"Which letter stands at the end of {' '.join(letters)}?"
     return checked(Problem(kind="last_letter", level=level, text=text, steps="", answer=text[-2]), letters[-1])
+
+
+MORE = ("picks up", "collects", "catches", "receives", "earns", "borrows", "gathers")
+FEWER = ("eats", "drops", "breaks", "burns", "hides", "spoils", "mails off")
+AS_MANY = ("counts", "washes", "paints", "likes", "looks at")
+Tale = tuple[str, int]  # text, answer
+TALES: tuple[Callable[[Random, int, int, str, str, str], Tale], ...] = (
+    lambda rng, x, y, a, b, t: (f"{a} has {x + y} {t} and {b} {rng.choice(FEWER)} {y} of them. How many are left?", x),
+    lambda rng, x, y, a, b, t: (f"{a} has {x + y} {t}. {b} {rng.choice(FEWER)} {y}. How many {t} are left?", x),
+    lambda rng, x, y, a, _, t: (f"Of {x + y} {t}, {a} {rng.choice(FEWER)} {y}. How many are left?", x),
+    lambda rng, x, y, a, _, t: (f"{a} has {x} {t} and {rng.choice(MORE)} {y} others. How many {t} now?", x + y),
+    lambda rng, x, y, a, _, t: (f"{a} {rng.choice(MORE)} {x} {t} and then {y} more. How many {t}?", x + y),
+    lambda rng, x, y, a, _, t: (f"{a} {rng.choice(MORE)} {x} {t} on each of {y} days. How many {t}?", x * y),
+    lambda rng, x, y, a, b, t: (
+        f"{a} has {x + y} {t} and {b} {rng.choice(AS_MANY)} {y} of them. How many {t} does {a} have now?",
+        x + y,
+    ),
+)
+
+
+def tale(rng: Random, level: int, style: Style) -> Problem:
+    """A short word problem with verbs and sentences that neither model is taught: more, fewer or as many as before."""
+    a, b = style.names(rng, 2)
+    x, y = rng.randint(1, 9 * level), rng.randint(2, 9 * level)
+    text, answer = rng.choice(TALES)(rng, x, y, a, b, style.thing(rng))
+    problem = Problem(kind="tale", level=level, text=text, steps="", answer=str(answer))
+    first, second = map(int, re.findall(r"\d+", text))
+    by_hand = first + second * any(f" {verb} " in text for verb in MORE)
+    by_hand -= second * any(f" {verb} " in text for verb in FEWER)
+    return checked(problem, str(first * second if " on each of " in text else by_hand))

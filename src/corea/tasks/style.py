@@ -80,6 +80,8 @@ WIDE_THINGS = (
     "nails",
 )
 CONSONANTS, VOWELS = "bcdfghjklmnprstvwz", "aeiou"
+ONSETS = (*CONSONANTS, *"aeiou", "br", "ch", "cl", "dr", "fl", "gr", "kr", "pl", "sh", "st", "th", "tr", "y")
+CODAS = ("", "", "", "l", "n", "r", "s", "t", "m", "d", "ck", "ll", "nd", "rt", "x")
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +92,7 @@ class Style:
         wide: Chance in [0, 1] that a wording is one that the small model was not taught.
         words: The same for names, things and the letters of unknowns; None: as `wide`.
         invented: Chance that a name or a thing is made up letter by letter, so that no name is a surprise.
+        varied: Whether made-up words have any shape and length, not two syllables.
         odd_letters: Chance that an unknown is a capital letter.
         negative: Whether numbers below zero may appear.
     """
@@ -97,6 +100,7 @@ class Style:
     wide: float = 0.0
     words: float | None = None
     invented: float = 0.2
+    varied: bool = False
     odd_letters: float = 0.2
     negative: bool = False
 
@@ -114,19 +118,32 @@ class Style:
         chosen: list[str] = list(rng.sample(pool, count))
         for i in range(count):
             if rng.random() < self.invented:
-                chosen[i] = invented_word(rng).capitalize() + str("aeo"[i % 3])
+                chosen[i] = self.made_up(rng).capitalize() + str("aeo"[i % 3])
         return chosen if len(set(chosen)) == count else self.names(rng, count)
 
     def thing(self, rng: Random) -> str:
         """A thing to count, in the plural."""
         if rng.random() < self.invented:
-            return invented_word(rng) + "s"
+            return self.made_up(rng) + "s"
         return rng.choice(WIDE_THINGS if self.is_new_word(rng) else HOME_THINGS)
+
+    def made_up(self, rng: Random) -> str:
+        """A made-up word."""
+        return varied_word(rng) if self.varied else invented_word(rng)
 
 
 def invented_word(rng: Random) -> str:
     """A word that could be one: two syllables, such as "mirok"."""
     return "".join(rng.choice(CONSONANTS) + rng.choice(VOWELS) for _ in range(2)) + rng.choice(CONSONANTS)
+
+
+def varied_word(rng: Random) -> str:
+    """A made-up word of any shape, such as "plell", "sol" or "flundbo"; no word of the world beyond."""
+    while True:
+        syllables = [rng.choice(ONSETS) + rng.choice(VOWELS) + rng.choice(CODAS) for _ in range(rng.randint(1, 3))]
+        word = "".join(syllables)[: rng.randint(2, 7)]
+        if not any(known.lower().startswith(word) for known in (*WIDE_NAMES, *WIDE_THINGS)):
+            return word
 
 
 def number(rng: Random, digits: int) -> int:

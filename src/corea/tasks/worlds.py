@@ -3,11 +3,13 @@
 | world | kinds | levels | wording |
 |---|---|---|---|
 | slm | nine | 1-4 | home: what the small model is trained on, "in domain" |
+| slm_lessons | the same, with more made-up names and few of level 4: what its cold start is taught | 1-4 | home |
 | rl | the same, and a few strange ones | 1-4, the hard ones oftener; made-up names; words made unreadable | home |
 | odd | the strange part of rl alone | 1-4 | home |
 | ood | the same nine | 1-4 with new names, things and letters (70 %), 1-4 in new wordings (15 %), 5 | home and wide |
 | far | four others | 1-5 | home |
 | llm | all thirteen | 1-5 | home and wide |
+| llm_lessons | the same, with more of who comes first and of long word problems | 1-5 | home and wide |
 
 A problem's *text* decides its split, so a text that a model trained on is never one it is measured on.
 """
@@ -46,9 +48,11 @@ STRANGE_KINDS: Mapping[str, Generator] = {
     "middle": strange.middle,
     "clock": strange.clock,
     "last_letter": strange.last_letter,
+    "tale": strange.tale,
 }
 NAMING_KINDS = {name: KINDS[name] for name in ("story", "order", "equation")}  # their problems name something
-WEIGHTS = {"chain": 2.0, "product": 2.0, "story": 2.0, "gcd": 0.5}  # every other kind: 1
+PLACES, STORIES = {"order": lists.order}, {"story": stories.story}
+WEIGHTS = {"chain": 2.0, "product": 2.0, "story": 2.0, "gcd": 0.5, "tale": 4.0}  # every other kind: 1
 
 
 HOME = Style()
@@ -71,14 +75,25 @@ class Part:
 
 USUAL = (0.3, 0.27, 0.13, 0.3, 0.0)
 MILD = (0.4, 0.35, 0.1, 0.15, 0.0)
+MASTERED = (0.3, 0.36, 0.31, 0.03, 0.0)
 HARD = (0.17, 0.18, 0.25, 0.4, 0.0)
 ODD = (
-    Part(share=0.14, levels=USUAL, kinds=NAMING_KINDS, style=Style(invented=0.8, odd_letters=0.8)),
-    Part(share=0.12, levels=USUAL, kinds=KINDS, spoilt=True),
-    Part(share=0.08, levels=(0.25, 0.25, 0.25, 0.25, 0), kinds=STRANGE_KINDS),
+    Part(share=0.12, levels=USUAL, kinds=NAMING_KINDS, style=Style(invented=0.8, odd_letters=0.8)),
+    Part(share=0.1, levels=USUAL, kinds=KINDS, spoilt=True),
+    Part(share=0.12, levels=(0.25, 0.25, 0.25, 0.25, 0), kinds=STRANGE_KINDS),
 )
+LLM = (
+    Part(share=0.5, levels=(0.1, 0.15, 0.2, 0.45, 0.1), kinds=KINDS),
+    Part(share=0.43, levels=(0.15, 0.2, 0.2, 0.25, 0.2), kinds=KINDS, style=Style(wide=0.8, negative=True)),
+    Part(share=0.07, levels=(0.2, 0.2, 0.2, 0.2, 0.2), kinds=FAR_KINDS, style=Style(wide=0.3)),
+)
+ANY_NAME = Style(invented=0.7, varied=True, odd_letters=0.6)
 WORLDS: Mapping[str, tuple[Part, ...]] = {
     "slm": (Part(share=1, levels=USUAL, kinds=KINDS),),
+    "slm_lessons": (
+        Part(share=0.7, levels=MASTERED, kinds=KINDS),
+        Part(share=0.3, levels=MASTERED, kinds=NAMING_KINDS, style=ANY_NAME),
+    ),
     "rl": (Part(share=0.66, levels=HARD, kinds=KINDS), *ODD),
     "odd": ODD,
     "ood": (
@@ -87,10 +102,11 @@ WORLDS: Mapping[str, tuple[Part, ...]] = {
         Part(share=0.15, levels=(0, 0, 0, 0, 1), kinds=KINDS),
     ),
     "far": (Part(share=1, levels=(0.2, 0.2, 0.2, 0.2, 0.2), kinds=FAR_KINDS),),
-    "llm": (
-        Part(share=0.5, levels=(0.1, 0.15, 0.2, 0.45, 0.1), kinds=KINDS),
-        Part(share=0.43, levels=(0.15, 0.2, 0.2, 0.25, 0.2), kinds=KINDS, style=Style(wide=0.8, negative=True)),
-        Part(share=0.07, levels=(0.2, 0.2, 0.2, 0.2, 0.2), kinds=FAR_KINDS, style=Style(wide=0.3)),
+    "llm": LLM,
+    "llm_lessons": (
+        *LLM,
+        Part(share=0.16, levels=(0.15, 0.2, 0.25, 0.3, 0.1), kinds=PLACES, style=Style(words=0.3, invented=0.4)),
+        Part(share=0.16, levels=(0, 0, 0, 0.8, 0.2), kinds=STORIES, style=Style(wide=0.3)),
     ),
 }
 SPLITS = ("train", "train", "train", "train", "train", "train", "train", "train", "validation", "test")

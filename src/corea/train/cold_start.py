@@ -5,7 +5,8 @@
 The recipe, top to bottom: generated problems -> tokenizer -> a small Qwen2-shaped model -> TRL's SFTTrainer.
 The stated confidences are drawn evenly from 0.05, 0.15, ..., 0.95: they carry nothing yet. Reinforcement learning can
 only move to a number that is sometimes said; a start that always says 0.9 is stuck there. Ten values, not a hundred:
-the choice is one token, so each is tried ten times as often, and the expectation over it is as fine as ever.
+the choice is one token, so each is tried ten times as often, and the expectation over it is as fine as ever. A run
+that gives credit for all values tries every digit at once; it can have all hundred, and say 0.99 where it is that sure.
 """
 
 import hashlib
@@ -48,6 +49,7 @@ class ColdStart:
         learning_rate: Of Muon, for the matrices; half of it is AdamW's, for the embedding and the rest.
         decay: The last so many of the steps bring the learning rate down to 0 (it is constant before).
         confidence: Whether the stated number is taught; without it, a model that has learnt what to state keeps that.
+        values: Different confidences taught, 10 or 100 (0.00, 0.01, ..., 0.99).
         bf16: Mixed precision; on a CPU with bf16 units it pays from a width of about 150.
     """
 
@@ -64,6 +66,7 @@ class ColdStart:
     learning_rate: float = 0.01
     weight_decay: float = 0.01
     confidence: bool = True
+    values: int = 10
     bf16: bool = False
     cpu: bool = True
     seed: int = 1
@@ -73,6 +76,8 @@ class ColdStart:
     def __post_init__(self) -> None:
         if self.world not in WORLDS:
             raise ConfigError(f"train.world: got {self.world!r}, expected one of {', '.join(WORLDS)}")
+        if self.values not in (10, 100):
+            raise ConfigError(f"train.values: got {self.values}, expected 10 or 100 different confidences")
         if self.steps * self.batch > self.examples:
             raise ConfigError(
                 f"train.examples: got {self.examples}, expected at least steps * batch = "
@@ -80,11 +85,12 @@ class ColdStart:
             )
 
 
-def target(question: Question, rng: random.Random) -> str:
+def target(question: Question, rng: random.Random, values: int = 10) -> str:
     """The reply a model is taught: the steps, the answer, and a confidence that says nothing."""
+    number = f"0.{rng.randrange(10)}5" if values == 10 else f"0.{rng.randrange(100):02}"
     return (
         f"{THINK}{question.meta['steps']}{END_THINK}{ANSWER}{question.reference}{END_ANSWER}"
-        f"{CONFIDENCE}0.{rng.randrange(10)}5{END_CONFIDENCE}{END}"
+        f"{CONFIDENCE}{number}{END_CONFIDENCE}{END}"
     )
 
 
@@ -96,7 +102,7 @@ def lessons(settings: ColdStart, chunk: int) -> tuple[list[Question], list[str]]
     seed = settings.seed + 1000 * chunk
     rng = random.Random(seed)
     questions = sample(settings.world, min(CHUNK, settings.examples - CHUNK * chunk), seed)
-    return questions, [target(q, rng) for q in questions]
+    return questions, [target(q, rng, settings.values) for q in questions]
 
 
 def encoded_chunk(settings: ColdStart, tokenizer, chunk: int):
@@ -230,7 +236,7 @@ def cold_start(settings: ColdStart) -> Path:
             [q.text + r for q, r in zip(*lessons(settings, 0), strict=True)], settings.shape.vocabulary
         )
     dataset, fingerprint = encoded(settings, tokenizer)
-    order = batches_of_like_length(dataset["length"], settings.batch, random.Random(settings.seed))
+    order = batches_of_like_length(dataset["length"][:], settings.batch, random.Random(settings.seed))
     dataset = dataset.select(order)
     model = load_model(settings.start) if settings.start else new_model(settings.shape, tokenizer, settings.seed)
     # torch 2.13's fused attention spends 40 % of a CPU step in its backward
