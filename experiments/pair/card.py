@@ -13,9 +13,7 @@ FIGURES = ("ECE", "Brier", "AUROC", "values")
 COLD = "python experiments/pair/cold.py experiments/pair/configs/"
 BEFORE = "the third round's, from git show 71795b1:experiments/pair/weights"
 SMALL = f"""# runs/slm_9: {BEFORE}/slm_cold
-python experiments/pair/grown.py runs/slm_9 runs/slm_10_start 1
-{COLD}slm_10.toml runs/slm_10
-{COLD}slm_11.toml runs/slm_cold"""
+{COLD}slm_12.toml runs/slm_cold"""
 LAST = "python experiments/pair/finish.py runs/slm runs/slm_half"
 LARGE = f"""# runs/llm_7: {BEFORE}/llm
 {COLD}llm_8.toml runs/llm

@@ -9,8 +9,8 @@ import pytest
 from corea.errors import ConfigError
 from corea.tasks import WORLDS, sample, split_of
 from corea.tasks.problem import Problem, checked
-from corea.tasks.style import WIDE_NAMES, WIDE_THINGS, Style
-from corea.tasks.worlds import FAR_KINDS, KINDS, STRANGE_KINDS, spoil
+from corea.tasks.style import UNTAUGHT_NAMES, WIDE_NAMES, WIDE_THINGS, Style, foreign_word
+from corea.tasks.worlds import FAR_KINDS, KINDS, STRANGE_KINDS, UNTAUGHT, spoil
 
 ALL_KINDS = {**KINDS, **FAR_KINDS, **STRANGE_KINDS}
 WIDE = Style(wide=0.5, negative=True)
@@ -125,6 +125,24 @@ def test_lessons_are_of_the_world_they_prepare_for_with_more_made_up_names() -> 
         assert taught == {(q.category, q.meta["level"]) for q in sample(world, 6000, 1)}
     asked = " ".join(q.text for q in sample("slm_lessons", 4000, 8))
     assert not [word for word in (*WIDE_NAMES, *WIDE_THINGS) if re.search(rf"\b{word}\b", asked)]
+
+
+def test_names_and_letters_to_doubt_are_in_no_lesson_and_not_in_the_world_beyond() -> None:
+    def unknowns(world: str) -> set[str]:
+        asked = [q.text for q in sample(world, 4000, 3) if q.category == "equation"]
+        return {letter for text in asked for letter in re.findall(r"(?:\d\*)?\b([A-Za-z]) [-+=]", text)}
+
+    fresh = set(UNTAUGHT.letters)
+    assert fresh <= unknowns("odd")
+    assert fresh.isdisjoint(unknowns("slm_lessons") | unknowns("llm_lessons") | unknowns("ood"))
+    beyond = " ".join(q.text for world in ("slm_lessons", "llm_lessons", "ood") for q in sample(world, 2000, 3))
+    assert not [name for name in UNTAUGHT_NAMES if re.search(rf"\b{name}\b", beyond)]
+    assert {"Albert", "Yvonne"} <= {word for q in sample("odd", 4000, 3) for word in re.findall(r"\w+", q.text)}
+    words = {foreign_word(Random(i)) for i in range(300)}
+    assert len(words) > 250
+    lessons = {word for q in sample("slm_lessons", 4000, 8) for word in re.findall(r"[a-z]+", q.text.lower())}
+    assert len(words & lessons) <= 3  # short ones, by chance
+    assert not {name.lower() for name in WIDE_NAMES} & words
 
 
 def test_the_small_world_is_inside_the_large_one_and_far_kinds_are_outside_the_small_one() -> None:

@@ -118,7 +118,7 @@ def gcd(rng: Random, level: int, style: Style) -> Problem:
 def equation(rng: Random, level: int, style: Style) -> Problem:
     """One unknown, a whole number: x + a = b, a*x = b, then a*x + b = c with larger numbers."""
     letter = rng.choice("abcdefghkmpqrstuvwxyz" if style.is_new_word(rng) else "xxxyzn")
-    letter = letter if rng.random() >= style.odd_letters else rng.choice("ABDFGHJKLMNPQRTUVW")
+    letter = letter if rng.random() >= style.odd_letters else rng.choice(style.letters)
     x, a = rng.randint(1, (9, 30, 20, 150, 300)[level - 1]), rng.randint(2, (9, 9, 9, 12, 15)[level - 1])
     b = rng.randint(1, (10, 50, 50, 500, 999)[level - 1])
     form = rng.choice(("plus", "minus", "times") if level <= 2 else ("both", "both less"))

@@ -1,6 +1,6 @@
 """Words a problem may use: the small model's own (home), and those only the large model was taught (wide)."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from random import Random
 from typing import TypeVar
@@ -79,57 +79,63 @@ WIDE_THINGS = (
     "peaches",
     "nails",
 )
+UNTAUGHT_NAMES = (  # in no lesson and in no world that is measured: for prompts of reinforcement learning
+    "Albert",
+    "Arnold",
+    "Beatrix",
+    "Bernard",
+    "Brigit",
+    "Cedric",
+    "Clement",
+    "Conrad",
+    "Diana",
+    "Dorothy",
+    "Edward",
+    "Ernest",
+    "Esther",
+    "Fiona",
+    "Florence",
+    "Gerald",
+    "Gustav",
+    "Harriet",
+    "Helga",
+    "Henry",
+    "Igor",
+    "Isabel",
+    "Judith",
+    "Julian",
+    "Konrad",
+    "Kurt",
+    "Leonard",
+    "Louisa",
+    "Martin",
+    "Monica",
+    "Nelson",
+    "Norbert",
+    "Olga",
+    "Peter",
+    "Philip",
+    "Quentin",
+    "Rachel",
+    "Roland",
+    "Simon",
+    "Stella",
+    "Teresa",
+    "Thomas",
+    "Ursula",
+    "Vincent",
+    "Viola",
+    "Walter",
+    "Xavier",
+    "Yvonne",
+)
 CONSONANTS, VOWELS = "bcdfghjklmnprstvwz", "aeiou"
 ONSETS = (*CONSONANTS, *"aeiou", "br", "ch", "cl", "dr", "fl", "gr", "kr", "pl", "sh", "st", "th", "tr", "y")
 CODAS = ("", "", "", "l", "n", "r", "s", "t", "m", "d", "ck", "ll", "nd", "rt", "x")
-
-
-@dataclass(frozen=True, slots=True)
-class Style:
-    """Where words come from.
-
-    Args:
-        wide: Chance in [0, 1] that a wording is one that the small model was not taught.
-        words: The same for names, things and the letters of unknowns; None: as `wide`.
-        invented: Chance that a name or a thing is made up letter by letter, so that no name is a surprise.
-        varied: Whether made-up words have any shape and length, not two syllables.
-        odd_letters: Chance that an unknown is a capital letter.
-        negative: Whether numbers below zero may appear.
-    """
-
-    wide: float = 0.0
-    words: float | None = None
-    invented: float = 0.2
-    varied: bool = False
-    odd_letters: float = 0.2
-    negative: bool = False
-
-    def is_new_word(self, rng: Random) -> bool:
-        """Whether the next name, thing or letter comes from beyond the small model's."""
-        return rng.random() < (self.wide if self.words is None else self.words)
-
-    def wording(self, rng: Random, home: Sequence[T], wide: Sequence[T]) -> T:
-        """One of the ways to ask."""
-        return rng.choice(wide if wide and rng.random() < self.wide else home)
-
-    def names(self, rng: Random, count: int) -> list[str]:
-        """Distinct names of people."""
-        pool = WIDE_NAMES if self.is_new_word(rng) else HOME_NAMES
-        chosen: list[str] = list(rng.sample(pool, count))
-        for i in range(count):
-            if rng.random() < self.invented:
-                chosen[i] = self.made_up(rng).capitalize() + str("aeo"[i % 3])
-        return chosen if len(set(chosen)) == count else self.names(rng, count)
-
-    def thing(self, rng: Random) -> str:
-        """A thing to count, in the plural."""
-        if rng.random() < self.invented:
-            return self.made_up(rng) + "s"
-        return rng.choice(WIDE_THINGS if self.is_new_word(rng) else HOME_THINGS)
-
-    def made_up(self, rng: Random) -> str:
-        """A made-up word."""
-        return varied_word(rng) if self.varied else invented_word(rng)
+FOREIGN_ONSETS = ("qu", "ph", "sk", "sp", "str", "wh", "kn", "sc", "sw", "thr", "zh", "j", "x", "y", "")
+FOREIGN_VOWELS = ("ai", "ea", "ie", "oo", "ou", "au", "ee", "io", "ue", "oa", "y", "eia")
+FOREIGN_CODAS = ("", "", "gh", "ph", "th", "sk", "nt", "lf", "rk", "ng", "que", "tz", "sse")
+CAPITALS = "ABDFGHJKLMNPQRTUVW"
 
 
 def invented_word(rng: Random) -> str:
@@ -144,6 +150,65 @@ def varied_word(rng: Random) -> str:
         word = "".join(syllables)[: rng.randint(2, 7)]
         if not any(known.lower().startswith(word) for known in (*WIDE_NAMES, *WIDE_THINGS)):
             return word
+
+
+def foreign_word(rng: Random) -> str:
+    """A made-up word such as neither model's lessons hold: doubled letters and rare ones, as "quaiskoo" or "Ytheam"."""
+    while True:
+        syllables = [rng.choice(FOREIGN_ONSETS) + rng.choice(FOREIGN_VOWELS) for _ in range(rng.randint(1, 3))]
+        word = ("".join(syllables) + rng.choice(FOREIGN_CODAS))[: rng.randint(3, 8)]
+        if not any(known.lower().startswith(word) for known in (*WIDE_NAMES, *WIDE_THINGS)):
+            return word
+
+
+@dataclass(frozen=True, slots=True)
+class Style:
+    """Where words come from.
+
+    Args:
+        wide: Chance in [0, 1] that a wording is one that the small model was not taught.
+        words: The same for names, things and the letters of unknowns; None: as `wide`.
+        invented: Chance that a name or a thing is made up letter by letter, so that no name is a surprise.
+        make_up: How such a word is made.
+        people: Names to take in place of all others.
+        odd_letters: Chance that an unknown is one of `letters`.
+        letters: Unusual ones for unknowns.
+        negative: Whether numbers below zero may appear.
+    """
+
+    wide: float = 0.0
+    words: float | None = None
+    invented: float = 0.2
+    make_up: Callable[[Random], str] = invented_word
+    people: Sequence[str] = ()
+    odd_letters: float = 0.2
+    letters: str = CAPITALS
+    negative: bool = False
+
+    def is_new_word(self, rng: Random) -> bool:
+        """Whether the next name, thing or letter comes from beyond the small model's."""
+        return rng.random() < (self.wide if self.words is None else self.words)
+
+    def wording(self, rng: Random, home: Sequence[T], wide: Sequence[T]) -> T:
+        """One of the ways to ask."""
+        return rng.choice(wide if wide and rng.random() < self.wide else home)
+
+    def names(self, rng: Random, count: int) -> list[str]:
+        """Distinct names of people."""
+        if self.people:
+            return rng.sample(self.people, count)
+        pool = WIDE_NAMES if self.is_new_word(rng) else HOME_NAMES
+        chosen: list[str] = list(rng.sample(pool, count))
+        for i in range(count):
+            if rng.random() < self.invented:
+                chosen[i] = self.make_up(rng).capitalize() + str("aeo"[i % 3])
+        return chosen if len(set(chosen)) == count else self.names(rng, count)
+
+    def thing(self, rng: Random) -> str:
+        """A thing to count, in the plural."""
+        if rng.random() < self.invented:
+            return self.make_up(rng) + "s"
+        return rng.choice(WIDE_THINGS if self.is_new_word(rng) else HOME_THINGS)
 
 
 def number(rng: Random, digits: int) -> int:

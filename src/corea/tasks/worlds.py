@@ -22,7 +22,7 @@ from random import Random
 from corea.errors import ConfigError, unknown_name
 from corea.tasks import arithmetic, far, lists, stories, strange
 from corea.tasks.problem import Problem
-from corea.tasks.style import Style, invented_word
+from corea.tasks.style import UNTAUGHT_NAMES, Style, foreign_word, invented_word, varied_word
 from corea.types import Message, Question
 
 Generator = Callable[[Random, int, Style], Problem]
@@ -52,7 +52,7 @@ STRANGE_KINDS: Mapping[str, Generator] = {
 }
 NAMING_KINDS = {name: KINDS[name] for name in ("story", "order", "equation")}  # their problems name something
 PLACES, STORIES = {"order": lists.order}, {"story": stories.story}
-WEIGHTS = {"chain": 2.0, "product": 2.0, "story": 2.0, "gcd": 0.5, "tale": 4.0}  # every other kind: 1
+WEIGHTS = {"chain": 2.0, "product": 2.0, "story": 2.0, "gcd": 0.5, "tale": 3.0}  # every other kind: 1
 
 
 HOME = Style()
@@ -77,17 +77,21 @@ USUAL = (0.3, 0.27, 0.13, 0.3, 0.0)
 MILD = (0.4, 0.35, 0.1, 0.15, 0.0)
 MASTERED = (0.3, 0.36, 0.31, 0.03, 0.0)
 HARD = (0.17, 0.18, 0.25, 0.4, 0.0)
+UNTAUGHT = Style(  # nor is any of it in the world beyond
+    invented=0.8, make_up=foreign_word, people=UNTAUGHT_NAMES, odd_letters=0.8, letters="iijjllooCEISXYZ"
+)
 ODD = (
-    Part(share=0.12, levels=USUAL, kinds=NAMING_KINDS, style=Style(invented=0.8, odd_letters=0.8)),
+    Part(share=0.14, levels=USUAL, kinds={"order": lists.order, "equation": arithmetic.equation}, style=UNTAUGHT),
+    Part(share=0.05, levels=USUAL, kinds=STORIES, style=UNTAUGHT),
     Part(share=0.1, levels=USUAL, kinds=KINDS, spoilt=True),
-    Part(share=0.12, levels=(0.25, 0.25, 0.25, 0.25, 0), kinds=STRANGE_KINDS),
+    Part(share=0.14, levels=(0.25, 0.25, 0.25, 0.25, 0), kinds=STRANGE_KINDS),
 )
 LLM = (
     Part(share=0.5, levels=(0.1, 0.15, 0.2, 0.45, 0.1), kinds=KINDS),
     Part(share=0.43, levels=(0.15, 0.2, 0.2, 0.25, 0.2), kinds=KINDS, style=Style(wide=0.8, negative=True)),
     Part(share=0.07, levels=(0.2, 0.2, 0.2, 0.2, 0.2), kinds=FAR_KINDS, style=Style(wide=0.3)),
 )
-ANY_NAME = Style(invented=0.7, varied=True, odd_letters=0.6)
+ANY_NAME = Style(invented=0.7, make_up=varied_word, odd_letters=0.6)
 WORLDS: Mapping[str, tuple[Part, ...]] = {
     "slm": (Part(share=1, levels=USUAL, kinds=KINDS),),
     "slm_lessons": (
