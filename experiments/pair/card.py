@@ -11,12 +11,13 @@ from evaluate import SEED, SETS
 
 FIGURES = ("ECE", "Brier", "AUROC", "values")
 COLD = "python experiments/pair/cold.py experiments/pair/configs/"
-BEFORE = "the third round's, from git show 71795b1:experiments/pair/weights"
-SMALL = f"""# runs/slm_9: {BEFORE}/slm_cold
+SMALL = f"""# runs/slm_9: the third round's, from git show 71795b1:experiments/pair/weights/slm_cold
 {COLD}slm_12.toml runs/slm_cold"""
 LAST = "python experiments/pair/finish.py runs/slm runs/slm_half"
-LARGE = f"""# runs/llm_7: {BEFORE}/llm
-{COLD}llm_8.toml runs/llm
+LARGE = f"""# runs/llm_5: the second round's, from git show 4600788:experiments/pair/weights/llm
+python experiments/pair/grown.py runs/llm_5 runs/llm_6_start 0 1 2 3 4 5 6
+{COLD}llm_6.toml runs/llm_6    # on one H200; stopped by its time: the checkpoint of step 540 goes on as runs/llm_6_540
+{COLD}llm_7.toml runs/llm
 python experiments/pair/finish.py runs/llm runs/llm_half"""
 
 if __name__ == "__main__":
