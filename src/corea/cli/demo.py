@@ -58,7 +58,7 @@ def demo(
     console.print(table(shown.table))
     signal = shown.signal
     console.print(
-        f"\nstated confidence: AUROC {signal.auroc:.3f} ({signal.auroc_low:.3f}-{signal.auroc_high:.3f}), "
+        f"\nconfidence: AUROC {signal.auroc:.3f} ({signal.auroc_low:.3f}-{signal.auroc_high:.3f}), "
         f"ECE {signal.ece:.3f}, Brier {signal.brier:.3f}, {signal.distinct} distinct values, {signal.unstated} unstated"
     )
     ledger = shown.ledger
