@@ -6,6 +6,7 @@ import signal
 import sys
 import warnings
 from pathlib import Path
+from random import Random
 from typing import Any
 
 warnings.filterwarnings("ignore")
@@ -74,9 +75,12 @@ def made(out: Path, *, trl: dict[str, Any], **given: Any) -> tuple[Any, Rlcc, li
     """A trainer before its first step, with its settings and questions."""
     torch.set_num_threads(1)
     further = {key: given.pop(key) for key in ("rollout_func",) if key in given}
-    held, grader = given.pop("held", 16), given.pop("grader", Exact())
+    held, grader, home = given.pop("held", 16), given.pop("grader", Exact()), given.pop("home", 0.0)
     settings = Rlcc(model=str(MODEL), out=out, max_tokens=112, trl={**CPU, **trl}, **given)
-    questions = sample("rl", 4000, settings.seed)
+    at_home = round(4000 * home)
+    questions = sample("slm", at_home, settings.seed) + sample("rl", 4000 - at_home, settings.seed)
+    if home:
+        Random(settings.seed).shuffle(questions)
     trainer = make_trainer(
         settings,
         questions=questions,
@@ -226,6 +230,7 @@ def smoke(out: Path, steps: str) -> None:
         shrinking_rollouts=True,
         length_chunks=8,
         held=384,
+        home=0.5,
     )
 
 

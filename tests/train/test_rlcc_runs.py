@@ -104,13 +104,13 @@ def test_an_adapter_is_merged_when_saved_and_every_figure_is_on_the_board(tmp_pa
 
 
 def test_after_the_steps_that_fit_held_out_calibration_has_improved(tmp_path: Path) -> None:
-    """Of sampled replies to 384 problems, seed 1: ECE 0.34 to 0.08, Brier 0.34 to 0.17, AUROC 0.46 to 0.75 (stated) and
-    0.51 to 0.78 (expected), accuracy 0.77 to 0.71. Margins are about half of it."""
+    """Of sampled replies to 384 problems, seed 1: ECE 0.28 to 0.04, Brier 0.32 to 0.17, AUROC 0.54 to 0.77 (stated) and
+    0.58 to 0.87 (expected), accuracy 0.70 to 0.67. Margins are about half of it."""
     entries = [entry for entry in run("smoke", tmp_path / "out", "50") if "eval_ece" in entry]
     before, after = entries[0], entries[1]
-    assert after["eval_ece"] < before["eval_ece"] - 0.13
-    assert after["eval_brier"] < before["eval_brier"] - 0.08
-    assert after["eval_auroc"] > before["eval_auroc"] + 0.14
+    assert after["eval_ece"] < before["eval_ece"] - 0.12
+    assert after["eval_brier"] < before["eval_brier"] - 0.07
+    assert after["eval_auroc"] > before["eval_auroc"] + 0.12
     assert after["eval_expected_auroc"] > before["eval_expected_auroc"] + 0.13
     assert after["eval_formed"] > 0.97
     assert after["eval_accuracy"] > before["eval_accuracy"] - 0.1
