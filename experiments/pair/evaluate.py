@@ -113,8 +113,21 @@ def saved(slm, llm, name: str, signal: str, drop: float, tune=None) -> dict[str,
     }
 
 
+def at_threshold(slm, llm, name: str, tau: float) -> dict[str, float]:
+    """What the expected confidence saves and loses at a threshold that was chosen elsewhere."""
+    keep = filled(slm[f"{name}/expected"]) >= tau
+    right = llm[f"{name}/correct"]
+    large = cost(llm, name)
+    spent = cost(slm, name) + np.where(keep, 0.0, large)
+    return {
+        "saved": float(1 - spent.mean() / large.mean()),
+        "below": float(right.mean() - np.where(keep, slm[f"{name}/correct"], right).mean()),
+    }
+
+
 def report(slm, llm, tune=None) -> dict[str, dict[str, float]]:
     rows: dict[str, dict[str, float]] = {}
+    shipped = saved(slm, llm, "in domain", "expected", 0.01, tune)["tau"]
     for name in SETS:
         c = slm[f"{name}/correct"]
         row: dict[str, float] = {"n": len(c), "SLM": float(c.mean()), "LLM": float(llm[f"{name}/correct"].mean())}
@@ -130,6 +143,8 @@ def report(slm, llm, tune=None) -> dict[str, dict[str, float]]:
                 row[f"saved at {100 * drop:.0f}, {signal}"] = got["saved"]
                 row[f"below at {100 * drop:.0f}, {signal}"] = got["below"]
                 row[f"deferred at {100 * drop:.0f}, {signal}"] = got["deferred"]
+        for key, value in at_threshold(slm, llm, name, shipped).items():
+            row[f"{key} at home's threshold"] = value
         args = (c, llm[f"{name}/correct"], cost(slm, name), cost(llm, name))
         random = cost_at_drop(random_frontier(*args), row["LLM"], max_drop=0.02)
         row["saved at 2, random"] = float(1 - random.cost_usd / args[3].mean()) if random else float("nan")

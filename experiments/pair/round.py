@@ -20,7 +20,9 @@ Row = dict[str, float]
 def named(rows: dict[str, Row]) -> dict[str, Row]:
     """Keys as the documentation quotes them."""
     return {
-        name.replace(" ", "_"): {key.replace(",", "").replace(" ", "_"): round(v, 4) for key, v in row.items()}
+        name.replace(" ", "_"): {
+            key.replace(",", "").replace("'", "").replace(" ", "_"): round(v, 4) for key, v in row.items()
+        }
         for name, row in rows.items()
     }
 

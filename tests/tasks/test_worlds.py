@@ -113,16 +113,15 @@ def test_tales_say_more_fewer_or_as_many_as_before() -> None:
     for q in asked:
         first, second = map(int, re.findall(r"\d+", q.text))
         assert int(str(q.reference)) in (first, first - second, first + second, first * second)
-    pencils = next(q for q in asked if " eats " in q.text)
-    first, second = map(int, re.findall(r"\d+", pencils.text))
-    assert pencils.reference == str(first - second)
+    eaten = next(q for q in asked if " eats " in q.text)
+    first, second = map(int, re.findall(r"\d+", eaten.text))
+    assert eaten.reference == str(first - second)
     assert len({q.text.split(str(q.reference))[0] for q in asked}) > 200
 
 
 def test_lessons_are_of_the_world_they_prepare_for_with_more_made_up_names() -> None:
-    for lessons, world in (("slm_lessons", "slm"), ("llm_lessons", "llm")):
-        taught = {(q.category, q.meta["level"]) for q in sample(lessons, 6000, 1)}
-        assert taught == {(q.category, q.meta["level"]) for q in sample(world, 6000, 1)}
+    taught = {(q.category, q.meta["level"]) for q in sample("slm_lessons", 6000, 1)}
+    assert taught == {(q.category, q.meta["level"]) for q in sample("slm", 6000, 1)}
     asked = " ".join(q.text for q in sample("slm_lessons", 4000, 8))
     assert not [word for word in (*WIDE_NAMES, *WIDE_THINGS) if re.search(rf"\b{word}\b", asked)]
 
@@ -134,8 +133,8 @@ def test_names_and_letters_to_doubt_are_in_no_lesson_and_not_in_the_world_beyond
 
     fresh = set(UNTAUGHT.letters)
     assert fresh <= unknowns("odd")
-    assert fresh.isdisjoint(unknowns("slm_lessons") | unknowns("llm_lessons") | unknowns("ood"))
-    beyond = " ".join(q.text for world in ("slm_lessons", "llm_lessons", "ood") for q in sample(world, 2000, 3))
+    assert fresh.isdisjoint(unknowns("slm_lessons") | unknowns("llm") | unknowns("ood"))
+    beyond = " ".join(q.text for world in ("slm_lessons", "llm", "ood") for q in sample(world, 2000, 3))
     assert not [name for name in UNTAUGHT_NAMES if re.search(rf"\b{name}\b", beyond)]
     assert {"Albert", "Yvonne"} <= {word for q in sample("odd", 4000, 3) for word in re.findall(r"\w+", q.text)}
     words = {foreign_word(Random(i)) for i in range(300)}

@@ -48,3 +48,14 @@ def test_what_goes_to_trl_is_known_there(path: Path) -> None:
     from trl.trainer.grpo_config import GRPOConfig
 
     assert set(tomllib.loads(path.read_text()).get("trl", {})) <= {field.name for field in fields(GRPOConfig)}
+
+
+def test_the_second_half_of_the_bundled_models_training_differs_from_the_first_in_what_it_says() -> None:
+    first, further = (
+        tomllib.loads((FOLDER / f"{name}.toml").read_text()) for name in ("bundled-slm", "bundled-slm-further")
+    )
+    shares = [[source.pop("share") for source in table["questions"]["mix"]] for table in (first, further)]
+    seeds = [{source.pop("seed") for source in table["questions"]["mix"]} for table in (first, further)]
+    changed = {key for key in further if first.get(key) != further[key]}
+    assert (changed, seeds) == ({"model", "steps", "seed"}, [{1}, {2}])
+    assert shares == [[0.45, 0.4, 0.15], [0.4, 0.45, 0.15]]

@@ -143,22 +143,32 @@ def invented_word(rng: Random) -> str:
     return "".join(rng.choice(CONSONANTS) + rng.choice(VOWELS) for _ in range(2)) + rng.choice(CONSONANTS)
 
 
-def varied_word(rng: Random) -> str:
-    """A made-up word of any shape, such as "plell", "sol" or "flundbo"; no word of the world beyond."""
+def not_beyond(make: Callable[[], str]) -> str:
+    """A made word that no name and no thing of the world beyond begins with."""
     while True:
-        syllables = [rng.choice(ONSETS) + rng.choice(VOWELS) + rng.choice(CODAS) for _ in range(rng.randint(1, 3))]
-        word = "".join(syllables)[: rng.randint(2, 7)]
+        word = make()
         if not any(known.lower().startswith(word) for known in (*WIDE_NAMES, *WIDE_THINGS)):
             return word
+
+
+def varied_word(rng: Random) -> str:
+    """A made-up word of any shape, such as "plell", "sol" or "flundbo"."""
+
+    def make() -> str:
+        syllables = [rng.choice(ONSETS) + rng.choice(VOWELS) + rng.choice(CODAS) for _ in range(rng.randint(1, 3))]
+        return "".join(syllables)[: rng.randint(2, 7)]
+
+    return not_beyond(make)
 
 
 def foreign_word(rng: Random) -> str:
-    """A made-up word such as neither model's lessons hold: doubled letters and rare ones, as "quaiskoo" or "Ytheam"."""
-    while True:
+    """A made-up word such as no lesson holds: rare letters and doubled ones, as "quaiskoo" or "ytheam"."""
+
+    def make() -> str:
         syllables = [rng.choice(FOREIGN_ONSETS) + rng.choice(FOREIGN_VOWELS) for _ in range(rng.randint(1, 3))]
-        word = ("".join(syllables) + rng.choice(FOREIGN_CODAS))[: rng.randint(3, 8)]
-        if not any(known.lower().startswith(word) for known in (*WIDE_NAMES, *WIDE_THINGS)):
-            return word
+        return ("".join(syllables) + rng.choice(FOREIGN_CODAS))[: rng.randint(3, 8)]
+
+    return not_beyond(make)
 
 
 @dataclass(frozen=True, slots=True)

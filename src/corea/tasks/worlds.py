@@ -9,7 +9,6 @@
 | ood | the same nine | 1-4 with new names, things and letters (70 %), 1-4 in new wordings (15 %), 5 | home and wide |
 | far | four others | 1-5 | home |
 | llm | all thirteen | 1-5 | home and wide |
-| llm_lessons | the same, with more of who comes first and of long word problems | 1-5 | home and wide |
 
 A problem's *text* decides its split, so a text that a model trained on is never one it is measured on.
 """
@@ -51,7 +50,6 @@ STRANGE_KINDS: Mapping[str, Generator] = {
     "tale": strange.tale,
 }
 NAMING_KINDS = {name: KINDS[name] for name in ("story", "order", "equation")}  # their problems name something
-PLACES, STORIES = {"order": lists.order}, {"story": stories.story}
 WEIGHTS = {"chain": 2.0, "product": 2.0, "story": 2.0, "gcd": 0.5, "tale": 3.0}  # every other kind: 1
 
 
@@ -81,15 +79,10 @@ UNTAUGHT = Style(  # nor is any of it in the world beyond
     invented=0.8, make_up=foreign_word, people=UNTAUGHT_NAMES, odd_letters=0.8, letters="iijjllooCEISXYZ"
 )
 ODD = (
-    Part(share=0.14, levels=USUAL, kinds={"order": lists.order, "equation": arithmetic.equation}, style=UNTAUGHT),
-    Part(share=0.05, levels=USUAL, kinds=STORIES, style=UNTAUGHT),
+    Part(share=0.14, levels=USUAL, kinds={k: KINDS[k] for k in ("order", "equation")}, style=UNTAUGHT),
+    Part(share=0.05, levels=USUAL, kinds={"story": stories.story}, style=UNTAUGHT),
     Part(share=0.1, levels=USUAL, kinds=KINDS, spoilt=True),
     Part(share=0.14, levels=(0.25, 0.25, 0.25, 0.25, 0), kinds=STRANGE_KINDS),
-)
-LLM = (
-    Part(share=0.5, levels=(0.1, 0.15, 0.2, 0.45, 0.1), kinds=KINDS),
-    Part(share=0.43, levels=(0.15, 0.2, 0.2, 0.25, 0.2), kinds=KINDS, style=Style(wide=0.8, negative=True)),
-    Part(share=0.07, levels=(0.2, 0.2, 0.2, 0.2, 0.2), kinds=FAR_KINDS, style=Style(wide=0.3)),
 )
 ANY_NAME = Style(invented=0.7, make_up=varied_word, odd_letters=0.6)
 WORLDS: Mapping[str, tuple[Part, ...]] = {
@@ -106,11 +99,10 @@ WORLDS: Mapping[str, tuple[Part, ...]] = {
         Part(share=0.15, levels=(0, 0, 0, 0, 1), kinds=KINDS),
     ),
     "far": (Part(share=1, levels=(0.2, 0.2, 0.2, 0.2, 0.2), kinds=FAR_KINDS),),
-    "llm": LLM,
-    "llm_lessons": (
-        *LLM,
-        Part(share=0.16, levels=(0.15, 0.2, 0.25, 0.3, 0.1), kinds=PLACES, style=Style(words=0.3, invented=0.4)),
-        Part(share=0.16, levels=(0, 0, 0, 0.8, 0.2), kinds=STORIES, style=Style(wide=0.3)),
+    "llm": (
+        Part(share=0.5, levels=(0.1, 0.15, 0.2, 0.45, 0.1), kinds=KINDS),
+        Part(share=0.43, levels=(0.15, 0.2, 0.2, 0.25, 0.2), kinds=KINDS, style=Style(wide=0.8, negative=True)),
+        Part(share=0.07, levels=(0.2, 0.2, 0.2, 0.2, 0.2), kinds=FAR_KINDS, style=Style(wide=0.3)),
     ),
 }
 SPLITS = ("train", "train", "train", "train", "train", "train", "train", "train", "validation", "test")
