@@ -178,3 +178,21 @@ def test_money_for_people(amount: Decimal | None, shown: str) -> None:
 
 def test_shares_for_people() -> None:
     assert (percent(0.2714), percent(None)) == ("27.1 %", "unknown")
+
+
+def test_a_command_without_its_extra_says_how_to_get_it_in_one_line(
+    corea: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("corea.cli.train.find_spec", lambda name: None)
+    ran = corea("train", "rlcc", "run.toml", "--out", "out")
+    assert (ran.code, ran.err.count("\n")) == (2, 1)
+    assert "corea train: needs trl, which is not installed; pip install 'corea[train]'" in ran.err
+
+    pytest.importorskip("transformers")
+    monkeypatch.setattr("corea.cli.train.find_spec", lambda name: name)
+    monkeypatch.setitem(sys.modules, "transformers.trainer_utils", None)
+    Path("run.toml").write_text('world = "slm"')
+    ran = corea("train", "cold-start", "run.toml", "--out", "out")
+    assert (ran.code, ran.err.count("\n")) == (2, 1)
+    assert "corea train: needs transformers" in ran.err
+    assert "pip install 'corea[local]'" in ran.err

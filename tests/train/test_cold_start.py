@@ -201,3 +201,10 @@ def test_load_tokenizer_reads_what_was_saved(tokenizer, tmp_path: Path) -> None:
     assert again.apply_chat_template(chat, tokenize=False, add_generation_prompt=True) == (
         "<|user|>3 + 4 = ?<|assistant|>"
     )
+
+
+def test_a_start_that_is_not_there_is_said_in_one_line(tmp_path: Path) -> None:
+    with pytest.raises(
+        ConfigError, match=r"train\.start: got '.*nowhere', which has no config\.json; expected the folder"
+    ):
+        ColdStart(out=tmp_path, start=tmp_path / "nowhere")

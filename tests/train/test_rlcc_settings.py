@@ -70,3 +70,11 @@ def test_a_saved_prompt_reads_back(tmp_path: Path) -> None:
     for prompt in (Prompt("p", "{question}"), Prompt("p", "Solve: {question}", "Be brief.")):
         (tmp_path / "p.txt").write_text(prompt_text(prompt))
         assert load_prompt(str(tmp_path / "p.txt")) == prompt
+
+
+def test_a_model_that_cannot_be_loaded_is_said_in_one_line(tmp_path: Path) -> None:
+    pytest.importorskip("trl")
+    run, asked = Rlcc(model=str(tmp_path / "nowhere"), out=tmp_path), [Question.of("1 + 1?", reference="2")]
+    with pytest.raises(ConfigError, match=r"train\.model: got '.*nowhere', which cannot be loaded") as said:
+        rlcc(run, questions=asked, held_out=[], grader=None, prompt=Prompt("p"), command="")  # type: ignore[arg-type]
+    assert "\n" not in str(said.value)

@@ -6,8 +6,9 @@ from importlib import import_module
 import typer
 
 import corea
-from corea.cli.console import EXIT_CODES, EXIT_INTERRUPTED, complain, exit_code
+from corea.cli.console import EXIT_CODES, EXIT_CONFIG, EXIT_INTERRUPTED, complain, exit_code
 from corea.errors import CoreaError
+from corea.registry import EXTRAS, install_hint
 
 
 def version(show: bool) -> None:
@@ -76,6 +77,11 @@ def main(arguments: list[str] | None = None) -> int:
     except typer.TyperException as error:  # wrong usage
         complain(f"{error}; see `corea --help`")
         return error.exit_code
+    except ModuleNotFoundError as error:
+        if (error.name or "").split(".")[0] not in EXTRAS:
+            raise  # ours to mend
+        complain(f"corea {given[0]}: needs {error.name}, which is not installed; {install_hint(str(error.name))}")
+        return EXIT_CONFIG
     except (KeyboardInterrupt, typer.Abort):
         complain("interrupted")
         return EXIT_INTERRUPTED

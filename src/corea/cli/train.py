@@ -1,14 +1,23 @@
 """`corea train ...`: the recipes; `corea export` stands beside them in `corea.cli.export`."""
 
 import shlex
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from corea.cli.console import SetOption
+from corea.errors import ConfigError
+from corea.registry import install_hint
 
 app = typer.Typer(no_args_is_help=True, help="Train a small model (extra: train).")
+
+
+@app.callback()
+def needs_its_extra() -> None:
+    if find_spec("trl") is None:
+        raise ConfigError(f"corea train: needs trl, which is not installed; {install_hint('trl')}")
 
 
 @app.command("cold-start")
@@ -56,8 +65,6 @@ def rlcc(
 def read_table(config: Path, overrides: list[str]) -> dict[str, Any]:
     """A TOML file with `--set a.b=value` laid over it."""
     import tomllib
-
-    from corea.errors import ConfigError
 
     try:
         table = tomllib.loads(config.read_text(encoding="utf-8"))

@@ -78,6 +78,10 @@ class ColdStart:
             raise ConfigError(f"train.world: got {self.world!r}, expected one of {', '.join(WORLDS)}")
         if self.values not in (10, 100):
             raise ConfigError(f"train.values: got {self.values}, expected 10 or 100 different confidences")
+        if self.start and not (self.start / "config.json").is_file():
+            raise ConfigError(
+                f"train.start: got {str(self.start)!r}, which has no config.json; expected the folder of a stage"
+            )
         if self.steps * self.batch > self.examples:
             raise ConfigError(
                 f"train.examples: got {self.examples}, expected at least steps * batch = "

@@ -210,7 +210,13 @@ def make_trainer(
             for n, q in enumerate(every)
         ]
     )
-    tokenizer = AutoTokenizer.from_pretrained(settings.model, padding_side="left")
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(settings.model, padding_side="left")
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            f"train.model: got {settings.model!r}, which cannot be loaded ({' '.join(str(error).split())[:200]}); "
+            "expected a Hugging Face folder, or the name of a model on its hub that can be reached"
+        ) from error
     return RlccTrainer(
         model=settings.model,
         processing_class=tokenizer,
