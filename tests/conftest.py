@@ -1,10 +1,27 @@
-"""Shared fixtures. The default run needs no network: a socket to anywhere but this machine is an error."""
+"""Shared fixtures. The default run needs no network: a socket to anywhere but this machine is an error.
+
+It is deterministic too: hypothesis draws the same examples every time. `make fuzz` draws new ones, many more of them.
+"""
 
 import socket
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 LOOPBACK = ("127.", "::1", "localhost", "0.0.0.0")
+
+
+settings.register_profile("default", deadline=None, derandomize=True, database=None)
+settings.register_profile(
+    "fuzz",
+    deadline=None,
+    derandomize=False,
+    database=None,
+    max_examples=2000,
+    print_blob=True,
+    suppress_health_check=list(HealthCheck),
+)
+settings.load_profile("default")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

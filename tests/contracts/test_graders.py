@@ -1,8 +1,9 @@
 """What every grader promises; to register one is to test it here."""
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
+from tests.fuzzing import examples
 
 from corea.errors import ConfigError
 from corea.graders import GRADERS, grade_all, grader_for, grader_name, load_grader
@@ -46,7 +47,7 @@ def test_many_rows_come_back_in_order(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", [name for name in GRADERS if name != "maths"])
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(text=st.text(max_size=300))
 def test_no_text_breaks_a_grader(name: str, text: str) -> None:
     verdict = load_grader(name).grade(asked(name), text)

@@ -8,9 +8,10 @@ from typing import Any
 
 import httpx
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 from tests.fakes.server import SSE, Bytes, FakeServer, Say
+from tests.fuzzing import examples
 
 from corea.backends.fake import FakeBackend
 from corea.backends.openai import OpenAIBackend, OpenAISettings
@@ -26,9 +27,7 @@ from corea.protocols import Backend
 from corea.signals.verbalized import Verbalized
 
 SURE = "<think>12 + 7 = 19</think><answer>19</answer><confidence>0.9</confidence>"
-SETTINGS = settings(
-    max_examples=80, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
-)
+SETTINGS = examples(80, suppress_health_check=list(HealthCheck))
 WORTH = Price(input_usd_per_mtok=Decimal(1), output_usd_per_mtok=Decimal(2))
 
 JSON_VALUES = st.recursive(
@@ -157,7 +156,7 @@ EVENTS = st.lists(
 ).map(b"".join)
 
 
-@settings(SETTINGS, max_examples=60)
+@examples(60, suppress_health_check=list(HealthCheck))
 @given(EVENTS, st.booleans(), st.sampled_from([0, 1, 3]))
 def test_any_stream_from_upstream_is_an_answer_or_a_proper_error(sent: bytes, stream: bool, split: int) -> None:
     done: list[Done] = []

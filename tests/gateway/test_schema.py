@@ -3,15 +3,15 @@
 from typing import Any
 
 import httpx
-import pytest
 import schemathesis
-from hypothesis import HealthCheck, Phase, settings
+from hypothesis import HealthCheck, Phase
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import (
     content_type_conformance,
     response_schema_conformance,
     status_code_conformance,
 )
+from tests.fuzzing import examples
 
 from corea.backends.fake import FakeBackend
 from corea.cascade import Cascade, Stage
@@ -47,38 +47,14 @@ CHECKS = [
 ]
 
 
-def hold(case: Any) -> None:
+@schema.parametrize()
+@examples(40, phases=(Phase.explicit, Phase.generate), suppress_health_check=list(HealthCheck))
+def test_the_gateway_keeps_to_its_document(case: Any) -> None:
     """Two cases in three name a model that there is: one drawn at random would get no further."""
     body = case.body
     if isinstance(body, dict) and isinstance(body.get("model"), str) and len(body["model"]) % 3:
         body["model"] = "corea"
     case.call_and_validate(checks=CHECKS)
-
-
-@schema.parametrize()
-@settings(
-    max_examples=40,
-    deadline=None,
-    derandomize=True,
-    database=None,
-    phases=(Phase.explicit, Phase.generate),
-    suppress_health_check=list(HealthCheck),
-)
-def test_the_gateway_keeps_to_its_document(case: Any) -> None:
-    hold(case)
-
-
-@pytest.mark.slow
-@schema.parametrize()
-@settings(
-    max_examples=1500,
-    deadline=None,
-    derandomize=True,
-    database=None,
-    suppress_health_check=list(HealthCheck),
-)
-def test_the_gateway_keeps_to_its_document_at_length(case: Any) -> None:
-    hold(case)
 
 
 async def test_every_path_of_the_document_is_served() -> None:

@@ -7,8 +7,9 @@ the windows around them are few and short. Here executed lines are counted, on a
 import sys
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from tests.fuzzing import examples
 
 from corea.reading import find_answer, find_confidence, is_well_formed, read_answer, read_confidence, visible_text
 from corea.reading.text import LONGEST_TEXT, MOST_MENTIONS, fold, mentions, outside_thinking
@@ -89,7 +90,7 @@ patterns = st.lists(st.sampled_from(PIECES), min_size=1, max_size=12).map("".joi
 
 
 @given(st.one_of(st.text(), patterns))
-@settings(max_examples=150, deadline=None)
+@examples(150)
 def test_any_text_gives_a_probability_or_none_and_a_span_within_it(text: str) -> None:
     stated = find_confidence(text)
     if stated is not None:
@@ -104,7 +105,7 @@ def test_any_text_gives_a_probability_or_none_and_a_span_within_it(text: str) ->
 
 
 @given(st.text(max_size=200))
-@settings(max_examples=200, deadline=None)
+@examples(200)
 def test_folding_keeps_every_character_in_its_place(text: str) -> None:
     assert len(fold(text)) == len(text)
 
@@ -115,7 +116,7 @@ def test_folding_keeps_the_length_of_every_character_there_is() -> None:
 
 
 @given(st.text(alphabet="<>/think ab", max_size=60))
-@settings(max_examples=200, deadline=None)
+@examples(200)
 def test_spans_outside_thinking_are_ordered_and_within(text: str) -> None:
     at = 0
     for start, end in outside_thinking(text):
@@ -158,6 +159,6 @@ def test_python_steps_do_not_grow_with_a_hostile_text(piece: str) -> None:
 
 
 @given(patterns)
-@settings(max_examples=15, deadline=None)
+@examples(15)
 def test_python_steps_do_not_grow_with_a_hostile_pattern(pattern: str) -> None:
     assert operations(pattern * (60_000 // len(pattern))) < 250_000

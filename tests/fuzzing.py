@@ -1,0 +1,12 @@
+"""How many examples a property test draws: the same few by default, many more with `make fuzz`."""
+
+from typing import Any
+
+from hypothesis import settings
+
+DEFAULT_EXAMPLES = 100
+
+
+def examples(count: int, **given: Any) -> settings:
+    """Settings with `count` examples in the default run, in proportion more in another profile ("fuzz": 20 times)."""
+    return settings(max_examples=max(1, count * settings.default.max_examples // DEFAULT_EXAMPLES), **given)
