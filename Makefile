@@ -4,7 +4,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 SHELL := /bin/sh
 
-.PHONY: demo test check fix bench clients docs lock clean
+.PHONY: demo test check fix fuzz floors bench clients docs lock clean
 
 # The light install: the core and what draws the picture.
 .venv/core.done: pyproject.toml constraints.txt
@@ -32,7 +32,29 @@ check: .venv/all.done  ## style, types, layers
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/pyright
+	@$(BIN)/pyright --project tests
 	@$(BIN)/lint-imports
+
+fuzz: .venv/all.done  ## the property tests with new examples, twenty times as many: each find becomes a test
+	@$(BIN)/python -m pytest -n 2 -m hypothesis --hypothesis-profile fuzz --timeout 1800 $(TESTS)
+
+# The lowest declared version of each dependency. torch is the exception: its lowest wheel on the package index is a
+# CUDA build of several gigabytes, so the locked one is taken. The newest versions of what these need are taken too.
+EXTRAS := math parquet report calibrate local gateway train tasks
+.venv-floors/floors.done: pyproject.toml requirements-dev.txt .venv/all.done
+	@test -x .venv-floors/bin/python || $(PYTHON) -m venv .venv-floors
+	@$(BIN)/uv pip compile -q pyproject.toml $(EXTRAS:%=--extra %) --resolution lowest-direct --no-annotate --no-header \
+		| grep -v -e '^nvidia-' -e '^triton=' -e '^torch=' > .venv-floors/floors.txt
+	@grep '^torch==' constraints.txt >> .venv-floors/floors.txt
+	@.venv-floors/bin/python -m pip install --quiet --disable-pip-version-check "$$(grep '^torch==' constraints.txt)"
+	@.venv-floors/bin/python -m pip install --quiet --disable-pip-version-check -r .venv-floors/floors.txt
+	@.venv-floors/bin/python -m pip install --quiet --disable-pip-version-check -c .venv-floors/floors.txt \
+		-r requirements-dev.txt hatchling editables
+	@.venv-floors/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+floors: .venv-floors/floors.done  ## the tests with the lowest declared versions of the dependencies
+	@.venv-floors/bin/python -m pytest -n 2 --dist loadfile
 
 fix: .venv/all.done  ## mend what can be mended by a machine
 	@$(BIN)/ruff check --fix .

@@ -9,4 +9,6 @@ DEFAULT_EXAMPLES = 100
 
 def examples(count: int, **given: Any) -> settings:
     """Settings with `count` examples in the default run, in proportion more in another profile ("fuzz": 20 times)."""
-    return settings(max_examples=max(1, count * settings.default.max_examples // DEFAULT_EXAMPLES), **given)
+    profile = settings.default
+    assert profile is not None
+    return settings(max_examples=max(1, count * profile.max_examples // DEFAULT_EXAMPLES), **given)

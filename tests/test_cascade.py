@@ -1,9 +1,10 @@
 """The cascade: who is asked, what is returned, what is recorded and what it cost."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
@@ -62,7 +63,7 @@ def pair(
     confidence: float | None = 0.9,
     small: Reply = "<answer>19</answer>",
     large: Reply = "<answer>20</answer>",
-    **changes: object,
+    **changes: Any,
 ) -> tuple[Cascade, Scripted, Scripted]:
     first, second = Scripted(lambda q: small, "small-model"), Scripted(lambda q: large, "large-model")
     stage = Stage(name="small", backend=first, signal=Sure(confidence), policy=Threshold(0.8), price=CHEAP)
@@ -375,7 +376,7 @@ async def test_one_failure_even_a_bug_cancels_nothing() -> None:
 
 
 async def test_an_error_of_the_source_is_raised_after_what_was_begun_has_been_given() -> None:
-    def source() -> list[Question]:
+    def source() -> Iterator[Question]:
         yield from numbered(3)
         raise ValueError("row 4 is bad")
 

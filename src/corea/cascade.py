@@ -7,7 +7,7 @@ this and reads the trace.
 import asyncio
 import os
 import time
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from enum import StrEnum
@@ -123,7 +123,7 @@ class Cascade:
         *,
         concurrency: int = 32,
         ordered: bool = False,
-    ) -> AsyncIterator[Trace]:
+    ) -> AsyncGenerator[Trace, None]:
         """Answers a stream of questions of any length in memory that does not grow with it.
 
         Args:

@@ -4,6 +4,7 @@ import asyncio
 import shutil
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -74,7 +75,7 @@ async def test_it_is_transformers_own_greedy_generation(backend: HFBackend) -> N
     import transformers
 
     tokenizer = transformers.AutoTokenizer.from_pretrained(TINY / "hf")
-    model = transformers.AutoModelForCausalLM.from_pretrained(TINY / "hf", dtype="float32")
+    model: Any = transformers.AutoModelForCausalLM.from_pretrained(TINY / "hf", dtype="float32")
     chat = [{"role": "user", "content": QUESTIONS[0].text}]
     prompt = tokenizer.apply_chat_template(chat, add_generation_prompt=True, return_tensors="pt", return_dict=True)
     tokens = model.generate(**prompt, max_new_tokens=16, do_sample=False)[0, prompt["input_ids"].shape[1] :]

@@ -7,6 +7,7 @@ import shutil
 import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,7 +23,7 @@ FULL = Sampling(temperature=0, max_tokens=30, logprobs=True, top_logprobs=3)
 QUESTIONS = [Question.of(f"Tom has {i} apples" + " and more" * (i % 5), id=str(i)) for i in range(40)]
 
 
-def backend_with(**settings: int) -> OnnxBackend:
+def backend_with(**settings: Any) -> OnnxBackend:
     return OnnxBackend(OnnxSettings(folder=str(TINY), threads=1, **settings))
 
 
@@ -277,7 +278,7 @@ async def test_a_broken_model_file_is_one_clear_line(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("setting", [{"max_batch": 0}, {"threads": 0}, {"max_tokens": 0}])
-def test_a_setting_out_of_range_is_named(setting: dict[str, int]) -> None:
+def test_a_setting_out_of_range_is_named(setting: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match=f"{next(iter(setting))}: got 0, expected at least 1"):
         OnnxSettings(folder=str(TINY), **setting)
 

@@ -62,7 +62,7 @@ def test_the_stored_trees_give_what_scikit_learns_give(monkeypatch: pytest.Monke
     order = np.sort(np.random.default_rng(7).permutation(600))
     seeds = np.random.default_rng(7).integers(2**31, size=3)
     grown = [
-        ExtraTreeRegressor(min_samples_leaf=maps.LEAF_ROWS, max_features=None, random_state=int(s))
+        ExtraTreeRegressor(min_samples_leaf=maps.LEAF_ROWS, max_features=None, random_state=int(s))  # pyright: ignore[reportArgumentType]: as its docs say
         .fit(filled[order], targets[order])
         .predict(filled)
         for s in seeds

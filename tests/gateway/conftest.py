@@ -110,7 +110,7 @@ def make_house(
         )
     )
     gateway.ready = True
-    house = House(*backends, gateway, make_app(gateway))
+    house = House(backends[0], backends[1], gateway, make_app(gateway))
     return house
 
 

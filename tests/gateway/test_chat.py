@@ -391,7 +391,7 @@ async def test_a_deferred_conversation_stays_deferred_for_a_while() -> None:
 
 async def test_the_cache_gives_the_same_answer_for_nothing() -> None:
     house = make_house(small_stage={"sampling": Sampling(temperature=0)}, cache_entries=2)
-    asked = {"temperature": 0}
+    asked: dict[str, Any] = {"temperature": 0}
     first, again = await house.post(**asked), await house.post(**asked)
     streamed = await house.post(**asked, stream=True)
     assert len(house.small.calls) == 1

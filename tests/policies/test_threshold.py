@@ -1,5 +1,7 @@
 """The threshold policy: its edge, its ties, and what it does when nothing was stated."""
 
+from typing import Any
+
 import pytest
 
 from corea.errors import ConfigError
@@ -50,7 +52,7 @@ def test_below_the_lower_threshold_a_person_is_asked() -> None:
 
 
 @pytest.mark.parametrize("settings", [{"tau": 1.2}, {"tau": 0.5, "tie_keep": 2}, {"tau": 0.5, "abstain_below": 0.6}])
-def test_numbers_out_of_range_are_refused(settings: dict[str, float]) -> None:
+def test_numbers_out_of_range_are_refused(settings: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match="policy threshold"):
         Threshold(**settings)
 

@@ -72,6 +72,7 @@ def test_confidences_agree_with_what_traces_recorded(name: str, most: int) -> No
         if not row.get("response") or row.get("confidence_kind") not in ("verbalized", "none", None):
             continue
         read, recorded = read_confidence(row["response"]), row.get("confidence")
-        if (read is None) != (recorded is None) or (read is not None and abs(read - recorded) > 1e-6):
+        same = read == recorded if read is None or recorded is None else abs(read - recorded) <= 1e-6
+        if not same:
             missed.append((row["id"], row["variant"], recorded, read))
     assert len(missed) <= most, missed

@@ -68,7 +68,8 @@ def question_lines(count: int) -> bytes:
     return b"".join(json.dumps(row).encode() + b"\n" for row in rows)
 
 
-async def start(questions: str, answers: str, calls: str, kill_at: int, torn: int) -> None:
+async def start(paths: tuple[str, str, str], kill_at: int, torn: int) -> None:
+    questions, answers, calls = paths
     log = os.open(calls, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
 
     def logged(question: Question) -> str:
@@ -92,4 +93,4 @@ async def start(questions: str, answers: str, calls: str, kill_at: int, torn: in
 
 if __name__ == "__main__":
     limits = [int(argument) for argument in sys.argv[4:]] + [0, 0]
-    asyncio.run(start(*sys.argv[1:4], limits[0], limits[1]))
+    asyncio.run(start((sys.argv[1], sys.argv[2], sys.argv[3]), limits[0], limits[1]))

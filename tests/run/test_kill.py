@@ -16,8 +16,8 @@ COUNT = 60
 PROGRAM = str(Path(__file__).parent / "answering.py")
 
 
-def _paths(folder: Path) -> list[str]:
-    return [str(folder / name) for name in ("questions.jsonl", "answers.jsonl", "calls")]
+def _paths(folder: Path) -> tuple[str, str, str]:
+    return str(folder / "questions.jsonl"), str(folder / "answers.jsonl"), str(folder / "calls")
 
 
 def _start(folder: Path, kill_at: int = 0, torn: int = 0) -> dict:
@@ -26,7 +26,7 @@ def _start(folder: Path, kill_at: int = 0, torn: int = 0) -> dict:
     if child == 0:
         try:
             sys.stdout = (folder / "summary").open("w")
-            asyncio.run(start(*_paths(folder), kill_at, torn))
+            asyncio.run(start(_paths(folder), kill_at, torn))
             sys.stdout.flush()
         finally:
             os._exit(0)

@@ -105,7 +105,13 @@ def split(out: Path, processes: str, credit: str) -> None:
     """Three steps on canned rollouts; with two processes each holds one and a half groups."""
     batch = 24 // int(processes)
     os.environ["TRL_EXPERIMENTAL_SILENCE"] = "1"
-    shape = {"generations": 8, "questions_per_step": 3, "device_batch": batch, "steps": 3, "evaluate_every": 100}
+    shape: dict[str, Any] = {
+        "generations": 8,
+        "questions_per_step": 3,
+        "device_batch": batch,
+        "steps": 3,
+        "evaluate_every": 100,
+    }
     trl = {"save_strategy": "no", "load_best_model_at_end": False}
     run(out, trl=trl, rollout_func=canned, credit=credit, **shape)
 
@@ -185,7 +191,7 @@ def shards(out: Path) -> None:
     ids, rows, columns = torch.arange(60).view(2, 30), torch.tensor([0, 1, 1]), torch.tensor([5, 7, 20])
 
     def found(*, sharded: bool) -> tuple[torch.Tensor, dict[str, Any], int]:
-        model = AutoModelForCausalLM.from_pretrained(MODEL, dtype=torch.float32)
+        model: Any = AutoModelForCausalLM.from_pretrained(MODEL, dtype=torch.float32)
         add_fused_lm_head(model)
         for part in [*model.model.layers, model] if sharded else []:
             fully_shard(part, mesh=init_device_mesh("cpu", (2,)))

@@ -1,6 +1,7 @@
 """Advantages of groups, by token."""
 
 import statistics
+from collections.abc import Sequence
 
 import pytest
 
@@ -50,7 +51,7 @@ def test_where_none_is_stated_every_token_answers_for_it() -> None:
 TOKENS = {1: "<answer>", 2: "7", 3: "</answer>", 4: "conf", 5: ">0", 6: ".", 7: "85", 8: "", 9: "é"}
 
 
-def decode(ids: tuple[int, ...]) -> str:
+def decode(ids: Sequence[int]) -> str:
     return "".join(TOKENS[i] for i in ids)
 
 
@@ -62,7 +63,7 @@ def test_tokens_that_wrote_a_number_are_found_even_where_one_wrote_more() -> Non
 
 
 def test_characters_of_several_tokens_do_not_shift_the_place() -> None:
-    def joining(ids: tuple[int, ...]) -> str:  # a byte-level tokenizer: 9 9 together are one character
+    def joining(ids: Sequence[int]) -> str:  # a byte-level tokenizer: 9 9 together are one character
         return decode(ids).replace("éé", "ß")
 
     ids = [9, 9, 4, 5, 6, 7]

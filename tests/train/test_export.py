@@ -44,7 +44,10 @@ def test_no_question_proves_nothing() -> None:
 
 
 def test_the_committed_embedded_form_has_the_hashes_it_lists() -> None:
-    listed = dict(reversed(line.split("  ")) for line in (TINY / "onnx/SHA256SUMS").read_text().splitlines())
+    listed = {
+        name: digest
+        for digest, name in (line.split("  ") for line in (TINY / "onnx/SHA256SUMS").read_text().splitlines())
+    }
     found = {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in (TINY / "onnx").iterdir()}
     del found["SHA256SUMS"]
     assert listed == found

@@ -1,5 +1,6 @@
 """Rewards of whole groups, and the refusal of split ones."""
 
+from collections.abc import Sequence
 from math import isnan, nan
 
 import pytest
@@ -53,7 +54,11 @@ def test_a_split_group_is_refused(questions: list[int]) -> None:
 def test_another_number_is_paid_the_same_whether_the_reward_is_ours_or_ones_own() -> None:
     ours = Calibration("kl", "group")
     group = [facts(1, 0.75, 0), facts(0, nan, 0), facts(1, 1.0, 0)]
+
+    def ones_own(correct_G: Sequence[float], stated_G: Sequence[float | None], formed_G: Sequence[bool]) -> list[float]:
+        return ours(correct_G, stated_G, formed_G)
+
     for member in range(3):
         paid = paid_instead(ours, group, member, [0.0, 0.5, 0.9])
-        assert paid == paid_instead(lambda *given: ours(*given), group, member, [0.0, 0.5, 0.9])
+        assert paid == paid_instead(ones_own, group, member, [0.0, 0.5, 0.9])
     assert paid_instead(Calibration("l2", "group"), group, 1, [0.5]) == [-((0.5 - 2 / 3) ** 2)]

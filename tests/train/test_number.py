@@ -1,5 +1,7 @@
 """Credit for every number that could have been stated: the gradient is that of the enumerated expectation."""
 
+from typing import Any
+
 import pytest
 
 torch = pytest.importorskip("torch")
@@ -114,7 +116,12 @@ def test_logits_are_caught_where_they_were_asked_for() -> None:
     from transformers import Qwen2Config, Qwen2ForCausalLM
 
     torch.manual_seed(3)
-    shape = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
+    shape: dict[str, Any] = {
+        "hidden_size": 16,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "intermediate_size": 32,
+    }
     model = Qwen2ForCausalLM(Qwen2Config(vocab_size=120, num_key_value_heads=2, **shape))
     ids, rows, columns = torch.randint(0, 120, (2, 7)), torch.tensor([0, 1, 1]), torch.tensor([3, 0, 6])
     with catch_logits(model, rows, columns) as caught:

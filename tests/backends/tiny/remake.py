@@ -6,6 +6,7 @@ noise, and ends a reply at times, which is all that the tests of the backends ne
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import torch
 from transformers import Qwen2Config, Qwen2ForCausalLM
@@ -20,9 +21,9 @@ TEXTS = [f"Tom has {a} apples and buys {b} more. How many? {a}+{b}={a + b}" for 
 def main() -> None:
     hf = HERE / "hf"
     shutil.rmtree(hf, ignore_errors=True)
-    tokenizer = train_tokenizer(TEXTS, 320)
+    tokenizer: Any = train_tokenizer(TEXTS, 320)
     tokenizer.save_pretrained(str(hf))
-    end = tokenizer.eos_token_id
+    end: int = tokenizer.eos_token_id
     torch.manual_seed(0)
     config = Qwen2Config(
         vocab_size=len(tokenizer),
