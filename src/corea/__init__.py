@@ -1,5 +1,6 @@
 """COREA: small models answer when they are sure, large ones when they are not."""
 
+import logging
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from corea.stage import Stage
 
 __version__ = VERSION
+
+logging.getLogger(__name__).addHandler(logging.NullHandler())  # an application decides what is shown
 
 _LAZY = {
     "Cascade": "corea.cascade",

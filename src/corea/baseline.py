@@ -1,7 +1,8 @@
 """What a call to the last stage would have cost, learnt from the calls that were made."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
+from threading import Lock
 
 from corea.prices import Price
 from corea.types import Completion, Question, Usage
@@ -9,7 +10,7 @@ from corea.types import Completion, Question, Usage
 
 @dataclass(slots=True)
 class BaselineEstimator:
-    """Learns from calls made to the last stage what one that was not made would have cost. O(1) memory.
+    """Learns from calls made to the last stage what one that was not made would have cost. O(1) memory, any thread.
 
     The rule: prompt tokens follow the question's characters along the least-squares line of the calls seen
     (slope held between 0 and 1 token a character; one length seen: in proportion), completion tokens are
@@ -23,16 +24,18 @@ class BaselineEstimator:
     characters_times_prompt: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    _lock: Lock = field(default_factory=Lock, repr=False, compare=False)
 
     def observe(self, question: Question, completion: Completion) -> None:
         """Takes in one call that was made."""
         length = _characters(question)
-        self.calls += 1
-        self.characters += length
-        self.characters_squared += length * length
-        self.characters_times_prompt += length * completion.usage.prompt_tokens
-        self.prompt_tokens += completion.usage.prompt_tokens
-        self.completion_tokens += completion.usage.completion_tokens
+        with self._lock:
+            self.calls += 1
+            self.characters += length
+            self.characters_squared += length * length
+            self.characters_times_prompt += length * completion.usage.prompt_tokens
+            self.prompt_tokens += completion.usage.prompt_tokens
+            self.completion_tokens += completion.usage.completion_tokens
 
     def usage(self, question: Question) -> Usage | None:
         """The tokens expected of a call for this question; None before any call was seen."""

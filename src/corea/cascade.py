@@ -12,7 +12,9 @@ from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from enum import StrEnum
 from random import Random
+from typing import Self
 
+from corea.background import background
 from corea.baseline import BaselineEstimator
 from corea.early import CUT
 from corea.errors import ConfigError
@@ -22,6 +24,7 @@ from corea.types import Decision, Question, Status, Step, Trace
 
 _random = Random(os.urandom(32))
 OnStep = Callable[[Step], None]
+Questions = Iterable[Question] | Iterable[str] | AsyncIterable[Question] | AsyncIterable[str]
 
 
 class OnLastDown(StrEnum):
@@ -71,9 +74,15 @@ class Cascade:
                     "last stage; without them nothing would ever be deferred"
                 )
 
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *raised: object) -> None:
+        await self.close()
+
     async def ask(
         self,
-        question: Question,
+        question: Question | str,
         *,
         on_text: OnText | None = None,
         on_step: OnStep | None = None,
@@ -83,6 +92,7 @@ class Cascade:
         """Answers one question.
 
         Args:
+            question: A text is a question of one turn.
             on_text: Receives the text of the answer that is returned: piece by piece from the last stage where its
                 backend streams, whole where an earlier stage's is kept (or as it is written, with `confidence_first`).
                 Nothing of a deferred draft is ever given. When an answer breaks off half way, what was written of it
@@ -95,6 +105,7 @@ class Cascade:
         Returns:
             The trace; a question that no stage could answer has status FAILED and an error, and raises nothing.
         """
+        question = as_question(question)
         began = self.clock()
         steps: list[Step] = []
         draft: str | None = None
@@ -117,9 +128,16 @@ class Cascade:
                 draft = step.completion.text
         return await self._finish(question, tuple(steps), began, give, trace_id)
 
+    def ask_sync(self, question: Question | str) -> Trace:
+        """As `ask`, for code that is not asynchronous: any thread may call it, also within a running event loop.
+
+        All such calls share one event loop in the background, and so its connections; it ends with the process.
+        """
+        return background.run(self.ask(question))
+
     async def ask_many(
         self,
-        questions: Iterable[Question] | AsyncIterable[Question],
+        questions: Questions,
         *,
         concurrency: int = 32,
         ordered: bool = False,
@@ -127,6 +145,7 @@ class Cascade:
         """Answers a stream of questions of any length in memory that does not grow with it.
 
         Args:
+            questions: Texts, too: they get the ids "question-1", "question-2", ...
             concurrency: Questions under way at once. Nothing further is read from `questions` while so many are under
                 way or wait to be taken.
             ordered: Gives traces in the order of the questions; a slow one then holds back at most 4 * `concurrency`.
@@ -164,7 +183,7 @@ class Cascade:
 
     async def ask_each(
         self,
-        questions: Iterable[Question] | AsyncIterable[Question],
+        questions: Questions,
         take: Callable[[int, Trace], Awaitable[None]],
         *,
         concurrency: int = 32,
@@ -197,7 +216,7 @@ class Cascade:
                         failure, ended = error, True
                         return
                     place = number = number + 1
-                await take(place, await self._ask_safely(question))
+                await take(place, await self._ask_safely(as_question(question, f"question-{place + 1}")))
 
         workers = [asyncio.create_task(worker()) for _ in range(concurrency)]
         try:
@@ -294,11 +313,16 @@ def new_id() -> str:
     return f"{_random.getrandbits(128):032x}"
 
 
-def _stream(questions: Iterable[Question] | AsyncIterable[Question]) -> AsyncIterator[Question]:
+def as_question(question: Question | str, id: str = "question") -> Question:
+    """The question; a text becomes one of a single turn."""
+    return Question.of(question, id=id) if isinstance(question, str) else question
+
+
+def _stream(questions: Questions) -> AsyncIterator[Question | str]:
     return aiter(questions) if isinstance(questions, AsyncIterable) else _each(questions)
 
 
-async def _each(questions: Iterable[Question]) -> AsyncIterator[Question]:
+async def _each(questions: Iterable[Question | str]) -> AsyncIterator[Question | str]:
     for question in questions:
         yield question
 

@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, fields
 
-from corea.cascade import Cascade, OnStep
+from corea.cascade import Cascade, OnStep, as_question
 from corea.early import Draft
 from corea.stage import Giver, OnError, OnKeep, OnText, Stage, attempt, skip
 from corea.types import Decision, Question, Step, Trace
@@ -46,7 +46,7 @@ class HedgedCascade(Cascade):
 
     async def ask(
         self,
-        question: Question,
+        question: Question | str,
         *,
         on_text: OnText | None = None,
         on_step: OnStep | None = None,
@@ -56,6 +56,7 @@ class HedgedCascade(Cascade):
         """As `Cascade.ask`. A cut-off call is a step with an error of kind "Hedged", before the step that won."""
         if self.hedge_seconds is None or len(self.stages) == 1:
             return await super().ask(question, on_text=on_text, on_step=on_step, on_keep=on_keep, trace_id=trace_id)
+        question = as_question(question)
         began = self.clock()
         give = Giver(on_text) if on_text else None
         race = _Race(self, question, give, on_step, on_keep, self.hedge_seconds)

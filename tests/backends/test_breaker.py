@@ -68,3 +68,18 @@ def test_late_failures_of_calls_sent_before_do_not_lengthen_the_cool_down() -> N
     breaker.failed()
     clock.now += 1
     assert breaker.state is BreakerState.HALF_OPEN
+
+
+def test_each_change_is_told_once() -> None:
+    now, states = [0.0], list[BreakerState]()
+    breaker = Breaker(2, 10, lambda: now[0], on_change=states.append)
+    breaker.failed()
+    assert states == []
+    breaker.failed()
+    breaker.failed()  # was under way when it opened
+    assert states == [BreakerState.OPEN]
+    now[0] = 10.0
+    assert (breaker.admit(), breaker.admit()) == (0.0, 10.0)
+    breaker.succeeded()
+    breaker.succeeded()
+    assert states == [BreakerState.OPEN, BreakerState.HALF_OPEN, BreakerState.CLOSED]

@@ -5,36 +5,85 @@ import json
 import os
 import re
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, SupportsIndex
 from urllib.parse import quote
 
 from corea.errors import ConfigError
 
 HIDDEN = "[key]"
 LEAST_LENGTH = 8  # shorter "keys" ("EMPTY", "ollama") are no secrets, and words that a model may write
+VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
+USUAL_NAME = re.compile(r"[A-Z][A-Z0-9]{0,15}(?:_[A-Z0-9]{1,15}){1,6}", re.ASCII)
+LONGEST_PLAIN_NAME = 16  # keys are longer
 PLAIN = re.compile(r"[\w.~-]+", re.ASCII)  # no form of escaping touches these
 LOOKS_SECRET = re.compile(
     r"\b(sk-(?=.{4})|bearer\s+(?=\S{16}))[^\s\"'<>,;]+", re.IGNORECASE
 )  # a server may echo part of a key
 
 
-def read_key(name: str) -> str:
+class Secret(str):
+    """A key whose repr, and that of its parts, shows nothing: what a traceback with local variables prints."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return repr(HIDDEN)
+
+    def __getitem__(self, index: SupportsIndex | slice) -> "Secret":
+        return Secret(super().__getitem__(index))
+
+
+def without_frames(error: BaseException) -> BaseException:
+    """The same error, and those that led to it, without the frames of another library, whose variables hold keys."""
+    following: BaseException | None = error
+    seen = set[int]()
+    while following is not None and id(following) not in seen:
+        seen.add(id(following))
+        following.__traceback__ = None
+        following = following.__cause__ or following.__context__
+    return error
+
+
+def variable_name(name: str, where: str) -> str:
+    """The name of an environment variable, as a setting gives it.
+
+    Raises:
+        ConfigError: It cannot be one: most likely the key itself, so it is not shown.
+    """
+    if not VARIABLE.fullmatch(name):
+        raise ConfigError(
+            f"{where}: got a value that is no name of an environment variable (not shown, it may be a key), expected "
+            "a name such as OPENAI_API_KEY; put the key into that variable, and not into a file"
+        )
+    return name
+
+
+def shown_name(name: str) -> str:
+    """A variable's name for a message; "[hidden]" where it may be a key that was pasted in its place."""
+    return name if len(name) <= LONGEST_PLAIN_NAME or USUAL_NAME.fullmatch(name) else "[hidden]"
+
+
+def read_key(name: str) -> Secret:
     """The key in an environment variable.
 
     Raises:
         ConfigError: It is not set, is empty, or holds what no HTTP header can carry. The key is not in the message.
     """
-    key = os.environ.get(name, "").strip()
+    if fault := _fault_of_key(os.environ.get(name, "").strip()):
+        raise ConfigError(f"environment variable {shown_name(name)}: {fault.format(name=shown_name(name))}")
+    return Secret(os.environ[name].strip())
+
+
+def _fault_of_key(key: str) -> str | None:
+    """Why this cannot be sent; None where it can. The caller raises: no frame of the error then holds the key."""
     if not key:
-        raise ConfigError(
-            f"environment variable {name}: got nothing, expected an API key; set it with `export {name}=...`"
-        )
+        return "got nothing, expected an API key; set it with `export {name}=...`"
     if not key.isascii() or not key.isprintable():
-        raise ConfigError(
-            f"environment variable {name}: got a key with a line break or a letter outside ASCII, expected one line of "
-            "plain characters; copy the key again"
+        return (
+            "got a key with a line break or a letter outside ASCII, expected one line of plain characters; "
+            "copy the key again"
         )
-    return key
+    return None
 
 
 @dataclass(frozen=True, slots=True, repr=False)

@@ -6,6 +6,7 @@ out of everything in `keys`. Which server does what is told in docs/backends.md.
 """
 
 import asyncio
+import logging
 import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -16,7 +17,7 @@ import msgspec
 
 from corea.backends import openai_faults as faults
 from corea.backends import wire
-from corea.backends.breaker import Breaker
+from corea.backends.breaker import Breaker, BreakerState
 from corea.backends.openai_http import Http
 from corea.backends.openai_settings import KeyStyle, MaxTokensField, OpenAISettings
 from corea.backends.openai_stream import Stream
@@ -26,6 +27,7 @@ from corea.types import Completion, Question, Sampling, Usage
 
 __all__ = ["KeyStyle", "MaxTokensField", "OpenAIBackend", "OpenAISettings", "Probe"]
 
+log = logging.getLogger(__name__)
 T = TypeVar("T")
 Sleep = Callable[[float], Awaitable[None]]
 
@@ -88,7 +90,9 @@ class OpenAIBackend:
     ) -> None:
         self.settings = settings
         self.model = settings.model
-        self.breaker = Breaker(settings.breaker_failures, settings.breaker_cool_down_seconds, clock)
+        self.breaker = Breaker(
+            settings.breaker_failures, settings.breaker_cool_down_seconds, clock, on_change=self._log_breaker
+        )
         self._http = Http(settings)
         self._limit_field = settings.limit_field
         self._backoff = Backoff(
@@ -211,6 +215,7 @@ class OpenAIBackend:
                 if wait is None:
                     _note_past(error, past, self.model)
                     raise
+                log.info("%s; attempt %d follows in %.2f s", error, past.retries + past.refusals + 1, wait)
             await self._sleep(wait)
 
     def _wait_before_retry(self, error: BackendError, past: _Past) -> float | None:
@@ -242,6 +247,15 @@ class OpenAIBackend:
             raise
         self.breaker.succeeded()
         return result
+
+    def _log_breaker(self, state: BreakerState) -> None:
+        if state is BreakerState.OPEN:
+            log.warning(
+                "%s: %d failures in a row, so calls are held back for %g s",
+                self.settings.where, self.breaker.failures, self.settings.breaker_cool_down_seconds,
+            )  # fmt: skip
+        else:
+            log.info("%s: breaker %s", self.settings.where, state)
 
     def _body(self, question: Question, sampling: Sampling, *, stream: bool) -> bytes:
         try:

@@ -1,9 +1,12 @@
 """One request to an OpenAI-compatible server: the connection pool, the headers with the key, the timeouts."""
 
 import asyncio
+import threading
 import time
 import weakref
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator
+from contextlib import suppress
+from dataclasses import dataclass, field
 
 import aiohttp
 from multidict import CIMultiDict
@@ -11,7 +14,7 @@ from yarl import URL
 
 from corea.backends import openai_faults as faults
 from corea.backends.deadlines import Deadlines
-from corea.backends.keys import Secrets, read_key
+from corea.backends.keys import Secret, Secrets, read_key, without_frames
 from corea.backends.openai_settings import OpenAISettings
 
 NO_SECRETS = Secrets(())
@@ -20,27 +23,70 @@ KEEP_ALIVE_SECONDS = 4.0  # uvicorn, and so vLLM, closes idle connections after 
 
 @dataclass(frozen=True, slots=True)
 class _Pool:
-    """What one event loop has: its connections, and the time limits of its calls."""
+    """The connections of one event loop, and the time limits of its calls."""
 
     session: aiohttp.ClientSession
     deadlines: Deadlines
+    closer: AsyncGenerator[None, None]  # closes the session when the loop shuts down, or when this pool is forgotten
+
+
+@dataclass(slots=True)
+class _Pools:
+    """One pool for each event loop that has asked; any thread may look."""
+
+    of_loop: dict[asyncio.AbstractEventLoop, _Pool] = field(default_factory=dict[asyncio.AbstractEventLoop, _Pool])
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def get(self, loop: asyncio.AbstractEventLoop) -> _Pool | None:
+        pool = self.of_loop.get(loop)
+        return None if pool is None or pool.session.closed else pool
+
+    def put(self, loop: asyncio.AbstractEventLoop, pool: _Pool) -> None:
+        with self.lock:
+            self.of_loop[loop] = pool
+
+    def take(self, loop: asyncio.AbstractEventLoop) -> _Pool | None:
+        with self.lock:
+            return self.of_loop.pop(loop, None)
+
+    def close_ended(self) -> None:
+        """Closes the connections of loops that were closed without a shutdown (`asyncio.run` does shut down)."""
+        with self.lock:
+            ended = [self.of_loop.pop(loop) for loop in list(self.of_loop) if loop.is_closed()]
+        for pool in ended:
+            with suppress(StopIteration):
+                pool.session.close().send(None)  # of a closed loop: there is nothing to wait for
+
+
+async def _close_at_shutdown(session: aiohttp.ClientSession) -> AsyncGenerator[None, None]:
+    """Closes the session where this generator is closed: by the event loop's shutdown, which knows of it once begun.
+
+    Source: https://docs.python.org/3/library/asyncio-eventloop.html#asyncio.loop.shutdown_asyncgens
+    """
+    try:
+        yield
+    finally:
+        await session.close()
 
 
 class Http:
-    """Posts requests, over one pool of connections per event loop, which opens at the first."""
+    """Posts requests, over one pool of connections for each event loop, which opens at the first request there.
+
+    Pools close with their loop (at the end of `asyncio.run`), with `close`, and when the last reference goes.
+    """
 
     def __init__(self, settings: OpenAISettings) -> None:
         self.settings = settings
         self._url = URL(settings.url, encoded=True)
         self._headers = _fixed_headers(settings)
         self._first_byte_seconds = min(settings.first_byte_timeout_seconds, settings.total_timeout_seconds)
-        self._pools: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _Pool] = weakref.WeakKeyDictionary()
-        self._last: tuple[asyncio.AbstractEventLoop, _Pool] | None = None  # of two calls in a row, mostly one loop's
+        self._pools = _Pools()
+        weakref.finalize(self, self._pools.close_ended)
 
     async def post(self, body: bytes) -> tuple[aiohttp.ClientResponse, Secrets]:
         """The response, of which only the head is read, and the keys to keep out of it."""
         headers, secrets = self._with_keys()
-        settings, pool = self.settings, self._pool()
+        settings, pool = self.settings, await self._pool()
         try:
             with pool.deadlines.within(self._first_byte_seconds):
                 response = await pool.session.post(
@@ -51,11 +97,11 @@ class Http:
                     proxy=settings.proxy,
                 )
         except aiohttp.ConnectionTimeoutError as error:
-            raise faults.no_connection_in_time(settings) from error
+            raise faults.no_connection_in_time(settings) from without_frames(error)
         except TimeoutError as error:
-            raise faults.no_first_byte_in_time(settings) from error
+            raise faults.no_first_byte_in_time(settings) from without_frames(error)
         except (aiohttp.ClientError, OSError) as error:
-            raise faults.unreached(settings, error, secrets) from error
+            raise faults.unreached(settings, error, secrets) from without_frames(error)
         return response, secrets
 
     async def read(self, response: aiohttp.ClientResponse, began: float) -> bytes:
@@ -71,65 +117,55 @@ class Http:
                 return received + await response.read()
         except TimeoutError as error:
             response.close()
-            raise faults.not_all_in_time(self.settings) from error
+            raise faults.not_all_in_time(self.settings) from without_frames(error)
         except (aiohttp.ClientError, OSError) as error:
-            raise faults.cut_in_the_middle(self.settings, error, response.status) from error
+            raise faults.cut_in_the_middle(self.settings, error, response.status) from without_frames(error)
 
     @property
     def deadlines(self) -> Deadlines:
-        """The time limits of the calls of this event loop."""
-        return self._pool().deadlines
+        """The time limits of the calls of this event loop, which has posted a request."""
+        pool = self._pools.of_loop[asyncio.get_running_loop()]
+        return pool.deadlines
 
     async def close(self) -> None:
-        """Closes the connections of this event loop, and forgets those of loops that have ended."""
-        self._last, pool = None, self._pools.pop(asyncio.get_running_loop(), None)
+        """Closes the connections of this event loop, and those of loops that have ended."""
+        pool = self._pools.take(asyncio.get_running_loop())
         if pool is not None:
-            await pool.session.close()
-        self._forget_ended_loops()
+            await pool.closer.aclose()
+        self._pools.close_ended()
 
-    def _pool(self) -> _Pool:
-        loop, last = asyncio.get_running_loop(), self._last
-        if last is not None and last[0] is loop and not last[1].session.closed:
-            return last[1]
-        pool = self._pools.get(loop)
-        if pool is None or pool.session.closed:
-            self._forget_ended_loops()
-            session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(
-                    limit=self.settings.max_connections, keepalive_timeout=KEEP_ALIVE_SECONDS, ttl_dns_cache=300
-                ),
-                timeout=aiohttp.ClientTimeout(total=None, sock_connect=self.settings.connect_timeout_seconds),
-                cookie_jar=aiohttp.DummyCookieJar(),
-            )
-            pool = self._pools[loop] = _Pool(session, Deadlines(loop))
-        self._last = loop, pool
+    async def _pool(self) -> _Pool:
+        loop = asyncio.get_running_loop()
+        if pool := self._pools.get(loop):
+            return pool
+        self._pools.close_ended()
+        session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(
+                limit=self.settings.max_connections, keepalive_timeout=KEEP_ALIVE_SECONDS, ttl_dns_cache=300
+            ),
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=self.settings.connect_timeout_seconds),
+            cookie_jar=aiohttp.DummyCookieJar(),
+        )
+        pool = _Pool(session, Deadlines(loop), _close_at_shutdown(session))
+        self._pools.put(loop, pool)
+        await anext(pool.closer)  # does not suspend; from here on the loop's shutdown closes the session
         return pool
-
-    def _forget_ended_loops(self) -> None:
-        for loop, pool in list(self._pools.items()):
-            if loop.is_closed():
-                if pool.session.connector is not None:
-                    pool.session.connector.close()  # of a closed loop: there is nothing to wait for
-                pool.session.detach()
-                del self._pools[loop]
 
     def _with_keys(self) -> tuple[CIMultiDict[str], Secrets]:
         settings = self.settings
         if not settings.api_key_env and not settings.headers_env:
             return self._headers, NO_SECRETS
-        headers = self._headers.copy()
-        keys: list[str] = []
+        secret = {name: read_key(variable) for name, variable in settings.headers_env.items()}
+        keys = tuple(secret.values())
         if settings.api_key_env:
-            key = read_key(settings.api_key_env)
-            keys.append(key)
+            keys += (read_key(settings.api_key_env),)
             if settings.bears_key_as_token:
-                headers["Authorization"] = f"Bearer {key}"
+                secret["Authorization"] = Secret(f"Bearer {keys[-1]}")
             else:
-                headers["api-key"] = key
-        for name, variable in settings.headers_env.items():
-            headers[name] = read_key(variable)
-            keys.append(headers[name])
-        return headers, Secrets(tuple(keys))
+                secret["api-key"] = keys[-1]
+        headers = self._headers.copy()
+        headers.update(secret)
+        return headers, Secrets(keys)
 
 
 def _fixed_headers(settings: OpenAISettings) -> CIMultiDict[str]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from urllib.parse import quote, urlencode, urlsplit
 
+from corea.backends.keys import variable_name
 from corea.errors import ConfigError
 
 AZURE_HOSTS = (".openai.azure.com", ".cognitiveservices.azure.com", ".services.ai.azure.com")
@@ -91,6 +92,9 @@ class OpenAISettings:
                 f"base_url: got a user, password or query in the URL of {parts.hostname}, expected none; name the "
                 "variable that holds the key in api_key_env, and a version in api_version"
             )
+        for name, variable in (("api_key_env", self.api_key_env), *self.headers_env.items()):
+            if variable is not None:
+                variable_name(variable, name if name == "api_key_env" else f"headers_env.{name}")
         if secret := next((name for name in self.headers if name.lower() in KEY_HEADERS), None):
             raise ConfigError(
                 f"headers: got {secret!r}, expected no key in a file; put it into an environment variable and name "

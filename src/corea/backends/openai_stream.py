@@ -9,7 +9,7 @@ import msgspec
 from corea.backends import openai_faults as faults
 from corea.backends import wire
 from corea.backends.deadlines import Deadlines
-from corea.backends.keys import Secrets
+from corea.backends.keys import Secrets, without_frames
 from corea.backends.openai_settings import OpenAISettings
 from corea.backends.retry import may_help
 from corea.backends.sse import EventReader
@@ -59,9 +59,9 @@ class Stream:
             while not self._ready and not self._ended:
                 await self._receive(until)
         except TimeoutError as error:
-            raise faults.no_first_byte_in_time(self._settings) from error
+            raise faults.no_first_byte_in_time(self._settings) from without_frames(error)
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            raise self._broken(faults.cause_of(error)) from error
+            raise self._broken(faults.cause_of(error)) from without_frames(error)
         if not self._ready:
             raise self._broken("it ended before it began")
 
@@ -81,11 +81,11 @@ class Stream:
             try:
                 await self._receive(until)
             except TimeoutError as error:
-                raise faults.not_all_in_time(self._settings, self._spent()) from error
+                raise faults.not_all_in_time(self._settings, self._spent()) from without_frames(error)
             except (aiohttp.ClientError, OSError, ValueError) as error:
                 if self._written.finish_reason:
                     break  # all of it had come
-                raise self._broken(faults.cause_of(error)) from error
+                raise self._broken(faults.cause_of(error)) from without_frames(error)
         if not self._written.answered or not (self._done or self._written.finish_reason):
             raise self._broken("it ended without a finish reason")
         await self._drain()
