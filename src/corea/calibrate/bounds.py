@@ -9,6 +9,7 @@ sqrt(2 ln(1/delta)) = 2.45 standard errors at delta .05 where the exact one pays
 """
 
 import math
+from collections.abc import Callable
 from functools import lru_cache
 from statistics import NormalDist
 from typing import Any
@@ -154,7 +155,7 @@ def betting_drop_pvalue(losses: int, gains: int, n: int, drop: float) -> float:
     return min(1.0, math.exp(-(top + math.log(float(np.mean(np.exp(log_wealth - top)))))))
 
 
-DROP_TESTS = {
+DROP_TESTS: dict[str, Callable[..., float]] = {
     "exact": exact_drop_pvalue,
     "betting": betting_drop_pvalue,
     "hoeffding-bentkus": hoeffding_bentkus_drop_pvalue,

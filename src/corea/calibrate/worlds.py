@@ -1,5 +1,7 @@
 """Simulated pairs of models with known truth."""
 
+from typing import Any
+
 import numpy as np
 
 from corea.calibrate.tables import Pairs
@@ -48,7 +50,7 @@ def world(
     )
 
 
-WORLDS = {
+WORLDS: dict[str, dict[str, Any]] = {
     "ties": {},
     "continuous": {"tied": False},
     "skewed costs": {"skew": 2.0},

@@ -14,7 +14,7 @@ from corea.cli.console import ConfigOption, JsonOption, SetOption, print_json, u
 from corea.errors import ConfigError
 
 T = TypeVar("T")
-keys = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="API keys of `corea serve`.")
+keys: typer.Typer = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="API keys of `corea serve`.")
 KeyArgument = Annotated[str, typer.Argument(help="Its id, which `corea keys list` shows, or its name.")]
 StateOption = Annotated[Path | None, typer.Option(help="The state file. Default: what [gateway] state says.")]
 

@@ -11,7 +11,7 @@ from corea.cli.console import SetOption
 from corea.errors import ConfigError
 from corea.registry import install_hint
 
-app = typer.Typer(no_args_is_help=True, help="Train a small model (extra: train).")
+app: typer.Typer = typer.Typer(no_args_is_help=True, help="Train a small model (extra: train).")
 
 
 @app.callback()

@@ -139,4 +139,5 @@ def kl_sample() -> Calibration:
     return Calibration("kl", "sample")
 
 
-rlcc, brier = l1_group, l2_sample
+rlcc: Callable[[], Calibration] = l1_group
+brier: Callable[[], Calibration] = l2_sample

@@ -6,7 +6,7 @@ from random import Random
 from corea.tasks.problem import Problem, checked, last_number
 from corea.tasks.style import Style, number
 
-CHAIN_SIZES = {  # level: (terms, digits), one pair chosen
+CHAIN_SIZES: dict[int, tuple[tuple[int, int], ...]] = {  # level: (terms, digits), one pair chosen
     1: ((2, 1), (2, 2)),
     2: ((2, 2), (3, 1), (3, 2)),
     3: ((4, 2), (2, 3)),
@@ -21,7 +21,7 @@ CHAIN_WIDE = (
     "Please add this up: {}",
     "How much is {}?",
 )
-PRODUCT_SIZES = {
+PRODUCT_SIZES: dict[int, tuple[tuple[int, int], ...]] = {
     1: ((1, 1),),
     2: ((2, 1),),
     3: ((3, 1),),

@@ -6,7 +6,7 @@ from random import Random
 from corea.tasks.problem import Problem, checked
 from corea.tasks.style import Style, number
 
-COMPARE_SIZES = {
+COMPARE_SIZES: dict[int, tuple[tuple[int, int], ...]] = {
     1: ((2, 2),),
     2: ((2, 3), (3, 2)),
     3: ((5, 2), (4, 3)),
@@ -15,7 +15,7 @@ COMPARE_SIZES = {
 }
 COMPARE_HOME = ("Which is {}: {}?", "Find the {} of {}.")
 COMPARE_WIDE = ("Of these numbers, name the {}: {}", "What is the {} number here? {}")
-SORT_SIZES = {
+SORT_SIZES: dict[int, tuple[tuple[int, int], ...]] = {
     1: ((3, 1), (3, 2)),
     2: ((4, 2),),
     3: ((5, 2), (4, 3)),

@@ -4,6 +4,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -33,8 +34,8 @@ class Answers:
 
 
 def answer(
-    model,
-    tokenizer,
+    model: Any,
+    tokenizer: Any,
     questions: Sequence[Question],
     *,
     temperature: float = 0.0,
@@ -101,7 +102,7 @@ def _generate(model, tokenizer, asked: list[list[int]], temperature: float, max_
     return [r[: r.index(end) + 1] if end in r else [t for t in r if t != tokenizer.pad_token_id] for r in replies]
 
 
-def left_padded(rows: Sequence[Sequence[int]], pad: int):
+def left_padded(rows: Sequence[Sequence[int]], pad: int) -> tuple[Any, Any]:
     """(B, T) token ids and their mask, the rows flush right."""
     import torch
 
@@ -116,7 +117,7 @@ def _before_last(reply: list[int], tag: int) -> list[int]:
     return reply[: len(reply) - 1 - reply[::-1].index(tag)]
 
 
-def expected_confidences(model, tokenizer, asked: list[list[int]], replies: list[list[int]]) -> list[float]:
+def expected_confidences(model: Any, tokenizer: Any, asked: list[list[int]], replies: list[list[int]]) -> list[float]:
     """The mean of the two-digit confidence under the model's own probabilities, over all 100 numbers.
 
     The mass on anything but digits is left out and the rest scaled to 1. NaN where the reply has no tag.

@@ -109,13 +109,13 @@ def lessons(settings: ColdStart, chunk: int) -> tuple[list[Question], list[str]]
     return questions, [target(q, rng, settings.values) for q in questions]
 
 
-def encoded_chunk(settings: ColdStart, tokenizer, chunk: int):
+def encoded_chunk(settings: ColdStart, tokenizer: Any, chunk: int) -> tuple[Any, str]:
     """One chunk's datasets.Dataset and the fingerprint of its problems."""
     questions, replies = lessons(settings, chunk)
     return encode(questions, replies, tokenizer, confidence=settings.confidence), data_hash(questions)
 
 
-def encoded(settings: ColdStart, tokenizer):
+def encoded(settings: ColdStart, tokenizer: Any) -> tuple[Any, str]:
     """All chunks' rows as one datasets.Dataset, and the fingerprint of all."""
     from multiprocessing import get_context
 
@@ -140,7 +140,7 @@ def data_hash(questions: list[Question]) -> str:
     return digest.hexdigest()[:16]
 
 
-def encode(questions: list[Question], replies: list[str], tokenizer, *, confidence: bool = True):
+def encode(questions: list[Question], replies: list[str], tokenizer: Any, *, confidence: bool = True) -> Any:
     """A datasets.Dataset of token ids, with labels on the reply alone (-100 elsewhere), its `confidence` or not."""
     from datasets import Dataset
 
@@ -178,7 +178,7 @@ def batches_of_like_length(lengths: Sequence[int], batch: int, rng: random.Rando
     return [i for group in batches for i in group]
 
 
-def new_model(shape: Shape, tokenizer, seed: int):
+def new_model(shape: Shape, tokenizer: Any, seed: int) -> Any:
     """A Qwen2-shaped causal model with random weights."""
     from transformers import Qwen2Config, Qwen2ForCausalLM, set_seed
 
@@ -201,14 +201,14 @@ def new_model(shape: Shape, tokenizer, seed: int):
     return Qwen2ForCausalLM(config)
 
 
-def load_model(folder: Path):
+def load_model(folder: Path) -> Any:
     """The weights of an earlier stage, in float32."""
     from transformers import AutoModelForCausalLM
 
     return AutoModelForCausalLM.from_pretrained(str(folder), dtype="float32")
 
 
-def plain_trainer():
+def plain_trainer() -> type[Any]:
     """TRL's SFTTrainer without the entropy and the accuracy that it sums at each step: 1.3 times as fast."""
     import torch
     from trl import SFTTrainer
@@ -283,7 +283,7 @@ def cold_start(settings: ColdStart) -> Path:
     return save(settings, trainer, tokenizer, fingerprint)
 
 
-def save(settings: ColdStart, trainer, tokenizer, fingerprint: str) -> Path:
+def save(settings: ColdStart, trainer: Any, tokenizer: Any, fingerprint: str) -> Path:
     """Write weights, tokenizer, prompt and the facts of the run."""
     trainer.model.config.use_cache = True  # training switched it off, and without it each token costs a whole pass
     trainer.model.save_pretrained(str(settings.out))

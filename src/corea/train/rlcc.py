@@ -192,7 +192,7 @@ def make_trainer(
     grader: Grader,
     prompt: Prompt,
     **further: Any,
-):
+) -> Any:
     """The trainer of a run, before its first step."""
     from peft import LoraConfig
     from transformers import AutoTokenizer, EarlyStoppingCallback
@@ -237,7 +237,7 @@ def make_trainer(
     )
 
 
-def grpo_config(settings: Rlcc):
+def grpo_config(settings: Rlcc) -> Any:
     """TRL's settings: ours by their names there, its own as given in `trl`."""
     from accelerate import PartialState
     from trl.trainer.grpo_config import GRPOConfig
@@ -301,7 +301,7 @@ def last_checkpoint(settings: Rlcc) -> str | None:
     return get_last_checkpoint(str(folder)) if folder.is_dir() else None
 
 
-def save(settings: Rlcc, trainer, questions: Sequence[Question], prompt: Prompt, command: str) -> Path:
+def save(settings: Rlcc, trainer: Any, questions: Sequence[Question], prompt: Prompt, command: str) -> Path:
     """Write weights, tokenizer, chat template, prompt, log, the facts of the run and the model card."""
     model = trainer.accelerator.unwrap_model(trainer.model)
     if settings.lora:

@@ -4,6 +4,7 @@
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from corea.train.settings import ASSISTANT, END, PAD, TAGS, USER
 
@@ -22,7 +23,7 @@ TEMPLATE = (
 )
 
 
-def train_tokenizer(texts: Iterable[str], vocabulary: int):
+def train_tokenizer(texts: Iterable[str], vocabulary: int) -> Any:
     """A transformers tokenizer fitted to these texts, with the tags as ordinary added tokens.
 
     The tags are not "special": TRL drops special tokens when it decodes, and the reader needs the tags.
@@ -54,7 +55,7 @@ def train_tokenizer(texts: Iterable[str], vocabulary: int):
     return tokenizer
 
 
-def load_tokenizer(folder: Path):
+def load_tokenizer(folder: Path) -> Any:
     """The tokenizer of a trained folder."""
     from transformers import AutoTokenizer
 

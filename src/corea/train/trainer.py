@@ -63,11 +63,11 @@ class RlccTrainer(GRPOTrainer):
     ) -> None:
         # TRL names and weighs rewards by its functions, but hands them one process's slice: ours never run there
         super().__init__(*args, reward_funcs=[_named(part.name) for part in parts], **kwargs)
-        self.parts = tuple(parts)
+        self.parts: tuple[Part, ...] = tuple(parts)
         self.questions = questions
         self.grader = grader
         self.credit = credit
-        self.digits = self._digits(required=credit == "all-values")
+        self.digits: list[int] = self._digits(required=credit == "all-values")
         self.entropy_bonus = entropy_bonus
         self.accuracy_margin = accuracy_margin
         self.length_chunks = length_chunks
@@ -92,7 +92,7 @@ class RlccTrainer(GRPOTrainer):
                 raise
             return []
 
-    def create_optimizer(self, *args: Any, **kwargs: Any):
+    def create_optimizer(self, *args: Any, **kwargs: Any) -> Any:
         if self.matrix_learning_rate is None or self.optimizer is not None:
             return super().create_optimizer(*args, **kwargs)
         weights = [(name, p) for name, p in self.model.named_parameters() if p.requires_grad]
@@ -102,7 +102,7 @@ class RlccTrainer(GRPOTrainer):
             {"params": matrices, "lr": self.matrix_learning_rate},
             {"params": [p for _, p in weights if id(p) not in chosen], "lr": self.args.learning_rate},
         ]
-        self.optimizer = torch.optim.AdamW(groups, weight_decay=self.args.weight_decay)
+        self.optimizer: Any = torch.optim.AdamW(groups, weight_decay=self.args.weight_decay)
         return self.optimizer
 
     def _calculate_rewards(self, inputs, prompts, completions, completion_ids_list):
@@ -194,7 +194,7 @@ class RlccTrainer(GRPOTrainer):
             self.model(input_ids=ids, attention_mask=mask, logits_to_keep=1)
         return expected_numbers(caught[0][:, self.digits], at_BN)
 
-    def prediction_step(self, model, inputs, *args: Any, **kwargs: Any):
+    def prediction_step(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> tuple[Any, Any, Any]:
         """Rollouts for held-out questions; no loss, which says nothing of them."""
         self._prepare_inputs(inputs)
         return torch.zeros((), device=self.accelerator.device), None, None
@@ -232,7 +232,7 @@ class RlccTrainer(GRPOTrainer):
         inputs["advantages"] = inputs["advantages"].index_put((rows_N, columns_N), ones_N)
         return logps_BT, *others
 
-    def evaluation_loop(self, *args: Any, **kwargs: Any):
+    def evaluation_loop(self, *args: Any, **kwargs: Any) -> Any:
         """TRL's, with the figures of all held-out rollouts together (its own are means over batches)."""
         self.held_out_facts, self.held_out_expected = [], []
         output = super().evaluation_loop(*args, **kwargs)
