@@ -1,9 +1,16 @@
-"""Graders: whether a text answers a question rightly. One file each, and one line in this table."""
+"""Graders: whether a text answers a question correctly. One file each, and one line in this table.
 
-from collections.abc import Sequence
+`grader_name` alone decides which grader a question gets: training, `compare`, `eval` and `calibrate` all ask it.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from typing import Any
 
-from corea.graders.number import read_number
+from corea.errors import DataError, unknown_name
+from corea.graders.infer import inferred, is_bare_number, is_yes_or_no
+from corea.graders.references import unreadable
 from corea.protocols import Grader
 from corea.registry import resolve
 from corea.types import Question, Verdict
@@ -14,38 +21,103 @@ GRADERS = {
     "text": "corea.graders.text:ExactText",
     "text_f1": "corea.graders.text:TextF1",
     "maths": "corea.graders.maths:Maths",
+    "olympiad": "corea.graders.olympiad:Olympiad",
+    "yes_no": "corea.graders.yes_no:YesNo",
 }
 
-ANSWER_TYPES = {"latex": "maths", "math": "maths", "mathematics": "maths", "numeric": "number", "exact": "text"}
-"""What files of questions call their kinds of answer, beside the graders' own names."""
+ANSWER_TYPES = {
+    **dict.fromkeys(("latex", "math", "mathematics", "expression", "equation", "numerical", "fraction"), "maths"),
+    **dict.fromkeys(("tuple", "interval", "list", "matrix", "formula"), "maths"),
+    **dict.fromkeys(("numeric", "integer", "float", "percentage"), "number"),
+    **dict.fromkeys(("exact", "string"), "text"),
+    **dict.fromkeys(("multiple choice", "multiple_choice", "multiple-choice"), "choice"),
+    "boolean": "yes_no",
+}
+"""What published files of questions call their kinds of answer, in lower case, beside the graders' own names."""
 
 
 def load_grader(name: str, **options: Any) -> Grader:
     """The grader that `name` stands for: a key of `GRADERS`, a kind of answer ("latex"), or "package.module:Name"."""
-    grader: Grader = resolve("grader", ANSWER_TYPES.get(name, name), GRADERS)(**options)
+    grader: Grader = resolve("grader", _known_as(name), GRADERS)(**options)
     return grader
 
 
-def grader_name(question: Question, answer_type: str | None = None) -> str:
-    """The grader that suits a question: its stated kind of answer, else what its choices and reference look like.
+def grader_name(question: Question, named: str | None = None) -> str:
+    """The grader of a question: the first of these that is stated.
 
-    A "number" that is none ("52_8", "1,3,5": both are found in published files) is mathematics.
+    1. `named`: one grader for all questions, as `--grader` gives.
+    2. `meta["grader"]`: the row's own, else its dataset's (`corea.datasets` puts it there).
+    3. `meta["answer_type"]`: the kind of answer that the row states.
+    4. What its options, reference and text look like (`corea.graders.infer`).
+
+    A stated kind is corrected where the reference shows that it is another: a "number" such as "52_8" or "1,3,5" is
+    mathematics, and "Yes" or "False" is no mathematics.
+
+    Raises:
+        ConfigError: No grader has the name `named`. DataError: None has the name that the question states.
     """
     reference = question.reference or ""
-    is_number = read_number(reference, whole=True) is not None
-    if answer_type:
-        name = ANSWER_TYPES.get(answer_type, answer_type)
-        return "maths" if name == "number" and reference and not is_number else name
-    if question.choices:
-        return "choice"
-    if is_number:
-        return "number"
-    return "maths" if any(sign in reference for sign in "\\$^=_{}√π") else "text"
+    if named is not None:
+        return _corrected(_checked("grader", named), reference)
+    for key in ("grader", "answer_type"):
+        if stated := question.meta.get(key):
+            return _corrected(_stated(question, key, stated), reference)
+    return inferred(question)
 
 
-def grader_for(question: Question, answer_type: str | None = None) -> Grader:
-    """The grader that suits a question; see `grader_name`."""
-    return load_grader(grader_name(question, answer_type))
+def _stated(question: Question, key: str, stated: object) -> str:
+    try:
+        return _checked(key, str(stated))
+    except ValueError as error:
+        raise DataError(f"question {question.id!r}: {error}") from error
+
+
+def _checked(where: str, stated: str) -> str:
+    name = _known_as(stated)
+    if ":" not in name and name not in GRADERS:
+        raise unknown_name(where, stated, sorted({*GRADERS, *ANSWER_TYPES}))
+    return name
+
+
+def _known_as(stated: str) -> str:
+    plain = stated.strip().casefold()
+    return plain if plain in GRADERS else ANSWER_TYPES.get(plain, stated)
+
+
+def _corrected(name: str, reference: str) -> str:
+    if name == "number" and any(c.isdigit() for c in reference) and not is_bare_number(reference):
+        return "maths"
+    return "yes_no" if name in ("maths", "olympiad") and is_yes_or_no(reference) else name
+
+
+def grader_for(question: Question, named: str | None = None) -> Grader:
+    """The grader of a question; see `grader_name`."""
+    return _shared(grader_name(question, named))
+
+
+@lru_cache(maxsize=64)
+def _shared(name: str) -> Grader:
+    return load_grader(name)
+
+
+def check_reference(question: Question, named: str | None = None) -> str:
+    """The name of a question's grader, once that grader can read the reference. A grader that is `named` must be the
+    one that can: it is not corrected to another.
+
+    Raises:
+        ConfigError, DataError: See `grader_name`. DataError: There is no reference, or its grader cannot read it; it
+            names the question, and the caller adds the place.
+    """
+    name = grader_name(question, named)
+    if question.reference is None:
+        raise DataError(f"question {question.id!r} has no reference, expected one to grade by; add its answer")
+    wanted = name if named is None or name == "yes_no" else _checked("grader", named)
+    if why := unreadable(wanted, question):
+        raise DataError(
+            f"question {question.id!r}: the reference {question.reference!r:.80} {why}, as grader {wanted} expects; "
+            "correct it, or state another grader"
+        )
+    return name
 
 
 def grade_all(grader: Grader, rows: Sequence[tuple[Question, str]]) -> list[Verdict]:
@@ -54,4 +126,50 @@ def grade_all(grader: Grader, rows: Sequence[tuple[Question, str]]) -> list[Verd
     return many(rows) if many else [grader.grade(question, text) for question, text in rows]
 
 
-__all__ = ["ANSWER_TYPES", "GRADERS", "grade_all", "grader_for", "grader_name", "load_grader"]
+def grade_each(rows: Sequence[tuple[Question, str]], named: str | None = None) -> list[Verdict]:
+    """Verdicts in order, each by its question's grader; all rows of one grader go to it together."""
+    names = {id(question): question for question, _ in rows}  # a question may have many rows
+    name_of = {key: grader_name(question, named) for key, question in names.items()}
+    places: dict[str, list[int]] = {}
+    for i, (question, _) in enumerate(rows):
+        places.setdefault(name_of[id(question)], []).append(i)
+    verdicts: dict[int, Verdict] = {}
+    for name, at in places.items():
+        verdicts |= zip(at, grade_all(_shared(name), [rows[i] for i in at]), strict=True)
+    return [verdicts[i] for i in range(len(rows))]
+
+
+class Suited:
+    """A grader that grades each question by its own (`grader_name`)."""
+
+    def grade(self, question: Question, text: str) -> Verdict:
+        return grade_each([(question, text)])[0]
+
+    def grade_many(self, rows: Sequence[tuple[Question, str]]) -> list[Verdict]:
+        """Verdicts in order; see `grade_each`."""
+        return grade_each(rows)
+
+
+def count_graders(names: Iterable[str]) -> dict[str, int]:
+    """How many questions each grader graded, the most first."""
+    return dict(Counter(names).most_common())
+
+
+def graders_in_words(counts: dict[str, int]) -> str:
+    """Such as "maths 320, yes_no 13"."""
+    return ", ".join(f"{name} {count:,}" for name, count in counts.items())
+
+
+__all__ = [
+    "ANSWER_TYPES",
+    "GRADERS",
+    "Suited",
+    "check_reference",
+    "count_graders",
+    "grade_all",
+    "grade_each",
+    "grader_for",
+    "grader_name",
+    "graders_in_words",
+    "load_grader",
+]
