@@ -26,9 +26,9 @@ import torch  # noqa: E402  (warnings first)
 from transformers import AutoTokenizer, PrinterCallback, logging  # noqa: E402
 from trl.trainer.grpo_trainer import GRPOTrainer  # noqa: E402
 
+from corea.graders import Suited  # noqa: E402
 from corea.prompts import Prompt  # noqa: E402
 from corea.tasks import sample  # noqa: E402
-from corea.train.data import Suited  # noqa: E402
 from corea.train.rlcc import Rlcc, grpo_config, make_trainer  # noqa: E402
 
 MODEL = Path(__file__).parents[1] / "tests" / "train" / "data" / "cold"

@@ -24,9 +24,9 @@ import torch
 from meter import GB, Meter, attach
 from transformers import AutoTokenizer, Qwen2Config, Qwen2ForCausalLM, logging
 
+from corea.graders import Suited
 from corea.prompts import Prompt
 from corea.tasks import sample
-from corea.train.data import Suited
 from corea.train.rlcc import Rlcc, make_trainer, rlcc
 
 TOKENIZER = Path(__file__).parents[1] / "pair" / "weights" / "slm"

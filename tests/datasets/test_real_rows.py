@@ -6,14 +6,14 @@ from pathlib import Path
 import pytest
 
 from corea.datasets import load_dataset, overlap
-from corea.graders import grade_all, load_grader
+from corea.graders import grade_each, grader_name
 
 QUESTIONS = Path(os.environ.get("COREA_DATA", "")) / "questions"
 pytestmark = pytest.mark.skipif(not os.environ.get("COREA_DATA"), reason="COREA_DATA is not set")
 FILES = {
     "gsm8k": ("gsm8k_test", 914, "number"),
     "math500": ("math500", 333, "maths"),
-    "olympiadbench": ("olympiadbench_text_math_en", 440, "maths"),
+    "olympiadbench": ("olympiadbench_text_math_en", 440, "olympiad"),
     "commonsenseqa": ("commonsenseqa_dev", 808, "choice"),
 }
 
@@ -24,12 +24,11 @@ def test_real_rows_are_read_and_their_references_graded_right(name: str) -> None
     loaded = load_dataset(name, split="test", path=str(QUESTIONS / f"{file}.jsonl.gz"))
     assert len(loaded) == count
     assert all(q.reference and q.text.strip() for q in loaded)
-    some = loaded[::20]
-    if kind == "maths":
+    assert {grader_name(q) for q in loaded} <= {kind, "yes_no"}
+    if kind in ("maths", "olympiad"):
         pytest.importorskip("math_verify")
-    verdicts = grade_all(load_grader(kind), [(q, f"<answer>{q.reference}</answer>") for q in some])
-    wrong = [q.id for q, v in zip(some, verdicts, strict=True) if not v.correct]
-    assert len(wrong) <= 0.02 * len(some), wrong
+    verdicts = grade_each([(q, f"<answer>{q.reference}</answer>") for q in loaded])
+    assert [(q.id, q.reference) for q, v in zip(loaded, verdicts, strict=True) if not v.correct] == []
 
 
 def test_the_guard_finds_no_real_test_question_in_the_training_slice_and_a_planted_one() -> None:

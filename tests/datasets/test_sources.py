@@ -9,6 +9,7 @@ import pytest
 
 from corea.datasets import load_dataset, make_dataset
 from corea.errors import ConfigError, DataError
+from corea.graders import grade_each, grader_name
 
 DATA = Path(__file__).parent / "data"
 
@@ -29,6 +30,7 @@ def test_olympiadbench_joins_several_answers() -> None:
     questions = load_dataset("olympiadbench", path=str(DATA / "olympiadbench-test.jsonl"))
     assert [q.reference for q in questions] == ["-5,7", "97"]
     assert questions[0].meta["is_multiple_answer"] is True
+    assert [grader_name(q) for q in questions] == ["olympiad", "olympiad"]
 
 
 def test_commonsenseqa_reads_the_hubs_shape_and_the_authors_own() -> None:
@@ -67,6 +69,117 @@ def test_deepmath_sets_questions_aside_by_their_text_alone() -> None:
     assert sum(len(ids) for ids in split.values()) == 699
     assert not split["train"] & (split["test"] | split["validation"]) | (split["test"] & split["validation"])
     assert 0 < len(split["test"]) < 15
+
+
+def deepmath(folder: Path, *rows: tuple[str, str]) -> str:
+    written = [{"question": text, "final_answer": answer, "difficulty": 5.0, "topic": "T"} for text, answer in rows]
+    (folder / "deepmath.jsonl").write_text("\n".join(map(json.dumps, written)))
+    return str(folder / "deepmath.jsonl")
+
+
+def test_deepmaths_repeated_questions_are_dropped_and_counted_in_one_line(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    rows = [(f"Is {n} + 0 = {n}?", "Yes") for n in range(300)]
+    again = [("Is 7  + 0 =\n7?", "Yes"), ("is 7+0=7?", "No"), ("Is 8 + 0 = 8?", "Yes")]
+    path = deepmath(tmp_path, *rows, *again)
+    loaded = {name: load_dataset("deepmath", split=name, path=path) for name in ("train", "validation", "test")}
+    assert sum(map(len, loaded.values())) == 300
+    texts = [q.text for questions in loaded.values() for q in questions]
+    assert ("Is 7 + 0 = 7?" in texts, "is 7+0=7?" in texts) == (True, False)
+    assert [record.getMessage() for record in caplog.records] == [
+        "dataset DeepMath-103K: 3 of 303 questions repeat an earlier one and were dropped"
+    ] * 3  # once for each split that was loaded
+
+
+def test_deepmaths_yes_agrees_with_true_and_its_no_with_false(tmp_path: Path) -> None:
+    path = deepmath(tmp_path, *((f"Is {n} odd?", answer) for n, answer in enumerate(("Yes", "False", "\\text{No}"))))
+    yes, no, also_no = load_dataset("deepmath", split="train", path=path)
+    said = [(yes, "True"), (yes, "False"), (no, "No"), (no, "true"), (also_no, "false"), (also_no, "Yes")]
+    verdicts = grade_each([(question, f"<answer>{answer}</answer>") for question, answer in said])
+    assert [v.correct for v in verdicts] == [True, False, True, False, True, False]
+
+
+def test_of_a_parquet_file_only_the_needed_columns_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet")
+    pyarrow = pytest.importorskip("pyarrow")
+    rows = [{"question": f"{n}?", "final_answer": str(n), "topic": "T", "r1_solution_1": "long"} for n in range(5000)]
+    parquet.write_table(pyarrow.Table.from_pylist(rows), tmp_path / "train.parquet")
+    read: list[list[str]] = []
+    whole = parquet.ParquetFile.iter_batches
+
+    def noted(self: Any, size: int, columns: list[str]) -> Any:
+        read.append(columns)
+        return whole(self, size, columns=columns)
+
+    monkeypatch.setattr(parquet.ParquetFile, "iter_batches", noted)
+    assert len(load_dataset("deepmath", split="train", path=str(tmp_path / "train.parquet"))) > 4900
+    assert read == [["question", "final_answer", "topic"]]
+
+
+def test_of_the_hub_only_the_needed_columns_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    hub = ModuleType("datasets")
+    asked: list[list[str]] = []
+
+    class Table(list[dict[str, Any]]):
+        column_names = ("question", "final_answer", "difficulty", "topic", "r1_solution_1")
+
+        def select_columns(self, names: list[str]) -> "Table":
+            asked.append(names)
+            return self
+
+    hub.load_dataset = lambda *_, **__: Table([{"question": "1?", "final_answer": "1"}])  # pyright: ignore[reportAttributeAccessIssue]
+    monkeypatch.setitem(sys.modules, "datasets", hub)
+    assert len(load_dataset("deepmath", split="train")) == 1
+    assert asked == [["difficulty", "final_answer", "question", "topic"]]
+
+
+def test_a_row_that_names_its_dataset_is_graded_as_that_dataset_is(tmp_path: Path) -> None:
+    rows = [
+        {"id": "a", "question": "?", "answer": "9", "dataset": "math500", "answer_type": "number"},
+        {"id": "b", "question": "?", "answer": "9", "dataset": "my own", "answer_type": "number"},
+        {"id": "c", "question": "?", "answer": "9", "dataset": "math500", "grader": "text"},
+        {"id": "d", "question": "?", "answer": "9", "dataset": "gsm8k"},
+        {"id": "e", "question": "?", "answer": "9"},
+    ]
+    (tmp_path / "any.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    loaded = load_dataset("jsonl", path=str(tmp_path / "any.jsonl"))
+    assert [grader_name(q) for q in loaded] == ["maths", "number", "text", "number", "number"]
+    named = load_dataset("jsonl", path=str(tmp_path / "any.jsonl"), grader="maths")
+    assert {grader_name(q) for q in named} == {"maths"}
+
+
+@pytest.mark.parametrize(
+    ("name", "row", "options", "message"),
+    [
+        ("jsonl", {"answer": "banana", "answer_type": "number"}, {}, "the reference 'banana' is no number"),
+        ("jsonl", {"answer": "banana"}, {"grader": "number"}, "the reference 'banana' is no number"),
+        ("jsonl", {"answer": "F", "choices": ["a cat", "a dog"]}, {}, "'F' names none of the options A to B"),
+        ("jsonl", {"answer": " "}, {}, "the reference ' ' is empty"),
+        ("jsonl", {"answer": ""}, {"labelled": True}, "has no reference, expected one to grade by"),
+        ("jsonl", {"answer": "5", "answer_type": "Nummerical"}, {}, "answer_type: got 'Nummerical', expected one of"),
+        ("jsonl", {"answer": "5", "grader": "numbr"}, {}, "grader: got 'numbr', expected one of .*'number'"),
+        ("gsm8k", {"answer": "so #### banana"}, {}, "the reference 'banana' is no number"),
+        ("olympiadbench", {"final_answer": ["3"], "error": "small"}, {}, "the tolerance 'small' is no number"),
+        ("deepmath", {"final_answer": "$$"}, {}, "has no number or symbol"),
+    ],
+)
+def test_a_reference_that_cannot_be_graded_is_named_with_its_line(
+    tmp_path: Path, name: str, row: dict[str, Any], options: dict[str, Any], message: str
+) -> None:
+    split = "train" if name == "deepmath" else "test"
+    good = {"answer": "so #### 4", "final_answer": "4"} if name != "jsonl" else {"answer": "4"}
+    rows = [{"question": "2+2?", **good}, {"question": "3+3?", **row}]
+    (tmp_path / f"{split}.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    with pytest.raises(DataError, match=rf"{split}\.jsonl:2: .*{message}"):
+        load_dataset(name, split=split, path=str(tmp_path / f"{split}.jsonl"), **options)
+
+
+def test_a_grader_that_does_not_exist_is_refused_before_any_row_is_used() -> None:
+    with pytest.raises(ConfigError, match=r"grader: got 'numbr'.*Did you mean 'number'"):
+        load_dataset("jsonl", path=str(DATA / "own-test.jsonl"), grader="numbr")
+    with pytest.raises(ConfigError, match=r"grader: got 'numbr'.*Did you mean 'number'"):
+        load_dataset("gsm8k", path=str(DATA / "gsm8k-test.jsonl"), grader="numbr")
 
 
 def test_ones_own_rows_may_have_choices_messages_or_no_answer() -> None:

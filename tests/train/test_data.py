@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from corea.errors import ConfigError
+from corea.errors import ConfigError, DataError
+from corea.graders import Suited
 from corea.tasks import sample
-from corea.train.data import Material, Suited, draw
+from corea.train.data import Material, draw
 from corea.types import Question
 
 
@@ -45,6 +46,62 @@ def test_each_question_is_graded_by_its_own_kind_of_answer() -> None:
         ]
     ]
     assert [v.correct for v in Suited().grade_many(rows)] == [True, False, True]
+
+
+@pytest.mark.parametrize(
+    ("row", "grader", "message"),
+    [
+        ({"answer": "banana"}, "number", r"own\.jsonl:2: question 'b': the reference 'banana' is no number"),
+        ({"answer": ""}, None, r"own\.jsonl:2: question 'b' has no reference"),
+        ({"answer": "F", "choices": ["a cat", "a dog"]}, None, r"own\.jsonl:2: .*'F' names none of the options A to B"),
+        ({"answer": "5", "answer_type": "nummer"}, None, r"own\.jsonl:2: .*answer_type: got 'nummer', expected one of"),
+    ],
+)
+def test_what_cannot_be_graded_stops_training_before_it_begins(
+    tmp_path: Path, row: dict[str, Any], grader: str | None, message: str
+) -> None:
+    rows = [{"id": "a", "question": "1+1?", "answer": "2"}, {"id": "b", "question": "2+2?", **row}]
+    (tmp_path / "own.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    table = {"name": "jsonl", "path": str(tmp_path / "own.jsonl"), "split": "train"}
+    held_out = {"name": "generated", "world": "slm", "n": 3}
+    with pytest.raises(DataError, match=message):
+        Material(questions=table, held_out=held_out, grader=grader).load()
+    with pytest.raises(DataError, match=message):
+        Material(questions=held_out, held_out=table, grader=grader).load()
+
+
+def test_a_published_dataset_under_another_grader_is_checked_too(tmp_path: Path) -> None:
+    (tmp_path / "any.jsonl").write_text('{"problem": "Expand.", "answer": "east", "unique_id": "a/1.json"}\n')
+    table = {"name": "math500", "path": str(tmp_path / "any.jsonl"), "split": "test"}
+    assert len(draw("t", table, "train", 1)) == 1
+    with pytest.raises(DataError, match=r"any\.jsonl: dataset math500, .* 'math500-a-1': .*'east' is no number"):
+        draw("t", table, "train", 1, grader="number")
+
+
+def test_a_misspelt_grader_stops_training_before_it_begins() -> None:
+    table = {"name": "generated", "world": "slm", "n": 3}
+    with pytest.raises(ConfigError, match="grader: got 'maht'"):
+        Material(questions=table, held_out=table, grader="maht").load()
+
+
+def test_backbones_can_be_trained_on_deepmath_with_repeated_questions(tmp_path: Path) -> None:
+    rows = [{"question": f"What is {n} + 1?", "final_answer": str(n + 1)} for n in range(1000)]
+    (tmp_path / "deepmath.jsonl").write_text("\n".join(map(json.dumps, [*rows, rows[3], rows[500]])))
+    table = {"name": "deepmath", "path": str(tmp_path / "deepmath.jsonl")}
+    learn, held_out, grader, _ = Material(questions={**table, "limit": 900}, held_out=table).load()
+    assert (len(learn), len({q.id for q in learn})) == (900, 900)
+    assert not {q.text for q in learn} & {q.text for q in held_out}
+    assert grader.grade(learn[0], f"<answer>{learn[0].reference}</answer>").correct
+    assert not grader.grade(learn[0], f"<answer>{learn[0].reference}\\pi</answer>").correct
+
+
+def test_olympiadbenchs_kinds_of_answers_do_not_stop_training(tmp_path: Path) -> None:
+    kinds = ("Numerical", "Tuple", "Equation", "Interval", "Expression")
+    rows = [{"id": n, "question": f"{n}?", "final_answer": ["7"], "answer_type": kind} for n, kind in enumerate(kinds)]
+    (tmp_path / "any.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    questions = draw("t", {"name": "olympiadbench", "path": str(tmp_path / "any.jsonl"), "split": "test"}, "train", 1)
+    verdicts = Suited().grade_many([(q, f"<answer>{said}</answer>") for q in questions for said in ("7", "7!", "-7")])
+    assert [v.correct for v in verdicts] == [True, False, False] * 5
 
 
 def jsonl(folder: Path, name: str, n: int) -> dict[str, Any]:

@@ -1,24 +1,15 @@
-"""Questions with reference answers. One file each, and one line in this table."""
+"""Questions with reference answers. One file each, and one line in the table of `corea.datasets.names`."""
 
 from typing import Any
 
+from corea.datasets.jsonl import JsonLines
+from corea.datasets.names import DATASETS, declared_grader, with_grader
 from corea.datasets.overlap import Overlap, overlap
 from corea.errors import ConfigError, DataError
+from corea.graders import check_reference
 from corea.protocols import Dataset
 from corea.registry import resolve
-from corea.types import Question
-
-DATASETS = {
-    "gsm8k": "corea.datasets.gsm8k:Gsm8k",
-    "math500": "corea.datasets.math500:Math500",
-    "olympiadbench": "corea.datasets.olympiadbench:OlympiadBench",
-    "commonsenseqa": "corea.datasets.commonsenseqa:CommonsenseQA",
-    "gpqa": "corea.datasets.gpqa:Gpqa",
-    "deepmath": "corea.datasets.deepmath:DeepMath",
-    "mmlu_pro": "corea.datasets.mmlu_pro:MmluPro",
-    "jsonl": "corea.datasets.jsonl:JsonLines",
-    "generated": "corea.datasets.generated:Generated",
-}
+from corea.types import Question, replace
 
 
 def make_dataset(name: str, **options: Any) -> Dataset:
@@ -38,24 +29,51 @@ def make_dataset(name: str, **options: Any) -> Dataset:
     return dataset
 
 
-def load_dataset(name: str, *, split: str = "test", path: str | None = None, **options: Any) -> list[Question]:
-    """The questions of one split, their ids unique.
+def load_dataset(
+    name: str,
+    *,
+    split: str = "test",
+    path: str | None = None,
+    grader: str | None = None,
+    labelled: bool = False,
+    **options: Any,
+) -> list[Question]:
+    """The questions of one split, their ids unique, each with its grader in `meta["grader"]` where one is stated.
 
     Args:
         path: A local file of the source's own shape, or a folder with one for each split. None: the Hugging Face
             hub, at the stated revision (needs the package `datasets` and a network).
+        grader: One for all questions, whatever they or the dataset state.
+        labelled: Whether every question must have a reference.
 
     Raises:
-        ConfigError: The name, an option or the split is not known.
-        DataError: A file or row is not what it should be, or two questions have one id.
+        ConfigError: The name, an option, the grader or the split is not known.
+        DataError: A file or row is not what it should be, two questions have one id, or a grader cannot read a
+            reference.
     """
-    questions = make_dataset(name, **options, **({"path": path} if path is not None else {})).load(split)
+    dataset = make_dataset(name, **options, **({"path": path} if path is not None else {}))
+    if isinstance(dataset, JsonLines):  # it checks each row, and can name the line
+        dataset = JsonLines(dataset.path, grader or dataset.grader, labelled or dataset.labelled)
+    questions = [_graded_by(question, grader) for question in dataset.load(split)]
     seen: set[str] = set()
     for question in questions:
         if question.id in seen:
             raise DataError(f"dataset {name}, split {split}: two questions have the id {question.id!r}", path=path)
         seen.add(question.id)
+        if labelled or question.reference is not None:
+            _check(question, grader, f"dataset {name}, split {split}", path)
     return questions
 
 
-__all__ = ["DATASETS", "Overlap", "load_dataset", "make_dataset", "overlap"]
+def _graded_by(question: Question, grader: str | None) -> Question:
+    return question if grader is None else replace(question, meta={**question.meta, "grader": grader})
+
+
+def _check(question: Question, grader: str | None, where: str, path: str | None) -> None:
+    try:
+        check_reference(question, grader)
+    except DataError as error:
+        raise DataError(f"{where}: {error}", path=path) from error
+
+
+__all__ = ["DATASETS", "Overlap", "declared_grader", "load_dataset", "make_dataset", "overlap", "with_grader"]

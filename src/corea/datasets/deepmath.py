@@ -1,5 +1,7 @@
 """DeepMath-103K: hard mathematics with checkable answers, decontaminated; made for training."""
 
+import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -14,6 +16,9 @@ class DeepMath:
     """Splits train, validation and test: the hub has train alone, so about 500 questions each are set aside for the
     others by a hash of their text. (The DeepMath500 of arXiv:2603.03752 is not public; this is not it.)
 
+    A question that repeats an earlier one but for spaces and case is dropped, whatever its split; a warning of the
+    logger `corea.datasets` says how many were.
+
     Source: He et al. 2025, arXiv:2504.11456.
     """
 
@@ -24,16 +29,30 @@ class DeepMath:
         licence="MIT",
         grader="maths",
         splits={"train": "train", "validation": "train", "test": "train"},
+        columns=("question", "final_answer", "difficulty", "topic"),
     )
 
     def load(self, split: str) -> list[Question]:
         """Split "train", "validation" or "test"."""
-        return [q for q in self.source.load(self.path, split, _question) if split_of(q.text) == split]
+        return [q for q in _distinct(self.source.load(self.path, split, _question)) if split_of(q.text) == split]
 
 
 def split_of(text: str) -> str:
     """The split that a question belongs to, by its text alone."""
     return {0: "test", 1: "validation"}.get(bucket(text, _BUCKETS), "train")
+
+
+def _distinct(questions: Sequence[Question]) -> list[Question]:
+    """The first of the questions that have one text; says how many others there were."""
+    first: dict[str, Question] = {}
+    for question in questions:
+        first.setdefault("".join(question.text.split()).casefold(), question)
+    if dropped := len(questions) - len(first):
+        logging.getLogger("corea.datasets").warning(
+            "dataset DeepMath-103K: %s of %s questions repeat an earlier one and were dropped",
+            f"{dropped:,}", f"{len(questions):,}",
+        )  # fmt: skip
+    return list(first.values())
 
 
 def _question(row: Row, default_id: str) -> Question:

@@ -12,7 +12,7 @@ from corea.types import Question
 class Generated:
     """So many problems of one world of `corea.tasks`, the same for the same seed.
 
-    Source: this project, Apache-2.0. Default grader: exact. `gym` of the questions come from reasoning-gym
+    Source: this project, Apache-2.0. Each question states its kind of answer. `gym` of them come from reasoning-gym
     (Apache-2.0, extra `tasks`) instead. `unique`: no text comes twice.
     """
 

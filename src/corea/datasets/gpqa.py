@@ -25,6 +25,15 @@ class Gpqa:
         licence="CC-BY-4.0; not to be published in plain text",
         grader="choice",
         splits={"test": "train"},
+        columns=(
+            "Record ID",
+            "Question",
+            "Correct Answer",
+            "High-level domain",
+            "Incorrect Answer 1",
+            "Incorrect Answer 2",
+            "Incorrect Answer 3",
+        ),
         publishable=False,
     )
 

@@ -13,10 +13,17 @@ from corea.types import Question
 class JsonLines:
     """One file, or a folder with a file for each split ("train.jsonl", "test.csv").
 
-    Its rows are those that `corea run` reads: see `question_from_row`; an `answer_type` names the grader.
+    Its rows are those that `corea run` reads: see `question_from_row`. `grader` or `answer_type` in a row says how it
+    is graded; a row that names a registered dataset (`"dataset": "math500"`) is graded as that dataset is.
+
+    Args:
+        grader: One for all rows, whatever they state.
+        labelled: Whether every row must have a reference.
     """
 
     path: str | None = None
+    grader: str | None = None
+    labelled: bool = False
 
     def load(self, split: str) -> list[Question]:
         """The split of a folder; a single file is its own split."""
@@ -25,4 +32,6 @@ class JsonLines:
         place = Path(self.path)
         file = file_of(self.path, split, ("train", "validation", "test"))
         label = split if place.is_dir() else place.name.partition(".")[0]
-        return questions(str(file), read_rows(file), question_from_row, label)
+        return questions(
+            str(file), read_rows(file), question_from_row, label, named=self.grader, labelled=self.labelled
+        )

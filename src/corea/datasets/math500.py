@@ -21,6 +21,7 @@ class Math500:
         licence="MIT (MATH); not to be republished",
         grader="maths",
         splits={"test": "test"},
+        columns=("problem", "answer", "subject", "level", "unique_id"),
         publishable=False,
     )
 

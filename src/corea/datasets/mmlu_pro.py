@@ -18,6 +18,7 @@ class MmluPro:
         licence="MIT",
         grader="choice",
         splits={"validation": "validation", "test": "test"},
+        columns=("question_id", "question", "options", "answer", "category"),
     )
 
     def load(self, split: str) -> list[Question]:

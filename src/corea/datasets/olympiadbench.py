@@ -6,6 +6,8 @@ from typing import ClassVar
 from corea.datasets.source import Row, Source, text_question
 from corea.types import Question
 
+HINTS = ("answer_type", "unit", "error", "is_multiple_answer")
+
 
 @dataclass(frozen=True, slots=True)
 class OlympiadBench:
@@ -20,8 +22,9 @@ class OlympiadBench:
         config="OE_TO_maths_en_COMP",
         revision="91184b52131e7fc9455fef848035173aea8cc01a",
         licence="MIT (OpenBMB/OlympiadBench)",
-        grader="maths",
+        grader="olympiad",
         splits={"test": "train"},
+        columns=("id", "question", "final_answer", "subfield", *HINTS),
     )
 
     def load(self, split: str) -> list[Question]:
@@ -37,5 +40,5 @@ def _question(row: Row, default_id: str) -> Question:
         text=row["question"],
         reference=", ".join(str(answer).strip().strip("$") for answer in answers),
         category=row.get("subfield"),
-        meta={key: row[key] for key in ("answer_type", "unit", "error", "is_multiple_answer") if row.get(key)},
+        meta={key: row[key] for key in HINTS if row.get(key)},
     )

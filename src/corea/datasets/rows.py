@@ -17,7 +17,8 @@ def question_from_row(row: Mapping[str, Any], default_id: str) -> Question:
     """The question of a row.
 
     It has `question` (or `prompt`, `text`, `problem`) or chat `messages`; it may have `id`, `reference` (or
-    `answer`), `choices`, `category` and `meta`. Every other key is carried along in `meta`.
+    `answer`), `choices`, `category` and `meta`. Every other key is carried along in `meta`; of these `grader`,
+    `dataset` and `answer_type` say how it is graded (`corea.graders.grader_name`).
 
     Args:
         default_id: The id where the row has none.

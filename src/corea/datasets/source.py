@@ -11,12 +11,16 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, cast
 
+from corea.datasets.names import with_grader
 from corea.errors import ConfigError, DataError
+from corea.graders import check_reference
 from corea.registry import install_hint
-from corea.types import Message, Question
+from corea.types import Message, Question, replace
 
 Row = Mapping[str, Any]
 ToQuestion = Callable[[Row, str], Question]
+RECORDED = ("id", "question", "answer", "answer_type", "dataset", "grader", "choices", "category", "meta")
+BATCH = 4096  # rows of a Parquet file in memory at once
 SUFFIXES = (".jsonl", ".json", ".csv", ".parquet", ".jsonl.gz", ".json.gz", ".csv.gz")
 
 
@@ -30,6 +34,7 @@ class Source:
         licence: As its authors state it.
         grader: The default grader, a key of `corea.graders.GRADERS`.
         splits: The splits we offer, each with the hub's split that holds it.
+        columns: The columns that its questions are made of; no other is read where the format allows it.
         publishable: False where the authors ask that the text never be published: it must not reach a report.
     """
 
@@ -39,6 +44,7 @@ class Source:
     grader: str
     config: str | None = None
     splits: Mapping[str, str] = field(default_factory=dict[str, str])
+    columns: tuple[str, ...] = ()
     publishable: bool = True
 
     @property
@@ -56,9 +62,11 @@ class Source:
         if split not in self.splits:
             raise ConfigError(f"dataset {self.name}: got the split {split!r}, expected one of {', '.join(self.splits)}")
         if path is None:
-            return questions(f"{self.hub}@{self.revision[:12]}", self._hub_rows(split), to_question, self._label(split))
-        file = file_of(path, split, tuple(self.splits))
-        return questions(str(file), read_rows(file), to_question, self._label(split))
+            where, rows = f"{self.hub}@{self.revision[:12]}", self._hub_rows(split)
+        else:
+            file = file_of(path, split, tuple(self.splits))
+            where, rows = str(file), read_rows(file, columns=self.columns)
+        return questions(where, rows, to_question, self._label(split), grader=self.grader)
 
     def _label(self, split: str) -> str:
         return f"{self.name.lower()}-{split}"
@@ -78,23 +86,43 @@ class Source:
                 f"{self.hub}@{self.revision[:12]} could not be loaded ({type(error).__name__}: {error}); "
                 "give the path of a local file"
             ) from error
-        return enumerate(cast(Iterable[Row], rows), 1)
+        there = set(getattr(rows, "column_names", ())) & set(self.columns)
+        return enumerate(cast(Iterable[Row], rows.select_columns(sorted(there)) if there else rows), 1)
 
 
-def questions(where: str, rows: Iterable[tuple[int, Row]], to_question: ToQuestion, label: str) -> list[Question]:
-    """Questions of numbered rows.
+def questions(
+    where: str,
+    rows: Iterable[tuple[int, Row]],
+    to_question: ToQuestion,
+    label: str,
+    *,
+    grader: str | None = None,
+    named: str | None = None,
+    labelled: bool = False,
+) -> list[Question]:
+    """Questions of numbered rows, each with its grader in `meta["grader"]` where one is stated.
+
+    Args:
+        grader: The dataset's default grader, for questions that state none.
+        named: One grader for all questions, whatever they state.
+        labelled: Whether every question must have a reference.
 
     Raises:
-        DataError: A row lacks something, with its path and line; or there is no row.
+        ConfigError: There is no grader of that name.
+        DataError: A row lacks something, or its grader cannot read its reference, with path and line; or there is no
+            row.
     """
     made: list[Question] = []
     for line, row in rows:
         try:
             is_recorded = "answer_type" in row and "question" in row and "dataset" in row
-            made.append((recorded if is_recorded else to_question)(row, f"{label}-{len(made):05d}"))
+            question = (recorded if is_recorded else to_question)(row, f"{label}-{len(made):05d}")
+            made.append(_gradable(question, grader, named, labelled=labelled))
         except KeyError as error:
             has = ", ".join(map(str, row))
             raise DataError(f"the row has no {error.args[0]!r} but {has}", path=where, line=line) from error
+        except ConfigError:
+            raise
         except DataError as error:
             raise DataError(str(error), path=where, line=line) from error
         except (TypeError, ValueError, AttributeError) as error:
@@ -104,17 +132,28 @@ def questions(where: str, rows: Iterable[tuple[int, Row]], to_question: ToQuesti
     return made
 
 
+def _gradable(question: Question, grader: str | None, named: str | None, *, labelled: bool) -> Question:
+    if named is not None:
+        question = replace(question, meta={**question.meta, "grader": named})
+    else:
+        question = with_grader(question, grader)
+    if labelled or question.reference is not None:
+        check_reference(question, named)
+    return question
+
+
 def recorded(row: Row, default_id: str) -> Question:
     """A question in this project's recorded form: id, question, answer, answer_type, choices, meta."""
     answer = row.get("answer")
-    return Question(
+    question = Question(
         id=str(row.get("id") or default_id),
         messages=(Message("user", str(row["question"])),),
         reference=None if answer is None else str(answer),
         choices=tuple(map(str, row.get("choices") or ())),
         category=row.get("category"),
-        meta={**(row.get("meta") or {}), **{k: row[k] for k in ("answer_type", "dataset") if k in row}},
+        meta={**(row.get("meta") or {}), **{k: row[k] for k in ("answer_type", "dataset", "grader") if k in row}},
     )
+    return with_grader(question)
 
 
 def choice_question(
@@ -172,8 +211,11 @@ def _words(name: str) -> list[str]:
     return "".join(c if c.isalnum() else " " for c in name.lower()).split()
 
 
-def read_rows(file: Path) -> Iterator[tuple[int, Row]]:
-    """(line, row) of each row of a JSON lines, JSON array, CSV or Parquet file, the first two also packed with gzip.
+def read_rows(file: Path, *, columns: tuple[str, ...] = ()) -> Iterator[tuple[int, Row]]:
+    """(line, row) of each row of a JSON lines, JSON array, CSV or Parquet file, all but the last also packed with gzip.
+
+    Args:
+        columns: The columns of a Parquet file that are read, beside those of the recorded form; none: all.
 
     Raises:
         DataError: It cannot be read, or a row is no object.
@@ -181,7 +223,7 @@ def read_rows(file: Path) -> Iterator[tuple[int, Row]]:
     if not file.name.endswith(SUFFIXES):
         raise DataError(f"got the suffix {file.suffix!r}, expected one of {', '.join(SUFFIXES)}", path=str(file))
     if file.suffix == ".parquet":
-        yield from _parquet_rows(file)
+        yield from _parquet_rows(file, columns)
         return
     try:
         packed = file.name.endswith(".gz")
@@ -214,14 +256,17 @@ def _json(file: Path, line: int, text: str) -> Any:
         raise DataError(f"not JSON ({error})", path=str(file), line=line) from error
 
 
-def _parquet_rows(file: Path) -> Iterator[tuple[int, Row]]:
+def _parquet_rows(file: Path, columns: tuple[str, ...]) -> Iterator[tuple[int, Row]]:
     try:
         parquet: Any = import_module("pyarrow.parquet")
     except ImportError as error:
         hint = install_hint("pyarrow")
         raise ConfigError(f"{file}: a Parquet file needs pyarrow, which is not installed; {hint}") from error
     try:
-        rows: list[dict[str, Any]] = parquet.read_table(file).to_pylist()
+        with parquet.ParquetFile(file) as opened:
+            there: list[str] = opened.schema_arrow.names
+            wanted = [name for name in there if not columns or name in (*columns, *RECORDED)]
+            batches: Iterator[Any] = opened.iter_batches(BATCH, columns=wanted)
+            yield from enumerate((row for batch in batches for row in batch.to_pylist()), 1)
     except (OSError, ValueError) as error:  # pyarrow's own errors are kinds of these
         raise DataError(f"cannot be read ({error})", path=str(file)) from error
-    yield from enumerate(rows, 1)

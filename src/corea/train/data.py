@@ -1,18 +1,17 @@
-"""What a model is trained and measured on: datasets by name, the prompt, and who grades."""
+"""What a model is trained and measured on: datasets by name, the prompt, and the grader."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
 from random import Random
 from typing import Any
 
 from corea.datasets import DATASETS, load_dataset
 from corea.errors import ConfigError
-from corea.graders import grade_all, grader_name, load_grader
+from corea.graders import Suited, load_grader
 from corea.prompts import Prompt, load_prompt
 from corea.protocols import Grader
 from corea.registry import resolve
-from corea.types import Question, Verdict
+from corea.types import Question
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,7 +22,7 @@ class Material:
         questions: `name` and options of a dataset of `corea.datasets`, its `split`, and `limit`: so many, drawn evenly.
             Or `limit` and `mix`: several such tables, each with its `share` of the whole.
         held_out: The same, for measuring; it must share no question with `questions`.
-        grader: One for all; by default each question's own kind of answer decides.
+        grader: One for all; by default each question's own (`corea.graders.grader_name`).
         prompt: A built-in prompt's name, or a path.
     """
 
@@ -34,27 +33,38 @@ class Material:
     seed: int = field(default=2026)
 
     def load(self) -> tuple[list[Question], list[Question], Grader, Prompt]:
-        """Questions to learn from, held-out ones, the grader and the prompt."""
+        """Questions to learn from, held-out ones, the grader and the prompt.
+
+        Raises:
+            ConfigError: A table, a name or a share is wrong. DataError: A question has no reference that its grader
+                can read; it would be paid as wrong whatever is answered.
+        """
         grader = load_grader(self.grader) if self.grader else Suited()
-        learn = draw("train.questions", self.questions, "train", self.seed)
-        return learn, draw("train.held_out", self.held_out, "validation", self.seed), grader, load_prompt(self.prompt)
+        learn = draw("train.questions", self.questions, "train", self.seed, grader=self.grader)
+        held_out = draw("train.held_out", self.held_out, "validation", self.seed, grader=self.grader)
+        return learn, held_out, grader, load_prompt(self.prompt)
 
 
-def draw(where: str, table: Mapping[str, Any], split: str, seed: int) -> list[Question]:
-    """The questions of a dataset table; with `limit`, so many of them, the same for the same seed."""
+def draw(where: str, table: Mapping[str, Any], split: str, seed: int, *, grader: str | None = None) -> list[Question]:
+    """The questions of a dataset table, all of them gradable; with `limit`, so many, the same for the same seed.
+
+    Args:
+        grader: One for all of them; by default each question's own.
+    """
     if "mix" in table:
-        return mixed(where, table, split, seed)
+        return mixed(where, table, split, seed, grader=grader)
     options: dict[str, Any] = {"split": split, **table}
     if "name" not in options:
         raise ConfigError(f"{where}: name is missing; add name = ... of a dataset, such as 'deepmath' or 'jsonl'")
     name, limit = options.pop("name"), options.pop("limit", None)
+    options = {**options, **({"grader": grader} if grader else {}), "labelled": True}
     questions = load_dataset(name, **options)
     if limit is None or limit >= len(questions):
         return questions
     return Random(seed).sample(questions, limit)
 
 
-def mixed(where: str, table: Mapping[str, Any], split: str, seed: int) -> list[Question]:
+def mixed(where: str, table: Mapping[str, Any], split: str, seed: int, *, grader: str | None = None) -> list[Question]:
     """The questions of a table with `mix`: of each source its `share` of `limit`, one source after the other.
 
     Raises:
@@ -73,7 +83,7 @@ def mixed(where: str, table: Mapping[str, Any], split: str, seed: int) -> list[Q
     questions: list[Question] = []
     for n, (share, source) in enumerate(zip(shares, sources, strict=True)):
         wanted = round(share * limit)
-        found = draw(f"{where}.mix[{n}]", sized(source, wanted), split, seed)
+        found = draw(f"{where}.mix[{n}]", sized(source, wanted), split, seed, grader=grader)
         if len(found) < wanted:
             raise ConfigError(
                 f"{where}.mix[{n}]: got {len(found)} questions, expected {wanted} (share {share:g} of {limit}); "
@@ -99,26 +109,3 @@ def sized(source: Mapping[str, Any], wanted: int) -> dict[str, Any]:
     del options["share"]
     kind = resolve("dataset", options["name"], DATASETS) if "name" in options else None
     return {"n": wanted, **options} if "n" in getattr(kind, "__dataclass_fields__", {}) else options
-
-
-class Suited:
-    """Grades each question by the grader that suits its kind of answer (`corea.graders.grader_name`)."""
-
-    def grade(self, question: Question, text: str) -> Verdict:
-        return self.grade_many([(question, text)])[0]
-
-    def grade_many(self, rows: Sequence[tuple[Question, str]]) -> list[Verdict]:
-        """Verdicts in order; all rows of one grader go to it together."""
-        of_question = {id(question): question for question, _ in rows}  # each is asked many times over
-        suits = {key: grader_name(question, question.meta.get("answer_type")) for key, question in of_question.items()}
-        names = [suits[id(question)] for question, _ in rows]
-        verdicts: dict[int, Verdict] = {}
-        for name in sorted(set(names)):
-            places = [i for i, of_row in enumerate(names) if of_row == name]
-            verdicts |= zip(places, grade_all(_grader(name), [rows[i] for i in places]), strict=True)
-        return [verdicts[i] for i in range(len(rows))]
-
-
-@lru_cache(maxsize=16)
-def _grader(name: str) -> Grader:
-    return load_grader(name)

@@ -1,0 +1,40 @@
+"""The names of the datasets, each with the class that loads it; and the grader that a dataset declares."""
+
+from functools import lru_cache
+from typing import Any
+
+from corea.registry import resolve
+from corea.types import Question, replace
+
+DATASETS = {
+    "gsm8k": "corea.datasets.gsm8k:Gsm8k",
+    "math500": "corea.datasets.math500:Math500",
+    "olympiadbench": "corea.datasets.olympiadbench:OlympiadBench",
+    "commonsenseqa": "corea.datasets.commonsenseqa:CommonsenseQA",
+    "gpqa": "corea.datasets.gpqa:Gpqa",
+    "deepmath": "corea.datasets.deepmath:DeepMath",
+    "mmlu_pro": "corea.datasets.mmlu_pro:MmluPro",
+    "jsonl": "corea.datasets.jsonl:JsonLines",
+    "generated": "corea.datasets.generated:Generated",
+}
+
+
+@lru_cache(maxsize=64)
+def declared_grader(dataset: str) -> str | None:
+    """The default grader of a dataset; None where none is registered under this name, or it declares none."""
+    if dataset not in DATASETS:
+        return None
+    source: Any = getattr(resolve("dataset", dataset, DATASETS), "source", None)
+    return None if source is None else str(source.grader)
+
+
+def with_grader(question: Question, declared: str | None = None) -> Question:
+    """The question with its grader in `meta["grader"]`: its own, else that of the dataset that its row names.
+
+    Args:
+        declared: The grader of the dataset that is loaded, for rows that name none.
+    """
+    if question.meta.get("grader"):
+        return question
+    name = declared_grader(str(question.meta.get("dataset"))) or declared
+    return replace(question, meta={**question.meta, "grader": name}) if name else question
