@@ -15,13 +15,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from corea.graders import grade_all, load_grader
+from corea.datasets.source import recorded
+from corea.graders import grade_each, grader_name
 from corea.graders.maths import equal_at_once
-from corea.types import Message, Question
+from corea.types import Question
 
 JUDGEMENTS = Path(__file__).with_suffix(".json")
 JUDGED: dict[str, dict[str, list[str]]] = json.loads(JUDGEMENTS.read_text()) if JUDGEMENTS.exists() else {}
-KINDS = {"gsm8k": "number", "math500": "maths", "olympiadbench": "maths", "commonsenseqa": "choice"}
 
 
 def rows_of(path: Path) -> Iterator[dict[str, Any]]:
@@ -39,12 +39,10 @@ def main() -> None:
     if not arguments.folder:
         parser.error("give the data folder, or set COREA_DATA")
     folder = Path(arguments.folder)
-    choices = {
-        row["id"]: tuple(row.get("choices") or ()) for path in folder.glob("questions/*.gz") for row in rows_of(path)
-    }
+    known = {row["id"]: row for path in folder.glob("questions/*.gz") for row in rows_of(path)}
     for path in sorted(folder.glob("traces/*.gz")):
         if arguments.only in path.name:
-            compare(path, choices, arguments.list)
+            compare(path, known, arguments.list)
 
 
 def is_usable(row: dict[str, Any]) -> bool:
@@ -53,20 +51,21 @@ def is_usable(row: dict[str, Any]) -> bool:
     )
 
 
-def compare(path: Path, choices: dict[str, tuple[str, ...]], listed: bool) -> None:
+def question_of(row: dict[str, Any], known: dict[str, dict[str, Any]]) -> Question:
+    """The row's question as the product loads it, with its dataset's grader; the row's own gold is its reference."""
+    about = known.get(row["id"], {})
+    return recorded({**about, "question": "", "answer": row["gold"], "dataset": row["dataset"]}, row["id"])
+
+
+def compare(path: Path, known: dict[str, dict[str, Any]], listed: bool) -> None:
     rows = [row for row in rows_of(path) if is_usable(row)]
     if not rows:
         return
-    kind = KINDS[rows[0]["dataset"]]
-    asked = [
-        Question(
-            id=row["id"], messages=(Message("user", ""),), reference=row["gold"], choices=choices.get(row["id"], ())
-        )
-        for row in rows
-    ]
+    asked = [question_of(row, known) for row in rows]
+    kind = grader_name(asked[0])
     began = time.perf_counter()
     pairs = [(question, row["response"]) for question, row in zip(asked, rows, strict=True)]
-    verdicts = grade_all(load_grader(kind), pairs)
+    verdicts = grade_each(pairs)
     seconds = time.perf_counter() - began
     missed = [(row, v) for row, v in zip(rows, verdicts, strict=True) if v.correct != bool(row["correct"])]
     name = path.name.removesuffix(".jsonl.gz")
@@ -75,9 +74,10 @@ def compare(path: Path, choices: dict[str, tuple[str, ...]], listed: bool) -> No
     share, judged = 1 - len(missed) / len(rows), 1 - len(ours) / len(rows)
     answers = zip(rows, verdicts, strict=True)
     algebra = sum(v.extracted is not None and equal_at_once(row["gold"], v.extracted) is None for row, v in answers)
+    hard = algebra if kind in ("maths", "olympiad") else 0
     print(
-        f"{name:34} {kind:7} rows {len(rows):6} agree {share:.4%} differ {len(missed):4} "
-        f"judged {judged:.4%} {len(ours):4} algebra {algebra if kind == 'maths' else 0:4} seconds {seconds:.1f}"
+        f"{name:34} {kind:8} rows {len(rows):6} agree {share:.4%} differ {len(missed):4} "
+        f"judged {judged:.4%} {len(ours):4} algebra {hard:4} seconds {seconds:.1f}"
     )
     if listed:
         for row, verdict in missed:

@@ -232,6 +232,50 @@ def test_a_configuration_needs_labelled_questions(corea: Command) -> None:
     assert (ran.code, "q.jsonl:1: question 'a' has no reference" in ran.err) == (3, True)
 
 
+def test_the_report_names_the_graders_and_how_many_questions_each_graded(corea: Command) -> None:
+    write_config(60)
+    rows = [json.loads(line) for line in Path("q.jsonl").read_text().splitlines()]
+    mixed = [{**row, "answer_type": "latex"} if n < 20 else row for n, row in enumerate(rows)]
+    Path("q.jsonl").write_text("".join(json.dumps(row) + "\n" for row in mixed))
+    live = ("calibrate", "--questions", "q.jsonl", "--max-drop", "0.2")
+    assert "note       graded by number 40, maths 20\n" in corea(*live).out
+    assert "graded by text 60" in corea(*live, "--grader", "text", "--json").json["data"]["notes"]
+    answers = ("--traces", "calibration.answers/small.jsonl", "--reference", "calibration.answers/large.jsonl")
+    runs = ("calibrate", *answers, "--max-drop", "0.2", "--json")
+    ran = corea(*runs, "--questions", "q.jsonl")
+    assert ran.code == 0, ran.err
+    assert "graded by number 40, maths 20" in ran.json["data"]["notes"]
+    named = corea(*runs, "--questions", "q.jsonl", "--grader", "text").json["data"]["notes"]
+    assert "graded by text 60" in named
+
+
+@pytest.mark.parametrize(
+    ("answer", "options", "code", "said"),
+    [
+        ("banana", ["--grader", "number"], 3, "q.jsonl:60: question 'q59': the reference 'banana' is no number"),
+        (" ", [], 3, "q.jsonl:60: question 'q59': the reference ' ' is empty"),
+        ("", [], 3, "q.jsonl:60: question 'q59' has no reference"),
+        ("5", ["--grader", "numbr"], 2, "grader: got 'numbr'"),
+    ],
+)
+def test_a_reference_that_cannot_be_graded_is_refused_before_any_model_is_asked(
+    corea: Command, answer: str, options: list[str], code: int, said: str
+) -> None:
+    write_config(60)
+    lines = Path("q.jsonl").read_text().splitlines()
+    last = json.dumps({**json.loads(lines[-1]), "answer": answer})
+    Path("q.jsonl").write_text("\n".join([*lines[:-1], last]) + "\n")
+    ran = corea("calibrate", "--questions", "q.jsonl", "--max-drop", "0.2", *options)
+    assert (ran.code, len(ran.err.strip().splitlines()), said in ran.err) == (code, 1, True), ran.err
+    assert not Path("calibration.answers").exists()
+
+
+def test_recorded_rows_bring_their_own_grades(corea: Command) -> None:
+    recorded()
+    ran = corea(*RECORDED, "--max-drop", "0.03", "--grader", "number")
+    assert (ran.code, "--grader: got recorded rows, which bring their own grades" in ran.err) == (2, True)
+
+
 # --- beside it ------------------------------------------------------------------------------------------------------
 
 

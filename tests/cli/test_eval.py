@@ -51,6 +51,72 @@ def test_a_run_of_ours_is_graded_against_its_questions(corea: Command) -> None:
     assert [row["name"] for row in both["table"]][:3] == ["small alone", "large alone", "cascade"]
 
 
+def graded(corea: Command, rows: str, *options: str) -> Any:
+    Path("q.jsonl").write_text(rows)
+    assert corea("run", "q.jsonl", "-o", "a.jsonl", "-q").code == 0
+    return corea("eval", "a.jsonl", "--questions", "q.jsonl", *options)
+
+
+def test_the_report_names_the_graders_and_how_many_questions_each_graded(corea: Command) -> None:
+    rows = (
+        '{"id": "a", "question": "12 + 7?", "answer": "19"}\n'
+        '{"id": "b", "question": "Solve it.", "answer": "19", "dataset": "math500", "answer_type": "number"}\n'
+        '{"id": "c", "question": "What is 38 over 2?", "answer": "19", "answer_type": "latex"}\n'
+    )
+    ran = graded(corea, rows, "--json")
+    assert (ran.json["graders"], ran.json["pass_at_1"]) == ({"maths": 2, "number": 1}, 1.0)
+    assert "  graded by maths 2, number 1\n" in graded(corea, rows).out
+    named = graded(corea, rows, "--json", "--grader", "text")
+    assert (named.json["graders"], named.json["pass_at_1"]) == ({"text": 3}, 1.0)
+
+
+def test_the_grader_that_is_named_grades_every_question(corea: Command) -> None:
+    row = '{"id": "a", "question": "12 + 7?", "answer": "19.0"}\n'
+    assert graded(corea, row, "--json").json["pass_at_1"] == 1.0
+    assert graded(corea, row, "--json", "--grader", "text").json["pass_at_1"] == 0.0
+
+
+@pytest.mark.parametrize(
+    ("row", "options", "code", "said"),
+    [
+        (
+            {"answer": "banana"},
+            ["--grader", "number"],
+            3,
+            "q.jsonl:2: question 'b': the reference 'banana' is no number",
+        ),
+        (
+            {"answer": "F", "choices": ["a cat", "a dog"]},
+            [],
+            3,
+            "q.jsonl:2: question 'b': the reference 'F' names none",
+        ),
+        ({"answer": " "}, [], 3, "q.jsonl:2: question 'b': the reference ' ' is empty"),
+        ({"answer": ""}, [], 3, "question 'b' has no reference answer"),
+        ({"answer": "5", "answer_type": "Nummerical"}, [], 3, "q.jsonl:2: question 'b': answer_type: got 'Nummerical'"),
+        ({"answer": "5"}, ["--grader", "numbr"], 2, "grader: got 'numbr'"),
+        ({"answer": "5"}, ["--grader", "nowhere.graders:Mine"], 2, "needs the module 'nowhere'"),
+    ],
+)
+def test_a_reference_that_cannot_be_graded_is_one_line_and_no_silent_zero(
+    corea: Command, row: dict[str, Any], options: list[str], code: int, said: str
+) -> None:
+    first = '{"id": "a", "question": "12 + 7?", "answer": "19"}\n'
+    ran = graded(corea, first + json.dumps({"id": "b", "question": "2 + 3?", **row}) + "\n", *options)
+    assert (ran.code, len(ran.err.strip().splitlines()), ran.out) == (code, 1, ""), ran.err
+    assert said in ran.err
+
+
+def test_a_recording_brings_its_own_grades(corea: Command) -> None:
+    rows("s.jsonl", "s", [1, 0], [0.5, 0.4])
+    assert corea("eval", "s.jsonl", "--json").json["graders"] == {}
+    ran = corea("eval", "s.jsonl", "--grader", "maths")
+    assert (ran.code, "--grader: got it without --questions" in ran.err) == (2, True)
+    Path("q.jsonl").write_text('{"id": "q0", "question": "?", "answer": "1"}\n')
+    ran = corea("eval", "s.jsonl", "--questions", "q.jsonl", "--grader", "maths")
+    assert (ran.code, "s.jsonl is a recording, which brings its own grades" in ran.err) == (2, True)
+
+
 def test_a_run_into_flat_rows_is_judged_by_the_journal_beside_it(corea: Command) -> None:
     Path("q.csv").write_text("id,question,answer\na,12 + 7?,19\nb,1 + 1?,2\n")
     assert corea("run", "q.csv", "--out", "a.csv", "--quiet").code == 0

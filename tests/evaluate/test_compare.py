@@ -1,13 +1,16 @@
 """The comparison's machine on two models whose every answer is known."""
 
 import json
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from tests.evaluate.conftest import ASKED, Counting, World, questions, row
 
+from corea.datasets import load_dataset
 from corea.errors import ConfigError, DataError
-from corea.evaluate.compare.asked import Asked, contamination
+from corea.evaluate.compare.asked import Asked, contamination, load_parts
 from corea.evaluate.compare.methods import Method
 from corea.evaluate.compare.playing import fit_threshold
 from corea.evaluate.compare.resample import Draws, measured, redrawn
@@ -15,6 +18,7 @@ from corea.evaluate.compare.scores import scores
 from corea.evaluate.compare.settings import DatasetSettings
 from corea.evaluate.compare.splits import Answers, Fitting, Judged, folds, question_hash
 from corea.evaluate.table import Pair
+from corea.graders import grader_name
 
 
 def answers(n: int) -> Answers:
@@ -92,6 +96,49 @@ def test_a_run_that_broke_off_goes_on_where_it_was(world: World) -> None:
     results = world.compare()
     assert world.backends["slm"].calls == 300 - 128
     assert results["datasets"][0]["judged"] == 150
+
+
+def test_answers_that_another_grader_graded_are_graded_again_and_no_model_is_asked(world: World) -> None:
+    first = world.compare()
+    shelf = world.model("slm").shelf
+    assert {row["grader"] for row in shelf.rows.values()} == {"number"}
+    stale = [(key, {**row, "correct": 1 - row["correct"], "grader": "text"}) for key, row in shelf.rows.items()]
+    shelf.rewrite(stale)
+    second = world.compare()
+    assert second["model_calls"] == 0
+    assert [c["at"] for c in second["datasets"][0]["cells"]] == [c["at"] for c in first["datasets"][0]["cells"]]
+    lines = shelf.path.read_text().splitlines()
+    assert len(lines) == 300  # in the place of the old ones
+    assert {json.loads(line)["grader"] for line in lines} == {"number"}
+
+
+def parts(folder: Path, *rows: dict[str, Any]) -> Asked:
+    (folder / "own.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return load_parts("own", DatasetSettings(kind="jsonl", options={"path": str(folder / "own.jsonl")}), (1,))
+
+
+def test_the_results_name_the_graders_and_the_repeated_questions(tmp_path: Path) -> None:
+    rows = [{"id": n, "question": f"{n} + 1?", "answer": str(n + 1)} for n in range(40)]
+    rows += [{"id": 99, "question": "5 + 1?", "answer": "6"}, {"id": 100, "question": "Odd?", "answer": "Yes"}]
+    asked = parts(tmp_path, *rows)
+    assert (asked.facts["graders"], asked.facts["repeated"]) == ("number 40, yes_no 1", 1)
+    assert "repeated" not in parts(tmp_path, *rows[:40]).facts
+
+
+@pytest.mark.parametrize(
+    ("row", "words"),
+    [
+        ({"answer": "banana", "answer_type": "number"}, r"own\.jsonl:2: .*'banana' is no number"),
+        ({"answer": "F", "choices": ["a cat", "a dog"]}, r"own\.jsonl:2: .*'F' names none of the options A to B"),
+        ({"answer": ""}, r"own\.jsonl:2: .* has no reference"),
+        ({"answer": "5", "grader": "numbr"}, r"own\.jsonl:2: .*grader: got 'numbr'"),
+    ],
+)
+def test_a_reference_that_cannot_be_graded_stops_a_comparison_before_it_begins(
+    tmp_path: Path, row: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(DataError, match=words):
+        parts(tmp_path, {"question": "1 + 1?", "answer": "2"}, {"question": "2 + 2?", **row})
 
 
 def test_another_revision_of_a_model_is_asked_anew(world: World) -> None:
@@ -199,3 +246,16 @@ def test_texts_that_must_not_be_published_are_in_no_result(world: World) -> None
     assert "What is" not in (world.folder / "results.json").read_text()
     world.compare()
     assert "What is" in (world.folder / "results.json").read_text()
+
+
+def test_recorded_questions_are_graded_as_their_dataset_is_and_checked_with_their_line(tmp_path: Path) -> None:
+    rows = [
+        {"id": n, "question": f"{n}?", "gold": str(n), "dataset": "math500", "model": m} for n in (1, 2) for m in "ab"
+    ]
+    (tmp_path / "r.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    loaded = load_dataset("corea.evaluate.compare.recorded:Recorded", path=str(tmp_path / "r.jsonl"))
+    assert [(q.id, grader_name(q)) for q in loaded] == [("1", "maths"), ("2", "maths")]
+    rows[2] = {**rows[2], "gold": "banana", "dataset": "gsm8k"}
+    (tmp_path / "r.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with pytest.raises(DataError, match=r"r\.jsonl:3: question '2': the reference 'banana' is no number"):
+        load_dataset("corea.evaluate.compare.recorded:Recorded", path=str(tmp_path / "r.jsonl"))

@@ -256,6 +256,9 @@ async def test_further_signals_cost_nothing_and_are_measured_again_when_bound(tm
         (['{"id": "a", "question": "x"}'], "q.jsonl:1: question 'a' has no reference"),
         (['{"id": "a", "question": "x", "answer": "1"}'] * 2, "q.jsonl:2: question 'a' comes twice"),
         (['{"id": "a", "question": "x", "answer": "1"}'], "got 1 questions, expected at least 20"),
+        (['{"id": "a", "question": "x", "answer": "F", "choices": ["u", "v"]}'], "q.jsonl:1: .*'F' names none of the"),
+        (['{"id": "a", "question": "x", "answer": "w", "answer_type": "number"}'], "q.jsonl:1: .*'w' is no number"),
+        (['{"id": "a", "question": "x", "answer": "1", "answer_type": "nummer"}'], "q.jsonl:1: .*got 'nummer'"),
         (["{"], "q.jsonl:1: not JSON"),
     ],
 )

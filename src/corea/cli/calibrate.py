@@ -13,6 +13,7 @@ from corea.cli.rows import (
     USD,
     CostCapOption,
     DeltaOption,
+    GraderOption,
     GroupOption,
     LlmOption,
     LlmVariantOption,
@@ -98,9 +99,7 @@ def calibrate(
             show_default=False,
         ),
     ] = "",
-    grader: Annotated[
-        str | None, typer.Option(metavar=NAME, help="One grader for all questions; default: each one's own.")
-    ] = None,
+    grader: GraderOption = None,
     tier: Annotated[
         list[str] | None,
         typer.Option(metavar=NAME, help="A model before the last, small to large; repeated, for three and more."),
@@ -133,6 +132,7 @@ def calibrate(
         tables = RowsAsked(
             traces=traces, reference=reference, llm=llm, variant=variant, llm_variant=llm_variant, price=price,
             signals=signals, group=group, questions=questions, labelled=not label_poor,
+            grader=grader,
         ).of_models(tier or [slm])  # fmt: skip
     elif traces or reference:
         raise ConfigError("calibrate: got one of --traces and --reference, expected both, or neither to ask models")

@@ -54,7 +54,7 @@ def live_tables(live: Live) -> "tuple[list[Pairs], dict[str, Any]]":
     settings = replace(settings, cascades={**settings.cascades, name: replace(wanted, calibration=None)})
     built = build(settings, name)
     questions = _questions(live, bundled=bundled)
-    known = load_questions(str(questions), labelled=live.labelled)
+    known = load_questions(str(questions), labelled=live.labelled, grader=live.grader)
     asking = Asking(
         folder=live.answers,
         budget_usd=settings.run.budget_usd if live.budget_usd is None else live.budget_usd,

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from corea.cli.console import JsonOption, percent, print_json
-from corea.cli.rows import PriceOption, RowsAsked, prices_of, read_questions
+from corea.cli.rows import GraderOption, PriceOption, RowsAsked, prices_of, read_questions
 from corea.errors import ConfigError
 from corea.evaluate.measure import Measured, measure
 from corea.evaluate.sources import Choice, read_answers
@@ -16,6 +16,7 @@ from corea.prices import PriceTable
 def evaluate(
     runs: Annotated[list[Path] | None, typer.Argument(help="Answers of `corea run`, or recorded rows.")] = None,
     questions: Annotated[Path | None, typer.Option(help="The questions with references; to grade runs.")] = None,
+    grader: GraderOption = None,
     against: Annotated[Path | None, typer.Option(help="The large model's answers to the same questions.")] = None,
     tau: Annotated[float | None, typer.Option(help="Keep at or above it, instead of as the run did.")] = None,
     slm: Annotated[str, typer.Option(help="Whose rows, where a recording holds several models.")] = "",
@@ -43,20 +44,24 @@ def evaluate(
             )
         rows = RowsAsked(
             traces=small, reference=large, slm=slm, llm=llm, variant=variant, llm_variant=llm_variant, price=price,
-            signals=signals, questions=questions,
+            signals=signals, questions=questions, grader=grader,
         )  # fmt: skip
         show_calibration(calibration, rows, force=force, json=json)
         return
     if not runs:
         raise ConfigError("eval: got no file, expected answers of `corea run` or recorded rows; name at least one")
+    if grader is not None and questions is None:
+        raise ConfigError(
+            "--grader: got it without --questions, expected the questions to grade by; give --questions FILE"
+        )
     prices = PriceTable(prices_of(price)) if price else None
-    known = None if questions is None else read_questions(questions)
+    known = None if questions is None else read_questions(questions, grader)
     other = None
     if against is not None:
-        other = read_answers(against, questions=known, choice=Choice(llm, llm_variant), prices=prices)
+        other = read_answers(against, questions=known, choice=Choice(llm, llm_variant), prices=prices, grader=grader)
     found: list[Measured] = []
     for path in runs:
-        answers = read_answers(path, questions=known, choice=Choice(slm, variant), prices=prices)
+        answers = read_answers(path, questions=known, choice=Choice(slm, variant), prices=prices, grader=grader)
         found.append(measure(str(path), answers, other, tau=tau))
     if json:
         print_json([each.as_dict() for each in found] if len(found) > 1 else found[0].as_dict())
@@ -69,12 +74,15 @@ def _show(found: Measured) -> None:
     from rich.console import Console
 
     from corea.cli.demo import table
+    from corea.graders import graders_in_words
 
     console = Console(highlight=False)
     console.print(f"[bold]{found.name}[/]: {found.n:,} questions, {found.failed:,} failed")
     console.print(
         f"  pass@1 {percent(found.pass_at_1)} (95 %: {100 * found.pass_low:.1f} - {100 * found.pass_high:.1f})"
     )
+    if found.graders:
+        console.print(f"  graded by {graders_in_words(dict(found.graders))}")
     cost = "unknown" if found.mean_cost_usd is None else f"{1000 * found.mean_cost_usd:.6g} USD / 1,000 questions"
     console.print(f"  cost {cost}" + (" (estimated token counts)" if found.costs_estimated else ""))
     if found.coverage is not None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from corea.errors import ConfigError, DataError
+from corea.errors import ConfigError
 
 if TYPE_CHECKING:
     from corea.calibrate.tables import Pairs
@@ -52,6 +52,9 @@ ValueOption = Annotated[float | None, typer.Option(metavar=USD, help="What an er
 CostCapOption = Annotated[
     float | None, typer.Option(metavar=USD, help="What no question exceeds with both models asked.")
 ]
+GraderOption = Annotated[
+    str | None, typer.Option(metavar=NAME, help="One grader for all questions; default: each one's own.")
+]
 DeltaOption = Annotated[float, typer.Option(metavar=SHARE, help="Chance that a promise is broken.")]
 MapOption = Annotated[
     str, typer.Option(metavar=NAME, help="auto, identity (the first signal as it is), linear or trees.")
@@ -64,6 +67,7 @@ class RowsAsked:
 
     Args:
         questions: Questions with references, where the files are runs of `corea run` and not yet graded.
+        grader: One for all these questions; by default each one's own.
     """
 
     traces: list[Path]
@@ -77,6 +81,7 @@ class RowsAsked:
     group: str = "category"
     questions: Path | None = None
     labelled: bool = True
+    grader: str | None = None
 
     def pairs(self) -> "Pairs":
         """The calibration table.
@@ -88,6 +93,8 @@ class RowsAsked:
 
         if self.questions is not None:
             return self._graded(self.questions)
+        if self.grader is not None:
+            raise ConfigError("--grader: got recorded rows, which bring their own grades; give --questions for runs")
         prices = {
             name: (float(each.input_usd_per_mtok), float(each.output_usd_per_mtok))
             for name, each in prices_of(self.price).items()
@@ -109,9 +116,12 @@ class RowsAsked:
         from corea.evaluate.sources import Choice, read_answers
         from corea.prices import PriceTable
 
-        known, prices = read_questions(questions), PriceTable(prices_of(self.price)) if self.price else None
+        known, prices = (
+            read_questions(questions, self.grader),
+            PriceTable(prices_of(self.price)) if self.price else None,
+        )
         small, large = (
-            read_answers(path, questions=known, choice=Choice(name, kind), prices=prices)
+            read_answers(path, questions=known, choice=Choice(name, kind), prices=prices, grader=self.grader)
             for path, name, kind in (
                 (self.traces[0], self.slm, self.variant), (self.reference[0], self.llm, self.llm_variant),
             )
@@ -143,19 +153,12 @@ def _price(text: str) -> "tuple[str, Price]":
     raise ConfigError(f"--price: got {text!r}, expected NAME=IN/OUT in USD per million tokens, such as m=0.15/0.60")
 
 
-def read_questions(path: Path) -> "dict[str, Question]":
-    """The questions of a file, by id.
+def read_questions(path: Path, grader: str | None = None) -> "dict[str, Question]":
+    """The questions of a file, by id; every reference can be read by its grader, or by `grader`.
 
     Raises:
-        DataError: A row is no question, or an id comes twice.
+        ConfigError, DataError: See `corea.evaluate.labelled.read_labelled`.
     """
-    from corea.run.inputs import Row, Source
+    from corea.evaluate.labelled import read_labelled
 
-    found: dict[str, Question] = {}
-    for row in Source(str(path)).rows():
-        if not isinstance(row, Row):
-            raise row
-        if row.question.id in found:
-            raise DataError(f"question {row.question.id!r} comes twice", path=str(path), line=row.line)
-        found[row.question.id] = row.question
-    return found
+    return read_labelled(str(path), labelled=False, grader=grader)

@@ -12,6 +12,7 @@ from corea.calibrate.tables import Pairs, unread_note
 from corea.calibrate.tiers import common_rows, tiers_applied
 from corea.errors import ConfigError
 from corea.evaluate.sources import Answer, in_common
+from corea.graders import count_graders, graders_in_words
 from corea.metrics.score_map import apply_map
 
 
@@ -101,6 +102,8 @@ def pairs_of_answers(
     for name, answers in ((slm, mine), (llm, theirs)):
         if any(answer.cost_usd is None for answer in answers):
             raise ConfigError(f"calibrate: the cost of {name} is not known; give --price {name}=IN/OUT")
+    if graders := count_graders(answer.grader for answer in mine if answer.grader):
+        notes = (*notes, f"graded by {graders_in_words(graders)}")
     confidence = np.array([np.nan if answer.confidence is None else answer.confidence for answer in mine])
     unread = np.array([answer.answer is None for answer in mine])
     needs_answer = bool(0 < unread.mean() <= 0.5)

@@ -23,12 +23,12 @@ from corea.calibrate.goals import Goals
 from corea.calibrate.tables import Pairs, unread_note
 from corea.cascade import Cascade
 from corea.errors import BackendError, BudgetError, ConfigError, DataError
-from corea.evaluate.outcomes import alone
-from corea.graders import grade_all, grader_for, load_grader
+from corea.evaluate.labelled import read_labelled
+from corea.evaluate.outcomes import alone, grade_traces
+from corea.graders import count_graders, grader_name, graders_in_words
 from corea.metrics.arrays import Floats
 from corea.prices import Price
 from corea.protocols import Signal
-from corea.run.inputs import Row, Source
 from corea.run.runner import cascade_fingerprint, run_batch
 from corea.run.stopping import Stop
 from corea.run.summary import Outcome, Progress, RunSummary
@@ -80,34 +80,23 @@ async def calibrate_live(
         InterruptedError: It was asked to stop. What was answered is kept in each case.
         ConfigError, DataError: See `load_questions`, `ask_stages`, `corea.calibrate.fit.calibrate`.
     """
-    known = load_questions(questions)
+    known = load_questions(questions, grader=asking.grader)
     traces_S = await ask_stages(cascade, questions, len(known), asking)
     tables = await tables_of(cascade, known, traces_S, asking)
     return calibrate(tables[0], goals, options, binding=binding_of(cascade))
 
 
-def load_questions(path: str, *, labelled: bool = True) -> dict[str, Question]:
+def load_questions(path: str, *, labelled: bool = True, grader: str | None = None) -> dict[str, Question]:
     """Questions by id, in the order of the file.
 
     Args:
         labelled: Whether every one must have a reference.
+        grader: One for all; by default each question's own.
 
     Raises:
-        DataError: One is no question, comes twice or has no reference, or there are too few; nothing was asked yet.
+        ConfigError, DataError: See `read_labelled`; or there are too few questions. Nothing was asked yet.
     """
-    found: dict[str, Question] = {}
-    for row in Source(path).rows():
-        if not isinstance(row, Row):
-            raise row
-        if row.question.id in found:
-            raise DataError(f"question {row.question.id!r} comes twice, expected once", path=path, line=row.line)
-        if labelled and row.question.reference is None:
-            raise DataError(
-                f"question {row.question.id!r} has no reference, expected every one labelled; add its answer, or give "
-                "--label-poor",
-                path=path, line=row.line,
-            )  # fmt: skip
-        found[row.question.id] = row.question
+    found = read_labelled(path, labelled=labelled, grader=grader, hint="give --label-poor" if labelled else "")
     if len(found) < LEAST:
         raise DataError(f"got {len(found)} questions, expected at least {LEAST}; label more", path=path)
     return found
@@ -199,6 +188,7 @@ async def tables_of(
     lost = len(questions) - len(ids)
     notes = [f"{lost} questions failed at {cascade.stages[-1].name} and were left out"] if lost else []
     asked = [questions[key] for key in ids]
+    notes += _graded_note(asked, asking.grader)
     large = [last[key] for key in ids]
     large_correct = _grades(asked, large, asking.grader)
     found: list[Pairs] = []
@@ -239,17 +229,15 @@ async def tables_of(
 def _grades(questions: Sequence[Question], traces: Sequence[Trace], grader: str | None) -> Floats:
     """(N,) 1 right, 0 wrong or no text, NaN where there is no reference."""
     out = np.full(len(questions), np.nan)
-    groups: dict[str, tuple[Any, list[int]]] = {}
-    for index, question in enumerate(questions):
-        if question.reference is None:
-            continue
-        kind = question.meta.get("answer_type")
-        made = load_grader(grader) if grader else grader_for(question, kind if isinstance(kind, str) else None)
-        groups.setdefault(repr(made), (made, []))[1].append(index)
-    for made, at in groups.values():
-        verdicts = grade_all(made, [(questions[i], traces[i].text or "") for i in at])
-        out[at] = [float(verdict.correct) for verdict in verdicts]
+    at = [i for i, question in enumerate(questions) if question.reference is not None]
+    verdicts = grade_traces([questions[i] for i in at], [traces[i] for i in at], grader)
+    out[at] = [float(verdict.correct) for verdict in verdicts]
     return out
+
+
+def _graded_note(questions: Sequence[Question], grader: str | None) -> list[str]:
+    names = [grader_name(question, grader) for question in questions if question.reference is not None]
+    return [f"graded by {graders_in_words(count_graders(names))}"] if names else []
 
 
 async def _signals(

@@ -9,6 +9,7 @@ import numpy as np
 from corea.errors import ConfigError
 from corea.evaluate.sources import Answer, in_common
 from corea.evaluate.table import Pair, Row, SignalQuality, as_dicts, quality, rows
+from corea.graders import count_graders
 from corea.metrics import wilson_interval
 from corea.metrics.arrays import Floats
 from corea.policies.threshold import uniform_of
@@ -24,6 +25,7 @@ class Measured:
         selective_risk: Share wrong of the kept.
         table: Beside random, best single and oracle; None where the large model's answers to kept questions are not
             known (`missing` says what to give).
+        graders: How many questions each grader graded; empty where the rows brought their grades.
     """
 
     name: str
@@ -40,6 +42,7 @@ class Measured:
     table: list[Row] | None
     missing: str | None
     costs_estimated: bool
+    graders: Mapping[str, int]
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -91,6 +94,7 @@ def measure(
         table=rows(pair, keep) if pair is not None and keep is not None else None,
         missing=_missing(pair, keep),
         costs_estimated=any(a.estimated for a in (*mine, *(large or ()))),
+        graders=count_graders(a.grader for a in mine if a.grader),
     )
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from corea.cascade import Cascade
-from corea.graders import grade_all, grader_for
+from corea.graders import grade_each
 from corea.metrics.arrays import Floats
 from corea.policies.threshold import Threshold
 from corea.stage import Stage
@@ -88,18 +88,6 @@ def outcomes(questions: Sequence[Question], traces: Sequence[Trace]) -> Outcomes
     )
 
 
-def grade_traces(questions: Sequence[Question], traces: Sequence[Trace]) -> list[Verdict]:
-    """Verdicts in order, each by the grader that fits its question; a trace without text is wrong."""
-    graders = {}
-    groups: dict[str, list[int]] = {}
-    for index, question in enumerate(questions):
-        grader = grader_for(question)
-        name = repr(grader)
-        graders[name] = grader
-        groups.setdefault(name, []).append(index)
-    verdicts: list[Verdict | None] = [None] * len(traces)
-    for name, indices in groups.items():
-        rows = [(questions[i], traces[i].text or "") for i in indices]
-        for index, verdict in zip(indices, grade_all(graders[name], rows), strict=True):
-            verdicts[index] = verdict
-    return [verdict for verdict in verdicts if verdict is not None]
+def grade_traces(questions: Sequence[Question], traces: Sequence[Trace], grader: str | None = None) -> list[Verdict]:
+    """Verdicts in order, each by `grader`, else by its question's own; a trace without text is wrong."""
+    return grade_each([(q, trace.text or "") for q, trace in zip(questions, traces, strict=True)], grader)

@@ -11,6 +11,7 @@ from typing import Any, cast
 
 from corea.errors import ConfigError, DataError
 from corea.evaluate.outcomes import grade_traces
+from corea.graders import grader_name
 from corea.prices import PriceTable
 from corea.run.journal import traces_beside
 from corea.trace_io import decode
@@ -29,6 +30,7 @@ class Answer:
         later_correct: Of the answer returned after deferring.
         later_cost_usd: Of all stages after the first.
         answer, completion_tokens, model: Of the first stage.
+        grader: Which grader graded it here; "" where the file brought its grade.
     """
 
     id: str
@@ -44,6 +46,7 @@ class Answer:
     answer: str | None = None
     completion_tokens: int | None = None
     model: str = ""
+    grader: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,22 +63,28 @@ def read_answers(
     questions: Mapping[str, Question] | None = None,
     choice: Choice = Choice(),
     prices: PriceTable | None = None,
+    grader: str | None = None,
 ) -> dict[str, Answer]:
     """The answers of a file, by question id.
 
     Args:
         questions: With references, to grade the traces of a run; a recording brings its own grades.
         prices: To price a recording's tokens; without a price its cost is what was recorded, or unknown.
+        grader: One for all questions of a run, by name; by default each question's own.
 
     Raises:
-        ConfigError: There is no such file, or the model or variant must be chosen.
+        ConfigError: There is no such file or grader, the model or variant must be chosen, or `grader` for a recording.
         DataError: A line cannot be read, an id comes twice, or nothing is left.
     """
     lines = list(_lines(path))
     if not lines:
         raise DataError("holds no row, expected traces of `corea run` or recorded rows", path=str(path))
     if "steps" in lines[0][1]:
-        return _from_run(path, lines, questions)
+        return _from_run(path, lines, questions, grader)
+    if grader is not None:
+        raise ConfigError(
+            f"--grader: {path} is a recording, which brings its own grades; expected a run of `corea run`"
+        )
     return _from_recording(path, lines, choice, prices)
 
 
@@ -107,7 +116,10 @@ def _rows(path: Path) -> Any:
 
 
 def _from_run(
-    path: Path, lines: list[tuple[int, dict[str, Any], bytes]], questions: Mapping[str, Question] | None
+    path: Path,
+    lines: list[tuple[int, dict[str, Any], bytes]],
+    questions: Mapping[str, Question] | None,
+    grader: str | None,
 ) -> dict[str, Answer]:
     if questions is None:
         raise ConfigError(
@@ -122,13 +134,14 @@ def _from_run(
                 f"question {trace.question_id!r} {what}; expected every one labelled", path=str(path), line=number
             )
     asked = [questions[trace.question_id] for trace in traces]
-    own = [v.correct for v in grade_traces(asked, [_first_answer(trace) for trace in traces])]
-    returned = [v.correct for v in grade_traces(asked, traces)]
+    own = [v.correct for v in grade_traces(asked, [_first_answer(trace) for trace in traces], grader)]
+    returned = [v.correct for v in grade_traces(asked, traces, grader)]
     found: dict[str, Answer] = {}
     for (number, _, _), trace, question, first, final in zip(lines, traces, asked, own, returned, strict=True):
         if trace.question_id in found:
             raise DataError(f"question {trace.question_id!r} comes twice", path=str(path), line=number)
-        found[trace.question_id] = _of_trace(trace, question, correct=first, returned=final)
+        name = grader_name(question, grader)
+        found[trace.question_id] = _of_trace(trace, question, correct=first, returned=final, grader=name)
     return found
 
 
@@ -142,7 +155,7 @@ def _first_answer(trace: Trace) -> Trace:
     )
 
 
-def _of_trace(trace: Trace, question: Question, *, correct: bool, returned: bool) -> Answer:
+def _of_trace(trace: Trace, question: Question, *, correct: bool, returned: bool, grader: str) -> Answer:
     first = trace.steps[0] if trace.steps else None
     kept = first is not None and len(trace.steps) == 1 and trace.status is Status.ANSWERED
     later = [step.cost_usd for step in trace.steps[1:]]
@@ -163,6 +176,7 @@ def _of_trace(trace: Trace, question: Question, *, correct: bool, returned: bool
         answer=first.answer if first else None,
         completion_tokens=completion.usage.completion_tokens if completion else None,
         model=completion.model if completion else "",
+        grader=grader,
     )
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from corea.datasets import DATASETS, load_dataset, overlap
 from corea.evaluate.compare.settings import DatasetSettings
 from corea.evaluate.compare.splits import question_hash
+from corea.graders import count_graders, grader_name, graders_in_words
 from corea.registry import resolve
 from corea.types import Question, replace
 
@@ -39,24 +40,26 @@ def load_parts(name: str, declared: DatasetSettings, seeds: Sequence[int]) -> As
     """A dataset's questions, with the calibration and the evaluation part kept apart.
 
     Raises:
-        DataError: A file or row is not what it should be.
+        DataError: A file or row is not what it should be, or a reference cannot be read by its question's grader.
     """
     draws: list[dict[str, Any]] = [{"seed": s} for s in seeds] if declared.seeded else [{}]
     fit: dict[str, Question] = {}
     judge: dict[str, Question] = {}
     train: dict[str, Question] = {}
     seed_of: dict[str, int] = {}
+    repeated = 0
     for draw in draws:
         options = {**declared.options, **draw}
-        loaded = load_dataset(declared.kind, split=declared.judge, **options)
+        loaded = load_dataset(declared.kind, split=declared.judge, labelled=True, **options)
         if declared.fit is not None:
-            own, other = loaded, load_dataset(declared.kind, split=declared.fit, **options)
+            own, other = loaded, load_dataset(declared.kind, split=declared.fit, labelled=True, **options)
         else:
             own = [q for q in loaded if _uniform(q) >= declared.fit_share]
             other = [q for q in loaded if _uniform(q) < declared.fit_share]
         for part, questions in ((judge, own), (fit, other)):
             chosen = sorted(questions, key=_uniform)[: declared.limit or None]
-            part |= {h: q for q in chosen if q.reference is not None and (h := question_hash(q)) not in part}
+            repeated += len(chosen) - len({question_hash(q) for q in chosen})
+            part |= {h: q for q in chosen if (h := question_hash(q)) not in part}
         for question in (*own, *other):
             seed_of.setdefault(question_hash(question), int(draw.get("seed", -1)))
     for trained in declared.trained_on:
@@ -74,7 +77,14 @@ def load_parts(name: str, declared: DatasetSettings, seeds: Sequence[int]) -> As
         trained_on=tuple(train.values()),
         dropped=dropped,
         publishable=source is None or source.publishable,
-        facts={"kind": declared.kind, "judge": declared.judge, "fit": declared.fit or "a part of judge", **facts},
+        facts={
+            "kind": declared.kind,
+            "judge": declared.judge,
+            "fit": declared.fit or "a part of judge",
+            "graders": graders_in_words(count_graders(map(grader_name, (*fit.values(), *judge.values())))),
+            **({"repeated": repeated} if repeated else {}),
+            **facts,
+        },
     )
 
 

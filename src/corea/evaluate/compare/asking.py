@@ -10,11 +10,11 @@ import numpy as np
 from corea.errors import BackendError
 from corea.evaluate.compare.splits import Answers, question_hash
 from corea.evaluate.compare.store import Row, Shelf
-from corea.graders import grade_all, grader_for
+from corea.graders import grade_each, grader_name
 from corea.prices import Price
 from corea.prompts import Prompt
 from corea.protocols import Backend, Signal
-from corea.types import Completion, Confidence, Question, Sampling, Usage
+from corea.types import Completion, Confidence, Question, Sampling, Usage, Verdict
 
 CHUNK = 64  # rows graded and stored together, and lost in a crash; twice the concurrency where that is more
 
@@ -49,11 +49,12 @@ class Model:
 async def fill(
     model: Model, questions: Sequence[Question], *, concurrency: int = 32, on_row: Callable[[], None] = lambda: None
 ) -> str | None:
-    """Asks what is missing on the shelf. Nobody is asked where nothing is.
+    """Asks what is missing on the shelf, and regrades what another grader graded. No model is asked for the latter.
 
     Returns:
         None, or the last error where questions could not be answered; they are asked again the next time.
     """
+    model.shelf.rewrite(_regraded(model, questions))
     missing = [q for q in {question_hash(q): q for q in questions}.values() if question_hash(q) not in model.shelf.rows]
     if not missing:
         return None
@@ -85,29 +86,37 @@ async def fill(
 
 
 def _rows(done: Sequence[tuple[Question, Completion, dict[str, Confidence]]]) -> list[tuple[str, Row]]:
-    groups: dict[str, list[int]] = {}
-    for i, (question, _, _) in enumerate(done):
-        groups.setdefault(repr(grader_for(question)), []).append(i)
-    rows: list[tuple[str, Row]] = []
-    for indices in groups.values():
-        some = [(done[i][0], done[i][1].text) for i in indices]
-        for i, verdict in zip(indices, grade_all(grader_for(some[0][0]), some), strict=True):
-            question, completion, confidences = done[i]
-            rows.append((question_hash(question), _row(question, completion, confidences, verdict.extracted)))
-            rows[-1][1]["correct"] = int(verdict.correct)
-    return rows
+    verdicts = grade_each([(question, completion.text) for question, completion, _ in done])
+    return [
+        (question_hash(question), {**_row(question, completion, confidences), **_grade(question, verdict)})
+        for (question, completion, confidences), verdict in zip(done, verdicts, strict=True)
+    ]
 
 
-def _row(
-    question: Question, completion: Completion, confidences: Mapping[str, Confidence], extracted: str | None
-) -> Row:
+def _grade(question: Question, verdict: Verdict) -> Row:
+    return {
+        "answer": verdict.extracted,
+        "correct": int(verdict.correct),
+        "gold": question.reference,
+        "grader": grader_name(question),
+    }
+
+
+def _regraded(model: Model, questions: Sequence[Question]) -> list[tuple[str, Row]]:
+    """The stored rows that another grader graded than the question has now, or against another reference."""
+    stored = [(q, row) for q in questions if (row := model.shelf.rows.get(question_hash(q)))]
+    stale = [(q, row) for q, row in stored if (row.get("grader"), row.get("gold")) != (grader_name(q), q.reference)]
+    verdicts = grade_each([(q, row["response"]) for q, row in stale])
+    return [(question_hash(q), {**row, **_grade(q, v)}) for (q, row), v in zip(stale, verdicts, strict=True)]
+
+
+def _row(question: Question, completion: Completion, confidences: Mapping[str, Confidence]) -> Row:
     usage = completion.usage
     first = next(iter(confidences.values()), None)
     return {
         "id": question.id,
         "model": completion.model,
         "response": completion.text,
-        "answer": extracted,
         "confidence": first.value if first else None,
         "confidence_kind": first.signal if first else "none",
         "confidences": {name: c.value for name, c in confidences.items()},

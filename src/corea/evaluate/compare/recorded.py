@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from corea.datasets.source import questions as as_questions
 from corea.datasets.source import recorded
 from corea.errors import ConfigError
 from corea.evaluate.recorded import questions
@@ -31,22 +32,20 @@ class Recorded:
             raise ConfigError(f"dataset recorded: got the split {split!r}, expected test")
         if self.path is None:
             return questions()
-        found: dict[str, Question] = {}
-        known = {row["id"]: row for row in _rows(self.questions)} if self.questions else None
-        for row in _rows(self.path):
+        known = {row["id"]: row for _, row in _rows(self.questions)} if self.questions else None
+        rows: dict[str, tuple[int, dict[str, Any]]] = {}
+        for line, row in _rows(self.path):
             if (known is not None and row["id"] not in known) or row.get("gold") is None:
                 continue
-            source = (
-                known[row["id"]] if known else {"question": row["question"], "answer": row["gold"], "id": row["id"]}
-            )
-            found.setdefault(str(row["id"]), recorded(source, str(row["id"])))
-        return list(found.values())
+            own = {"question": row["question"], "answer": row["gold"], "id": row["id"], "dataset": row.get("dataset")}
+            rows.setdefault(str(row["id"]), (line, known[row["id"]] if known else own))
+        return as_questions(self.path, rows.values(), recorded, "recorded", labelled=True)
 
 
-def _rows(path: str | None) -> list[dict[str, Any]]:
+def _rows(path: str | None) -> list[tuple[int, dict[str, Any]]]:
     file = Path(str(path))
     try:
         with gzip.open(file, "rt", encoding="utf-8") if file.suffix == ".gz" else file.open(encoding="utf-8") as lines:
-            return [json.loads(line) for line in lines if line.strip()]
+            return [(number, json.loads(line)) for number, line in enumerate(lines, 1) if line.strip()]
     except (OSError, ValueError) as error:
         raise ConfigError(f"dataset recorded: {file}: cannot be read ({error})") from error

@@ -61,6 +61,17 @@ class Shelf:
                 out.write(json.dumps(stored, ensure_ascii=False) + "\n")
                 self.rows[key] = stored
 
+    def rewrite(self, rows: Iterable[tuple[str, Row]]) -> None:
+        """Puts rows in the place of those of the same question."""
+        changed = dict(rows)
+        if not changed:
+            return
+        self.rows |= {key: {"question_sha256": key, **row} for key, row in changed.items()}
+        new = self.path.with_suffix(".new")
+        lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in self.rows.values())
+        new.write_text("".join(lines), encoding="utf-8")
+        new.replace(self.path)
+
 
 def _read(path: Path) -> dict[str, Row]:
     if not path.exists():

@@ -4,6 +4,7 @@ import gzip
 import json
 from pathlib import Path
 
+from corea.datasets import with_grader
 from corea.types import Message, Question
 
 FOLDER = Path(__file__).parent
@@ -14,4 +15,14 @@ def questions() -> list[Question]:
     """The GSM8K test questions that both models answered, in the order of their ids."""
     with gzip.open(FOLDER / "gsm8k_small.jsonl.gz", "rt", encoding="utf-8") as lines:
         rows = [json.loads(line) for line in lines]
-    return [Question(id=row["id"], messages=(Message("user", row["question"]),), reference=row["gold"]) for row in rows]
+    return [
+        with_grader(
+            Question(
+                id=row["id"],
+                messages=(Message("user", row["question"]),),
+                reference=row["gold"],
+                meta={"dataset": row["dataset"]},
+            )
+        )
+        for row in rows
+    ]
