@@ -168,6 +168,7 @@ def _stage(
         on_error=declared.on_error,
         hand_over_draft=declared.hand_over_draft,
         confidence_first=declared.confidence_first,
+        keep_logprobs=declared.sampling.logprobs or declared.sampling.top_logprobs > 0,
     )
 
 

@@ -12,7 +12,9 @@ from corea.prices import EXACT, Price
 from corea.prompts import Prompt, with_draft
 from corea.protocols import Backend, Policy, PrePolicy, Signal, Streamer
 from corea.reading import declines, read_answer
-from corea.types import ZERO_USD, Completion, Confidence, Decision, Question, Sampling, Step
+from corea.signals.measured import measured
+from corea.signals.tokens import used_logprobs
+from corea.types import ZERO_USD, Completion, Confidence, Decision, Question, Sampling, Step, replace
 
 DECLINED = "the text says that it does not know"
 OnText = Callable[[str], Awaitable[None]]
@@ -39,6 +41,7 @@ class Stage:
         confidence_first: Decides as soon as a confidence is stated before the answer (by a prompt such as the built-in
             one of this name), where the backend streams and the signal needs no more than the text: a kept answer is
             then given on as it is written, a deferred one is cut off, its tokens estimated.
+        keep_logprobs: Keeps all log-probabilities in the trace; by default only those that the signal used.
     """
 
     name: str
@@ -53,6 +56,7 @@ class Stage:
     on_error: OnError = OnError.NEXT
     hand_over_draft: bool = False
     confidence_first: bool = False
+    keep_logprobs: bool = False
 
 
 class Giver:
@@ -109,11 +113,11 @@ async def attempt(
     if not last and confidence is None and stage.signal and stage.policy:
         confidence = await _measure(stage.signal, asked, completion)
         if answer is None and declines(completion.text, choices=choices):  # sure of what?
-            confidence = Confidence(value=None, signal=confidence.signal, reason=DECLINED, calls=confidence.calls)
+            confidence = replace(confidence, value=None, reason=DECLINED)
         decision = stage.policy.decide(question, confidence)
     return Step(
         stage=stage.name,
-        completion=completion,
+        completion=completion if stage.keep_logprobs else used_logprobs(completion, stage.signal, confidence),
         answer=answer,
         confidence=confidence,
         decision=decision,
@@ -168,7 +172,7 @@ async def _read(
 
 async def _measure(signal: Signal, question: Question, completion: Completion) -> Confidence:
     try:
-        return await signal.measure(question, completion)
+        return await measured(signal, question, completion)
     except BackendError as error:  # the signal's own call failed: that says nothing about the answer
         calls = (error.spent,) if isinstance(error.spent, Completion) else ()
         return Confidence(value=None, signal=type(signal).__name__, reason=str(error), calls=calls)

@@ -161,6 +161,8 @@ class Completion(Struct, frozen=True, kw_only=True):
         reasoning: Separate reasoning text (`reasoning_content`), "" if none.
         finish_reason: "stop", "length", "tool_calls", ... as OpenAI names them; None if unknown.
         logprobs: Per token of `text`; their tokens join to `text`. None if not asked for or not given.
+        logprobs_at: The character of `text` at which each of these tokens begins, where a trace keeps only some of
+            them; empty where all are there.
         seconds: From the first byte sent in the successful attempt to the last received.
         first_token_seconds: The same until the first text; None if not streamed.
         retries: Failed attempts before this one.
@@ -176,6 +178,7 @@ class Completion(Struct, frozen=True, kw_only=True):
     reasoning: str = ""
     finish_reason: str | None = None
     logprobs: tuple[TokenLogprob, ...] | None = None
+    logprobs_at: tuple[int, ...] = ()
     seconds: float = 0.0
     first_token_seconds: float | None = None
     retries: int = 0
@@ -192,12 +195,15 @@ class Confidence(Struct, frozen=True, kw_only=True):
         value: In [0, 1], or None where the signal could not be computed: never 0 or 0.5 in its place.
         reason: Why it could not be, or what to know about how it was (such as "3 % of the mass was not seen").
         calls: Further model calls that the signal needed; they are paid for and counted.
+        spans: The (start, end) characters of the completion's text whose log-probabilities it used; traces keep no
+            others. None: all of them, or not said.
     """
 
     value: float | None
     signal: str
     reason: str = ""
     calls: tuple[Completion, ...] = ()
+    spans: tuple[tuple[int, int], ...] | None = None
 
 
 class Verdict(Struct, frozen=True):

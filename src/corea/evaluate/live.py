@@ -33,7 +33,8 @@ from corea.run.runner import cascade_fingerprint, run_batch
 from corea.run.stopping import Stop
 from corea.run.summary import Outcome, Progress, RunSummary
 from corea.signals.agreement import same_answer
-from corea.signals.tokens import with_logprobs
+from corea.signals.measured import measured
+from corea.signals.tokens import wants_logprobs, with_logprobs
 from corea.stage import OnError, Stage
 from corea.trace_io import read_traces
 from corea.types import Question, Status, Step, Trace
@@ -153,7 +154,8 @@ def _only(stage: Stage, also: Sequence[str]) -> Cascade:
     """The stage alone, asked for what its signals read; its stand-in for a last stage is free, as it is never asked."""
     signals = free_signals(also).values()
     sampling = with_logprobs(stage.sampling, *signals)
-    made = alone(replace(stage, sampling=sampling, on_error=OnError.FAIL))
+    keep = stage.keep_logprobs or any(wants_logprobs(signal) for signal in signals)
+    made = alone(replace(stage, sampling=sampling, keep_logprobs=keep, on_error=OnError.FAIL))
     free = Price(source="never asked")
     return replace(made, stages=(made.stages[0], *(replace(each, price=free) for each in made.stages[1:])))
 
@@ -255,7 +257,7 @@ async def _measured(signal: Signal, stage: Stage, question: Question, trace: Tra
     if completion is None or trace.status is Status.FAILED:
         return np.nan
     asked = stage.prompt.render(question) if stage.prompt else question
-    return _value(await signal.measure(asked, completion))
+    return _value(await measured(signal, asked, completion))
 
 
 def _step(trace: Trace) -> Step:

@@ -5,10 +5,12 @@ import re
 from dataclasses import dataclass, replace
 from decimal import Decimal, InvalidOperation
 
-from corea.errors import BackendError, ConfigError
+from corea.errors import BackendError, ConfigError, CoreaError
+from corea.graders import grader_for, load_grader
 from corea.protocols import Backend
 from corea.reading import read_answer
 from corea.types import Completion, Confidence, Question, Sampling
+from corea.types import replace as replaced
 
 NAME = "agreement"
 WARM = Sampling(temperature=0.8)
@@ -16,7 +18,7 @@ WARM = Sampling(temperature=0.8)
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """Of k further samples, the share whose answer equals the completion's.
+    """Of k further samples, the share whose answer equals the completion's, by the question's own grader.
 
     The early stop needs `threshold`, the policy's tau. After n samples of which a agree, the share can end anywhere
     from a / k to (a + k - n) / k. Once the threshold is at or below the first (it will be kept) or above the second
@@ -55,6 +57,7 @@ class Agreement:
             return Confidence(value=None, signal=NAME, reason="no answer was found in the text")
         calls: list[Completion] = []
         drawn = agreeing = failed = 0
+        ungraded: str | None = None
         while drawn + failed < self.k and not self._settled(drawn, agreeing, failed):
             count = min(self.at_once, self.k - drawn - failed)
             for reply in await self._draw(question, drawn + failed, count):
@@ -64,11 +67,14 @@ class Agreement:
                     continue
                 calls.append(reply)
                 drawn += 1
-                agreeing += same_answer(answer, read_answer(reply.text, choices=choices))
+                equal = await agrees(question, answer, reply.text)
+                agreeing += equal.correct
+                ungraded = ungraded or equal.reason
         if not drawn:
             return Confidence(value=None, signal=NAME, reason="every further sample failed", calls=tuple(calls))
         notes = [f"{agreeing} of {drawn} agree"]
         notes += [f"{failed} failed"] if failed else []
+        notes += [ungraded] if ungraded else []
         if drawn + failed < self.k:
             notes.append(f"stopped before {self.k}: the decision at {self.threshold} could not change")
         return Confidence(value=agreeing / drawn, signal=NAME, reason="; ".join(notes), calls=tuple(calls))
@@ -92,6 +98,35 @@ class Agreement:
             return False
         total = self.k - failed
         return agreeing / total >= self.threshold or (agreeing + total - drawn) / total < self.threshold
+
+
+@dataclass(frozen=True, slots=True)
+class Agreed:
+    """Whether two answers are equal, and why their grader could not be asked, if so."""
+
+    correct: bool
+    reason: str = ""
+
+
+async def agrees(question: Question, answer: str, text: str) -> Agreed:
+    """Whether a text gives this answer, by the grader of the question, with the answer as its reference.
+
+    The grader runs in a thread: that of mathematics waits for another process. Where it cannot judge (a package is not
+    installed), the answers are compared as text.
+    """
+    other = read_answer(text, choices=len(question.choices) or None)
+    if other is None or other == answer:
+        return Agreed(other is not None)
+    asked = replaced(question, reference=answer)
+    try:
+        grader = load_grader("choice") if _is_letter(answer) and not question.choices else grader_for(asked)
+        return Agreed((await asyncio.to_thread(grader.grade, asked, text)).correct)
+    except CoreaError as error:
+        return Agreed(same_answer(answer, other), f"compared as text: {error}")
+
+
+def _is_letter(answer: str) -> bool:
+    return len(answer) == 1 and "A" <= answer <= "J"
 
 
 def same_answer(one: str, other: str | None) -> bool:

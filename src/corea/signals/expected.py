@@ -28,6 +28,7 @@ from corea.signals.tokens import tokens_within
 from corea.types import Completion, Confidence, Question, TokenLogprob
 
 NAME = "expected"
+Spans = tuple[tuple[int, int], ...]
 MENTIONED = 0.0005  # a share of probability below this is not named in the reason
 
 
@@ -63,20 +64,23 @@ class Expected:
             return _none("the text states no confidence" if stated is None else "the number cannot be read by itself")
         if isinstance(self.backend, Scorer):
             prefix = completion.text[: stated.start]
-            return self._weighed(await scored.branches(self.backend, question, prefix, place))
+            return self._weighed(await scored.branches(self.backend, question, prefix, place), ())
         tokens = _tokens(completion, stated)
         if not tokens:
             return _none("no token probabilities at the stated number; ask for them with sampling.top_logprobs = 20")
         if not any(token.top for _, token in tokens):
             return _none("no alternatives at the stated number; ask for them with sampling.top_logprobs = 20")
-        return self._weighed(alternatives.branches(place, stated.start, tokens))
+        spans = ((tokens[0][0], tokens[-1][0] + len(tokens[-1][1].token)),)
+        return self._weighed(alternatives.branches(place, stated.start, tokens), spans)
 
-    def _weighed(self, found: Sequence[Seen]) -> Confidence:
+    def _weighed(self, found: Sequence[Seen], spans: Spans) -> Confidence:
         """The mean of the values, if enough of the probability was seen, and its bounds are close enough."""
         seen = math.fsum(each.mass for each in found)
         unseen = max(0.0, 1.0 - seen)
         if unseen > self.most_unseen or seen <= 0:
-            return _none(f"{unseen:.1%} of the probability was not seen, more than the {self.most_unseen:.1%} allowed")
+            return _none(
+                f"{unseen:.1%} of the probability was not seen, more than the {self.most_unseen:.1%} allowed", spans
+            )
         low, high = (_mean([(each.mass, bound(each)) for each in found]) for bound in (_low, _high))
         open_ = math.fsum(each.mass for each in found if each.low < each.high) / seen
         notes = [f"{unseen:.1%} of the probability was not seen"] if unseen >= MENTIONED else []
@@ -86,10 +90,10 @@ class Expected:
             else []
         )
         if high - low > self.most_width:
-            return _none("; ".join([*notes, f"expected at most {self.most_width:g} apart"]))
+            return _none("; ".join([*notes, f"expected at most {self.most_width:g} apart"]), spans)
         known = _mean([(each.mass, each.low) for each in found if each.low == each.high] or [(1.0, (low + high) / 2)])
         value = _mean([(each.mass, each.estimate(known)) for each in found])
-        return Confidence(value=min(1.0, max(0.0, value)), signal=NAME, reason="; ".join(notes))
+        return Confidence(value=min(1.0, max(0.0, value)), signal=NAME, reason="; ".join(notes), spans=spans)
 
 
 def _low(each: Seen) -> float:
@@ -105,8 +109,8 @@ def _mean(weighted: Sequence[tuple[float, float]]) -> float:
     return math.fsum(mass * value for mass, value in weighted) / total
 
 
-def _none(reason: str) -> Confidence:
-    return Confidence(value=None, signal=NAME, reason=reason)
+def _none(reason: str, spans: Spans = ()) -> Confidence:
+    return Confidence(value=None, signal=NAME, reason=reason, spans=spans)
 
 
 def _tokens(completion: Completion, stated: Stated[float]) -> list[tuple[int, TokenLogprob]]:

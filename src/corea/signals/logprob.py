@@ -7,6 +7,7 @@ from corea.reading import find_answer
 from corea.signals.tokens import tokens_within
 from corea.types import Completion, Confidence, Question
 
+PARTLY_KEPT = "only some token probabilities were kept; keep all with sampling.logprobs = true"
 NO_LOGPROBS = "the backend gave no token probabilities; ask for them with sampling.logprobs = true"
 
 
@@ -26,6 +27,8 @@ class MeanTokenProbability:
         name = "mean_token_probability"
         if not completion.logprobs:
             return Confidence(value=None, signal=name, reason=NO_LOGPROBS)
+        if completion.logprobs_at:
+            return Confidence(value=None, signal=name, reason=PARTLY_KEPT)
         total = sum(min(1.0, math.exp(token.logprob)) for token in completion.logprobs)
         return Confidence(value=total / len(completion.logprobs), signal=name)
 
@@ -48,7 +51,7 @@ class AnswerTokenProbability:
             return Confidence(value=None, signal=name, reason=NO_LOGPROBS)
         answer = find_answer(completion.text, choices=len(question.choices) or None)
         if answer is None:
-            return Confidence(value=None, signal=name, reason="no answer was found in the text")
+            return Confidence(value=None, signal=name, reason="no answer was found in the text", spans=())
         start, end = answer.start, answer.end
         if len(answer.value) == 1:
             start = max(start, completion.text.upper().find(answer.value.upper(), start, end))
@@ -57,4 +60,4 @@ class AnswerTokenProbability:
         if not tokens:
             return Confidence(value=None, signal=name, reason="the tokens do not join to the text")
         value = math.exp(min(0.0, sum(token.logprob for _, token in tokens)))
-        return Confidence(value=value, signal=name)
+        return Confidence(value=value, signal=name, spans=((start, end),))

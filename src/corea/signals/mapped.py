@@ -9,6 +9,8 @@ from corea.errors import ConfigError
 from corea.metrics.score_map import apply_map, inputs_of
 from corea.protocols import Signal
 from corea.reading import read_answer
+from corea.signals.measured import measured
+from corea.signals.tokens import wants_logprobs
 from corea.types import Completion, Confidence, Question
 
 FROM_THE_ANSWER = ("category", "completion_tokens")
@@ -41,28 +43,35 @@ class Mapped:
         self.top_logprobs_wanted = max(getattr(s, "top_logprobs_wanted", 0) for s in (inner, *self.others.values()))
 
     async def measure(self, question: Question, completion: Completion) -> Confidence:
-        stated = await self.inner.measure(question, completion)
+        stated = await measured(self.inner, question, completion)
         columns: dict[str, Any] = {
             "confidence": _cell(stated.value),
             "category": np.array([question.category], dtype=object),
             "completion_tokens": np.array([float(completion.usage.completion_tokens)]),
         }
         calls = stated.calls
+        spans = stated.spans if wants_logprobs(self.inner) else ()
         for name, signal in self.others.items():
-            further = await signal.measure(question, completion)
+            further = await measured(signal, question, completion)
             columns[name], calls = _cell(further.value), (*calls, *further.calls)
-        if (
-            self.stored.get("needs_answer")
-            and read_answer(completion.text, choices=len(question.choices) or None) is None
-        ):
-            return Confidence(
-                value=None, signal=f"mapped {stated.signal}", reason="no answer could be read", calls=calls
-            )
+            spans = _joined(spans, further.spans, signal)
+        name, raw = f"mapped {stated.signal}", "nothing" if stated.value is None else f"{stated.value:g}"
+        choices = len(question.choices) or None
+        if self.stored.get("needs_answer") and read_answer(completion.text, choices=choices) is None:
+            return Confidence(value=None, signal=name, reason="no answer could be read", calls=calls, spans=spans)
         score = float(apply_map(self.stored, columns)[0])
-        if np.isnan(score):
-            return Confidence(value=None, signal=f"mapped {stated.signal}", reason=stated.reason, calls=calls)
-        raw = "nothing" if stated.value is None else f"{stated.value:g}"
-        return Confidence(value=score, signal=f"mapped {stated.signal}", reason=f"{stated.signal} {raw}", calls=calls)
+        value, reason = (None, stated.reason) if np.isnan(score) else (score, f"{stated.signal} {raw}")
+        return Confidence(value=value, signal=name, reason=reason, calls=calls, spans=spans)
+
+
+_Spans = tuple[tuple[int, int], ...] | None
+
+
+def _joined(spans: _Spans, more: _Spans, signal: Signal) -> _Spans:
+    """The characters that both read; a further signal that reads no log-probabilities adds none."""
+    if not wants_logprobs(signal):
+        return spans
+    return None if spans is None or more is None else (*spans, *more)
 
 
 def _cell(value: float | None) -> Any:

@@ -19,6 +19,7 @@ from corea.types import Question
 
 ENOUGH = 0.995  # of the probability on the written scale: others are then not asked for
 TENS = (*OF_TEN, *PERCENTS[:11])
+NOTHING = 1e-6  # of the probability, or less: no number is written here
 _MATTERS = 1e-9
 _TAG = re.compile(r"</?\w{1,20}>")
 
@@ -42,24 +43,39 @@ _Forms = dict[str, _Form]
 
 
 async def branches(backend: Scorer, question: Question, prefix: str, place: Place) -> list[Seen]:
-    """Every number that carries probability, from one call to the backend; two where other forms carry some."""
+    """Every number that carries probability, from one call to the backend; more where other forms carry some.
+
+    Spaces at the end of the prefix may be part of a number's first token, so they are scored with it; not so for a
+    scorer to which no number follows them then.
+    """
+    bare = prefix.rstrip(" ")
+    found = await _seen_behind(backend, question, bare, prefix[len(bare) :], place)
+    if prefix == bare or _total(found) > NOTHING:
+        return found
+    return await _seen_behind(backend, question, prefix, "", place)
+
+
+async def _seen_behind(backend: Scorer, question: Question, prefix: str, spaces: str, place: Place) -> list[Seen]:
+    """The numbers of the written scale; of every scale, where that leaves out too much."""
     forms = _like_written(place)
-    found = _seen(place, forms, await _scores(backend, question, prefix, forms))
-    if math.fsum(each.mass for each in found) >= ENOUGH:
+    found = _seen(place, forms, await _scores(backend, question, prefix, forms, spaces))
+    if _total(found) >= ENOUGH or (spaces and _total(found) <= NOTHING):
         return found
     forms |= _of_every_scale(place)
-    return _seen(place, forms, await _scores(backend, question, prefix, forms))
+    return _seen(place, forms, await _scores(backend, question, prefix, forms, spaces))
 
 
-async def _scores(backend: Scorer, question: Question, prefix: str, forms: _Forms) -> "_Scores":
-    """The probability of every text behind the prefix. Spaces at its end may be part of a number's first token."""
-    bare = prefix.rstrip(" ")
-    spaces = prefix[len(bare) :]
+def _total(found: Iterable[Seen]) -> float:
+    return math.fsum(each.mass for each in found)
+
+
+async def _scores(backend: Scorer, question: Question, prefix: str, forms: _Forms, spaces: str) -> "_Scores":
+    """The probability of every text behind the prefix and the spaces."""
     texts = list(
         dict.fromkeys([*forms, *_further(forms), *(t + end for t, form in forms.items() for end in form.ends)])
     )
     asked = [*([spaces] if spaces else []), *(spaces + text for text in texts)]
-    found = [min(1.0, math.exp(logprob)) for logprob in await backend.score(question, bare, asked)]
+    found = [min(1.0, math.exp(logprob)) for logprob in await backend.score(question, prefix, asked)]
     if len(found) != len(asked):
         raise BackendError(f"score: got {len(found)} numbers, expected one for each of {len(asked)} continuations")
     given = found.pop(0) if spaces else 1.0

@@ -14,6 +14,7 @@ from corea.graders import grade_each, grader_name
 from corea.prices import Price
 from corea.prompts import Prompt
 from corea.protocols import Backend, Signal
+from corea.signals.measured import measured
 from corea.types import Completion, Confidence, Question, Sampling, Usage, Verdict
 
 CHUNK = 64  # rows graded and stored together, and lost in a crash; twice the concurrency where that is more
@@ -68,7 +69,7 @@ async def fill(
                 completion = await backend.complete(asked, model.sampling)
             except BackendError as error:
                 return error
-            return question, completion, {name: await s.measure(asked, completion) for name, s in signals.items()}
+            return question, completion, {name: await measured(s, asked, completion) for name, s in signals.items()}
 
     try:
         for start in range(0, len(missing), chunk):
