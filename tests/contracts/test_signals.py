@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from corea.errors import BackendTimeout
 from corea.registry import resolve
 from corea.signals import SIGNALS
+from corea.signals.tokens import used_logprobs, wants_logprobs
 from corea.types import Completion, Confidence, Question, Sampling, TokenLogprob
 
 QUESTION = Question.of("What is 2 + 2?")
@@ -108,3 +109,16 @@ def test_is_frozen_and_returns_the_calls_that_it_made(name: str) -> None:
     confidence = measure(name, "<answer>4</answer>", logprobs=False, backend=Echo(reply))
     assert all(call is reply for call in confidence.calls)
     assert bool(confidence.calls) == (name in ("self_check", "agreement"))
+
+
+@pytest.mark.parametrize("text", ODD)
+@pytest.mark.parametrize("name", sorted(SIGNALS))
+def test_measures_the_same_on_the_log_probabilities_that_it_says_it_used(name: str, text: str) -> None:
+    backend = Echo(completion_of("Yes", logprobs=False))
+    signal, completion = build(name, backend), completion_of(text, logprobs=True)
+    first = asyncio.run(signal.measure(QUESTION, completion))
+    kept = used_logprobs(completion, signal, first)
+    if first.value is not None:
+        assert asyncio.run(signal.measure(QUESTION, kept)) == first
+    if getattr(signal, "top_logprobs_wanted", 0) == 0 and wants_logprobs(signal):
+        assert not any(token.top for token in kept.logprobs or ())

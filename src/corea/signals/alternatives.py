@@ -152,6 +152,7 @@ def _behind(numbers: Iterable[str], behind: str) -> _Ways:
 
 
 SHARES = [form for form in FRACTIONS if "." in form]
+POINTED = [form.removeprefix("0") for form in SHARES if form.startswith("0")]
 DIGITS_PERCENT = _behind(PERCENTS[:10], "%\n")
 
 
@@ -161,8 +162,8 @@ def _ways(place: Place, *, short: bool) -> _Ways:
     Percentages are taken to have as many digits as the written one (or to be 100): "9" begins 90 to 99.
     """
     if place.scale is Scale.FRACTION:
-        return _behind(dict.fromkeys([*place.in_its_style(FRACTIONS), *FRACTIONS]), place.behind)
-    shares = _behind([*SHARES, *(form.removeprefix("0") for form in SHARES)], place.behind_unit)
+        return _behind(dict.fromkeys([*place.in_its_style(FRACTIONS), *FRACTIONS, *POINTED]), place.behind)
+    shares = _behind([*SHARES, *POINTED], place.behind_unit)
     if place.scale is Scale.TEN:
         return _behind(OF_TEN if _decimals(place.written) else PERCENTS[:11], place.behind) + shares
     if short or len(place.written) == 1:
