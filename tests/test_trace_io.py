@@ -138,9 +138,8 @@ async def test_a_trace_keeps_only_the_log_probabilities_that_the_signal_used() -
     completion = kept.steps[0].completion
     assert completion is not None
     assert [token.token for token in completion.logprobs or ()] == ["0", ".", "8", "5", "\n"]
-    assert all(
-        completion.text.startswith(t.token, at) for at, t in zip(completion.logprobs_at, completion.logprobs or ())
-    )
+    kept_at = zip(completion.logprobs_at, completion.logprobs or (), strict=True)
+    assert all(completion.text.startswith(token.token, at) for at, token in kept_at)
     assert kept.confidence == whole.confidence
 
 

@@ -16,8 +16,6 @@ from corea.signals.measured import measured
 from corea.stage import Stage
 from corea.types import Completion, Confidence, Question, Status
 
-WHERE = "signal tests.signals.test_measured.Plug"
-
 
 class Plug:
     """A signal that returns what it was given."""
@@ -27,6 +25,9 @@ class Plug:
 
     async def measure(self, question: Question, completion: Completion) -> Confidence:
         return self.returned
+
+
+WHERE = f"signal {Plug.__module__}.Plug"
 
 
 def valued(value: Any, **fields: Any) -> Confidence:

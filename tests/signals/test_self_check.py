@@ -134,7 +134,7 @@ async def test_a_reply_with_no_verdict_is_none_and_shown() -> None:
     confidence = await SelfCheck(Stub(wrote("I cannot say."))).measure(QUESTION, wrote("4"))
     assert (confidence.value, confidence.reason) == (
         None,
-        "the reply says neither yes nor no, or both: 'I cannot say.'",
+        "the reply says neither yes nor no: 'I cannot say.'",
     )
 
 

@@ -54,7 +54,7 @@ class SelfCheck:
     def _judge(self, reply: Completion, verdict: Verdict | None, at: int | None) -> tuple[float | None, str]:
         """P(True) from the reply, and what to know about it."""
         if verdict is None:
-            return None, f"the reply says neither yes nor no, or both: {reply.text[:40]!r}"
+            return None, f"the reply says neither yes nor no: {reply.text[:40]!r}"
         tokens = [] if at is None else tokens_within(reply, at, at + 1)
         if not tokens or not tokens[0][1].top:
             return float(verdict.right), "from the words: the backend gave no token probabilities"
