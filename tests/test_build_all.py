@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import pytest
+
 from corea.build import Backends, build_all
 from corea.config import parse_config
 
@@ -30,3 +32,13 @@ def test_what_did_not_change_is_kept() -> None:
     _, (small_again, large_again) = build_all(parse_config(tree("b")), shared)
     assert large_again is large
     assert small_again is not small
+
+
+@pytest.mark.parametrize(
+    ("sampling", "kept"), [({}, False), ({"logprobs": True}, True), ({"top_logprobs": 5}, True), ({"seed": 1}, False)]
+)
+def test_log_probabilities_that_the_settings_ask_for_stay_in_traces(sampling: dict[str, Any], kept: bool) -> None:
+    asked = tree()
+    asked["stages"]["small"] |= {"signal": "expected", "sampling": sampling}
+    small = build_all(parse_config(asked), Backends())[0]["both"].stages[0]
+    assert (small.keep_logprobs, small.sampling.top_logprobs) == (kept, 20)

@@ -191,6 +191,16 @@ async def test_a_scorer_that_leaves_numbers_out_is_named() -> None:
         await Expected(Short({})).measure(QUESTION, wrote("CONF: 0.80\n"))
 
 
+@pytest.mark.parametrize("wrong", [math.nan, 0.5, math.inf])
+async def test_a_score_that_is_no_log_probability_is_named(wrong: float) -> None:
+    class Off(ScoringStub):
+        async def score(self, question: Question, prefix: str, continuations: list[str]) -> list[float]:
+            return [wrong] * len(continuations)
+
+    with pytest.raises(BackendError, match=f"score: got {wrong}, expected natural-log probabilities, at most 0"):
+        await Expected(Off({})).measure(QUESTION, wrote("CONF: 0.80\n"))
+
+
 @pytest.mark.parametrize("wrong", [{"most_unseen": 1.0}, {"most_unseen": -0.1}, {"most_width": 1.1}])
 def test_limits_out_of_range_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(ConfigError, match=next(iter(wrong))):

@@ -75,6 +75,6 @@ async def test_answer_token_probability_can_be_measured_again_on_the_tokens_it_u
     completion = tokens("So ", "<answer>", ("1", {"1": 0.8}), ("2", {"2": 0.5}), "</answer>")
     first = await AnswerTokenProbability().measure(QUESTION, completion)
     assert first.spans == ((11, 13),)
-    kept = keep_spans(completion, first.spans)
+    kept = keep_spans(completion, first.spans or ())
     assert [token.token for token in kept.logprobs or ()] == ["1", "2"]
     assert (await AnswerTokenProbability().measure(QUESTION, kept)).value == first.value == pytest.approx(0.4)

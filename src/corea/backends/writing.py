@@ -307,7 +307,8 @@ class ScoreJob:
         if self.prefix:
             joint = engine.encode(text + self.prefix)
             base = joint if joint[: len(base)] == base else base + engine.encode(self.prefix)
-        tokens = [self._tokens(engine, continuation) for continuation in self.continuations]
+        prefix = engine.encode(self.prefix) if self.prefix else []
+        tokens = [self._tokens(engine, prefix, continuation) for continuation in self.continuations]
         if len(base) + max(map(len, tokens), default=0) > engine.context:
             raise BackendError(
                 f"question {self.question.id}: got {len(base)} tokens before what is scored, expected under the "
@@ -317,9 +318,8 @@ class ScoreJob:
         after = dict(zip(paths, map(log_softmax, engine.read(base, paths)), strict=True)) if paths else {}
         return [float(sum(after[path[:i]][token] for i, token in enumerate(path))) for path in tokens]
 
-    def _tokens(self, engine: Engine, continuation: str) -> tuple[int, ...]:
+    def _tokens(self, engine: Engine, prefix: list[int], continuation: str) -> tuple[int, ...]:
         """The continuation as it is tokenised after the prefix; by itself where the two would melt into one token."""
-        prefix = engine.encode(self.prefix) if self.prefix else []
         joint = engine.encode(self.prefix + continuation)
         return tuple(joint[len(prefix) :] if joint[: len(prefix)] == prefix else engine.encode(continuation))
 

@@ -20,6 +20,7 @@ from corea.types import Question
 ENOUGH = 0.995  # of the probability on the written scale: others are then not asked for
 TENS = (*OF_TEN, *PERCENTS[:11])
 NOTHING = 1e-6  # of the probability, or less: no number is written here
+ROUNDING = 0.01  # a log-probability of half precision may come out above 0
 _MATTERS = 1e-9
 _TAG = re.compile(r"</?\w{1,20}>")
 
@@ -75,9 +76,12 @@ async def _scores(backend: Scorer, question: Question, prefix: str, forms: _Form
         dict.fromkeys([*forms, *_further(forms), *(t + end for t, form in forms.items() for end in form.ends)])
     )
     asked = [*([spaces] if spaces else []), *(spaces + text for text in texts)]
-    found = [min(1.0, math.exp(logprob)) for logprob in await backend.score(question, prefix, asked)]
-    if len(found) != len(asked):
-        raise BackendError(f"score: got {len(found)} numbers, expected one for each of {len(asked)} continuations")
+    logprobs = await backend.score(question, prefix, asked)
+    if len(logprobs) != len(asked):
+        raise BackendError(f"score: got {len(logprobs)} numbers, expected one for each of {len(asked)} continuations")
+    if wrong := [logprob for logprob in logprobs if not logprob <= ROUNDING]:
+        raise BackendError(f"score: got {wrong[0]}, expected natural-log probabilities, at most 0")
+    found = [math.exp(min(0.0, logprob)) for logprob in logprobs]
     given = found.pop(0) if spaces else 1.0
     return _Scores(dict(zip(texts, found, strict=True)), given)
 
