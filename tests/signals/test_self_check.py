@@ -16,6 +16,7 @@ YES = [
     *("That's the correct answer.", "It is not wrong.", "Not incorrect", "There are no errors.", "No errors found."),
     *("No doubt, it is correct.", "Is the answer above right? Yes.", "Of course.", "Yes, that is not wrong", "I agree"),
     *("Ja", "Oui", "Sí", "Да", "是", "正确", "对", "はい", "네, 맞습니다", "Yes. The right triangle has legs 3 and 4."),
+    *("没错", "Sì", "✅ Yes", "Verdict: Correct", "It seems right.", "You're right", "\\boxed{Yes}"),
 ]
 NO = [
     *("No", "no.", "**No**", '"No"', "Not correct", "It is not right", "It isn't right", "It isn’t right", "Incorrect"),
@@ -31,6 +32,7 @@ NO = [
     *("This answer is not entirely correct.", "is not the correct answer", "The answer is far from correct", "Never"),
     *("I do not think that is correct", "I don't believe the answer is correct", "That doesn't look right", "Untrue"),
     *("No, but close", "Is the answer above right? No.", "No. The correct answer is 5.", "I disagree", "Not really."),
+    *("There is a mistake", "It contains an error", "The answer isn't 4, it's 5", "By no means", "❌ No", "It's not"),
     *("Nein", "Non", "Нет", "不正确", "不对", "错误", "いいえ", "아니요"),
 ]
 NEITHER = [
@@ -49,6 +51,8 @@ NEITHER = [
     *("Yes, but the answer is wrong", "Yes, but the units are missing", "Correct, however the rounding is off"),
     *("Partially correct", "The correct answer is 5", "I don't know if it is correct", "It's impossible to tell"),
     *("Yes. No.", "Correct or incorrect?", "Cannot determine whether it is right", "The answer may be right"),
+    *("Let me verify whether it is right", "The question asks whether it is correct", "Let's check: 2+2=4", "Yes/No"),
+    *("We need to check that the answer is correct", "I need more information", "Unsure"),
 ]
 
 
