@@ -100,7 +100,7 @@ class _Scores:
 
 def _further(forms: _Forms) -> list[str]:
     """Beginnings of longer numbers that are none of these forms; to score them costs nothing."""
-    digits = [text for text in forms if len(text) == 1]
+    digits = [text for text in PERCENTS[:11] if text in forms]  # to ten, "/10" and "%" make another number
     marks = [digit + mark for digit in digits for mark in "./%" if mark not in forms[digit].ends]
     return [text for text in (".", *marks, *(f"1{i}" for i in range(10) if "1" in forms)) if text not in forms]
 
@@ -164,9 +164,9 @@ def _ending(forms: _Forms, probabilities: Mapping[str, float]) -> tuple[dict[str
     found: dict[str, float] = {}
     total = 0.0
     for text in further:
-        ended = max((probabilities[text + end] for end in forms[text].ends), default=0.0) if text in forms else 0.0
+        ended = 0.0
         if text in forms:
-            found[text] = ended = max(ended, probabilities[text] - further[text])
+            found[text] = ended = max(_before(text, forms[text], probabilities), probabilities[text] - further[text])
         begun = max(probabilities[text], further[text] + ended)
         parent = next((text[:i] for i in range(len(text) - 1, 0, -1) if text[:i] in further), None)
         if parent is None:
@@ -174,3 +174,11 @@ def _ending(forms: _Forms, probabilities: Mapping[str, float]) -> tuple[dict[str
         else:
             further[parent] += begun
     return found, total
+
+
+def _before(text: str, form: _Form, probabilities: Mapping[str, float]) -> float:
+    """Probability of a number with any of its ends behind it; of those that begin alike, the shortest holds all."""
+    alike: dict[str, float] = {}
+    for end in form.ends:
+        alike[end[0]] = max(alike.get(end[0], 0.0), probabilities[text + end])
+    return math.fsum(alike.values())
