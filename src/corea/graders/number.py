@@ -1,7 +1,12 @@
 """Numbers as people write them: 1,234.50, 1.234,50, $4.00, 85 %, 3 1/2, \\frac{7}{2}, ½, 1.2e5, twenty-one, 3 million.
 
-They are compared as fractions, so 0.1 + 0.2 is 0.3, and 0.333 is not 1/3. Currency and units do not count; a percent
-sign may mean the number before it or a hundredth of it, as the reference is read.
+They are compared as fractions, so 0.1 + 0.2 is 0.3, and 0.333 is not 1/3. Everything beside a number must be accounted
+for: a currency, a unit ("5 apples", "20 °C", "18 dollars per week"), a name before it ("x = 5", "about 5", "She has 5
+eggs left"), or a remark in brackets. Sums of numbers are evaluated ("6*7", "10 minus 4"). What bounds ("at least 5"),
+negates ("not 5"), multiplies ("5x", "half of 6") or adds a second value ("7 or 8", "3:45") leaves no number at all.
+
+Percent: where both sides have a percent sign, or neither, the numbers before it are compared. Where one side alone has
+one, it may mean the number before it or a hundredth of it: 50% is both 50 and 0.5, and 0.5 is not 50.
 """
 
 import re
@@ -9,10 +14,14 @@ import unicodedata
 from dataclasses import dataclass
 from fractions import Fraction
 
+from corea.graders.arithmetic import NUMBER, evaluate, literal
+from corea.graders.number_words import in_digits
+from corea.graders.units import may_precede, parts_of_larger, same_unit, unit_after
 from corea.reading import read_answer
 from corea.types import Question, Verdict
 
 _LONGEST = 400  # characters that are looked at; a number that a person means is shorter
+_ROUNDING = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +30,8 @@ class Amount:
 
     value: Fraction
     percent: bool = False
+    unit: str = ""
+    """The words or sign beside the number: "apples per week", "$"; empty where there are none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,10 +39,10 @@ class Number:
     """Right when the answer's number equals the reference's.
 
     Args:
-        tolerance: Relative difference that is forgiven where either number is no integer: 0.333333 is 1/3.
+        tolerance: Relative difference that is forgiven where neither number is a whole one: 0.333333 is 1/3.
     """
 
-    tolerance: float = 1e-6
+    tolerance: float = _ROUNDING
 
     def grade(self, question: Question, text: str) -> Verdict:
         extracted = read_answer(text, choices=0)
@@ -41,12 +52,17 @@ class Number:
         if wanted is None:
             return Verdict(False, extracted, f"the reference {question.reference!r} is no number")
         if stated is None:
-            return Verdict(False, extracted, "the answer has no number")
+            return Verdict(False, extracted, "the answer is not one number with its unit")
         return Verdict(same_amount(wanted, stated, self.tolerance), extracted)
 
 
-def same_amount(wanted: Amount, stated: Amount, tolerance: float = 1e-6) -> bool:
-    """Whether two amounts are equal; where one has a percent sign and the other none, 50 % is both 50 and 0.5."""
+def same_amount(wanted: Amount, stated: Amount, tolerance: float = _ROUNDING) -> bool:
+    """Whether two amounts are equal; where one has a percent sign and the other none, 50 % is both 50 and 0.5.
+
+    A unit counts only where both sides name one that we know: 5 km is not 5 miles, but 5 may be either.
+    """
+    if not same_unit(wanted.unit, stated.unit):
+        return False
     if _close(wanted.value, stated.value, tolerance):
         return True
     if wanted.percent == stated.percent:
@@ -56,34 +72,27 @@ def same_amount(wanted: Amount, stated: Amount, tolerance: float = 1e-6) -> bool
 
 
 def _close(a: Fraction, b: Fraction, tolerance: float) -> bool:
-    if a.denominator == b.denominator == 1:
-        return a == b
-    return abs(a - b) <= Fraction(tolerance).limit_denominator(10**15) * max(abs(a), abs(b))
+    """Whether two numbers differ by rounding alone; whole numbers are exact, and cents of large sums too."""
+    if a == b:
+        return True
+    if 1 in (a.denominator, b.denominator):
+        return False
+    if abs(a - b) > Fraction(tolerance).limit_denominator(10**15) * max(abs(a), abs(b)):
+        return False
+    return tolerance > _ROUNDING or _rounds(a, b) or _rounds(b, a)
 
 
-_DIGITS = r"(?:\d{1,3}(?:[ \u00a0\u2009\u202f]\d{3})+(?!\d)(?:[.,]\d{1,60})?|\d(?:[\d.,'’]{0,200}\d)?|[.,]\d{1,60})"
-_NUMBER = re.compile(
-    rf"""(?P<sign>[-+]\s?)?
-    (?:(?P<currency>[$€£¥₹]|(?:US|CA|AU)?\$|(?<!\w)(?:USD|EUR|GBP|Rs\.?)(?!\w))\s?(?P<sign2>-)?)?
-    (?:
-      (?P<mixed>\d{{1,9}}\s?(?=\\frac)|\d{{1,9}}\s(?=\d{{1,9}}/\d))?
-      (?:\\frac\s?(?:\{{\s?(?P<over>-?{_DIGITS})\s?\}}\s?\{{\s?(?P<under>{_DIGITS})\s?\}}|(?P<over1>\d)\s?(?P<under1>\d))
-        |(?P<over2>\d{{1,30}}(?:\.\d{{1,30}})?)\s?/\s?(?P<under2>\d{{1,30}}(?:\.\d{{1,30}})?)(?![\d/]))
-    | (?P<digits>{_DIGITS})
-      (?:\s?(?:\\times|\\cdot|×|x|\*)\s?10\s?(?:\^|\*\*)\s?\{{?(?P<power>-?\d{{1,3}})\}}?|[eE](?P<exponent>[-+]?\d{{1,3}})(?!\w))?
-    )
-    (?P<percent>\s?%|\s?per\s?cent(?!\w))?
-    (?:\s?(?P<magnitude>thousand|million|billion|trillion|dozen|[kK](?=\W|$))(?!\w))?""",
-    re.VERBOSE | re.IGNORECASE,
-)
-_MAGNITUDES = {"thousand": 10**3, "k": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12, "dozen": 12}
-_STARTS = re.compile(r"(?<![\w.])(?:(?<![\w)}])[-+]\s?)?(?:[A-Z]{0,3}[$€£¥₹]|(?:USD|EUR|GBP|Rs\.?)\s?|[.,]?\d|\\frac)")
-_JOINED = re.compile(r"\s?[:^_/]\s?\d|\s?(?:[*×+]|\\times|\\cdot|\\div)\s?\\?[\d(]|\s-\s\d|-\d")
-_BEFORE = re.compile(r"(?:about|approximately|around|roughly|exactly|only|total|of|is|are|=|≈|~|:|\\approx|\s)*", re.I)
+def _rounds(exact: Fraction, short: Fraction) -> bool:
+    """Whether `short` is `exact` rounded to its decimal places, or from the third place on, cut off there."""
+    places = next((n for n in range(31) if 10**n % short.denominator == 0), None)
+    if places is None:
+        return False
+    difference = abs(exact - short) * 10**places
+    return difference < 1 if places > 2 else difference * 2 <= 1
 
 
 def read_number(text: str, *, whole: bool = False) -> Amount | None:
-    """The number that a short answer states; None where it states none, or an unfinished sum ("3 * 4", "3:2").
+    """The number that a short answer states; None where anything beside it changes it, or may.
 
     Args:
         whole: Only where the text is nothing but a number with its currency or percent sign: "5 apples" is None.
@@ -91,133 +100,164 @@ def read_number(text: str, *, whole: bool = False) -> Amount | None:
     if len(text) > _LONGEST:
         return None
     plain = _plain(text)
-    if whole:
-        match = _NUMBER.fullmatch(plain.strip().rstrip("."))
-        return _amount(match, decimal_comma=False) if match else None
-    equals = max(plain.rfind("="), plain.rfind("≈"), plain.rfind("\\approx"))
-    found = _numbers(plain[equals + 1 :]) if equals >= 0 else []
-    found = found or _numbers(plain)
-    if not found:
-        return _in_words(plain)
-    money = [match for match in found if match["currency"]]
-    if len(money) == 1:
-        chosen = money[0]
-    else:
-        leads = _BEFORE.fullmatch(plain[max(equals + 1, 0) : found[0].start()]) is not None
-        chosen = found[0] if leads else found[-1]
-    if _JOINED.match(chosen.string, chosen.end()):
+    bare = plain.strip().rstrip(".")
+    if match := NUMBER.fullmatch(bare):
+        number = literal(match, decimal_comma=not whole)
+        return Amount(number.value, number.percent, number.currency) if number else None
+    return None if whole or not plain or _DATE.search(plain) else _stated(in_digits(plain).strip())
+
+
+_DATE = re.compile(r"\d/\d+/\d|\d{4}-\d\d?-\d|\d:\d")
+_REMARK = re.compile(r"(?<=[^\s(])\s+\(([^()]{1,200})\)(?!\s*[*/^×÷=])")
+_UNREAL = re.compile(r"(?:in\s)?(?:hundreds|thousands|millions|billions|dozens|mod\s?\d*|base\s\w+|%|squared)", re.I)
+_DENIED = re.compile(r"(?:and\s)?(?:not|never|rather than|instead of|rounded from|down from|up from|was|previously)\s", re.I)
+_ALTERNATIVE = re.compile(r",?\s+or\s+|,?\s+(?:i\.e\.|that\sis),?\s+|\s*;\s*")
+_EQUALS = re.compile(r"\s*(?:=|≈|\\approx(?![a-z]))\s*")
+
+
+def _stated(plain: str) -> Amount | None:
+    """The number that a text states, with its remarks in brackets, or alternatives that agree: "3/4 (75%)"."""
+    if (remark := _REMARK.search(plain)) is not None:
+        return _remarked(_stated(plain[: remark.start()] + plain[remark.end() :]), remark[1])
+    values = [_chain(part) for part in _ALTERNATIVE.split(plain)]
+    first = values[0]
+    agreed = first and all(value and same_amount(first, value) for value in values)
+    return first if agreed else None
+
+
+def _remarked(amount: Amount | None, remark: str) -> Amount | None:
+    """The amount, unless the remark after it says another: "5 (or 6)", "5 (in thousands)"."""
+    if amount is None or _UNREAL.fullmatch(remark.strip()):
         return None
-    return _amount(chosen, decimal_comma=True)
+    if _DENIED.match(remark):
+        return amount
+    other = _stated(re.sub(r"^\s*(?:or|and|=|i\.e\.,?)\s*", "", remark))
+    agrees = other is None or same_amount(amount, other) or other.percent != amount.percent
+    converted = other is not None and "" not in (amount.unit, other.unit) and amount.unit != other.unit
+    return amount if agrees or converted else None
 
 
-def _numbers(plain: str) -> list[re.Match[str]]:
-    """The numbers in a text, from left to right."""
-    found: list[re.Match[str]] = []
-    at = 0
-    while start := _STARTS.search(plain, at):
-        match = _NUMBER.match(plain, start.start())
-        at = max(match.end() if match else 0, start.end())
-        if match:
-            found.append(match)
-    return found
-
-
-def _amount(match: re.Match[str], *, decimal_comma: bool) -> Amount | None:
-    if match["digits"]:
-        value = _digits(match["digits"], decimal_comma)
-        value = value and value * Fraction(10) ** int(match["power"] or match["exponent"] or 0)
-    else:
-        over = _digits(match["over"] or match["over1"] or match["over2"], decimal_comma)
-        under = _digits(match["under"] or match["under1"] or match["under2"], decimal_comma)
-        value = over / under if over is not None and under else None
-        if value is not None and match["mixed"]:
-            value += int(match["mixed"])
-    if value is None:
+def _chain(plain: str) -> Amount | None:
+    """The value of "x = 5", "6*7 = 42" or "42 = 6*7"; None where the sides contradict each other or hold an unknown."""
+    sides = [side.strip() for side in _EQUALS.split(plain)]
+    if len(sides) == 1:
+        return _sentence(plain)
+    last = _sentence(sides[-1])
+    if any(_UNKNOWN.search(side) for side in sides[:-1]):
         return None
-    value *= _MAGNITUDES[match["magnitude"].lower()] if match["magnitude"] else 1
-    negative = ((match["sign"] or "").strip() == "-") != bool(match["sign2"])
-    return Amount(-value if negative else value, percent=match["percent"] is not None)
+    if last and NUMBER.match(sides[-1]):
+        match = NUMBER.match(sides[-1])
+        if match and not _OPERATES.match(sides[-1], match.end()):
+            return last
+    values = [_sentence(side) for side in sides if any(map(str.isdigit, side))]
+    first = values[0] if values else None
+    return first if first and all(value and same_amount(first, value) for value in values) else None
 
 
-_GROUPED = re.compile(r"[1-9]\d{0,2}(?:,\d{3})+|[1-9]\d?(?:,\d{2})+,\d{3}")
+_OPERATES = re.compile(r"\s*[-+*/×·÷^!]|\s*\\(?:times|cdot|div)|\s(?:x|times|plus|minus|over)\s")
+_UNKNOWN = re.compile(
+    r"\d\s?[a-zA-Z](?![\w°])(?:\s*[-+*^/]|\s*$)|(?<![\w])[a-zA-Z]\s?[-+*/^]\s?[\w(]|[-+*/]\s?[a-zA-Z](?![\w(])|^-|\d[,;]|\b(?:and|or)\b"
+)
+_VERB = re.compile(r"(?<![\w])(?:is|are|was|were|be|equals?|totals?|totaled|makes)(?:\s+equal\s+to)?[\s:]+(?=\S)", re.I)
 
 
-def _digits(written: str, decimal_comma: bool) -> Fraction | None:
-    """Digits with separators: of two kinds the last is decimal; "1,234" is grouped, "12,5" and "0,850" are decimal."""
-    negative = written.startswith("-")
-    digits = re.sub(r"[ '’\u00a0\u2009\u202f-]", "", written)
-    commas, dots = digits.count(","), digits.count(".")
-    if commas and dots:
-        decimal, group = (",", ".") if digits.rfind(",") > digits.rfind(".") else (".", ",")
-        if digits.count(decimal) > 1 or digits.rfind(group) > digits.find(decimal):
-            return None
-        digits = digits.replace(group, "").replace(decimal, ".")
-    elif commas:
-        if _GROUPED.fullmatch(digits):
-            digits = digits.replace(",", "")
-        elif commas == 1 and decimal_comma:
-            digits = digits.replace(",", ".")
-        else:
-            return None
-    elif dots > 1:
-        if not re.fullmatch(r"[1-9]\d{0,2}(?:\.\d{3})+", digits):
-            return None
-        digits = digits.replace(".", "")
-    return Fraction(digits) * (-1 if negative else 1)
+def _sentence(plain: str) -> Amount | None:
+    """The number that a sentence states of its subject ("The sum of 3 and 5 is 8"), or its only number."""
+    told = [piece for piece in _VERB.split(plain)[1:] if any(map(str.isdigit, piece))]
+    if len(told) > 1:
+        return None
+    return _phrase(told[0] if told else plain)
+
+
+_START = re.compile(
+    r"(?<![A-Za-zÀ-ɏΑ-ω\d_.\\^])(?:(?:[-+]|(?:minus|negative)\s)\s?)?(?:[A-Z]{0,3}[$€£¥₹₽₩₺₫₴(|]|(?:USD|EUR|GBP|CHF|INR|JPY|CNY|CAD|AUD|Rs\.?)\s?(?=\d)"
+    r"|[.,]?\d|\\frac|√|\\?sqrt)",
+    re.I,
+)
+_FRONTED = re.compile(r"(?:in|after|for|during|by|over|within|on|at)\s(?:[^\W\d]+\s){0,2}\d[\d.,]*\s[^\W\d]+,?\s(?=[^\W\d])", re.I)
+_CONTRAST = re.compile(r"(?:,\s*|\s)(?:and\s)?(?:not|rather than|instead of)\s[^,]*$|,?\s(?:and|with)\s(?:a\s)?confidence\b.*$", re.I)
+_ASIDE = re.compile(
+    r",?\s(?:in|for|over|after|during|within|per|every|including|out\sof|of)\s"
+    r"(?:(?:the|a|an|his|her|their|its|each|all|those|these|next|first|last)\s)*\d[\d.,]*(?:\s?%|[\s-](?=[^\W\d]))"
+    r"|\sby\s\d\d?\s?[ap]\.?m\b",
+    re.I,
+)
+_SECOND_PART = re.compile(r"\s?(?P<larger>[a-zA-Z]+|')\.?(?:,?\s(?:and\s)?|(?<='))(?P<count>\d{1,4}(?:\.\d{1,9})?)\s?(?P<smaller>[a-zA-Z]+|\")")
+
+
+def _phrase(plain: str) -> Amount | None:
+    """The only number of a phrase, where the words before and after it leave it as it is."""
+    plain = _FRONTED.sub("", plain, count=1) if _FRONTED.match(plain) else plain
+    start = _START.search(plain)
+    if start is None or not may_precede(plain[: start.start()]):
+        return None
+    number = evaluate(plain, start.start())
+    if number is None:
+        return None
+    value, rest = number.value, plain[number.end :]
+    if (part := _SECOND_PART.match(rest)) and (count := parts_of_larger(part["larger"], part["smaller"])):
+        value += (1 if value >= 0 else -1) * Fraction(part["count"]) / count
+        rest = " " + part["larger"] + rest[part.end() :]
+    elif any(map(str.isdigit, rest)):
+        rest = _without_asides(rest, has_unit=bool(number.currency or number.percent))
+    unit = unit_after(rest)
+    return None if unit is None else Amount(value, number.percent, number.currency or unit)
+
+
+def _without_asides(rest: str, *, has_unit: bool) -> str:
+    """What follows a number without other numbers that only say when or of how many: "cups in 3 days", "of the 60"."""
+    rest = _CONTRAST.sub("", rest)
+    aside = _ASIDE.search(rest)
+    if aside and (has_unit or re.search(r"[^\W\d]|°", rest[: aside.start()]) or aside[0].startswith(" of the ")):
+        return rest[: aside.start()] + " " + rest[aside.end() :]
+    return rest
 
 
 _NEUTRAL = (
-    (re.compile(r"\{,\}|\\[,!;:]\s*|\\\s|\\left|\\right|\\displaystyle|[`]|\*\*"), ""),
+    (re.compile(r"\{,\}"), ","),
+    (re.compile(r"\\!\s*|\\left(?![a-z])|\\right(?![a-z])|\\displaystyle(?![a-z])|`|\*\*(?=\s|$|[^\s\d({-])|(?<![\d)}\s])\*\*|^\*\*"), ""),
+    (re.compile(r"\\[,;:]|\\\s|(?<=[\d}])~(?=\\)"), " "),
     (re.compile(r"\\\$"), "$"),
     (re.compile(r"\\%"), "%"),
     (re.compile(r"\\[dtc]frac"), r"\\frac"),
-    (re.compile(r"\\(?:text|mathrm|mbox|textbf|mathbf|textit)\s?\{([^{}]{0,200})\}"), r" \1 "),
+    (re.compile(r"\\(?:text|mathrm|mbox|textbf|mathbf|textit|boxed)\s?\{([^{}]{0,200})\}"), r" \1 "),
+    (re.compile(r"\s?\^\s?\{?\s?\\circ\s?\}?|\\degree(?![a-z])"), "°"),
     (re.compile(r"\\[()\[\]]|\$(?=\s*$)"), ""),
+    (re.compile(r">=|\\geq?(?![a-z])|=>"), "≥"),
+    (re.compile(r"<=|\\leq?(?![a-z])"), "≤"),
+    (re.compile(r"!=|\\neq?(?![a-z])"), "≠"),
+    (re.compile(r"=="), "="),
 )
+_RAISED = re.compile(r"[²³¹⁰⁴-⁹⁺⁻]+")
+_UNIFIED = {"−": "-", "–": "-", "—": "-", "‑": "-", "％": "%", "⁄": "/", "∕": "/", "٫": ".", "٬": ",", "＝": "=", "\u00a0": " "}  # noqa: RUF001
 
 
 def _plain(text: str) -> str:
-    """The text with LaTeX dress off, and signs, dashes, vulgar fractions and full-width digits in their plain form."""
-    pieces: list[str] = []
-    for char in text:
-        name = unicodedata.decomposition(char) if not char.isascii() else ""
-        if name.startswith("<fraction>"):
-            pieces.append(" " + unicodedata.normalize("NFKC", char).replace("⁄", "/"))
-        elif name.startswith("<wide>"):
-            pieces.append(unicodedata.normalize("NFKC", char))
-        else:
-            pieces.append({"−": "-", "–": "-", "—": "-", "％": "%", "⁄": "/", "‑": "-"}.get(char, char))
-    plain = "".join(pieces)
-    for pattern, replacement in _NEUTRAL:
-        plain = pattern.sub(replacement, plain)
+    """The text without LaTeX markup; signs, dashes, vulgar fractions, powers and digits of other scripts in plain form."""
+    plain = text
+    if not text.isascii():
+        raised = _RAISED.sub(lambda match: "^" + unicodedata.normalize("NFKC", match[0]), text)
+        plain = re.sub(r"(?<=\s)\s+", "", "".join(map(_plain_char, raised)))
+    if "\\" in plain or not _SIMPLE.fullmatch(plain):
+        for pattern, replacement in _NEUTRAL:
+            plain = pattern.sub(replacement, plain)
     plain = plain.strip()
     return plain.removeprefix("$").strip() if plain.count("$") == 1 and plain.startswith("$\\") else plain
 
 
-_SMALL = """zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen
-seventeen eighteen nineteen"""
-_TENS = """twenty thirty forty fifty sixty seventy eighty ninety"""
-_WORDS = {word: i for i, word in enumerate(_SMALL.split())} | {
-    word: 20 + 10 * i for i, word in enumerate(_TENS.split())
-}
+_SIMPLE = re.compile(r"[\w\s.,$%/-]*")
 
 
-def _in_words(plain: str) -> Amount | None:
-    """A number spelled out, where the text has only one: "twenty-one days", "three hundred and five"."""
-    total, current, seen, done = 0, 0, False, False
-    words = re.findall(r"[a-z]+", plain.lower())
-    if len(words) > 1 and words[-1] == "one" and words[-2] not in (*_WORDS, "and", "is", "hundred"):
-        return None  # "the blue one"
-    for word in words:
-        is_number = word in _WORDS or (seen and word in ("dozen", "hundred", "thousand", "million"))
-        if is_number and done:
-            return None
-        if word in _WORDS:
-            current, seen = current + _WORDS[word], True
-        elif is_number and word in ("dozen", "hundred"):
-            current *= 12 if word == "dozen" else 100
-        elif is_number:
-            total, current = total + current * _MAGNITUDES[word], 0
-        elif seen and word != "and":
-            done = True
-    return Amount(Fraction(total + current)) if seen else None
+def _plain_char(char: str) -> str:
+    if char.isascii():
+        return char
+    if char in _UNIFIED:
+        return _UNIFIED[char]
+    if (digit := unicodedata.decimal(char, None)) is not None:
+        return str(digit)
+    kind, _, form = unicodedata.decomposition(char).partition(" ")
+    if kind == "<fraction>":
+        return " " + unicodedata.normalize("NFKC", char).replace("⁄", "/")
+    if kind == "<wide>":
+        return unicodedata.normalize("NFKC", char)
+    return char

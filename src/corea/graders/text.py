@@ -1,4 +1,7 @@
-"""Text answers: equal when normalised, or alike by the words that they share."""
+"""Text answers: equal when normalised, or similar by the words that they share.
+
+Signs that carry meaning stay: C++ is not C, -5 is not 5, 10% is not 10, and x > y is not x < y.
+"""
 
 import re
 import unicodedata
@@ -6,21 +9,76 @@ from collections import Counter
 from dataclasses import dataclass
 
 from corea.errors import ConfigError
-from corea.reading import read_answer
+from corea.reading import find_answer
 from corea.types import Question, Verdict
 
-_ARTICLES = re.compile(r"\b(?:a|an|the)\b")
-_NO_WORD = re.compile(r"[^\w]+|_")
+_WORDS_ONLY = re.compile(r"[A-Za-z]{2,}(?: [A-Za-z]{2,})*\.?")
+_UNIFIED = str.maketrans({c: "-" for c in "−–—‑‐"} | {c: "'" for c in "’‘`´ʼ"} | {"⁄": "/"})  # noqa: RUF001
+_RAISED = re.compile(r"[²³¹⁰⁴-⁹⁺⁻ⁿⁱ]+")
+_UNITED_STATES = re.compile(r"\bU\.\s?S(?:\.\s?A)?\b\.?|\bUSA?\b")
+_INITIALS = re.compile(r"\b[^\W\d_](?:\.\s?[^\W\d_]\b(?!['’]))+\.?")
+_ARTICLE = re.compile(r"(?:(?<!\S)(?:[Tt]he|THE|[Aa]n|AN|a)|(?<!.)A)\s+(?=[^\W_])")
+_KEPT_SIGNS = frozenset("+-*/^=%#@\\!.,:")
+_GROUPED = re.compile(r"(?<![\w.,])[1-9]\d{0,2}(?:,\d{3})+(?![\d,])")
+_PUNCTUATION = (
+    (re.compile(r"\*\*|['\"]"), ""),
+    (re.compile(r"\s?&\s?"), " and "),
+    (re.compile(r"(?<![^\W_])!|!(?=[^\W\d_])|(?<=[^\W\d_]{2})!"), " "),  # 5! and n! are factorials, "Yes!" is none
+    (re.compile(r"(?<!\d)[,:]|[,:](?!\d)|\.(?!\d)|(?<=[^\W\d_])\.(?=\d)"), " "),  # 3.5, 1,5 and 3:45 keep theirs
+    (re.compile(r"(?<=[^\W_]{2})-+(?=[^\W\d_])|(?<=[^\W\d_]{2})-+(?=\w)|(?<=[^\W_])-+(?=[^\W\d_]{2})"), " "),
+    (re.compile(r"(?<=[^\W_]{2}) -+ (?=[^\W_]{2})|^-+\s"), " "),
+    (re.compile(r"(?<=[^\W_]) ([-+*/^=<>≤≥≠×÷]|[<>!]=) (?=[^\W_])"), r"\1"),
+    (re.compile(r"(?<=\d)\s+(?=[%°])|(?<=[$€£¥#])\s+(?=\d)"), ""),
+)
 
 
 def normalise(text: str) -> str:
-    """Lower case, no punctuation, no English articles, single spaces, accents as written.
+    """Lower case, no punctuation, no English articles, single spaces; accents and signs that carry meaning as written.
 
-    Source: the normalisation of SQuAD's evaluation (Rajpurkar et al. 2016, arXiv:1606.05250), Unicode unified.
+    Initials are joined (U.K. is UK), and all ways to write U.S. are one. Where nothing else is left, the signs are.
+
+    Source: the normalisation of SQuAD's evaluation (Rajpurkar et al. 2016, arXiv:1606.05250), with signs kept.
     """
-    folded = unicodedata.normalize("NFKC", text).casefold().replace("'", "").replace("’", "")
-    words = _NO_WORD.sub(" ", folded)
-    return " ".join(_ARTICLES.sub(" ", words).split()) or " ".join(words.split())
+    kept = text if _WORDS_ONLY.fullmatch(text) and "US" not in text else _unified(text)
+    bare = _ARTICLE.sub("", kept).casefold().rstrip(".")
+    if not _WORDS_ONLY.fullmatch(bare):
+        bare = _without_punctuation(bare)
+    return " ".join(bare.split()) or "".join(text.casefold().split())
+
+
+def _unified(text: str) -> str:
+    """Unicode forms as one: x² as x^2, H₂O as H2O, dashes as -; initials joined."""
+    raised = _RAISED.sub(lambda match: "^" + match[0], text.strip())
+    plain = unicodedata.normalize("NFKC", raised.translate(_UNIFIED)).translate(_UNIFIED)
+    if "U" in plain:
+        plain = _UNITED_STATES.sub("USA", plain)
+    return _INITIALS.sub(lambda match: re.sub(r"[.\s]", "", match[0]), plain) if "." in plain else plain
+
+
+def _without_punctuation(text: str) -> str:
+    plain = _GROUPED.sub(lambda match: match[0].replace(",", ""), text)
+    for pattern, replacement in _PUNCTUATION:
+        plain = pattern.sub(replacement, plain)
+    return "".join(char if char.isalnum() or _is_sign(char) else " " for char in plain)
+
+
+def _is_sign(char: str) -> bool:
+    """Whether a character means something: +, %, $, ≤, °; not quotation marks, brackets or emoji."""
+    return char in _KEPT_SIGNS or unicodedata.category(char) in ("Sc", "Sm", "Mn", "Mc") or char in "°♯♭"
+
+
+def answer_with_currency(text: str) -> str | None:
+    """The answer with the dollar sign before it, which reading takes off as markup: "$10" is not "10"."""
+    stated = find_answer(text, choices=0)
+    if stated is None:
+        return None
+    return "$" + stated.value if is_priced(text, stated.start, stated.end) else stated.value
+
+
+def is_priced(text: str, start: int, end: int) -> bool:
+    """Whether a dollar sign that opens no formula stands directly before `text[start:end]`."""
+    before = text[max(0, start - 2) : start]
+    return before.endswith("$") and before != "$$" and text[start : start + 1].isdigit() and text[end : end + 1] != "$"
 
 
 def word_f1(answer: str, reference: str) -> float:
@@ -40,13 +98,11 @@ class ExactText:
     """Right when answer and reference are equal after `normalise`."""
 
     def grade(self, question: Question, text: str) -> Verdict:
-        extracted = read_answer(text, choices=0)
+        extracted = answer_with_currency(text)
         if extracted is None:
             return Verdict(False, None, "no answer found")
-        reference = question.reference or ""
-        if not normalise(reference):  # "%", "+": nothing is left to compare but the signs themselves
-            return Verdict(extracted.strip() == reference.strip() != "", extracted)
-        return Verdict(normalise(extracted) == normalise(reference), extracted)
+        said = normalise(extracted)
+        return Verdict(said == normalise(question.reference or "") != "", extracted)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +116,7 @@ class TextF1:
             raise ConfigError(f"grader text_f1: threshold is {self.threshold}, expected more than 0, at most 1")
 
     def grade(self, question: Question, text: str) -> Verdict:
-        extracted = read_answer(text, choices=0)
+        extracted = answer_with_currency(text)
         if extracted is None:
             return Verdict(False, None, "no answer found")
         f1 = word_f1(extracted, question.reference or "")

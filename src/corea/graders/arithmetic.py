@@ -1,0 +1,211 @@
+"""Sums of literal numbers, evaluated exactly: 6*7, 2^10, -(7), 5!, √49, 10 minus 4.
+
+Numbers are written as people write them: 1,234.50, 1.234,50, $4.00, 85 %, 3 1/2, \\frac{7}{2}, 1.2e5, 3 million. The text
+is expected as `plain` of `corea.graders.number` leaves it.
+"""
+
+import re
+from fractions import Fraction
+from math import factorial, isqrt
+
+from msgspec import Struct
+
+_MOST_BITS = 4000  # of a power's result; a person's number is shorter
+_MOST_FACTORIAL = 100
+_MOST_NESTED = 40  # brackets and powers of a text
+
+
+class Operand(Struct, frozen=True):
+    """A number, and where its text ends. `percent`: a percent sign stood after it (50 % has value 50)."""
+
+    value: Fraction
+    end: int
+    percent: bool = False
+    currency: str = ""
+
+    @property
+    def share(self) -> Fraction:
+        """The value in a sum: 50 % of something is half of it."""
+        return self.value / 100 if self.percent else self.value
+
+
+_MAGNITUDES = {
+    12: "dozen",
+    100: "hundred 百",
+    10**3: "thousand tausend mille 千 k",
+    10**4: "万 萬",
+    10**5: "lakh lakhs",
+    10**6: "million millions millionen mio millón millones milhão milhões milione milioni mn m",
+    10**7: "crore crores",
+    10**8: "亿 億",
+    10**9: "billion billions milliard milliards milliarde milliarden mrd bilhão bilhões bn b",
+    10**12: "trillion trillions tn",
+}
+_MAGNITUDE = {word: value for value, words in _MAGNITUDES.items() for word in words.split()}
+_LONG = "|".join(sorted((word for word in _MAGNITUDE if len(word) > 2), key=len, reverse=True))
+_CURRENCY = r"(?:(?:US|CA|AU|NZ|HK|R)?\$|[€£¥₹₽₩₺₫₴]|(?<!\w)(?:USD|EUR|GBP|CHF|INR|JPY|CNY|CAD|AUD|Rs\.?)(?!\w))"
+_DIGITS = r"(?:\d{1,3}(?:[ \u00a0\u2009\u202f]\d{3})+(?!\d)(?:[.,]\d{1,60})?|\d(?:[\d.,'’]{0,200}\d)?|[.,]\d{1,60})"  # noqa: RUF001
+NUMBER = re.compile(
+    rf"""(?P<sign>[-+]\s?)?
+    (?:(?P<currency>{_CURRENCY})\s?(?P<sign2>-)?)?
+    (?:
+      (?P<mixed>\d{{1,9}}\s?(?=\\frac)|\d{{1,9}}\s(?=\d{{1,9}}/\d))?
+      (?:\\frac\s?(?:\{{\s?(?P<over>-?{_DIGITS})\s?\}}\s?\{{\s?(?P<under>-?{_DIGITS})\s?\}}|(?P<over1>\d)\s?(?P<under1>\d))
+        |(?P<over2>\d{{1,30}}(?:\.\d{{1,30}})?)\s?/\s?(?P<under2>\d{{1,30}}(?:\.\d{{1,30}})?)(?![\d/^]|[.,]\d|\s?\*\*))
+    | (?P<digits>{_DIGITS})
+      (?:\s?(?:\\times|\\cdot|×|x|\*)\s?10\s?(?:\^|\*\*)\s?(?:\{{\s?(?P<power>[-+]?\d{{1,3}})\s?\}}|(?P<power1>[-+]?\d{{1,3}}))
+        |[eE](?P<exponent>[-+]?\d{{1,3}})(?!\w))?
+    )
+    (?P<percent>\s?%|\s?(?:per\s?cent|pct|percentage\spoints?)(?!\w))?
+    (?:\s?(?P<magnitude>{_LONG}|(?<=\s)k)(?!\w)|(?P<cjk>[万萬亿億千百])
+      |(?P<short>(?-i:[kKMB]|bn|mn|tn)|(?(currency)\s?[mMkKbB]n?|(?!)))(?![\w^]))?""",
+    re.VERBOSE | re.IGNORECASE,
+)
+
+
+def literal(match: re.Match[str], *, decimal_comma: bool) -> Operand | None:
+    """The number that a match of `NUMBER` writes; None where its separators fit no notation, or it divides by 0."""
+    if match["digits"]:
+        value = _digits(match["digits"], decimal_comma)
+        value = value and value * Fraction(10) ** int(match["power"] or match["power1"] or match["exponent"] or 0)
+    else:
+        over = _digits(match["over"] or match["over1"] or match["over2"], decimal_comma)
+        under = _digits(match["under"] or match["under1"] or match["under2"], decimal_comma)
+        value = over / under if over is not None and under else None
+        if value is not None and match["mixed"]:
+            value += int(match["mixed"])
+    if value is None:
+        return None
+    if magnitude := match["magnitude"] or match["cjk"] or match["short"]:
+        value *= _MAGNITUDE[magnitude.strip().lower()]
+    negative = ((match["sign"] or "").strip() == "-") != bool(match["sign2"])
+    return Operand(-value if negative else value, match.end(), match["percent"] is not None, match["currency"] or "")
+
+
+_GROUPED = re.compile(r"[1-9]\d{0,2}(?:,\d{3})+|[1-9]\d?(?:,\d{2})+,\d{3}")
+
+
+def _digits(written: str, decimal_comma: bool) -> Fraction | None:
+    """Digits with separators: of two kinds the last is decimal; "1,234" is grouped, "12,5" and "0,850" are decimal."""
+    negative = written.startswith("-")
+    digits = re.sub(r"[ '’\u00a0\u2009\u202f-]", "", written)  # noqa: RUF001
+    commas, dots = digits.count(","), digits.count(".")
+    if commas and dots:
+        decimal, group = (",", ".") if digits.rfind(",") > digits.rfind(".") else (".", ",")
+        whole = digits[: digits.find(decimal)].replace(group, ",")
+        if digits.count(decimal) > 1 or not _GROUPED.fullmatch(whole):
+            return None
+        digits = digits.replace(group, "").replace(decimal, ".")
+    elif commas:
+        if _GROUPED.fullmatch(digits):
+            digits = digits.replace(",", "")
+        elif commas == 1 and decimal_comma:
+            digits = digits.replace(",", ".")
+        else:
+            return None
+    elif dots > 1:
+        if not re.fullmatch(r"[1-9]\d{0,2}(?:\.\d{3})+", digits):
+            return None
+        digits = digits.replace(".", "")
+    return Fraction(digits) * (-1 if negative else 1)
+
+
+def evaluate(text: str, at: int = 0) -> Operand | None:
+    """The longest sum that starts at `text[at]`, as one number; None where none does, or it has no exact value."""
+    return _sum(text, at, 1) if sum(map(text.count, "({|√^*")) <= _MOST_NESTED else None
+
+
+_OPERATOR = re.compile(
+    r"\s*(\*\*|\^|[-+*×·⋅/÷]|\\times|\\cdot|\\div|(?<=\s)(?:x|plus|minus|times|over|divided by|multiplied by)(?=\s))\s*"
+)
+_BINDS = {"+": 1, "-": 1, "plus": 1, "minus": 1, "^": 3, "**": 3}  # all others multiply or divide: 2
+_DIVIDES = ("/", "÷", "\\div", "over", "divided by")
+_POSTFIX = re.compile(r"!(?![!=])|\s(squared|cubed)(?!\w)")
+
+
+def _sum(text: str, at: int, least: int) -> Operand | None:
+    """Precedence climbing: the operand at `at` and all operators after it that bind at least as tightly as `least`."""
+    left = _operand(text, at)
+    while left and (operator := _OPERATOR.match(text, left.end)):
+        binds = _BINDS.get(operator[1], 2)
+        if binds < least or (operator[1] == "-" and _is_range(text, left, operator)):
+            break
+        right = _sum(text, operator.end(), binds if binds == 3 else binds + 1)
+        if right is None:
+            break
+        value = _apply(operator[1], left.share, right.share)
+        left = None if value is None else Operand(value, right.end)
+    return left
+
+
+def _is_range(text: str, left: Operand, operator: re.Match[str]) -> bool:
+    """Whether "3-4" or "3 - 4" may mean from 3 to 4."""
+    match = NUMBER.match(text, operator.end())
+    right = literal(match, decimal_comma=True) if match else None
+    return operator[0] == "-" or (right is not None and left.share <= right.share)
+
+
+def _operand(text: str, at: int) -> Operand | None:
+    """A number, a bracketed sum or a root, with what binds to it: signs before it, ! or "squared" after it."""
+    if sign := _SIGN.match(text, at):
+        inner = _sum(text, sign.end(), 3)
+        return inner and Operand(-inner.value if sign[1] else inner.value, inner.end, inner.percent, inner.currency)
+    found = _bracketed(text, at)
+    if found is None:
+        match = NUMBER.match(text, at)
+        found = literal(match, decimal_comma=True) if match else None
+    while found and (postfix := _POSTFIX.match(text, found.end)):
+        value = _factorial(found.value) if postfix[0] == "!" else found.value ** (2 if postfix[1] == "squared" else 3)
+        found = None if value is None else Operand(value, postfix.end())
+    return found
+
+
+_SIGN = re.compile(r"(?:(-|minus\s|negative\s)|\+)\s?(?=[\d(√.\\$€£¥₹|])", re.I)
+_OPENING = re.compile(r"(\(|\{|\||√\s?|\\sqrt\s?|sqrt\s?(?=\())\s?")
+_CLOSING = {"(": ")", "{": "}", "|": "|"}
+
+
+def _bracketed(text: str, at: int) -> Operand | None:
+    opening = _OPENING.match(text, at)
+    if opening is None:
+        return None
+    if opening[1][0] in "√\\s":
+        inner = _operand(text, opening.end())
+        value = inner and _root(inner.value)
+        return None if inner is None or value is None else Operand(value, inner.end)
+    inner = evaluate(text, opening.end())
+    if inner is None:
+        return None
+    end = inner.end + (text[inner.end : inner.end + 1] == " ")
+    if text[end : end + 1] != _CLOSING[opening[1]]:
+        return None
+    return Operand(abs(inner.value) if opening[1] == "|" else inner.value, end + 1, inner.percent, inner.currency)
+
+
+def _apply(operator: str, left: Fraction, right: Fraction) -> Fraction | None:
+    if operator in ("+", "plus"):
+        return left + right
+    if operator in ("-", "minus"):
+        return left - right
+    if operator in _DIVIDES:
+        return left / right if right else None
+    return _power(left, right) if operator in ("^", "**") else left * right
+
+
+def _power(base: Fraction, exponent: Fraction) -> Fraction | None:
+    if exponent.denominator != 1 or (base == 0 and exponent < 0):
+        return None
+    bits = max(base.numerator.bit_length(), base.denominator.bit_length()) * abs(exponent)
+    return base ** int(exponent) if bits <= _MOST_BITS else None
+
+
+def _factorial(value: Fraction) -> Fraction | None:
+    return Fraction(factorial(int(value))) if value.denominator == 1 and 0 <= value <= _MOST_FACTORIAL else None
+
+
+def _root(value: Fraction) -> Fraction | None:
+    """The square root, where it is a fraction."""
+    if value < 0:
+        return None
+    root = Fraction(isqrt(value.numerator), isqrt(value.denominator))
+    return root if root * root == value else None
