@@ -1,10 +1,23 @@
-"""Multiple choice: a letter in any of its dresses, or the option's own text where the question lists its options."""
+"""Multiple choice: a letter however it is written, or an option's own text where the question lists its options.
 
+An answer names an option in one of these ways, tried in this order; where a way fits two options, or a letter and the
+text beside it contradict each other, the answer names none:
+
+1. it is the option's text, signs and case included ("-5", "C#", "E. coli"), LaTeX unified;
+2. it is the same text once normalised ("BLUE." for "blue"; see `corea.graders.text.normalise`);
+3. it is the option's letter (B, (b), "B) bank", "Option B", "bank (B)", "I think it's B");
+4. it is the same number ("4.0" for "4", "1/2" for "0.5");
+5. it has the option's words, and beside them only words that do not change it ("It is the blue one", "Yes, it is").
+"""
+
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from corea.graders.text import normalise
-from corea.reading import choice_letter, read_answer
+from corea.graders.markup import as_written
+from corea.graders.options import Options, is_name
+from corea.graders.text import is_priced
+from corea.reading import choice_letter, find_answer
 from corea.types import Question, Verdict
 
 
@@ -14,40 +27,81 @@ class Choice:
 
     def grade(self, question: Question, text: str) -> Verdict:
         options = question.choices
-        wanted = option_letter(question.reference or "", options)
+        wanted = _reference_letter(question.reference or "", options)
         if wanted is None:
             return Verdict(False, None, f"the reference {question.reference!r} is no option")
-        answer = read_answer(text, choices=len(options) or None)
-        if answer is None:
+        stated = find_answer(text, choices=len(options) or None)
+        if stated is None:
             return Verdict(False, None, "no answer found")
-        letter = option_letter(answer, options)
-        if letter is None and options and normalise(answer) == normalise(options[ord(wanted) - ord("A")]):
+        written = text[stated.start : stated.end]
+        if is_priced(text, stated.start, stated.end):
+            written = "$" + written
+        elif _is_starred(text, stated.start, stated.end):
+            written += "*"
+        letter = option_letter(stated.value, options, written=written)
+        if letter is None and options and as_written(written) == as_written(options[_index(wanted)]):
             letter = wanted  # two options read the same
         if letter is None:
-            return Verdict(False, answer, "the answer names no option, or several")
+            return Verdict(False, stated.value, "the answer names no option, or several")
         return Verdict(letter == wanted, letter)
 
 
-def option_letter(answer: str, options: Sequence[str]) -> str | None:
+def _is_starred(text: str, start: int, end: int) -> bool:
+    """Whether the answer ends in a star that closes no emphasis: "A*" is a search, and no letter."""
+    line = text.rfind("\n", 0, start) + 1
+    return text[end : end + 1] == "*" != text[end + 1 : end + 2] and "*" not in text[line:start]
+
+
+def _reference_letter(reference: str, options: Sequence[str]) -> str | None:
+    """The letter of a reference: itself, else the option with its text."""
+    letter = reference.strip().upper()
+    if len(letter) == 1 and "A" <= letter <= _letter((len(options) or 26) - 1):
+        return letter
+    return option_letter(reference, options)
+
+
+def option_letter(answer: str, options: Sequence[str], *, written: str | None = None) -> str | None:
     """The letter of the option that an answer names; None where it names none, or several.
 
-    The whole text of an option goes before a letter where both could be meant (an option may itself read "B").
+    Args:
+        written: The answer as the text has it, where `answer` is only what reading made of it ("E" of "E. coli").
     """
-    said = normalise(answer)
-    texts = [normalise(option) for option in options]
-    if said and texts.count(said) == 1 and choice_letter(answer, len(options)) is None:
-        return _letter(texts.index(said))
-    if letter := choice_letter(answer, len(options) or None):
-        return letter
-    inside = [i for i, option in enumerate(texts) if option and _has_words(said, option)]
-    longest = [i for i in inside if not any(i != j and _has_words(texts[j], texts[i]) for j in inside)]
-    return _letter(longest[0]) if len(longest) == 1 else None
+    written = written if written and len(written) >= len(answer) else answer
+    if not options:
+        return None if is_name(written) else choice_letter(answer) or _letter_said(written, 26)
+    listed = Options.of(tuple(options))
+    if len(written) == 1 and listed.are_letters:
+        return choice_letter(answer, len(options))
+    if (exact := listed.named(written)) is not None:
+        return _letter(exact)
+    if written.endswith("*"):
+        return None
+    letter = choice_letter(answer, len(options)) or _letter_said(written, len(options))
+    if letter:
+        return letter if len(written) <= len(answer) or listed.agrees(written, _index(letter)) else None
+    index = listed.equal_number(written)
+    if index is None:
+        index = listed.inside(written)
+    return None if index is None else _letter(index)
 
 
 def _letter(index: int) -> str:
     return chr(ord("A") + index)
 
 
-def _has_words(text: str, part: str) -> bool:
-    """Whether the words of `part` stand together in `text`."""
-    return f" {part} " in f" {text} "
+def _index(letter: str) -> int:
+    return ord(letter) - ord("A")
+
+
+_LETTER_SAID = re.compile(
+    r"(?i:(?:(?:so|therefore|thus|hence|then),?\s)?(?:i\s(?:would\s)?(?:think|believe|guess|choose|pick|select|say|go\swith)"
+    r"|i['’]d\s(?:say|pick|choose|guess|go\swith)|(?:my|the)\s(?:(?:correct|right|best|final)\s)?(?:answer|option|choice)\s(?:is|must\sbe|should\sbe)"
+    r"|it\s(?:is|must\sbe|should\sbe)|it['’]s|that['’]s|that\sis|definitely|probably|clearly|must\sbe),?\s"
+    r"(?:(?:that|it['’]s|it\sis|probably|definitely|clearly|the\sanswer\sis)\s){0,3}(?:(?:option|choice|letter)\s)?)[(\[]?([A-Z])[)\]]?[.!]?"
+)
+
+
+def _letter_said(written: str, count: int) -> str | None:
+    """The letter of a short sentence: "I think it's B"."""
+    match = _LETTER_SAID.fullmatch(as_written(written)) if 3 < len(written) < 80 else None
+    return match[1] if match and _index(match[1]) < count else None

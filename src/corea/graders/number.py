@@ -108,9 +108,11 @@ def read_number(text: str, *, whole: bool = False) -> Amount | None:
 
 
 _DATE = re.compile(r"\d/\d+/\d|\d{4}-\d\d?-\d|\d:\d")
-_REMARK = re.compile(r"(?<=[^\s(])\s+\(([^()]{1,200})\)(?!\s*[*/^×÷=])")
+_REMARK = re.compile(r"(?<=[^\s(])(?<!minus)(?<!negative)(?<!plus)(?<!times)\s+\(([^()]{1,200})\)(?!\s*[*/^×÷=])")
 _UNREAL = re.compile(r"(?:in\s)?(?:hundreds|thousands|millions|billions|dozens|mod\s?\d*|base\s\w+|%|squared)", re.I)
-_DENIED = re.compile(r"(?:and\s)?(?:not|never|rather than|instead of|rounded from|down from|up from|was|previously)\s", re.I)
+_DENIED = re.compile(
+    r"(?:and\s)?(?:not|never|rather than|instead of|rounded from|down from|up from|was|previously)\s", re.I
+)
 _ALTERNATIVE = re.compile(r",?\s+or\s+|,?\s+(?:i\.e\.|that\sis),?\s+|\s*;\s*")
 _EQUALS = re.compile(r"\s*(?:=|≈|\\approx(?![a-z]))\s*")
 
@@ -174,15 +176,21 @@ _START = re.compile(
     r"|[.,]?\d|\\frac|√|\\?sqrt)",
     re.I,
 )
-_FRONTED = re.compile(r"(?:in|after|for|during|by|over|within|on|at)\s(?:[^\W\d]+\s){0,2}\d[\d.,]*\s[^\W\d]+,?\s(?=[^\W\d])", re.I)
-_CONTRAST = re.compile(r"(?:,\s*|\s)(?:and\s)?(?:not|rather than|instead of)\s[^,]*$|,?\s(?:and|with)\s(?:a\s)?confidence\b.*$", re.I)
+_FRONTED = re.compile(
+    r"(?:in|after|for|during|by|over|within|on|at)\s(?:[^\W\d]+\s){0,2}\d[\d.,]*\s[^\W\d]+,?\s(?=[^\W\d])", re.I
+)
+_CONTRAST = re.compile(
+    r"(?:,\s*|\s)(?:and\s)?(?:not|rather than|instead of)\s[^,]*$|,?\s(?:and|with)\s(?:a\s)?confidence\b.*$", re.I
+)
 _ASIDE = re.compile(
     r",?\s(?:in|for|over|after|during|within|per|every|including|out\sof|of)\s"
     r"(?:(?:the|a|an|his|her|their|its|each|all|those|these|next|first|last)\s)*\d[\d.,]*(?:\s?%|[\s-](?=[^\W\d]))"
     r"|\sby\s\d\d?\s?[ap]\.?m\b",
     re.I,
 )
-_SECOND_PART = re.compile(r"\s?(?P<larger>[a-zA-Z]+|')\.?(?:,?\s(?:and\s)?|(?<='))(?P<count>\d{1,4}(?:\.\d{1,9})?)\s?(?P<smaller>[a-zA-Z]+|\")")
+_SECOND_PART = re.compile(
+    r"\s?(?P<larger>[a-zA-Z]+|')\.?(?:,?\s(?:and\s)?|(?<='))(?P<count>\d{1,4}(?:\.\d{1,9})?)\s?(?P<smaller>[a-zA-Z]+|\")"
+)
 
 
 def _phrase(plain: str) -> Amount | None:
@@ -215,7 +223,12 @@ def _without_asides(rest: str, *, has_unit: bool) -> str:
 
 _NEUTRAL = (
     (re.compile(r"\{,\}"), ","),
-    (re.compile(r"\\!\s*|\\left(?![a-z])|\\right(?![a-z])|\\displaystyle(?![a-z])|`|\*\*(?=\s|$|[^\s\d({-])|(?<![\d)}\s])\*\*|^\*\*"), ""),
+    (
+        re.compile(
+            r"\\!\s*|\\left(?![a-z])|\\right(?![a-z])|\\displaystyle(?![a-z])|`|\*\*(?=\s|$|[^\s\d({-])|(?<![\d)}\s])\*\*|^\*\*"
+        ),
+        "",
+    ),
     (re.compile(r"\\[,;:]|\\\s|(?<=[\d}])~(?=\\)"), " "),
     (re.compile(r"\\\$"), "$"),
     (re.compile(r"\\%"), "%"),
@@ -229,11 +242,23 @@ _NEUTRAL = (
     (re.compile(r"=="), "="),
 )
 _RAISED = re.compile(r"[²³¹⁰⁴-⁹⁺⁻]+")
-_UNIFIED = {"−": "-", "–": "-", "—": "-", "‑": "-", "％": "%", "⁄": "/", "∕": "/", "٫": ".", "٬": ",", "＝": "=", "\u00a0": " "}  # noqa: RUF001
+_UNIFIED = {
+    "−": "-",
+    "–": "-",
+    "—": "-",
+    "‑": "-",
+    "％": "%",
+    "⁄": "/",
+    "∕": "/",
+    "٫": ".",
+    "٬": ",",
+    "＝": "=",
+    "\u00a0": " ",
+}
 
 
 def _plain(text: str) -> str:
-    """The text without LaTeX markup; signs, dashes, vulgar fractions, powers and digits of other scripts in plain form."""
+    """The text without LaTeX markup; signs, vulgar fractions, powers and digits of other scripts in plain form."""
     plain = text
     if not text.isascii():
         raised = _RAISED.sub(lambda match: "^" + unicodedata.normalize("NFKC", match[0]), text)
@@ -255,7 +280,7 @@ def _plain_char(char: str) -> str:
         return _UNIFIED[char]
     if (digit := unicodedata.decimal(char, None)) is not None:
         return str(digit)
-    kind, _, form = unicodedata.decomposition(char).partition(" ")
+    kind, _, _ = unicodedata.decomposition(char).partition(" ")
     if kind == "<fraction>":
         return " " + unicodedata.normalize("NFKC", char).replace("⁄", "/")
     if kind == "<wide>":

@@ -15,9 +15,12 @@ _PARTS = {"half": 2, "halve": 2, "third": 3, "quarter": 4, "fourth": 4, "fifth":
 
 _WORD = rf"(?:{'|'.join((*_VALUES, *_SCALES))})(?![a-z'’])"
 _ANY = re.compile(rf"(?<![\w.])(?:{_WORD}|an?\s+{_WORD}|(?:{'|'.join(_PARTS)})s?\b)", re.I)
-_RUN = re.compile(rf"(?<![\w.,])(?<!\d\s)(?:an?\s+(?=(?:{'|'.join(_SCALES)})\b))?{_WORD}(?:(?:\s+and\s+|[\s-]{{1,3}}){_WORD})*", re.I)
+_RUN = re.compile(
+    rf"(?<![\w.,])(?<!\d\s)(?:an?\s+(?=(?:{'|'.join(_SCALES)})\b))?{_WORD}(?:(?:\s+and\s+|[\s-]{{1,3}}){_WORD})*", re.I
+)
 _COUNTED_ONE = re.compile(
-    r"(?:^|[=:]|\b(?:is|are|was|were|be|about|exactly|only|just|minus|negative|approximately|has|have|had|needs|takes|leaves|gets))\s*$", re.I
+    r"(?:^|[=:]|\b(?:is|are|was|were|be|about|exactly|only|just|minus|negative|approximately|has|have|had|needs|takes|leaves|gets))\s*$",
+    re.I,
 )
 _PART = re.compile(rf"(?<![\w.,/-])(?P<count>\d{{1,4}}|an?)[\s-]{{1,3}}(?P<part>{'|'.join(_PARTS)})s?(?![a-z])", re.I)
 _HALF = re.compile(r"^half$|(?<![\w-])half(?=\s+an?\s)", re.I)

@@ -13,8 +13,9 @@ from corea.reading import find_answer
 from corea.types import Question, Verdict
 
 _WORDS_ONLY = re.compile(r"[A-Za-z]{2,}(?: [A-Za-z]{2,})*\.?")
-_UNIFIED = str.maketrans({c: "-" for c in "−–—‑‐"} | {c: "'" for c in "’‘`´ʼ"} | {"⁄": "/"})  # noqa: RUF001
+_UNIFIED = str.maketrans(dict.fromkeys("−–—‑‐", "-") | dict.fromkeys("’‘`´ʼ′", "'") | {"⁄": "/", "″": "''"})
 _RAISED = re.compile(r"[²³¹⁰⁴-⁹⁺⁻ⁿⁱ]+")
+_CHARGE = re.compile(r"(?<=[A-Za-z\d)\]])\^\{?(\d?[-+])\}?(?![\w(]|\s[\w(])")
 _UNITED_STATES = re.compile(r"\bU\.\s?S(?:\.\s?A)?\b\.?|\bUSA?\b")
 _INITIALS = re.compile(r"\b[^\W\d_](?:\.\s?[^\W\d_]\b(?!['’]))+\.?")
 _ARTICLE = re.compile(r"(?:(?<!\S)(?:[Tt]he|THE|[Aa]n|AN|a)|(?<!.)A)\s+(?=[^\W_])")
@@ -39,17 +40,24 @@ def normalise(text: str) -> str:
 
     Source: the normalisation of SQuAD's evaluation (Rajpurkar et al. 2016, arXiv:1606.05250), with signs kept.
     """
-    kept = text if _WORDS_ONLY.fullmatch(text) and "US" not in text else _unified(text)
+    kept = text if _WORDS_ONLY.fullmatch(text) and "US" not in text else _joined(text)
     bare = _ARTICLE.sub("", kept).casefold().rstrip(".")
     if not _WORDS_ONLY.fullmatch(bare):
         bare = _without_punctuation(bare)
     return " ".join(bare.split()) or "".join(text.casefold().split())
 
 
-def _unified(text: str) -> str:
-    """Unicode forms as one: x² as x^2, H₂O as H2O, dashes as -; initials joined."""
-    raised = _RAISED.sub(lambda match: "^" + match[0], text.strip())
-    plain = unicodedata.normalize("NFKC", raised.translate(_UNIFIED)).translate(_UNIFIED)
+def unified(text: str) -> str:
+    """The text with one form for what Unicode writes in several: x² as x^2, Na⁺ as Na+, H₂O as H2O, dashes as -."""
+    if not text.isascii():
+        raised = _RAISED.sub(lambda match: "^" + match[0], text)
+        text = unicodedata.normalize("NFKC", raised.translate(_UNIFIED)).translate(_UNIFIED)
+    return _CHARGE.sub(r"\1", text) if "^" in text else text
+
+
+def _joined(text: str) -> str:
+    """The text unified, with its initials joined: J. K. as JK, U.S. as USA."""
+    plain = unified(text.strip())
     if "U" in plain:
         plain = _UNITED_STATES.sub("USA", plain)
     return _INITIALS.sub(lambda match: re.sub(r"[.\s]", "", match[0]), plain) if "." in plain else plain
