@@ -11,6 +11,79 @@ def test_case_punctuation_articles_and_spaces_do_not_count() -> None:
     assert normalise("ﬁne Café") == "fine café"
 
 
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        *(
+            ("C++", "C"),
+            ("C#", "C"),
+            (".NET", "NET"),
+            ("x+y", "x-y"),
+            ("x > y", "x < y"),
+            ("a ≤ b", "a < b"),
+            ("x²", "x2"),
+        ),
+        *(
+            ("10%", "10"),
+            ("1/2", "1 2"),
+            ("3.5", "35"),
+            ("1.5", "1,5"),
+            ("3:2", "3 2"),
+            ("-5", "5"),
+            ("$5", "5"),
+            ("#1", "1"),
+        ),
+        *(
+            ("5!", "5"),
+            ("10°", "10"),
+            ("√2", "2"),
+            ("Na+", "Na-"),
+            ("A+", "A"),
+            ("~5", "5"),
+            ("x*y", "xy"),
+            ("@home", "home"),
+        ),
+        *(
+            ("e-mail", "email"),
+            ("co-op", "coop"),
+            ("naïve", "naive"),
+            ("Vitamin A", "vitamin"),
+            ("()", "[]"),
+            ("US", "us"),
+        ),
+    ],
+)
+def test_signs_that_carry_meaning_stay(one: str, other: str) -> None:
+    assert normalise(one) != normalise(other)
+    assert word_f1(one, other) < 0.8
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        *(("U.S.", "USA"), ("U. S. A.", "US"), ("U.K.", "UK"), ("D.C.", "DC"), ("J. K. Rowling", "JK Rowling")),
+        *(
+            ("x + y", "x+y"),
+            ("p < 0.05", "p<0.05"),
+            ("10 %", "10%"),
+            ("2²", "2^2"),
+            ("H₂O", "H2O"),
+            ("Na⁺", "Na+"),
+            ("①", "1"),
+        ),
+        *(("1939–1945", "1939-1945"), ("O’Brien", "OBrien"), ("“Hamlet”", "Hamlet"), ("½", "1/2"), ("1,000", "1000")),
+        *(
+            ("rock & roll", "rock and roll"),
+            ("Mother-in-law", "mother in law"),
+            ("St. Louis", "St Louis"),
+            ("Yes!", "yes"),
+        ),
+    ],
+)
+def test_another_notation_of_the_same_text_is_the_same(one: str, other: str) -> None:
+    assert normalise(one) == normalise(other)
+
+
 def test_f1_of_three_words_against_four_sharing_two() -> None:
     assert word_f1("red green blue", "red green black white") == pytest.approx(4 / 7)
     assert word_f1("", "") == 1
@@ -26,6 +99,14 @@ def test_f1_of_three_words_against_four_sharing_two() -> None:
         ("%", "<answer>%</answer>", True),
         ("%", "<answer>+</answer>", False),
         ("yes", "", False),
+        ("[]", "<answer>()</answer>", False),
+        ("U.S.A.", "<answer>the USA</answer>", True),
+        ("USA", "<answer>U.S.</answer>", True),
+        ("J. R. R. Tolkien", "<answer>J.R.R. Tolkien</answer>", True),
+        ("10", "<answer>$10</answer>", False),
+        ("$10", "<answer>$10</answer>", True),
+        ("$10", "<answer>€10</answer>", False),
+        ("George Washington", "<answer>Washington, George</answer>", False),
     ],
 )
 def test_exact_text(reference: str, text: str, correct: bool) -> None:

@@ -42,9 +42,11 @@ _MAGNITUDES = {
     10**12: "trillion trillions tn",
 }
 _MAGNITUDE = {word: value for value, words in _MAGNITUDES.items() for word in words.split()}
-_LONG = "|".join(sorted((word for word in _MAGNITUDE if len(word) > 2), key=len, reverse=True))
+_LONG = "|".join(sorted((word for word in _MAGNITUDE if len(word) > 1), key=len, reverse=True))
 _CURRENCY = r"(?:(?:US|CA|AU|NZ|HK|R)?\$|[€£¥₹₽₩₺₫₴]|(?<!\w)(?:USD|EUR|GBP|CHF|INR|JPY|CNY|CAD|AUD|Rs\.?)(?!\w))"
-_DIGITS = r"(?:\d{1,3}(?:[ \u00a0\u2009\u202f]\d{3})+(?!\d)(?:[.,]\d{1,60})?|\d(?:[\d.,'’]{0,200}\d)?|[.,]\d{1,60})"
+_SPACED = r"\d{1,3}(?:[ \u00a0\u2009\u202f]\d{3})+(?!\d)(?:[.,]\d{1,60})?"
+_UNSPACED = r"\d(?:(?:[\d.,]|['’](?=\d{3}(?!\d))){0,200}\d)?|[.,]\d{1,60}"
+_DIGITS = rf"(?:{_SPACED}|{_UNSPACED})"
 NUMBER = re.compile(
     rf"""(?P<sign>[-+]\s?)?
     (?:(?P<currency>{_CURRENCY})\s?(?P<sign2>-)?)?

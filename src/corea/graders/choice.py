@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from corea.graders.markup import as_written
-from corea.graders.options import Options, is_name
+from corea.graders.options import CONTRAST, Options, is_name
 from corea.graders.text import is_priced
 from corea.reading import choice_letter, find_answer
 from corea.types import Question, Verdict
@@ -97,11 +97,11 @@ _LETTER_SAID = re.compile(
     r"(?i:(?:(?:so|therefore|thus|hence|then),?\s)?(?:i\s(?:would\s)?(?:think|believe|guess|choose|pick|select|say|go\swith)"
     r"|i['’]d\s(?:say|pick|choose|guess|go\swith)|(?:my|the)\s(?:(?:correct|right|best|final)\s)?(?:answer|option|choice)\s(?:is|must\sbe|should\sbe)"
     r"|it\s(?:is|must\sbe|should\sbe)|it['’]s|that['’]s|that\sis|definitely|probably|clearly|must\sbe),?\s"
-    r"(?:(?:that|it['’]s|it\sis|probably|definitely|clearly|the\sanswer\sis)\s){0,3}(?:(?:option|choice|letter)\s)?)[(\[]?([A-Z])[)\]]?[.!]?"
+    r"(?:(?:that|it['’]s|it\sis|probably|definitely|clearly|the\sanswer\sis)\s){0,3}(?:(?:option|choice|letter)\s)?)?[(\[]?([A-Z])[)\]]?[.!?]?"
 )
 
 
 def _letter_said(written: str, count: int) -> str | None:
     """The letter of a short sentence: "I think it's B"."""
-    match = _LETTER_SAID.fullmatch(as_written(written)) if 3 < len(written) < 80 else None
+    match = _LETTER_SAID.fullmatch(CONTRAST.sub("", as_written(written))) if 1 < len(written) < 80 else None
     return match[1] if match and _index(match[1]) < count else None

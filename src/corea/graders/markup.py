@@ -11,7 +11,8 @@ _COMMANDS = {
     "neq": "≠", "lt": "<", "gt": ">", "infty": "∞", "pi": "π", "alpha": "α", "beta": "β", "gamma": "γ", "delta": "δ",
     "theta": "θ", "lambda": "λ", "mu": "μ", "sigma": "σ", "omega": "ω", "degree": "°", "circ": "°", "to": "→",
     "rightarrow": "→", "cup": "∪", "cap": "∩", "in": "∈", "sqrt": "√", "left": "", "right": "", "displaystyle": "",
-    "quad": " ",
+    "quad": " ", "land": "∧", "wedge": "∧", "lor": "∨", "vee": "∨", "neg": "¬", "lnot": "¬", "sin": "sin", "cos": "cos",
+    "tan": "tan", "log": "log", "ln": "ln", "exp": "exp", "lim": "lim", "max": "max", "min": "min",
 }  # fmt: skip
 _MARKUP: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...] = (
     (re.compile(r"\*\*|__|\\[()\[\]]|\\[,!;:]"), ""),

@@ -100,25 +100,30 @@ def read_number(text: str, *, whole: bool = False) -> Amount | None:
     if len(text) > _LONGEST:
         return None
     plain = _plain(text)
-    bare = plain.strip().rstrip(".")
+    bare = plain.removesuffix(".")
     if match := NUMBER.fullmatch(bare):
         number = literal(match, decimal_comma=not whole)
         return Amount(number.value, number.percent, number.currency) if number else None
-    return None if whole or not plain or _DATE.search(plain) else _stated(in_digits(plain).strip())
+    return None if whole or not plain or _NOT_ONE.search(plain) else _stated(in_digits(plain).strip())
 
 
-_DATE = re.compile(r"\d/\d+/\d|\d{4}-\d\d?-\d|\d:\d")
+_NOT_ONE = re.compile(
+    r"\d/\d+/\d|\d{4}-\d\d?-\d|\d:\d|\d\s?(?:\.\.|…|\\[lc]?dots)"
+)  # dates, times, ratios, digits that go on
 _REMARK = re.compile(r"(?<=[^\s(])(?<!minus)(?<!negative)(?<!plus)(?<!times)\s+\(([^()]{1,200})\)(?!\s*[*/^×÷=])")
 _UNREAL = re.compile(r"(?:in\s)?(?:hundreds|thousands|millions|billions|dozens|mod\s?\d*|base\s\w+|%|squared)", re.I)
 _DENIED = re.compile(
     r"(?:and\s)?(?:not|never|rather than|instead of|rounded from|down from|up from|was|previously)\s", re.I
 )
+_OF_PARTS = re.compile(r"\b(?:per|each|every|of which|including)\b", re.I)
+_REASON = re.compile(r"(?<=\w)[,;]?\s(?:since|because)\s.*$", re.I | re.S)
 _ALTERNATIVE = re.compile(r",?\s+or\s+|,?\s+(?:i\.e\.|that\sis),?\s+|\s*;\s*")
 _EQUALS = re.compile(r"\s*(?:=|≈|\\approx(?![a-z]))\s*")
 
 
 def _stated(plain: str) -> Amount | None:
     """The number that a text states, with its remarks in brackets, or alternatives that agree: "3/4 (75%)"."""
+    plain = _REASON.sub("", plain)
     if (remark := _REMARK.search(plain)) is not None:
         return _remarked(_stated(plain[: remark.start()] + plain[remark.end() :]), remark[1])
     values = [_chain(part) for part in _ALTERNATIVE.split(plain)]
@@ -131,7 +136,7 @@ def _remarked(amount: Amount | None, remark: str) -> Amount | None:
     """The amount, unless the remark after it says another: "5 (or 6)", "5 (in thousands)"."""
     if amount is None or _UNREAL.fullmatch(remark.strip()):
         return None
-    if _DENIED.match(remark):
+    if _DENIED.match(remark) or _OF_PARTS.search(remark):
         return amount
     other = _stated(re.sub(r"^\s*(?:or|and|=|i\.e\.,?)\s*", "", remark))
     agrees = other is None or same_amount(amount, other) or other.percent != amount.percent
@@ -158,7 +163,7 @@ def _chain(plain: str) -> Amount | None:
 
 _OPERATES = re.compile(r"\s*[-+*/×·÷^!]|\s*\\(?:times|cdot|div)|\s(?:x|times|plus|minus|over)\s")
 _UNKNOWN = re.compile(
-    r"\d\s?[a-zA-Z](?![\w°])(?:\s*[-+*^/]|\s*$)|(?<![\w])[a-zA-Z]\s?[-+*/^]\s?[\w(]|[-+*/]\s?[a-zA-Z](?![\w(])|^-|\d[,;]|\b(?:and|or)\b"
+    r"\d\s?[a-zA-Z](?![\w°])(?:\s*[-+*^/]|\s*$)|(?<![\w])[a-zA-Z]\s?[-+*/^]\s?[\w(]|[-+*/]\s?[a-zA-Z](?![\w(])|^-|\||\d[,;]|\b(?:and|or)\b"
 )
 _VERB = re.compile(r"(?<![\w])(?:is|are|was|were|be|equals?|totals?|totaled|makes)(?:\s+equal\s+to)?[\s:]+(?=\S)", re.I)
 

@@ -24,6 +24,7 @@ _COUNTED_ONE = re.compile(
 )
 _PART = re.compile(rf"(?<![\w.,/-])(?P<count>\d{{1,4}}|an?)[\s-]{{1,3}}(?P<part>{'|'.join(_PARTS)})s?(?![a-z])", re.I)
 _HALF = re.compile(r"^half$|(?<![\w-])half(?=\s+an?\s)", re.I)
+_HALF_SCALE = re.compile(rf"(?<![\w-])half\s+an?\s+({'|'.join(_SCALES)})(?![a-z])", re.I)
 _MIXED = re.compile(r"(?<![\w.,/-])(\d{1,9})\s+and\s+\((\d{1,4})/(\d{1,4})\)")
 
 
@@ -31,7 +32,7 @@ def in_digits(text: str) -> str:
     """The text with its spelled-out numbers in digits; the words of two numbers stay two numbers."""
     if not _ANY.search(text):
         return text
-    text = re.sub(r"\bhalf a dozen\b", "6", text, flags=re.I)
+    text = _HALF_SCALE.sub(lambda match: str(_SCALES[match[1].lower()] // 2), text)
     text = _RUN.sub(_run, text)
     text = _PART.sub(_part, text)
     text = _HALF.sub("(1/2)", text)

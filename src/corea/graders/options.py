@@ -42,11 +42,11 @@ class Options:
         """Whether the words beside a letter may go with it: not those of another option, nor a name ("E. coli")."""
         plain = as_written(written)
         beside = _LABEL.sub("", plain)
-        if not beside or beside == plain:
-            return True
         other = self.named(beside)
         if other is not None:
             return other == index
+        if (another := _ANOTHER.search(plain)) and another[1] != chr(ord("A") + index):
+            return False
         return not is_name(plain) or beside.casefold() in self.normal[index]
 
     def equal_number(self, answer: str) -> int | None:
@@ -59,7 +59,7 @@ class Options:
 
     def inside(self, answer: str) -> int | None:
         """The only option whose words are in the answer, where no word beside them changes what it says."""
-        plain = _CONTRAST.sub("", as_written(answer))
+        plain = CONTRAST.sub("", as_written(answer))
         said = normalise(plain)
         found = [i for i, option in enumerate(self.normal) if len(option) > 1 and _has_words(said, option)]
         longest = [i for i in found if not any(i != j and _has_words(self.normal[j], self.normal[i]) for j in found)]
@@ -108,13 +108,17 @@ _LABEL = re.compile(
     r"|\s*\((?:(?:option|choice|answer)\s)?\(?[A-Z]\)+$",
     re.I,
 )
-_CONTRAST = re.compile(r"(?:,\s*|\s)(?:and\s)?(?:not|rather than|instead of)\s[^,.;]*$", re.I)
+_ANOTHER = re.compile(
+    r"(?:\bor\b|\band\b|\bmaybe\b|\bperhaps\b|\bpossibly\b|\bthen\b|[/→,;&])\s?(?:maybe\s|perhaps\s|possibly\s|also\s){0,2}"
+    r"\(?([A-Z])[\s).?]*$"
+)
+CONTRAST = re.compile(r"(?:,\s*|\s)(?:and\s)?(?:not|rather than|instead of)\s[^,.;]*$", re.I)
 _EXPLAINS = re.compile(r"[,;:.!]\s|\s[-(]|\s(?:because|since|as)\s", re.I)
-_SENTENCE = 4  # words beside an option of several words that make a sentence of it, not a longer name ("New York City")
+_SENTENCE = 4  # words beside an option of several words that make a sentence: "New York City" is none
 _WITHDRAW = """but however or nor although though unless except wait actually instead wrong incorrect false both"""
 _CHANGE = """not no never none neither cannot cant dont doesnt isnt arent wasnt werent wont wouldnt shouldnt didnt non
-anti un without unlike than rather avoid exclude excludes excluded excluding eliminate eliminated rule rules ruled reject
-rejected less more if only all any every other others different unlikely impossible hardly either"""
+anti un without unlike than rather avoid exclude excludes excluded excluding eliminate eliminated rule rules ruled
+reject rejected less more if only all any every other others different unlikely impossible hardly either"""
 _LEAD_TO = """is was are were be called named cause causes caused means becomes become in at to by"""
 _LEAVE = """it its is was are be a an the one ones that this these they he she i we you would should must will think
 thinks believe guess say said says choose chose pick select go with my our answer option choice correct right best most

@@ -25,7 +25,8 @@ _PUNCTUATION = (
     (re.compile(r"\*\*|['\"]"), ""),
     (re.compile(r"\s?&\s?"), " and "),
     (re.compile(r"(?<![^\W_])!|!(?=[^\W\d_])|(?<=[^\W\d_]{2})!"), " "),  # 5! and n! are factorials, "Yes!" is none
-    (re.compile(r"(?<!\d)[,:]|[,:](?!\d)|\.(?!\d)|(?<=[^\W\d_])\.(?=\d)"), " "),  # 3.5, 1,5 and 3:45 keep theirs
+    (re.compile(r"(?<!\d)[,:]|[,:](?!\d)"), " "),  # 1,5 and 3:45 keep theirs, and 3.5 its point
+    (re.compile(r"\.(?!\w)|(?<=\S)\.(?!\d)|(?<=[^\W\d_])\.(?=\d)"), " "),
     (re.compile(r"(?<=[^\W_]{2})-+(?=[^\W\d_])|(?<=[^\W\d_]{2})-+(?=\w)|(?<=[^\W_])-+(?=[^\W\d_]{2})"), " "),
     (re.compile(r"(?<=[^\W_]{2}) -+ (?=[^\W_]{2})|^-+\s"), " "),
     (re.compile(r"(?<=[^\W_]) ([-+*/^=<>≤≥≠×÷]|[<>!]=) (?=[^\W_])"), r"\1"),

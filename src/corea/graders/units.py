@@ -60,7 +60,7 @@ def unit_after(rest: str) -> str | None:
     bare = "".join(c for c in rest if unicodedata.category(c) != "So" or c in "°℃℉").rstrip(_ENDS)
     if not bare:
         return ""
-    if not _ALLOWED.fullmatch(bare) or _CHANGES_CJK.search(bare):
+    if bare.endswith("-") or not _ALLOWED.fullmatch(bare) or _CHANGES_CJK.search(bare):
         return None
     words = _WORD.findall(_DEGREES.sub("°", bare))
     if words and words[-1] == "a":
