@@ -166,6 +166,20 @@ def test_an_answer_is_right_for_the_option_that_it_names_and_no_other(
         ("A city", CITIES),
         ("A/B", CITIES),
         ("D or maybe B", CITIES),
+        ("A (or maybe B)", CITIES),
+        ("A (wrong)", CITIES),
+        ("A → B", CITIES),
+        ("A (Paris)", CITIES),
+        ("B. Rome is the capital", CITIES),
+        ("B, which is Rome", CITIES),
+        ("A?? not sure", CITIES),
+        ("Rome is too warm, so Paris", CITIES),
+        ("Java Script", ("Python", "Java", "JavaScript")),
+        ("10x", ("1", "10", "100")),
+        ("10^2", ("1", "10", "1000")),
+        ("~p", ("p", "q")),
+        ("not p", ("p", "q")),
+        ("I", ("I only", "II only", "I and II")),
         ("B+", CITIES),
         ("A*", CITIES),
         ("I", CITIES),
@@ -199,6 +213,16 @@ def test_an_answer_is_right_for_the_option_that_it_names_and_no_other(
 )
 def test_in_doubt_no_option_is_right(answer: str, options: tuple[str, ...]) -> None:
     assert accepted(answer, options) == ""
+
+
+@pytest.mark.parametrize("text", ["It cannot be B.", "The answer is not (B).", "It isn't B.", "Option B is wrong."])
+def test_an_option_that_is_denied_is_not_the_answer(text: str) -> None:
+    assert not Choice().grade(question("B", *CITIES), text).correct
+
+
+@pytest.mark.parametrize("text", ["B, because Rome is too warm", "B only", "B?", "B rather than A", "B (not A)"])
+def test_another_option_may_be_mentioned_beside_a_letter(text: str) -> None:
+    assert accepted(text, CITIES) == "B"
 
 
 @pytest.mark.parametrize(

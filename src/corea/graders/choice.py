@@ -15,9 +15,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from corea.graders.markup import as_written
-from corea.graders.options import CONTRAST, Options, is_name
+from corea.graders.options import CONTRAST, DENIED, Options, is_name
 from corea.graders.text import is_priced
-from corea.reading import choice_letter, find_answer
+from corea.reading import Stated, choice_letter, find_answer
 from corea.types import Question, Verdict
 
 
@@ -33,17 +33,30 @@ class Choice:
         stated = find_answer(text, choices=len(options) or None)
         if stated is None:
             return Verdict(False, None, "no answer found")
-        written = text[stated.start : stated.end]
-        if is_priced(text, stated.start, stated.end):
-            written = "$" + written
-        elif _is_starred(text, stated.start, stated.end):
-            written += "*"
+        written = _written(text, stated)
+        if written is None:
+            return Verdict(False, stated.value, "the answer says which option is wrong")
         letter = option_letter(stated.value, options, written=written)
         if letter is None and options and as_written(written) == as_written(options[_index(wanted)]):
             letter = wanted  # two options read the same
         if letter is None:
             return Verdict(False, stated.value, "the answer names no option, or several")
         return Verdict(letter == wanted, letter)
+
+
+def _written(text: str, stated: Stated[str]) -> str | None:
+    """The answer as the text has it, with what reading takes off and means something; None where it is denied."""
+    start, end = stated.start, stated.end
+    if text[start - 1 : start] in _BEFORE_DENIED and DENIED.search(text, max(0, start - 40), start):
+        return None
+    written, after = text[start:end], text[end : end + 1]
+    if is_priced(text, start, end):
+        return "$" + written
+    if after == "*" and _is_starred(text, start, end):
+        return written + "*"
+    if after in (",", "?") and len(stated.value) < 3:
+        return written + text[end : end + 60].partition("\n")[0]  # "B, which is Rome" is read as B
+    return written
 
 
 def _is_starred(text: str, start: int, end: int) -> bool:
@@ -72,13 +85,14 @@ def option_letter(answer: str, options: Sequence[str], *, written: str | None = 
     listed = Options.of(tuple(options))
     if len(written) == 1 and listed.are_letters:
         return choice_letter(answer, len(options))
-    if (exact := listed.named(written)) is not None:
-        return _letter(exact)
+    letter = choice_letter(answer, len(options))
+    if (letter is None or listed.may_look_lettered) and (index := listed.named(written)) is not None:
+        return _letter(index)
     if written.endswith("*"):
         return None
-    letter = choice_letter(answer, len(options)) or _letter_said(written, len(options))
+    letter = letter or _letter_said(written, len(options))
     if letter:
-        return letter if len(written) <= len(answer) or listed.agrees(written, _index(letter)) else None
+        return letter if (len(written) < 4 and "?" not in written) or listed.agrees(written, _index(letter)) else None
     index = listed.equal_number(written)
     if index is None:
         index = listed.inside(written)
@@ -93,15 +107,22 @@ def _index(letter: str) -> int:
     return ord(letter) - ord("A")
 
 
+_BEFORE_DENIED = (" ", "(", "*", '"', "'")
 _LETTER_SAID = re.compile(
     r"(?i:(?:(?:so|therefore|thus|hence|then),?\s)?(?:i\s(?:would\s)?(?:think|believe|guess|choose|pick|select|say|go\swith)"
     r"|i['’]d\s(?:say|pick|choose|guess|go\swith)|(?:my|the)\s(?:(?:correct|right|best|final)\s)?(?:answer|option|choice)\s(?:is|must\sbe|should\sbe)"
-    r"|it\s(?:is|must\sbe|should\sbe)|it['’]s|that['’]s|that\sis|definitely|probably|clearly|must\sbe),?\s"
-    r"(?:(?:that|it['’]s|it\sis|probably|definitely|clearly|the\sanswer\sis)\s){0,3}(?:(?:option|choice|letter)\s)?)?[(\[]?([A-Z])[)\]]?[.!?]?"
+    r"|it\s(?:is|must\sbe|should\sbe)|it['’]s|that['’]s|that\sis|definitely|probably|clearly|only|must\sbe),?\s"
+    r"(?:(?:that|it['’]s|it\sis|probably|definitely|clearly|the\sanswer\sis)\s){0,3}(?:(?:option|choice|letter)\s)?)?[(\[]?([A-Z])[)\]]?(?:\sonly)?[.!?]?"
 )
+
+
+_REMARKED = re.compile(r"\(?([A-Z])\)?\s\([^()]*\)")
 
 
 def _letter_said(written: str, count: int) -> str | None:
     """The letter of a short sentence: "I think it's B"."""
-    match = _LETTER_SAID.fullmatch(CONTRAST.sub("", as_written(written))) if 1 < len(written) < 80 else None
+    if not 1 < len(written) < 80:
+        return None
+    plain = as_written(written)
+    match = _LETTER_SAID.fullmatch(CONTRAST.sub("", plain)) or _REMARKED.fullmatch(plain)
     return match[1] if match and _index(match[1]) < count else None

@@ -32,12 +32,15 @@ _MARKUP: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...
 )
 
 
+_MARKED = re.compile(r"[\\$*_^<>!√]")
+
+
 def as_written(text: str) -> str:
     """The text without markup, LaTeX commands as their signs, single spaces; case and signs stay."""
     if _PLAIN.fullmatch(text):
         return " ".join(text.split())
     plain = text
-    for pattern, replacement in _MARKUP:
+    for pattern, replacement in _MARKUP if _MARKED.search(text) else ():
         plain = pattern.sub(replacement, plain)
     plain = unified(plain)
     return " ".join(plain.split()).rstrip(".,;").strip() or text.strip()

@@ -150,7 +150,7 @@ def _chain(plain: str) -> Amount | None:
     if len(sides) == 1:
         return _sentence(plain)
     last = _sentence(sides[-1])
-    if any(_UNKNOWN.search(side) for side in sides[:-1]):
+    if any(_UNKNOWN.search(side) for side in sides[:-1] if not _CALL.fullmatch(side)):
         return None
     if last and NUMBER.match(sides[-1]):
         match = NUMBER.match(sides[-1])
@@ -162,6 +162,7 @@ def _chain(plain: str) -> Amount | None:
 
 
 _OPERATES = re.compile(r"\s*[-+*/×·÷^!]|\s*\\(?:times|cdot|div)|\s(?:x|times|plus|minus|over)\s")
+_CALL = re.compile(r"[A-Za-z]+(?:_\{?\w+\}?)?\([^()]*\)|\\binom\s?\{\w+\}\s?\{\w+\}")  # P(X ≥ 2), C(5, 2)
 _UNKNOWN = re.compile(
     r"\d\s?[a-zA-Z](?![\w°])(?:\s*[-+*^/]|\s*$)|(?<![\w])[a-zA-Z]\s?[-+*/^]\s?[\w(]|[-+*/]\s?[a-zA-Z](?![\w(])|^-|\||\d[,;]|\b(?:and|or)\b"
 )

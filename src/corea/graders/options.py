@@ -8,6 +8,7 @@ from functools import lru_cache
 from corea.graders.markup import as_written
 from corea.graders.number import Amount, read_number, same_amount
 from corea.graders.text import normalise
+from corea.reading import choice_letter
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +18,8 @@ class Options:
     exact: tuple[str, ...]
     normal: tuple[str, ...]
     amounts: tuple[Amount | None, ...]
+    may_look_lettered: bool
+    """An option reads like a letter with its text ("C", "E. coli"), so that its text is looked for before a letter."""
     are_letters: bool
     """Every option is a letter that is also a label ("B", "A"): a letter then is a label."""
 
@@ -28,6 +31,7 @@ class Options:
             exact=tuple(map(as_written, options)),
             normal=tuple(_normal(as_written(option)) for option in options),
             amounts=tuple(map(read_number, options)),
+            may_look_lettered=any(choice_letter(option, 26) or _LABEL.match(option) for option in options),
             are_letters=all(option.strip().upper() in labels for option in options),
         )
 
@@ -47,7 +51,19 @@ class Options:
             return other == index
         if (another := _ANOTHER.search(plain)) and another[1] != chr(ord("A") + index):
             return False
+        if (
+            _REJECTED.match(plain)
+            or DENIED.search(f"{beside} ")
+            or self._begins(_NAMELY.sub("", beside)) not in (None, index)
+        ):
+            return False
         return not is_name(plain) or beside.casefold() in self.normal[index]
+
+    def _begins(self, beside: str) -> int | None:
+        """The option, of several the longest, with whose text some words begin."""
+        said = f"{normalise(beside)} "
+        begun = [i for i, option in enumerate(self.normal) if len(option) > 2 and said.startswith(f"{option} ")]
+        return max(begun, key=lambda i: len(self.normal[i]), default=None)
 
     def equal_number(self, answer: str) -> int | None:
         """The only option with the same number, and the same unit where both have one: "4.0" for "4"."""
@@ -104,13 +120,22 @@ def _has_words(text: str, part: str) -> bool:
 _ABBREVIATED = re.compile(r"[A-Za-z]\.\s")
 _NAME = re.compile(r"(?:[A-Z]\.\s?)+\S.*|(?!because|since|as\s|the\s|it\s|this\s|that\s|they\s)[a-z]+(?:\s\S+){0,2}")
 _LABEL = re.compile(
-    r"^(?:(?:option|choice|answer|letter)\s?)?[(\[{]?\s?[A-Za-z]\s?(?:[)\]}.:,]|\s[-–—]\s|$)[\s.:,)-]*"
+    r"^(?:(?:option|choice|answer|letter)\s?)?[(\[{]?\s?[A-Za-z]\s?(?:[)\]}.:,]|\s[-–—]\s|(?=\s\()|$)[\s.:,)-]*"
     r"|\s*\((?:(?:option|choice|answer)\s)?\(?[A-Z]\)+$",
     re.I,
 )
 _ANOTHER = re.compile(
     r"(?:\bor\b|\band\b|\bmaybe\b|\bperhaps\b|\bpossibly\b|\bthen\b|[/→,;&])\s?(?:maybe\s|perhaps\s|possibly\s|also\s){0,2}"
     r"\(?([A-Z])[\s).?]*$"
+)
+_REJECTED = re.compile(
+    r"\W*[A-Z]\W+(?:is\s)?(?:not\s(?:sure|correct|right|it)|wrong|incorrect|unsure|eliminated)\b", re.I
+)
+_NAMELY = re.compile(r"^\W*(?:which|that)\s(?:is|says|states|means)\s|^\W*(?:i\.e\.|namely|meaning)\W+", re.I)
+DENIED = re.compile(
+    r"(?:\bnot|n['’]t|\bnever|\bcannot|\bnor|\bneither|\bthan|\bexcept|\binstead of|\bunlike)\s"
+    r"(?:be\s|the\s|option\s|choice\s|answer\s){0,3}[(*\"']*$",
+    re.I,
 )
 CONTRAST = re.compile(r"(?:,\s*|\s)(?:and\s)?(?:not|rather than|instead of)\s[^,.;]*$", re.I)
 _EXPLAINS = re.compile(r"[,;:.!]\s|\s[-(]|\s(?:because|since|as)\s", re.I)
