@@ -1,4 +1,6 @@
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from corea.graders.choice import Choice, option_letter
 from corea.types import Message, Question
@@ -266,3 +268,14 @@ def test_an_option_that_reads_like_a_statement_of_confidence_keeps_its_letter() 
 
 def test_a_reference_beyond_the_options_is_said() -> None:
     assert "is no option" in Choice().grade(question("F", "a cat", "a dog"), "<answer>B</answer>").reason
+
+
+@given(st.text(max_size=120), st.lists(st.text(max_size=12), max_size=6))
+def test_no_answer_and_no_options_break_the_grader(answer: str, options: list[str]) -> None:
+    letter = option_letter(answer, options)
+    assert letter is None or not options or ord(letter) - ord("A") < len(options)
+
+
+@given(st.permutations(["-5", "5", "+", "C++", "C", "x < 2", "Na+"]), st.text(alphabet="-5+Cx<2 Na#.()", max_size=8))
+def test_no_answer_is_right_for_two_options_however_they_are_ordered(options: list[str], answer: str) -> None:
+    assert len(accepted(answer, tuple(options))) <= 1
