@@ -1,8 +1,8 @@
 """Rows per second that each grader grades, reading the answer out of the text included.
 
 The first five run in this process and are timed by processor time: the machine may be shared. The rows of "algebra" can
-be settled by sympy alone and are all different; they are timed on the clock, once through the pool, its workers started
-beforehand, and once in a bare loop of math-verify in this process.
+be settled by a worker alone and are all different; they are timed on the clock, once through the pool, its workers
+started beforehand, and once in a bare loop of math-verify in this process. (Polynomials need none: see "maths".)
 
 python bench/graders.py [--json]
 """
@@ -28,7 +28,11 @@ ROWS = {
     "choice": [("A", "<think>so</think><answer>A) bank</answer>"), ("B", "The answer is (C)."), ("D", "Answer: mall")],
     "text": [("Marie Curie", "<answer>marie curie</answer>"), ("yes", "The answer is no.")],
     "text_f1": [("the old red house", "<answer>an old house of red brick</answer>"), ("yes", "The answer is no.")],
-    "maths": [("\\frac{1}{2}", REASONING + "\\boxed{\\dfrac12}"), ("11\\sqrt2", "<answer>11\\sqrt{2}</answer>")],
+    "maths": [
+        ("\\frac{1}{2}", REASONING + "\\boxed{\\dfrac12}"),
+        ("11\\sqrt2", "<answer>11\\sqrt{2}</answer>"),
+        ("x^2+2x", "<answer>x(x+2)</answer>"),
+    ],
 }
 
 
@@ -54,10 +58,10 @@ def rows_per_second(name: str, seconds: float = 0.3) -> float:
 def algebra_rows_per_second(count: int = 120) -> tuple[float, float, int]:
     """Rows per second through the pool and in a bare loop, and the number of workers."""
     limits = Limits(seconds=30)
-    pairs = [(f"x^2+{n}x", f"x(x+{n})") for n in range(2, count // 2 + 2)]
-    pairs += [(f"\\frac{{\\sqrt{{{n}}}}}{{3}}", f"\\sqrt{{{n}}}/3") for n in range(2, count // 2 + 2)]
+    pairs = [(f"\\ln {n * n}", f"2\\ln {n}") for n in range(2, count // 2 + 2)]
+    pairs += [(f"\\frac{{1}}{{\\sqrt{{{n}}}}}", f"\\sqrt{{{n}}}/{n}") for n in range(2, count // 2 + 2)]
     rows = [(asked("maths", reference), f"<answer>{answer}</answer>") for reference, answer in pairs]
-    shared_pool(limits).compare_many([(f"x+{n}", f"{n}+x") for n in range(8 * limits.processes)])
+    shared_pool(limits).compare_many([(f"\\ln {n * n}", f"2\\ln({n})") for n in range(8 * limits.processes)])
     start = time.perf_counter()
     verdicts = Maths(limits).grade_many(rows)
     pooled = len(rows) / (time.perf_counter() - start)

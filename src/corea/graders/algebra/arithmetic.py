@@ -1,0 +1,242 @@
+"""Ways to compute the value of an expression: as exact fractions, or in floating point with the digits of a module."""
+
+import math
+from collections.abc import Callable, Mapping
+from fractions import Fraction
+from typing import Any
+
+from corea.graders.algebra.expression import Node
+
+BITS = 64_000
+"""Size of a whole number that is computed exactly."""
+
+Value = Any
+"""A Fraction, float, complex, or mpmath number: the arithmetic works on all alike."""
+Point = Mapping[str, Fraction]
+_LARGEST = 1e9  # logarithm of a power
+
+
+class Undefined(ArithmeticError):
+    """Raised where an expression has no (real) value: 1/0, or the square root of -1."""
+
+
+class Inexact(ArithmeticError):
+    """Raised where a value is no fraction, or one too long to compute."""
+
+
+class Arithmetic:
+    """One way to compute; `scale` is the largest summand so far, against which a difference is small or not."""
+
+    functions: Mapping[str, Callable[..., Value]]
+
+    def __init__(self, natural_log: bool = True) -> None:
+        self.scale: Any = 0
+        self.natural_log = natural_log
+
+    def number(self, value: Fraction) -> Value:
+        raise NotImplementedError
+
+    def constant(self, name: str) -> Value:
+        raise NotImplementedError
+
+    def power(self, base: Value, exponent: Value) -> Value:
+        raise NotImplementedError
+
+    def value(self, node: Node, point: Point) -> Value:
+        """The value at a point."""
+        return self.checked(self.compute(node, point))
+
+    def checked(self, value: Value) -> Value:
+        """The value, if it is one that this arithmetic knows."""
+        return value
+
+    def compute(self, node: Node, point: Point) -> Value:
+        if node.op == "number":
+            return self.number(node.value)
+        if node.op == "variable":
+            return self.number(point[node.name])
+        if node.op == "constant":
+            return self.constant(node.name)
+        args = list[Value]()
+        for arg in node.args:  # no comprehension: it would take a frame more at each level
+            args.append(self.value(arg, point))
+        if node.op == "+" or node.op == "-":
+            self.scale = max(self.scale, abs(args[0]), abs(args[1]))
+            return args[0] + args[1] if node.op == "+" else args[0] - args[1]
+        if node.op == "*":
+            return args[0] * args[1]
+        if node.op == "/":
+            if args[1] == 0:
+                raise Undefined("division by zero")
+            return args[0] / args[1]
+        if node.op == "^":
+            return self.power(*args)
+        if node.op == "negative":
+            return -args[0]
+        return self.apply(node.op, args)
+
+    def apply(self, name: str, args: list[Value]) -> Value:
+        if name in ("log", "lg"):
+            base = (
+                args[1] if len(args) > 1 else None if name == "log" and self.natural_log else self.number(Fraction(10))
+            )
+            top = self.apply("ln", [args[0]])
+            if base is None:
+                return top
+            return top / _nonzero(self.apply("ln", [base]))
+        if name in ("sec", "csc", "cot"):
+            under = {"sec": "cos", "csc": "sin", "cot": "tan"}[name]
+            return 1 / _nonzero(self.apply(under, args))
+        if name not in self.functions:
+            raise Inexact(name)
+        if name in ("sin", "cos", "tan"):
+            if abs(args[0]) > 1e20:
+                raise Inexact("too large for its digits")
+            self.scale = max(self.scale, 1)
+        return self.functions[name](*args)
+
+
+def _nonzero(value: Value) -> Value:
+    if value == 0:
+        raise Undefined("division by zero")
+    return value
+
+
+def _exact_root(value: Fraction, degree: Fraction) -> Fraction:
+    if degree.denominator != 1 or not 0 < degree < 100:
+        raise Inexact("root")
+    n = int(degree)
+    if value < 0:
+        if n % 2 == 0:
+            raise Undefined("an even root of a negative number")
+        return -_exact_root(-value, degree)
+    return Fraction(_whole_root(value.numerator, n), _whole_root(value.denominator, n))
+
+
+def _whole_root(value: int, n: int) -> int:
+    if value.bit_length() > 3000:
+        raise Inexact("root")
+    root = math.isqrt(value) if n == 2 else round(value ** (1 / n)) if value.bit_length() < 1000 else 0
+    if root**n != value:
+        raise Inexact("root")
+    return root
+
+
+def _whole(value: Fraction, most: int = 10**9) -> int:
+    if value.denominator != 1:
+        raise Inexact("not whole")
+    if abs(value) > most:
+        raise Inexact("too long")
+    return int(value)
+
+
+def _factorial(value: Fraction) -> Fraction:
+    n = _whole(value, 10_000)
+    if n < 0:
+        raise Undefined("factorial of a negative number")
+    return Fraction(math.factorial(n))
+
+
+def _binomial(n: Fraction, k: Fraction) -> Fraction:
+    if _whole(k, 2000) < 0 or _whole(n, 20_000) < 0:
+        raise Inexact("binomial")
+    return Fraction(math.comb(int(n), int(k)))
+
+
+def _remainder(a: Fraction, b: Fraction) -> Fraction:
+    return a - b * math.floor(a / _nonzero(b))
+
+
+_EXACT_FUNCTIONS: Mapping[str, Callable[..., Value]] = {
+    "abs": abs,
+    "floor": lambda x: Fraction(math.floor(x)),
+    "ceil": lambda x: Fraction(math.ceil(x)),
+    "factorial": _factorial,
+    "binom": _binomial,
+    "mod": _remainder,
+    "gcd": lambda *xs: Fraction(math.gcd(*(_whole(x, 10**60) for x in xs))),
+    "lcm": lambda *xs: Fraction(math.lcm(*(_whole(x, 10**60) for x in xs))),
+    "max": lambda *xs: max(xs),
+    "min": lambda *xs: min(xs),
+    "root": _exact_root,
+}
+
+
+class Exact(Arithmetic):
+    """Fractions."""
+
+    def __init__(self, natural_log: bool = True, bits: int = BITS) -> None:
+        super().__init__(natural_log)
+        self.bits = bits
+        self.functions = _EXACT_FUNCTIONS
+
+    def number(self, value: Fraction) -> Value:
+        return value
+
+    def constant(self, name: str) -> Value:
+        raise Inexact(name)
+
+    def checked(self, value: Value) -> Value:
+        if max(value.numerator.bit_length(), value.denominator.bit_length()) > 2 * self.bits:
+            raise Inexact("too long")
+        return value
+
+    def power(self, base: Value, exponent: Value) -> Value:
+        if exponent.denominator == 2 or (exponent.denominator != 1 and exponent.denominator < 100 and base > 0):
+            base, exponent = _exact_root(base, Fraction(exponent.denominator)), Fraction(exponent.numerator)
+        n = _whole(exponent)
+        size = max(base.numerator.bit_length(), base.denominator.bit_length())
+        if abs(base) != 1 and base != 0 and size * abs(n) > self.bits:
+            raise Inexact("too long")
+        if base == 0 and n <= 0:
+            raise Undefined("0 to a power that is not positive")
+        return base**n if abs(base) != 1 else base ** (n % 2)
+
+
+class Floating(Arithmetic):
+    """Values of a module such as `math`, `cmath` or `mpmath`; with `real`, only real ones."""
+
+    def __init__(self, module: Any, *, real: bool, natural_log: bool = True) -> None:
+        super().__init__(natural_log)
+        self.module, self.real = module, real
+        short = {f"arc{name}": f"a{name}" for name in ("sin", "cos", "tan")}
+        same = {name: name for name in ("sin", "cos", "tan", "sinh", "cosh", "tanh", "exp")} | short | {"ln": "log"}
+        self.functions = {ours: getattr(module, theirs) for ours, theirs in same.items()}
+        self.functions |= {"root": self.root, "cbrt": lambda x: self.root(x, 3), "abs": abs}
+        self.functions |= {"arccot": lambda x: module.pi / 2 - module.atan(x)}
+        if real:
+            self.functions |= {"max": lambda *xs: max(xs), "min": lambda *xs: min(xs), "mod": lambda a, b: a % b}
+            self.functions |= {"floor": module.floor, "ceil": module.ceil}
+            self.functions |= {"factorial": lambda x: module.gamma(x + 1), "binom": self.binomial}
+
+    def number(self, value: Fraction) -> Value:
+        one = self.module.pi / self.module.pi
+        return one * value.numerator / value.denominator
+
+    def constant(self, name: str) -> Value:
+        if name in ("pi", "e"):
+            return +getattr(self.module, name)
+        if name == "i" and not self.real:
+            return self.module.sqrt(-1)
+        raise Undefined(name)
+
+    def power(self, base: Value, exponent: Value) -> Value:
+        if base == 0 and not (abs(exponent) > 0 and exponent.real > 0):
+            raise Undefined("0 to a power that is not positive")
+        if base != 0 and abs(exponent) * abs(self.module.log(abs(base))) > _LARGEST:
+            raise Inexact("too long")
+        return base**exponent
+
+    def root(self, value: Value, degree: Value) -> Value:
+        if self.real and value < 0 and degree % 2 == 1:
+            return -((-value) ** (1 / degree))
+        return self.power(value, 1 / degree) if value else value
+
+    def binomial(self, n: Value, k: Value) -> Value:
+        gamma = self.module.gamma
+        return gamma(n + 1) / gamma(k + 1) / gamma(n - k + 1)
+
+    def checked(self, value: Value) -> Value:
+        if self.real and (isinstance(value, complex) or (hasattr(value, "imag") and value.imag != 0)):
+            raise Undefined("not real")
+        return value

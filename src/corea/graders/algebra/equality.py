@@ -1,0 +1,197 @@
+"""Equality of expressions by their values at sample points.
+
+Two expressions are equal when they agree at every sample point where both are defined; polynomials and fractions are
+compared as exact fractions (so agreement is an identity but for a vanishing chance), all others to 30 of 50 digits.
+
+Source: Schwartz 1980 and Zippel 1979 (identity testing at random points).
+"""
+
+import cmath
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from importlib import import_module
+from typing import Any
+from zlib import crc32
+
+from corea.graders.algebra.arithmetic import BITS, Arithmetic, Exact, Floating, Inexact, Point, Value
+from corea.graders.algebra.expression import Node
+
+_BITS_AT_POINTS = 4_000
+_PIECEWISE = frozenset(("max", "min", "abs", "mod"))
+_NEEDS_WHOLE = frozenset(("floor", "ceil", "factorial", "binom", "gcd", "lcm", "mod"))
+
+
+def sample_points(names: set[str], *, whole: bool, large: bool = False) -> Iterator[Point]:
+    """Values of the variables: whole ones, then (unless `whole`) fractions of both signs, then (if `large`) large ones.
+
+    They follow from the names alone, so that an answer is graded alike each time.
+    """
+    for i in range(6):
+        yield {name: Fraction(2 + (crc32(f"{name} {i}".encode()) % 17)) for name in names}
+    for i in range(0 if whole else 6):
+        sign = -1 if i % 2 else 1
+        yield {name: Fraction(sign * (211 + crc32(f"{i} {name}".encode()) % 7919), 1009) for name in names}
+    for i in range(0 if whole else 4):
+        yield {name: Fraction((-1) ** i * (11 + crc32(f"{name} {i} small".encode()) % 400), 1013) for name in names}
+    for sign in (1, -1) if large else ():
+        yield {name: Fraction(sign * (10**9 + crc32(name.encode()) % 7919)) for name in names}
+
+
+@dataclass(frozen=True, slots=True)
+class Oracle:
+    """Decides whether expressions are equal, or proportional; None where it cannot say.
+
+    Args:
+        precise: Also computes with 50 digits, at whatever that costs: for a worker process.
+    """
+
+    precise: bool = False
+
+    def equal(self, a: Node, b: Node) -> bool | None:
+        """Whether two expressions have the same value, wherever both are defined."""
+        if a == b:
+            return True
+        if a.op == b.op == "number" and not (a.name or b.name):
+            return a.value == b.value
+        infinite = [_infinity(node) for node in (a, b)]
+        if any(infinite):
+            return infinite[0] == infinite[1]
+        return self._settle(a, b, _same)
+
+    def proportional(self, a: Node, b: Node, *, positive: bool = False) -> bool | None:
+        """Whether one expression is a constant (not 0) times the other."""
+        return self._settle(a, b, _in_proportion_positive if positive else _in_proportion)
+
+    def _settle(self, a: Node, b: Node, agree: "_Agreement") -> bool | None:
+        """The first of the arithmetics that decides; each for both readings of a logarithm without base."""
+        readings = (True, False) if any(_is_bare_log(node) for node in (*a.walk(), *b.walk())) else (True,)
+        found = [self._settle_one(a, b, agree, natural_log) for natural_log in readings]
+        return True if True in found else None if None in found else False
+
+    def _settle_one(self, a: Node, b: Node, agree: "_Agreement", natural_log: bool) -> bool | None:
+        bits = _BITS_AT_POINTS if a.variables or b.variables else BITS
+        exact = agree(_Comparison(a, b, Exact(natural_log, bits), 0.0))
+        if exact is not None:
+            return exact
+        real = not any(node.op == "constant" and node.name == "i" for node in (*a.walk(), *b.walk()))
+        rough = agree(_Comparison(a, b, Floating(math if real else cmath, real=real, natural_log=natural_log), 1e-7))
+        if rough is False or not self.precise:
+            return False if rough is False else None
+        mpmath: Any = import_module("mpmath")  # it has no types
+        with mpmath.workdps(50):
+            return agree(_Comparison(a, b, Floating(mpmath, real=real, natural_log=natural_log), 1e-30))
+
+
+def _infinity(node: Node) -> int:
+    """1 or -1 for infinity and minus infinity, else 0."""
+    if node.op == "negative":
+        return -_infinity(node.args[0])
+    return int(node.op == "constant" and node.name == "infty")
+
+
+def _is_bare_log(node: Node) -> bool:
+    return node.op == "log" and len(node.args) == 1
+
+
+_Agreement = Callable[["_Comparison"], bool | None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Comparison:
+    """Two expressions and the arithmetic to compare them with; `tolerance` is relative, and 0 with fractions."""
+
+    a: Node
+    b: Node
+    arithmetic: Arithmetic
+    tolerance: float
+
+    def values(self, *, until_different: bool = False) -> list[tuple[Value, Value]] | None:
+        """Values of both at the points where both have one; None where they cannot be computed, or too few are.
+
+        Args:
+            until_different: One pair that differs is enough: only that is given.
+        """
+        names = self.a.variables | self.b.variables
+        whole = any(node.op in _NEEDS_WHOLE for node in (*self.a.walk(), *self.b.walk()))
+        found: list[tuple[Value, Value]] = []
+        large = any(node.op in _PIECEWISE for node in (*self.a.walk(), *self.b.walk()))
+        for point in sample_points(names, whole=whole, large=large) if names else ({},):
+            try:
+                pair = (self.arithmetic.value(self.a, point), self.arithmetic.value(self.b, point))
+                if until_different and not self.close(*pair):
+                    return [pair]
+                found.append(pair)
+            except Inexact:
+                return None
+            except OverflowError:
+                if not names:
+                    return None
+            except (ArithmeticError, ValueError):
+                continue
+        return found if len(found) >= (3 if names else 1) else None
+
+    def close(self, x: Value, y: Value) -> bool:
+        """Whether two values are the same."""
+        if not self.tolerance:
+            return x == y
+        return (
+            abs(x - y) <= self.tolerance * max(abs(x), abs(y))
+            or abs(x - y) <= self.tolerance * self.arithmetic.scale / 100
+        )
+
+    def is_finite(self, values: Sequence[tuple[Value, Value]]) -> bool:
+        """Whether the values can be compared at all: neither infinite, nor too long for the digits computed."""
+        if not self.tolerance:
+            return True
+        sums = any(node.op in "+-" for node in (*self.a.walk(), *self.b.walk()))
+        largest = max(abs(value) for pair in values for value in pair)
+        return largest < (math.inf if not sums or self.tolerance > 1e-20 else 10**45)
+
+
+def _same(comparison: _Comparison) -> bool | None:
+    pairs = comparison.values(until_different=True)
+    if pairs is None or not comparison.is_finite(pairs):
+        return None
+    if all(comparison.close(x, y) for x, y in pairs):
+        return True
+    return len(pairs) == 1 and is_rounding(comparison.a, comparison.b, *pairs[0], exact=not comparison.tolerance)
+
+
+def _in_proportion(comparison: _Comparison, *, positive: bool = False) -> bool | None:
+    pairs = comparison.values()
+    if pairs is None or not comparison.is_finite(pairs):
+        return None
+    ratio = next((x / y for x, y in pairs if x != 0 and y != 0), None)
+    if ratio is None:
+        return None
+    if positive and not ratio.real > 0:
+        return False
+    return all(comparison.close(x, ratio * y) for x, y in pairs)
+
+
+def _in_proportion_positive(comparison: _Comparison) -> bool | None:
+    return _in_proportion(comparison, positive=True)
+
+
+def is_rounding(a: Node, b: Node, x: Value, y: Value, *, exact: bool) -> bool:
+    """Whether one side is a long decimal that the other rounds (or is cut) to.
+
+    "Long" is six digits for a fraction (0.333333 is 1/3), nine for an irrational number (1.414 is not \\sqrt{2}, and
+    3.14159 not \\pi), and fifteen where the other side is a decimal too (0.30000000000000004 is 0.3).
+    """
+    written = [_decimal(node) for node in (a, b)]
+    if not any(written) or a.variables or b.variables:
+        return False
+    digits = max((text for text in written if text), key=len)
+    shown = len(digits.replace(".", "").lstrip("0"))
+    if shown >= 15:
+        return bool(abs(x - y) <= 1e-14 * max(abs(x), abs(y)))
+    unit = Fraction(1, 10 ** len(digits.split(".")[1]))
+    return not all(written) and shown >= (6 if exact else 9) and bool(abs(x - y) < (unit if exact else float(unit)))
+
+
+def _decimal(node: Node) -> str:
+    """How a decimal was written; empty for all but a decimal, with or without a sign."""
+    return _decimal(node.args[0]) if node.op == "negative" else node.name if node.op == "number" else ""
