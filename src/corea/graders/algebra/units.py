@@ -60,6 +60,8 @@ unit units square cubic sq cu u of a an the per each in total long wide tall hig
 """
 _BLANK = frozenset(_BLANK_TEXT.split())
 _NOT_A_UNIT_TEXT = """
+quadrillion quadrillions quintillion googol lakh lakhs crore crores tens dozens scores tausend hundert millionen mille
+reciprocal inverse conjugate complement negated opposite cubes squares plusminus ish guess guesses instead wait
 more less fewer greater least most than over under above below up to down or and not no nor but except half
 halves third thirds quarter quarters fourth fourths fifth fifths sixth sixths seventh sevenths eighth eighths
 ninth ninths tenth tenths hundredth hundredths thousandth thousandths squared cubed root roots dozen hundred
