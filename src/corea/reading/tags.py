@@ -4,9 +4,11 @@ import re
 
 from corea.reading.answer import read_answer
 from corea.reading.text import fold
+from corea.reading.thinking import TOKENS, outside_thinking
 
 _CONFIDENCE_TAGS = re.compile(r"<confidence>[^<\n]{0,200}(?:</confidence>|$|(?=[<\n]))", re.I)
 _STRAY = re.compile(r"</?(?:answer|confidence)>", re.I)
+_TOKENS = re.compile("|".join(map(re.escape, TOKENS)), re.I)
 _CONFIDENCE_LINE = re.compile(
     r"(?:^|\n)[ \t*_#>-]{0,8}(?:conf|confidence)(?:[ _](?:level|score|rating))?"
     r"[ \t*_]{0,4}[:=][ \t*_$\\]{0,6}"
@@ -17,9 +19,9 @@ _STATED = re.compile(r"\s*(?:0(?:\.\d+)?|\.\d+|1(?:\.0*)?)\s*")
 
 
 def visible_text(text: str) -> str:
-    """What a user should see: no `<think>`, no stated confidence, no `<answer>` tags, all else as written.
+    """What a user should see: no thinking, no stated confidence, no `<answer>` tags, all else as written.
 
-    Where nothing is left (some put everything inside `<think>`), the short answer; "" if there is none.
+    Where nothing is left (some put everything inside their thinking), the short answer; "" if there is none.
     """
     seen = without_thinking(text)
     if "conf" in fold(seen):
@@ -29,19 +31,9 @@ def visible_text(text: str) -> str:
 
 
 def without_thinking(text: str) -> str:
-    """The text without its `<think>` blocks; what an unopened or unclosed one leaves open goes too."""
-    low = fold(text)
-    pieces: list[str] = []
-    at = 0
-    first_close, first_open = low.find("</think"), low.find("<think")
-    if first_close >= 0 and (first_open < 0 or first_close < first_open):
-        at = low.find(">", first_close) + 1 or len(low)
-    while (opened := low.find("<think", at)) >= 0:
-        pieces.append(text[at:opened])
-        closed = low.find("</think", opened)
-        at = (low.find(">", closed) + 1 or len(low)) if closed >= 0 else len(low)
-    pieces.append(text[at:])
-    return "".join(pieces)
+    """The text without special tokens and its blocks of thinking (see `thinking`), unopened and unclosed ones too."""
+    spans = outside_thinking(fold(text), most=len(text))
+    return _TOKENS.sub("", "".join(text[start:end] for start, end in spans))
 
 
 def is_well_formed(text: str) -> bool:

@@ -1,9 +1,11 @@
-"""What all readers share: a found value with its place, folded case, and where a model thinks aloud."""
+"""What all readers share: a found value with its place, and folded case."""
 
 import re
 from typing import Generic, TypeVar
 
 from msgspec import Struct
+
+from corea.reading.thinking import outside_thinking as outside_thinking  # shared by the readers
 
 T = TypeVar("T")
 
@@ -33,24 +35,6 @@ class Stated(Struct, Generic[T], frozen=True):
 def fold(text: str) -> str:
     """`text` in lower case, character for character (only one letter of Unicode grows when lowered)."""
     return (text.replace("İ", "I") if "İ" in text else text).lower()
-
-
-def outside_thinking(low: str) -> list[tuple[int, int]]:
-    """The spans of a folded text outside `<think>`; a block that is not closed, or not opened, counts.
-
-    The whole text is one span where nothing marks any thinking.
-    """
-    opened, closed = low.find("<think"), low.rfind("</think")
-    if opened < 0 and closed < 0:
-        return [(0, len(low))]
-    after = (low.find(">", closed) + 1 or len(low)) if closed >= 0 else len(low)
-    if closed < 0:
-        return [(0, opened)]
-    if opened < 0:
-        return [(after, len(low))]
-    if opened > closed:
-        return [(after, opened)]
-    return [(0, opened), (after, len(low))]
 
 
 def ends_of(text: str) -> list[tuple[int, str]]:

@@ -1,0 +1,122 @@
+"""Where a model thinks aloud: one table of the marks that models put around their reasoning.
+
+What a block hides begins at an opening mark and ends with a closing mark of the same row. A block that is not closed
+hides the rest of the text; a closing mark that nothing opened hides what stands before it.
+"""
+
+import re
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+MOST_BLOCKS = 64
+"""Blocks of thinking that a reader tells apart; from the next one to the last closing mark all counts as thinking."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """One way to write a block of thinking; every mark is in lower case, any case is read."""
+
+    opens: tuple[str, ...]
+    closes: tuple[str, ...]
+
+
+def _tags(*names: str) -> Mark:
+    return Mark(tuple(f"<{name}>" for name in names), tuple(f"</{name}>" for name in names))
+
+
+THINKING = (
+    _tags("think", "thinking"),  # DeepSeek-R1, Qwen3, GLM, Nemotron; Claude's prompts
+    _tags("thought", "thoughts", "thought_process"),  # EXAONE, Granite
+    _tags("reasoning", "reason"),
+    _tags("analysis"),
+    _tags("reflection"),
+    _tags("scratchpad"),
+    _tags("chain_of_thought", "cot"),
+    _tags("inner_monologue", "internal_monologue", "inner_thoughts"),
+    _tags("seed:think"),  # Seed-OSS
+    Mark(("[think]",), ("[/think]",)),  # Magistral
+    Mark(("◁think▷",), ("◁/think▷",)),  # Kimi-VL
+    Mark(("<|begin_of_thought|>",), ("<|end_of_thought|>", "<|begin_of_solution|>")),  # Sky-T1, OpenThinker
+    Mark(("<|start_thinking|>",), ("<|end_thinking|>", "<|start_response|>")),  # Command A
+    Mark(("<|thinking|>", "<|think|>"), ("<|/thinking|>", "<|/think|>", "</|thinking|>")),
+    Mark(("<|channel>thought", "<|channel>analysis"), ("<channel|>", "<|channel>final")),  # Gemma
+    Mark(("<unused94>thought",), ("<unused95>",)),  # MedGemma
+    Mark(  # harmony: gpt-oss
+        ("<|channel|>analysis", "<|channel|>commentary"), ("<|channel|>final<|message|>", "<|channel|>final")
+    ),
+)
+
+BARE_HARMONY = Mark(("analysis",), ("assistantfinal",))
+"""Harmony whose special tokens a server has dropped: "analysisWe need ...assistantfinal42"; opens only a text."""
+
+TOKENS = (
+    *("<|start|>assistant", "<|start|>", "<|end|>", "<|return|>", "<|message|>", "<|constrain|>json", "<|im_end|>"),
+    *("<|eot_id|>", "<|eom_id|>", "<|endoftext|>", "<｜end▁of▁sentence｜>", "<end_of_turn>", "<eos>", "<turn|>"),
+    *("<|begin_of_solution|>", "<|end_of_solution|>", "<|start_response|>", "<|end_response|>"),
+    *("<|begin_of_box|>", "<|end_of_box|>", "[end of text]"),
+)
+"""Special tokens that a server may leave in a text, and that are no part of it."""
+
+CLOSES_OF = {opening: mark.closes for mark in THINKING for opening in mark.opens}
+_CLOSINGS = {closing for mark in THINKING for closing in mark.closes}
+
+
+def _any_of(marks: Iterable[str]) -> re.Pattern[str]:
+    return re.compile("|".join(re.escape(mark) for mark in sorted(marks, key=len, reverse=True)))
+
+
+MARKS = (*CLOSES_OF, *sorted(_CLOSINGS))
+_MARK = _any_of(MARKS)
+_ANGLED = re.compile(f"<(?:{_any_of(mark[1:] for mark in MARKS if mark[0] == '<').pattern})")  # faster than `_MARK`
+_CLOSING = _any_of(_CLOSINGS)
+_CLOSE = {opening: _any_of(closes) for opening, closes in CLOSES_OF.items()}
+
+
+def opens_bare_harmony(low: str) -> bool:
+    """Whether a folded text begins as harmony without its tokens: "analysis", and no space before the next word."""
+    return low.startswith("analysis") and low[8:9].isalnum()
+
+
+def outside_thinking(low: str, *, most: int = MOST_BLOCKS) -> list[tuple[int, int]]:
+    """The spans of a folded text outside thinking, in order: at least one, which may be empty.
+
+    The whole text is one span where nothing marks any thinking.
+    """
+    bare = low.rfind(BARE_HARMONY.closes[0])
+    if bare >= 0:
+        return [(bare + len(BARE_HARMONY.closes[0]), len(low))]
+    if opens_bare_harmony(low):
+        return [(0, 0)]
+    first = _first_mark(low)
+    return _spans(low, first, most) if first else [(0, len(low))]
+
+
+def _first_mark(low: str) -> re.Match[str] | None:
+    if "think]" in low or "◁" in low:
+        return _MARK.search(low)
+    return _ANGLED.search(low) if "<" in low else None
+
+
+def _spans(low: str, mark: re.Match[str] | None, most: int) -> list[tuple[int, int]]:
+    spans: list[tuple[int, int]] = []
+    at, end, blocks = 0, len(low.rstrip()), 0
+    while mark:
+        blocks += 1
+        if blocks > most:
+            last = deque(_CLOSING.finditer(low, mark.start()), maxlen=1)
+            at = last[0].end() if last else end
+            break
+        if mark[0] in CLOSES_OF:
+            if low[at : mark.start()].strip():
+                spans.append((at, mark.start()))
+            closing = _CLOSE[mark[0]].search(low, mark.end())
+            at = closing.end() if closing else end
+        elif mark.end() < end or blocks == 1:
+            at = mark.end()  # what nothing opened
+        else:
+            end = mark.start()  # a closing mark too many, at the very end
+        mark = _MARK.search(low, at, end) if at < end else None
+    if at < end and low[at:end].strip():
+        spans.append((at, end if end < len(low.rstrip()) else len(low)))
+    return spans or [(len(low), len(low))]
