@@ -158,6 +158,7 @@ NOTHING = [
     "Her confidence grew by 20%.",
     "I am not 100% sure.",
     "The conference had 85 guests. Configuration: 0.8",
+    "This is a symmetric configuration, with H at (6,0), J at (0,0).",
     "I have confidence in 3 of my friends.",
     "With confidence, 15 people left.",
     "<think>I am 60% sure of this step.</think><answer>4</answer>",

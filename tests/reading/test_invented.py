@@ -128,7 +128,7 @@ STATED: list[tuple[str, float | None]] = [
     ("Confidence: 60%... wait, let me verify. OK verified. Confidence: 95%", 0.95),
     ("Option A: 20%\nOption B: 70%\nOption C: 10%\nAnswer: B", None),
     ("A: 0.1, B: 0.7, C: 0.2. Answer: B, confidence 0.7", 0.7),
-    ("Answer: B, 70%", None),
+    ("Answer: B, 70%", 0.7),
     ("B (70% confident)", 0.7),
     ("B (70% sure)", 0.7),
     ("B, with 70% confidence", 0.7),

@@ -4,13 +4,18 @@ Every function here works on a short window of text, in lower case; `plain` make
 """
 
 import re
-from dataclasses import dataclass
 from enum import Enum, auto
+
+from msgspec import Struct
+
+ARROWS = "⇒➜➔➡⟶⟹"
+"""Arrows that `plain` turns into "→"."""
 
 _ALIKE = (
     {0xFF10 + i: ord("0") + i for i in range(10)}
-    | {0x0660 + i: ord("0") + i for i in range(10)}
-    | {ord(a): ord(b) for a, b in zip("％．：，／（）＝−–—’＜＞٫٪", "%.:,/()=---'<>.%", strict=True)}
+    | {first + i: ord("0") + i for first in (0x0660, 0x06F0, 0x0966) for i in range(10)}  # Arabic, Persian, Hindi
+    | {ord(a): ord(b) for a, b in zip("％．：，／（）＝−–—’＜＞٫٪｜", "%.:,/()=---'<>.%|", strict=True)}
+    | dict.fromkeys(map(ord, ARROWS), ord("→"))
 )
 
 _UNITS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
@@ -47,13 +52,23 @@ _START = re.compile(
     + "|".join([*_UNITS, *_TEENS, *_TENS, "hundred"])
     + r")(?!\w))"
 )
-_PERCENT = re.compile(r"[\s*_$`\\,-]{0,5}(?:%|per\s?cents?(?!\w)|pct(?!\w)|prozent|pour\s?cent|por\s?ciento)")
+_PERCENT = re.compile(
+    r"[\s*_$`\\,-]{0,5}(?:%|per\s?cent[so]?(?!\w)|pct(?!\w)|pro[zc]ent|pour\s?cent|por\s?cien(?:to)?|por\s?cento"
+    r"|процент|パーセント|퍼센트|प्रतिशत|بالم[ائ]ئ?ة|في\sالمئة)"
+)
 _OUT_OF = re.compile(
-    r"[*_$`}]{0,3}\s{0,3}(?:/|\(?out\s{1,2}of|of|in(?=\s(?:\d|ten|five))|on\sa\sscale\s(?:of|from)(?:\s\d{1,3}\s?(?:-|to))?|von|sur)"
-    r"[\s*_$`]{0,3}(?:a\s(?:possible\s|maximum\sof\s)?)?(?P<whole>\d{1,4}(?:\.0{1,2})?|ten|five|(?:one\s|a\s)?hundred)(?![\w]|[.,]\d)"
+    r"[*_$`}]{0,3}\s{0,3}(?:/|\(?out\s{1,2}of|of|in(?=\s(?:\d|ten|five))|on\sa\sscale\s(?:of"
+    r"|from)(?:\s\d{1,3}\s?(?:-|to))?"
+    r"|(?:von|sur|de|su|z|из|van(?:\sde)?)(?=\s10))"
+    r"[\s*_$`]{0,3}(?:a\s(?:possible\s|maximum\sof\s)?)?(?P<whole>\d{1,4}(?:\.0{1,2})?|ten|five|(?:one\s"
+    r"|a\s)?hundred)(?![\w]|[.,]\d)"
 )
 _TIMES_TEN = re.compile(r"\s{0,2}(?:\\times|\\cdot|×|x|\*)\s{0,2}10\s{0,2}(?:\^|\*\*)\s{0,2}\{?(-?\d{1,2})\}?")
-_RANGE = re.compile(r"[\s*_$`]{0,3}(?:-{1,3}|~|to|and|or)[\s*_$`]{0,3}(?:[.,]?\d)")
+_RANGE = re.compile(r"[\s*_$`]{0,3}(?:-{1,3}|~|to|and|or)[\s*_$`]{0,3}(?=[.,]?\d)")
+_COUNTED = re.compile(r"\d{1,6}\s(?!per\s?cent|out\sof|of\s1)[^\W\d_]{2,}")  # "0.92 - 3 steps verified"
+_ARROW = re.compile(r"[\s*_$`]{0,3}(?:→|[-=]{1,2}>)[\s*_$`~≈]{0,4}(?=[.,]?\d)")
+_NO_NUMBER = re.compile(r":\d|(?:s|st|nd|rd|th)(?![a-z])")  # "3:1", "the 70s", "1st"
+_PLAIN_ENDS = ("", "\n", "<", "}", '"')  # nothing behind that would belong to the number
 _REST = re.compile(r"[\d.,]{0,20}\s?%?")
 _COMPUTED = re.compile(r"[\s*_$`\\%\d.,x×/+()-]{1,60}=\s{0,3}(?=[\d.])")
 
@@ -66,8 +81,7 @@ class Bare(Enum):
     PERCENT = auto()  # a field that is never out of ten: every whole number from 2 is percent
 
 
-@dataclass(frozen=True, slots=True)
-class Number:
+class Number(Struct, frozen=True):
     """A number in a window: its digits are `window[start:end]`, and what belongs to it ends at `stop`.
 
     `value` is the probability it states, None where it states none (out of range, a span of values, cut off).
@@ -79,6 +93,8 @@ class Number:
     stop: int
     scaled: bool  # a percent sign, a fraction or "out of" says what it is measured in
     fractional: bool  # written with a decimal point, and at most 1
+    whole: float | None = None  # what it is out of: 100 of a percentage
+    cut: bool = False  # the text ends in it: "0.", "8/"
 
 
 def plain(window: str) -> str:
@@ -107,31 +123,61 @@ def number_at(window: str, at: int, *, bare: Bare, whole: int | None = None, end
     match = _NUMBER.match(window, at)
     if not match:
         return None
-    start, end = match.span()
     value, denominator = _amount(match)
-    stop, scaled = end, denominator is not None
-    if times := _TIMES_TEN.match(window, end):
+    start, stop = match.span()
+    if window[stop : stop + 1] in _PLAIN_ENDS:
+        return _number(window, match, value, denominator, stop, bare, whole, ends_text)
+    if times := _TIMES_TEN.match(window, stop):
         value, stop = value * 10.0 ** int(times[1]), times.end()
     if percent := _PERCENT.match(window, stop):
-        denominator, stop, scaled = 100.0, percent.end(), True
+        denominator, stop = 100.0, percent.end()
     elif out_of := _OUT_OF.match(window, stop):
-        denominator, stop, scaled = _whole(out_of["whole"]), out_of.end(), True
+        denominator, stop = _whole(out_of["whole"]), out_of.end()
     elif computed := _COMPUTED.match(window, stop):  # "0.9 * 0.8 = 0.72": what it comes to
         return number_at(window, computed.end(), bare=bare, whole=whole, ends_text=ends_text)
-    fractional = match["digits"] is not None and not match["digits"].isdigit() and value <= 1
-    spans = _RANGE.match(window, stop)
-    if spans and not _only_and(window, start, spans):
-        return Number(None, start, end, _REST.match(window, spans.end()).end(), scaled, fractional)  # pyright: ignore[reportOptionalMemberAccess]: it matches ""
-    if window[stop:] == "/":  # "8/" and no more: cut off
-        return Number(None, start, end, stop, scaled, fractional)
+    if arrow := _ARROW.match(window, stop):  # "0.9 → 0.6 after checking": the later one
+        return number_at(window, arrow.end(), bare=bare, whole=whole, ends_text=ends_text)
+    number = _number(window, match, value, denominator, stop, bare, whole, ends_text)
+    if beyond := _end_of_span(window, number):
+        return Number(None, start, match.end(), beyond, number.scaled, number.fractional)
+    if window[stop:] == "/" or _NO_NUMBER.match(window, stop):  # "8/" and no more; "3:1"
+        return Number(None, start, match.end(), stop, number.scaled, number.fractional, cut=window[stop:] == "/")
+    return number
+
+
+def _number(
+    window: str,
+    match: re.Match[str],
+    value: float,
+    denominator: float | None,
+    stop: int,
+    bare: Bare,
+    whole: int | None,
+    ends_text: bool,
+) -> Number:
+    """The number with what it means, given all that belongs to it."""
+    start, end = match.span()
+    digits, scaled = match["digits"], denominator is not None
+    fractional = digits is not None and value <= 1 and not digits.isdigit()
     if not scaled and whole:
         denominator = float(whole)
     cut = ends_text and not window[end:].strip(". \t*_`$") and window[end:].strip() == window[end:]
     dot = window[end : end + 1] == "."
     stated = _meaning(value, denominator, match["words"] is not None, fractional, bare, cut=cut, dot=dot)
-    if window[max(0, start - 1) : start] == "-" and _negative(window, start - 1):
+    if start and window[start - 1] == "-" and _negative(window, start - 1):
         stated = None
-    return Number(stated, start, end, stop, scaled, fractional)
+    return Number(stated, start, end, stop, scaled, fractional, denominator, cut and value <= 1)
+
+
+def _end_of_span(window: str, number: Number) -> int:
+    """Where a span of values ends that begins with a number, "0.7 to 0.8"; 0 where it begins none."""
+    spans = _RANGE.match(window, number.stop)
+    if not spans or ((number.scaled or number.fractional) and _COUNTED.match(window, spans.end())):
+        return 0
+    if ("and" in spans[0] or "or" in spans[0]) and "between" not in window[: number.start]:
+        return 0  # "0.9 and 3 more"
+    rest = _REST.match(window, spans.end())
+    return rest.end() if rest else 0
 
 
 def _amount(match: re.Match[str]) -> tuple[float, float | None]:
@@ -148,11 +194,6 @@ def _amount(match: re.Match[str]) -> tuple[float, float | None]:
 def _whole(written: str) -> float:
     named = {"ten": 10.0, "five": 5.0}
     return named.get(written) or (100.0 if "hundred" in written else float(written)) or 1e9
-
-
-def _only_and(window: str, start: int, spans: re.Match[str]) -> bool:
-    """ "0.9 and 3 more" is no span of values, "between 0.7 and 0.8" is."""
-    return ("and" in spans[0] or "or" in spans[0]) and "between" not in window[:start]
 
 
 def _negative(window: str, sign: int) -> bool:
@@ -173,7 +214,10 @@ def _meaning(
 ) -> float | None:
     """The probability that an amount states, or None."""
     if denominator is not None:
-        share = value / denominator
+        odds = value + denominator == 100 and 0 < value != denominator
+        if odds:  # "60/40" are two chances, "50/50" is one half
+            return None
+        share = 0.5 if value == denominator == 50 else value / denominator
     elif in_words:
         return None  # "one" of what?
     elif value <= 1:

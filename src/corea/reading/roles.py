@@ -1,0 +1,140 @@
+"""Roles of the confidences in a text: the final answer's, or a step's, an alternative's, another's, a supposed one."""
+
+import re
+from enum import IntEnum
+
+
+class Role(IntEnum):
+    """What a stated confidence is about; the higher ones go before the lower ones."""
+
+    OTHER = 0  # a step, an alternative, somebody else, a supposition, the opposite: never the answer's
+    REVERSED = 1  # an uncertainty, turned round
+    PROSE = 2  # a label with words only
+    PLAIN = 3
+    OVERALL = 4  # "overall", "final", or that of the stated answer among several
+
+
+_PARTS = (
+    r"step|stage|claim|premise|assumption|sub-?(?:step|question|claim|task|problem|answer|goal|part)|intermediate|partial|component|check|(?:second|third"
+    r"|2nd|3rd)(?:[\s-](?:best|choice|guess|option|answer))?"
+    r"|alternat\w{1,6}|runner[\s-]?up|backup|fallback|other|each|every|per|others?'"
+)
+_BEFORE_NOW = r"initial(?:ly)?|original(?:ly)?|previous(?:ly)?|prior|earlier|old|baseline|starting|pre-\w{1,12}"
+_NOT_ITS = (
+    r"consumer|business|investor|market|public|economic|voter|customer|industry|builder|employer|user|student"
+    r"|teacher|classifier|detector"
+    r"|required|minimum|maximum|min|max|threshold|target|desired|lower|upper|nominal|lack\sof|loss\sof|no|zero|without"
+    r"|in|expert|human|reviewer|his|her|their|its|your"
+)
+_JUST_BEFORE = re.compile(
+    rf"(?<![\w-])(?:{_PARTS}|{_BEFORE_NOW}|{_NOT_ITS})(?:\s?#?\d{{1,3}}|\s\(?[a-z]\)?)?(?:'s|s')?"
+    r"(?:\s(?:answer|option|choice|candidate|hypothesis|guess|stated|average|mean))?(?:'s"
+    r"|s')?[\s*_:(\[-]{1,4}(?:\w{1,12}\s)?$"
+)
+_HEADS = re.compile(
+    r"[\W_]{0,8}(?:(?:the|an?|my|any)\s)?(?:(?:step|stage|claim|premise|part)\s?\d{1,3}(?!\w)|(?:alternat\w{1,6}|runner[\s-]?up|backup"
+    r"|fallback|other|(?:my\s)?(?:second|third|2nd|3rd)[\s-](?:best|choice|guess|option|answer|most))(?!\w))"
+)
+_HEADS_BLOCK = re.compile(
+    r"[\W_]{0,8}(?:alternat\w{1,6}|runner[\s-]?up|backup|fallback|other|(?:my\s)?(?:second|third|2nd"
+    r"|3rd)[\s-](?:best|choice|guess|option|answer|most)"
+    r"|(?:option|candidate|guess|choice|hypothesis|answer)\s?\(?#?(?P<option>[a-j]|\d{1,2})\)?(?:\s?[:.)=-]|\s?$))"
+)
+_OBJECT = re.compile(
+    rf"(?<![\w-])(?:{_PARTS}|before|wrong|incorrect|mistaken|false|(?:is\s|am\s)?not|isn't|error)(?![\w-])"
+)
+_FINAL_OBJECT = re.compile(
+    r"(?<!\w)(?:final|overall|after|now|(?:this|my|the)\s(?:(?:final|chosen|main|selected)\s)?(?:answer|solution"
+    r"|result|conclusion))(?!\w)"
+)
+_OVERALL = re.compile(
+    r"(?<!\w)(?:overall|final|total|combined|aggregate|updated|revised|new|adjusted|corrected|net|posterior"
+    r"|joint)[\s*_\"'-]{1,3}(?:\w{1,12}\s)?$"
+)
+_IF = re.compile(
+    r"(?<!\w)(?:if|unless|suppos(?:e|ing)|assuming|were\sit|had\s(?:i|it|the))(?!\w)(?!\si\s(?:had|have|must"
+    r"|need|were\s(?:asked|forced|pressed))(?:\sto)?\s(?:give|put|say|quantify|state|assign|rate|estimate|express))"
+)
+_WOULD = re.compile(r"(?<!\w)(?:would|were|could|might|should|had|instead)(?!\w)|'d(?!\w)|:\W*$")
+_MORE = re.compile(
+    r"(?:would|could|might|'d)\s(?:be|feel|have\sbeen)\s(?:much\s|far\s|even\s|a\sbit\s)?(?:more|less)(?!\w)"
+)
+_CLAUSE = re.compile(r"[.!?;](?:(?=\s)|(?<=\.)\.\.)")
+_OPTION = re.compile(r"(?:^|[\s(\[\"'])(?:option\s|choice\s|answer\s)?[(\[]?([a-j]|\d{1,2})[)\]]?[\s*_\"']{0,3}$")
+_HEADING_OPTION = re.compile(
+    r"[\s*_#>\"'{(\[-]{0,8}(?:(?:option|choice|answer|candidate)\s)?\(?([a-j]|\d{1,2})(?:[).:]|\s[-=:])(?=\W)"
+)
+
+
+_STATISTICS = (
+    "interval", "margin of error", "z-score", "z score", "z =", "z=", "significance", "hypothes", "reject h",
+    "reject the null", "accept h", "accept the null", "standard error", "standard deviation", "p-value", " n =",
+    " n=", "(n=", "(n =", "sample size", "sample mean", "critical value", "population", "survey", "true mean",
+    "true value", "true proportion", "true parameter", "mean lies", "lies between", "proportion lies",
+    "parameter lies", "value lies", "mean is between", "z*", "that between", "p <", "p<",
+)  # fmt: skip
+_LIST_MARK = re.compile(r"[\s*_#>(-]{0,6}(?:\d{1,2}|[a-z])")
+
+
+def is_statistical(low: str, at: int, end: int) -> bool:
+    """Whether the words around are about statistics, where "95% confidence" is a term."""
+    around = low[max(0, at - 150) : min(end, at + 150)]
+    return any(word in around for word in _STATISTICS)
+
+
+def clause_before(before: str) -> str:
+    """The end of a text, back to where its last sentence or line begins; "1." begins none."""
+    line = before[before.rfind("\n") + 1 :]
+    last = 0
+    for mark in _CLAUSE.finditer(line):
+        if mark[0] != "." or not _LIST_MARK.fullmatch(line, last, mark.start()):
+            last = mark.end()
+    return line[last:]
+
+
+def line_above(text: str, line: int) -> str:
+    """The last line that is not empty before the one that begins at `line`."""
+    above = text[max(0, line - 120) : line].rstrip()
+    return above[above.rfind("\n") + 1 :]
+
+
+def names_another(line: str) -> bool:
+    """Whether a line, "Alternative: C" or "Option B: 12", makes the label below it another's or one of several."""
+    return _HEADS_BLOCK.match(line) is not None
+
+
+def role_of(clause: str, about: str) -> Role:
+    """The role of a label, by the words before it in its clause and those that say what it is about."""
+    if clause and not clause.isspace():
+        if _JUST_BEFORE.search(clause) or _HEADS.match(clause) or is_supposed(clause):
+            return Role.OTHER
+        if not about and _OVERALL.search(clause):
+            return Role.OVERALL
+    if about:
+        final = _FINAL_OBJECT.search(about)
+        if _OBJECT.search(about):
+            return Role.OTHER
+        if final or _OVERALL.search(clause):
+            return Role.OVERALL
+    return Role.PLAIN
+
+
+def is_supposed(clause: str) -> bool:
+    """Whether a clause says how it would be if: "if it were C, my confidence would be"."""
+    if _IF.search(clause) is None:
+        return _MORE.search(clause) is not None
+    return _WOULD.search(clause) is not None
+
+
+def below(line: str) -> tuple[Role, str]:
+    """The role and the option of a label that stands alone under a line."""
+    heads = _HEADS_BLOCK.match(line)
+    if not heads:
+        return Role.PLAIN, ""
+    return (Role.PLAIN, heads["option"]) if heads["option"] else (Role.OTHER, "")
+
+
+def option_of(clause: str, about: str) -> str:
+    """The option, or the number of a list, that a confidence belongs to; "" if none is named."""
+    named = _OPTION.search(about.rstrip(" *_)]\"'")) if about else _HEADING_OPTION.match(clause)
+    return named[1] if named else ""
