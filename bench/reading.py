@@ -1,5 +1,7 @@
 """How many outputs per second one core reads: confidence and answer, of typical texts; and hostile ones of 1 MB.
 
+The confidence is timed alone too.
+
 Times are processor time, since the machine may be shared; of the hostile texts also as a clock on the wall tells it,
 which means something on an idle machine only.
 
@@ -10,8 +12,10 @@ import json
 import random
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "reading"))
 
 from test_hostile import PIECES
@@ -34,64 +38,96 @@ TYPICAL = [
     REASONING * 2,
 ]
 MEGABYTE = 1_000_000
+STATEMENTS = [
+    "confidence: ",
+    "Confidence: high ",
+    '"confidence": {"a": 0.1, ',
+    '{"confidence": ',
+    "<confidence>step 1: 0.95, ",
+    "| confidence |\n|---|\n",
+    "confidence in step 1: 0.5\n",
+    "0.9 → ",
+    "0.9 * ",
+    "0.9 ",
+    "9",
+    "I am 95% sure if it would ",
+    "lower that to 0.5 ",
+    "置信度：",
+    "90%的把握",
+    "\n",
+]
+"""Pieces that the reader of confidences works on most."""
 PATTERNS = 250  # of 2 to 8 pieces, repeated
 
 
 def hostile() -> list[str]:
     """What is repeated to a megabyte: each piece of the tests, and patterns of them."""
     rng = random.Random(7)
-    return PIECES + ["".join(rng.choices(PIECES, k=rng.randint(2, 8))) for _ in range(PATTERNS)]
+    pieces = PIECES + STATEMENTS
+    return pieces + ["".join(rng.choices(pieces, k=rng.randint(2, 8))) for _ in range(PATTERNS)]
 
 
-def outputs_per_second(seconds: float = 1.0) -> float:
+def _both(text: str) -> None:
+    read_confidence(text)
+    read_answer(text)
+
+
+def outputs_per_second(read: Callable[[str], object] = _both, seconds: float = 1.0) -> float:
     """Best of five rounds."""
     best = 0.0
     for _ in range(5):
         done, start = 0, time.process_time()
         while (elapsed := time.process_time() - start) < seconds / 5:
             for text in TYPICAL:
-                read_confidence(text)
-                read_answer(text)
+                read(text)
             done += len(TYPICAL)
         best = max(best, done / elapsed)
     return best
 
 
 def slowest_hostile_ms() -> dict[str, float | str]:
-    """Milliseconds that both readers together need for the slowest megabyte, best of three, and what it repeats."""
-    slowest: dict[str, float | str] = {"processor_ms": 0.0, "wall_ms": 0.0, "piece": ""}
+    """Milliseconds that the readers need for the slowest megabyte, best of three, and what it repeats."""
+    slowest: dict[str, float | str] = {"processor_ms": 0.0, "wall_ms": 0.0, "piece": "", "confidence_ms": 0.0}
     for piece in hostile():
         text = (piece * (MEGABYTE // len(piece.encode()) + 1))[:MEGABYTE]
         times = [_timed(text) for _ in range(3)]
-        processor, wall = min(times), min(wall for _, wall in times)
-        if processor[0] > float(slowest["processor_ms"]):
-            slowest |= {"processor_ms": round(processor[0], 1), "piece": piece}
+        processor, wall, confidence = (min(column) for column in zip(*times, strict=True))
+        if processor > float(slowest["processor_ms"]):
+            slowest |= {"processor_ms": round(processor, 1), "piece": piece}
         slowest["wall_ms"] = round(max(float(slowest["wall_ms"]), wall), 1)
+        slowest["confidence_ms"] = round(max(float(slowest["confidence_ms"]), confidence), 1)
     return slowest
 
 
-def _timed(text: str) -> tuple[float, float]:
+def _timed(text: str) -> tuple[float, float, float]:
+    """Milliseconds: of processor time and on the wall for both readers, and of processor time for the confidence."""
     processor, wall = time.process_time(), time.perf_counter()
     read_confidence(text)
+    confidence = time.process_time() - processor
     read_answer(text)
-    return 1000 * (time.process_time() - processor), 1000 * (time.perf_counter() - wall)
+    return 1000 * (time.process_time() - processor), 1000 * (time.perf_counter() - wall), 1000 * confidence
 
 
 def main() -> None:
-    rate = outputs_per_second()
+    rate, confidences = outputs_per_second(), outputs_per_second(read_confidence)
     slowest = slowest_hostile_ms()
     figures = {
         "reading_outputs_per_second": round(rate),
+        "reading_confidences_per_second": round(confidences),
         "reading_mean_characters": round(sum(map(len, TYPICAL)) / len(TYPICAL)),
         "reading_hostile_texts": len(hostile()),
         "reading_hostile_megabyte_ms": slowest["processor_ms"],
         "reading_hostile_megabyte_wall_ms": slowest["wall_ms"],
         "reading_hostile_piece": slowest["piece"],
+        "reading_hostile_confidence_ms": slowest["confidence_ms"],
     }
     if "--json" in sys.argv:
         print(json.dumps(figures))
         return
     print(f"{round(rate):,} outputs/s (answer and confidence, mean {figures['reading_mean_characters']} characters)")
+    print(
+        f"{round(confidences):,} outputs/s (confidence alone), {slowest['confidence_ms']} ms for its slowest megabyte"
+    )
     print(
         f"{slowest['processor_ms']} ms of processor time for the slowest of {len(hostile())} hostile megabytes "
         f"({slowest['piece']!r} repeated), {slowest['wall_ms']} ms on the wall"
