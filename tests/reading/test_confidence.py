@@ -203,3 +203,11 @@ def test_a_huge_text_is_read_at_both_ends() -> None:
     assert read_confidence("<confidence>0.3</confidence>" + filler) == 0.3
     assert read_confidence(filler + "<confidence>0.4</confidence>") == 0.4
     assert read_confidence(filler + "Confidence: 0.4\n" + filler) is None
+
+
+@pytest.mark.parametrize(
+    "after", ["\nDone.", "\n\nLet me know if you need more.", "\nSure of it: no.", "\nError bars: none"]
+)
+@pytest.mark.parametrize(("stated", "value"), [("85", 0.85), ("1", 1.0), ("0.9", 0.9), ("70%", 0.7)])
+def test_the_next_line_is_no_part_of_a_number(stated: str, value: float, after: str) -> None:
+    assert read_confidence(f"Answer: 4\n**Confidence:** {stated}{after}") == value

@@ -27,7 +27,7 @@ _LEAD_IN = re.compile(
     rf"|at|as|a|an|my|i'm|only|score|confidence|{_APPROXIMATELY}|~)[\W_]{{1,4}}){{0,4}}$"
 )
 _SURE = re.compile(
-    r"[\s*_)]{0,4}(?:(?P<overall>overall|in\stotal|combined)|sure|confiden|certain|likely|likelihood"
+    r"[ \t*_)]{0,4}(?:(?P<overall>overall|in\stotal|combined)|sure|confiden|certain|likely|likelihood"
     r"|probability|chance)(?!\w{0,3}ty?\s(?:interval|level\sof))"
 )
 _NOT_BEFORE = re.compile(
@@ -37,13 +37,13 @@ _NOT_BEFORE = re.compile(
     r"|y)\s(?:is|=|of))|n't)[\W_]{0,3}(?:\d{1,3}[\W_]{1,3}|\w{1,9}\s){0,1}$"
 )
 _NOT_AFTER = re.compile(
-    r"[\s*_)]{0,4}(?:(?:for|in|on|about)\s(?:step|stage|part|claim|the\s(?:first|second|third)|each)"
+    r"[ \t*_)]{0,4}(?:(?:for|in|on|about)\s(?:step|stage|part|claim|the\s(?:first|second|third)|each)"
     r"|(?:chance|risk|probability|likelihood|possibility)\s(?:of|that|i|it|for|the|this)[^.;\n]{0,30}?(?:wrong"
     r"|err|mis|slip|incorrect|fail)"
     r"|(?:un(?:certain|sure)|doubt|error|risk|wrong|(?:of|through)(?!\s(?:being|10))))"
 )
 _NOUN = re.compile(
-    r"[\s*_-]{1,4}(?!(?:confiden|sure|certain|likely|likelihood|based|because|since|as|for|in|that|on|given|due"
+    r"[ \t*_-]{1,4}(?!(?:confiden|sure|certain|likely|likelihood|based|because|since|as|for|in|that|on|given|due"
     r"|but|and|with|which|i|my|this|the|if|or|so|it|though"
     r"|although|out|overall|points?|stars?|level|score|percent|probability|chance|after"
     r"|from)(?![a-z]{4}))(?:[a-z]{3,}|of\s(?:the|my|all|th[eo]se|them)(?![a-z]))"
