@@ -55,14 +55,11 @@ def test_every_setting_of_a_stage_arrives() -> None:
     assert stage.price.output_usd_per_mtok == Decimal(2)
 
 
-def test_overrides_are_laid_over_the_file_and_change_its_hash(tmp_path: Path) -> None:
+def test_overrides_are_laid_over_the_file(tmp_path: Path) -> None:
     path = tmp_path / "corea.toml"
     path.write_text('[stages.only]\nprompt = "plain"\n[stages.only.backend]\nkind = "fake"\nreplies = "1"\n')
-    plain = load_config(path)
     changed = load_config(path, ["stages.only.sampling.max_tokens=7", "stages.only.price=some name"])
     assert (changed.stages["only"].sampling.max_tokens, changed.stages["only"].price) == (7, "some name")
-    assert changed.sha256 != plain.sha256
-    assert load_config(path).sha256 == plain.sha256
 
 
 def test_a_prompt_file_is_found_beside_the_configuration(tmp_path: Path) -> None:

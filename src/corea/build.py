@@ -25,12 +25,17 @@ PATH_FIELDS = ("folder", "path")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Built:
-    """A cascade and the parts that commands ask for by name."""
+    """A cascade and the parts that commands ask for by name.
+
+    Args:
+        uncalibrated: The cascade as it is without its calibration artefact.
+    """
 
     name: str
     cascade: Cascade
     backends: Mapping[str, Backend]
     prices: PriceTable
+    uncalibrated: Cascade
 
 
 class Backends:
@@ -85,10 +90,9 @@ def build(
         _stage(config, stage, made, prices, need_prices=need_prices, last=stage == wanted.stages[-1])
         for stage in wanted.stages
     )
-    cascade = Cascade(stages=stages, name=name, on_last_down=wanted.on_last_down)
-    if wanted.calibration is not None:
-        cascade = _calibrated(config, wanted, cascade)
-    return Built(name=name, cascade=cascade, backends=made, prices=prices)
+    plain = Cascade(stages=stages, name=name, on_last_down=wanted.on_last_down)
+    cascade = plain if wanted.calibration is None else _calibrated(config, wanted, plain)
+    return Built(name=name, cascade=cascade, backends=made, prices=prices, uncalibrated=plain)
 
 
 def make_backend(config: Config, stage: str) -> Backend:

@@ -4,8 +4,6 @@ This module only reads, overlays `--set a.b=value`, refuses unknown keys and nam
 mean is said where they are declared; `corea.build` makes live objects of them.
 """
 
-import hashlib
-import json
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
@@ -80,7 +78,6 @@ class Config:
         prices: USD per million tokens and the like, by model; see `corea.prices`.
         gateway: Left to `corea.gateway` to read.
         base: The folder that relative paths start from.
-        sha256: Hash of the effective settings, overrides included.
     """
 
     stages: Mapping[str, StageSettings]
@@ -89,7 +86,6 @@ class Config:
     run: RunSettings = RunSettings()
     gateway: Mapping[str, Any] = field(default_factory=dict[str, Any])
     base: Path = Path()
-    sha256: str = ""
     source: str = ""
 
     def cascade(self, name: str | None = None) -> tuple[str, CascadeSettings]:
@@ -146,7 +142,6 @@ def parse_config(tree: Table, overrides: Sequence[str] = (), *, source: str = "c
         run=settings(f"{source}: run", RunSettings, _table(source, tree, "run")),
         gateway=_table(source, tree, "gateway"),
         base=base,
-        sha256=hashlib.sha256(json.dumps(tree, sort_keys=True, default=str).encode()).hexdigest(),
         source=source,
     )
 

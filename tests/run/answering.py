@@ -87,7 +87,7 @@ async def start(paths: tuple[str, str, str], kill_at: int, torn: int) -> None:
         return os.write(descriptor, data)
 
     runner.Journal = lambda path: Journal(path, write=write)  # pyright: ignore
-    summary = await runner.run_batch(cascade(logged), Source(questions), answers, concurrency=8, fingerprint="test")
+    summary = await runner.run_batch(cascade(logged), Source(questions), answers, concurrency=8, settings={"test": 1})
     print(json.dumps(summary.as_dict()))
 
 

@@ -10,13 +10,13 @@ from corea.errors import ConfigError, DataError
 from corea.run.journal import Journal
 
 
-def _open(path: Path, fingerprint: str = "f", seen: list[tuple[int, bytes]] | None = None) -> Journal:
+def _open(path: Path, tau: float = 0.5, seen: list[tuple[int, bytes]] | None = None) -> Journal:
     def on_trace(row: int, trace: bytes) -> bool:
         if seen is not None:
             seen.append((row, trace))
         return b"failed" not in trace
 
-    return Journal(path).open(fingerprint, on_trace)
+    return Journal(path).open({"policy": {"tau": tau}}, on_trace)
 
 
 def _filled(path: Path) -> bytes:
@@ -77,8 +77,8 @@ def test_damage_in_the_middle_is_told_with_its_line(tmp_path: Path) -> None:
 
 def test_another_configuration_or_file_is_refused_in_one_line(tmp_path: Path) -> None:
     _filled(tmp_path / "j")
-    with pytest.raises(ConfigError, match="begun with another configuration"):
-        _open(tmp_path / "j", "g")
+    with pytest.raises(ConfigError, match=r"j: begun with another configuration: policy\.tau: 0\.5 -> 0\.7; restore"):
+        _open(tmp_path / "j", 0.7)
     (tmp_path / "notes").write_text("my notes\n")
     with pytest.raises(DataError, match="is no journal"):
         _open(tmp_path / "notes")
@@ -116,7 +116,7 @@ def test_on_a_full_disk_half_a_line_is_taken_back(tmp_path: Path) -> None:
             raise OSError(errno.ENOSPC, "No space left on device")
         return os.write(descriptor, data[:left])
 
-    journal = Journal(tmp_path / "j", write=full).open("f", lambda row, trace: True)
+    journal = Journal(tmp_path / "j", write=full).open({"policy": {"tau": 0.5}}, lambda row, trace: True)
     with journal:
         journal.done(1, 21, b'{"n":1}')
         journal.done(3, 23, b'{"n":3}')
@@ -130,6 +130,6 @@ def test_on_a_full_disk_half_a_line_is_taken_back(tmp_path: Path) -> None:
 
 def test_every_line_is_json_that_other_tools_can_read(tmp_path: Path) -> None:
     lines = [json.loads(line)["line"] for line in _filled(tmp_path / "j").splitlines()]
-    assert lines[0] == {"journal": 1, "fingerprint": "f"}
+    assert lines[0] == {"journal": 2, "settings": {"policy": {"tau": 0.5}}}
     assert lines[1] == {"start": 2, "at_most_usd": "0.5"}
     assert lines[4]["trace"] == {"n": 2}

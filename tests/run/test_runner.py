@@ -13,6 +13,7 @@ from answering import cascade, question_lines, small_reply
 from corea.cascade import Cascade
 from corea.errors import BackendError, ConfigError, DataError
 from corea.run import runner
+from corea.run.answer_settings import answer_settings
 from corea.run.inputs import Source
 from corea.run.journal import Journal
 from corea.run.runner import OnBadRow, run_batch
@@ -68,9 +69,9 @@ async def test_a_question_that_changed_is_refused(tmp_path: Path) -> None:
 
 
 async def test_another_configuration_is_refused(tmp_path: Path) -> None:
-    await _run(tmp_path, 3, fingerprint="one")
-    with pytest.raises(ConfigError, match="begun with another configuration"):
-        await _run(tmp_path, fingerprint="two")
+    await _run(tmp_path, 3, settings={"stages": {"small": {"sampling": {"temperature": 0.0}}}})
+    with pytest.raises(ConfigError, match=r"configuration: stages\.small\.sampling\.temperature: 0\.0 -> 0\.7;"):
+        await _run(tmp_path, settings={"stages": {"small": {"sampling": {"temperature": 0.7}}}})
 
 
 async def test_an_output_that_no_run_wrote_is_left_alone(tmp_path: Path) -> None:
@@ -103,8 +104,8 @@ async def test_a_budget_too_small_for_one_question_asks_nothing(tmp_path: Path) 
 async def test_a_budget_counts_what_was_in_flight_at_a_kill(tmp_path: Path) -> None:
     questions = tmp_path / "questions.jsonl"
     questions.write_bytes(question_lines(5))
-    name = runner.cascade_fingerprint(cascade())
-    with Journal(tmp_path / "answers.jsonl.journal").open(name, lambda row, trace: True) as journal:
+    settings = answer_settings(cascade())
+    with Journal(tmp_path / "answers.jsonl.journal").open(settings, lambda row, trace: True) as journal:
         journal.start(0, Decimal("0.9"))
     summary = await _run(tmp_path, budget_usd=Decimal("0.9"))
     assert (summary.outcome, summary.lost, summary.lost_usd_at_most) == (Outcome.BUDGET, 1, Decimal("0.9"))

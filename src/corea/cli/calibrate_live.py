@@ -1,9 +1,7 @@
 """The calibration tables that a live configuration gives: its own models are asked, resumably and within a budget."""
 
 import asyncio
-import hashlib
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
@@ -15,9 +13,7 @@ from corea.cli.console import EXIT_INTERRUPTED, complain
 from corea.errors import ConfigError
 
 if TYPE_CHECKING:
-    from corea.build import Built
     from corea.calibrate.tables import Pairs
-    from corea.config import Config
 
 GENERATED = 1000  # questions for the bundled pair, which knows only its own kind
 GENERATED_NOTE = (
@@ -61,7 +57,7 @@ def live_tables(live: Live) -> "tuple[list[Pairs], dict[str, Any]]":
         concurrency=live.concurrency or settings.run.concurrency,
         also=live.also,
         grader=live.grader,
-        fingerprints=_fingerprints(settings, built, live.also),
+        declared={stage.name: settings.stages[stage.name].backend for stage in built.cascade.stages},
     )
 
     async def ask() -> "list[Pairs]":
@@ -99,17 +95,6 @@ def _questions(live: Live, *, bundled: bool) -> Path:
     ]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     return path
-
-
-def _fingerprints(config: "Config", built: "Built", also: Sequence[str]) -> dict[str, str]:
-    """By stage, a hash of all that decides its answers and what is measured of them; not of its policy or price."""
-    found: dict[str, str] = {}
-    for stage in built.cascade.stages:
-        said = config.stages[stage.name]
-        prompt = stage.prompt.sha256 if stage.prompt else None
-        parts = [str(config.base), said.backend, said.signal, repr(said.sampling), prompt, also]
-        found[stage.name] = hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
-    return found
 
 
 class _Display:

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 from corea.build import Built, build, bundled_config
 from corea.config import Config, load_config, settings
@@ -33,7 +34,7 @@ def find_cascade(
     calibration: Path | None = None,
     force: bool = False,
 ) -> tuple[Built, Config, bool]:
-    """The cascade of that configuration, built; its settings, whose hash covers the artefact too."""
+    """The cascade of that configuration, built, with the settings that it was built from."""
     config, bundled = find_config(path, overrides)
     config = with_calibration(config, name, calibration, force=force)
     return build(config, name), config, bundled
@@ -49,10 +50,17 @@ def with_calibration(config: Config, name: str | None, calibration: Path | None,
         if force:
             raise ConfigError("--force: got it without a calibration, expected one to force; give --calibration FILE")
         return config
-    path = config.path(wanted.calibration)
-    artefact = path.read_bytes() if path.is_file() else b""  # where there is none, `build` says so
-    digest = sha256(config.sha256.encode() + artefact).hexdigest()
-    return replace(config, cascades={**config.cascades, name: wanted}, sha256=digest)
+    return replace(config, cascades={**config.cascades, name: wanted})
+
+
+def settings_of_answers(config: Config, built: Built) -> dict[str, Any]:
+    """All that decides the answers of a built cascade, by the keys of its configuration."""
+    from corea.run.answer_settings import answer_settings
+
+    calibration = config.cascade(built.name)[1].calibration
+    artefact = None if calibration is None else sha256(config.path(calibration).read_bytes()).hexdigest()[:16]
+    declared = {stage.name: config.stages[stage.name].backend for stage in built.cascade.stages}
+    return answer_settings(built.uncalibrated, declared=declared, calibration=artefact and f"sha256:{artefact}")
 
 
 def find_gateway(config: Config) -> GatewaySettings:

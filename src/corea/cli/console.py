@@ -51,8 +51,16 @@ def exit_code(error: CoreaError) -> int:
 
 
 def complain(message: str) -> None:
-    """One line to standard error."""
-    print(f"corea: {' '.join(message.split())}", file=sys.stderr)
+    """One line to standard error, in the name of the program."""
+    note(f"corea: {' '.join(message.split())}")
+
+
+def note(line: str) -> None:
+    """A line to standard error, if that can be written."""
+    try:
+        print(line, file=sys.stderr)
+    except OSError:
+        pass
 
 
 def print_json(value: Any) -> None:

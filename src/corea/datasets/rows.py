@@ -10,6 +10,8 @@ from corea.types import Message, Question
 
 TEXT_KEYS = ("question", "prompt", "text", "problem")
 REFERENCE_KEYS = ("reference", "answer")
+UNSEEN = "\u200b\u200c\u200d\u2060\ufeff"  # characters of no width, which `str.isspace` does not count
+SEEN_AS_BLANK = f"{UNSEEN} \t\r\n\xa0"
 KNOWN = ("id", "messages", "choices", "category", "meta", *TEXT_KEYS, *REFERENCE_KEYS)
 
 
@@ -27,9 +29,12 @@ def question_from_row(row: Mapping[str, Any], default_id: str) -> Question:
         DataError: What is wrong, without the place: the caller knows it.
     """
     messages = row.get("messages")
-    text = next((row[key] for key in TEXT_KEYS if row.get(key) not in (None, "")), None)
+    text = next((row[key] for key in TEXT_KEYS if not is_blank(row.get(key))), None)
     if messages:
         messages = _messages(messages)
+        asked = [message for message in messages if message.role == "user"] or messages
+        if all(is_blank(message.content) and message.raw is None for message in asked):
+            raise DataError("messages: got only blank ones, expected a question")
     elif isinstance(text, str):
         messages = (Message("user", text),)
     else:
@@ -51,12 +56,22 @@ def question_from_row(row: Mapping[str, Any], default_id: str) -> Question:
     )
 
 
+def is_blank(value: Any) -> bool:
+    """Whether a value is missing, or text with nothing to see in it."""
+    if value is None or value == "":
+        return True
+    return isinstance(value, str) and (value.isspace() or (value[0] in UNSEEN and not value.strip(SEEN_AS_BLANK)))
+
+
 def _no_text(row: Mapping[str, Any], text: Any) -> str:
     if text is not None:
         return f"question: got {type(text).__name__}, expected text"
     empty = next((key for key in (*TEXT_KEYS, "messages") if key in row), None)
     if empty is not None:
-        return f"{empty}: is empty, expected the question"
+        return f"{empty}: is {'blank' if row[empty] else 'empty'}, expected the question"
+    rows = next((key for key, value in row.items() if isinstance(value, list) and len(row) == 1), None)
+    if rows is not None:
+        return f"got an object around the rows, expected the rows; write the list in {rows!r} alone"
     near = next((f"; is {key!r} meant as 'question'?" for key in row if get_close_matches(key, TEXT_KEYS, n=1)), "")
     return f"got keys {', '.join(map(repr, row)) or 'none'}, expected 'question' or 'messages'{near}"
 
@@ -111,6 +126,6 @@ def _from_text(value: Any) -> Any:
     if isinstance(value, str) and value[:1] in ("[", "{"):
         try:
             return json.loads(value)
-        except ValueError:
+        except (ValueError, RecursionError):
             return value
     return value

@@ -29,7 +29,8 @@ from corea.graders import count_graders, grader_name, graders_in_words
 from corea.metrics.arrays import Floats
 from corea.prices import Price
 from corea.protocols import Signal
-from corea.run.runner import cascade_fingerprint, run_batch
+from corea.run.answer_settings import answer_settings
+from corea.run.runner import run_batch
 from corea.run.stopping import Stop
 from corea.run.summary import Outcome, Progress, RunSummary
 from corea.signals.agreement import same_answer
@@ -53,7 +54,7 @@ class Asking:
         budget_usd: For all stages and starts together.
         also: Further signals that read the completion alone, for a blend (see `FROM_THE_COMPLETION`).
         grader: One for all questions, by name; by default each question's own.
-        fingerprints: By stage, what must be the same for its answers to be used again; by default what is seen of it.
+        declared: By stage, the options of its backend, as `answer_settings` takes them.
         on_progress: Told the stage and how far it is.
     """
 
@@ -62,7 +63,7 @@ class Asking:
     concurrency: int = 32
     also: tuple[str, ...] = ()
     grader: str | None = None
-    fingerprints: Mapping[str, str] | None = None
+    declared: Mapping[str, Mapping[str, Any]] | None = None
     on_progress: Callable[[str, Progress], None] | None = None
     stop: Stop | None = None
 
@@ -125,7 +126,7 @@ async def ask_stages(cascade: Cascade, questions: str, total: int, asking: Askin
             str(path),
             concurrency=asking.concurrency,
             budget_usd=None if asking.budget_usd is None else max(Decimal(0), asking.budget_usd - spent),
-            fingerprint=(asking.fingerprints or {}).get(stage.name) or cascade_fingerprint(only),
+            settings=answer_settings(only, declared=asking.declared),
             on_progress=None if asking.on_progress is None else partial(asking.on_progress, stage.name),
             stop=stop,
         )

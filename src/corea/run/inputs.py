@@ -1,27 +1,25 @@
-"""Files and pipes of questions: JSON lines, CSV, TSV, Parquet, each packed with .gz or not, and "-" for a
-pipe.
+"""Files and pipes of questions: JSON lines or a JSON array, CSV, TSV, Parquet, each packed with .gz or not, and "-" for
+a pipe.
 
 A source is read one row at a time. A bad row is a `DataError` with path and line in the stream, not an
 exception: the run decides what follows.
 """
 
 import csv
-import gzip
 import io
 import sys
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
-from importlib import import_module
 from pathlib import Path
-from typing import IO, Any, NamedTuple, cast
+from typing import IO, NamedTuple
 
-import msgspec
-
-from corea.datasets.rows import question_from_row
+from corea.datasets.rows import is_blank, question_from_row
 from corea.errors import ConfigError, DataError
-from corea.registry import install_hint
+from corea.run.batch_rows import is_batch_row, row_of_request
+from corea.run.byte_streams import UnreadableError, open_utf8
+from corea.run.readers import Plain, Record, csv_records, json_records, parquet_records, tsv_records
 from corea.types import Message, Question
 
 
@@ -42,8 +40,18 @@ SUFFIXES = {
     ".tsv": Format.TSV,
     ".parquet": Format.PARQUET,
 }
-PARQUET_BATCH = 512  # rows in memory at once
-MAX_FIELD = 64 * 1024 * 1024  # characters of one CSV field; the csv module's own limit is 128 Ki
+ADVICE = {
+    ".txt": "save it as .csv with a first line `question`, or as .jsonl",
+    ".xlsx": "save the sheet as CSV (UTF-8)",
+    ".xls": "save the sheet as CSV (UTF-8)",
+    ".ods": "save the sheet as CSV (UTF-8)",
+    ".zip": "unpack it",
+}
+READERS: dict[Format, Callable[[io.BufferedReader], Iterator[tuple[int, Record]]]] = {
+    Format.JSONL: json_records,
+    Format.CSV: csv_records,
+    Format.TSV: tsv_records,
+}
 
 
 class Row(NamedTuple):
@@ -52,22 +60,13 @@ class Row(NamedTuple):
     Args:
         number: From 0, bad rows counted too; the row's name in a journal.
         line: Where it is, from 1: the line of the file, in Parquet the row.
+        unused: Settings of an OpenAI batch request that are not used, such as "temperature".
     """
 
     number: int
     line: int
     question: Question
-
-
-class Plain(msgspec.Struct, forbid_unknown_fields=True):
-    """A row of no more than an id and a question: most files have only such, and they are read quickly."""
-
-    id: str
-    question: str
-
-
-Record = Mapping[str, Any] | Plain | str
-"""A row as read; text says what is wrong with it."""
+    unused: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,26 +111,33 @@ class Source:
         """
         for number, line, record in self._numbered():
             found = self._question(line, record)
-            yield Row(number, line, found) if isinstance(found, Question) else found
+            if isinstance(found, DataError):
+                yield found
+            else:
+                yield Row(number, line, *found)
 
     def ids(self) -> Iterator[tuple[int, int, str] | DataError]:
         """(number, line, id) of every row in order, and what is wrong with bad ones: a first look, for less."""
         for number, line, record in self._numbered():
-            if isinstance(record, Plain) and record.id and record.question:
+            if isinstance(record, Plain) and record.id and not is_blank(record.question):
                 yield number, line, record.id
             else:
                 found = self._question(line, record)
-                yield (number, line, found.id) if isinstance(found, Question) else found
+                yield found if isinstance(found, DataError) else (number, line, found[0].id)
 
-    def _question(self, line: int, record: Record) -> Question | DataError:
+    def _question(self, line: int, record: Record) -> tuple[Question, tuple[str, ...]] | DataError:
+        """The question of a record, and the settings of it that are not used."""
         if isinstance(record, Plain):
-            if record.id and record.question:
-                return Question(id=record.id, messages=(Message("user", record.question),))
+            if record.id and not is_blank(record.question):
+                return Question(id=record.id, messages=(Message("user", record.question),)), ()
             record = {"id": record.id, "question": record.question}
         if isinstance(record, str):
             return DataError(record, path=self.name, line=line)
         try:
-            return question_from_row(record, default_id=f"line-{line}")
+            unused: tuple[str, ...] = ()
+            if is_batch_row(record):
+                record, unused = row_of_request(record)
+            return question_from_row(record, default_id=f"line-{line}"), unused
         except DataError as error:
             return DataError(str(error), path=self.name, line=line)
 
@@ -143,6 +149,10 @@ class Source:
                 yield number, line, record
         except FileNotFoundError as error:
             raise DataError("no such file", path=self.name) from error
+        except IsADirectoryError as error:
+            raise DataError("is a folder, expected a file of questions", path=self.name) from error
+        except UnreadableError as error:
+            raise DataError(str(error), path=self.name, line=error.line) from error
         except (OSError, EOFError, zlib.error, csv.Error) as error:  # the middle two: a broken .gz
             raise DataError(f"cannot be read ({error}); is it whole, and {self.kind}?", path=self.name) from error
         if number < 0 and not self.is_pipe:
@@ -150,33 +160,10 @@ class Source:
 
     def _records(self) -> Iterator[tuple[int, Record]]:
         if self.kind is Format.PARQUET:
-            yield from _parquet_records(self.path)
+            yield from parquet_records(self.path)
             return
-        with self._open() as stream:
+        with open_utf8(self.path, (self.pipe or sys.stdin.buffer) if self.is_pipe else None) as stream:
             yield from READERS[self.kind](stream)
-
-    def _open(self) -> IO[bytes]:
-        if self.is_pipe:
-            return io.BufferedReader(cast(io.RawIOBase, _KeptOpen(self.pipe or sys.stdin.buffer)))
-        if self.path.endswith(".gz"):
-            return cast(IO[bytes], gzip.open(self.path, "rb"))
-        return open(self.path, "rb")
-
-
-class _KeptOpen(io.RawIOBase):
-    """A stream that its reader does not close: standard input is not ours."""
-
-    def __init__(self, stream: IO[bytes]) -> None:
-        self._stream = stream
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        read: Callable[[int], bytes] = getattr(self._stream, "read1", self._stream.read)
-        data = read(len(buffer))
-        buffer[: len(data)] = data
-        return len(data)
 
 
 def format_of(path: str) -> Format:
@@ -186,99 +173,9 @@ def format_of(path: str) -> Format:
         ConfigError: It tells none.
     """
     suffix = Path(path.removesuffix(".gz")).suffix.lower()
-    if suffix not in SUFFIXES or (path.endswith(".parquet.gz")):
+    if suffix not in SUFFIXES or path.endswith(".parquet.gz"):
         raise ConfigError(
             f"{path}: got the suffix {suffix or 'none'!r}, expected one of {', '.join(SUFFIXES)} (with .gz behind "
-            "it, too, but for .parquet); rename it, or name the format"
+            f"it, too, but for .parquet); {ADVICE.get(suffix, 'rename it, or name the format')}"
         )
     return SUFFIXES[suffix]
-
-
-def _jsonl_records(stream: IO[bytes]) -> Iterator[tuple[int, Record]]:
-    decode_plain, decode = msgspec.json.Decoder(Plain).decode, msgspec.json.Decoder().decode
-    plain = True  # until a row is more: its like will follow
-    for line, data in enumerate(stream, 1):
-        data = data.removeprefix(b"\xef\xbb\xbf").strip() if line == 1 else data.strip()
-        if not data:
-            continue
-        if plain:
-            try:
-                yield line, decode_plain(data)
-                continue
-            except (msgspec.DecodeError, UnicodeDecodeError):
-                plain = False
-        try:
-            record: Any = decode(data)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            yield line, f"not JSON ({error})"
-            continue
-        if isinstance(record, dict):
-            yield line, cast(dict[str, Any], record)
-        else:
-            yield line, f'got {type(record).__name__}, expected a JSON object such as {{"question": "..."}}'
-
-
-def _csv_records(stream: IO[bytes], delimiter: str = ",") -> Iterator[tuple[int, Record]]:
-    csv.field_size_limit(MAX_FIELD)
-    with io.TextIOWrapper(stream, encoding="utf-8-sig", errors="surrogateescape", newline="") as text:
-        reader = csv.reader(text, delimiter=delimiter, strict=True)
-        header = [name.strip() for name in next(reader, list[str]())]
-        while True:
-            line = reader.line_num + 1
-            try:
-                fields = next(reader)
-            except StopIteration:
-                return
-            except csv.Error as error:
-                yield line, f"not CSV ({error})"
-                continue
-            if not fields:
-                continue
-            if len(fields) != len(header):
-                yield (
-                    line,
-                    f"got {len(fields)} fields, expected {len(header)} as in line 1 ({', '.join(header)})",
-                )
-            elif any("\udc80" <= c <= "\udcff" for field in fields if not field.isascii() for c in field):
-                yield line, "not UTF-8; save the file as UTF-8"
-            else:
-                yield line, {name: value for name, value in zip(header, fields, strict=True) if value != ""}
-
-
-def _tsv_records(stream: IO[bytes]) -> Iterator[tuple[int, Record]]:
-    return _csv_records(stream, "\t")
-
-
-def _parquet_records(path: str) -> Iterator[tuple[int, Record]]:
-    pyarrow, parquet = import_parquet(path)
-    try:
-        with parquet.ParquetFile(path) as file:
-            line = 0
-            for batch in file.iter_batches(batch_size=PARQUET_BATCH):
-                for record in batch.to_pylist():
-                    line += 1
-                    yield line, record
-    except pyarrow.ArrowInvalid as error:
-        raise DataError(f"not Parquet ({str(error).splitlines()[0]})", path=path) from error
-
-
-def import_parquet(path: str) -> tuple[Any, Any]:
-    """pyarrow and its Parquet module.
-
-    Raises:
-        ConfigError: They are not installed.
-    """
-    try:
-        pyarrow, parquet = import_module("pyarrow"), import_module("pyarrow.parquet")
-    except ModuleNotFoundError as error:
-        raise ConfigError(
-            f"{path}: Parquet needs pyarrow, which is not installed; {install_hint('pyarrow')}"
-        ) from error
-    return pyarrow, parquet
-
-
-READERS: dict[Format, Callable[[IO[bytes]], Iterator[tuple[int, Record]]]] = {
-    Format.JSONL: _jsonl_records,
-    Format.CSV: _csv_records,
-    Format.TSV: _tsv_records,
-}

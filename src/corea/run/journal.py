@@ -2,7 +2,8 @@
 
 An append-only file of JSON lines beside the output, each with a checksum over its body:
 
-    {"crc":"1f0c86ab","line":{"journal":1,"fingerprint":"..."}}       the first: which run this is
+    {"crc":"1f0c86ab","line":{"journal":2,"settings":{...}}}          the first: what decides its answers
+    {"crc":"77d01c3e","line":{"rows":12000}}                          the length of the questions at a start
     {"crc":"5b1d3a07","line":{"start":7,"at_most_usd":"0.0021"}}      written before a question is asked
     {"crc":"90ab12cd","line":{"done":7,"key":"...","trace":{...}}}    written when its trace is whole
 
@@ -14,16 +15,19 @@ start without a done was in flight at a kill: it may have been paid for, is aske
 import os
 import zlib
 from array import array
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import msgspec
 
 from corea.errors import ConfigError, DataError
 from corea.prices import EXACT
+from corea.run.answer_settings import differences, in_one_line
 from corea.types import ZERO_USD
 
 try:
@@ -31,7 +35,7 @@ try:
 except ImportError:  # Windows has none: two runs at once are then not noticed
     fcntl = None
 
-VERSION = 1
+VERSION = 2
 BUFFER = 1 << 18  # bytes read or written at once
 ROWS_AHEAD = 1024  # room made for rows that will follow
 _PREFIX = b'{"crc":"'
@@ -41,7 +45,8 @@ _UNTOUCHED, _STARTED = 0, 1  # offsets below the first done line, which is never
 
 class _Line(msgspec.Struct):
     journal: int | None = None
-    fingerprint: str = ""
+    settings: dict[str, Any] | None = None
+    rows: int | None = None
     start: int | None = None
     at_most_usd: Decimal = ZERO_USD
     done: int | None = None
@@ -75,12 +80,16 @@ class Journal:
 
     Args:
         write: Puts bytes to a file descriptor and gives how many it took; a test's way to fill the disk.
+
+    Attributes:
+        rows: The most rows that the questions had at an earlier start; 0 where that is not known.
     """
 
     path: Path
     write: Callable[[int, bytes], int] = os.write
     lost: Lost = field(default_factory=Lost)
     answered: int = 0
+    rows: int = 0
     _descriptor: int = -1
     _size: int = 0
     _synced: int = 0
@@ -90,16 +99,16 @@ class Journal:
     _keys: "array[int]" = field(default_factory=lambda: array("Q"))
     _again: set[int] = field(default_factory=set[int])
 
-    def open(self, fingerprint: str, on_trace: Callable[[int, bytes], bool]) -> "Journal":
+    def open(self, settings: Mapping[str, Any], on_trace: Callable[[int, bytes], bool]) -> "Journal":
         """Opens or begins it, mends a torn last line, and takes in what was done.
 
         Args:
-            fingerprint: Of all that decides the answers; a journal with another one is refused.
+            settings: All that decides the answers; a journal that holds answers under others is refused.
             on_trace: Receives the row and each trace in it, as JSON; says whether its question need not be
                 asked again.
 
         Raises:
-            ConfigError: Another run holds it, or it was begun with another configuration.
+            ConfigError: Another run holds it, or it was begun with other settings; the message names them.
             DataError: It is damaged in its middle, or cannot be opened.
         """
         try:
@@ -112,7 +121,7 @@ class Journal:
             ) from error
         self._lock()
         try:
-            self._read(fingerprint, on_trace)
+            self._read(settings, on_trace)
         except BaseException:
             self.close()
             raise
@@ -127,14 +136,15 @@ class Journal:
             os.close(self._descriptor)
             raise ConfigError(f"{self.path}: another run is writing it; wait for it, or name another --out") from error
 
-    def _read(self, fingerprint: str, on_trace: Callable[[int, bytes], bool]) -> None:
+    def _read(self, settings: Mapping[str, Any], on_trace: Callable[[int, bytes], bool]) -> None:
         pending: dict[int, Decimal] = {}
-        begun = False
+        begun_with: dict[str, Any] | None = None
         for offset, body in self._good_lines():
             line = _decode(body)
             if line.journal is not None:
-                self._check(line, fingerprint)
-                begun = True
+                begun_with = self._settings_of(line)
+            elif line.rows is not None:
+                self.rows = max(self.rows, line.rows)
             elif line.start is not None:
                 if line.start in pending:
                     self.lost.add(pending[line.start])
@@ -147,22 +157,31 @@ class Journal:
             self.lost.add(at_most)
             if self._offset(row) == _UNTOUCHED:
                 self._set(row, _STARTED, 0)
-        if not begun:
-            if self._size:
-                raise DataError("is no journal of corea; move it away, or name another --out", path=str(self.path))
-            header = msgspec.json.encode({"journal": VERSION, "fingerprint": fingerprint})
-            self._append(header)
-            self.flush()
-            self.sync()
+        if begun_with is None and self._size:
+            raise DataError("is no journal of corea; move it away, or name another --out", path=str(self.path))
+        differing = differences(begun_with or {}, settings)
+        if begun_with is None or differing:
+            self._begin(settings, differing if begun_with is not None else [])
 
-    def _check(self, line: _Line, fingerprint: str) -> None:
-        if line.journal != VERSION:
-            raise DataError(f"journal version {line.journal}, expected {VERSION}", path=str(self.path))
-        if line.fingerprint != fingerprint:
+    def _begin(self, settings: Mapping[str, Any], differing: list[str]) -> None:
+        """Writes under which settings the answers that follow are made, unless there are answers under others."""
+        if differing and self.answered > len(self._again):
             raise ConfigError(
-                f"{self.path}: begun with another configuration ({line.fingerprint[:12]}, now {fingerprint[:12]}), "
-                "expected the same; restore that one, or name another --out"
+                f"{self.path}: begun with another configuration: {in_one_line(differing)}; restore what it was, or "
+                "name another --out"
             )
+        self._append(msgspec.json.encode({"journal": VERSION, "settings": settings}))
+        self.flush()
+        self.sync()
+
+    def _settings_of(self, line: _Line) -> dict[str, Any]:
+        if line.journal != VERSION:
+            raise DataError(
+                f"journal version {line.journal}, expected {VERSION}; finish this run with the corea that began it, or "
+                "name another --out",
+                path=str(self.path),
+            )
+        return line.settings or {}
 
     def _good_lines(self) -> Iterator[tuple[int, bytes]]:
         """(offset, body) of every whole line; a torn or damaged end is cut off."""
@@ -186,6 +205,12 @@ class Journal:
             os.ftruncate(self._descriptor, self._size)
         elif damaged == 1:
             raise DataError("is no journal of corea; move it away, or name another --out", path=str(self.path))
+
+    def note_rows(self, count: int) -> None:
+        """Writes how many rows the questions have, for the next start to compare."""
+        if count > self.rows:
+            self._append(b'{"rows":%d}' % count)
+            self.flush()
 
     def start(self, row: int, at_most_usd: Decimal | None) -> None:
         """Writes that a question is about to be asked, and all that waits to be written."""
@@ -235,16 +260,33 @@ class Journal:
         """What `done` was told of a row."""
         return self._keys[row]
 
-    def traces(self) -> Iterator[bytes]:
-        """The newest trace of every row, in the order of the rows, each one line of JSON without the newline."""
+    def answered_from(self, row: int) -> int:
+        """Rows with a trace, from a row on."""
+        return sum(offset > _STARTED for offset in self._offsets[row:])
+
+    def row_of(self, key: int) -> int | None:
+        """The first row with a trace whose question had this key."""
+        return next((row for row, each in enumerate(self._keys) if each == key and self._offset(row) > _STARTED), None)
+
+    def traces(self, rows: int | None = None) -> Iterator[bytes]:
+        """The newest trace of every row, in the order of the rows, each one line of JSON without the newline.
+
+        Args:
+            rows: Only of the first so many rows; None: of all.
+        """
         self.flush()
         with open(self._descriptor, "rb", closefd=False, buffering=BUFFER) as lines:
-            for offset in self._offsets:
+            for offset in islice(self._offsets, rows):
                 if offset > _STARTED:
                     lines.seek(offset)
                     body = _body(lines.readline())
                     assert body is not None, "a journal is not written by others while it is locked"
                     yield body[body.index(b'"trace":') + 8 : -1]
+
+    @property
+    def size(self) -> int:
+        """Bytes in it, those that wait included."""
+        return self._size + self._waiting_size
 
     def sync(self) -> None:
         """Waits until all that was written is on the disk."""

@@ -16,8 +16,9 @@ from typing import IO, Any, cast
 
 from corea.errors import DataError
 from corea.ledger import money
-from corea.run.inputs import Format, format_of, import_parquet
+from corea.run.inputs import Format, format_of
 from corea.run.journal import BUFFER
+from corea.run.readers import import_parquet
 from corea.trace_io import decode
 from corea.types import Trace, Usage
 

@@ -6,9 +6,9 @@ with stopping_on_signals() as stop:
 
 import asyncio
 import gc
-import hashlib
 import time
-from collections.abc import AsyncIterator, Callable, Generator
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -19,14 +19,17 @@ from typing import IO, Any, NamedTuple, cast
 from corea.cascade import Cascade
 from corea.errors import ConfigError, DataError
 from corea.ledger import Ledger
+from corea.prices import EXACT
+from corea.run.answer_settings import answer_settings
 from corea.run.budget import Budget, check_bounded, worst_case_usd
 from corea.run.feed import rows_of
 from corea.run.identities import Identities, fingerprint_of
 from corea.run.inputs import Format, Row, Source, format_of
 from corea.run.journal import Journal
 from corea.run.outputs import write_output
+from corea.run.preflight import ANSWER_BYTES, check_output, check_room
 from corea.run.stopping import Stop
-from corea.run.summary import Outcome, Progress, RunSummary
+from corea.run.summary import Outcome, Progress, RunSummary, Shortcomings
 from corea.trace_io import decode, encode
 from corea.types import ZERO_USD, Question, Status, Trace
 
@@ -53,7 +56,7 @@ async def run_batch(
     concurrency: int = 32,
     budget_usd: Decimal | None = None,
     on_bad_row: OnBadRow = OnBadRow.STOP,
-    fingerprint: str | None = None,
+    settings: Mapping[str, Any] | None = None,
     give_up_after: int = GIVE_UP_AFTER,
     on_progress: Callable[[Progress], None] | None = None,
     stop: Stop | None = None,
@@ -69,16 +72,20 @@ async def run_batch(
         output: A path whose suffix tells the format, or "-": then traces go to `pipe` as they finish, as JSON
             lines, and there is no journal.
         budget_usd: Over all starts of this run. Nothing is asked whose worst case does not fit.
-        fingerprint: Of the configuration; by default of what can be seen of the cascade.
+        settings: All that decides the answers, as `answer_settings` gives it and by default takes it from the cascade:
+            an earlier start must have had the same. Budget, concurrency, retries and prices may change.
         give_up_after: Ends the run when so many questions in a row failed.
         on_progress: Called at most ten times a second, and at the end.
         pipe: What "-" writes to.
 
     Raises:
-        ConfigError: The budget cannot be kept, the format is unknown, or the journal is another run's.
-        DataError: A bad row under `OnBadRow.STOP`, an input that changed, or a disk that is full.
+        ConfigError: The budget cannot be kept, the format is unknown, the output is no file, or the journal is another
+            run's. DataError: A bad row under `OnBadRow.STOP`, an input that changed, or a disk that is full. All but
+            the last two are raised before anything is asked.
     """
     source = Source(source) if isinstance(source, str) else source
+    if concurrency < 1:
+        raise ConfigError(f"concurrency: got {concurrency}, expected at least 1")
     if budget_usd is not None:
         check_bounded(cascade)
     if output == "-" and pipe is None:
@@ -99,33 +106,21 @@ async def run_batch(
     if output == "-":
         run.survey()
         return await run.ask_all()
-    return await _into_file(run, format or format_of(output), fingerprint or cascade_fingerprint(cascade))
+    return await _into_file(run, format or format_of(output), settings or answer_settings(cascade))
 
 
-async def _into_file(run: "_Run", format: Format, fingerprint: str) -> RunSummary:
-    path = Path(run.output)
+async def _into_file(run: "_Run", format: Format, settings: Mapping[str, Any]) -> RunSummary:
     journal = Journal(Path(f"{run.output}.journal"))
-    if not journal.path.exists() and path.is_file() and path.stat().st_size:
-        raise ConfigError(
-            f"{run.output}: is there already and has no journal, so no run can go on; move it, or name another --out"
-        )
+    check_output(run.output, format, has_journal=journal.path.exists())
     run.survey()
-    with journal.open(fingerprint, run.take_in), _collecting_seldom():
+    with journal.open(settings, run.take_in), _collecting_seldom():
         run.journal = journal
         run.budget.spent_usd = run.ledger.cost_usd + journal.lost.at_most_usd
+        run.check_room()
         summary = await run.ask_all()
         journal.sync()
-        write_output(run.output, journal.traces(), format)
+        write_output(run.output, journal.traces(run.rows), format)
     return summary
-
-
-def cascade_fingerprint(cascade: Cascade) -> str:
-    """A hash of what can be seen of a cascade that decides its answers; a configuration's own hash sees more."""
-    parts = [
-        (s.name, s.backend.model, s.sampling, s.prompt, s.policy, type(s.signal), type(s.pre_policy), s.hand_over_draft)
-        for s in cascade.stages
-    ]
-    return hashlib.sha256(repr((cascade.name, parts)).encode()).hexdigest()
 
 
 @contextmanager
@@ -169,8 +164,12 @@ class _Run:
     pipe: IO[bytes] | None
     journal: Journal | None = None
     ledger: Ledger = field(default_factory=Ledger)
+    shortcomings: Shortcomings = field(default_factory=Shortcomings)
+    unused: Counter[str] = field(default_factory=Counter[str])
+    next_usd_at_most: Decimal | None = None
     outcome: Outcome = Outcome.COMPLETE
     total: int | None = None
+    rows: int | None = None  # of the source, bad ones included; None while a pipe goes on
     resumed: int = 0
     asked: int = 0
     failed_usd: dict[int, Decimal] = field(default_factory=dict[int, Decimal])
@@ -196,6 +195,8 @@ class _Run:
 
     def _add(self, row: int, trace: Trace) -> None:
         self.ledger.add(trace)
+        if self.rows is None or row < self.rows:
+            self.shortcomings.add(trace)
         self.repeated_usd += self.failed_usd.pop(row, ZERO_USD)  # an earlier attempt, now superseded
         if trace.status is Status.FAILED:
             self.failed_usd[row] = trace.cost_usd or ZERO_USD
@@ -205,10 +206,11 @@ class _Run:
         """Reads a file to its end: bad rows, repeated ids and the total are known before anything is paid."""
         if self.source.is_pipe:
             return
-        total = 0
+        total = rows = 0
         for found in self.source.ids():
+            rows += 1
             total += self._refused(found) if isinstance(found, DataError) else self._is_new(*found)
-        self.total = total
+        self.total, self.rows = total, rows
         self.identities, self.surveyed = None, True  # the second reading need not look again
 
     def _good(self, row: Row | DataError) -> Row | None:
@@ -239,6 +241,14 @@ class _Run:
                 self.bad_row_messages.append(str(why))
         return False
 
+    def check_room(self) -> None:
+        """Refuses a disk that is too small for what is still to be answered; a pipe's length is not known."""
+        if self.journal is None or self.total is None:
+            return
+        answered, size = self.journal.answered, self.journal.size
+        each = size / answered if answered else ANSWER_BYTES
+        check_room(self.output, rows=self.total, unanswered=max(0, self.total - answered), answer_bytes=each)
+
     async def ask_all(self) -> RunSummary:
         """Asks what has no answer yet, and sums up."""
         self.began = self.told = self.clock()
@@ -261,13 +271,19 @@ class _Run:
         return self._summary(tokens_before)
 
     async def _questions(self) -> AsyncIterator[Question]:
+        if self.journal is not None and self.rows is not None:
+            self.journal.note_rows(self.rows)
+        rows = 0
         async for item in rows_of(self.source, self.stop):
+            rows += 1
             if self.stop.asked:
                 self._note_stop()
                 return
             row = self._good(item)
             if row is None:
                 continue
+            if row.unused:
+                self.unused.update(row.unused)
             key = fingerprint_of(row.question)
             if self._finished(row, key):
                 self.resumed += 1
@@ -276,7 +292,7 @@ class _Run:
             if self.budget.limit_usd is not None:
                 at_most = worst_case_usd(self.cascade, row.question)
                 if not await self.budget.reserve(at_most):
-                    self.outcome = Outcome.BUDGET
+                    self.outcome, self.next_usd_at_most = Outcome.BUDGET, at_most
                     return
                 if self.stop.asked:  # while it waited
                     self.budget.settle(at_most, ZERO_USD)
@@ -288,6 +304,10 @@ class _Run:
             yield row.question
         if self.stop.asked and self.source.is_pipe:
             self._note_stop()
+            return
+        self.rows = rows
+        if self.journal is not None:
+            self.journal.note_rows(rows)
 
     def _note_stop(self) -> None:
         if self.outcome is not Outcome.GAVE_UP:
@@ -297,9 +317,11 @@ class _Run:
         if self.journal is None or not self.journal.finished(row.number):
             return False
         if self.journal.key(row.number) != key:
+            before = self.journal.row_of(key)
+            moved = "" if before is None else f" (it was row {before + 1}, and is row {row.number + 1} now)"
             raise DataError(
-                f"question {row.question.id!r} is not what it was when it was answered, expected the same file "
-                "(rows may be added at its end); restore it, or name another --out",
+                f"question {row.question.id!r} is not what it was when it was answered{moved}, expected the same file: "
+                "rows may be added or removed at its end only; restore it, or name another --out",
                 path=self.source.name,
                 line=row.line,
             )
@@ -329,6 +351,10 @@ class _Run:
             self.failed_in_a_row = 0
         self._tell()
 
+    def _left_usd(self) -> Decimal | None:
+        limit = self.budget.limit_usd
+        return None if limit is None else max(ZERO_USD, EXACT.subtract(limit, self.budget.spent_usd))
+
     def _tell(self, *, last: bool = False) -> None:
         now = self.clock()
         if self.on_progress is None or (now - self.told < PROGRESS_SECONDS and not last):
@@ -357,14 +383,22 @@ class _Run:
         seconds = self.clock() - self.began
         journal = self.journal
         done = journal.answered if journal is not None else self.asked
+        removed = max(0, journal.rows - self.rows) if journal is not None and self.rows is not None else 0
+        removed_answered = journal.answered_from(self.rows or 0) if journal is not None and removed else 0
         return RunSummary(
             outcome=self.outcome,
             output=self.output,
             journal=str(journal.path) if journal is not None else None,
-            done=done,
+            done=done - removed_answered,
+            removed=removed,
+            removed_answered=removed_answered,
+            shortcomings=self.shortcomings,
+            unused=dict(self.unused),
+            next_usd_at_most=self.next_usd_at_most,
+            left_usd=self._left_usd(),
             total=self.total,
             resumed=self.resumed,
-            failed=len(self.failed_usd),
+            failed=sum(self.rows is None or row < self.rows for row in self.failed_usd),
             bad_rows=self.bad_rows,
             bad_row_messages=tuple(self.bad_row_messages),
             lost=journal.lost.questions if journal is not None else 0,

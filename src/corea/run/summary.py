@@ -1,11 +1,15 @@
 """What a run tells while it goes on, and when it ends."""
 
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
 from corea.ledger import Ledger, money
+from corea.types import Confidence, Status, Step, Trace
+
+LENGTH, TOOL_CALLS = "length", "tool_calls"  # finish reasons, as OpenAI names them
 
 
 class Outcome(StrEnum):
@@ -15,6 +19,50 @@ class Outcome(StrEnum):
     BUDGET = "budget"  # the next question could have cost more than what was left
     INTERRUPTED = "interrupted"  # it was asked to stop
     GAVE_UP = "gave up"  # so many questions failed in a row that going on would be in vain
+
+
+@dataclass(slots=True)
+class Shortcomings:
+    """What is wrong with questions that did not fail, over all starts.
+
+    Args:
+        unreadable: Texts that were returned with no short answer to be read in them.
+        cut: By stage, texts that were cut off by the stage's token limit.
+        unstated: By stage, drafts of which the signal found no confidence; `reasons` says why, as often as it did.
+    """
+
+    unreadable: int = 0
+    cut: Counter[str] = field(default_factory=Counter[str])
+    unstated: Counter[str] = field(default_factory=Counter[str])
+    reasons: Counter[str] = field(default_factory=Counter[str])
+
+    def add(self, trace: Trace) -> None:
+        """Takes in one trace."""
+        if trace.status is Status.FAILED:
+            return
+        returned = trace.status is not Status.ABSTAINED and trace.answer is None
+        for step in trace.steps:
+            if step.completion is None or step.error is not None:
+                continue
+            if step.completion.finish_reason == LENGTH:
+                self.cut[step.stage] += 1
+            if step.confidence is not None and step.confidence.value is None:
+                self._add_unstated(step, step.confidence)
+            if returned and step.stage == trace.stage and step.completion.finish_reason == TOOL_CALLS:
+                returned = False
+        self.unreadable += returned
+
+    def _add_unstated(self, step: Step, confidence: Confidence) -> None:
+        self.unstated[step.stage] += 1
+        self.reasons[confidence.reason] += 1
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {
+            "unreadable_answers": self.unreadable,
+            "cut_by_token_limit": dict(self.cut),
+            "no_confidence_stated": dict(self.unstated),
+        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +95,12 @@ class RunSummary:
             again.
         lost_usd_at_most: What they can have cost, known where a budget was set.
         ledger: Everything paid, failed attempts that were asked again included.
+        shortcomings: What is wrong with answers that did not fail.
+        removed: Rows that were in the source at an earlier start and are no more; `removed_answered` of them have an
+            answer, which is left out of the output.
+        unused: Settings of rows in OpenAI's batch format that were not used, each with its number of rows.
+        next_usd_at_most: What the question may cost that no longer fitted in the budget; None where all fitted.
+        left_usd: What was then left of the budget.
         repeated_usd: The part of it that went to failed attempts which a later start asked again.
         tokens_per_second: Completion tokens by stage and second of this start: the throughput a machine-hour
             price needs.
@@ -70,6 +124,12 @@ class RunSummary:
     rate: float
     tokens_per_second: dict[str, float]
     last_error: str | None = None
+    shortcomings: Shortcomings = field(default_factory=Shortcomings)
+    removed: int = 0
+    removed_answered: int = 0
+    unused: dict[str, int] = field(default_factory=dict[str, int])
+    next_usd_at_most: Decimal | None = None
+    left_usd: Decimal | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON; money as strings, exact."""
@@ -81,12 +141,17 @@ class RunSummary:
             "total": self.total,
             "resumed": self.resumed,
             "failed": self.failed,
+            **self.shortcomings.as_dict(),
+            "rows_removed": self.removed,
+            "rows_removed_answered": self.removed_answered,
+            "unused_request_settings": self.unused,
             "bad_rows": self.bad_rows,
             "bad_row_messages": list(self.bad_row_messages),
             "in_flight_at_kills": self.lost,
             "in_flight_at_kills_usd_at_most": money(self.lost_usd_at_most),
             "repeated_usd": money(self.repeated_usd),
             "budget_usd": money(self.budget_usd),
+            "next_question_usd_at_most": money(self.next_usd_at_most),
             "seconds": round(self.seconds, 3),
             "questions_per_second": round(self.rate, 3),
             "completion_tokens_per_second": {k: round(v, 1) for k, v in self.tokens_per_second.items()},

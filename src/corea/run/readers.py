@@ -1,0 +1,277 @@
+"""Streams of bytes -> records: JSON lines, a JSON array, CSV with commas, semicolons or tabs, and Parquet.
+
+Every reader gives (line, record) one at a time, and a text in the place of a bad record says what is wrong with it.
+"""
+
+import csv
+import io
+import json
+import re
+from codecs import getincrementaldecoder
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
+from importlib import import_module
+from itertools import chain
+from typing import Any, cast
+
+import msgspec
+
+from corea.datasets.rows import KNOWN, TEXT_KEYS
+from corea.errors import ConfigError
+from corea.registry import install_hint
+from corea.run.byte_streams import CHUNK, UnreadableError
+
+PARQUET_BATCH = 512  # rows in memory at once
+MAX_FIELD = 64 * 1024 * 1024  # characters of one CSV field or array element; the csv module's own limit is 128 Ki
+MAX_DEPTH = 100  # of a record; what is nested deeper cannot be sent on everywhere (Python's own limit is near 1000)
+DELIMITERS = ",;\t"
+TOO_DEEP = f"is nested more than {MAX_DEPTH} levels deep, expected a question"
+ARRAY = re.compile(rb"\s*\[\s*(?:\{|\]|\Z)")  # "[1]" is a bad row of JSON lines
+PRETTY = re.compile(rb"\s*\{[ \t\r]*\n")  # one object over several lines
+SEPARATOR_LINE = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)  # Excel's own first line
+
+
+class Plain(msgspec.Struct, forbid_unknown_fields=True):
+    """A row of no more than an id and a question: most files have only such, and they are read quickly."""
+
+    id: str
+    question: str
+
+
+Record = Mapping[str, Any] | Plain | str
+"""A row as read; text says what is wrong with it."""
+
+_decode_plain = msgspec.json.Decoder(Plain).decode
+_decode = msgspec.json.Decoder().decode
+
+
+# --- JSON -----------------------------------------------------------------------------------------------------------
+
+
+def json_records(stream: io.BufferedReader) -> Iterator[tuple[int, Record]]:
+    """JSON lines; also one array of objects, and objects written over several lines."""
+    head = stream.peek(CHUNK)
+    if ARRAY.match(head) or PRETTY.match(head):
+        for line, text in _JsonText(stream).values():
+            yield line, _record(text.encode("utf-8", "surrogatepass"))
+    else:
+        yield from _json_lines(stream)
+
+
+def _json_lines(stream: io.BufferedReader) -> Iterator[tuple[int, Record]]:
+    plain = True  # until a row is more: its like will follow
+    for line, data in enumerate(stream, 1):
+        data = data.strip()
+        if not data:
+            continue
+        if plain:
+            try:
+                yield line, _decode_plain(data)
+                continue
+            except (msgspec.DecodeError, UnicodeDecodeError):
+                plain = False
+        yield line, _record(data)
+
+
+def _record(data: bytes) -> Record:
+    try:
+        record: Any = _decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        return f"not JSON ({error})"
+    except RecursionError:
+        return TOO_DEEP
+    if not isinstance(record, dict):
+        return f'got {type(record).__name__}, expected a JSON object such as {{"question": "..."}}'
+    if data.count(b"{") + data.count(b"[") > MAX_DEPTH and _depth(record) > MAX_DEPTH:
+        return TOO_DEEP
+    return cast(dict[str, Any], record)
+
+
+def _depth(value: Any) -> int:
+    level, depth = [value], 0
+    while level := [
+        inner
+        for each in level
+        if isinstance(each, dict | list)
+        for inner in (cast(dict[str, Any], each).values() if isinstance(each, dict) else cast(list[Any], each))
+    ]:
+        depth += 1
+    return depth
+
+
+class _JsonText:
+    """The values of an array, or values that follow each other, read a chunk at a time.
+
+    What is not yet whole is tried again with as much text again, so that a value costs no more than twice its length.
+    """
+
+    def __init__(self, stream: io.BufferedReader) -> None:
+        self._stream = stream
+        self._utf8 = getincrementaldecoder("utf-8")()
+        self._text, self._at, self._line, self._ended = "", 0, 1, False
+        self._scan = json.JSONDecoder().raw_decode
+
+    def values(self) -> Iterator[tuple[int, str]]:
+        """(line, text) of each value."""
+        in_array = self._next() == "["
+        self._at += in_array
+        if in_array and self._next() == "]":
+            self._at += 1
+        elif in_array:
+            yield self._value()
+            while (mark := self._next()) == ",":
+                self._at += 1
+                self._next()
+                yield self._value()
+            if mark != "]":
+                raise UnreadableError(f"not JSON (got {mark or 'the end'!r}, expected a comma or ']')", self._line)
+            self._at += 1
+        while mark := self._next():
+            if in_array:
+                raise UnreadableError(f"not JSON (got {mark!r} after the end of the array)", self._line)
+            yield self._value()
+
+    def _next(self) -> str:
+        """The next character that is no white space, not yet taken; "" at the end."""
+        while True:
+            while self._at < len(self._text):
+                mark = self._text[self._at]
+                if mark not in " \t\r\n":
+                    return mark
+                self._line += mark == "\n"
+                self._at += 1
+            if self._ended:
+                return ""
+            self._read()
+
+    def _value(self) -> tuple[int, str]:
+        while True:
+            try:
+                _, end = self._scan(self._text, self._at)
+                if end < len(self._text) or self._ended:
+                    break
+            except json.JSONDecodeError as error:
+                cut = error.msg.startswith("Unterminated string") or error.pos >= len(self._text) - 16
+                if self._ended or not cut or len(self._text) - self._at > MAX_FIELD:
+                    line = self._line + self._text.count("\n", self._at, error.pos)
+                    raise UnreadableError(f"not JSON ({error.msg}); the rows after it cannot be read", line) from error
+            except RecursionError as error:
+                raise UnreadableError(TOO_DEEP, self._line) from error
+            self._read()
+        line, text = self._line, self._text[self._at : end]
+        self._line += text.count("\n")
+        self._at = end
+        return line, text
+
+    def _read(self) -> None:
+        """As much text again as is waiting, at least a chunk."""
+        waiting = self._text[self._at :]
+        data = self._stream.read(max(CHUNK, len(waiting)))
+        self._ended = not data
+        try:
+            self._text, self._at = waiting + self._utf8.decode(data, final=self._ended), 0
+        except UnicodeDecodeError as error:
+            raise UnreadableError(f"not UTF-8 ({error.reason}); save the file as UTF-8", self._line) from error
+
+
+# --- CSV ------------------------------------------------------------------------------------------------------------
+
+
+def csv_records(stream: io.BufferedReader, delimiter: str = ",") -> Iterator[tuple[int, Record]]:
+    """Rows under a line of column names; another delimiter is taken where it makes columns of known names."""
+    csv.field_size_limit(MAX_FIELD)
+    with io.TextIOWrapper(stream, encoding="utf-8", errors="surrogateescape", newline="") as text:
+        before, first, delimiter = _first_line(text, delimiter)
+        reader = csv.reader(chain([first], text), delimiter=delimiter, strict=True)
+        header = _header(next(reader, list[str]()), before + 1)
+        while True:
+            line = before + reader.line_num + 1
+            try:
+                fields = next(reader)
+            except StopIteration:
+                return
+            except csv.Error as error:
+                yield line, f"not CSV ({error})"
+                continue
+            if fields:
+                yield line, _csv_record(fields, header)
+
+
+def tsv_records(stream: io.BufferedReader) -> Iterator[tuple[int, Record]]:
+    """The same with tabs."""
+    return csv_records(stream, "\t")
+
+
+def _first_line(text: io.TextIOWrapper, delimiter: str) -> tuple[int, str, str]:
+    """How many lines come before that of the column names, that line, and its delimiter."""
+    before, first = 0, text.readline()
+    while first and not first.strip():
+        before, first = before + 1, text.readline()
+    if separator := SEPARATOR_LINE.fullmatch(first):
+        return before + 1, text.readline(), separator[1]
+
+    def known(by: str) -> int:
+        return sum(name.strip().strip('"').lower() in KNOWN for name in first.split(by))
+
+    return before, first, max((delimiter, *DELIMITERS), key=known)
+
+
+def _header(names: list[str], line: int) -> list[str]:
+    names = [name.strip() for name in names]
+    if not names:
+        return names
+    name, times = Counter(filter(None, names)).most_common(1)[0] if any(names) else ("", 1)
+    if times > 1:
+        raise UnreadableError(f"column {name!r} comes {times} times, expected once; rename or remove one", line)
+    if not {*TEXT_KEYS, "messages"} & {*names}:
+        near = next((f"; is {n!r} meant as 'question'?" for n in names if get_close_matches(n, TEXT_KEYS, n=1)), "")
+        shown = ", ".join(names)[:200]
+        raise UnreadableError(
+            f"got the columns {shown!r}, expected one named question (or prompt, text, problem) or messages; the first "
+            f"line of the file names its columns{near}",
+            line,
+        )
+    return names
+
+
+def _csv_record(fields: list[str], header: list[str]) -> Record:
+    if len(fields) != len(header):
+        return f"got {len(fields)} fields, expected {len(header)} as in the first line ({', '.join(header)})"
+    if any("\udc80" <= c <= "\udcff" for field in fields if not field.isascii() for c in field):
+        return "not UTF-8; save the file as UTF-8"
+    if [field.strip() for field in fields] == header:
+        return "is the line of column names again, expected a question; remove it (were two files joined?)"
+    return {name: value for name, value in zip(header, fields, strict=True) if value != "" and name}
+
+
+# --- Parquet --------------------------------------------------------------------------------------------------------
+
+
+def parquet_records(path: str) -> Iterator[tuple[int, Record]]:
+    """The rows of a Parquet file."""
+    pyarrow, parquet = import_parquet(path)
+    try:
+        with parquet.ParquetFile(path) as file:
+            line = 0
+            for batch in file.iter_batches(batch_size=PARQUET_BATCH):
+                for record in batch.to_pylist():
+                    line += 1
+                    yield line, record
+    except pyarrow.ArrowInvalid as error:
+        raise UnreadableError(f"not Parquet ({str(error).splitlines()[0]})") from error
+
+
+def import_parquet(path: str) -> tuple[Any, Any]:
+    """pyarrow and its Parquet module.
+
+    Raises:
+        ConfigError: They are not installed.
+    """
+    try:
+        pyarrow, parquet = import_module("pyarrow"), import_module("pyarrow.parquet")
+    except ModuleNotFoundError as error:
+        raise ConfigError(
+            f"{path}: Parquet needs pyarrow, which is not installed; {install_hint('pyarrow')}"
+        ) from error
+    return pyarrow, parquet
