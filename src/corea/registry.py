@@ -1,8 +1,13 @@
 """A name in a file -> a class, imported only when asked for."""
 
+import json
 from collections.abc import Mapping
 from importlib import import_module
+from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 from corea.errors import ConfigError, unknown_name
 
@@ -36,7 +41,35 @@ def install_hint(module: str) -> str:
     """How to get a missing module, by the extra that brings it."""
     root = module.split(".")[0]
     extra = EXTRAS.get(root)
-    return f"pip install 'corea[{extra}]'" if extra else f"pip install {root}"
+    return _with_extra(extra) if extra else f"pip install {root}"
+
+
+def _with_extra(extra: str) -> str:
+    """The command that adds an extra to this very installation: a clone, a wheel, a repository, or a package index.
+
+    Source: PEP 610, `direct_url.json`.
+    """
+    clone = Path(__file__).resolve().parents[2]
+    if (clone / "pyproject.toml").is_file():
+        return _from_folder(clone, extra)
+    try:
+        origin = json.loads(distribution("corea").read_text("direct_url.json") or "{}")
+    except (PackageNotFoundError, ValueError):
+        origin = {}
+    url = str(origin.get("url", ""))
+    if not url:
+        return f"pip install 'corea[{extra}]'"
+    if "dir_info" in origin:
+        return _from_folder(Path(url2pathname(urlsplit(url).path)), extra)
+    version_control = origin.get("vcs_info")
+    if version_control:
+        url = f"{version_control['vcs']}+{url}@{version_control['commit_id']}"
+    return f"pip install 'corea[{extra}] @ {url}'"
+
+
+def _from_folder(folder: Path, extra: str) -> str:
+    here = "" if Path.cwd() == folder else f" in {folder}"
+    return f"pip install '.[{extra}]'{here}"
 
 
 EXTRAS = {

@@ -67,8 +67,8 @@ async def _probe(where: str, stage: Any) -> list[Finding]:
     try:
         if probe := getattr(stage.backend, "probe", None):
             probed = await probe()
-            seen = f"{stage.backend.model}: {probed}"
-            reached, gave = probed.reachable and probed.key_accepted, probed.logprobs
+            seen = probed.error or f"{stage.backend.model}: {probed}"
+            reached, gave = not probed.error, probed.logprobs
         else:
             completion = await stage.backend.complete(Question.of(QUESTION), stage.sampling)
             seen = f"{completion.model}: {completion.usage.completion_tokens} tokens in {completion.seconds:.2f} s"
@@ -76,7 +76,7 @@ async def _probe(where: str, stage: Any) -> list[Finding]:
     except CoreaError as error:
         return [Finding(where, "is reached", False, str(error))]
     findings = [Finding(where, "is reached", reached, seen)]
-    if wants:
+    if wants and reached:
         note = "come" if gave else 'do not come: use signal = "verbalized", or a server that gives them'
         findings.append(Finding(where, "logprobs come", gave, note))
     return findings

@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import sys
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
@@ -58,9 +59,9 @@ def complain(message: str) -> None:
 def note(line: str) -> None:
     """A line to standard error, if that can be written."""
     try:
-        print(line, file=sys.stderr)
+        print(line, file=sys.stderr, flush=True)
     except OSError:
-        pass
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115  # else Python complains at its end, with an exit code of its own
 
 
 def print_json(value: Any) -> None:

@@ -2,14 +2,18 @@
 
 import asyncio
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from corea.cli.console import JsonOption, percent, print_json, usd
+from corea.errors import ConfigError
 from corea.evaluate.table import Row
 from corea.models import BUNDLED
 from corea.types import Question, Trace
+
+if TYPE_CHECKING:
+    from corea.evaluate.demo import Shown
 
 ESTIMATES = (
     "Token counts were not recorded: they are estimated from the text (4 characters a token), and so is every cost."
@@ -28,9 +32,7 @@ def demo(
     from rich.console import Console
 
     from corea.evaluate.demo import Shown, show
-    from corea.evaluate.plots import draw_frontier, load_pyplot
 
-    load_pyplot()  # a missing extra is said before anything is asked
     console = Console(quiet=json)
     recorded = recorded or not BUNDLED.exists()
     cascade, asked, title = _recorded() if recorded else _bundled(questions)
@@ -46,10 +48,7 @@ def demo(
             await cascade.close()
 
     shown = asyncio.run(whole())
-    picture = draw_frontier(
-        shown.pair, shown.table, out / ("recorded.png" if recorded else "demo.png"), title=title,
-        note=ESTIMATES if shown.estimated else "",
-    )  # fmt: skip
+    picture, no_picture = _draw(shown, out / ("recorded.png" if recorded else "demo.png"), title)
     if json:
         print_json({**shown.as_dict(), "picture": picture})
         return
@@ -69,7 +68,20 @@ def demo(
     )
     if shown.estimated:
         console.print(ESTIMATES)
-    console.print(f"picture: {picture}")
+    console.print(f"picture: {picture}" if picture else f"no picture: {no_picture}", markup=False)
+
+
+def _draw(shown: "Shown", path: Path, title: str) -> tuple[Path | None, str]:
+    """The picture's path; or None, and why there is none."""
+    from corea.evaluate.plots import draw_frontier
+
+    note = ESTIMATES if shown.estimated else ""
+    try:
+        return draw_frontier(shown.pair, shown.table, path, title=title, note=note), ""
+    except ConfigError as error:  # a missing extra
+        return None, str(error)
+    except OSError as error:
+        return None, f"{path} cannot be written ({error.strerror}); give --out elsewhere"
 
 
 def table(found: list[Row]) -> Any:

@@ -6,7 +6,8 @@ from importlib import import_module
 import typer
 
 import corea
-from corea.cli.console import EXIT_CODES, EXIT_CONFIG, EXIT_INTERRUPTED, complain, exit_code
+from corea.cli.console import EXIT_CODES, EXIT_CONFIG, EXIT_DATA, EXIT_INTERRUPTED, complain, exit_code
+from corea.cli.stdout import watched_stdout
 from corea.errors import CoreaError
 from corea.registry import EXTRAS, install_hint
 
@@ -68,14 +69,35 @@ def make_app(asked: str | None = None) -> typer.Typer:
 def main(arguments: list[str] | None = None) -> int:
     """Runs the command line; gives the exit code (see `corea.cli.console.EXIT_CODES`)."""
     given = sys.argv[1:] if arguments is None else arguments
+    with watched_stdout() as stdout:
+        try:
+            code = _run(given)
+            sys.stdout.flush()
+        except (OSError, SystemExit):
+            if stdout.failure is None:
+                raise  # not about our output
+            code = EXIT_DATA
+    if stdout.failure is None:
+        return code
+    if isinstance(stdout.failure, BrokenPipeError):  # the reader went away, as `head` does
+        return 0
+    complain(f"standard output: cannot be written ({stdout.failure.strerror}), expected a file or pipe with room")
+    return EXIT_DATA
+
+
+def _run(given: list[str]) -> int:
     try:
-        code = make_app(given[0] if given else None)(args=given, standalone_mode=False, prog_name="corea")
+        app = make_app(given[0] if given else None)
+        if not given or given in [[group.name] for group in app.registered_groups]:
+            given = [*given, "--help"]
+        code = app(args=given, standalone_mode=False, prog_name="corea")
         return code if isinstance(code, int) else 0
     except CoreaError as error:
         complain(str(error))
         return exit_code(error)
     except typer.TyperException as error:  # wrong usage
-        complain(f"{error}; see `corea --help`")
+        known = f"corea {given[0]}" if given and given[0] in COMMANDS else "corea"
+        complain(f"{error}; see `{known} --help`")
         return error.exit_code
     except ModuleNotFoundError as error:
         if (error.name or "").split(".")[0] not in EXTRAS:
@@ -85,9 +107,6 @@ def main(arguments: list[str] | None = None) -> int:
     except (KeyboardInterrupt, typer.Abort):
         complain("interrupted")
         return EXIT_INTERRUPTED
-    except BrokenPipeError:  # the reader of our output went away, as `head` does
-        sys.stderr.close()
-        return 0
 
 
 if __name__ == "__main__":

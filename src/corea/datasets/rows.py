@@ -12,6 +12,7 @@ TEXT_KEYS = ("question", "prompt", "text", "problem")
 REFERENCE_KEYS = ("reference", "answer")
 UNSEEN = "\u200b\u200c\u200d\u2060\ufeff"  # characters of no width, which `str.isspace` does not count
 SEEN_AS_BLANK = f"{UNSEEN} \t\r\n\xa0"
+SHOWN = 80  # characters of a wrong value in a message
 KNOWN = ("id", "messages", "choices", "category", "meta", *TEXT_KEYS, *REFERENCE_KEYS)
 
 
@@ -43,7 +44,7 @@ def question_from_row(row: Mapping[str, Any], default_id: str) -> Question:
     if identity is None or identity == "":
         identity = default_id
     elif not isinstance(identity, str | int) or isinstance(identity, bool):
-        raise DataError(f"id: got {identity!r}, expected text or a whole number")
+        raise DataError(f"id: got {_shown(identity)}, expected text or a whole number")
     reference = next((row[key] for key in REFERENCE_KEYS if row.get(key) not in (None, "")), None)
     category = row.get("category")
     return Question(
@@ -85,11 +86,11 @@ def _messages(value: Any) -> tuple[Message, ...]:
 
 def _message(number: int, item: Any) -> Message:
     if not isinstance(item, dict):
-        raise DataError(f"messages[{number}]: got {item!r}, expected an object with role and content")
+        raise DataError(f"messages[{number}]: got {_shown(item)}, expected an object with role and content")
     message = cast(dict[str, Any], item)
     role, content = message.get("role"), message.get("content")
     if not isinstance(role, str):
-        raise DataError(f"messages[{number}].role: got {role!r}, expected text such as 'user'")
+        raise DataError(f"messages[{number}].role: got {_shown(role)}, expected text such as 'user'")
     if isinstance(content, str) and message.keys() <= {"role", "content"}:
         return Message(role, content)
     if isinstance(content, list):
@@ -109,16 +110,21 @@ def _choices(value: Any) -> tuple[str, ...]:
     if isinstance(value, dict):
         value = list(cast(dict[str, Any], value).values())
     if not isinstance(value, list):
-        raise DataError(f"choices: got {value!r}, expected a list (in CSV, one written as JSON)")
+        raise DataError(f"choices: got {_shown(value)}, expected a list (in CSV, one written as JSON)")
     return tuple(str(choice) for choice in cast(list[Any], value))
 
 
 def _meta(row: Mapping[str, Any]) -> dict[str, Any]:
     own = _from_text(row.get("meta"))
     if own not in (None, "") and not isinstance(own, dict):
-        raise DataError(f"meta: got {own!r}, expected an object")
+        raise DataError(f"meta: got {_shown(own)}, expected an object")
     rest = {key: value for key, value in row.items() if key not in KNOWN and value is not None}
     return {**rest, **cast(dict[str, Any], own or {})}
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
 
 
 def _from_text(value: Any) -> Any:

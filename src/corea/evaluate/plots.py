@@ -7,6 +7,7 @@ from typing import Any
 from corea.errors import ConfigError
 from corea.evaluate.table import Pair, Row
 from corea.metrics import cascade_frontier, oracle_frontier, random_frontier
+from corea.registry import install_hint
 
 INK, BLUE, ORANGE, GREY = "#222222", "#0b5fa5", "#d9730d", "#8a8a8a"
 STYLE: dict[str, Any] = {
@@ -33,7 +34,7 @@ def load_pyplot() -> Any:
     try:
         import matplotlib
     except ImportError as error:
-        raise ConfigError("pictures need matplotlib, which is not installed; pip install 'corea[report]'") from error
+        raise ConfigError(f"pictures need matplotlib, which is not installed; {install_hint('matplotlib')}") from error
     matplotlib.use("Agg")
     import matplotlib.pyplot as pyplot
 

@@ -12,18 +12,27 @@ ANSWER_BYTES = 2000  # of a trace without log-probabilities, until a run's own a
 PACKED = 0.25  # of a file in .gz or .parquet
 
 
-def check_output(output: str, format: Format, *, has_journal: bool) -> None:
-    """Refuses an output that cannot be written at the end.
+def check_is_file(output: str) -> None:
+    """Refuses a folder or device.
 
     Raises:
-        ConfigError: It is no file, no run's, or needs what is not installed.
-        DataError: Its place cannot be written.
+        ConfigError: It is one.
     """
     path = Path(output)
     if path.is_dir():
         raise ConfigError(f"--out: got the folder {output}, expected a file; write {path / 'answers.jsonl'}")
     if path.exists() and not path.is_file():
         raise ConfigError(f"--out: got the device or pipe {output}, expected a file; - writes to standard output")
+
+
+def check_output(output: str, format: Format, *, has_journal: bool) -> None:
+    """Refuses an output that cannot be written at the end.
+
+    Raises:
+        ConfigError: It is no run's, or needs what is not installed.
+        DataError: Its place cannot be written.
+    """
+    path = Path(output)
     if format is Format.PARQUET:
         import_parquet(output)
     if not has_journal and path.is_file() and path.stat().st_size:

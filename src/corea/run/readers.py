@@ -28,7 +28,7 @@ MAX_DEPTH = 100  # of a record; what is nested deeper cannot be sent on everywhe
 DELIMITERS = ",;\t"
 TOO_DEEP = f"is nested more than {MAX_DEPTH} levels deep, expected a question"
 ARRAY = re.compile(rb"\s*\[\s*(?:\{|\]|\Z)")  # "[1]" is a bad row of JSON lines
-PRETTY = re.compile(rb"\s*\{[ \t\r]*\n")  # one object over several lines
+PRETTY = re.compile(rb'\s*\{[ \t\r]*\n\s*"')  # one object over several lines
 SEPARATOR_LINE = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)  # Excel's own first line
 
 
@@ -242,7 +242,11 @@ def _csv_record(fields: list[str], header: list[str]) -> Record:
         return "not UTF-8; save the file as UTF-8"
     if [field.strip() for field in fields] == header:
         return "is the line of column names again, expected a question; remove it (were two files joined?)"
-    return {name: value for name, value in zip(header, fields, strict=True) if value != "" and name}
+    return {
+        name: value
+        for name, value in zip(header, fields, strict=True)
+        if name and (value != "" or name in TEXT_KEYS)  # a blank question is to be named
+    }
 
 
 # --- Parquet --------------------------------------------------------------------------------------------------------

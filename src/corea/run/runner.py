@@ -27,7 +27,7 @@ from corea.run.identities import Identities, fingerprint_of
 from corea.run.inputs import Format, Row, Source, format_of
 from corea.run.journal import Journal
 from corea.run.outputs import write_output
-from corea.run.preflight import ANSWER_BYTES, check_output, check_room
+from corea.run.preflight import ANSWER_BYTES, check_is_file, check_output, check_room
 from corea.run.stopping import Stop
 from corea.run.summary import Outcome, Progress, RunSummary, Shortcomings
 from corea.trace_io import decode, encode
@@ -106,6 +106,7 @@ async def run_batch(
     if output == "-":
         run.survey()
         return await run.ask_all()
+    check_is_file(output)
     return await _into_file(run, format or format_of(output), settings or answer_settings(cascade))
 
 

@@ -1,0 +1,101 @@
+"""What `corea run` says at its end: a few lines for people, and the exit code."""
+
+from collections.abc import Mapping
+
+from corea.cli.console import EXIT_BACKEND, EXIT_BUDGET, EXIT_FAILED, EXIT_INTERRUPTED, percent, usd
+from corea.ledger import Ledger
+from corea.run.summary import Outcome, RunSummary
+
+
+def describe(summary: RunSummary, *, free_text: bool = False) -> list[str]:
+    """What a run did, in a few lines for people."""
+    ledger, of = summary.ledger, f" of {summary.total:,}" if summary.total is not None else ""
+    resumed = f" ({summary.resumed:,} of them by earlier starts)" if summary.resumed else ""
+    unreadable = 0 if free_text else summary.shortcomings.unreadable
+    without = f", {unreadable:,} without a readable answer" if unreadable else ""
+    answered = summary.done - summary.failed - unreadable
+    lines = [
+        f"{summary.outcome.value}: {summary.done:,}{of} questions done{resumed}: "
+        f"{answered:,} answered, {summary.failed:,} failed{without}, in {summary.seconds:.1f} s",
+        f"deferred {percent(ledger.defer_rate)} · cost {usd(ledger.cost_usd)} · "
+        f"large model alone {usd(ledger.baseline_usd)}{_how_known(ledger)} · "
+        f"saved {usd(ledger.saved_usd)}",
+        *_shortcomings(summary, free_text=free_text),
+        *_about_the_questions(summary),
+    ]
+    if summary.lost:
+        lines.append(
+            f"in flight when an earlier start was killed: {_number(summary.lost, 'question')}, asked again and "
+            "perhaps paid twice"
+        )
+    if summary.outcome is Outcome.BUDGET:
+        lines.append(_budget_ended(summary))
+    if summary.failed and summary.last_error:
+        lines.append(f"last error: {summary.last_error}")
+    return [*lines, f"answers: {summary.output}"]
+
+
+def _shortcomings(summary: RunSummary, *, free_text: bool) -> list[str]:
+    """One line for each kind of answer that is less than it should be, with what to do."""
+    found, lines = summary.shortcomings, list[str]()
+    if found.unreadable and not free_text:
+        lines.append(
+            f"{_number(found.unreadable, 'answer')} could not be read from the text; use a prompt that asks for "
+            "<answer>...</answer>, such as `default`, and name another --out; or give --free-text for whole texts"
+        )
+    if found.cut:
+        keys = " and ".join(f"stages.{stage}.sampling.max_tokens" for stage in found.cut)
+        lines.append(f"cut off by the token limit: {_by_stage(found.cut, 'text')}; raise {keys} and name another --out")
+    if found.unstated:
+        reason = found.reasons.most_common(1)[0][0]
+        lines.append(
+            f"no confidence stated: {_by_stage(found.unstated, 'draft')} ({reason}); use a prompt that asks "
+            "for one, or another signal, see `corea check`, and name another --out"
+        )
+    return lines
+
+
+def _by_stage(counts: Mapping[str, int], noun: str) -> str:
+    return ", ".join(f"{_number(count, noun)} of stage {stage}" for stage, count in counts.items())
+
+
+def _number(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def _about_the_questions(summary: RunSummary) -> list[str]:
+    lines: list[str] = []
+    if summary.bad_rows:
+        lines += [f"bad rows, which were left out: {summary.bad_rows:,}", *(f"  {m}" for m in summary.bad_row_messages)]
+    if summary.removed:
+        lines.append(
+            f"removed from the questions since an earlier start: {_number(summary.removed, 'row')}, of them "
+            f"{summary.removed_answered:,} answered, which count in the cost and are left out of the output"
+        )
+    if summary.unused:
+        named = ", ".join(f"{key} ({_number(count, 'row')})" for key, count in sorted(summary.unused.items()))
+        lines.append(f"set in the requests and not used, as the configuration decides it: {named}")
+    return lines
+
+
+def _budget_ended(summary: RunSummary) -> str:
+    if summary.next_usd_at_most is None:
+        return f"stopped before the budget of {usd(summary.budget_usd)} could be exceeded; raise it to go on"
+    lower = "" if summary.done else ", or lower max_tokens"
+    return (
+        f"stopped before the budget of {usd(summary.budget_usd)} could be exceeded: the next question may cost up to "
+        f"{usd(summary.next_usd_at_most)}, and {usd(summary.left_usd)} is left; raise it to go on{lower}"
+    )
+
+
+def _how_known(ledger: Ledger) -> str:
+    if ledger.baseline_is_assumed:
+        return " (assumed: it was never asked; as many tokens as the small model)"
+    return " (estimate)" if ledger.baseline_is_estimate else ""
+
+
+def exit_code_of(summary: RunSummary, *, free_text: bool = False) -> int:
+    """The exit code of a run that ended in good order."""
+    codes = {Outcome.BUDGET: EXIT_BUDGET, Outcome.INTERRUPTED: EXIT_INTERRUPTED, Outcome.GAVE_UP: EXIT_BACKEND}
+    unreadable = 0 if free_text else summary.shortcomings.unreadable
+    return codes.get(summary.outcome, EXIT_FAILED if summary.failed or summary.bad_rows or unreadable else 0)
