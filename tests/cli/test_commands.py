@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from tests.cli.conftest import CONFIG, Command
+from tests.fakes.server import Fail, Say, running
 
 from corea.build import build
 from corea.cli.console import percent, usd
@@ -186,7 +187,7 @@ def test_a_command_without_its_extra_says_how_to_get_it_in_one_line(
     monkeypatch.setattr("corea.cli.train.find_spec", lambda name: None)
     ran = corea("train", "rlcc", "run.toml", "--out", "out")
     assert (ran.code, ran.err.count("\n")) == (2, 1)
-    assert "corea train: needs trl, which is not installed; pip install 'corea[train]'" in ran.err
+    assert "corea train: needs trl, which is not installed; pip install '.[train]' in " in ran.err
 
     pytest.importorskip("transformers")
     monkeypatch.setattr("corea.cli.train.find_spec", lambda name: name)
@@ -195,4 +196,59 @@ def test_a_command_without_its_extra_says_how_to_get_it_in_one_line(
     ran = corea("train", "cold-start", "run.toml", "--out", "out")
     assert (ran.code, ran.err.count("\n")) == (2, 1)
     assert "corea train: needs transformers" in ran.err
-    assert "pip install 'corea[local]'" in ran.err
+    assert "pip install '.[local]' in " in ran.err
+
+
+def test_corea_alone_prints_its_help(corea: Command) -> None:
+    for arguments in ([], ["train"], ["keys"]):
+        ran = corea(*arguments)
+        assert (ran.code, ran.err) == (0, "")
+        assert ran.out.startswith(f"Usage: {' '.join(['corea', *arguments])} [OPTIONS] COMMAND")
+
+
+def test_wrong_usage_points_to_the_help_of_the_command(corea: Command) -> None:
+    assert corea("ask").err.endswith("see `corea ask --help`\n")
+    assert corea("aks").err.endswith("see `corea --help`\n")
+
+
+@pytest.mark.parametrize(
+    ("act", "said"),
+    [
+        (Fail(404, "no such model"), "got HTTP 404 (no such model)"),
+        (Fail(401, "bad key"), "got HTTP 401 (bad key)"),
+        (Fail(500, "oops"), "got HTTP 500 (oops)"),
+    ],
+)
+def test_check_calls_no_error_reached_and_advises_nothing_about_logprobs_then(
+    corea: Command, act: Fail, said: str
+) -> None:
+    with running(act) as url:
+        as_openai(url)
+        Path("corea.toml").write_text(Path("corea.toml").read_text() + "[stages.large.sampling]\nlogprobs = true\n")
+        checks = corea("check", "--json").json["checks"]
+    (reached,) = [check for check in checks if check["where"] == "corea/large" and check["check"] == "is reached"]
+    assert not reached["ok"]
+    assert said in reached["seen"]
+    assert not [check for check in checks if "logprobs" in check["check"]]
+
+
+def test_check_advises_where_a_server_answers_without_logprobs(corea: Command) -> None:
+    with running(Say("<answer>19</answer>")) as url:
+        as_openai(url)
+        Path("corea.toml").write_text(Path("corea.toml").read_text() + "[stages.large.sampling]\nlogprobs = true\n")
+        checks = corea("check", "--json").json["checks"]
+    assert [(c["ok"], c["seen"][:12]) for c in checks if c["check"] == "logprobs come"] == [(False, "do not come:")]
+
+
+def test_init_writes_questions_to_try_it_with(corea: Command) -> None:
+    Path("corea.toml").unlink()
+    ran = corea("init", "--questions", "5")
+    assert (ran.code, ran.out) == (
+        0,
+        "Wrote corea.toml and questions.jsonl for the pair 'openai'. Next: `corea check --config corea.toml`.\n",
+    )
+    rows = [json.loads(line) for line in Path("questions.jsonl").read_text().splitlines()]
+    assert len({row["question"] for row in rows if row["answer"]}) == 5
+    Path("corea.toml").unlink()
+    assert "questions.jsonl: is there already" in corea("init", "--questions", "5").err
+    assert not Path("corea.toml").exists()

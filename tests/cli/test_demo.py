@@ -1,7 +1,9 @@
 """The demo on recorded outputs: real questions, real answers, the whole machine."""
 
+import sys
 from pathlib import Path
 
+import pytest
 from tests.cli.conftest import Command
 
 
@@ -17,3 +19,23 @@ def test_the_recorded_demo_shows_what_its_rows_hold(corea: Command) -> None:
     assert table["large alone"]["accuracy"] - table["cascade"]["accuracy"] < 0.03
     assert table["random, same rate"]["accuracy"] < table["cascade"]["accuracy"] < table["oracle"]["accuracy"]
     assert Path("pictures/recorded.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_without_matplotlib_the_demo_prints_its_table_and_one_line_about_the_picture(
+    corea: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    ran = corea("demo", "--recorded")
+    assert (ran.code, ran.err) == (0, "")
+    assert "cascade" in ran.out
+    assert "no picture: pictures need matplotlib, which is not installed; pip install '.[report]'" in " ".join(
+        ran.out.split()
+    )
+    assert corea("demo", "--recorded", "--json").json["picture"] is None
+
+
+def test_a_picture_that_cannot_be_written_is_one_line(corea: Command) -> None:
+    Path("taken").write_text("a file")
+    ran = corea("demo", "--recorded", "--out", "taken")
+    assert ran.code == 0
+    assert "no picture: taken" in ran.out

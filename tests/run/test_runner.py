@@ -8,7 +8,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from answering import cascade, question_lines, small_reply
+from answering import cascade, large_reply, question_lines, small_reply
 
 from corea.cascade import Cascade
 from corea.errors import BackendError, ConfigError, DataError
@@ -276,3 +276,92 @@ async def test_progress_is_told_at_most_ten_times_a_second_and_at_the_end(tmp_pa
     assert (told[-1].done, told[-1].total, told[-1].seconds_left) == (100, 100, 0.0)
     assert told[0].seconds_left is not None
     assert told[0].rate == pytest.approx(100, rel=0.2)
+
+
+async def test_budget_and_concurrency_may_change_between_two_starts(tmp_path: Path) -> None:
+    stopped = await _run(tmp_path, 40, budget_usd=Decimal("0.001"), concurrency=2)
+    assert stopped.outcome is Outcome.BUDGET
+    summary = await _run(tmp_path, budget_usd=Decimal(1), concurrency=9)
+    assert (summary.outcome, summary.resumed, summary.done) == (Outcome.COMPLETE, stopped.done, 40)
+    assert _answers(tmp_path) == _all_right(40)
+
+
+async def test_settings_may_change_as_long_as_nothing_was_answered(tmp_path: Path) -> None:
+    def down(question: Question) -> str:
+        raise BackendError("no such model", backend="fake")
+
+    await _run(tmp_path, 3, cascade(down, down), settings={"model": "wrong"})
+    assert (await _run(tmp_path, settings={"model": "right"})).failed == 0
+    assert _answers(tmp_path) == _all_right(3)
+    with pytest.raises(ConfigError, match='configuration: model: "right" -> "wrong";'):
+        await _run(tmp_path, settings={"model": "wrong"})
+
+
+async def test_rows_removed_at_the_end_are_said_and_left_out(tmp_path: Path) -> None:
+    first = await _run(tmp_path, 10)
+    (tmp_path / "questions.jsonl").write_bytes(question_lines(7))
+    summary = await _run(tmp_path)
+    assert (summary.done, summary.total, summary.removed, summary.removed_answered) == (7, 7, 3, 3)
+    assert _answers(tmp_path) == _all_right(7)
+    assert summary.ledger.cost_usd == first.ledger.cost_usd  # paid is paid
+    (tmp_path / "questions.jsonl").write_bytes(question_lines(10))
+    again = await _run(tmp_path)
+    assert (again.resumed, again.removed) == (10, 0)
+
+
+async def test_rows_removed_before_they_were_answered_are_said_too(tmp_path: Path) -> None:
+    stop = Stop()
+
+    def reply(question: Question) -> str:
+        stop()
+        return small_reply(question)
+
+    interrupted = await _run(tmp_path, 10, cascade(reply), stop=stop, concurrency=1)
+    assert interrupted.done == 1
+    (tmp_path / "questions.jsonl").write_bytes(question_lines(8))
+    summary = await _run(tmp_path)
+    assert (summary.done, summary.removed, summary.removed_answered) == (8, 2, 0)
+
+
+async def test_a_row_removed_in_the_middle_is_named_with_its_old_place(tmp_path: Path) -> None:
+    await _run(tmp_path, 5)
+    lines = question_lines(5).splitlines(keepends=True)
+    (tmp_path / "questions.jsonl").write_bytes(b"".join(lines[:2] + lines[3:]))
+    with pytest.raises(DataError, match=r"jsonl:3: question 'q3' is not what it was .*it was row 4, and is row 3 now"):
+        await _run(tmp_path)
+
+
+async def test_answers_that_are_less_than_they_should_be_are_counted_over_all_starts(tmp_path: Path) -> None:
+    def reply(question: Question) -> str:
+        return "word " * 80 if question.id in ("q0", "q1", "q2") else "<answer>7</answer>"
+
+    def large(question: Question) -> str:
+        return "?" if question.id == "q0" else large_reply(question)
+
+    said = {}
+    for _ in range(2):
+        summary = await _run(tmp_path, 6, cascade(reply, large))
+        said = summary.as_dict()
+        found = summary.shortcomings
+        assert (summary.done, summary.failed, found.unreadable) == (6, 0, 1)
+        assert dict(found.cut) == {"small": 3}  # max_tokens is 50
+        assert dict(found.unstated) == {"small": 6}
+    assert (said["unreadable_answers"], said["cut_by_token_limit"]) == (1, {"small": 3})
+    assert said["no_confidence_stated"] == {"small": 6}
+
+
+async def test_a_budget_too_small_for_one_question_says_what_one_may_cost(tmp_path: Path) -> None:
+    worst = runner.worst_case_usd(cascade(), Question(id="q0", messages=Question.of("What is number 0").messages))
+    summary = await _run(tmp_path, budget_usd=Decimal("0.000001"))
+    assert (summary.next_usd_at_most, summary.left_usd) == (worst, Decimal("0.000001"))
+
+
+async def test_unused_settings_of_requests_are_counted(tmp_path: Path) -> None:
+    def row(n: int) -> dict[str, object]:
+        body = {"messages": [{"role": "user", "content": f"What is number {n}"}], "temperature": 0.3, "n": n}
+        return {"custom_id": f"q{n}", "method": "POST", "url": "/v1/chat/completions", "body": body}
+
+    (tmp_path / "questions.jsonl").write_text("".join(json.dumps(row(n)) + "\n" for n in range(3)))
+    summary = await _run(tmp_path)
+    assert _answers(tmp_path) == _all_right(3)
+    assert summary.unused == {"temperature": 3, "n": 2}

@@ -1,7 +1,6 @@
 """The calibration tables that a live configuration gives: its own models are asked, resumably and within a budget."""
 
 import asyncio
-import json
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from corea.cli.console import EXIT_INTERRUPTED, complain
+from corea.cli.example_questions import write_examples
 from corea.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -85,15 +85,9 @@ def _questions(live: Live, *, bundled: bool) -> Path:
     if not bundled:
         raise ConfigError("calibrate: got no --questions, expected labelled ones for the models to answer; give a file")
     complain(GENERATED_NOTE)
-    from corea.tasks import sample
-
     path = live.answers / "questions.jsonl"
     path.parent.mkdir(parents=True, exist_ok=True)
-    rows = [
-        {"id": q.id, "question": q.text, "answer": q.reference, "category": q.category, "meta": dict(q.meta)}
-        for q in sample("slm", GENERATED, seed=4, split="validation")
-    ]
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    write_examples(path, GENERATED, seed=4)
     return path
 
 

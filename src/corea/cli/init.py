@@ -5,18 +5,24 @@ from typing import Annotated
 
 import typer
 
+from corea.cli.example_questions import write_examples
 from corea.errors import ConfigError, unknown_name
 
 TEMPLATES = Path(__file__).parent / "templates"
+QUESTIONS = Path("questions.jsonl")
+SEED = 11
 
 
 def init(
     pair: Annotated[str, typer.Option(help="Which pair; --list shows them.")] = "openai",
     out: Annotated[Path, typer.Option(help="Where to write.")] = Path("corea.toml"),
     list_: Annotated[bool, typer.Option("--list", help="Show the pairs and end.")] = False,
+    questions: Annotated[
+        int, typer.Option(min=0, help="Also write questions.jsonl: so many small problems with answers.")
+    ] = 0,
     force: Annotated[bool, typer.Option("--force", help="Overwrite a file that is there.")] = False,
 ) -> None:
-    """Write a commented corea.toml for a common pair of models."""
+    """Write a commented corea.toml for a common pair of models, and questions to try it with."""
     names = sorted(path.stem for path in TEMPLATES.glob("*.toml"))
     if list_:
         for name in names:
@@ -25,12 +31,14 @@ def init(
         return
     if pair not in names:
         raise unknown_name("--pair", pair, names)
-    if out.exists() and not force:
-        raise ConfigError(
-            f"{out}: is there already, expected no file; give --force to overwrite it, or --out elsewhere"
-        )
+    wanted = [out, QUESTIONS] if questions else [out]
+    for path in wanted:
+        if path.exists() and not force:
+            raise ConfigError(f"{path}: is there already, expected no file; give --force to overwrite it, or move it")
     try:
         out.write_text((TEMPLATES / f"{pair}.toml").read_text())
+        if questions:
+            write_examples(QUESTIONS, questions, seed=SEED)
     except OSError as error:
-        raise ConfigError(f"{out}: cannot be written ({error.strerror}); give --out elsewhere") from error
-    print(f"Wrote {out} for the pair {pair!r}. Next: `corea check --config {out}`.")
+        raise ConfigError(f"{error.filename}: cannot be written ({error.strerror}); give --out elsewhere") from error
+    print(f"Wrote {' and '.join(map(str, wanted))} for the pair {pair!r}. Next: `corea check --config {out}`.")

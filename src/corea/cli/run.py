@@ -112,7 +112,7 @@ class ProgressDisplay:
 
         console = console or Console(stderr=True)
         self.bars = Bars(
-            MofNCompleteColumn(table_column=Column(no_wrap=True, min_width=len("100,000/100,000"))),
+            MofNCompleteColumn(table_column=Column(no_wrap=True)),
             BarColumn(bar_width=10),
             TextColumn("{task.fields[facts]}", table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1)),
             console=console,
@@ -128,7 +128,6 @@ class ProgressDisplay:
         self.bars.stop()
 
     def __call__(self, progress: Progress) -> None:
-        self.bars.start()  # at the first news: an error before it stays one clear line
         ledger = progress.ledger
         left = f" · {progress.seconds_left:,.0f} s left" if progress.seconds_left is not None else ""
         facts = (
@@ -136,3 +135,4 @@ class ProgressDisplay:
             f"saved {usd(ledger.saved_usd)}"
         )
         self.bars.update(self.task, completed=progress.done, total=progress.total, facts=facts)
+        self.bars.start()  # at the first news: an error before it stays one clear line

@@ -7,7 +7,8 @@ from enum import StrEnum
 from typing import Any
 
 from corea.ledger import Ledger, money
-from corea.types import Confidence, Status, Step, Trace
+from corea.stage import DECLINED
+from corea.types import Status, Trace
 
 LENGTH, TOOL_CALLS = "length", "tool_calls"  # finish reasons, as OpenAI names them
 
@@ -28,7 +29,8 @@ class Shortcomings:
     Args:
         unreadable: Texts that were returned with no short answer to be read in them.
         cut: By stage, texts that were cut off by the stage's token limit.
-        unstated: By stage, drafts of which the signal found no confidence; `reasons` says why, as often as it did.
+        unstated: By stage, drafts of which the signal found no confidence, other than those that say that they do not
+            know; `reasons` counts why.
     """
 
     unreadable: int = 0
@@ -46,15 +48,13 @@ class Shortcomings:
                 continue
             if step.completion.finish_reason == LENGTH:
                 self.cut[step.stage] += 1
-            if step.confidence is not None and step.confidence.value is None:
-                self._add_unstated(step, step.confidence)
+            confidence = step.confidence
+            if confidence is not None and confidence.value is None and confidence.reason != DECLINED:
+                self.unstated[step.stage] += 1
+                self.reasons[confidence.reason] += 1
             if returned and step.stage == trace.stage and step.completion.finish_reason == TOOL_CALLS:
                 returned = False
         self.unreadable += returned
-
-    def _add_unstated(self, step: Step, confidence: Confidence) -> None:
-        self.unstated[step.stage] += 1
-        self.reasons[confidence.reason] += 1
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
