@@ -13,9 +13,9 @@ import typer
 from corea.errors import BackendError, BudgetError, ConfigError, CoreaError, DataError
 
 EXIT_FAILED, EXIT_CONFIG, EXIT_DATA, EXIT_BACKEND, EXIT_BUDGET, EXIT_INTERRUPTED = 1, 2, 3, 4, 5, 130
-EXIT_CODES = """Exit codes: 0 done; 1 done, but something failed (a question, a check); 2 wrong usage or configuration;
-3 a data file is wrong or cannot be written; 4 a model could not be reached or refused; 5 stopped by the budget;
-130 interrupted."""
+EXIT_CODES = """Exit codes: 0 done; 1 done, but something failed (a question, an unreadable answer, a check); 2 wrong
+usage or configuration; 3 a data file is wrong or cannot be written; 4 a model could not be reached or refused;
+5 stopped by the budget; 130 interrupted."""
 
 ConfigOption = Annotated[
     Path | None,

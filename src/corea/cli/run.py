@@ -49,7 +49,7 @@ def run(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
     json: JsonOption = False,
 ) -> None:
-    """Answer a file of questions. Started again after any end, with the same words, it goes on where it was."""
+    """Answer a file of questions. Re-running the same command resumes the run."""
     from corea.cli.configuration import BUNDLED_NOTE, find_cascade, settings_of_answers
 
     if json and out == "-":
