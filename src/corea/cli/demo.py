@@ -68,7 +68,7 @@ def demo(
     )
     if shown.estimated:
         console.print(ESTIMATES)
-    console.print(f"picture: {picture}" if picture else f"no picture: {no_picture}", markup=False)
+    console.print(f"picture: {picture}" if picture else f"no picture: {no_picture}", markup=False, soft_wrap=True)
 
 
 def _draw(shown: "Shown", path: Path, title: str) -> tuple[Path | None, str]:

@@ -110,16 +110,16 @@ class Source:
             DataError: The file itself cannot be read (any further).
         """
         for number, line, record in self._numbered():
+            if isinstance(record, Plain) and _is_good(record):
+                yield Row(number, line, Question(id=record.id, messages=(Message("user", record.question),)))
+                continue
             found = self._question(line, record)
-            if isinstance(found, DataError):
-                yield found
-            else:
-                yield Row(number, line, *found)
+            yield found if isinstance(found, DataError) else Row(number, line, *found)
 
     def ids(self) -> Iterator[tuple[int, int, str] | DataError]:
         """(number, line, id) of every row in order, and what is wrong with bad ones: a first look, for less."""
         for number, line, record in self._numbered():
-            if isinstance(record, Plain) and record.id and not is_blank(record.question):
+            if isinstance(record, Plain) and _is_good(record):
                 yield number, line, record.id
             else:
                 found = self._question(line, record)
@@ -128,8 +128,6 @@ class Source:
     def _question(self, line: int, record: Record) -> tuple[Question, tuple[str, ...]] | DataError:
         """The question of a record, and the settings of it that are not used."""
         if isinstance(record, Plain):
-            if record.id and not is_blank(record.question):
-                return Question(id=record.id, messages=(Message("user", record.question),)), ()
             record = {"id": record.id, "question": record.question}
         if isinstance(record, str):
             return DataError(record, path=self.name, line=line)
@@ -164,6 +162,12 @@ class Source:
             return
         with open_utf8(self.path, (self.pipe or sys.stdin.buffer) if self.is_pipe else None) as stream:
             yield from READERS[self.kind](stream)
+
+
+def _is_good(record: Plain) -> bool:
+    """Whether an id and a question are there; most questions begin with a letter, and are seen to at once."""
+    text = record.question
+    return bool(record.id) and ("!" <= text[:1] <= "~" or not is_blank(text))
 
 
 def format_of(path: str) -> Format:

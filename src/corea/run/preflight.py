@@ -4,11 +4,12 @@ import shutil
 from pathlib import Path
 from tempfile import TemporaryFile
 
+from corea.cascade import Cascade
 from corea.errors import ConfigError, DataError
 from corea.run.inputs import Format
 from corea.run.readers import import_parquet
 
-ANSWER_BYTES = 2000  # of a trace without log-probabilities, until a run's own answers show their size
+ANSWER_BYTES, LOGPROB_BYTES = 2000, 3000  # of a trace, and of one stage's log-probabilities, until answers show theirs
 PACKED = 0.25  # of a file in .gz or .parquet
 
 
@@ -48,11 +49,16 @@ def check_output(output: str, format: Format, *, has_journal: bool) -> None:
         ) from error
 
 
-def check_room(output: str, *, rows: int, unanswered: int, answer_bytes: float = ANSWER_BYTES) -> None:
+def answer_bytes_expected(cascade: Cascade) -> int:
+    """The size of a trace before any is there to be measured."""
+    return ANSWER_BYTES + LOGPROB_BYTES * sum(stage.sampling.logprobs for stage in cascade.stages)
+
+
+def check_room(output: str, *, rows: int, unanswered: int, answer_bytes: float) -> None:
     """Refuses a disk without room for the answers that are expected: in the journal, then all of them in the output.
 
     Args:
-        answer_bytes: The size of one, as this run's answers so far show it.
+        answer_bytes: The size of one, as this run's answers so far show it, or `answer_bytes_expected`.
 
     Raises:
         DataError: There is too little; the message says how much is expected.

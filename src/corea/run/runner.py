@@ -27,7 +27,7 @@ from corea.run.identities import Identities, fingerprint_of
 from corea.run.inputs import Format, Row, Source, format_of
 from corea.run.journal import Journal
 from corea.run.outputs import write_output
-from corea.run.preflight import ANSWER_BYTES, check_is_file, check_output, check_room
+from corea.run.preflight import answer_bytes_expected, check_is_file, check_output, check_room
 from corea.run.stopping import Stop
 from corea.run.summary import Outcome, Progress, RunSummary, Shortcomings
 from corea.trace_io import decode, encode
@@ -247,7 +247,7 @@ class _Run:
         if self.journal is None or self.total is None:
             return
         answered, size = self.journal.answered, self.journal.size
-        each = size / answered if answered else ANSWER_BYTES
+        each = size / answered if answered else answer_bytes_expected(self.cascade)
         check_room(self.output, rows=self.total, unanswered=max(0, self.total - answered), answer_bytes=each)
 
     async def ask_all(self) -> RunSummary:

@@ -42,19 +42,20 @@ class Shortcomings:
         """Takes in one trace."""
         if trace.status is Status.FAILED:
             return
-        returned = trace.status is not Status.ABSTAINED and trace.answer is None
         for step in trace.steps:
-            if step.completion is None or step.error is not None:
+            completion, confidence = step.completion, step.confidence
+            if completion is None or step.error is not None:
                 continue
-            if step.completion.finish_reason == LENGTH:
+            if completion.finish_reason == LENGTH:
                 self.cut[step.stage] += 1
-            confidence = step.confidence
             if confidence is not None and confidence.value is None and confidence.reason != DECLINED:
                 self.unstated[step.stage] += 1
                 self.reasons[confidence.reason] += 1
-            if returned and step.stage == trace.stage and step.completion.finish_reason == TOOL_CALLS:
-                returned = False
-        self.unreadable += returned
+        if trace.answer is None and trace.status is not Status.ABSTAINED:
+            self.unreadable += not any(
+                step.stage == trace.stage and step.completion and step.completion.finish_reason == TOOL_CALLS
+                for step in trace.steps
+            )
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
