@@ -58,7 +58,7 @@ def question_from_row(row: Mapping[str, Any], default_id: str) -> Question:
 
 
 def is_blank(value: Any) -> bool:
-    """Whether a value is missing, or text with nothing to see in it."""
+    """True for a missing value, and for text with nothing to see in it."""
     if value is None or value == "":
         return True
     return isinstance(value, str) and (value.isspace() or (value[0] in UNSEEN and not value.strip(SEEN_AS_BLANK)))

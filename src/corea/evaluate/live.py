@@ -165,8 +165,9 @@ def _check_whole(summary: RunSummary, stage: Stage, total: int, spent: Decimal, 
     kept = f"{summary.done:,} of {total:,} answers of stage {stage.name} are kept in {asking.folder}"
     if summary.outcome is Outcome.BUDGET:
         raise BudgetError(
-            f"calibrate: the budget of {asking.budget_usd} USD ended after {spent:.6g}; {kept}; raise --budget-usd and "
-            "start the same command again, nothing is paid twice"
+            f"calibrate: the budget of {asking.budget_usd} USD ended after {spent:.6g}, and the next question may "
+            f"cost up to {summary.next_usd_at_most:.6g}; {kept}; raise --budget-usd and start the same command again, "
+            "nothing is paid twice"
         )
     if summary.outcome is Outcome.GAVE_UP:
         raise BackendError(f"calibrate: {summary.last_error}; {kept}; start the same command again to go on")

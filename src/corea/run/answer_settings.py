@@ -55,7 +55,12 @@ def answer_settings(
     described = _Described({id(stage.backend): stage.name for stage in cascade.stages})
     stages = {stage.name: described.stage(stage, (declared or {}).get(stage.name, {})) for stage in cascade.stages}
     whole = {
-        "cascade": {"stages": list(stages), "on_last_down": cascade.on_last_down.value, "calibration": calibration},
+        "cascade": {
+            "stages": list(stages),
+            "on_last_down": cascade.on_last_down.value,
+            "calibration": calibration,
+            "hedge_seconds": getattr(cascade, "hedge_seconds", None),
+        },
         "stages": stages,
     }
     return msgspec.json.decode(msgspec.json.encode(whole))  # as a journal gives it back

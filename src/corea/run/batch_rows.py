@@ -18,7 +18,7 @@ SAYS_NOTHING = (None, "", [], {}, False)
 
 
 def is_batch_row(row: Mapping[str, Any]) -> bool:
-    """Whether a row is a request of a batch file."""
+    """True for a request of a batch file."""
     return "body" in row and ("custom_id" in row or "url" in row) and "messages" not in row
 
 

@@ -165,7 +165,7 @@ class Source:
 
 
 def _is_good(record: Plain) -> bool:
-    """Whether an id and a question are there; most questions begin with a letter, and are seen to at once."""
+    """True where there are an id and a question; most questions begin with a letter, which is quick to see."""
     text = record.question
     return bool(record.id) and ("!" <= text[:1] <= "~" or not is_blank(text))
 

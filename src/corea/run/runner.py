@@ -12,7 +12,6 @@ from collections.abc import AsyncIterator, Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
-from enum import StrEnum
 from pathlib import Path
 from typing import IO, Any, NamedTuple, cast
 
@@ -23,11 +22,12 @@ from corea.prices import EXACT
 from corea.run.answer_settings import answer_settings
 from corea.run.budget import Budget, check_bounded, worst_case_usd
 from corea.run.feed import rows_of
-from corea.run.identities import Identities, fingerprint_of
+from corea.run.identities import fingerprint_of
 from corea.run.inputs import Format, Row, Source, format_of
 from corea.run.journal import Journal
 from corea.run.outputs import write_output
 from corea.run.preflight import answer_bytes_expected, check_is_file, check_output, check_room
+from corea.run.row_checks import OnBadRow, RowChecks
 from corea.run.stopping import Stop
 from corea.run.summary import Outcome, Progress, RunSummary, Shortcomings
 from corea.trace_io import decode, encode
@@ -37,14 +37,6 @@ SYNC_SECONDS = 1.0  # how much answered work a power cut may cost; a kill costs 
 PROGRESS_SECONDS = 0.1
 GARBAGE_OBJECTS = 20_000  # new ones between two looks, in the place of Python's 700
 GIVE_UP_AFTER = 50  # questions that failed in a row
-BAD_ROWS_KEPT = 20  # told one by one; the rest are counted
-
-
-class OnBadRow(StrEnum):
-    """What follows on a row that is no question, or whose id was there before."""
-
-    STOP = "stop"  # the run ends with an error, before anything is asked where the source can be read twice
-    SKIP = "skip"  # it is counted and told, and left out
 
 
 async def run_batch(
@@ -96,7 +88,7 @@ async def run_batch(
         output=output,
         concurrency=concurrency,
         budget=Budget(budget_usd),
-        on_bad_row=on_bad_row,
+        checks=RowChecks(source, on_bad_row),
         give_up_after=give_up_after,
         on_progress=on_progress,
         stop=stop or Stop(),
@@ -104,7 +96,7 @@ async def run_batch(
         pipe=pipe,
     )
     if output == "-":
-        run.survey()
+        run.checks.survey()
         return await run.ask_all()
     check_is_file(output)
     return await _into_file(run, format or format_of(output), settings or answer_settings(cascade))
@@ -113,14 +105,14 @@ async def run_batch(
 async def _into_file(run: "_Run", format: Format, settings: Mapping[str, Any]) -> RunSummary:
     journal = Journal(Path(f"{run.output}.journal"))
     check_output(run.output, format, has_journal=journal.path.exists())
-    run.survey()
+    run.checks.survey()
     with journal.open(settings, run.take_in), _collecting_seldom():
         run.journal = journal
         run.budget.spent_usd = run.ledger.cost_usd + journal.lost.at_most_usd
         run.check_room()
         summary = await run.ask_all()
         journal.sync()
-        write_output(run.output, journal.traces(run.rows), format)
+        write_output(run.output, journal.traces(run.checks.rows), format)
     return summary
 
 
@@ -157,7 +149,7 @@ class _Run:
     output: str
     concurrency: int
     budget: Budget
-    on_bad_row: OnBadRow
+    checks: RowChecks
     give_up_after: int
     on_progress: Callable[[Progress], None] | None
     stop: Stop
@@ -169,24 +161,17 @@ class _Run:
     unused: Counter[str] = field(default_factory=Counter[str])
     next_usd_at_most: Decimal | None = None
     outcome: Outcome = Outcome.COMPLETE
-    total: int | None = None
-    rows: int | None = None  # of the source, bad ones included; None while a pipe goes on
     resumed: int = 0
     asked: int = 0
     failed_usd: dict[int, Decimal] = field(default_factory=dict[int, Decimal])
     failed_in_a_row: int = 0
     last_error: str | None = None
     repeated_usd: Decimal = ZERO_USD
-    bad_rows: int = 0
-    bad_row_messages: list[str] = field(default_factory=list[str])
-    repeated_rows: set[int] = field(default_factory=set[int])
     flights: dict[str, _Flight] = field(default_factory=dict[str, _Flight])
     began: float = 0.0
     told: float = 0.0
-    surveyed: bool = False
     flushing: bool = False
     broken: DataError | None = None
-    identities: Identities | None = field(default_factory=Identities)
 
     def take_in(self, row: int, line: bytes) -> bool:
         """A trace that an earlier start has journalled; says whether its question need not be asked again."""
@@ -196,59 +181,21 @@ class _Run:
 
     def _add(self, row: int, trace: Trace) -> None:
         self.ledger.add(trace)
-        if self.rows is None or row < self.rows:
+        if self.checks.rows is None or row < self.checks.rows:
             self.shortcomings.add(trace)
         self.repeated_usd += self.failed_usd.pop(row, ZERO_USD)  # an earlier attempt, now superseded
         if trace.status is Status.FAILED:
             self.failed_usd[row] = trace.cost_usd or ZERO_USD
             self.last_error = trace.error
 
-    def survey(self) -> None:
-        """Reads a file to its end: bad rows, repeated ids and the total are known before anything is paid."""
-        if self.source.is_pipe:
-            return
-        total = rows = 0
-        for found in self.source.ids():
-            rows += 1
-            total += self._refused(found) if isinstance(found, DataError) else self._is_new(*found)
-        self.total, self.rows = total, rows
-        self.identities, self.surveyed = None, True  # the second reading need not look again
-
-    def _good(self, row: Row | DataError) -> Row | None:
-        """The row if it is a question with an id of its own; else it is told, or raised, as asked."""
-        if isinstance(row, DataError):
-            self._refused(row)
-            return None
-        if self.identities is None:
-            return None if row.number in self.repeated_rows else row
-        return row if self._is_new(row.number, row.line, row.question.id) else None
-
-    def _is_new(self, number: int, line: int, identity: str) -> bool:
-        assert self.identities is not None
-        before = self.identities.add(identity, line)
-        if before is None:
-            return True
-        self.repeated_rows.add(number)
-        why = f"id {identity!r} was on line {before} already, expected an id of its own"
-        return self._refused(DataError(why, path=self.source.name, line=line))
-
-    def _refused(self, why: DataError) -> bool:
-        """Tells a bad row, or raises it, as asked; False."""
-        if self.on_bad_row is OnBadRow.STOP:
-            raise why
-        if not self.surveyed:
-            self.bad_rows += 1
-            if len(self.bad_row_messages) < BAD_ROWS_KEPT:
-                self.bad_row_messages.append(str(why))
-        return False
-
     def check_room(self) -> None:
         """Refuses a disk that is too small for what is still to be answered; a pipe's length is not known."""
-        if self.journal is None or self.total is None:
+        total = self.checks.total
+        if self.journal is None or total is None:
             return
         answered, size = self.journal.answered, self.journal.size
         each = size / answered if answered else answer_bytes_expected(self.cascade)
-        check_room(self.output, rows=self.total, unanswered=max(0, self.total - answered), answer_bytes=each)
+        check_room(self.output, rows=total, unanswered=max(0, total - answered), answer_bytes=each)
 
     async def ask_all(self) -> RunSummary:
         """Asks what has no answer yet, and sums up."""
@@ -272,15 +219,15 @@ class _Run:
         return self._summary(tokens_before)
 
     async def _questions(self) -> AsyncIterator[Question]:
-        if self.journal is not None and self.rows is not None:
-            self.journal.note_rows(self.rows)
+        if self.journal is not None and self.checks.rows is not None:
+            self.journal.note_rows(self.checks.rows)
         rows = 0
         async for item in rows_of(self.source, self.stop):
             rows += 1
             if self.stop.asked:
                 self._note_stop()
                 return
-            row = self._good(item)
+            row = self.checks.good(item)
             if row is None:
                 continue
             if row.unused:
@@ -306,7 +253,7 @@ class _Run:
         if self.stop.asked and self.source.is_pipe:
             self._note_stop()
             return
-        self.rows = rows
+        self.checks.rows = rows
         if self.journal is not None:
             self.journal.note_rows(rows)
 
@@ -363,8 +310,8 @@ class _Run:
         self.told = now
         rate = self.asked / (now - self.began) if now > self.began else 0.0
         done = self.asked + self.resumed
-        left = (self.total - done) / rate if self.total is not None and rate else None
-        self.on_progress(Progress(done=done, total=self.total, ledger=self.ledger, rate=rate, seconds_left=left))
+        left = (self.checks.total - done) / rate if self.checks.total is not None and rate else None
+        self.on_progress(Progress(done=done, total=self.checks.total, ledger=self.ledger, rate=rate, seconds_left=left))
 
     def _flush(self, journal: Journal) -> None:
         """At the end of a turn of the event loop: what no next start has taken along."""
@@ -384,8 +331,9 @@ class _Run:
         seconds = self.clock() - self.began
         journal = self.journal
         done = journal.answered if journal is not None else self.asked
-        removed = max(0, journal.rows - self.rows) if journal is not None and self.rows is not None else 0
-        removed_answered = journal.answered_from(self.rows or 0) if journal is not None and removed else 0
+        rows = self.checks.rows
+        removed = max(0, journal.rows - rows) if journal is not None and rows is not None else 0
+        removed_answered = journal.answered_from(rows or 0) if journal is not None and removed else 0
         return RunSummary(
             outcome=self.outcome,
             output=self.output,
@@ -397,11 +345,11 @@ class _Run:
             unused=dict(self.unused),
             next_usd_at_most=self.next_usd_at_most,
             left_usd=self._left_usd(),
-            total=self.total,
+            total=self.checks.total,
             resumed=self.resumed,
-            failed=sum(self.rows is None or row < self.rows for row in self.failed_usd),
-            bad_rows=self.bad_rows,
-            bad_row_messages=tuple(self.bad_row_messages),
+            failed=sum(rows is None or row < rows for row in self.failed_usd),
+            bad_rows=self.checks.bad_rows,
+            bad_row_messages=tuple(self.checks.messages),
             lost=journal.lost.questions if journal is not None else 0,
             lost_usd_at_most=journal.lost.at_most_usd if journal is not None else ZERO_USD,
             ledger=self.ledger,
