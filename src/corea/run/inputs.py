@@ -13,7 +13,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import IO
+
+from msgspec import Struct
 
 from corea.datasets.rows import is_blank, question_from_row
 from corea.errors import ConfigError, DataError
@@ -54,7 +56,7 @@ READERS: dict[Format, Callable[[io.BufferedReader], Iterator[tuple[int, Record]]
 }
 
 
-class Row(NamedTuple):
+class Row(Struct, frozen=True):
     """One question of a source.
 
     Args:

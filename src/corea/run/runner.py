@@ -13,7 +13,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
-from typing import IO, Any, NamedTuple, cast
+from typing import IO, Any, cast
+
+from msgspec import Struct
 
 from corea.cascade import Cascade
 from corea.errors import ConfigError, DataError
@@ -132,7 +134,7 @@ def _collecting_seldom() -> Generator[None]:
         gc.unfreeze()
 
 
-class _Flight(NamedTuple):
+class _Flight(Struct, frozen=True):
     """A question that is being asked: its row, the hash of what it asks, what is set aside for it."""
 
     row: int
@@ -183,7 +185,8 @@ class _Run:
         self.ledger.add(trace)
         if self.checks.rows is None or row < self.checks.rows:
             self.shortcomings.add(trace)
-        self.repeated_usd += self.failed_usd.pop(row, ZERO_USD)  # an earlier attempt, now superseded
+        if row in self.failed_usd:
+            self.repeated_usd += self.failed_usd.pop(row)  # an earlier attempt, now superseded
         if trace.status is Status.FAILED:
             self.failed_usd[row] = trace.cost_usd or ZERO_USD
             self.last_error = trace.error
@@ -304,8 +307,10 @@ class _Run:
         return None if limit is None else max(ZERO_USD, EXACT.subtract(limit, self.budget.spent_usd))
 
     def _tell(self, *, last: bool = False) -> None:
+        if self.on_progress is None:
+            return
         now = self.clock()
-        if self.on_progress is None or (now - self.told < PROGRESS_SECONDS and not last):
+        if now - self.told < PROGRESS_SECONDS and not last:
             return
         self.told = now
         rate = self.asked / (now - self.began) if now > self.began else 0.0

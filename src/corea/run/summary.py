@@ -43,12 +43,14 @@ class Shortcomings:
         if trace.status is Status.FAILED:
             return
         for step in trace.steps:
-            completion, confidence = step.completion, step.confidence
+            completion = step.completion
             if completion is None or step.error is not None:
                 continue
             if completion.finish_reason == LENGTH:
                 self.cut[step.stage] += 1
-            if confidence is not None and confidence.value is None and confidence.reason != DECLINED:
+            if (confidence := step.confidence) is None or confidence.value is not None:
+                continue
+            if confidence.reason != DECLINED:
                 self.unstated[step.stage] += 1
                 self.reasons[confidence.reason] += 1
         if trace.answer is None and trace.status is not Status.ABSTAINED:
