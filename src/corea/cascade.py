@@ -280,7 +280,7 @@ class Cascade:
             baseline_estimated=estimated,
             baseline_assumed=assumed,
             seconds=self.clock() - began,
-            flags=self.flags,
+            flags=(*self.flags, CUT_BY_LIMIT) if completion and completion.cut_by_limit else self.flags,
             trace_id=trace_id or new_id(),
         )
 
@@ -306,6 +306,10 @@ def _best_kept_back(steps: tuple[Step, ...]) -> Step | None:
         return step.confidence.value if step.confidence and step.confidence.value is not None else -1.0
 
     return max(reversed(kept_back), key=sureness, default=None)
+
+
+CUT_BY_LIMIT = "cut by the token limit"
+"""The flag of a trace whose answering text the token limit ended: its answer may be missing, or not the last word."""
 
 
 def new_id() -> str:

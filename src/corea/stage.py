@@ -109,7 +109,7 @@ async def attempt(
         return _failed(stage, error, clock() - began)
     completion, confidence, decision = read.completion, read.confidence, read.decision or Decision.KEEP
     cut, choices = completion.finish_reason == CUT, len(question.choices) or None
-    answer = None if cut else read_answer(completion.text, choices=choices)
+    answer = None if cut else read_answer(completion.text, choices=choices, cut=completion.cut_by_limit)
     if not last and confidence is None and stage.signal and stage.policy:
         confidence = await _measure(stage.signal, asked, completion)
         if answer is None and declines(completion.text, choices=choices):  # sure of what?

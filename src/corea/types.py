@@ -187,6 +187,11 @@ class Completion(Struct, frozen=True, kw_only=True):
     confidence: float | None = None
     raw: Mapping[str, Any] | None = None
 
+    @property
+    def cut_by_limit(self) -> bool:
+        """Whether the token limit ended the text before its writer did (`finish_reason` "length")."""
+        return self.finish_reason == "length"
+
 
 class Confidence(Struct, frozen=True, kw_only=True):
     """A probability that an answer is right, and the signal behind it.

@@ -267,7 +267,7 @@ WRITTEN: list[tuple[str, int | None, str | None]] = [
     ("ANSWER: NO", None, "NO"),
     ("Answer: Yes, it is.", None, "Yes, it is"),
     ("The answer is: x = 5", None, "x = 5"),
-    ("First I thought the answer is 10. But the answer is actually 12.", None, "actually 12"),
+    ("First I thought the answer is 10. But the answer is actually 12.", None, "12"),
     ("<think>the answer is 10</think> It is 12.\nAnswer: 12", None, "12"),
     ("| Answer | Confidence |\n|---|---|\n| 42 | 0.87 |", None, "42"),
     ("| Field | Value |\n|---|---|\n| Answer | 42 |\n| Confidence | 87% |", None, "42"),

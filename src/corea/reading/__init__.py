@@ -1,8 +1,8 @@
 """Reads answers and confidences out of text that anyone may have written."""
 
 from corea.reading.answer import declines, find_answer, read_answer
-from corea.reading.cleaning import choice_letter
 from corea.reading.confidence import find_confidence, read_confidence
+from corea.reading.letters import choice_letter
 from corea.reading.tags import is_well_formed, visible_text, without_thinking
 from corea.reading.text import Stated
 

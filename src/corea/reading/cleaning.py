@@ -1,28 +1,50 @@
-"""Taking off an answer what does not belong to it: markup, "the answer is", "with confidence 0.9", a choice's words."""
+"""Taking off an answer what does not belong to it: markup, "the answer is", "with confidence 0.9"."""
 
 import re
 
-from corea.reading.text import CONCLUSIONS, LONGEST, Stated, closing_brace, lead
+from corea.reading.letters import choice_letter
+from corea.reading.text import CONCLUSIONS, LONGEST, Stated, closing_brace, is_blank, lead
 from corea.reading.unknown import says_unknown
 
 Found = Stated[str | None]
 """An answer and its place; its value is None where the text says "I don't know" in its place."""
 
 _WRAPPED = re.compile(r"\\(?:text|textbf|textit|mathrm|mathbf|boxed|fbox|mbox|operatorname)\s?\{", re.I)
+_SURE = r"(?:confiden(?:ce|t)|certain(?:ty)?|sure|probability|likelihood)"
 _CONFIDENCE_TAIL = re.compile(
-    r"[\s,;.(]{1,3}(?:(?:and|with)\s)?(?:a\s|an\s|my\s|the\s)?(?:\d{1,3}%\s)?confidence(?!\s(?:interval|limit|band))(?:\slevel)?"
-    r"(?:\s(?:in|for)\s[\w\s]{1,30})?\s{0,2}(?:of|is|:|=|\)|$)",
+    r"[\s,;.(|\[–—-]{1,4}(?:(?:and|with|at|conf\.?|i(?:'m|\sam))\s)?(?:a\s|an\s|my\s|the\s|about\s|~)?"
+    rf"(?:(?:\d{{1,3}}(?:\.\d{{1,4}})?\s?%|0?\.\d{{1,4}})\s{_SURE}"
+    r"|confidence(?!\s(?:interval|limit|band))(?:\slevel|\sscore)?(?:\s(?:in|for)\s[\w\s]{1,30})?\s{0,2}(?:of|is|:"
+    r"|=|\)|\d|$))",
     re.I,
 )
+_PERCENT_TAIL = re.compile(r"[,;|]?\s{1,2}\(?\d{1,3}(?:\.\d{1,2})?\s?%\)?\s?$")
 _SAYS = re.compile(
-    rf"^(?:[^\n.!?]|\.(?=\S)){{0,300}}?(?<![a-z])(?<!this\s)(?<!that\s){CONCLUSIONS}(?:answer|choice|option)(?:\schoice|\soption)?\s(?:is|would\sbe)[\s:]{{1,3}}(?=\S)",
+    rf"^(?:[^\n.!?]|\.(?=\S)){{0,300}}?(?<![a-z])(?<!this\s)(?<!that\s){CONCLUSIONS}(?:answer|choice"
+    rf"|option)(?:\schoice|\soption)?\s(?:is|would\sbe)(?!\snot\s)[\s:]{{1,3}}(?=\S)",
+    re.I,
+)
+_HEDGE = re.compile(
+    r"(?:well,?\s)?(?:i(?:'d|\swould)?\s(?:think|believe|guess|say|suspect)(?:\sthat)?(?:\s(?:it(?:'s|’s|\sis)"
+    r"|that(?:'s|\sis)|the\sanswer\sis))?"
+    r"|(?:it|that)(?:'s|’s|\sis)(?:\s(?:probably|definitely|clearly|most\slikely))?|(?:probably|definitely"
+    r"|most\slikely))\s(?=\S)",
+    re.I,
+)
+_MAY_SAY = re.compile(
+    r"(?<![^\W_])(?:final|answer|choice|option|antwort|result|solution|response|decision|i|it|that|well|probably"
+    r"|definitely|most)(?![a-z])",
     re.I,
 )
 _FIELD = re.compile(
-    r"^\s{0,4}(?:final[ _]answer|answer|result|solution|response|decision|choice)\s{0,2}[:=]\s{0,4}([^\n]{1,300})", re.I
+    r"^\s{0,4}(?:final[ _]answer|answer|result|solution|response|decision|choice"
+    r"|antwort)\s{0,2}[:=]\s{0,4}([^\n]{1,300})",
+    re.I,
 )
-_EDGE = " \t\r\n*`_"
-_NOTHING = " \t\r\n.…?"  # what stands for an answer that is not there
+_SPACES = "".join(char for char in map(chr, range(0x3001)) if char.isspace())
+_EDGE = _SPACES + "\u200b\u200c\u200d\u2060\ufeff*`_"
+_NOTHING = " \t\r\n.…?!_-–—*:="  # what stands for an answer that is not there
+_ABBREVIATED = re.compile(r"(?:(?<![^\W\d_])[^\W\d_]\.){2,}$|\b(?:jr|sr|inc|ltd|co|corp|etc)\.$", re.I)
 _PAIRS = (
     ("$$", "$$"),
     ("$", "$"),
@@ -31,21 +53,47 @@ _PAIRS = (
     ('"', '"'),
     ("'", "'"),
     ("“", "”"),
+    ("「", "」"),
     ("<<", ">>"),
 )
+_PLACEHOLDER = re.compile(
+    r"[\[<({]{0,2}\s?(?:(?:your|my|the|insert|write|put|final|short)\s){0,3}(?:final\s|numeric(?:al)?\s)?"
+    r"(?:answer|number|value|letter|result|response|option)(?:\s(?:here|goes here|choice"
+    r"|only))?\s?[\])}>]{0,2}[.…]{0,3}",
+    re.I,
+)
+
+
+def is_placeholder(written: str, *, words: bool = True) -> bool:
+    """Whether a text stands for an answer that is to come: "[your answer]", "...", "____", and `words`: "answer"."""
+    bare = written.strip()
+    if not bare.strip(_NOTHING) or is_blank(bare):
+        return True
+    return _PLACEHOLDER.fullmatch(bare) is not None and (words or not bare.isalpha())
+
+
+_PLAIN_NUMBER = re.compile(r"-?\d{1,12}(?:\.\d{1,12})?")
 
 
 def cleaned(text: str, start: int, end: int, choices: int | None) -> Found | None:
     """The span with its markup taken off, as a found answer; None where nothing is left."""
     start, end = _inner(text, start, min(end, start + LONGEST))
+    if _PLAIN_NUMBER.fullmatch(text, start, end):
+        return Found(text[start:end], start, end)
+    start, end = _without_confidence(text, start, end, choices)
+    short = end - start <= 120 and text.find("boxed", start, end) < 0
+    if short and (letter := choice_letter(text[start:end], choices)):
+        return Found(letter, start, end)
     low_end = min(end, start + 700)
-    if text.find("onfidence", start, low_end) >= 0 and (tail := _CONFIDENCE_TAIL.search(text, start + 1, low_end)):
-        start, end = _inner(text, start, tail.start())
-    wordy = end - start > 7 and any(c in text[start:low_end] for c in " :=")
+    wordy = end - start > 5 and any(c in text[start:low_end] for c in " :=")
     if wordy and says_unknown(text[start:end]):
         return Found(None, start, end)
-    for pattern, group in ((_FIELD, 1), (_SAYS, 0)) if wordy else ():
+    for pattern, group in (
+        ((_FIELD, 1), (_SAYS, 0), (_HEDGE, 0)) if wordy and _MAY_SAY.search(text, start, low_end) else ()
+    ):
         if end - start > 1 and (match := pattern.match(text[start : min(end, start + 700)])):
+            if pattern is _HEDGE and text[start + match.end() : start + match.end() + 1].islower():
+                continue  # "It's raining"
             stop = min(start + match.end(1), end) if group else end
             start, end = _inner(text, start + (match.start(1) if group else match.end()), stop)
     if (box := text.rfind("\\boxed{", start, end)) >= 0:
@@ -53,12 +101,32 @@ def cleaned(text: str, start: int, end: int, choices: int | None) -> Found | Non
         if close > 0:
             start, end = _inner(text, box + 7, close)
     written = text[start:end]
-    if not written.strip(_NOTHING):
+    if not written.strip(_NOTHING) or is_blank(written) or _cut_label(written):
         return None
     letter = choice_letter(written, choices) if end - start <= 400 else None
     if letter is None and says_unknown(written):
         return Found(None, start, end)
     return Found(letter or (written if "\\\\" in written else written.replace("\\ ", " ")), start, end)
+
+
+def _cut_label(written: str) -> bool:
+    """Whether what is left is a label with nothing after it: "Final Answer:"."""
+    return written.endswith(":") and len(written) < 40 and not written[0].isdigit()
+
+
+def _without_confidence(text: str, start: int, end: int, choices: int | None) -> tuple[int, int]:
+    """The span without "(90% confident)", "| Confidence: 0.9" and, of a letter, ", 85%"."""
+    low_end = min(end, start + 700)
+    window = text[start:low_end].lower() if end - start > 6 else ""
+    if window and any(word in window for word in ("confiden", "certain", "sure", "probab", "likelihood")):
+        tail = _CONFIDENCE_TAIL.search(text, start + 1, low_end)
+        if tail:
+            start, end = _inner(text, start, tail.start())
+    if choices != 0 and end - start < 60 and text.find("%", start, end) >= 0:
+        tail = _PERCENT_TAIL.search(text, start + 1, end)
+        if tail and choice_letter(text[start : tail.start()].strip(_EDGE + ",;"), choices):
+            start, end = _inner(text, start, tail.start())
+    return start, end
 
 
 def _inner(text: str, start: int, end: int) -> tuple[int, int]:
@@ -69,25 +137,13 @@ def _inner(text: str, start: int, end: int) -> tuple[int, int]:
         before = (start, end)
         start += lead(text[start:end], _EDGE)
         end = start + len(text[start:end].rstrip(_EDGE))
-        if end > start and text[end - 1] in ".,;" and not text.endswith("..", start, end):
-            end -= 1
+        if end > start and text[end - 1] in ".,;。，" and not text.endswith("..", start, end):
+            end -= not _ABBREVIATED.search(text, max(start, end - 12), end)
         if text.startswith("\\", end - 1, end) and end > start:
             end -= 1
-        for left, right in _PAIRS:
-            if (
-                end - start >= len(left) + len(right)
-                and text.startswith(left, start, end)
-                and text.endswith(right, start, end)
-            ):
-                inside = text[start + len(left) : end - len(right)].replace("\\$", "")
-                if left not in inside and right not in inside:
-                    start, end = start + len(left), end - len(right)
-        if text.startswith("\\$", start, end):
-            start += 2
-        elif text.startswith("$", start, end) and text.find("$", start + 1, end) < 0:
-            start += 1  # a currency sign, or the rest of a pair
-        elif text.startswith("$", end - 1, end) and text.find("$", start, end - 1) < 0:
-            end -= 1
+        if text.startswith(("<|", "</s>"), max(start, text.rfind("<", start, end)), end):
+            end = max(start, text.rfind("<", start, end))  # a special token
+        start, end = _unpaired(text, *_unquoted(text, start, end))
         if (match := _WRAPPED.match(text, start, end)) and closing_brace(text, match.end() - 1, end) == end - 1:
             start, end = match.end(), end - 1
         if (start, end) == before:
@@ -95,41 +151,26 @@ def _inner(text: str, start: int, end: int) -> tuple[int, int]:
     return start, end
 
 
-_LONE = re.compile(r"(?:(?:option|choice|answer|letter)\s{0,2})?[(\[{]?\s?([A-Z])\s?[)\]}]?[.):]?", re.I)
-_LETTERED = re.compile(
-    r"(?:(?:option|choice|answer)\s{0,2})?(?:[(\[]([A-Z])[)\]][\s:.,-]{0,4}|([A-Z])(?:\s?[):]|\.(?=\s)|\s[-–—]\s|,?\s(?=because|since|as\s|which))\s{0,4})(?=\S)",
-    re.I,
-)
-_TRAILING = re.compile(r"\s\(?(?:option|choice|answer)?\s?\(([A-Z])\)$|\s\((?:option|choice|answer)\s([A-Z])\)$", re.I)
-_ANOTHER = re.compile(r"(?:\band\b|\bor\b|[,;/&]|\n)\s{0,3}(?:option\s)?(?:\([A-Z]\)|[A-Z][).:])")
+def _unquoted(text: str, start: int, end: int) -> tuple[int, int]:
+    """The span without quotes or mathematics' marks around it."""
+    for left, right in _PAIRS:
+        if (
+            end - start >= len(left) + len(right)
+            and text.startswith(left, start, end)
+            and text.endswith(right, start, end)
+        ):
+            inside = text[start + len(left) : end - len(right)].replace("\\$", "")
+            if left not in inside and right not in inside:
+                start, end = start + len(left), end - len(right)
+    return start, end
 
 
-_MARKUP = re.compile(r"\\text(?:bf|it)?|\\mathrm|\*\*|[{}*]")
-
-
-def choice_letter(answer: str, choices: int | None = None) -> str | None:
-    """The letter of a choice in any of its dresses (B, (b), B) bank, Option B, bank (B)), else None.
-
-    Where the number of choices is not known, only capitals A to J are letters, but for a lone "(b)" or "b)".
-    """
-    if choices == 0 or (answer[:1].isdigit() and not answer.endswith(")")):
-        return None
-    text = _MARKUP.sub("", answer).replace("\\ ", " ").strip(" _`$\\.,")
-    if match := _LONE.fullmatch(text):
-        letter = match[1]
-        dressed = len(text) > 1
-    elif match := _LETTERED.match(text):
-        if _ANOTHER.search(text, match.end()):
-            return None
-        letter = match[1] or match[2]
-        dressed = True
-        if letter.islower() and choices is None:
-            return None
-    elif len(text) <= 120 and (match := _TRAILING.search(text)):
-        letter, dressed = match[1] or match[2], True
-    else:
-        return None
-    if letter.islower() and not (dressed or choices):
-        return None
-    index = ord(letter.upper()) - ord("A")
-    return letter.upper() if index < (choices or 10) else None
+def _unpaired(text: str, start: int, end: int) -> tuple[int, int]:
+    """The span without a dollar sign at its edge that pairs with none: a currency's, or the rest of a pair."""
+    if text.startswith("\\$", start, end):
+        return start + 2, end
+    if text.startswith("$", start, end) and text.find("$", start + 1, end) < 0:
+        return start + 1, end
+    if text.startswith("$", end - 1, end) and text.find("$", start, end - 1) < 0:
+        return start, end - 1
+    return start, end

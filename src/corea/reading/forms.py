@@ -2,13 +2,19 @@
 
 import re
 
+from corea.reading.asides import is_doubtful
+from corea.reading.cleaning import is_placeholder
+from corea.reading.answer_words import ANNOUNCED, LATIN_STEMS, OPTION, OPTION_WORD, RIGHT, STEMS, TAIL
+from corea.reading.sentence_ends import sentence_end
 from corea.reading.text import CONCLUSIONS, LONGEST, QUALIFIED, closing_brace, lead, mentions
 
+Spans = list[tuple[int, int]]
 
-def _tagged(low: str, start: int, end: int) -> list[tuple[int, int]]:
+
+def tagged(text: str, low: str, start: int, end: int) -> Spans:
     """Contents of `<answer>` tags, the last first; one that is never closed only where none is."""
-    closed: list[tuple[int, int]] = []
-    unclosed: list[tuple[int, int]] = []
+    closed: Spans = []
+    unclosed: Spans = []
     limit = end
     for at in mentions(low, "answer>", start, end) + mentions(low, "answer]", start, end):
         opener = low.rfind("<" if low[at + 6] == ">" else "[", max(start, at - 12), at)
@@ -21,7 +27,7 @@ def _tagged(low: str, start: int, end: int) -> list[tuple[int, int]]:
         begin = at + 7
         stop = min(low.find("</", begin, limit) % (limit + 1), low.find("<confidence", begin, limit) % (limit + 1))
         stop = min(stop, low.find("[/", begin, limit) % (limit + 1)) if low[at + 6] == "]" else stop
-        if low[begin:stop].strip():
+        if not is_placeholder(text[begin : min(stop, begin + 80)]) and not _is_example(low, start, opener, begin, stop):
             (closed if stop < limit else unclosed).append((begin, stop))
         limit = max(opener, start)
         if closed:
@@ -29,44 +35,48 @@ def _tagged(low: str, start: int, end: int) -> list[tuple[int, int]]:
     return closed + unclosed[:1]
 
 
-_KEY = re.compile(
-    r"[\"'](?:final[_ ]?)?(?:answer|solution)(?:_?choice)?[\"']\s{0,4}:\s{0,4}"
-    r"(?:\{\s{0,8}[\"'](?:value|text|letter|choice|result|final)[\"']\s{0,4}:\s{0,4})?"
-    r"(?:(\[[^\]\n]{1,200}\])|\"((?:[^\"\\]|\\.){1,2000})\"|'((?:[^'\\]|\\.){1,2000})'|([^\s\"',}\]{\[][^\",}\]\n]{0,200}))"
+_FORMAT = re.compile(
+    r"(?:in\sthe\s(?:form|format)|formatted\s(?:as|like)|format(?:\sis|:)|respond\s(?:as|with)|like\sthis|such\sas"
+    r"|e\.g\.,?|"
+    r"for\s(?:example|instance)|example|template|looks?\slike|form|tags?\slike)[,:\s`\"'*]{0,4}(?:(?:of|as"
+    r"|is)[\s:`\"']{0,3})?$"
 )
 
 
-def _keyed(low: str, start: int, end: int) -> list[tuple[int, int]]:
-    """The last value of a JSON key "answer"."""
-    for at in mentions(low, "answer", start, end)[:16] + mentions(low, "solution", start, end)[:4]:
-        quote = max(low.rfind('"', max(start, at - 8), at), low.rfind("'", max(start, at - 8), at))
-        if quote >= 0 and (match := _KEY.match(low, quote, end)):
-            group = match.lastindex or 0
-            if match[group].strip() not in ("null", "none"):
-                return [match.span(group)]
-    return []
+def _is_example(low: str, start: int, opener: int, begin: int, stop: int) -> bool:
+    """Whether a tag only shows the form that was asked for: "in the form <answer>X</answer>"."""
+    before = low[max(start, opener - 3) : opener].strip()
+    shown = before[-1:] not in ("", ">", ".") and _FORMAT.search(low, max(start, opener - 40), opener) is not None
+    return shown or low[begin:stop].strip() in ("x", "xx", "xxx", "y", "a/b/c/d", "a|b|c|d")
 
 
-def _boxed(low: str, start: int, end: int) -> list[tuple[int, int]]:
-    """The content of the last `\\boxed{}` that is closed; of boxes in a row, the last."""
+def boxed(text: str, low: str, start: int, end: int) -> Spans:
+    """The content of the last `\\boxed{}` that is closed; "\\boxed 5" too."""
     limit = end
-    for at in mentions(low, "boxed", start, end)[:16]:
-        begin = at + 5
+    for at in mentions(low, "box", start, end)[:16]:
+        begin = at + (5 if low.startswith("boxed", at) else 3)
+        if begin == at + 3 and not low.startswith("\\f", max(start, at - 2)):
+            continue
         while begin < limit and low[begin] == " " and begin < at + 8:
             begin += 1
         if begin < limit and low[begin] == "{":
             close = closing_brace(low, begin, min(limit, begin + LONGEST))
-            if close > begin + 1 and low[begin + 1 : close].strip():
+            if close > begin + 1 and not is_placeholder(low[begin + 1 : close]):
                 return [(begin + 1, close)]
+        elif low.startswith("\\", at - 1) and (bare := _BARE_BOX.match(low, at + 5, limit)):
+            return [bare.span(1)]
         limit = at
     return []
 
 
+_BARE_BOX = re.compile(r"[ ]?(-?\d[\d.,]{0,30}\d|\d|(?<= )[a-j])(?![\w^/\\])")
 _HASHED = re.compile(r"#{4}[ \t:*]{0,4}([^\n#]{1,200})")
 _LEADING_NUMBER = re.compile(r"[-−+]?\s?[$€£¥]?\s?[-−]?(?:\d[\d,]{0,40}(?:\.\d{1,20})?|\.\d{1,20})")
+_UNIT_OR_END = re.compile(r"[\s,.;]{0,3}(?:%?[\s.,;]{0,3}[a-z]{2,}|$)")
+_HEADING = re.compile(r"\W{0,4}(?:step|solution|conclusion|final|answer|calculat|\d{1,2}[.)]\s)")
 
 
-def _hashed(low: str, start: int, end: int) -> list[tuple[int, int]]:
+def hashed(text: str, low: str, start: int, end: int) -> Spans:
     """The number (or short text) after the last "####"; a Markdown heading "#### Step 2: ..." is none."""
     for at in mentions(low, "####", start, end)[:32]:
         match = _HASHED.match(low, at, end)
@@ -74,89 +84,161 @@ def _hashed(low: str, start: int, end: int) -> list[tuple[int, int]]:
             continue
         a, b = match.span(1)
         number = _LEADING_NUMBER.match(low, a, b)
-        if number and re.match(r"[\s,.;]{0,3}(?:%?[\s.,;]{0,3}[a-z]{2,}|$)", low[number.end() : b]):
+        if number and _UNIT_OR_END.match(low[number.end() : b]) and not _MORE_OF_IT.match(low, number.end(), b):
             return [(a, number.end())]
-        heading = low[a:b].rstrip(" *").endswith(":") or re.match(
-            r"\W{0,4}(?:step|solution|conclusion|final|answer|calculat|\d{1,2}[.)]\s)", low[a:b]
-        )
+        heading = low[a:b].rstrip(" *").endswith(":") or _HEADING.match(low, a, b)
         if not heading and b - a <= 80 and low[b:end].count("\n") <= 6:
             return [(a, b)]
     return []
 
 
+_MORE_OF_IT = re.compile(
+    r"\s?(?:%|percent|per\scent|hundred|thousand|million|billion|trillion|dozen|[ap]\.?m(?![a-z])|and\s|or\s|to\s)"
+)
+_ARROW = r"(?:=>|->|[:=：]|→|⇒|—|–|-(?=\s))"
+_EMOJI = r"[\u2600-\u27bf\u2b00-\u2bff\U0001f000-\U0001faff\ufe0f]"
 _LABEL = re.compile(
-    rf"(?:^|[\n>.|*_#-])[ \t>*_#|-]{{0,8}}{CONCLUSIONS}(?:answer|response|decision|choice|guess|ans)"
-    r"(?:\s(?:is|choice|option|and\sconfidence(?:\s?\([^()\n]{1,20}\))?))?[ \t*_]{0,6}[:=][ \t*_]{0,8}"
-    r"|(?:^|\n)[ \t]{0,3}[#*_]{1,6}[ \t]{0,2}(?:final\s|short\s)?answer[ \t*_#]{0,6}\n"
-    r"|(?:最终)?答案\s?(?:是|为|[:：])\s?"
+    rf"[\n>.|][^\w\n\\$(]{{0,10}}(?:the\s|so\s|therefore,?\s|thus,?\s)?{CONCLUSIONS}(?:answer|response|decision"
+    rf"|choice|guess|ans|option|selection|pick)s?"
+    rf"(?:\s(?:is|choice|option"
+    rf"|and\sconfidence(?:\s?\([^()\n]{{1,20}}\))?))?(?:\s?\([^()\n]{{1,20}}\)(?=[ \t*_]{{0,6}}[:：]))?(?:[ \t*_]"
+    rf"|{_EMOJI}){{0,8}}{_ARROW}[ \t*_]{{0,8}}"
+    r"|\n[^\w\n\\$(]{0,10}(?:\d{1,2}\.\s)?(?:the\s)?(?:final\s|short\s|correct\s)?answer[ \t*_#:]{0,6}\n"
+    r"|\n[ \t*_]{0,4}ans\.\s|\n[ \t*_#]{0,4}answer[ \t*_]{1,3}(?=\([a-j]\)|\*\*)"
 )
 _PHRASE = re.compile(
-    rf"(?<![a-z])(?:{CONCLUSIONS}answer|(?:{QUALIFIED})(?:choice|option))(?:\s(?:to|for|choice|option|here|based|in|given)(?!\w)[^\n:]{{0,80}}?)?"
-    r"\s(?:is|are|would\sbe|should\sbe|must\sbe|=)(?:\stherefore|\sthus|\sthen)?(?!\s(?:not|in|to|that|the\sone|wrong|correct|incorrect|right|valid|invalid|"
+    rf"(?<![a-z])(?:{CONCLUSIONS}answers?|(?:{QUALIFIED})(?:choice|option|letter)s?)(?:\s(?:to|for|choice|option"
+    rf"|here|based|in|given)(?!\w)[^\n:]{{0,80}}?)?"
+    r"(?:[*_]{0,2}\s(?:is|are|was|would\sbe|should\sbe|must(?:\stherefore)?\sbe|will\sbe|has\sto\sbe"
+    r"|seems\s(?:to\sbe|like)|appears\sto\sbe|turns\sout\sto\sbe|"
+    r"comes\s(?:out\s)?to(?:\sbe)?|becomes|equals|=)|'s|’s|(?<=n\sanswer)\sof|(?<=final\sanswer)\sof"
+    r"|(?<=answer):(?=[ *_]{1,4}[^\s*_]))(?:\s(?:therefore|thus|then|simply|clearly|just|actually|indeed))?"
+    r"(?:\snot\s[^.\n]{1,60}?,?\sbut(?:\srather)?)?"
+    r"(?!\s(?:not|in|to|that|the\sone|the\ssame|wrong|correct|incorrect|right|valid|invalid|as\sfollows|based|given"
+    r"|obtained|found|"
     r"unclear|clear|unique|consistent|different|likely)(?!\w)(?!\s{0,3}\())[\s:*_]{1,8}"
 )
-_UNSURE = re.compile(r"(?:which|whether|what|if|no|not)(?:\s\w{1,12})?\s(?:the\s)?$")
-_STEMS = ("answer", "choice", "option", "response", "decision", "guess", "ans:")
-_SAFE_BREAK = re.compile(r"[.!?](?=\s|$|[\"'*)])|[\n。]")
+_UNSURE = re.compile(
+    r"(?:which|whether|what|if|no|not|wrong|incorrect|common|initial|first|previous|earlier|usual|typical|tempting"
+    r"|intuitive|"
+    r"naive|obvious|old|original|an?other|student'?s?|his|her|their|possible)(?:\s(?!so|then"
+    r"|is)\w{1,12})?\s(?:the\s|an?\s)?$"
+)
+_STEMS = ("answer", "choice", "option", "response", "decision", "guess", "ans", "selection", "pick", "letter")
+_REASONS = re.compile(
+    r",?\s(?:because|since|which|where|given\sthat|rather\sthan|instead\sof|and\snot|as\s(?:it|they|the|this|that"
+    r"|he|she|we))\s"
+    r"|,\s(?:weil|da|denn|parce\sque|car|puisque|porque|ya\sque|pois|perché|poiché|omdat|ponieważ|потому\sчто"
+    r"|так\sкак)\s|，因为"
+    r"|,\s(?:not|so|as|meaning|hence|while)\s|\s[–—]\s(?=[a-z])|\.\s(?=confidence)"
+)
+_AFFIRMED = re.compile(r"(?:yes|no|true|false)(?=,\s)")
 
 
-def _phrased(low: str, start: int, end: int) -> list[tuple[int, int]]:
+def phrased(text: str, low: str, start: int, end: int) -> Spans:
     """What follows the last "Answer:" line or "the answer is"."""
-    words = _STEMS if low.isascii() else (*_STEMS, "答案")
-    stems = [at for word in words for at in mentions(low, word, start, end, 24)]
+    stems = [at for word in _STEMS if word in low for at in mentions(low, word, start, end, 24)]
     for at in sorted(stems, reverse=True)[:64]:
-        begin = max(start, at - 30)
-        window = low[begin : min(end, at + 160)]
+        begin = max(start, at - 30) - 1
+        window = ("\n" if begin < start else low[begin]) + low[begin + 1 : min(end, at + 160)]
         for pattern, is_label in ((_LABEL, True), (_PHRASE, False)):
             match = next((m for m in pattern.finditer(window) if m.start() <= at - begin < m.end()), None)
-            if match and not _UNSURE.search(window, 0, match.start()):
-                a = begin + match.end()
-                fence = a + lead(low[a : a + 8], " \n")
-                if low.startswith("```", fence):
-                    a = low.find("\n", fence) + 1 or a
-                b = _end_of_phrase(low, a, end, own_line=is_label)
-                if "and confidence" in match[0] and low.rfind(",", a, b) > a:  # "B, 85%"
-                    b = low.rfind(",", a, b)
-                if low[a:b].strip(" \t*_$."):
-                    return [(a, b)]
-    return []
+            if not match or _UNSURE.search(window, 0, match.start()):
+                continue
+            if not is_label and is_doubtful(low, start, begin + match.start()):
+                break
+            a = begin + match.end()
+            a = _after_fence(low, a)
+            b = _end_of_phrase(text, low, a, end, own_line=is_label)
+            if "and confidence" in match[0] and low.rfind(",", a, b) > a:  # "B, 85%"
+                b = low.rfind(",", a, b)
+            if low[a:b].strip(" \t*_$.") and not is_placeholder(low[a:b], words=False):
+                return [(a, b)]
+    return _dialogue(text, low, start, end)
 
 
-_VERDICTS = (" correct", " right", " best", " choose", " pick", " select", " go with", "option", "choice")
-_CHOSEN = re.compile(
-    r"(?<![a-z])(?:(?:option|choice)\s[*_]{0,2}\(?([a-j])\)?[*_]{0,2}\s(?:is|would\sbe|seems)\s(?:the\s)?(?:most\s\w{1,12}\s)?"
-    r"(?:correct|right|best|answer)|(?:\(([a-j])\)|([a-j])\)?)\sis\sthe\s(?:correct|right|best)\s(?:answer|option|choice)"
-    r"|\(([a-j])\)\sis\s(?:correct|right)(?![a-z])"
-    r"|i(?:\swould|\swill|'d|'ll)?\s(?:choose|pick|select|go\swith)\s(?:option\s|choice\s)?[*_]{0,2}\(?([a-j])\)?(?![\w']))"
-)
+_DIALOGUE = re.compile(r"(?:^|\n)[ \t*]{0,4}q(?:uestion)?\s?:[^\n]{1,600}\n{1,3}[ \t*]{0,4}a\s?:[ \t*]{0,4}(?=\S)")
 
 
-def _chosen(low: str, start: int, end: int) -> list[tuple[int, int]]:
-    """The letter that is said to be the right one: "option D is correct", "I choose B"."""
-    tail = max(start, end - 600)
-    if not any(low.find(word, tail, end) >= 0 for word in _VERDICTS):
+def _dialogue(text: str, low: str, start: int, end: int) -> Spans:
+    """ "Q: ...", and on the next line "A: 4"."""
+    if low.find("a:", start, end) < 0 or not ("q:" in low or "question" in low or "q :" in low):
         return []
-    found = list(_CHOSEN.finditer(low, tail, end))
-    return [found[-1].span(found[-1].lastindex or 0)] if found else []
+    found = _DIALOGUE.search(low, start, min(end, start + 3000))
+    return [(found.end(), _end_of_phrase(text, low, found.end(), end, own_line=True))] if found else []
 
 
-def _end_of_phrase(low: str, a: int, end: int, *, own_line: bool) -> int:
+def _after_fence(low: str, a: int) -> int:
+    """The place after an opening code fence, if one stands at `a`."""
+    fence = a + lead(low[a : a + 8], " \n")
+    return (low.find("\n", fence) + 1 or a) if low.startswith("```", fence) else a
+
+
+def _end_of_phrase(text: str, low: str, a: int, end: int, *, own_line: bool) -> int:
     """Where an answer in running text stops: at its sentence's or line's end; a label's may come after it."""
     if own_line:
         a += lead(low[a : min(end, a + 100)], " \t\n*")
     limit = min(end, a + 400)
-    if low.startswith(("$$", "\\["), a):
-        close = low.find("$$" if low[a] == "$" else "\\]", a + 2, limit)
-        return close + 2 if close >= 0 else limit
-    for stop in _SAFE_BREAK.finditer(low, a, limit):
-        head = low[a : stop.start()].strip(" *(")
-        if low[stop.start()] == "." and ((len(head) == 1 and head.isalpha()) or (head.isdigit() and own_line)):
-            continue  # "B. bank"
-        return stop.start()
-    return limit
+    for left, right in (("$$", "$$"), ("\\[", "\\]")):
+        if low.startswith(left, a):
+            close = low.find(right, a + 2, limit)
+            return close + 2 if close >= 0 else limit
+    head = a + lead(low[a : a + 8], " *_(\"'“")
+    stop = sentence_end(text, a, limit)
+    if not own_line and (affirmed := _AFFIRMED.match(low, head, stop)):
+        return affirmed.end()
+    reasons = _REASONS.search(low, head + 1, stop)
+    return (
+        reasons.start()
+        if reasons and low[a : reasons.start()].count("(") == low[a : reasons.start()].count(")")
+        else stop
+    )
 
 
-def _tabled(low: str, start: int, end: int) -> list[tuple[int, int]]:
+_VERDICTS = (
+    " correct",
+    " right",
+    " best",
+    " choose",
+    " pick",
+    " select",
+    " go with",
+    "option",
+    "choice",
+    "选",
+    "選",
+    "antwort",
+    "letra",
+)
+_CHOSEN = re.compile(
+    r"(?<![a-z])(?:(?:option|choice)\s[*_]{0,2}\(?([a-j])\)?[*_]{0,2}\s(?:is|would\sbe"
+    r"|seems)\s(?:the\s)?(?:most\s\w{1,12}\s)?"
+    r"(?:correct|right|best|answer)|(?:\(([a-j])\)|([a-j])\)?)\sis\sthe\s(?:correct|right|best)\s(?:answer|option"
+    r"|choice)"
+    r"|\(([a-j])\)\sis\s(?:correct|right)(?![a-z])"
+    r"|i(?:\swould|\swill|'d|'ll)?\s(?:choose|pick|select|go\swith)\s(?:option\s"
+    r"|choice\s)?[*_]{0,2}\(?([a-j])\)?(?![\w']))"
+    r"|(?:故|应该|应|因此|所以|答案|本题|正确)[,，]?(?:应|该)?(?:选择|選擇|选|選)[项項]?\s?[（(“\"]?([a-j])(?![a-z])"
+    rf"|(?<![^\W_])(?:{OPTION})\s[*_]{{0,2}}\(?([a-j])\)?[*_]{{0,2}}\s?(?:{RIGHT})"
+)
+
+
+_TAKEN_BACK = re.compile(r"[\s*]?\?|\s(?:only\s)?(?:if|when|were)\b")
+
+
+def chosen(text: str, low: str, start: int, end: int) -> Spans:
+    """The letter that is said to be the right one: "option D is correct", "I choose B"."""
+    tail = max(start, end - 600)
+    window = low[tail:end]
+    if not any(word in window for word in _VERDICTS) and (low.isascii() or not OPTION_WORD.search(low, tail, end)):
+        return []
+    for match in list(_CHOSEN.finditer(low, tail, end))[:-9:-1]:
+        if not is_doubtful(low, start, match.start()) and not _TAKEN_BACK.match(low, match.end(), end):
+            return [match.span(match.lastindex or 0)]
+    return []
+
+
+def tabled(text: str, low: str, start: int, end: int) -> Spans:
     """The cell of a Markdown table beside "Answer", or, where that heads a column, the last one below."""
     for at in mentions(low, "answer", start, end, 8):
         left, right = low.rfind("\n", max(start, at - 300), at) + 1, low.find("\n", at, at + 300) % (end + 1)
@@ -167,7 +249,7 @@ def _tabled(low: str, start: int, end: int) -> list[tuple[int, int]]:
         if rows[0].strip(" |:-") or "-" not in rows[0]:
             begin = cell[1] + 1
             return [(begin, low.find("|", begin, right) % (right + 1))] if cell[1] >= 0 else []
-        found: list[tuple[int, int]] = []
+        found: Spans = []
         place = right + 1 + len(rows[0]) + 1
         for row in rows[1:9]:
             cells = row.split("|")
@@ -181,23 +263,20 @@ def _tabled(low: str, start: int, end: int) -> list[tuple[int, int]]:
 
 
 _CELLS = ("answer", "final answer", "my answer")
-_ABROAD_STEMS = ("antwort", "réponse", "respuesta", "resposta", "risposta", "ответ", "答え", "答案", "정답")
-_ABROAD = re.compile(
-    r"(?:antwort|réponse|respuesta|resposta|risposta|ответ|答え|答案|정답)(?:\s(?:finale?|correcta?|correcte|corretta))?"
-    r"[*_]{0,2}\s?(?:ist|lautet|est|es|é|è|应该是|是|为|は|은|[:：=])[\s*_]{0,4}(?=\S)"
-)
-_ABROAD_END = re.compile(r"(?:です|だ|입니다|이다)?[.。]?\s*$")
 
 
-def _abroad(low: str, start: int, end: int) -> list[tuple[int, int]]:
-    """What follows "Die Antwort ist", "Réponse :", "答えは" and their like."""
-    stems = [at for word in _ABROAD_STEMS for at in mentions(low, word, start, end, 8)]
-    for at in sorted(stems, reverse=True):
-        if match := _ABROAD.match(low, at, min(end, at + 60)):
-            stop = _end_of_phrase(low, match.end(), end, own_line=True)
-            tail = _ABROAD_END.search(low, max(match.end(), stop - 8), stop)
-            return [(match.end(), tail.start() if tail else stop)]
+def announced(text: str, low: str, start: int, end: int) -> Spans:
+    """What follows "Die Antwort ist", "Réponse :", "答えは" and their like, in the languages of the table."""
+    words = LATIN_STEMS if low.isascii() else STEMS
+    stems = [at for word in words if word in low for at in mentions(low, word, start, end, 8)]
+    for at in sorted(stems, reverse=True)[:32]:
+        for begin in (at, max(start, at - 2)):  # an article may be written as one with its noun
+            match = ANNOUNCED.match(low, begin, min(end, at + 70))
+            if match and match.end() > at:
+                stop = _end_of_phrase(text, low, match.end(), end, own_line=True)
+                tail = TAIL.search(low, max(match.end(), stop - 12), stop)
+                return [(match.end(), tail.start() if tail else stop)]
     return []
 
 
-FORMS = (_tagged, _keyed, _boxed, _hashed, _phrased, _tabled, _abroad, _chosen)
+FORMS = (boxed, hashed, phrased, tabled, announced, chosen)

@@ -9,10 +9,13 @@ from corea.reading.thinking import outside_thinking as outside_thinking  # share
 
 T = TypeVar("T")
 
-QUALIFIED = r"final\s|correct\s|right\s|best\s|most\s\w{1,14}\s|my\s|chosen\s|overall\s|short\s"
+QUALIFIED = (
+    r"final\s|correct(?:ed)?\s|right\s|best\s|most\s\w{1,14}\s|my\s|chosen\s|selected\s|overall\s|short\s|"
+    r"revised\s|updated\s|new\s|actual\s|true\s"
+)
 """What may stand before "answer", as a pattern; `CONCLUSIONS` where nothing need."""
 
-CONCLUSIONS = rf"(?:{QUALIFIED})?"
+CONCLUSIONS = rf"(?:{QUALIFIED}){{0,2}}"
 
 LONGEST_TEXT = 200_000
 """Characters of a text that are read; of a longer one, its end, then a quarter as much of its start."""
@@ -65,6 +68,16 @@ def closing_brace(low: str, opening: int, limit: int) -> int:
         if depth == 0:
             return brace.start()
     return -1
+
+
+_INVISIBLE = re.compile(
+    r"[\s\x00-\x20\x7f-\xa0\xad\u034f\u061c\u115f\u180e\u200b-\u200f\u2028-\u202f\u2060-\u206f\ufe0f\ufeff]*"
+)
+
+
+def is_blank(text: str) -> bool:
+    """Whether a text shows nothing: white space as Unicode has it, controls, and characters of no width."""
+    return _INVISIBLE.fullmatch(text) is not None
 
 
 def lead(text: str, characters: str) -> int:

@@ -11,12 +11,13 @@ _NOT = r"(?:do not|don'?t|did not|didn'?t)"
 _CANNOT = r"(?:cannot|can not|can'?t|could not|couldn'?t|(?:am |are |was |were )?(?:unable to|not able to))"
 _ADVERBS = r"(?:\s(?:\w{3,12}ly|just|still|quite|do|therefore|also))*"
 _HAVE = (
-    r"have(?:\s\w{1,15}){0,4}\s(?:answers?|idea|clue|information|info|knowledge|data|context|details?|access|way|means)"
+    r"have(?:\s\w{1,15}){0,4}\s(?:answers?|idea|clue|information|info|knowledge|data|context|details?|access|way"
+    r"|means)"
 )
 _KNOW = rf"(?:know|understand|remember|recall|{_HAVE})"
 _DO = (
     r"(?:answer|tell|say|determine|solve|help|assist|provide|give|find|compute|calculate|figure|decide|know|comply|"
-    r"identify|complete|fulfil+|be\s(?:sure|certain))"
+    r"identify|choose|select|pick|recommend|conclude|infer|complete|fulfil+|be\s(?:sure|certain))"
 )
 _UNSURE = rf"(?:not{_ADVERBS}\s(?:sure|certain)|unsure|uncertain)"
 _NO_IDEA = r"(?:no\s(?:idea|clue)|not\sa\sclue)"
@@ -25,7 +26,8 @@ _GOES_ON = r"(?:as|since|because|and|or|nor|such|without|given|due|sorry|unfortu
 _TAIL = rf"(?!\w)(?:(?!{_TURN})(?:[^.!?:;=,\n]|,(?=\s{_GOES_ON})))*"  # nothing that may be an answer after all
 _OPENING = (
     r"(?:(?:(?:i'?m|i am|we are)\s)?(?:very\s|so\s|really\s)?sorry|unfortunately|honestly|to be honest|apologies|well|"
-    r"as an ai(?:\s\w{1,10}){0,2}|at this time|currently)[,:]?\s(?:but\s)?"
+    r"as an ai(?:\s\w{1,10}){0,2}|at this time|currently|(?:based on|given"
+    r"|with)\s(?:the\s)?(?:\w{2,12}\s){0,2}information)[,:]?\s(?:but\s)?"
 )
 _ENGLISH = (
     rf"(?:{_OPENING}){{0,3}}(?:"
