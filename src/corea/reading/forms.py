@@ -2,9 +2,9 @@
 
 import re
 
+from corea.reading.answer_words import ANNOUNCED, LATIN_STEMS, OPTION, OPTION_WORD, RIGHT, STEMS, TAIL
 from corea.reading.asides import is_doubtful
 from corea.reading.cleaning import is_placeholder
-from corea.reading.answer_words import ANNOUNCED, LATIN_STEMS, OPTION, OPTION_WORD, RIGHT, STEMS, TAIL
 from corea.reading.sentence_ends import sentence_end
 from corea.reading.text import CONCLUSIONS, LONGEST, QUALIFIED, closing_brace, lead, mentions
 
