@@ -50,14 +50,14 @@ def test_billed_retries_cached_reasoning_and_signal_tokens_are_told_apart() -> N
     completion = Completion(
         text="",
         model="small",
-        usage=Usage(prompt_tokens=10, cached_tokens=4, completion_tokens=6, reasoning_tokens=2),
+        usage=Usage(prompt_tokens=10, cached_tokens=4, cache_write_tokens=3, completion_tokens=6, reasoning_tokens=2),
         retries=2,
         wasted=Usage(prompt_tokens=20),
     )
     confidence = Confidence(value=0.5, signal="self_check", calls=(call, call))
     ledger = _ledger(_trace(Step(stage="small", completion=completion, confidence=confidence, decision=Decision.KEEP)))
     stage = ledger.as_dict()["stages"]["small"]
-    assert stage["tokens"] == {"prompt": 10, "cached": 4, "completion": 6, "reasoning": 2}
+    assert stage["tokens"] == {"prompt": 10, "cached": 4, "cache_write": 3, "completion": 6, "reasoning": 2}
     assert stage["wasted_tokens"]["prompt"] == 20
     assert (stage["retries"], stage["signal_calls"], stage["signal_tokens"]["prompt"]) == (2, 2, 14)
 

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal, localcontext
 
@@ -202,3 +203,85 @@ def test_one_length_seen_scales_in_proportion() -> None:
     estimator = BaselineEstimator()
     _seen(estimator, 100, 50, 10)
     assert estimator.usage(Question.of("x" * 200)) == Usage(prompt_tokens=100, completion_tokens=10, estimated=True)
+
+
+WRITING = Price(
+    input_usd_per_mtok=Decimal(3),
+    output_usd_per_mtok=Decimal(15),
+    cached_input_usd_per_mtok=Decimal("0.3"),
+    cache_write_usd_per_mtok=Decimal("3.75"),
+    cache_write_1h_usd_per_mtok=Decimal(6),
+)
+
+
+def test_prompt_tokens_cost_by_what_a_cache_did_with_them() -> None:
+    usage = Usage(
+        prompt_tokens=1000, cached_tokens=100, cache_write_tokens=500, cache_write_1h_tokens=200, completion_tokens=10
+    )
+    fresh, read, five_minutes, an_hour = 400 * 3, 100 * Decimal("0.3"), 300 * Decimal("3.75"), 200 * 6
+    assert WRITING.cost(usage) == (fresh + read + five_minutes + an_hour + 150) / Decimal(1_000_000)
+
+
+@pytest.mark.parametrize(
+    ("left_out", "rate"),
+    [({"cache_write_1h_usd_per_mtok"}, "3.75"), ({"cache_write_1h_usd_per_mtok", "cache_write_usd_per_mtok"}, "3")],
+)
+def test_a_rate_that_is_not_given_is_the_next_more_general_one(left_out: set[str], rate: str) -> None:
+    price = replace(WRITING, **dict.fromkeys(left_out))
+    usage = Usage(prompt_tokens=1000, cache_write_tokens=1000, cache_write_1h_tokens=1000)
+    assert price.cost(usage) == Decimal(rate) / 1000
+
+
+@given(tokens, tokens, tokens, tokens)
+def test_cache_writes_are_within_the_bound_and_within_the_prompt(
+    prompt: int, read: int, written: int, hour: int
+) -> None:
+    usage = Usage(
+        prompt_tokens=prompt, cached_tokens=read, cache_write_tokens=written, cache_write_1h_tokens=hour
+    )  # whatever a server says
+    assert 0 <= WRITING.cost(usage) <= WRITING.at_most(prompt, 0)
+
+
+def test_the_snapshots_rates_of_cache_writes_are_kept_in_every_tier() -> None:
+    price = TABLE.lookup("claude-sonnet-4-5")
+    assert (price.cache_write_usd_per_mtok, price.cache_write_1h_usd_per_mtok) == (Decimal("3.75"), Decimal(6))
+    assert price.tiers[0].cache_write_usd_per_mtok == Decimal("7.5")
+
+
+def test_a_table_of_ones_own_may_price_cache_writes() -> None:
+    table = {"input_usd_per_mtok": 1, "output_usd_per_mtok": 2, "cache_write_usd_per_mtok": "1.25"}
+    assert read_price("m", table).cost(Usage(prompt_tokens=100, cache_write_tokens=100)) == Decimal("0.000125")
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        "qwen2.5:7b",
+        "Qwen/Qwen2.5-7B-Instruct",
+        "llama3.2",
+        "gpt-oss-20b",
+        "openai/gpt-oss-120b",
+        "google/gemma-3-4b-it",
+        "small",
+    ],
+)
+def test_a_model_that_anyone_can_run_is_free_at_home_and_says_so(model: str) -> None:
+    price = TABLE.lookup_self_hosted(model)
+    assert price.assumed_free
+    assert price.cost(Usage(prompt_tokens=1000, completion_tokens=1000)) == 0
+    assert price.source == "no price: counted as free"
+
+
+@pytest.mark.parametrize(
+    "model", ["gpt-4o-mini", "openai/gpt-4o", "claude-sonnet-4-5", "gemini-2.5-flash", "grok-3", "o3"]
+)
+def test_a_model_that_only_its_maker_runs_is_not_free_behind_a_proxy(model: str) -> None:
+    with pytest.raises(ConfigError, match="proxy to an API that costs") as caught:
+        TABLE.lookup_self_hosted(model)
+    assert "\n" not in str(caught.value)
+    assert TABLE.lookup_self_hosted(model, in_process=True).assumed_free
+
+
+def test_a_price_that_is_given_holds_at_home_too() -> None:
+    table = PriceTable({"gpt-4o": {"input_usd_per_mtok": 1, "output_usd_per_mtok": 2}})
+    assert not table.lookup_self_hosted("gpt-4o").assumed_free

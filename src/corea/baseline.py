@@ -5,7 +5,7 @@ from decimal import Decimal
 from threading import Lock
 
 from corea.prices import Price
-from corea.types import Completion, Question, Usage
+from corea.types import Completion, Question, Usage, replace
 
 
 @dataclass(slots=True)
@@ -58,6 +58,23 @@ class BaselineEstimator:
         """What asking the last stage would have cost in USD; None where nothing is known to go by."""
         usage = self.usage(question)
         return None if price is None or usage is None else price.cost(usage)
+
+
+def without_draft(usage: Usage, alone: Question, shown: Question) -> Usage:
+    """What a call would have used that was not shown an earlier stage's draft: its prompt shrinks with its length.
+
+    Args:
+        alone: The question as the model would have been sent it; `shown` as it was.
+    """
+    share = _characters(alone) / max(_characters(shown), 1)
+    return replace(
+        usage,
+        prompt_tokens=round(usage.prompt_tokens * share),
+        cached_tokens=round(usage.cached_tokens * share),
+        cache_write_tokens=round(usage.cache_write_tokens * share),
+        cache_write_1h_tokens=round(usage.cache_write_1h_tokens * share),
+        estimated=True,
+    )
 
 
 def _characters(question: Question) -> int:

@@ -2,17 +2,18 @@
 
 import inspect
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, is_dataclass
-from typing import Any, cast, get_type_hints
+from typing import Any, NamedTuple, cast, get_type_hints
 
 from corea.backends import BACKENDS
 from corea.cascade import Cascade
 from corea.config import CascadeSettings, Config, StageSettings, settings
+from corea.costs.signal_calls import signal_calls
 from corea.errors import ConfigError, unknown_name
 from corea.models import BUNDLED
 from corea.policies import POLICIES, PRE_POLICIES
-from corea.prices import Price, PriceTable
+from corea.prices import COUNTED_AS_FREE, Price, PriceTable, is_local
 from corea.prompts import Prompt, load_prompt
 from corea.protocols import Backend, Policy, PrePolicy, Signal
 from corea.registry import resolve
@@ -21,6 +22,7 @@ from corea.signals.tokens import with_logprobs
 from corea.stage import Stage
 
 PATH_FIELDS = ("folder", "path")
+IN_PROCESS = ("onnx", "hf", "fake")  # kinds of backends whose models run in this process
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +30,7 @@ class Built:
     """A cascade and the parts that commands ask for by name.
 
     Args:
+        backends: Of its stages.
         uncalibrated: The cascade as it is without its calibration artefact.
     """
 
@@ -47,9 +50,13 @@ class Backends:
 
     def get(self, config: Config, stage: str) -> Backend:
         """The backend of one stage."""
-        said = json.dumps([str(config.base), config.stages[stage].backend], sort_keys=True, default=str)
+        return self.of(config, f"stages.{stage}.backend", config.stages[stage].backend)
+
+    def of(self, config: Config, where: str, options: Mapping[str, Any]) -> Backend:
+        """The backend that a table describes."""
+        said = json.dumps([str(config.base), options], sort_keys=True, default=str)
         if said not in self._used:
-            self._used[said] = self._made.get(said) or make_backend(config, stage)
+            self._used[said] = self._made.get(said) or _make_backend(config, where, options)
         return self._used[said]
 
     def begin(self) -> None:
@@ -76,7 +83,8 @@ def build(
 
     Args:
         name: Which cascade; by default the first.
-        need_prices: False lets a model without a price through; its costs are then unknown (None).
+        need_prices: False lets a model without a price through; its costs are then unknown (None). One on hardware of
+            one's own is free without a price; every trace then has a flag that says so.
         backends: Makes the backends, where several cascades share them.
 
     Raises:
@@ -85,24 +93,28 @@ def build(
     """
     name, wanted = config.cascade(name)
     prices = PriceTable(config.prices)
-    made = {stage: (backends.get if backends else make_backend)(config, stage) for stage in wanted.stages}
+    backends = backends or Backends()
+    made = {stage: backends.get(config, stage) for stage in wanted.stages}
     stages = tuple(
-        _stage(config, stage, made, prices, need_prices=need_prices, last=stage == wanted.stages[-1])
+        _stage(config, stage, backends, prices, need_prices=need_prices, last=stage == wanted.stages[-1])
         for stage in wanted.stages
     )
-    plain = Cascade(stages=stages, name=name, on_last_down=wanted.on_last_down)
+    plain = Cascade(stages=stages, name=name, on_last_down=wanted.on_last_down, flags=_flags(stages))
     cascade = plain if wanted.calibration is None else _calibrated(config, wanted, plain)
     return Built(name=name, cascade=cascade, backends=made, prices=prices, uncalibrated=plain)
 
 
 def make_backend(config: Config, stage: str) -> Backend:
     """The backend of one stage."""
-    where = f"{config.source}: stages.{stage}.backend"
-    options = dict(config.stages[stage].backend)
+    return _make_backend(config, f"stages.{stage}.backend", config.stages[stage].backend)
+
+
+def _make_backend(config: Config, where: str, table: Mapping[str, Any]) -> Backend:
+    options = dict(table)
     for key in PATH_FIELDS:
         if isinstance(options.get(key), str):
             options[key] = str(config.path(options[key]))
-    return cast(Backend, make(where, options, BACKENDS))
+    return cast(Backend, make(f"{config.source}: {where}", options, BACKENDS))
 
 
 def make(where: str, options: Mapping[str, Any], table: Mapping[str, str], **injected: Any) -> Any:
@@ -132,34 +144,61 @@ def make(where: str, options: Mapping[str, Any], table: Mapping[str, str], **inj
 
 def price_of(config: Config, stage: StageSettings, backend: Backend, prices: PriceTable) -> Price:
     """The price of a stage's model, by the name that the stage gives it, else by the backend's model and address."""
-    if stage.price is not None:
-        return prices.lookup(stage.price)
-    return prices.lookup(backend.model, api_url=stage.backend.get("base_url"))
+    return _price(stage.price, stage.backend, backend, prices)
+
+
+def _price(name: str | None, options: Mapping[str, Any], backend: Backend, prices: PriceTable) -> Price:
+    if name is not None:
+        return prices.lookup(name)
+    url = options.get("base_url")
+    if options["kind"] in IN_PROCESS:
+        return prices.lookup_self_hosted(backend.model, in_process=True)
+    if isinstance(url, str) and is_local(url):
+        return prices.lookup_self_hosted(backend.model)
+    return prices.lookup(backend.model, api_url=url)
+
+
+def _flags(stages: tuple[Stage, ...]) -> tuple[str, ...]:
+    """A flag for each model that is counted as free because nothing else is known."""
+    free = [stage.backend.model for stage in stages if stage.price is not None and stage.price.assumed_free]
+    for stage in stages:
+        if stage.signal_price is not None and stage.signal_price.assumed_free:
+            free += [call.backend.model for call in signal_calls(stage.signal)]
+    return tuple(f"{COUNTED_AS_FREE}: {model}" for model in dict.fromkeys(free))
 
 
 def _stage(
     config: Config,
     name: str,
-    backends: Mapping[str, Backend],
+    backends: Backends,
     prices: PriceTable,
     *,
     need_prices: bool,
     last: bool,
 ) -> Stage:
     declared, where = config.stages[name], f"{config.source}: stages.{name}"
-    backend = backends[name]
-    signal = None if last else _signal(where, declared, backends, backend)
+    backend = backends.get(config, name)
+
+    def priced(look: Callable[[], Price]) -> Price | None:
+        try:
+            return look()
+        except ConfigError:
+            if need_prices:
+                raise
+            return None
+
+    price, signal, signal_price = priced(lambda: price_of(config, declared, backend, prices)), None, None
+    if not last:
+        options, checker = _checker(config, name, backends)
+        signal = cast(
+            Signal, make(f"{where}.signal", options, SIGNALS, backend=checker.backend if checker else backend)
+        )
+        if checker is not None:
+            signal_price = priced(lambda: _price(checker.price, checker.options, checker.backend, prices))
     policy = None if last else _policy(where, declared)
     pre_policy = None
     if declared.pre_policy is not None:
         pre_policy = cast(PrePolicy, make(f"{where}.pre_policy", declared.pre_policy, PRE_POLICIES))
-    price: Price | None
-    try:
-        price = price_of(config, declared, backend, prices)
-    except ConfigError:
-        if need_prices:
-            raise
-        price = None
     return Stage(
         name=name,
         backend=backend,
@@ -169,6 +208,7 @@ def _stage(
         pre_policy=pre_policy,
         prompt=_prompt(config, declared.prompt),
         price=price,
+        signal_price=signal_price,
         on_error=declared.on_error,
         hand_over_draft=declared.hand_over_draft,
         confidence_first=declared.confidence_first,
@@ -176,16 +216,42 @@ def _stage(
     )
 
 
-def _signal(where: str, declared: StageSettings, backends: Mapping[str, Backend], own: Backend) -> Signal:
-    options = dict(declared.signal or {"kind": "verbalized"})
-    backend = own
-    if isinstance(asked := options.pop("backend", None), str):
-        if asked not in backends:
+class _Checker(NamedTuple):
+    """Another model that a signal asks: what its table says, and what the price table calls it."""
+
+    backend: Backend
+    options: Mapping[str, Any]
+    price: str | None
+
+
+def _checker(config: Config, name: str, backends: Backends) -> tuple[dict[str, Any], _Checker | None]:
+    """A signal's own options, and the model that it asks where that is not its stage's.
+
+    `backend` names a stage of the configuration, in this cascade or not, or is a table as under a stage; `price` is
+    then what the price table calls the model.
+    """
+    options = dict(config.stages[name].signal or {"kind": "verbalized"})
+    where = f"stages.{name}.signal.backend"
+    asked, price = options.pop("backend", None), options.pop("price", None)
+    if asked is None:
+        if price is not None:
             raise ConfigError(
-                f"{where}.signal.backend: got {asked!r}, expected one of the stages {', '.join(backends)}"
+                f"{config.source}: stages.{name}.signal.price: got it without a backend, expected both; "
+                "a signal that asks its own stage's model has that stage's price"
             )
-        backend = backends[asked]
-    return cast(Signal, make(f"{where}.signal", options, SIGNALS, backend=backend))
+        return options, None
+    if isinstance(asked, str):
+        if asked not in config.stages:
+            raise unknown_name(f"{config.source}: {where}", asked, list(config.stages))
+        stage = config.stages[asked]
+        backend = backends.get(config, asked)
+        return options, None if asked == name else _Checker(backend, stage.backend, price or stage.price)
+    if not isinstance(asked, Mapping) or "kind" not in asked:
+        raise ConfigError(
+            f'{config.source}: {where}: got {asked!r}, expected the name of a stage, or a table with kind = "..."'
+        )
+    table = cast(Mapping[str, Any], asked)
+    return options, _Checker(backends.of(config, where, table), table, price)
 
 
 def _policy(where: str, declared: StageSettings) -> Policy:

@@ -15,15 +15,17 @@ from random import Random
 from typing import Self
 
 from corea.background import background
-from corea.baseline import BaselineEstimator
+from corea.baseline import BaselineEstimator, without_draft
+from corea.costs.signal_calls import signal_calls
 from corea.early import CUT
 from corea.errors import ConfigError
+from corea.prices import EXACT
+from corea.prompts import with_draft
 from corea.protocols import Policy
-from corea.stage import Giver, OnError, OnKeep, OnText, Stage, attempt, skip, total
-from corea.types import Decision, Question, Status, Step, Trace
+from corea.stage import Giver, OnError, OnKeep, OnStep, OnText, Stage, attempt, skip, total
+from corea.types import ZERO_USD, Completion, Decision, Question, Status, Step, Trace
 
 _random = Random(os.urandom(32))
-OnStep = Callable[[Step], None]
 Questions = Iterable[Question] | Iterable[str] | AsyncIterable[Question] | AsyncIterable[str]
 
 
@@ -73,6 +75,12 @@ class Cascade:
                     f"cascade {self.name}, stage {stage.name}: got no signal or no policy, expected both before the "
                     "last stage; without them nothing would ever be deferred"
                 )
+        object.__setattr__(self, "stages", tuple(_with_signal_price(stage, self.stages) for stage in self.stages))
+
+    @property
+    def in_order(self) -> bool:
+        """Whether no stage is asked before the one before it has ended."""
+        return True
 
     async def __aenter__(self) -> Self:
         return self
@@ -97,7 +105,8 @@ class Cascade:
                 backend streams, whole where an earlier stage's is kept (or as it is written, with `confidence_first`).
                 Nothing of a deferred draft is ever given. When an answer breaks off half way, what was written of it
                 has been given and nothing follows it.
-            on_step: Receives each step as it ends, before any of its text is given where it is kept.
+            on_step: Receives each step as it ends, before any of its text is given where it is kept; where this is
+                cancelled, also the step under way, with what it had used.
             on_keep: Told the stage and confidence of an answer that is kept while it is still being written; its text
                 follows, and only then its step.
             trace_id: The trace's; None is a new one.
@@ -113,7 +122,9 @@ class Cascade:
         for stage in self.stages:
             last = stage is self.stages[-1]
             skipped = None if last else skip(stage, question)
-            step = skipped or await attempt(stage, question, draft, give, last=last, on_keep=on_keep, clock=self.clock)
+            step = skipped or await attempt(
+                stage, question, draft, give, last=last, on_keep=on_keep, on_cut=on_step, clock=self.clock
+            )
             steps.append(step)
             if on_step:
                 on_step(step)
@@ -187,6 +198,7 @@ class Cascade:
         take: Callable[[int, Trace], Awaitable[None]],
         *,
         concurrency: int = 32,
+        on_step: Callable[[Question, Step], None] | None = None,
     ) -> None:
         """Answers a stream of questions, and gives each trace away as it finishes: `ask_many` without a queue.
 
@@ -194,6 +206,7 @@ class Cascade:
             take: Receives the question's place in the stream, from 0, and its trace. The next question is read when it
                 has returned; an error that it raises ends everything.
             concurrency: As for `ask_many`, and so what follows on failures.
+            on_step: Receives each step of each question as it ends, before the next stage is asked.
         """
         if concurrency < 1:
             raise ConfigError(f"concurrency: got {concurrency}, expected at least 1")
@@ -216,7 +229,8 @@ class Cascade:
                         failure, ended = error, True
                         return
                     place = number = number + 1
-                await take(place, await self._ask_safely(as_question(question, f"question-{place + 1}")))
+                asked = as_question(question, f"question-{place + 1}")
+                await take(place, await self._ask_safely(asked, on_step))
 
         workers = [asyncio.create_task(worker()) for _ in range(concurrency)]
         try:
@@ -229,20 +243,32 @@ class Cascade:
             raise failure
 
     async def close(self) -> None:
-        """Frees what the backends hold (connections, worker threads)."""
-        for stage in self.stages:
-            if close := getattr(stage.backend, "close", None):
+        """Frees what the backends hold (connections, worker threads), those that signals ask included."""
+        asked = [call.backend for stage in self.stages for call in signal_calls(stage.signal)]
+        for backend in {id(b): b for b in (*(stage.backend for stage in self.stages), *asked)}.values():
+            if close := getattr(backend, "close", None):
                 await close()
 
-    async def _ask_safely(self, question: Question) -> Trace:
+    async def _ask_safely(self, question: Question, on_step: Callable[[Question, Step], None] | None) -> Trace:
+        steps: list[Step] = []
+
+        def note(step: Step) -> None:
+            assert on_step is not None
+            steps.append(step)
+            on_step(question, step)
+
         try:
-            return await self.ask(question)
+            return await self.ask(question, on_step=steps.append if on_step is None else note)
         except Exception as error:  # a plug's bug must not cancel the other questions
-            message = f"{type(error).__name__}: {error}"
             return Trace(
-                question_id=question.id, steps=(), status=Status.FAILED, error=message, cost_usd=None,
-                flags=self.flags, trace_id=new_id(),
-            )  # fmt: skip
+                question_id=question.id,
+                steps=tuple(steps),
+                status=Status.FAILED,
+                error=f"{type(error).__name__}: {error}",
+                cost_usd=total([step.cost_usd for step in steps]) if steps else None,
+                flags=self.flags,
+                trace_id=new_id(),
+            )
 
     async def _finish(
         self,
@@ -289,6 +315,9 @@ class Cascade:
         last = self.stages[-1]
         step = steps[-1] if steps else None  # no stage is asked after the last
         if step is not None and step.stage == last.name and step.error is None and step.completion is not None:
+            draft = self._draft_shown(steps)
+            if draft is not None:
+                return self._without_draft(question, step, step.completion, draft), True, False
             self.baseline.observe(question, step.completion)
             return step.cost_usd, False, False
         estimate = self.baseline.estimate(question, last.price)
@@ -296,6 +325,37 @@ class Cascade:
             return estimate, True, False
         answered = next((s.completion for s in reversed(steps) if s.completion and s.error is None), None)
         return (last.price.cost(answered.usage), True, True) if answered else (None, True, False)
+
+    def _draft_shown(self, steps: tuple[Step, ...]) -> str | None:
+        """The draft that the last stage was shown, if any."""
+        passing = {stage.name for stage in self.stages if stage.hand_over_draft and self.in_order}
+        drafts = (
+            s.completion.text for s in reversed(steps[:-1]) if s.stage in passing and not s.error and s.completion
+        )
+        return next(drafts, None)
+
+    def _without_draft(self, question: Question, step: Step, completion: Completion, draft: str) -> Decimal | None:
+        """What the last stage would have cost if it had been asked alone."""
+        last = self.stages[-1]
+        alone = last.prompt.render(question) if last.prompt else question
+        usage = without_draft(completion.usage, alone, with_draft(alone, draft))
+        self.baseline.observe(question, Completion(text=completion.text, model=completion.model, usage=usage))
+        if last.price is None or step.cost_usd is None:
+            return step.cost_usd
+        saved = EXACT.subtract(last.price.cost(completion.usage), last.price.cost(usage))
+        return max(EXACT.subtract(step.cost_usd, saved), ZERO_USD)
+
+
+def _with_signal_price(stage: Stage, stages: tuple[Stage, ...]) -> Stage:
+    """The stage with the price of the model that its signal asks, where that is another stage's."""
+    calls = signal_calls(stage.signal) if stage.signal_price is None and stage.signal is not None else ()
+    for call in calls:
+        if stage.price_of(call.backend) is None:
+            same = [other for other in stages if other.backend is call.backend]
+            same += [other for other in stages if other.backend.model == call.backend.model]
+            if same and same[0].price is not None:
+                return replace(stage, signal_price=same[0].price)
+    return stage
 
 
 def _best_kept_back(steps: tuple[Step, ...]) -> Step | None:

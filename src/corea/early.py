@@ -9,15 +9,15 @@ from dataclasses import dataclass, field
 
 from msgspec import Struct
 
+from corea.costs.call_log import INTERRUPTED, CallLog
+from corea.costs.token_estimate import estimate_prompt
 from corea.errors import BackendError
 from corea.protocols import Streamer
-from corea.types import Completion, Confidence, Decision, Question, Sampling, Usage
+from corea.types import Completion, Confidence, Decision, Question, Sampling, Usage, replace
 
-CUT = "cut"  # the finish reason of a completion that was cut off by us
+CUT = INTERRUPTED
 STATED = "</confidence>"
 ANSWERED = "<answer>"
-BYTES_PER_TOKEN = 4  # of UTF-8; OpenAI's rule of thumb for English: https://help.openai.com/en/articles/4936856
-TOKENS_PER_MESSAGE = 4
 
 Give = Callable[[str], Awaitable[None]]
 Judge = Callable[[Completion], Awaitable[tuple[Confidence, Decision]]]
@@ -49,14 +49,23 @@ class Draft:
             self.on_piece(self)
 
     def completion(self) -> Completion:
-        """The same as a completion, its usage estimated: a server that is cut off never says what it counted.
+        """The same as a completion, its usage estimated: a server that is cut off seldom says what it counted.
 
         Servers send a piece a token, so the pieces are the tokens written; prompt tokens go by bytes.
         """
-        size = sum(len(message.content.encode("utf-8", "replace")) for message in self.asked.messages)
-        prompt = -(-size // BYTES_PER_TOKEN) + TOKENS_PER_MESSAGE * len(self.asked.messages)
+        prompt = estimate_prompt(self.asked.messages)
         usage = Usage(prompt_tokens=prompt, completion_tokens=len(self.pieces), estimated=True)
         return Completion(text=self.text, model=self.model, usage=usage, finish_reason=CUT)
+
+
+def interrupted(draft: Draft, log: CallLog) -> Completion:
+    """What a call used that was cut off: as its backend knows it, else the estimate of the draft."""
+    known = log.interrupted
+    if known is None:
+        return draft.completion()
+    if not known.usage.estimated or known.usage.completion_tokens >= len(draft.pieces):
+        return known
+    return replace(known, usage=replace(known.usage, completion_tokens=len(draft.pieces)))
 
 
 class Read(Struct, frozen=True):
@@ -71,6 +80,7 @@ async def read_stream(
     backend: Streamer,
     draft: Draft,
     sampling: Sampling,
+    log: CallLog,
     *,
     judge: Judge | None = None,
     give: Give | None = None,
@@ -79,6 +89,7 @@ async def read_stream(
     """Reads an answer to its end, or until it is deferred.
 
     Args:
+        log: Receives from the backend what it knows of a call that is cut off.
         judge: Measures and decides as soon as a confidence is stated before the answer. None: the answer is kept.
         give: Receives the text of a kept answer.
         on_keep: Told just before the first text of an answer that `judge` keeps.
@@ -108,7 +119,8 @@ async def read_stream(
                     looking = False
                     confidence, decision = await _judged(judge, draft)
                     if decision not in (None, Decision.KEEP):
-                        return Read(draft.completion(), confidence, decision)
+                        await _close(stream)  # which logs what it knows
+                        return Read(interrupted(draft, log), confidence, decision)
                     if decision is Decision.KEEP and confidence is not None:
                         if on_keep is not None:
                             on_keep(confidence)

@@ -7,10 +7,10 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, fields
 
-from corea.cascade import Cascade, OnStep, as_question
+from corea.cascade import Cascade, as_question
 from corea.early import Draft
-from corea.stage import Giver, OnError, OnKeep, OnText, Stage, attempt, skip
-from corea.types import Decision, Question, Step, Trace
+from corea.stage import Giver, OnError, OnKeep, OnStep, OnText, Stage, attempt, skip
+from corea.types import Decision, Question, Step, Trace, replace
 
 LOST = "Hedged"  # the `error_kind` of a call that was cut off since another was faster
 LOOK_EVERY = 16  # pieces
@@ -44,6 +44,11 @@ class HedgedCascade(Cascade):
     hopeless: Callable[[str], bool] = looks_hopeless
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
 
+    @property
+    def in_order(self) -> bool:
+        """Whether no stage is asked before the one before it has ended."""
+        return self.hedge_seconds is None
+
     async def ask(
         self,
         question: Question | str,
@@ -61,13 +66,6 @@ class HedgedCascade(Cascade):
         give = Giver(on_text) if on_text else None
         race = _Race(self, question, give, on_step, on_keep, self.hedge_seconds)
         return await self._finish(question, await race.run(), began, give, trace_id)
-
-    async def call(
-        self, stage: Stage, question: Question, give: Giver | None, watch: Draft, on_keep: OnKeep | None
-    ) -> Step:
-        """One stage's attempt; `watch` sees what it writes."""
-        last = stage is self.stages[-1]
-        return await attempt(stage, question, None, give, last=last, on_keep=on_keep, watch=watch, clock=self.clock)
 
 
 def hedged(cascade: Cascade, seconds: float) -> HedgedCascade:
@@ -164,25 +162,23 @@ class _Race:
         self._add(step)
 
     async def _call(self, stage: Stage, side: str) -> Step:
-        began = self.cascade.clock()
         asked = stage.prompt.render(self.question) if stage.prompt else self.question
-        watch = Draft(stage.backend.model, asked, on_piece=self._look if side == "earlier" else None)
-        give = _Side(self, side, self.give) if self.give is not None else None
-        try:
-            return await self.cascade.call(stage, self.question, give, watch, self.on_keep)
-        except asyncio.CancelledError:
-            spent = watch.completion()
-            self._add(
-                Step(
-                    stage=stage.name,
-                    completion=spent,
-                    cost_usd=stage.price.cost(spent.usage) if stage.price else None,
-                    seconds=self.cascade.clock() - began,
-                    error="cut off: another stage was faster" if self.winner else "cut off",
-                    error_kind=LOST,
-                )
-            )
-            raise
+        return await attempt(
+            stage,
+            self.question,
+            None,
+            _Side(self, side, self.give) if self.give is not None else None,
+            last=stage is self.cascade.stages[-1],
+            on_keep=self.on_keep,
+            on_cut=self._lose,
+            watch=Draft(stage.backend.model, asked, on_piece=self._look if side == "earlier" else None),
+            clock=self.cascade.clock,
+        )
+
+    def _lose(self, step: Step) -> None:
+        """Adds what a side had used that was cut off."""
+        error = "cut off: another stage was faster" if self.winner else "cut off"
+        self._add(replace(step, error=error, error_kind=LOST))
 
     def _look(self, draft: Draft) -> None:
         if len(draft.pieces) % LOOK_EVERY == 0 and not self.go.is_set() and self.cascade.hopeless(draft.text):

@@ -8,7 +8,7 @@ from decimal import Decimal
 from functools import reduce
 from typing import Any
 
-from corea.prices import EXACT
+from corea.prices import COUNTED_AS_FREE, EXACT
 from corea.types import ZERO_USD, Completion, Decision, Status, Step, Trace, Usage
 
 _add = EXACT.add
@@ -20,6 +20,7 @@ class Tokens:
 
     prompt_tokens: int = 0
     cached_tokens: int = 0
+    cache_write_tokens: int = 0
     completion_tokens: int = 0
     reasoning_tokens: int = 0
     estimated: bool = False
@@ -28,6 +29,7 @@ class Tokens:
         """Takes in the tokens of a call."""
         self.prompt_tokens += usage.prompt_tokens
         self.cached_tokens += usage.cached_tokens
+        self.cache_write_tokens += usage.cache_write_tokens
         self.completion_tokens += usage.completion_tokens
         self.reasoning_tokens += usage.reasoning_tokens
         self.estimated = self.estimated or usage.estimated
@@ -37,6 +39,7 @@ class Tokens:
         return {
             "prompt": self.prompt_tokens,
             "cached": self.cached_tokens,
+            "cache_write": self.cache_write_tokens,
             "completion": self.completion_tokens,
             "reasoning": self.reasoning_tokens,
         }
@@ -140,6 +143,8 @@ class Ledger:
     Args:
         past_first: Questions that needed more than the first stage: deferred, skipped there, or that stage
             was down.
+        flags: Facts that a reader must not miss, each with the number of its questions, such as that a model without a
+            price is counted as free.
     """
 
     questions: int = 0
@@ -159,9 +164,12 @@ class Ledger:
     baseline_assumed: int = 0
     baseline_unknown: int = 0
     stages: dict[str, StageTotals] = field(default_factory=dict[str, StageTotals])
+    flags: dict[str, int] = field(default_factory=dict[str, int])
 
     def add(self, trace: Trace) -> None:
         """Takes in one trace."""
+        for flag in trace.flags:
+            self.flags[flag] = self.flags.get(flag, 0) + 1
         self.questions += 1
         self.seconds += trace.seconds
         self.past_first += len(trace.steps) > 1
@@ -225,6 +233,11 @@ class Ledger:
         return bool(self.baseline_assumed and not self.baseline_measured)
 
     @property
+    def counted_as_free(self) -> list[str]:
+        """A line for each model that has no price and is counted as free."""
+        return [flag for flag in self.flags if flag.startswith(COUNTED_AS_FREE)]
+
+    @property
     def saved_usd(self) -> Decimal | None:
         """Baseline minus cost; negative when the cascade cost more than the last stage alone."""
         baseline = self.baseline_usd
@@ -251,6 +264,7 @@ class Ledger:
             "discarded_usd": money(reduce(_add, (s.discarded_usd for s in self.stages.values()), ZERO_USD)),
             "tokens_estimated": any(s.usage.estimated for s in self.stages.values()),
             "seconds": round(self.seconds, 6),
+            "flags": dict(self.flags),
             "stages": {name: totals.as_dict() for name, totals in self.stages.items()},
         }
 

@@ -1,8 +1,8 @@
 """What tokens cost: exact decimal arithmetic in USD, with no float anywhere between a price and a total.
 
-A model's price comes from the user's own table, else from the snapshot in the `genai-prices` package, else it
-is an error before any call is made. Prices have at most 9 decimals, so every cost is a finite decimal and
-sums are exact.
+A model's price comes from the user's own table, else from the snapshot in the `genai-prices` package. A model on
+hardware of one's own that is in neither is counted as free, and flagged so; any other is an error before any call is
+made. Prices have at most 9 decimals, so every cost is a finite decimal and sums are exact.
 """
 
 from collections.abc import Mapping
@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime
 from decimal import ROUND_UP, Context, Decimal, Inexact, InvalidOperation
 from ipaddress import ip_address
+from sys import maxsize
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 from urllib.parse import urlsplit
 
@@ -34,6 +35,8 @@ class Tier:
     input_usd_per_mtok: Decimal
     output_usd_per_mtok: Decimal
     cached_input_usd_per_mtok: Decimal | None = None
+    cache_write_usd_per_mtok: Decimal | None = None
+    cache_write_1h_usd_per_mtok: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +45,8 @@ class Price:
 
     Args:
         cached_input_usd_per_mtok: For prompt tokens that came from a cache; None: as other prompt tokens.
+        cache_write_usd_per_mtok: For prompt tokens written to a cache (Anthropic's cost more); None: as others.
+        cache_write_1h_usd_per_mtok: For those that are kept for an hour; None: as other cache writes.
         reasoning_usd_per_mtok: For reasoning tokens; None: as other completion tokens.
         tiers: Dearer prices of long prompts, by rising length.
         machine_usd_per_hour: What the machine costs; with `tokens_per_second` it takes the place of token
@@ -50,25 +55,30 @@ class Price:
             together, as measured on such work; the time for reading prompts is thereby in it, so prompts add
             nothing.
         source: Where the price is from, for people.
+        assumed_free: No price is known of a model that runs on hardware of one's own; its tokens are counted as free.
     """
 
     input_usd_per_mtok: Decimal = ZERO_USD
     output_usd_per_mtok: Decimal = ZERO_USD
     cached_input_usd_per_mtok: Decimal | None = None
+    cache_write_usd_per_mtok: Decimal | None = None
+    cache_write_1h_usd_per_mtok: Decimal | None = None
     reasoning_usd_per_mtok: Decimal | None = None
     usd_per_request: Decimal = ZERO_USD
     tiers: tuple[Tier, ...] = ()
     machine_usd_per_hour: Decimal | None = None
     tokens_per_second: Decimal | None = None
     source: str = "given"
+    assumed_free: bool = False
     _scale: int = field(default=0, init=False, repr=False, compare=False)
     _rates: "tuple[_Rates, ...]" = field(default=(), init=False, repr=False, compare=False)
+    _dearest: "tuple[_Dearest, ...]" = field(default=(), init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         for name in MONEY_FIELDS:
             _check_number(name, getattr(self, name), self.source)
         for tier in self.tiers:
-            for name in ("input_usd_per_mtok", "output_usd_per_mtok", "cached_input_usd_per_mtok"):
+            for name in TIER_FIELDS:
                 _check_number(f"tiers.{name}", getattr(tier, name), self.source)
         if (self.machine_usd_per_hour is None) != (self.tokens_per_second is None):
             raise ConfigError(
@@ -95,66 +105,71 @@ class Price:
 
     def cost(self, usage: Usage, *, requests: int = 1) -> Decimal:
         """The exact cost in USD of the tokens of `requests` calls; the prompt tokens choose the tier."""
-        return self._cost(
-            usage.prompt_tokens,
-            usage.cached_tokens,
-            usage.completion_tokens,
-            usage.reasoning_tokens,
-            requests,
-        )
-
-    def at_most(self, prompt_tokens: int, max_tokens: int) -> Decimal:
-        """An upper bound in USD for one call with at most so many prompt tokens and tokens to write."""
-        ends = (*(rates.above for rates in self._rates[1:]), prompt_tokens)
-        units = max(
-            max(rates.fresh, rates.cached) * min(end, prompt_tokens)
-            + max(rates.written, rates.reasoning) * max_tokens
-            + rates.request
-            for rates, end in zip(self._rates, ends, strict=True)
-            if not rates.above or rates.above < prompt_tokens
-        )
-        return EXACT.scaleb(units, -self._scale)
-
-    def _cost(self, prompt: int, cached: int, completion: int, reasoning: int, requests: int) -> Decimal:
-        rates = self._rates[0]
+        rates, prompt = self._rates[0], usage.prompt_tokens
         for tier in self._rates[1:]:
             if prompt > tier.above:
                 rates = tier
-        units = rates.fresh * prompt + rates.written * completion + rates.request * requests
-        if cached:  # a part of the whole, whatever a server says; as are reasoning tokens
-            units += (rates.cached - rates.fresh) * min(cached, prompt)
-        if reasoning:
-            units += (rates.reasoning - rates.written) * min(reasoning, completion)
+        units = rates.fresh * prompt + rates.written * usage.completion_tokens + rates.request * requests
+        if usage.cached_tokens or usage.cache_write_tokens:  # parts of the whole, whatever a server says
+            cached = min(usage.cached_tokens, prompt)
+            stored = min(usage.cache_write_tokens, prompt - cached)
+            units += (rates.cached - rates.fresh) * cached + (rates.stored - rates.fresh) * stored
+            units += (rates.stored_1h - rates.stored) * min(usage.cache_write_1h_tokens, stored)
+        if usage.reasoning_tokens:
+            units += (rates.reasoning - rates.written) * min(usage.reasoning_tokens, usage.completion_tokens)
         return EXACT.scaleb(units, -self._scale) if units else ZERO_USD
+
+    def at_most(self, prompt_tokens: int, max_tokens: int) -> Decimal:
+        """An upper bound in USD for one call with at most so many prompt tokens and tokens to write."""
+        units = 0
+        for rates in self._dearest:
+            if rates.above and rates.above >= prompt_tokens:
+                break
+            units = max(units, rates.read * min(rates.end, prompt_tokens) + rates.written * max_tokens + rates.request)
+        return EXACT.scaleb(units, -self._scale)
 
     def _whole_rates(self) -> None:
         """Sets the rates as whole numbers of 10 ** -scale USD, with which a cost is whole-number arithmetic."""
         output = self.output_usd_per_mtok if self.machine_usd_per_hour is None else self.machine_usd_per_mtok
-        columns = [(0, self.input_usd_per_mtok, self.cached_input_usd_per_mtok, output)]
-        columns += [
-            (t.above_prompt_tokens, t.input_usd_per_mtok, t.cached_input_usd_per_mtok, t.output_usd_per_mtok)
-            for t in self.tiers
-        ]
-        tokens = [rate for column in columns for rate in column[1:] if rate is not None]
-        decimals = max(_decimals(rate) for rate in (*tokens, self.reasoning_usd_per_mtok or ZERO_USD))
+        columns = [(0, output, self), *((t.above_prompt_tokens, t.output_usd_per_mtok, t) for t in self.tiers)]
+        tokens = [getattr(rates, name) for _, _, rates in columns for name in TIER_FIELDS]
+        tokens += [output, self.reasoning_usd_per_mtok]
+        decimals = max(_decimals(rate) for rate in tokens if rate is not None)
         scale = max(decimals + 6, _decimals(self.usd_per_request))
 
-        def whole(rate: Decimal, power: int) -> int:
-            return int(EXACT.scaleb(rate, power))
+        def whole(*rates: Decimal | None) -> int:
+            """The first rate that is given, per token."""
+            return next(int(EXACT.scaleb(rate, scale - 6)) for rate in rates if rate is not None)
 
         rates = tuple(
             _Rates(
                 above,
-                whole(fresh, scale - 6),
-                whole(fresh if cached is None else cached, scale - 6),
-                whole(written, scale - 6),
-                whole(written if self.reasoning_usd_per_mtok is None else self.reasoning_usd_per_mtok, scale - 6),
-                whole(self.usd_per_request, scale),
+                fresh=whole(column.input_usd_per_mtok),
+                cached=whole(column.cached_input_usd_per_mtok, column.input_usd_per_mtok),
+                stored=whole(column.cache_write_usd_per_mtok, column.input_usd_per_mtok),
+                stored_1h=whole(
+                    column.cache_write_1h_usd_per_mtok, column.cache_write_usd_per_mtok, column.input_usd_per_mtok
+                ),
+                written=whole(output),
+                reasoning=whole(self.reasoning_usd_per_mtok, output),
+                request=int(EXACT.scaleb(self.usd_per_request, scale)),
             )
-            for above, fresh, cached, written in columns
+            for above, output, column in columns
         )
         object.__setattr__(self, "_scale", scale)
         object.__setattr__(self, "_rates", rates)
+        ends = (*(each.above for each in rates[1:]), maxsize)
+        dearest = (
+            _Dearest(
+                each.above,
+                end,
+                read=max(each.fresh, each.cached, each.stored, each.stored_1h),
+                written=max(each.written, each.reasoning),
+                request=each.request,
+            )
+            for each, end in zip(rates, ends, strict=True)
+        )
+        object.__setattr__(self, "_dearest", tuple(dearest))
 
 
 class _Rates(NamedTuple):
@@ -163,8 +178,20 @@ class _Rates(NamedTuple):
     above: int
     fresh: int
     cached: int
+    stored: int
+    stored_1h: int
     written: int
     reasoning: int
+    request: int
+
+
+class _Dearest(NamedTuple):
+    """The highest rates of prompts longer than `above` tokens, up to `end`."""
+
+    above: int
+    end: int
+    read: int
+    written: int
     request: int
 
 
@@ -172,6 +199,7 @@ def _decimals(value: Decimal) -> int:
     return max(0, -int(value.normalize().as_tuple().exponent))
 
 
+TIER_FIELDS = tuple(f.name for f in fields(Tier) if "usd_per" in f.name)
 MONEY_FIELDS = tuple(f.name for f in fields(Price) if "usd_per" in f.name)
 
 
@@ -186,6 +214,12 @@ def _check_number(name: str, value: Decimal | None, source: str) -> None:
     exponent = value.normalize().as_tuple().exponent
     if isinstance(exponent, int) and exponent < -DECIMALS:
         raise ConfigError(f"{where}: got {value}, expected at most {DECIMALS} decimals; round it")
+
+
+COUNTED_AS_FREE = "no price: counted as free"
+FREE = Price(source=COUNTED_AS_FREE, assumed_free=True)
+MAKERS = ("anthropic", "google", "openai", "x-ai")  # of models that nobody can run on hardware of their own ...
+OPEN_WEIGHTS = ("oss", "gemma")  # ... but for these
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,7 +255,7 @@ class PriceTable:
         """
         if model in self.own:
             return read_price(model, self.own[model])
-        if self.snapshot and not (api_url and _is_local(api_url)):
+        if self.snapshot and not (api_url and is_local(api_url)):
             found = _from_snapshot(model, provider, api_url, self.at or datetime.now(UTC))
             if found is not None:
                 return found
@@ -231,6 +265,31 @@ class PriceTable:
             '(USD per million tokens; "0" where tokens cost nothing), or '
             'machine_usd_per_hour = "..." and tokens_per_second = "..."'
         )
+
+    def lookup_self_hosted(self, model: str, *, in_process: bool = False) -> Price:
+        """The price of a model at an address on this machine or network, or in this process.
+
+        One in nobody's table costs no tokens: it is free, and flagged as such. A server near by may also be a proxy to
+        an API that does cost: that is certain where its model is one that only its maker can run, and stays an error.
+
+        Raises:
+            ConfigError: There is no price, and it is such a model.
+        """
+        if model in self.own:
+            return read_price(model, self.own[model])
+        if in_process or not self._only_its_maker_runs(model):
+            return FREE
+        raise ConfigError(
+            f"prices: model {model!r} is only sold by its maker, so the server on this network must be a proxy to an "
+            f'API that costs; add [prices."{model}"] to corea.toml, or price = "PROVIDER/MODEL" to its stage, such as '
+            'price = "openai/gpt-4o"'
+        )
+
+    def _only_its_maker_runs(self, model: str) -> bool:
+        name = model.rpartition("/")[2].lower()
+        if not self.snapshot or any(part in name for part in OPEN_WEIGHTS):
+            return False
+        return any(_from_snapshot(name, maker, None, self.at or datetime.now(UTC)) for maker in MAKERS)
 
 
 def read_price(model: str, table: Any) -> Price:
@@ -269,7 +328,8 @@ def _decimal(where: str, value: Any) -> Decimal:
         raise ConfigError(f'{where}: got {value!r}, expected a number of USD such as "0.15"') from error
 
 
-def _is_local(url: str) -> bool:
+def is_local(url: str) -> bool:
+    """Whether an address is on this machine or a private network."""
     host = urlsplit(url if "://" in url else f"//{url}").hostname or ""
     try:
         return ip_address(host).is_private
@@ -317,11 +377,15 @@ def _one_price(entry: "ModelPrice", source: str) -> Price | None:
         "input_usd_per_mtok": entry.input_mtok,
         "output_usd_per_mtok": entry.output_mtok,
         "cached_input_usd_per_mtok": entry.cache_read_mtok,
+        "cache_write_usd_per_mtok": entry.cache_write_mtok,
+        "cache_write_1h_usd_per_mtok": entry.cache_write_1h_mtok,
         "reasoning_usd_per_mtok": entry.output_reasoning_mtok,
     }
     if columns["input_usd_per_mtok"] is None or columns["output_usd_per_mtok"] is None:
         return None
-    base = {name: _rounded(_at_length(value, 0)) for name, value in columns.items() if value is not None}
+    base: dict[str, Any] = {
+        name: _rounded(_at_length(value, 0)) for name, value in columns.items() if value is not None
+    }
     starts = sorted({tier.start for v in columns.values() for tier in getattr(v, "tiers", ())})
     tiers = tuple(
         Tier(
@@ -333,9 +397,6 @@ def _one_price(entry: "ModelPrice", source: str) -> Price | None:
     per_thousand = entry.requests_kcount
     per_request = _rounded(_at_length(per_thousand, 0).scaleb(-3)) if per_thousand is not None else ZERO_USD
     return Price(**base, tiers=tiers, usd_per_request=per_request, source=source)
-
-
-TIER_FIELDS = ("input_usd_per_mtok", "output_usd_per_mtok", "cached_input_usd_per_mtok")
 
 
 def _at_length(value: Any, prompt_tokens: int) -> Decimal:

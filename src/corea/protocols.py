@@ -42,7 +42,11 @@ class Scorer(Protocol):
 
 class Signal(Protocol):
     """How sure one may be of an answer. It always returns a Confidence; its value is None, with a reason, when
-    it cannot be computed. A signal that asks a model again takes that backend as a field and returns the calls."""
+    it cannot be computed.
+
+    A signal that asks a model again has the fields `backend` and `sampling`, and `k` where it asks more than once: they
+    tell what it can cost. It asks through `corea.costs.call_log.ask` and returns the calls.
+    """
 
     async def measure(self, question: Question, completion: Completion) -> Confidence: ...
 

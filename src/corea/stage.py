@@ -6,7 +6,9 @@ from decimal import Decimal
 from enum import StrEnum
 from functools import reduce
 
-from corea.early import CUT, Draft, Read, read_stream
+from corea.costs.call_log import CallLog
+from corea.costs.signal_calls import signal_calls
+from corea.early import CUT, Draft, Read, interrupted, read_stream
 from corea.errors import BackendError
 from corea.prices import EXACT, Price
 from corea.prompts import Prompt, with_draft
@@ -16,9 +18,11 @@ from corea.signals.measured import measured
 from corea.signals.tokens import used_logprobs
 from corea.types import ZERO_USD, Completion, Confidence, Decision, Question, Sampling, Step, replace
 
+CUT_OFF = "CutOff"  # the `error_kind` of a call that was cancelled
 DECLINED = "the text says that it does not know"
 OnText = Callable[[str], Awaitable[None]]
 OnKeep = Callable[[str, Confidence], None]
+OnStep = Callable[[Step], None]
 
 
 class OnError(StrEnum):
@@ -36,7 +40,8 @@ class Stage:
         prompt: How the question is put; None sends it as it is.
         pre_policy: Looks at the question alone; DEFER skips this stage before anything is paid.
         price: What the tokens cost; None makes every cost of this stage unknown (None), never 0.
-        signal_price: What the signal's own calls cost where its model is another one; None means `price`.
+        signal_price: What the signal's own calls cost. None: `price` where it asks this stage's model; the price of the
+            stage that it asks, in a cascade; else not known.
         hand_over_draft: Shows the next stage this stage's text when it is deferred.
         confidence_first: Decides as soon as a confidence is stated before the answer (by a prompt such as the built-in
             one of this name), where the backend streams and the signal needs no more than the text: a kept answer is
@@ -57,6 +62,13 @@ class Stage:
     hand_over_draft: bool = False
     confidence_first: bool = False
     keep_logprobs: bool = False
+
+    def price_of(self, backend: Backend | None) -> Price | None:
+        """The price of a call that the signal makes; None where it is not known."""
+        if self.signal_price is not None:
+            return self.signal_price
+        own = backend is None or backend is self.backend or backend.model == self.backend.model
+        return self.price if own else None
 
 
 class Giver:
@@ -87,6 +99,7 @@ async def attempt(
     *,
     last: bool,
     on_keep: OnKeep | None = None,
+    on_cut: OnStep | None = None,
     watch: Draft | None = None,
     clock: Callable[[], float],
 ) -> Step:
@@ -97,92 +110,161 @@ async def attempt(
         give: Receives the text where it is kept while it is written.
         last: Nobody comes after this stage: it only answers.
         on_keep: As for `Cascade.ask`.
+        on_cut: Receives, where this is cancelled or a plug raises, a step with what was used until then.
         watch: Sees what the model writes.
     """
     began = clock()
     asked = stage.prompt.render(question) if stage.prompt else question
     if draft is not None:
         asked = with_draft(asked, draft)
-    try:
-        read = await _read(stage, question, asked, give, last=last, on_keep=on_keep, watch=watch)
-    except BackendError as error:
-        return _failed(stage, error, clock() - began)
-    completion, confidence, decision = read.completion, read.confidence, read.decision or Decision.KEEP
-    cut, choices = completion.finish_reason == CUT, len(question.choices) or None
-    answer = None if cut else read_answer(completion.text, choices=choices, cut=completion.cut_by_limit)
-    if not last and confidence is None and stage.signal and stage.policy:
-        confidence = await _measure(stage.signal, asked, completion)
-        if answer is None and declines(completion.text, choices=choices):  # sure of what?
-            confidence = replace(confidence, value=None, reason=DECLINED)
-        decision = stage.policy.decide(question, confidence)
-    return Step(
-        stage=stage.name,
-        completion=completion if stage.keep_logprobs else used_logprobs(completion, stage.signal, confidence),
-        answer=answer,
-        confidence=confidence,
-        decision=decision,
-        cost_usd=_cost(stage, completion, confidence.calls if confidence else ()),
-        seconds=clock() - began,
-    )
+    with CallLog() as log:
+        under_way = _Attempt(stage, question, asked, watch, clock, began, log)
+        try:
+            return await under_way.run(give, last=last, on_keep=on_keep)
+        except BaseException:
+            if on_cut is not None:
+                on_cut(under_way.cut_off())
+            raise
 
 
-def _failed(stage: Stage, error: BackendError, seconds: float) -> Step:
-    spent = error.spent if isinstance(error.spent, Completion) else None
-    return Step(
-        stage=stage.name,
-        completion=spent,
-        cost_usd=_cost(stage, spent, ()) if spent else ZERO_USD,
-        seconds=seconds,
-        error=str(error),
-        error_kind=type(error).__name__,
-        error_status=error.status,
-    )
+@dataclass(slots=True)
+class _Attempt:
+    """One attempt under way, and what it has used so far.
+
+    Args:
+        asked: The question as this stage's model is sent it.
+        log: The calls of the signal, and what is known of an answer that was cut off.
+        completion: The answer, when it is whole.
+    """
+
+    stage: Stage
+    question: Question
+    asked: Question
+    watch: Draft | None
+    clock: Callable[[], float]
+    began: float
+    log: CallLog
+    completion: Completion | None = None
+
+    async def run(self, give: Giver | None, *, last: bool, on_keep: OnKeep | None) -> Step:
+        """The step that this makes."""
+        stage, question = self.stage, self.question
+        try:
+            read = await self._read(give, last=last, on_keep=on_keep)
+        except BackendError as error:
+            return self._failed(error)
+        completion = self.completion = read.completion
+        confidence, decision = read.confidence, read.decision or Decision.KEEP
+        cut, choices = completion.finish_reason == CUT, len(question.choices) or None
+        answer = None if cut else read_answer(completion.text, choices=choices, cut=completion.cut_by_limit)
+        if not last and confidence is None and stage.signal and stage.policy:
+            confidence = await self._measure(stage.signal, completion)
+            if answer is None and declines(completion.text, choices=choices):  # sure of what?
+                confidence = replace(confidence, value=None, reason=DECLINED)
+            decision = stage.policy.decide(question, confidence)
+        return Step(
+            stage=stage.name,
+            completion=completion if stage.keep_logprobs else used_logprobs(completion, stage.signal, confidence),
+            answer=answer,
+            confidence=confidence,
+            decision=decision,
+            cost_usd=self._cost(completion),
+            seconds=self.clock() - self.began,
+        )
+
+    def cut_off(self) -> Step:
+        """The step of all that was used so far: calls that had ended, and an estimate of the one under way."""
+        spent = self.completion or interrupted(self.watch or Draft(self.stage.backend.model, self.asked), self.log)
+        return Step(
+            stage=self.stage.name,
+            completion=spent,
+            confidence=self._unmeasured("cut off"),
+            cost_usd=self._cost(spent),
+            seconds=self.clock() - self.began,
+            error="cut off",
+            error_kind=CUT_OFF,
+        )
+
+    def _failed(self, error: BackendError) -> Step:
+        spent = error.spent if isinstance(error.spent, Completion) else None
+        return Step(
+            stage=self.stage.name,
+            completion=spent,
+            confidence=self._unmeasured("the answer broke off"),
+            cost_usd=self._cost(spent),
+            seconds=self.clock() - self.began,
+            error=str(error),
+            error_kind=type(error).__name__,
+            error_status=error.status,
+        )
+
+    def _unmeasured(self, reason: str) -> Confidence | None:
+        """The calls of a signal that came to no end."""
+        if not self.log.calls:
+            return None
+        calls = tuple(call for _, call in self.log.calls)
+        return Confidence(value=None, signal=type(self.stage.signal).__name__, reason=reason, calls=calls)
+
+    async def _read(self, give: Giver | None, *, last: bool, on_keep: OnKeep | None) -> Read:
+        """The stage's answer, whole or, where somebody waits for its text, as a stream."""
+        stage, asked, early = self.stage, self.asked, self.stage.confidence_first and not last
+        give = give if last or early else None
+        # in this order: the check is slow
+        if not (early or self.watch or give) or not isinstance(stage.backend, Streamer):
+            return Read(await stage.backend.complete(asked, stage.sampling))
+
+        async def judge(so_far: Completion) -> tuple[Confidence, Decision]:
+            assert stage.signal is not None and stage.policy is not None  # noqa: PT018  # the cascade has checked it
+            confidence = await self._measure(stage.signal, so_far)
+            return confidence, stage.policy.decide(self.question, confidence)
+
+        self.watch = self.watch or Draft(stage.backend.model, asked)
+        return await read_stream(
+            stage.backend,
+            self.watch,
+            stage.sampling,
+            self.log,
+            judge=judge if early else None,
+            give=give,
+            on_keep=(lambda confidence: on_keep(stage.name, confidence)) if on_keep else None,
+        )
+
+    async def _measure(self, signal: Signal, completion: Completion) -> Confidence:
+        before = len(self.log.calls)
+        try:
+            found = await measured(signal, self.asked, completion)
+        except BackendError as error:  # the signal's own call failed: that says nothing about the answer
+            calls = (error.spent,) if isinstance(error.spent, Completion) else ()
+            found = Confidence(value=None, signal=type(signal).__name__, reason=str(error), calls=calls)
+        logged = self.log.calls[before:]
+        if not (logged or found.calls):
+            return found
+        unlogged, unnamed = _without(found.calls, [call for _, call in logged])
+        only = next((each.backend for each in signal_calls(signal)), None)
+        self.log.calls += [(only, call) for call in unlogged]
+        return replace(found, calls=(*found.calls, *unnamed)) if unnamed else found
+
+    def _cost(self, completion: Completion | None) -> Decimal | None:
+        own = ZERO_USD if completion is None else _completion_cost(completion, self.stage.price)
+        if not self.log.calls:
+            return own
+        return total([own, *(_completion_cost(call, self.stage.price_of(asked)) for asked, call in self.log.calls)])
 
 
-async def _read(
-    stage: Stage,
-    question: Question,
-    asked: Question,
-    give: Giver | None,
-    *,
-    last: bool,
-    on_keep: OnKeep | None,
-    watch: Draft | None,
-) -> Read:
-    """The stage's answer, whole or, where somebody waits for its text, as a stream."""
-    signal, policy, early = stage.signal, stage.policy, stage.confidence_first and not last
-    give = give if last or early else None
-    if not (early or watch or give) or not isinstance(stage.backend, Streamer):  # in this order: the check is slow
-        return Read(await stage.backend.complete(asked, stage.sampling))
-
-    async def judge(so_far: Completion) -> tuple[Confidence, Decision]:
-        assert signal is not None and policy is not None  # noqa: PT018  # the cascade has checked its stages
-        confidence = await _measure(signal, asked, so_far)
-        return confidence, policy.decide(question, confidence)
-
-    return await read_stream(
-        stage.backend,
-        watch or Draft(stage.backend.model, asked),
-        stage.sampling,
-        judge=judge if early else None,
-        give=give,
-        on_keep=(lambda confidence: on_keep(stage.name, confidence)) if on_keep else None,
-    )
+def _without(named: tuple[Completion, ...], logged: list[Completion]) -> tuple[list[Completion], list[Completion]]:
+    """The calls that a signal names and did not make through the log, and those in the log that it does not name."""
+    unnamed, unlogged = list(logged), list[Completion]()
+    for call in named:
+        same = next((i for i, other in enumerate(unnamed) if other is call or _key(other) == _key(call)), None)
+        if same is None:
+            unlogged.append(call)
+        else:
+            del unnamed[same]
+    return unlogged, unnamed
 
 
-async def _measure(signal: Signal, question: Question, completion: Completion) -> Confidence:
-    try:
-        return await measured(signal, question, completion)
-    except BackendError as error:  # the signal's own call failed: that says nothing about the answer
-        calls = (error.spent,) if isinstance(error.spent, Completion) else ()
-        return Confidence(value=None, signal=type(signal).__name__, reason=str(error), calls=calls)
-
-
-def _cost(stage: Stage, completion: Completion, calls: tuple[Completion, ...]) -> Decimal | None:
-    own = _completion_cost(completion, stage.price)
-    if not calls:
-        return own
-    return total([own, *(_completion_cost(call, stage.signal_price or stage.price) for call in calls)])
+def _key(call: Completion) -> tuple[object, ...]:
+    return call.model, call.text, call.usage, call.seconds
 
 
 def _completion_cost(completion: Completion, price: Price | None) -> Decimal | None:

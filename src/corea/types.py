@@ -119,12 +119,15 @@ class Sampling:
 class Usage(Struct, frozen=True, kw_only=True):
     """Tokens of one or several calls.
 
-    `cached_tokens` are part of `prompt_tokens`, `reasoning_tokens` part of `completion_tokens`, as OpenAI counts.
-    `estimated` marks counts that no server or tokenizer gave.
+    `cached_tokens` (read from a cache) and `cache_write_tokens` (written to one) are disjoint parts of `prompt_tokens`,
+    `cache_write_1h_tokens` those of the latter that are kept for an hour; `reasoning_tokens` are part of
+    `completion_tokens`, as OpenAI counts. `estimated` marks counts that no server or tokenizer gave.
     """
 
     prompt_tokens: int = 0
     cached_tokens: int = 0
+    cache_write_tokens: int = 0
+    cache_write_1h_tokens: int = 0
     completion_tokens: int = 0
     reasoning_tokens: int = 0
     estimated: bool = False
@@ -138,6 +141,8 @@ class Usage(Struct, frozen=True, kw_only=True):
         return Usage(
             prompt_tokens=self.prompt_tokens + other.prompt_tokens,
             cached_tokens=self.cached_tokens + other.cached_tokens,
+            cache_write_tokens=self.cache_write_tokens + other.cache_write_tokens,
+            cache_write_1h_tokens=self.cache_write_1h_tokens + other.cache_write_1h_tokens,
             completion_tokens=self.completion_tokens + other.completion_tokens,
             reasoning_tokens=self.reasoning_tokens + other.reasoning_tokens,
             estimated=self.estimated or other.estimated,

@@ -252,3 +252,28 @@ def test_init_writes_questions_to_try_it_with(corea: Command) -> None:
     Path("corea.toml").unlink()
     assert "questions.jsonl: is there already" in corea("init", "--questions", "5").err
     assert not Path("corea.toml").exists()
+
+
+def test_a_model_that_is_counted_as_free_is_named_wherever_money_is(corea: Command) -> None:
+    text = Path("corea.toml").read_text()
+    Path("corea.toml").write_text(text.replace("[prices.large]", "[prices.somebody]"))
+    line = "no price: counted as free: large"
+    assert line in corea("ask", "12 + 7?").out
+    assert line in corea("run", questions(3), "--out", "a.jsonl").out
+    assert corea("run", "q.jsonl", "--out", "a.jsonl", "--json").json["ledger"]["flags"] == {line: 3}
+    seen = [c["seen"] for c in corea("check", "--json").json["checks"] if c["check"] == "price is known"]
+    assert seen[1].startswith("no price: counted as free; it runs on hardware of your own")
+    rows = [json.dumps({"id": f"q{i}", "question": f"{i} + 7?", "answer": str(i + 7)}) for i in range(3)]
+    Path("labelled.jsonl").write_text("\n".join(rows) + "\n")
+    assert line in corea("eval", "a.jsonl", "--questions", "labelled.jsonl").out
+
+
+def test_check_names_the_price_of_a_model_that_a_signal_asks(corea: Command) -> None:
+    by_large = ("--set", 'stages.small.signal={kind = "self_check", backend = "large"}')
+    seen = [c for c in corea("check", "--json", *by_large).json["checks"] if c["where"] == "corea/small/signal"]
+    assert [(c["ok"], c["seen"].split(" in,")[0]) for c in seen] == [(True, "large: $10")]
+    remote = '{kind = "openai", model = "strange", base_url = "http://8.8.8.8/v1", max_retries = 0}'
+    strange = ("--set", f'stages.small.signal={{kind = "self_check", backend = {remote}}}')
+    ran = corea("check", "--json", *strange)
+    bad = [c for c in ran.json["checks"] if c["where"] == "corea/small/signal"]
+    assert [(c["ok"], c["seen"]) for c in bad] == [(False, 'strange has no price; add [prices."strange"]')]

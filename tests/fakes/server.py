@@ -4,7 +4,7 @@
         server.script = [Fail(429, retry_after="2"), Say("4")]  # in order; when used up, `server.otherwise`
         server.otherwise = lambda asked: Say(asked.question)    # an act, or a function of the request
         ... base_url=server.base_url ...
-        server.requests[0].body, server.billed.calls
+        server.requests[0].body, server.billed.calls, server.charges    # its own bill, by call
 
 For benches: `with running() as url:` runs it in a thread of its own, `python -m tests.fakes.server` in a process of its
 own (it prints its URL). Its tokens are words.
@@ -68,6 +68,28 @@ class Bill:
         self.completion_tokens += completion
 
 
+@dataclass(slots=True)
+class Charge:
+    """What the server charges for one request, by kind as OpenAI counts; grows while a stream is written.
+
+    Args:
+        told: The client was sent the usage object, whole. What is not told was in flight, or broke.
+    """
+
+    model: str
+    prompt: int = 0
+    cached: int = 0
+    cache_write: int = 0
+    completion: int = 0
+    reasoning: int = 0
+    told: bool = False
+
+    @property
+    def tokens(self) -> tuple[int, int, int, int, int]:
+        """Prompt, cached, written to a cache, completion, reasoning."""
+        return self.prompt, self.cached, self.cache_write, self.completion, self.reasoning
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Act:
     """What all acts have: a wait before the first byte."""
@@ -82,6 +104,7 @@ class Say(_Act):
     Args:
         text: Billed word by word.
         usage: The usage object; True counts words, None leaves it out.
+        charge: What is charged where `usage` is given: the fields of `Charge`.
         logprob: Of each word, with `top_logprobs` alternatives if asked; None gives null, as most servers do.
         message: Further fields of the message or of the first delta.
         fields: Further fields of the response, or of the last chunk.
@@ -95,6 +118,7 @@ class Say(_Act):
 
     text: str = "ready"
     usage: Mapping[str, Any] | bool | None = True
+    charge: Mapping[str, int] = field(default_factory=dict)
     reasoning: str = ""
     reasoning_field: str = "reasoning_content"
     finish_reason: str | None = None
@@ -147,13 +171,20 @@ class Bytes(_Act):
 
 
 @dataclass(frozen=True, slots=True)
+class Drip(_Act):
+    """The beginning of a stream, and then nothing (until the client gives up)."""
+
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Echo(_Act):
     """Gives the request's own headers and body back, in an error or as the answer: what a careless server does."""
 
     status: int = 401
 
 
-Act = Say | Fail | Reset | Hang | Bytes | Echo
+Act = Say | Fail | Reset | Hang | Drip | Bytes | Echo
 Otherwise = Act | Callable[[Asked], Act]
 
 
@@ -166,8 +197,10 @@ class FakeServer:
         keys: The keys it takes, as bearer token or `api-key`; empty takes any, or none.
         requests: Everything that was asked.
         billed: What it would have charged for.
+        charges: The same, request by request.
         hung_up: Requests whose client went away before the end.
         running, peak: Requests under way now, and at most.
+        hanging: Those that will never be answered.
         connections: Connections opened so far.
     """
 
@@ -177,8 +210,10 @@ class FakeServer:
         self.keys = tuple(keys)
         self.requests: list[Asked] = []
         self.billed = Bill()
+        self.charges: list[Charge] = []
         self.hung_up = 0
         self.running = 0
+        self.hanging = 0
         self.peak = 0
         self.connections = 0
         self.base_url = ""
@@ -229,41 +264,62 @@ class FakeServer:
             act = self.otherwise(asked) if callable(self.otherwise) else self.otherwise
         self.running += 1
         self.peak = max(self.peak, self.running)
+        charge = Charge(str(asked.body.get("model", "fake")))
         try:
             if act.delay_seconds:
                 await asyncio.sleep(act.delay_seconds)
-            return await self._perform(act, asked, request)
+            return await self._perform(act, asked, request, charge)
         except (asyncio.CancelledError, ConnectionError):
             self.hung_up += 1
+            charge.prompt = charge.prompt or asked.prompt_tokens  # it had begun to read
             raise
         finally:
             self.running -= 1
+            if any(charge.tokens):
+                self.charges.append(charge)
 
-    async def _perform(self, act: Act, asked: Asked, request: web.Request) -> web.StreamResponse:
+    async def _perform(self, act: Act, asked: Asked, request: web.Request, charge: Charge) -> web.StreamResponse:
         match act:
             case Say():
-                return await (self._stream(act, asked, request) if asked.streamed else self._say(act, asked, request))
+                answer = self._stream if asked.streamed else self._say
+                return await answer(act, asked, request, charge)
             case Fail():
+                if isinstance(act.body, Mapping) and "usage" in act.body:
+                    charge.prompt, charge.completion = asked.prompt_tokens, act.body["usage"]["completion_tokens"]
+                    charge.told = True
                 return _error(act)
             case Reset():
                 if act.billed:
                     self.billed.add(asked.prompt_tokens, act.billed)
+                    charge.prompt, charge.completion = asked.prompt_tokens, act.billed
                 return _cut(request)
             case Hang():
-                await asyncio.Event().wait()
-                raise AssertionError
+                return await self._hang()
+            case Drip():
+                response = web.StreamResponse(headers={"Content-Type": SSE})
+                await response.prepare(request)
+                await response.write(act.body)
+                return await self._hang()
             case Bytes():
                 if act.billed:
                     self.billed.add(asked.prompt_tokens, act.billed)
+                    charge.prompt, charge.completion = asked.prompt_tokens, act.billed
+                    charge.told = b'"usage"' in act.body
                 return await _bytes(act, request)
             case Echo():
                 told = {"headers": dict(asked.headers), "body": asked.body}
                 if act.status == 200:
-                    return await self._say(Say(json.dumps(told)), asked, request)
+                    return await self._say(Say(json.dumps(told)), asked, request, charge)
                 return web.json_response({"error": {"message": json.dumps(told), "echo": told}}, status=act.status)
 
-    async def _say(self, act: Say, asked: Asked, request: web.Request) -> web.StreamResponse:
+    async def _hang(self) -> web.StreamResponse:
+        self.hanging += 1
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async def _say(self, act: Say, asked: Asked, request: web.Request, charge: Charge) -> web.StreamResponse:
         words, cut = _limited(act.text, asked)
+        _fill(charge, act, asked, len(words))
         self.billed.add(asked.prompt_tokens, len(words) + len(act.reasoning.split()))
         message: dict[str, Any] = {"role": "assistant", "content": "".join(words), **act.message}
         if act.reasoning:
@@ -291,9 +347,10 @@ class FakeServer:
             await response.write(body[: len(body) // 2])
             await asyncio.sleep(0.01)  # else the reset overtakes what was written
             return _cut(request)
+        charge.told = act.usage is not None
         return web.Response(body=body, content_type="application/json", headers=act.headers)
 
-    async def _stream(self, act: Say, asked: Asked, request: web.Request) -> web.StreamResponse:
+    async def _stream(self, act: Say, asked: Asked, request: web.Request, charge: Charge) -> web.StreamResponse:
         words, cut = _limited(act.text, asked)
         head = _head(act, asked, "chat.completion.chunk")
         response = web.StreamResponse(headers={"Content-Type": SSE, **act.headers})
@@ -305,9 +362,12 @@ class FakeServer:
 
         prompt = asked.prompt_tokens
         self.billed.add(prompt, 0)
+        charge.prompt = prompt
         await send([{"index": 0, "delta": {"role": "assistant", "content": "", **act.message}, "finish_reason": None}])
         for thought in act.reasoning.split(" ") if act.reasoning else ():
             self.billed.completion_tokens += 1
+            charge.completion += 1
+            charge.reasoning += 1
             await send([{"index": 0, "delta": {act.reasoning_field: thought + " "}, "finish_reason": None}])
         for number, word in enumerate(words):
             if number == act.break_after:
@@ -316,12 +376,15 @@ class FakeServer:
             if act.between_seconds:
                 await asyncio.sleep(act.between_seconds)
             self.billed.completion_tokens += 1
+            charge.completion += 1
             logprobs = {"content": [_token(act, asked, word)]} if _wanted(act, asked) else None
             await send([{"index": 0, "delta": {"content": word}, "logprobs": logprobs, "finish_reason": None}])
         reason = act.finish_reason or ("length" if cut else "stop")
         await send([{"index": 0, "delta": {}, "finish_reason": reason}], **act.fields)
         if act.usage is not None and (asked.body.get("stream_options") or {}).get("include_usage"):
             await send([], usage=_usage(act, asked, len(words)))
+            _fill(charge, act, asked, len(words))
+            charge.told = True
         if act.done:
             await _write(response, b"data: [DONE]\n\n", act.split_bytes)
         return response
@@ -355,6 +418,14 @@ def _usage(act: Say, asked: Asked, words: int) -> Mapping[str, Any]:
     if thought:
         usage["completion_tokens_details"] = {"reasoning_tokens": thought}
     return usage
+
+
+def _fill(charge: Charge, act: Say, asked: Asked, words: int) -> None:
+    """Writes a whole answer into its charge."""
+    thought = len(act.reasoning.split())
+    charge.prompt, charge.completion, charge.reasoning = asked.prompt_tokens, words + thought, thought
+    for name, count in act.charge.items():
+        setattr(charge, name, count)
 
 
 def _wanted(act: Say, asked: Asked) -> bool:

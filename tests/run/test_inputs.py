@@ -238,7 +238,7 @@ def test_csv_keeps_delimiters_inside_of_quotes(tmp_path: Path) -> None:
         ("q.csv", b"1,What is 2?\n", "q.csv:1: got the columns '1, What is 2?', expected one named question"),
         ("q.csv", b"ID,Question\na,b\n", "is 'Question' meant as 'question'?"),
         ("q.csv", b"PK\x03\x04...", "q.csv: is a zip archive or an Excel workbook (.xlsx); save the sheet as CSV"),
-        ("q.jsonl", gzip.compress(b"{}"), "q.jsonl: is packed by gzip; give it a name that ends in .gz"),
+        ("q.jsonl", gzip.compress(b"{}", mtime=0), "q.jsonl: is packed by gzip; give it a name that ends in .gz"),
         ("q.jsonl", '{"question": "a"}'.encode("utf-16-le"), "q.jsonl: is not UTF-8 (zero bytes at its start"),
         ("q.csv", "question\na\n".encode("utf-16")[:-1], "q.csv: is not whole UTF-16"),
     ],

@@ -14,6 +14,7 @@ from corea.cascade import Cascade
 from corea.errors import BackendError, ConfigError, DataError
 from corea.run import runner
 from corea.run.answer_settings import answer_settings
+from corea.run.budget import worst_case_usd
 from corea.run.inputs import Source
 from corea.run.journal import Journal
 from corea.run.runner import OnBadRow, run_batch
@@ -82,7 +83,7 @@ async def test_an_output_that_no_run_wrote_is_left_alone(tmp_path: Path) -> None
 
 
 async def test_the_budget_stops_it_before_it_is_exceeded(tmp_path: Path) -> None:
-    worst = runner.worst_case_usd(cascade(), Question.of("What is number 10"))
+    worst = worst_case_usd(cascade(), Question.of("What is number 10"))
     budget = 20 * KEPT_USD + worst
     summary = await _run(tmp_path, 100, budget_usd=budget)
     assert summary.outcome is Outcome.BUDGET

@@ -22,6 +22,8 @@ from corea.backends.openai_http import Http
 from corea.backends.openai_settings import KeyStyle, MaxTokensField, OpenAISettings
 from corea.backends.openai_stream import Stream
 from corea.backends.retry import Backoff
+from corea.costs.call_log import INTERRUPTED, CallLog, current_log
+from corea.costs.token_estimate import estimate_usage
 from corea.errors import BackendError, ConfigError
 from corea.types import Completion, Question, Sampling, Usage
 
@@ -61,11 +63,12 @@ class Probe:
 
 @dataclass(slots=True)
 class _Past:
-    """The attempts of one call that have failed."""
+    """The attempts of one call that have failed; whether another one is under way."""
 
     retries: int = 0
     refusals: int = 0
     wasted: Usage | None = None
+    in_flight: bool = False
 
     def add(self, error: BackendError) -> None:
         self.retries += 1
@@ -118,7 +121,12 @@ class OpenAIBackend:
             assert isinstance(pieces[-1], Completion)
             return pieces[-1]
         body = self._body(question, sampling, stream=False)
-        return await self._with_retries(lambda past: self._whole(body, question, past), _Past())
+        past, log = _Past(), current_log()
+        try:
+            return await self._with_retries(lambda past: self._whole(body, question, past), past)
+        except asyncio.CancelledError:
+            self._note_interrupted(log, question, past)
+            raise
 
     async def stream(self, question: Question, sampling: Sampling) -> AsyncIterator[str | Completion]:
         """The answer in pieces as it is written, then the whole completion.
@@ -128,17 +136,22 @@ class OpenAIBackend:
                 has been given: `spent` then holds the text so far, with the usage that was sent or an estimate.
         """
         body = self._body(question, sampling, stream=True)
-        past = _Past()
-        opened = await self._with_retries(lambda _: self._open(body, question), past)
+        past, log = _Past(), current_log()
+        opened: Stream | None = None
         try:
+            opened = await self._with_retries(lambda _: self._open(body, question), past)
             async for piece in opened.pieces():
                 yield piece
             yield opened.completion(retries=past.retries, wasted=past.wasted)
         except BackendError as error:
             _note_past(error, past, self.model)
             raise
+        except (asyncio.CancelledError, GeneratorExit):
+            self._note_interrupted(log, question, past, opened)
+            raise
         finally:
-            opened.close()
+            if opened is not None:
+                opened.close()
 
     async def probe(self) -> Probe:
         """Whether the server can be reached, takes the key and gives log-probabilities; one or two small calls."""
@@ -208,9 +221,11 @@ class OpenAIBackend:
 
     async def _with_retries(self, once: Callable[[_Past], Awaitable[T]], past: _Past) -> T:
         while True:
+            past.in_flight = True
             try:
                 return await self._guarded(once, past)
             except BackendError as error:
+                past.in_flight = False
                 wait = self._wait_before_retry(error, past)
                 if wait is None:
                     _note_past(error, past, self.model)
@@ -247,6 +262,21 @@ class OpenAIBackend:
             raise
         self.breaker.succeeded()
         return result
+
+    def _note_interrupted(
+        self, log: CallLog | None, question: Question, past: _Past, opened: Stream | None = None
+    ) -> None:
+        """Logs what is known of a call that is cancelled: what the server said it used, what failed attempts wasted."""
+        if log is None:
+            return
+        if opened is not None:
+            known = opened.completion()
+        else:
+            usage = estimate_usage(question.messages, "") if past.in_flight else Usage()
+            known = Completion(text="", model=self.model, usage=usage)
+        log.interrupted = msgspec.structs.replace(
+            known, finish_reason=INTERRUPTED, retries=past.retries, wasted=past.wasted
+        )
 
     def _log_breaker(self, state: BreakerState) -> None:
         if state is BreakerState.OPEN:

@@ -7,24 +7,21 @@ Source: https://platform.openai.com/docs/api-reference/chat; the differences of 
 tests/golden/dialects.
 """
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from decimal import Decimal
 from typing import Any
 
 import msgspec
 
 from corea.backends.logprobs import Token, aligned, read_tokens
+from corea.backends.usage import Billed, read_usage, split_total
+from corea.backends.usage import find_usage as find_usage
+from corea.costs.token_estimate import estimate_usage
 from corea.types import Completion, Message, Question, Sampling, Usage
 
 NOTHING = msgspec.Raw()
-MOST_TOKENS = 2**53  # of what a server claims: more fits no database, and is no truth
-BYTES_PER_TOKEN = 4  # of UTF-8; OpenAI's rule of thumb for English: https://help.openai.com/en/articles/4936856
-TOKENS_PER_MESSAGE = 4  # the role and the marks around a message in a chat template
 REASONING = ("reasoning_content", "reasoning")  # DeepSeek, llama.cpp, transformers; vLLM, Ollama, LM Studio, OpenRouter
 PLAIN = frozenset({"role", "content", "reasoning_details", *REASONING})
-USAGE = re.compile(rb'"usage"\s*:\s*(\{(?:[^{}]|\{[^{}]*\})*\})')
 
 
 class Choice(msgspec.Struct):
@@ -46,37 +43,8 @@ class Reply(msgspec.Struct):
     error: Any = None
 
 
-class _Upstream(msgspec.Struct):
-    upstream_inference_cost: Decimal | None = None
-
-
-class _Details(msgspec.Struct):
-    cached_tokens: float | None = None
-    reasoning_tokens: float | None = None
-
-
-class _Usage(msgspec.Struct):
-    prompt_tokens: float | None = None
-    completion_tokens: float | None = None
-    total_tokens: float | None = None
-    prompt_tokens_details: _Details | None = None
-    completion_tokens_details: _Details | None = None
-    prompt_cache_hit_tokens: float | None = None  # DeepSeek
-    cost: Decimal | None = None  # OpenRouter, in USD
-    is_byok: bool | None = None
-    cost_details: _Upstream | None = None
-
-
 _read_reply = msgspec.json.Decoder(Reply).decode
-_read_usage = msgspec.json.Decoder(_Usage).decode
 _write = msgspec.json.Encoder().encode
-
-
-class Billed(msgspec.Struct, frozen=True):
-    """What a server says a call used and, if it does, what it charged."""
-
-    usage: Usage
-    cost_usd: Decimal | None = None
 
 
 def request_body(
@@ -176,6 +144,8 @@ class Written:
         if billed is None or (not billed.usage.total_tokens and (text or reasoning)):
             cost = billed.cost_usd if billed else None
             billed = Billed(estimate_usage(question.messages, text, reasoning), cost)
+        elif billed.usage.estimated:
+            billed = Billed(split_total(billed.usage.total_tokens, question.messages), billed.cost_usd)
         return Completion(
             text=text,
             model=self.model or model,
@@ -222,49 +192,6 @@ class Written:
                 _merge_tool_call(calls, call)
         else:
             self._extra[key] = value
-
-
-def read_usage(raw: msgspec.Raw | bytes) -> Billed | None:
-    """The counts of a usage object, as OpenAI counts; None if it has none."""
-    try:
-        usage = _read_usage(raw)
-    except msgspec.DecodeError:
-        return None  # counts that cannot be read are counts that were not given
-    if usage is None or (usage.prompt_tokens is None and usage.completion_tokens is None):  # pyright: ignore[reportUnnecessaryComparison]  # null
-        return None
-    prompt, completion = _count(usage.prompt_tokens), _count(usage.completion_tokens)
-    inside, outside = usage.prompt_tokens_details, usage.completion_tokens_details
-    cached = _count(inside.cached_tokens) if inside else 0
-    reasoning = _count(outside.reasoning_tokens) if outside else 0
-    if reasoning and _count(usage.total_tokens) == prompt + completion + reasoning:
-        completion += reasoning  # xAI counts reasoning beside the completion
-    return Billed(
-        Usage(
-            prompt_tokens=prompt,
-            cached_tokens=min(prompt, cached or _count(usage.prompt_cache_hit_tokens)),
-            completion_tokens=completion,
-            reasoning_tokens=min(completion, reasoning),
-        ),
-        _cost(usage),
-    )
-
-
-def find_usage(received: bytes) -> Usage | None:
-    """The usage object in bytes that are otherwise no JSON: what is left of a response that was billed."""
-    found = USAGE.search(received)
-    billed = read_usage(found[1]) if found else None
-    return billed.usage if billed else None
-
-
-def estimate_usage(messages: Sequence[Message], text: str, reasoning: str = "") -> Usage:
-    """Token counts where the server gives none: one per 4 bytes of UTF-8, rounded up, and 4 per message."""
-    thought = _estimate(reasoning)
-    return Usage(
-        prompt_tokens=sum(_estimate(message.content) + TOKENS_PER_MESSAGE for message in messages),
-        completion_tokens=_estimate(text) + thought,
-        reasoning_tokens=thought,
-        estimated=True,
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -332,19 +259,3 @@ def _merge_tool_call(calls: list[dict[str, Any]], piece: Any) -> None:
     for key, value in (piece.get("function") or {}).items():
         had = call["function"].get(key)
         call["function"][key] = had + value if isinstance(had, str) and isinstance(value, str) else value
-
-
-def _count(number: float | None) -> int:
-    return int(min(number, MOST_TOKENS)) if number is not None and number > 0 else 0
-
-
-def _cost(usage: _Usage) -> Decimal | None:
-    cost = usage.cost
-    if cost is None or not cost.is_finite() or cost < 0:
-        return None
-    upstream = usage.cost_details.upstream_inference_cost if usage.cost_details else None
-    return cost + upstream if usage.is_byok and upstream else cost
-
-
-def _estimate(text: str) -> int:
-    return -(-len(text.encode("utf-8", "replace")) // BYTES_PER_TOKEN)

@@ -17,6 +17,7 @@ from corea.cli.console import (
     usd,
 )
 from corea.errors import ConfigError
+from corea.prices import COUNTED_AS_FREE
 from corea.types import Question, Status, Step, Trace
 
 
@@ -83,6 +84,9 @@ def _show(trace: Trace, *, full: bool) -> None:
     print(trace.answer if trace.answer is not None else (trace.text or "(abstained: ask a person)").strip())
     for step in trace.steps:
         print(f"  {_line(step)}")
+    for flag in trace.flags:
+        if flag.startswith(COUNTED_AS_FREE):
+            print(f"  {flag}")
     saved = f"saved {usd(trace.saved_usd)}" if trace.saved_usd is not None else "saved unknown"
     estimate = " (estimate)" if trace.baseline_estimated and trace.saved_usd is not None else ""
     if trace.baseline_assumed:

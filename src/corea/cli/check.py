@@ -37,6 +37,7 @@ def check(config: ConfigOption = None, set_: SetOption = None, json: JsonOption 
 async def _findings(config_path: Any, overrides: Any) -> list[Finding]:
     from corea.build import build, price_of
     from corea.cli.configuration import find_config
+    from corea.costs.signal_calls import signal_calls
     from corea.errors import CoreaError
 
     config, _ = find_config(config_path, overrides)
@@ -52,12 +53,22 @@ async def _findings(config_path: Any, overrides: Any) -> list[Finding]:
                 except CoreaError as error:
                     findings.append(Finding(where, "price is known", False, str(error)))
                 findings += await _probe(where, stage)
+                for call in signal_calls(stage.signal):
+                    if call.backend is not stage.backend:
+                        findings += _checker(f"{where}/signal", call.backend.model, stage.price_of(call.backend))
             trace = await built.cascade.ask(Question.of(QUESTION))
             findings.append(Finding(name, "answers a question", trace.status is Status.ANSWERED, _answer(trace)))
             findings += [_signal(f"{name}/{step.stage}", step) for step in trace.steps if step.confidence]
         finally:
             await built.cascade.close()
     return findings
+
+
+def _checker(where: str, model: str, price: Price | None) -> list[Finding]:
+    """The price of another model that a signal asks."""
+    if price is None:
+        return [Finding(where, "price is known", False, f'{model} has no price; add [prices."{model}"]')]
+    return [Finding(where, "price is known", True, f"{model}: {_price(price)}")]
 
 
 async def _probe(where: str, stage: Any) -> list[Finding]:
@@ -83,6 +94,8 @@ async def _probe(where: str, stage: Any) -> list[Finding]:
 
 
 def _price(price: Price) -> str:
+    if price.assumed_free:
+        return f"{price.source}; it runs on hardware of your own (add it to [prices] if it costs)"
     if price.machine_usd_per_hour is not None:
         return f"${price.machine_usd_per_hour} per machine-hour at {price.tokens_per_second} tokens/s ({price.source})"
     tokens = f"${price.input_usd_per_mtok} in, ${price.output_usd_per_mtok} out per million tokens"

@@ -85,6 +85,8 @@ def _show(found: Measured) -> None:
         console.print(f"  graded by {graders_in_words(dict(found.graders))}")
     cost = "unknown" if found.mean_cost_usd is None else f"{1000 * found.mean_cost_usd:.6g} USD / 1,000 questions"
     console.print(f"  cost {cost}" + (" (estimated token counts)" if found.costs_estimated else ""))
+    for line in found.counted_as_free:
+        console.print(f"  {line}")
     if found.coverage is not None:
         console.print(
             f"  to the LLM {percent(found.llm_share)} · coverage {percent(found.coverage)} · "

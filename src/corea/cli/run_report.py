@@ -20,6 +20,7 @@ def describe(summary: RunSummary, *, free_text: bool = False) -> list[str]:
         f"deferred {percent(ledger.defer_rate)} · cost {usd(ledger.cost_usd)} · "
         f"large model alone {usd(ledger.baseline_usd)}{_how_known(ledger)} · "
         f"saved {usd(ledger.saved_usd)}",
+        *ledger.counted_as_free,
         *_shortcomings(summary, free_text=free_text),
         *_about_the_questions(summary),
     ]

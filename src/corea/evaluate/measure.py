@@ -42,6 +42,7 @@ class Measured:
     table: list[Row] | None
     missing: str | None
     costs_estimated: bool
+    counted_as_free: tuple[str, ...]
     graders: Mapping[str, int]
 
     def as_dict(self) -> dict[str, Any]:
@@ -94,6 +95,7 @@ def measure(
         table=rows(pair, keep) if pair is not None and keep is not None else None,
         missing=_missing(pair, keep),
         costs_estimated=any(a.estimated for a in (*mine, *(large or ()))),
+        counted_as_free=tuple(dict.fromkeys(line for a in (*mine, *(large or ())) for line in a.counted_as_free)),
         graders=count_graders(a.grader for a in mine if a.grader),
     )
 

@@ -12,7 +12,7 @@ from typing import Any, cast
 from corea.errors import ConfigError, DataError
 from corea.evaluate.outcomes import grade_traces
 from corea.graders import grader_name
-from corea.prices import PriceTable
+from corea.prices import COUNTED_AS_FREE, PriceTable
 from corea.run.journal import traces_beside
 from corea.trace_io import decode
 from corea.types import Question, Status, Trace, Usage
@@ -30,6 +30,7 @@ class Answer:
         later_correct: Of the answer returned after deferring.
         later_cost_usd: Of all stages after the first.
         answer, completion_tokens, model: Of the first stage.
+        counted_as_free: A line for each model that has no price and is counted as free.
         grader: Which grader graded it here; "" where the file brought its grade.
     """
 
@@ -46,6 +47,7 @@ class Answer:
     answer: str | None = None
     completion_tokens: int | None = None
     model: str = ""
+    counted_as_free: tuple[str, ...] = ()
     grader: str = ""
 
 
@@ -173,6 +175,7 @@ def _of_trace(trace: Trace, question: Question, *, correct: bool, returned: bool
         later_cost_usd=None if kept or len(known) < len(later) else sum(known),
         estimated=any(s.completion is not None and s.completion.usage.estimated for s in trace.steps),
         failed=trace.status is Status.FAILED,
+        counted_as_free=tuple(flag for flag in trace.flags if flag.startswith(COUNTED_AS_FREE)),
         answer=first.answer if first else None,
         completion_tokens=completion.usage.completion_tokens if completion else None,
         model=completion.model if completion else "",

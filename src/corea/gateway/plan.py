@@ -1,6 +1,6 @@
 """From a checked request to the cascade that will answer it: what the `model` names, and what the request changes."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, is_dataclass, replace
 from decimal import Decimal
 from typing import Any
@@ -8,10 +8,10 @@ from typing import Any
 import msgspec
 
 from corea.cascade import Cascade, new_id
+from corea.costs.bounds import Assumed, request_tokens, stage_bounds
 from corea.errors import unknown_name
 from corea.gateway.abilities import able, check_accepts, declared
 from corea.gateway.faults import Fault, bad_field, unsupported
-from corea.gateway.reserve import prompt_tokens_at_most, worst_costs
 from corea.gateway.settings import GatewaySettings
 from corea.gateway.wire import ChatRequest
 from corea.hedge import hedged
@@ -40,13 +40,16 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):  # made in a tenth of a d
     @property
     def reserve_usd(self) -> Decimal:
         """The most that the answer can cost, as far as prices and limits tell."""
-        return sum(worst_costs(self.cascade.stages, self.request, self.settings), Decimal(0))
+        return sum(worst_costs(self.cascade.stages, self.question, self.settings), Decimal(0))
 
     @property
     def reserve_tokens(self) -> int:
         """The most tokens that it may be expected to use: four bytes of prompt a token, and each stage's limit."""
-        prompt, longest = prompt_tokens_at_most(self.request) // 4, self.settings.default_reserve_tokens
-        return sum(prompt + (stage.sampling.max_tokens or longest) for stage in self.cascade.stages)
+        longest = self.settings.default_reserve_tokens
+        return sum(
+            request_tokens(self.question, stage.sampling) // 4 + (stage.sampling.max_tokens or longest)
+            for stage in self.cascade.stages
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,11 +168,18 @@ class Routes:
             for number, stage in enumerate(cascade.stages, 1)
         )
         if controls.max_cost_usd is not None:
-            worst = worst_costs(stages, request, self.settings)
+            worst = worst_costs(stages, Question(id="", messages=request.messages), self.settings)
             stages = _affordable(stages, worst, controls.max_cost_usd)
         if len(stages) < len(cascade.stages) or any(a is not b for a, b in zip(stages, cascade.stages, strict=True)):
             cascade = replace(cascade, stages=stages)
         return self._hedged(cascade)
+
+
+def worst_costs(stages: Sequence[Stage], question: Question, settings: GatewaySettings) -> list[Decimal]:
+    """The most that each stage can cost."""
+    assumed = Assumed(max_tokens=settings.default_reserve_tokens, usd_per_call=settings.default_reserve_usd)
+    bounds = stage_bounds(stages, question, assumed)
+    return [bound for bound in bounds if bound is not None]  # all of them, since something is assumed
 
 
 def at_threshold(policy: Policy | None, tau: float) -> Policy:

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable
-from decimal import Decimal
 
 import msgspec
 
@@ -10,11 +9,8 @@ from corea.gateway.accounts import Admission
 from corea.gateway.faults import Fault
 from corea.gateway.plan import Plan
 from corea.gateway.wire import ChatRequest
-from corea.hedge import LOST
-from corea.types import Completion, Confidence, Decision, Status, Step, Trace, Usage
-
-CUT_OFF = "CutOff"  # the `error_kind` of the call under way when its request ended
-CHARACTERS_PER_TOKEN = 4  # for what a cut-off call used, which no server will ever say
+from corea.stage import CUT_OFF, total
+from corea.types import Confidence, Status, Step, Trace, Usage, replace
 
 
 class Progress(msgspec.Struct):  # made in a tenth of a dataclass's time
@@ -46,39 +42,18 @@ class Progress(msgspec.Struct):  # made in a tenth of a dataclass's time
         self.text.append(text)
 
     def cut_off(self, reason: str) -> Trace:
-        """The trace of a request that ended before its cascade did; the call under way is estimated from its text."""
-        steps = [*self.steps, *self._call_under_way(reason)]
-        costs = [step.cost_usd for step in steps]
-        known = [cost for cost in costs if cost is not None]
+        """The trace of a request that ended before its cascade did; the call under way is a step like the others."""
+        steps = [replace(step, error=reason) if step.error_kind == CUT_OFF else step for step in self.steps]
         return Trace(
             question_id=self.plan.question.id,
             steps=tuple(steps),
             status=Status.FAILED,
             error=reason,
-            cost_usd=sum(known, Decimal(0)) if len(known) == len(costs) else None,
+            cost_usd=total([step.cost_usd for step in steps]),
             flags=(*self.plan.cascade.flags, "cut off"),
             seconds=time.perf_counter() - self.began,
             trace_id=self.plan.question.id,
         )
-
-    def _call_under_way(self, reason: str) -> list[Step]:
-        waiting = self.plan.cascade.stages[len(self.steps) :]
-        last = self.steps[-1] if self.steps else None
-        settled = last is not None and (
-            last.error_kind == LOST or (last.decision is not None and last.decision is not Decision.DEFER)
-        )
-        if not waiting or settled:
-            return []
-        stage, written = waiting[0], "".join(self.text)
-        asked = stage.prompt.render(self.plan.question) if stage.prompt else self.plan.question
-        usage = Usage(
-            prompt_tokens=sum(len(message.content) for message in asked.messages) // CHARACTERS_PER_TOKEN,
-            completion_tokens=max(len(self.text), len(written) // CHARACTERS_PER_TOKEN),
-            estimated=True,
-        )
-        partial = Completion(text=written, model=stage.backend.model, usage=usage)
-        cost = stage.price.cost(usage) if stage.price else None
-        return [Step(stage=stage.name, completion=partial, cost_usd=cost, error=reason, error_kind=CUT_OFF)]
 
 
 class Done(msgspec.Struct, frozen=True, kw_only=True):

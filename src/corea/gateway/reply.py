@@ -32,7 +32,10 @@ def usage_object(trace: Trace) -> JSON:
         "prompt_tokens": total.prompt_tokens,
         "completion_tokens": total.completion_tokens,
         "total_tokens": total.total_tokens,
-        "prompt_tokens_details": {"cached_tokens": total.cached_tokens},
+        "prompt_tokens_details": {
+            "cached_tokens": total.cached_tokens,
+            "cache_write_tokens": total.cache_write_tokens,
+        },
         "completion_tokens_details": {"reasoning_tokens": total.reasoning_tokens},
         "corea_stages": [
             {

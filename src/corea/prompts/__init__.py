@@ -7,7 +7,7 @@ Every other brace is left as it is.
 
 import hashlib
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 
 from corea.errors import ConfigError
@@ -41,6 +41,11 @@ class Prompt:
     def sha256(self) -> str:
         """Hash of the wording: two prompts with the same hash ask the same thing."""
         return hashlib.sha256(f"{self.system}\0{self.user}".encode()).hexdigest()
+
+    @cached_property
+    def size(self) -> int:
+        """Bytes that it adds to a question."""
+        return len(self.system.encode()) + len(self.user.encode()) - len("{question}")
 
     @cached_property
     def _system_message(self) -> Message:
@@ -112,9 +117,14 @@ def parse_prompt(name: str, text: str) -> Prompt:
     return Prompt(name, user=user.strip("\n"), system=head.partition(_SYSTEM)[2].strip("\n"))
 
 
+@cache
+def _draft_note() -> str:
+    return (BUILT_IN / "draft.md").read_text(encoding="utf-8")
+
+
 def with_draft(question: Question, draft: str) -> Question:
     """A rendered question with an earlier stage's draft behind it, named as one that may be wrong."""
-    note = (BUILT_IN / "draft.md").read_text(encoding="utf-8").replace("{draft}", draft)
+    note = _draft_note().replace("{draft}", draft)
     messages = list(question.messages)
     if messages and messages[-1].role == "user" and messages[-1].raw is None:
         messages[-1] = Message("user", f"{messages[-1].content}\n\n{note}")

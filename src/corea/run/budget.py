@@ -3,19 +3,14 @@
 import asyncio
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Any, cast
-
-import msgspec
 
 from corea.cascade import Cascade
+from corea.costs.bounds import question_bound, stage_bounds, unbounded
 from corea.errors import ConfigError
+from corea.hedge import LOST
 from corea.prices import EXACT
-from corea.stage import Stage
-from corea.types import ZERO_USD, Question, Sampling
-
-TEMPLATE_TOKENS = 64  # what a chat template may add to a conversation (a default system text, headers) ...
-MESSAGE_TOKENS = 16  # ... and to each message
-DRAFT_BYTES_PER_TOKEN = 4  # of a draft that is handed over: its tokens, as another tokenizer may count them
+from corea.stage import CUT_OFF, total
+from corea.types import ZERO_USD, Decision, Question, Step
 
 
 @dataclass(slots=True)
@@ -48,6 +43,11 @@ class Budget:
         self.spent_usd = EXACT.add(self.spent_usd, at_most_usd if cost_usd is None else cost_usd)
         self._freed.set()
 
+    def lower(self, at_most_usd: Decimal, now_at_most_usd: Decimal) -> None:
+        """Sets less aside for a question in flight, of which more is known now."""
+        self.reserved_usd = EXACT.add(EXACT.subtract(self.reserved_usd, at_most_usd), now_at_most_usd)
+        self._freed.set()
+
     def _fits(self, at_most_usd: Decimal) -> bool:
         if self.limit_usd is None:
             return True
@@ -58,71 +58,68 @@ def check_bounded(cascade: Cascade) -> None:
     """Refuses a budget where no worst case can be known.
 
     Raises:
-        ConfigError: A stage has no price, or it or its signal has no limit on what it may write.
+        ConfigError: A stage or its signal has no price, or no limit on what it may write.
     """
-    for stage in cascade.stages:
-        if stage.price is None:
-            raise ConfigError(f"budget: stage {stage.name} has no price, expected one; add it to [prices]")
-        samplings = {"sampling": stage.sampling}
-        if signal_calls_at_most(stage):
-            samplings["signal.sampling"] = _signal_sampling(stage)
-        for key, sampling in samplings.items():
-            if sampling.max_tokens is None:
-                raise ConfigError(
-                    f"budget: stage {stage.name} has no {key}.max_tokens, expected a limit, so that the worst case is "
-                    f"known; add [stages.{stage.name}.{key}] with max_tokens = 1024"
-                )
+    lacking = unbounded(cascade.stages)
+    if lacking is None:
+        return
+    stage, what = lacking
+    if what == "price":
+        raise ConfigError(f"budget: stage {stage.name} has no price, expected one; add it to [prices]")
+    if what == "signal price":
+        raise ConfigError(
+            f"budget: the signal of stage {stage.name} asks a model that has no price, expected one; add it to [prices]"
+        )
+    raise ConfigError(
+        f"budget: stage {stage.name} has no {what}, expected a limit, so that the worst case is known; "
+        f"add [stages.{stage.name}.{what.removesuffix('.max_tokens')}] with max_tokens = 1024"
+    )
+
+
+class InFlight:
+    """What a question that is being asked can cost: in all, and up to the end of the stage that is asked now.
+
+    Args:
+        cascade: One that `check_bounded` has passed.
+    """
+
+    __slots__ = ("_draft", "_question", "_spent_usd", "_stages", "at_most_usd", "now_at_most_usd")
+
+    def __init__(self, cascade: Cascade, question: Question) -> None:
+        self._stages = cascade.stages
+        self._question = question
+        self._draft: str | None = None
+        self._spent_usd = ZERO_USD
+        self._bound()
+        if not cascade.in_order:
+            self.now_at_most_usd = self.at_most_usd
+
+    def goes_on(self, step: Step) -> bool:
+        """Whether another stage may be asked after this step."""
+        if step.stage == self._stages[-1].name or step.error_kind in (CUT_OFF, LOST):
+            return False
+        return step.skipped is not None or step.error is not None or step.decision is Decision.DEFER
+
+    def advance(self, step: Step) -> None:
+        """Takes in what a stage has cost, now that the next one will be asked."""
+        index = next(i for i, stage in enumerate(self._stages) if stage.name == step.stage)
+        stage, self._stages = self._stages[index], self._stages[index + 1 :]
+        cost = step.cost_usd
+        self._spent_usd = self.now_at_most_usd if cost is None else EXACT.add(self._spent_usd, cost)
+        if stage.hand_over_draft and step.completion is not None and step.error is None:
+            self._draft = step.completion.text
+        self._bound()
+
+    def _bound(self) -> None:
+        bounds = stage_bounds(self._stages, self._question, draft=self._draft)
+        rest = total(bounds)
+        assert rest is not None and bounds[0] is not None  # noqa: PT018  # the cascade is bounded
+        self.at_most_usd = EXACT.add(self._spent_usd, rest)
+        self.now_at_most_usd = EXACT.add(self._spent_usd, bounds[0])
 
 
 def worst_case_usd(cascade: Cascade, question: Question) -> Decimal:
-    """What a question can cost at most when every stage is asked and writes all it may.
-
-    A prompt has at most as many tokens as bytes (every tokenizer in use takes at least one byte a token),
-    plus what a chat template adds. Attempts that fail may be billed too, so each stage counts as often as its
-    backend tries.
-    """
-    total, draft_tokens = ZERO_USD, 0
-    for stage in cascade.stages:
-        prompt_tokens = _prompt_tokens(stage, question) + draft_tokens
-        total = EXACT.add(total, _stage_worst_case(stage, prompt_tokens))
-        draft_tokens = DRAFT_BYTES_PER_TOKEN * (stage.sampling.max_tokens or 0) if stage.hand_over_draft else 0
-    return total
-
-
-def _prompt_tokens(stage: Stage, question: Question) -> int:
-    asked = stage.prompt.render(question) if stage.prompt else question
-    tokens = TEMPLATE_TOKENS
-    for message in asked.messages:
-        body = msgspec.json.encode(message.raw) if message.raw is not None else message.content.encode()
-        tokens += len(body) + MESSAGE_TOKENS
-    return tokens
-
-
-def _stage_worst_case(stage: Stage, prompt_tokens: int) -> Decimal:
-    max_tokens = stage.sampling.max_tokens
-    if stage.price is None or max_tokens is None:
-        return ZERO_USD
-    worst = EXACT.multiply(stage.price.at_most(prompt_tokens, max_tokens), attempts_at_most(stage.backend))
-    if calls := signal_calls_at_most(stage):
-        price, limit = stage.signal_price or stage.price, _signal_sampling(stage).max_tokens or 0
-        asked_tokens = prompt_tokens + DRAFT_BYTES_PER_TOKEN * max_tokens + TEMPLATE_TOKENS  # it may see the answer
-        times = calls * attempts_at_most(cast(Any, stage.signal).backend)
-        worst = EXACT.add(worst, EXACT.multiply(price.at_most(asked_tokens, limit), times))
-    return worst
-
-
-def signal_calls_at_most(stage: Stage) -> int:
-    """How many further calls a signal makes at most: its `k`, or one, where it has a backend and a sampling."""
-    if getattr(stage.signal, "backend", None) is None or not hasattr(stage.signal, "sampling"):
-        return 0
-    return int(getattr(stage.signal, "k", 1))
-
-
-def _signal_sampling(stage: Stage) -> Sampling:
-    return getattr(stage.signal, "sampling", stage.sampling)
-
-
-def attempts_at_most(backend: Any) -> int:
-    """How often a backend may call the far end for one completion: 1 + its `max_retries`, where it has such."""
-    settings = getattr(backend, "settings", backend)
-    return 1 + int(getattr(settings, "max_retries", 0) or 0)
+    """The most that a question can cost (see `corea.costs.bounds`), of a cascade that `check_bounded` has passed."""
+    bound = question_bound(cascade.stages, question)
+    assert bound is not None
+    return bound

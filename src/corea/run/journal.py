@@ -5,6 +5,7 @@ An append-only file of JSON lines beside the output, each with a checksum over i
     {"crc":"1f0c86ab","line":{"journal":2,"settings":{...}}}          the first: what decides its answers
     {"crc":"77d01c3e","line":{"rows":12000}}                          the length of the questions at a start
     {"crc":"5b1d3a07","line":{"start":7,"at_most_usd":"0.0021"}}      written before a question is asked
+    {"crc":"c3d9a7f2","line":{"next":7,"at_most_usd":"0.0093"}}       written before its next stage is asked
     {"crc":"90ab12cd","line":{"done":7,"key":"...","trace":{...}}}    written when its trace is whole
 
 Every line is handed to the operating system at once, so a killed process loses nothing that was answered. It
@@ -48,6 +49,7 @@ class _Line(msgspec.Struct):
     settings: dict[str, Any] | None = None
     rows: int | None = None
     start: int | None = None
+    next: int | None = None
     at_most_usd: Decimal = ZERO_USD
     done: int | None = None
     key: str = ""
@@ -62,16 +64,20 @@ class Lost:
     """Questions that were in flight when a run was killed, over all its starts.
 
     Args:
-        at_most_usd: What they can have cost at most, where a budget made the run reckon it; else 0.
+        at_most_usd: What they can have cost at most by then, where a budget made the run reckon it; else 0.
+        unbounded: Rows of which that is not known, and how often each.
     """
 
     questions: int = 0
     at_most_usd: Decimal = ZERO_USD
+    unbounded: dict[int, int] = field(default_factory=dict[int, int])
 
-    def add(self, at_most_usd: Decimal) -> None:
-        """Takes one more in."""
+    def add(self, row: int, at_most_usd: Decimal) -> None:
+        """Takes one more in; 0 is not known."""
         self.questions += 1
         self.at_most_usd = EXACT.add(self.at_most_usd, at_most_usd)
+        if not at_most_usd:
+            self.unbounded[row] = self.unbounded.get(row, 0) + 1
 
 
 @dataclass(slots=True)
@@ -147,14 +153,16 @@ class Journal:
                 self.rows = max(self.rows, line.rows)
             elif line.start is not None:
                 if line.start in pending:
-                    self.lost.add(pending[line.start])
+                    self.lost.add(line.start, pending[line.start])
                 pending[line.start] = line.at_most_usd
+            elif line.next is not None:
+                pending[line.next] = line.at_most_usd
             elif line.done is not None:
                 pending.pop(line.done, None)
                 finished = on_trace(line.done, bytes(line.trace))
                 self._set_done(line.done, offset, int(line.key, 16), again=not finished)
         for row, at_most in pending.items():
-            self.lost.add(at_most)
+            self.lost.add(row, at_most)
             if self._offset(row) == _UNTOUCHED:
                 self._set(row, _STARTED, 0)
         if begun_with is None and self._size:
@@ -213,9 +221,18 @@ class Journal:
             self.flush()
 
     def start(self, row: int, at_most_usd: Decimal | None) -> None:
-        """Writes that a question is about to be asked, and all that waits to be written."""
+        """Writes that a question is about to be asked, and all that waits to be written.
+
+        Args:
+            at_most_usd: The most that it costs before the next line about it is written.
+        """
         bound = b"" if at_most_usd is None else b',"at_most_usd":"%s"' % format(at_most_usd, "f").encode()
         self._append(b'{"start":%d%s}' % (row, bound))
+        self.flush()
+
+    def next_stage(self, row: int, at_most_usd: Decimal) -> None:
+        """Writes that a question's next stage is about to be asked; the bound holds what was spent before."""
+        self._append(b'{"next":%d,"at_most_usd":"%s"}' % (row, format(at_most_usd, "f").encode()))
         self.flush()
 
     def done(self, row: int, key: int, trace: bytes) -> None:

@@ -22,7 +22,7 @@ from corea.errors import ConfigError, DataError
 from corea.ledger import Ledger
 from corea.prices import EXACT
 from corea.run.answer_settings import answer_settings
-from corea.run.budget import Budget, check_bounded, worst_case_usd
+from corea.run.budget import Budget, InFlight, check_bounded, worst_case_usd
 from corea.run.feed import rows_of
 from corea.run.identities import fingerprint_of
 from corea.run.inputs import Format, Row, Source, format_of
@@ -33,7 +33,7 @@ from corea.run.row_checks import OnBadRow, RowChecks
 from corea.run.stopping import Stop
 from corea.run.summary import Outcome, Progress, RunSummary, Shortcomings
 from corea.trace_io import decode, encode
-from corea.types import ZERO_USD, Question, Status, Trace
+from corea.types import ZERO_USD, Question, Status, Step, Trace
 
 SYNC_SECONDS = 1.0  # how much answered work a power cut may cost; a kill costs none
 PROGRESS_SECONDS = 0.1
@@ -110,6 +110,8 @@ async def _into_file(run: "_Run", format: Format, settings: Mapping[str, Any]) -
     run.checks.survey()
     with journal.open(settings, run.take_in), _collecting_seldom():
         run.journal = journal
+        if run.budget.limit_usd is not None:
+            run.bound_lost(journal)
         run.budget.spent_usd = run.ledger.cost_usd + journal.lost.at_most_usd
         run.check_room()
         summary = await run.ask_all()
@@ -135,11 +137,11 @@ def _collecting_seldom() -> Generator[None]:
 
 
 class _Flight(Struct, frozen=True):
-    """A question that is being asked: its row, the hash of what it asks, what is set aside for it."""
+    """A question that is being asked: its row, the hash of what it asks, and under a budget what it can cost."""
 
     row: int
     key: int
-    at_most_usd: Decimal
+    money: InFlight | None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -200,13 +202,27 @@ class _Run:
         each = size / answered if answered else answer_bytes_expected(self.cascade)
         check_room(self.output, rows=total, unanswered=max(0, total - answered), answer_bytes=each)
 
+    def bound_lost(self, journal: Journal) -> None:
+        """Counts what was in flight at kills of a run without a budget: it stands in the journal without a bound."""
+        if not journal.lost.unbounded or self.source.is_pipe:
+            return
+        for row in self.source.rows():
+            if not isinstance(row, DataError) and (times := journal.lost.unbounded.pop(row.number, 0)):
+                worst = worst_case_usd(self.cascade, row.question)
+                journal.lost.at_most_usd = EXACT.add(journal.lost.at_most_usd, EXACT.multiply(worst, times))
+
     async def ask_all(self) -> RunSummary:
         """Asks what has no answer yet, and sums up."""
         self.began = self.told = self.clock()
         tokens_before = {name: stage.usage.completion_tokens for name, stage in self.ledger.stages.items()}
         syncing = asyncio.create_task(self._sync_now_and_then())
         try:
-            await self.cascade.ask_each(self._questions(), self._finish, concurrency=self.concurrency)
+            await self.cascade.ask_each(
+                self._questions(),
+                self._finish,
+                concurrency=self.concurrency,
+                on_step=self._note_step if self.budget.limit_usd is not None else None,
+            )
         except asyncio.CancelledError:
             if not self.stop.asked:
                 raise
@@ -239,19 +255,19 @@ class _Run:
             if self._finished(row, key):
                 self.resumed += 1
                 continue
-            at_most = ZERO_USD
+            money = None
             if self.budget.limit_usd is not None:
-                at_most = worst_case_usd(self.cascade, row.question)
-                if not await self.budget.reserve(at_most):
-                    self.outcome, self.next_usd_at_most = Outcome.BUDGET, at_most
+                money = InFlight(self.cascade, row.question)
+                if not await self.budget.reserve(money.at_most_usd):
+                    self.outcome, self.next_usd_at_most = Outcome.BUDGET, money.at_most_usd
                     return
                 if self.stop.asked:  # while it waited
-                    self.budget.settle(at_most, ZERO_USD)
+                    self.budget.settle(money.at_most_usd, ZERO_USD)
                     self._note_stop()
                     return
-            self.flights[row.question.id] = _Flight(row.number, key, at_most)
+            self.flights[row.question.id] = _Flight(row.number, key, money)
             if self.journal is not None:
-                self.journal.start(row.number, at_most or None)
+                self.journal.start(row.number, money.now_at_most_usd if money is not None else None)
             yield row.question
         if self.stop.asked and self.source.is_pipe:
             self._note_stop()
@@ -259,6 +275,17 @@ class _Run:
         self.checks.rows = rows
         if self.journal is not None:
             self.journal.note_rows(rows)
+
+    def _note_step(self, question: Question, step: Step) -> None:
+        """Before the next stage is asked: what was spent is known now, and so what is in flight if a kill comes."""
+        flight = self.flights[question.id]
+        if flight.money is None or not flight.money.goes_on(step):
+            return
+        before = flight.money.at_most_usd
+        flight.money.advance(step)
+        self.budget.lower(before, flight.money.at_most_usd)
+        if self.journal is not None:
+            self.journal.next_stage(flight.row, flight.money.now_at_most_usd)
 
     def _note_stop(self) -> None:
         if self.outcome is not Outcome.GAVE_UP:
@@ -289,8 +316,8 @@ class _Run:
         elif self.pipe is not None:
             self.pipe.write(line + b"\n")
             self.pipe.flush()
-        if self.budget.limit_usd is not None:
-            self.budget.settle(flight.at_most_usd, trace.cost_usd)
+        if flight.money is not None:
+            self.budget.settle(flight.money.at_most_usd, trace.cost_usd)
         self._add(flight.row, trace)
         self.asked += 1
         if trace.status is Status.FAILED:

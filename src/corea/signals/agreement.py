@@ -5,6 +5,7 @@ import re
 from dataclasses import dataclass, replace
 from decimal import Decimal, InvalidOperation
 
+from corea.costs.call_log import ask
 from corea.errors import BackendError, ConfigError, CoreaError
 from corea.graders import grader_for, load_grader
 from corea.protocols import Backend
@@ -86,7 +87,7 @@ class Agreement:
             seed = self.sampling.seed
             sampling = self.sampling if seed is None else replace(self.sampling, seed=seed + number)
             try:
-                return await self.backend.complete(question, sampling)
+                return await ask(self.backend, question, sampling)
             except BackendError as error:
                 return error
 

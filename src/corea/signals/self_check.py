@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass
 
+from corea.costs.call_log import ask
 from corea.errors import BackendError
 from corea.protocols import Backend
 from corea.reading import read_answer, visible_text
@@ -40,7 +41,7 @@ class SelfCheck:
             return Confidence(value=None, signal=NAME, reason="there is no answer to check")
         messages = (*question.messages, Message("assistant", shown), Message("user", self.ask))
         try:
-            reply = await self.backend.complete(replace(question, messages=messages), self.sampling)
+            reply = await ask(self.backend, replace(question, messages=messages), self.sampling)
         except BackendError as error:
             spent = (error.spent,) if isinstance(error.spent, Completion) else ()
             return Confidence(value=None, signal=NAME, reason=f"the second call failed: {error}", calls=spent)

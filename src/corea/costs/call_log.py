@@ -1,0 +1,79 @@
+"""The model calls that a question has made so far, kept where cancellation cannot lose them.
+
+A request that is cut off (its client hung up, its time is over, another stage was faster) ends as a `CancelledError`
+inside whatever it was waiting for. Calls that had finished by then are paid for all the same: they stand in the log.
+"""
+
+from contextvars import ContextVar, Token
+from dataclasses import dataclass, field
+from types import TracebackType
+
+from corea.costs.token_estimate import estimate_usage
+from corea.errors import BackendError
+from corea.protocols import Backend
+from corea.types import Completion, Question, Sampling
+
+INTERRUPTED = "cut"  # the finish reason of a completion that was cut off by us
+
+
+@dataclass(slots=True)
+class CallLog:
+    """Calls made inside `with CallLog() as log:`, also by tasks that are started there.
+
+    Args:
+        calls: Each with the backend that made it (None: not known), in the order in which they ended.
+        interrupted: The part of a call that a backend knew of when it was cancelled.
+    """
+
+    calls: list[tuple[Backend | None, Completion]] = field(default_factory=list[tuple[Backend | None, Completion]])
+    interrupted: Completion | None = None
+    _token: "Token[CallLog | None] | None" = None
+
+    def __enter__(self) -> "CallLog":
+        self._token = _current.set(self)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        assert self._token is not None
+        _current.reset(self._token)
+
+
+_current: ContextVar[CallLog | None] = ContextVar("corea_call_log", default=None)
+
+
+def current_log() -> CallLog | None:
+    """The log of the question being asked. A generator takes it when it starts, as it may be closed elsewhere."""
+    return _current.get()
+
+
+async def ask(backend: Backend, question: Question, sampling: Sampling) -> Completion:
+    """`backend.complete`, logged: how a signal asks a model, so that the call is counted whatever follows.
+
+    A call that is cancelled is logged with what its backend knew of it, else with its estimated prompt.
+
+    Raises:
+        BackendError: As `backend.complete`; its `spent` is logged too.
+    """
+    log = current_log()
+    if log is None:
+        return await backend.complete(question, sampling)
+    with CallLog() as inner:  # two calls at once must not write over each other's `interrupted`
+        try:
+            completion = await backend.complete(question, sampling)
+        except BackendError as error:
+            if isinstance(error.spent, Completion):
+                log.calls.append((backend, error.spent))
+            raise
+        except BaseException:
+            log.calls.append((backend, inner.interrupted or interrupted_call(backend.model, question)))
+            raise
+    log.calls.append((backend, completion))
+    return completion
+
+
+def interrupted_call(model: str, question: Question) -> Completion:
+    """A call of which only the prompt is known, estimated: its server never says what it counted."""
+    usage = estimate_usage(question.messages, "")
+    return Completion(text="", model=model, usage=usage, finish_reason=INTERRUPTED)
