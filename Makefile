@@ -33,6 +33,7 @@ check: .venv/all.done  ## style, types, layers
 	@$(BIN)/ruff format --check .
 	@$(BIN)/pyright
 	@$(BIN)/pyright --project tests
+	@PATH="$(CURDIR)/$(BIN):$$PATH" PYTHONPATH=src pyright --verifytypes corea --ignoreexternal > .venv/types.txt || { cat .venv/types.txt; exit 1; }
 	@$(BIN)/lint-imports
 
 fuzz: .venv/all.done  ## the property tests with new examples, twenty times as many: each find becomes a test

@@ -69,4 +69,4 @@ def _stop(loop: asyncio.AbstractEventLoop, pid: int) -> None:
     loop.call_soon_threadsafe(loop.stop)
 
 
-background = BackgroundLoop()
+background: BackgroundLoop = BackgroundLoop()

@@ -26,7 +26,7 @@ from corea.stage import Giver, OnError, OnKeep, OnStep, OnText, Stage, attempt, 
 from corea.types import ZERO_USD, Completion, Decision, Question, Status, Step, Trace
 
 _random = Random(os.urandom(32))
-Questions = Iterable[Question] | Iterable[str] | AsyncIterable[Question] | AsyncIterable[str]
+Questions = Iterable[Question | str] | AsyncIterable[Question | str]
 
 
 class OnLastDown(StrEnum):

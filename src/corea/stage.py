@@ -76,7 +76,7 @@ class Giver:
 
     def __init__(self, on_text: OnText) -> None:
         self.on_text = on_text
-        self.begun = False
+        self.begun: bool = False
 
     async def __call__(self, text: str) -> None:
         self.begun = self.begun or bool(text)

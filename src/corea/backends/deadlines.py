@@ -2,6 +2,7 @@
 
 import asyncio
 from types import TracebackType
+from typing import Any
 
 
 class Deadlines:
@@ -13,20 +14,20 @@ class Deadlines:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._running: set[_Deadline] = set()
+        self._running: set[Deadline] = set()
         self._timer: asyncio.TimerHandle | None = None
 
-    def within(self, seconds: float) -> "_Deadline":
+    def within(self, seconds: float) -> "Deadline":
         """A context that ends in TimeoutError when so many seconds have passed from now."""
-        return _Deadline(self, self._loop.time() + seconds)
+        return Deadline(self, self._loop.time() + seconds)
 
-    def add(self, deadline: "_Deadline") -> None:
+    def add(self, deadline: "Deadline") -> None:
         """Watches a call."""
         self._running.add(deadline)
         if self._timer is None or deadline.at < self._timer.when():
             self._set(deadline.at)
 
-    def remove(self, deadline: "_Deadline") -> None:
+    def remove(self, deadline: "Deadline") -> None:
         """Forgets a call."""
         self._running.discard(deadline)
 
@@ -45,22 +46,24 @@ class Deadlines:
             self._set(min(deadline.at for deadline in self._running))
 
 
-class _Deadline:
+class Deadline:
     """One call: cancels its task when its time is over, and turns that cancellation into a TimeoutError.
 
     Source: what `asyncio.Timeout` does, https://docs.python.org/3/library/asyncio-task.html#task-cancellation.
     """
 
-    __slots__ = ("_deadlines", "_expired", "_pending", "_task", "at")
+    __slots__: tuple[str, ...] = ("_deadlines", "_expired", "_pending", "_task", "at")
 
     def __init__(self, deadlines: Deadlines, at: float) -> None:
         self._deadlines = deadlines
-        self.at = at
+        self.at: float = at
 
     def __enter__(self) -> None:
         task = asyncio.current_task()
         assert task is not None, "a deadline is for a task"
-        self._task, self._pending, self._expired = task, task.cancelling(), False
+        self._task: asyncio.Task[Any] = task
+        self._pending: int = task.cancelling()
+        self._expired: bool = False
         self._deadlines.add(self)
 
     def expire(self) -> None:

@@ -12,9 +12,9 @@ import asyncio
 import inspect
 import math
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 from corea.errors import BackendError
 from corea.types import Completion, Question, Sampling, TokenLogprob, Usage, replace
@@ -77,10 +77,10 @@ class FakeBackend:
     ) -> None:
         self.model = model
         self.calls: list[Call] = []
-        self.cancelled = 0
-        self.running = 0
-        self.peak = 0
-        self.closed = False
+        self.cancelled: int = 0
+        self.running: int = 0
+        self.peak: int = 0
+        self.closed: bool = False
         self._replies = replies
         self._latency_seconds = latency_seconds
         self._sleep = sleep
@@ -89,7 +89,8 @@ class FakeBackend:
         self._scores = scores
         self._in_order: dict[str, Iterator[Reply]] = {}
         if scores is not None:
-            self.score = self._score  # only then is it a Scorer: the protocol is checked by the method's presence
+            # only then is it a Scorer: the protocol is checked by the method's presence
+            self.score: Callable[[Question, str, Sequence[str]], Coroutine[Any, Any, list[float]]] = self._score
 
     async def complete(self, question: Question, sampling: Sampling) -> Completion:
         """The scripted reply to this question."""

@@ -83,18 +83,18 @@ class HFEngine:
         dtype = "float32" if settings.dtype == "auto" and device == "cpu" else settings.dtype
         where: dict[str, Any] = {"revision": settings.revision} if settings.revision else {}
         try:
-            self.tokenizer = transformers.AutoTokenizer.from_pretrained(settings.name, **where)
+            self.tokenizer: Any = transformers.AutoTokenizer.from_pretrained(settings.name, **where)
             model = transformers.AutoModelForCausalLM.from_pretrained(settings.name, dtype=dtype, **where)
             self.model: Any = model.to(device).eval()  # pyright: ignore[reportArgumentType] -- a wrapped method
         except (OSError, ValueError, RuntimeError) as error:
             line = " ".join(str(error).split())[:300]
             raise BackendError(f"{settings.name}: cannot be loaded: {line}") from error
         self.device = device
-        self.context = int(getattr(self.model.config, "max_position_embeddings", None) or 1 << 20)
-        self.vocabulary = int(self.model.get_input_embeddings().num_embeddings)
-        self.ends = frozenset(self._ends())
+        self.context: int = int(getattr(self.model.config, "max_position_embeddings", None) or 1 << 20)
+        self.vocabulary: int = int(self.model.get_input_embeddings().num_embeddings)
+        self.ends: frozenset[int] = frozenset(self._ends())
         marked = {token for token, added in self.tokenizer.added_tokens_decoder.items() if added.special}
-        self.special = frozenset(marked | set(self.tokenizer.all_special_ids))
+        self.special: frozenset[int] = frozenset(marked | set(self.tokenizer.all_special_ids))
 
     def _ends(self) -> set[int]:
         """End tokens, as `generate` takes them: the generation config's, else the tokenizer's."""

@@ -115,14 +115,14 @@ class Worker:
         self.limits = limits
         self.waiting: deque[Job] = deque()
         self.scoring: deque[SideJob] = deque()
-        self.changed = threading.Condition()
-        self.closed = False
+        self.changed: threading.Condition = threading.Condition()
+        self.closed: bool = False
         self.thread: threading.Thread | None = None
         self.engine: Engine | None = None
         self.submitted: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, list[Job | SideJob]]
         self.submitted = weakref.WeakKeyDictionary()
         self.answers: list[tuple[Reply, Any, BaseException | None]] = []
-        self.busy = False  # a batch is under way
+        self.busy: bool = False  # a batch is under way
 
     def submit(self, job: Job | SideJob) -> None:
         """Queues a job; those of one turn of the event loop reach the worker together, to begin in one batch."""

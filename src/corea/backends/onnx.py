@@ -99,8 +99,9 @@ class OnnxEngine:
         self._has_template = has_chat_template(folder)
         self._folder = folder
         model = read_json(folder / "genai_config.json")["model"]
-        self.context, self.vocabulary = int(model["context_length"]), int(model["vocab_size"])
-        self.ends = frozenset(int(token) for token in self._tokenizer.eos_token_ids)
+        self.context: int = int(model["context_length"])
+        self.vocabulary: int = int(model["vocab_size"])
+        self.ends: frozenset[int] = frozenset(int(token) for token in self._tokenizer.eos_token_ids)
 
     def prompt(self, question: Question) -> tuple[str, list[int]]:
         """The question by the folder's chat template. Without one (a base model), the messages' texts, a line apart."""

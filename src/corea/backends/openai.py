@@ -29,7 +29,7 @@ from corea.types import Completion, Question, Sampling, Usage
 
 __all__ = ["KeyStyle", "MaxTokensField", "OpenAIBackend", "OpenAISettings", "Probe"]
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 T = TypeVar("T")
 Sleep = Callable[[float], Awaitable[None]]
 
@@ -92,8 +92,8 @@ class OpenAIBackend:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.settings = settings
-        self.model = settings.model
-        self.breaker = Breaker(
+        self.model: str = settings.model
+        self.breaker: Breaker = Breaker(
             settings.breaker_failures, settings.breaker_cool_down_seconds, clock, on_change=self._log_breaker
         )
         self._http = Http(settings)

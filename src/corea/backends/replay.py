@@ -61,7 +61,7 @@ class ReplayBackend:
             DataError: A row is not as it should be, or a question has two; says the line.
         """
         rows = _chosen(settings)
-        self.model = settings.name or rows[0][1]["model"]
+        self.model: str = settings.name or rows[0][1]["model"]
         self._where = f"{settings.path} ({', '.join(filter(None, (settings.model, settings.variant))) or 'all rows'})"
         self._completions: dict[str, Completion] = {}
         lines: dict[str, str] = {}

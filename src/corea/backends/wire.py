@@ -103,7 +103,7 @@ class Written:
         self.reasoning: list[str] = []
         self.finish_reason: str | None = None
         self.billed: Billed | None = None
-        self.answered = False  # whether any choice came at all
+        self.answered: bool = False  # whether any choice came at all
         self._tokens: list[Token] = []
         self._extra: dict[str, Any] = {}
 

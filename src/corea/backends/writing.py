@@ -112,7 +112,7 @@ class Reply:
     """What one caller waits for: handed back in the loop it asked from."""
 
     def __init__(self) -> None:
-        self.loop = asyncio.get_running_loop()
+        self.loop: asyncio.AbstractEventLoop = asyncio.get_running_loop()
         self.future: asyncio.Future[Any] = self.loop.create_future()
         self.cancelled = False  # plain, because the worker reads it after each step
 

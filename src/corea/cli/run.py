@@ -26,6 +26,7 @@ from corea.run.summary import Progress, RunSummary
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.progress import TaskID
 
 
 def run(
@@ -111,7 +112,7 @@ class ProgressDisplay:
         from rich.table import Column
 
         console = console or Console(stderr=True)
-        self.bars = Bars(
+        self.bars: Bars = Bars(
             MofNCompleteColumn(table_column=Column(no_wrap=True)),
             BarColumn(bar_width=10),
             TextColumn("{task.fields[facts]}", table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1)),
@@ -119,7 +120,7 @@ class ProgressDisplay:
             expand=True,
             disable=not console.is_terminal,
         )
-        self.task = self.bars.add_task("answering", total=None, facts="")
+        self.task: TaskID = self.bars.add_task("answering", total=None, facts="")
 
     def __enter__(self) -> "ProgressDisplay":
         return self

@@ -22,7 +22,7 @@ from corea.gateway.openapi import openapi_document
 from corea.gateway.reply import Headers
 from corea.gateway.wire import JSON, encode_json, parse_chat
 
-log = logging.getLogger("corea.gateway")
+log: logging.Logger = logging.getLogger("corea.gateway")
 Hook = Callable[[], Awaitable[None]]
 
 

@@ -21,7 +21,7 @@ from corea.reading import visible_text
 from corea.stage import OnText
 from corea.types import Status, Trace, Usage, replace
 
-log = logging.getLogger("corea.gateway")
+log: logging.Logger = logging.getLogger("corea.gateway")
 HangUp = Callable[[], Awaitable[object]]
 
 

@@ -41,11 +41,11 @@ class KeptAlive:
     def __init__(self, events: "Events", seconds: float) -> None:
         self.events = events
         self.seconds = seconds
-        self.loop = asyncio.get_running_loop()
+        self.loop: asyncio.AbstractEventLoop = asyncio.get_running_loop()
         self.sending: asyncio.Task[None] | None = None
 
     def __enter__(self) -> None:
-        self.timer = self.loop.call_later(self.seconds, self._look)
+        self.timer: asyncio.TimerHandle = self.loop.call_later(self.seconds, self._look)
 
     def __exit__(self, *error: object) -> None:
         self.timer.cancel()
@@ -66,12 +66,12 @@ class Events:
     def __init__(self, progress: Progress, out: Outlet) -> None:
         self.progress = progress
         self.out = out
-        self.visible = VisibleStream()
-        self.opened = False  # the headers are out
-        self.greeted = False  # the first chunk, with the role, is out
-        self.created = int(time.time())
-        self.sent_at = time.monotonic()
-        self.sending = asyncio.Lock()  # a comment may want to go out while text does
+        self.visible: VisibleStream = VisibleStream()
+        self.opened: bool = False  # the headers are out
+        self.greeted: bool = False  # the first chunk, with the role, is out
+        self.created: int = int(time.time())
+        self.sent_at: float = time.monotonic()
+        self.sending: asyncio.Lock = asyncio.Lock()  # a comment may want to go out while text does
 
     async def comment(self) -> None:
         """Keeps the connection alive."""

@@ -10,7 +10,7 @@ import sqlite3
 from decimal import Decimal
 from pathlib import Path
 
-log = logging.getLogger("corea.gateway")
+log: logging.Logger = logging.getLogger("corea.gateway")
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 HELD = "SELECT id, spent_usd, held_usd, held_boot FROM keys WHERE held_usd IS NOT NULL"
 

@@ -38,7 +38,9 @@ class Metrics:
     """
 
     def __init__(self, gauges: Gauges, dropped: Callable[[], int], breakers: Breakers) -> None:
-        self.gauges, self.dropped, self.breakers = gauges, dropped, breakers
+        self.gauges: Gauges = gauges
+        self.dropped: Callable[[], int] = dropped
+        self.breakers: Breakers = breakers
         self.requests: Counter[tuple[str, str, str]] = Counter()
         self.refusals: Counter[tuple[str, str]] = Counter()
         self.decisions: Counter[tuple[str, str, str]] = Counter()

@@ -26,7 +26,7 @@ from corea.gateway.limits import Bucket
 from corea.gateway.writer import Writer
 from corea.types import ZERO_USD
 
-log = logging.getLogger("corea.gateway")
+log: logging.Logger = logging.getLogger("corea.gateway")
 T = TypeVar("T")
 SLAB = 16  # so many more requests like this one are held for
 REFILL = 8  # when fewer are left, more is held, which nobody waits for

@@ -33,7 +33,7 @@ from corea.gateway.store import DecisionStore
 from corea.gateway.writer import Writer
 from corea.protocols import Backend
 
-log = logging.getLogger("corea.gateway")
+log: logging.Logger = logging.getLogger("corea.gateway")
 GARBAGE = 20_000  # so many new objects, some megabytes, before the next look for those that hold one another
 FIXED = ("host", "port", "state", "max_head_bytes", "max_connections", "read_seconds", "write_seconds", "idle_seconds")
 
@@ -184,7 +184,7 @@ class Server(uvicorn.Server):
         self.gateway = gateway
         self.notice_seconds = notice_seconds
         self.loop: asyncio.AbstractEventLoop | None = None
-        self.interrupted = False
+        self.interrupted: bool = False
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Remembers the loop, for signals."""
@@ -198,7 +198,7 @@ class Server(uvicorn.Server):
         if self.should_exit:
             self.force_exit = True
         elif again or self.interrupted or not self.notice_seconds or self.loop is None:
-            self.should_exit = True
+            self.should_exit: bool = True
         else:
             self.loop.call_soon_threadsafe(self.loop.call_later, self.notice_seconds, self._exit)
 

@@ -18,7 +18,7 @@ from corea.gateway.settings import GatewaySettings
 from corea.registry import resolve
 from corea.types import Trace
 
-log = logging.getLogger("corea.gateway")
+log: logging.Logger = logging.getLogger("corea.gateway")
 _encode = msgspec.json.Encoder(decimal_format="string").encode
 Row = tuple[Any, ...]
 Redact = Callable[[str], str]
@@ -53,11 +53,11 @@ class DecisionStore:
         self, settings: GatewaySettings, *, capacity: int = CAPACITY, clock: Callable[[], float] = time.time
     ) -> None:
         self.rows: deque[Waiting] = deque()
-        self.dropped = 0
+        self.dropped: int = 0
         self.capacity = capacity
         self.clock = clock
-        self.store_text = settings.store_text
-        self.redact = find_redact(settings.redact)
+        self.store_text: bool = settings.store_text
+        self.redact: Redact = find_redact(settings.redact)
         self._text_in = self._text_out = 0  # each written by one thread only
         self._logged_at = float("-inf")
 

@@ -13,7 +13,7 @@ JSON = dict[str, Any]
 ROLES = ("system", "developer", "user", "assistant", "tool", "function")
 MOST_TOKENS = 10_000_000
 _decode_json = msgspec.json.Decoder(JSON).decode
-encode_json = msgspec.json.Encoder(decimal_format="number").encode
+encode_json: Callable[[Any], bytes] = msgspec.json.Encoder(decimal_format="number").encode
 
 
 class Controls(msgspec.Struct, frozen=True, kw_only=True):

@@ -27,7 +27,7 @@ from corea.gateway.database import connect
 from corea.gateway.holds import boot_id, release_holds
 from corea.types import ZERO_USD
 
-log = logging.getLogger("corea.gateway")
+log: logging.Logger = logging.getLogger("corea.gateway")
 
 IDLE_SECONDS = 0.2  # decisions wait so long for company
 GATHER_SECONDS = 0.005  # money that is not pressing waits so long for company: fewer commits, fewer wakings
@@ -94,15 +94,17 @@ class Writer:
         durable: bool = True,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self.path = Path(path)
+        self.path: Path = Path(path)
         self.rows = rows
         self.prepare = prepare
         self.retention_days = retention_days
         self.durable = durable
         self.clock = clock
-        self.submitted = self.committed = self.synced = 0
-        self.failing = False
-        self.written_rows = 0
+        self.submitted: int = 0
+        self.committed: int = 0
+        self.synced: int = 0
+        self.failing: bool = False
+        self.written_rows: int = 0
         self._coming: dict[str, _Money] = {}  # on the event loop's side, as all until `_queue`
         self._handed = 0
         self._pressing = False

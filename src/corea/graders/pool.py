@@ -130,7 +130,7 @@ class Pool:
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
-        self.replaced = 0
+        self.replaced: int = 0
         self._slots: LifoQueue[Worker | None] = LifoQueue()
         for _ in range(limits.processes):
             self._slots.put(None)  # a worker that is not yet started

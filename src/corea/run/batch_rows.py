@@ -14,7 +14,7 @@ from typing import Any, cast
 from corea.errors import DataError
 
 CHAT = "/chat/completions"
-SAYS_NOTHING = (None, "", [], {}, False)
+SAYS_NOTHING: tuple[Any, ...] = (None, "", [], {}, False)
 
 
 def is_batch_row(row: Mapping[str, Any]) -> bool:

@@ -92,7 +92,7 @@ class InFlight:
         self._spent_usd = ZERO_USD
         self._bound()
         if not cascade.in_order:
-            self.now_at_most_usd = self.at_most_usd
+            self.now_at_most_usd: Decimal = self.at_most_usd
 
     def goes_on(self, step: Step) -> bool:
         """Whether another stage may be asked after this step."""
@@ -114,8 +114,8 @@ class InFlight:
         bounds = stage_bounds(self._stages, self._question, draft=self._draft)
         rest = total(bounds)
         assert rest is not None and bounds[0] is not None  # noqa: PT018  # the cascade is bounded
-        self.at_most_usd = EXACT.add(self._spent_usd, rest)
-        self.now_at_most_usd = EXACT.add(self._spent_usd, bounds[0])
+        self.at_most_usd: Decimal = EXACT.add(self._spent_usd, rest)
+        self.now_at_most_usd: Decimal = EXACT.add(self._spent_usd, bounds[0])
 
 
 def worst_case_usd(cascade: Cascade, question: Question) -> Decimal:

@@ -28,7 +28,7 @@ class RowChecks:
     def __init__(self, source: Source, on_bad_row: OnBadRow) -> None:
         self.total: int | None = None
         self.rows: int | None = None
-        self.bad_rows = 0
+        self.bad_rows: int = 0
         self.messages: list[str] = []
         self._source, self._on_bad_row = source, on_bad_row
         self._repeated: set[int] = set()

@@ -32,15 +32,18 @@ class Mapped:
     def __init__(
         self, inner: Signal, stored: Mapping[str, Any], *, others: Mapping[str, Signal] | None = None, where: str = ""
     ) -> None:
-        self.inner, self.stored, self.others = inner, stored, dict(others or {})
+        self.inner: Signal = inner
+        self.stored: Mapping[str, Any] = stored
+        self.others: dict[str, Signal] = dict(others or {})
         lacking = [c for c in inputs_of(stored) if c not in ("confidence", *self.others, *FROM_THE_ANSWER)]
         if lacking:
             raise ConfigError(
                 f"calibration {where}: its map reads {', '.join(lacking)}, which the stage's signal does not give; "
                 "calibrate again with --signals confidence, or hand these signals to Mapped"
             )
-        self.logprobs_wanted = any(getattr(s, "logprobs_wanted", False) for s in (inner, *self.others.values()))
-        self.top_logprobs_wanted = max(getattr(s, "top_logprobs_wanted", 0) for s in (inner, *self.others.values()))
+        signals = (inner, *self.others.values())
+        self.logprobs_wanted: bool = any(getattr(signal, "logprobs_wanted", False) for signal in signals)
+        self.top_logprobs_wanted: int = max(getattr(signal, "top_logprobs_wanted", 0) for signal in signals)
 
     async def measure(self, question: Question, completion: Completion) -> Confidence:
         stated = await measured(self.inner, question, completion)

@@ -46,8 +46,8 @@ class Shelf:
 
     def __init__(self, folder: Path, identity: Identity) -> None:
         self.identity = identity
-        self.path = folder / f"{identity.key}.jsonl"
-        self.rows = _read(self.path)
+        self.path: Path = folder / f"{identity.key}.jsonl"
+        self.rows: dict[str, Row] = _read(self.path)
 
     def add(self, rows: Iterable[tuple[str, Row]]) -> None:
         """Writes rows by question hash."""

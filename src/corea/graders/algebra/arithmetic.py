@@ -198,16 +198,18 @@ class Floating(Arithmetic):
 
     def __init__(self, module: Any, *, real: bool, natural_log: bool = True) -> None:
         super().__init__(natural_log)
-        self.module, self.real = module, real
+        self.module: Any = module
+        self.real: bool = real
         short = {f"arc{name}": f"a{name}" for name in ("sin", "cos", "tan")}
         same = {name: name for name in ("sin", "cos", "tan", "sinh", "cosh", "tanh", "exp")} | short | {"ln": "log"}
-        self.functions = {ours: getattr(module, theirs) for ours, theirs in same.items()}
-        self.functions |= {"root": self.root, "cbrt": lambda x: self.root(x, 3), "abs": abs}
-        self.functions |= {"arccot": lambda x: module.pi / 2 - module.atan(x)}
+        functions: dict[str, Any] = {ours: getattr(module, theirs) for ours, theirs in same.items()}
+        functions |= {"root": self.root, "cbrt": lambda x: self.root(x, 3), "abs": abs}
+        functions |= {"arccot": lambda x: module.pi / 2 - module.atan(x)}
         if real:
-            self.functions |= {"max": lambda *xs: max(xs), "min": lambda *xs: min(xs), "mod": lambda a, b: a % b}
-            self.functions |= {"floor": module.floor, "ceil": module.ceil}
-            self.functions |= {"factorial": lambda x: module.gamma(x + 1), "binom": self.binomial}
+            functions |= {"max": lambda *xs: max(xs), "min": lambda *xs: min(xs), "mod": lambda a, b: a % b}
+            functions |= {"floor": module.floor, "ceil": module.ceil}
+            functions |= {"factorial": lambda x: module.gamma(x + 1), "binom": self.binomial}
+        self.functions: Mapping[str, Callable[..., Value]] = functions
 
     def number(self, value: Fraction) -> Value:
         one = self.module.pi / self.module.pi
