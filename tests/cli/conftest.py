@@ -53,6 +53,7 @@ def corea(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.Capture
     """Runs `corea ARGUMENTS` in an empty folder that holds only a corea.toml."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "80")
     (tmp_path / "corea.toml").write_text(CONFIG)
 
     def run(*arguments: str) -> Ran:

@@ -89,13 +89,14 @@ def table(found: list[Row]) -> Any:
     from rich.table import Table
 
     made = Table(box=None, pad_edge=False)
-    for name in ("", "right", "95 % interval", "USD / 1,000", "to the LLM", "saved"):
-        made.add_column(name, justify="left" if not name else "right")
+    made.add_column("", min_width=max(len(row.name) for row in found))  # legible in the narrowest window, too
+    for name in ("right", "(95 %)", "USD/1,000", "to LLM", "saved (95 %)"):  # 80 columns in all
+        made.add_column(name, justify="right")
     for row in found:
         saved = "" if row.name in ("large alone", "small alone") else percent(row.saving)
         if row.saving_low is not None:
             saved += f" ({100 * row.saving_low:.0f} to {100 * (row.saving_high or 0):.0f})"
-        interval = f"{100 * row.low:.1f} - {100 * row.high:.1f}"
+        interval = f"{100 * row.low:.1f}-{100 * row.high:.1f}"
         cells = (percent(row.accuracy), interval, f"{1000 * row.cost_usd:.4f}", percent(row.llm_share), saved)
         made.add_row(row.name, *cells, style="bold" if row.name.startswith("cascade") else None)
     return made
