@@ -143,7 +143,7 @@ STATED: list[tuple[str, float | None]] = [
     ("Confidence: Medium (around 60%)", 0.6),
     ("Confidence: very high – 0.98", 0.98),
     ("Confidence: >95%", 0.95),
-    ("Confidence: <50%", 0.5),
+    ("Confidence: <50%", None),
     ("Confidence: ≥ 0.9", 0.9),
     ("Confidence: ~0.9", 0.9),
     ("Confidence: ≈ 90 %", 0.9),

@@ -18,13 +18,14 @@ the text: linear.
 import re
 
 from corea.reading.answer import read_answer
+from corea.reading.confidence_changes import correction
 from corea.reading.label_words import LATIN_STEMS, OTHER_STEMS
 from corea.reading.labels import labelled
 from corea.reading.languages import STEMS as SURE_STEMS
 from corea.reading.languages import foreign_sentence
 from corea.reading.numbers import Bare, number_at, plain
 from corea.reading.roles import Role, line_above, names_another
-from corea.reading.sentences import correction, sentence
+from corea.reading.sentences import sentence
 from corea.reading.statement import Statement
 from corea.reading.structured import of_the_answer, top_level
 from corea.reading.text import Stated, ends_of, fold, outside_thinking
@@ -140,7 +141,8 @@ def _in_a_sentence(text: str, low: str, start: int, end: int, labels: frozenset[
     if stated := sentence(low, start, end, labels):
         return stated
     label = _chosen(text, low, labelled(low, start, end, _labels_abroad(low)))
-    return label if label and label.value is not None else foreign_sentence(low, start, end) or label
+    behind = label.stop if label and label.role >= Role.PLAIN else start
+    return foreign_sentence(low, behind, end) or label
 
 
 _SHORT = 300
@@ -158,7 +160,7 @@ def _declined(words: str) -> bool:
 
 def _chosen(text: str, low: str, statements: list[Statement]) -> Statement | None:
     """Of several statements, the last first, the one that counts; None where there are only others'."""
-    if len(statements) > 1:
+    if len(statements) > 1 or (statements and statements[0].is_key):
         statements = of_the_answer(top_level(low, statements), lambda: read_answer(text))
     best = max((s.role for s in statements), default=Role.OTHER)
     return next((s for s in statements if s.role is best), None) if best is not Role.OTHER else None
@@ -166,7 +168,6 @@ def _chosen(text: str, low: str, statements: list[Statement]) -> Statement | Non
 
 # ---- a short answer with its confidence behind it
 
-_BESIDE = re.compile(r"\(\s?p\s?[=:≈~]{1,2}\s?(?=[\d.])")
 _ANNOUNCED = r"\s{0,9}[*_]{0,2}(?:(?:the\s)?(?:final\s)?answer(?:\sis)?[\s:*_]{1,4})?"
 _HEDGED = r"[*_~≈]{0,3}(?:p\s?=\s?|about\s|approximately\s|roughly\s|around\s)?(?=[.\d])"
 _CHOSEN = re.compile(
@@ -185,22 +186,16 @@ _QUANTITY = re.compile(
 
 
 def _beside_answer(low: str, start: int, end: int) -> Statement | None:
-    """The percentage of a text that is no more than "B (85%)", or "Answer: B (p = 0.8)" in its last words."""
-    begin = low.find("(p", max(start, end - 80), end)
-    if begin >= 0 and "answer" in low[low.rfind("\n", start, begin) + 1 : begin]:
-        begun = _BESIDE.match(plain(low[:end]), begin)
-        window, offset = low[begin:end], begin
-        pos = begun.end() - begin if begun else 0
-    elif end - start <= 90 and (short := _short_answer(plain(low[start:end]))):
-        window, offset, pos = low[start:end], start, short
-    else:
+    """The percentage of a text that is no more than "B (85%)"."""
+    if end - start > 90 or not (pos := _short_answer(plain(low[start:end]))):
         return None
-    number = number_at(plain(window), pos, bare=Bare.LABEL) if pos else None
+    window = low[start:end]
+    number = number_at(plain(window), pos, bare=Bare.LABEL)
     if number is None or number.value is None or not (number.scaled or number.fractional):
         return None
     if window[number.stop :].strip(" \n.*_)"):
         return None
-    return Statement(number.value, offset + number.start, offset + number.end, offset + number.stop, offset, Role.PLAIN)
+    return Statement.of(number, start, start)
 
 
 def _short_answer(words: str) -> int:

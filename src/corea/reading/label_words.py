@@ -7,10 +7,10 @@ LABEL = re.compile(
     r"|parameter|cut-?off|coefficient)s?)?"
     r"(?:[\s_-]{0,2}(?:level|score|rating|value|estimate|assessment|percentage|percent|pct|probability)s?)?(?![a-z])"
     r"(?:\.(?=\s?[:=]))?"
-    r"|(?P<right>(?:probability|likelihood|chance)\s(?:(?=correct)|of\s(?:being\s|the\sanswer\sbeing\s)?|that\s(?:my|the"
+    r"|(?P<right>(?:probability|likelihood|chance)\s(?:(?=correct)|of\s(?:being\s|the\sanswer\sbeing\s)?|that\si(?:'m|\sam)\s|that\s(?:my|the"
     r"|this)\s(?:answer|solution)\sis\s)"
     r"(?:correct(?:ness)?|right)|accuracy\sof\s(?:my|this)\s(?:answer|solution)|p\((?:(?:my|the|this)\s)?(?:answer\s(?:is\s|being\s)?)?(?:correct|true|right)\))"
-    r"|prob(?:ability)?(?P<field>_[a-z_]{1,30}|_?yes|_?correct)?(?![a-z])|likelihood(?![a-z])"
+    r"|prob(?:ability)?(?P<field>_(?!of_(?!being|correct|answer))[a-z_]{1,30}|_?yes|_?correct)?(?![a-z])|likelihood(?![a-z])"
     r"|(?P<reversed>uncertainty(?:[\s_-](?:level|score|estimate))?(?![a-z]))|certainty(?:[\s_-](?:level"
     r"|score))?(?![a-z])"
     r"|konfidenz(?:wert|niveau|grad)?(?![a-z])|(?:vertrauens?|sicherheits?)(?:wert|niveau|grad)?(?![a-z])"
@@ -49,10 +49,3 @@ OTHER_STEMS = (
     *LATIN_STEMS, "置信", "信心", "信頼度", "確信", "确信", "把握", "可信", "自信", "확신", "신뢰", "자신감",
     "уверенност", "pewnoś", "ثقة", "ثقتي", "विश्वास", "निश्चितता",
 )  # fmt: skip
-
-LEVEL_OF = re.compile(
-    r"(?:niveau|degré|indice|taux|nivel|nível|grau|grado|livello|tasso|mate|graad|poziom|stopień|степень"
-    r"|уровень|مستوى|درجة|نسبة)"
-    r"\s(?:de\s|di\s|van\s|d')?(?:la\s|mi\s|ma\s|mia\s)?(?:ال)?$"
-)
-"""What stands before the label in "niveau de confiance"."""

@@ -2,9 +2,9 @@
 
 import re
 
-from corea.reading.label_words import ENGLISH_STEMS, LABEL, LEVEL_OF
+from corea.reading.label_words import ENGLISH_STEMS, LABEL
 from corea.reading.numbers import Bare, first_number, number_at, plain
-from corea.reading.roles import Role, below, clause_before, is_statistical, line_above, option_of, role_of
+from corea.reading.roles import Role, below, clause_before, is_statistical, line_above, of_another, option_of, role_of
 from corea.reading.statement import Statement
 from corea.reading.stating import WITHHELD, counts_things, leading_number, lists_options, stating_number, value_behind
 from corea.reading.structured import keyed_object, table_column
@@ -15,8 +15,9 @@ _AHEAD, _BACK, _TAG, _MOST = 200, 90, 600, 48
 _SCALE = re.compile(
     r"\s{0,2}[\[(](?P<inside>[^()\[\]\n]{1,60})[\])](?=[\s*_\"'`]{0,6}[:=|→-])"
     r"|\s{1,2}(?:in|as)\s(?:a\s)?(?P<percent>%|percent(?:age)?)(?![a-z])"
-    r"|[\s,]{1,2}on\sa\s(?:(?P<points>\d{1,3})[-\s]point\sscale|scale\s(?:of|from|between)?\s?\d{1,3}\s?(?:-|to"
-    r"|and)\s?(?P<top>\d{1,3}))"
+    r"|\s?(?P<sign>%)(?=[*_]{0,2}\s?[:=])"
+    r"|[\s,]{1,2}(?:on\sa\s(?P<points>\d{1,3})[-\s]point\sscale|on\sa\sscale\s(?:of|from|between)?\s?\d{1,3}\s?(?:-|to|and)"
+    r"\s?(?P<top>\d{1,3})|(?:out\sof|(?:(?:from|between)\s)?\d{1,3}\s?(?:-|to|and))\s?(?P<last>\d{1,3})(?=[*_]{0,2}\s?:))"
 )
 SCALE_BEFORE = re.compile(
     r"scale\s(?:of|from|between)?\s?\d{1,3}\s?(?:-|to|and)\s?(?P<top>\d{1,3})[,:]?\s(?:[a-z']{1,8}\s){0,5}$"
@@ -25,8 +26,8 @@ _SEPARATED = re.compile(
     r"(?P<about>[ \t_]{0,2}\(?(?:(?<=[ \t_(])(?:in|of|for|about|that|regarding|before|after|now|at|on|dans|en|in|na"
     r"|nella|em|von|к|в)(?![a-z])[^\n:=|→{}<>]{0,70}"
     r"|(?<=\()[a-j0-9]{1,2}))?"
-    r"[ \t*_\"'`)\]\\$}~]{0,10}(?P<mark>[:=≈]+>?|→|-{1,2}>|\||-{1,2}(?=\s)|\n|\s?(?:am\si"
-    r"|are\syou)(?:\s[^?\n]{1,40})?\?|是|为|為|は|が|은|는|составляет|beträgt|liegt\sbei|wynosi)"
+    r"[ \t*_\"'`)\]\\$}~]{0,10}(?:</\w{1,6}>\s?)?(?P<mark>[:=≈]+>?|→|-{1,2}>|\||-{1,2}(?=\s)|\n|\s?(?:am\si"
+    r"|are\syou)(?:\s[^?\n]{1,40})?\?|(?:已)?(?:降|升|提高|提升|调整|調整|下调|上调|改|修正|更新|下降|上升)?(?:低)?(?:为|為|至|到)|是|[はがを은는을를]|составляет|beträgt|liegt\sbei|wynosi)"
 )
 _STATISTICS_BEHIND = re.compile(
     r"margin of error|z-?(?:score|\*)?\s?=|sample size|critical value|(?<!\w)n\s?=|interval"
@@ -114,7 +115,7 @@ def _tag_content(low: str, pos: int, at: int, end: int) -> Statement | None:
     bare_zero = number.value == 0 and not number.fractional and not number.scaled
     if bare_zero and ends_text and content[number.end :] == ".":
         return None
-    return Statement(number.value, pos + number.start, pos + number.end, pos + number.stop, at, Role.PLAIN)
+    return Statement.of(number, pos, at)
 
 
 def _before_closing_tag(before: str, at: int) -> Statement | None:
@@ -128,7 +129,7 @@ def _before_closing_tag(before: str, at: int) -> Statement | None:
     number = number_at(before, tail.start(), bare=Bare.TAG)
     if number is None or number.value is None:
         return None
-    return Statement(number.value, offset + number.start, offset + number.end, at, at, Role.PLAIN)
+    return Statement.of(number, offset, at)
 
 
 # ---- keys and labels
@@ -149,7 +150,7 @@ def _after_label(low: str, before: str, window: str, label: re.Match[str], at: i
     if separated and not _is_heading(separated, clause, before, is_key):
         return None
     if not separated:
-        return None if about_event else _adjacent(before, clause, window, label, pos, whole, at, low, end)
+        return None if about_event else _adjacent(clause, window, label, pos, whole, at, low, end)
     about = separated["about"] or (scale["inside"] or "" if scale and whole is None else "")
     if about_event and not _asked_for(about, clause, before, window, separated, label, asked=bool(asked)):
         return None
@@ -159,7 +160,7 @@ def _after_label(low: str, before: str, window: str, label: re.Match[str], at: i
         begin = max(separated.end(), comma)
     else:
         begin = separated.end()
-    role = role_of(LEVEL_OF.sub("", clause), about) if clause or about else Role.PLAIN
+    role = role_of(clause, about) if clause or about else Role.PLAIN
     option = option_of(clause, about) if clause or about else ""
     if not about and not clause.strip(" \t*_#>-"):
         role, option = below(line_above(before, len(before) - len(clause)))
@@ -170,28 +171,25 @@ def _after_label(low: str, before: str, window: str, label: re.Match[str], at: i
     )
     if value is None:
         return None
+    if about_event and not label["right"]:
+        role = min(role, Role.EVENT)
     if isinstance(value, Role):
-        return Statement.unread(at, min(value, role) if role is Role.OTHER else value, key=is_key)
+        return Statement.unread(at, min(value, role) if role <= Role.EVENT else value, key=is_key)
     if about_event and not asked and not _closes(low, at + value.stop):
         return None
     if _is_statistical(label[0], low, at + value.stop, end):
         return None
     if option and _NEXT_OPTION.match(window, value.stop):
         return Statement.unread(at, Role.OTHER)
-    number, share = value, value.value
-    if label["reversed"] and share is not None:
-        role, share = min(role, Role.REVERSED), round(1 - share, 12)
-    return Statement(share, at + number.start, at + number.end, at + number.stop, at, role, option, is_key)
+    return Statement.of(value, at, at, role, option=option, is_key=is_key, turned=bool(label["reversed"]))
 
 
-_NOT_MINE = re.compile(r"(?:(?<!\w)(?:his|her|their|its|your)|'s|s')[\s*_]{1,3}$")
 _NEXT_TO = re.compile(
-    r"(?:[\s*_`\"'$\\()\[\]{}~≈<>≥&#]|(?:is|of|at|about|around|approximately|roughly|text|mathbf|boxed)(?![a-z])){1,40}"
+    r"(?:[\s*_`\"'$\\()\[\]{}~≈<>≥&#]|(?:is|of|at|about|around|approximately|roughly|text|mathbf|boxed)(?![a-z])){0,40}"
 )
 
 
 def _adjacent(
-    before: str,
     clause: str,
     window: str,
     label: re.Match[str],
@@ -204,26 +202,18 @@ def _adjacent(
     """A label with its number next to it: "confidence 0.9", "confidence of 90%"."""
     number = first_number(window, pos, bare=Bare.LABEL, whole=whole, ends_text=at + len(window) >= len(low))
     gap = _NEXT_TO.match(window, pos)
-    if (
-        number is None
-        or number.value is None
-        or gap is None
-        or gap.end() < number.start
-        or "\n" in window[pos : number.start]
-    ):
+    if number is None or number.value is None or gap is None or gap.end() < number.start:
         return None
     if (
-        not (number.whole or number.fractional)
+        "\n" in window[pos : number.start]
+        or not (number.whole or number.fractional)
         or counts_things(number, window)
-        or _NOT_MINE.search(before)
         or is_statistical(low, at, end)
+        or of_another(clause)
     ):
         return None
-    place = (at + number.start, at + number.end, at + number.stop)
-    role = role_of(clause, "")
-    if label["reversed"]:
-        return Statement(round(1 - number.value, 12), *place, at, min(role, Role.REVERSED))
-    return Statement(number.value, *place, at, role, option_of(clause, ""))
+    option = "" if label["reversed"] else option_of(clause, "")
+    return Statement.of(number, at, at, role_of(clause, ""), option=option, turned=bool(label["reversed"]))
 
 
 _NEXT_OPTION = re.compile(r"[;,]\s?(?:and\s)?(?:for\s|in\s)?\(?[a-j]\)?\s?[:=]")
@@ -233,9 +223,9 @@ def _is_heading(separated: re.Match[str], clause: str, before: str, is_key: bool
     """Whether a label and what follows are no part of running text."""
     head = clause.strip(" \t*_#>|\"'`{,([-~$\\")
     mark = separated["mark"]
-    if separated["about"] and (len(head) > 30 or ("=" in mark and not _LETTER_ABOUT.fullmatch(separated["about"]))):
+    if separated["about"] and (len(head) > 30 or ("=" in mark and "that" in separated["about"])):
         return False  # "I am confident that f(2) = 18"
-    if separated.string.startswith("confident") and "?" not in mark and (mark != ":" or head):
+    if separated.string.startswith("confident") and not is_key and "?" not in mark and (mark != ":" or head):
         return False
     if "=" in mark and _IN_CODE.search(before):
         return False
@@ -246,8 +236,7 @@ def _is_heading(separated: re.Match[str], clause: str, before: str, is_key: bool
     )
 
 
-_IN_CODE = re.compile(r"\w\((?:[^()\n]{0,40},\s?)?$|\w[^\n]{0,40}`$|^`$|\n`$")
-_LETTER_ABOUT = re.compile(r"[\s(]{0,3}(?:in\s|of\s|for\s)?\(?[a-j0-9]{1,2}\)?")
+_IN_CODE = re.compile(r"```(?:py|js|java|r|c|cpp|bash|sh)(?:thon|script)?\s[^`]*$|\w\((?:[^()\n]{0,40},\s?)?$|^`$|\n`$")
 
 
 def _ends_head(head: str) -> bool:
@@ -286,20 +275,26 @@ def _closes(low: str, stop: int) -> bool:
     )
 
 
+_LEVEL = re.compile(r"level|niveau|水平|水準|수준")
+
+
 def _is_statistical(label: str, low: str, stop: int, end: int) -> bool:
     """Whether "confidence level: 95%" is a term of the statistics that go on behind it."""
-    return "level" in label and _STATISTICS_BEHIND.search(low, stop, min(end, stop + 80)) is not None
+    return _LEVEL.search(label) is not None and _STATISTICS_BEHIND.search(low, stop, min(end, stop + 80)) is not None
+
+
+_SPAN = re.compile(r"\d\s?(?:-|to|=|and)|(?:/|of|scale|max\w*|points?)\s?\d")
 
 
 def _top_of_scale(scale: re.Match[str]) -> int | None:
     """What "(0-100)", "(out of 10)", "(%)" or "on a scale of 1 to 10" say the number is out of."""
-    if scale["percent"]:
+    if scale["percent"] or scale["sign"]:
         return 100
-    if top := scale["points"] or scale["top"]:
+    if top := scale["points"] or scale["top"] or scale["last"]:
         return int(top)
     inside = scale["inside"]
     if "%" in inside or "percent" in inside:
         return 100
-    numbers = re.findall(r"\d{1,4}(?:\.0)?", inside)
+    numbers = re.findall(r"\d{1,4}(?:\.0)?", inside) if _SPAN.search(inside) else []
     top = float(numbers[-1]) if numbers else 0.0
     return int(top) if top in (1, 5, 7, 10, 100) else None

@@ -8,7 +8,7 @@ from enum import Enum, auto
 
 from msgspec import Struct
 
-ARROWS = "⇒➜➔➡⟶⟹"
+ARROWS = "⇒➜➔➡⟶⟹▶►➤"
 """Arrows that `plain` turns into "→"."""
 
 _ALIKE = (
@@ -18,59 +18,46 @@ _ALIKE = (
     | dict.fromkeys(map(ord, ARROWS), ord("→"))
 )
 
-_UNITS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
-_TEENS = [
-    "eleven",
-    "twelve",
-    "thirteen",
-    "fourteen",
-    "fifteen",
-    "sixteen",
-    "seventeen",
-    "eighteen",
-    "nineteen",
-]
-_TENS = ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
-_WORDS = {word: i for i, word in enumerate(_UNITS + _TEENS)} | {word: 20 + 10 * i for i, word in enumerate(_TENS)}
+_UNITS = "zero|one|two|three|four|five|six|seven|eight|nine|ten"
+_TEENS = "eleven|twelve|thirteen|fourteen|fifteen|sixteen|seventeen|eighteen|nineteen"
+_TENS = "twenty|thirty|forty|fifty|sixty|seventy|eighty|ninety"
+_WORDS = {word: i for i, word in enumerate(f"{_UNITS}|{_TEENS}".split("|"))} | {
+    word: 20 + 10 * i for i, word in enumerate(_TENS.split("|"))
+}
 
 _NUMBER = re.compile(
     r"""(?:
       \\[dt]?frac\s?\{\s?(?P<over>\d{1,3})\s?\}\s?\{\s?(?P<under>\d{1,3})\s?\}
     | (?P<digits>\d{1,12}(?:[.,]\d{1,24})?|[.,]\d{1,24})(?![\d])(?:e(?P<exponent>[-+]?\d{1,2})(?!\w))?
     | (?P<words>(?:one\s)?hundred|(?:"""
-    + "|".join(_TENS)
-    + r")(?:[-\s](?:"
-    + "|".join(_UNITS[1:10])
-    + r"))?|"
-    + "|".join(_TEENS + _UNITS)
+    + rf"{_TENS})(?:[-\s](?:{_UNITS}))?|{_TEENS}|{_UNITS}"
     + r""")(?![\w])
     )""",
     re.VERBOSE,
 )
 _START = re.compile(
-    r"(?<![^\W_\u3040-\u9fff\uac00-\ud7af])(?<![.,])(?:[.,]?\d|\\[dt]?frac|(?:"
-    + "|".join([*_UNITS, *_TEENS, *_TENS, "hundred"])
-    + r")(?!\w))"
+    r"(?<![^\W_\u3040-\u9fff\uac00-\ud7af])(?<![.,])(?:[.,]?\d|\\[dt]?frac"
+    rf"|(?:{_UNITS}|{_TEENS}|{_TENS}|hundred)(?!\w))"
 )
 _PERCENT = re.compile(
-    r"[\s*_$`\\,-]{0,5}(?:%|per\s?cent[so]?(?!\w)|pct(?!\w)|pro[zc]ent|pour\s?cent|por\s?cien(?:to)?|por\s?cento"
+    r"[ \t*_$`\\,-]{0,5}(?:%|per\s?cent[so]?(?!\w)|pct(?!\w)|pro[zc]ent|pour\s?cent|por\s?cien(?:to)?|por\s?cento"
     r"|процент|パーセント|퍼센트|प्रतिशत|بالم[ائ]ئ?ة|في\sالمئة)"
 )
 _OUT_OF = re.compile(
-    r"[*_$`}]{0,3}\s{0,3}(?:/|\(?out\s{1,2}of|of|in(?=\s(?:\d|ten|five))|on\sa\sscale\s(?:of"
+    r"[*_$`}]{0,3}[ \t]{0,3}(?:/|\(?out\s{1,2}of|of|in(?=\s(?:\d|ten|five))|\(?on\sa\sscale\s(?:of"
     r"|from)(?:\s\d{1,3}\s?(?:-|to))?"
     r"|(?:von|sur|de|su|z|из|van(?:\sde)?)(?=\s10))"
     r"[\s*_$`]{0,3}(?:a\s(?:possible\s|maximum\sof\s)?)?(?P<whole>\d{1,4}(?:\.0{1,2})?|ten|five|(?:one\s"
     r"|a\s)?hundred)(?![\w]|[.,]\d)"
 )
-_TIMES_TEN = re.compile(r"\s{0,2}(?:\\times|\\cdot|×|x|\*)\s{0,2}10\s{0,2}(?:\^|\*\*)\s{0,2}\{?(-?\d{1,2})\}?")
-_RANGE = re.compile(r"[\s*_$`]{0,3}(?:-{1,3}|~|to|and|or)[\s*_$`]{0,3}(?=[.,]?\d)")
+_TIMES_TEN = re.compile(r"[ \t]{0,2}(?:\\times|\\cdot|×|x|\*)\s{0,2}10\s{0,2}(?:\^|\*\*)\s{0,2}\{?(-?\d{1,2})\}?")
+_RANGE = re.compile(r"[ \t*_$`]{0,3}(?:-{1,3}|~|to|and|or)[ \t*_$`]{0,3}(?=[.,]?\d)")
 _COUNTED = re.compile(r"\d{1,6}\s(?!per\s?cent|out\sof|of\s1)[^\W\d_]{2,}")  # "0.92 - 3 steps verified"
-_ARROW = re.compile(r"[\s*_$`]{0,3}(?:→|[-=]{1,2}>)[\s*_$`~≈]{0,4}(?=[.,]?\d)")
-_NO_NUMBER = re.compile(r":\d|(?:s|st|nd|rd|th)(?![a-z])")  # "3:1", "the 70s", "1st"
+_ARROW = re.compile(r"[ \t*_$`]{0,3}(?:→|[-=]{1,2}>)[\s*_$`~≈]{0,4}(?=[.,]?\d)")
+_NO_NUMBER = re.compile(r"[:.]\d|(?:s|st|nd|rd|th)(?![a-z])")  # "3:1", "the 70s", "1st"
 _PLAIN_ENDS = ("", "\n", "<", "}", '"')  # nothing behind that would belong to the number
 _REST = re.compile(r"[\d.,]{0,20}\s?%?")
-_COMPUTED = re.compile(r"[\s*_$`\\%\d.,x×/+()-]{1,60}=\s{0,3}(?=[\d.])")
+_COMPUTED = re.compile(r"[ \t*_$`\\%\d.,x×/+()-]{1,60}=\s{0,3}(?=[\d.])")
 
 
 class Bare(Enum):
@@ -164,8 +151,13 @@ def _number(
     cut = ends_text and not window[end:].strip(". \t*_`$") and window[end:].strip() == window[end:]
     dot = window[end : end + 1] == "."
     stated = _meaning(value, denominator, match["words"] is not None, fractional, bare, cut=cut, dot=dot)
-    if start and window[start - 1] == "-" and _negative(window, start - 1):
-        stated = None
+    sign = window[start - 1 : start]
+    if (
+        (sign == "-" and _negative(window, start - 1))
+        or sign == "±"
+        or (sign == "<" and not window.startswith(">", stop))
+    ):
+        stated = None  # "-0.5", "<50%"
     return Number(stated, start, end, stop, scaled, fractional, denominator, cut and value <= 1)
 
 

@@ -10,14 +10,15 @@ class Role(IntEnum):
     OTHER = 0  # a step, an alternative, somebody else, a supposition, the opposite: never the answer's
     REVERSED = 1  # an uncertainty, turned round
     PROSE = 2  # a label with words only
-    PLAIN = 3
-    OVERALL = 4  # "overall", "final", or that of the stated answer among several
+    EVENT = 3  # a probability: the answer's, unless a confidence is named too
+    PLAIN = 4
+    OVERALL = 5  # "overall", "final", or that of the stated answer among several
 
 
 _PARTS = (
-    r"step|stage|claim|premise|assumption|sub-?(?:step|question|claim|task|problem|answer|goal|part)|intermediate|partial|component|check|(?:second|third"
-    r"|2nd|3rd)(?:[\s-](?:best|choice|guess|option|answer))?"
-    r"|alternat\w{1,6}|runner[\s-]?up|backup|fallback|other|each|every|per|others?'"
+    r"step|stage|claim|premise|assumption|sub-?(?:step|question|claim|task|problem|answer|goal|part)|intermediate|partial|component|check\s?\d{1,2}|(?:second|third"
+    r"|2nd|3rd)(?:[\s_-](?:best|choice|guess|option|answer))?"
+    r"|alt(?:ernat[a-z]{1,6})?|runner[\s_-]?up|backup|fallback|each|every|per|others?'?"
 )
 _BEFORE_NOW = r"initial(?:ly)?|original(?:ly)?|previous(?:ly)?|prior|earlier|old|baseline|starting|pre-\w{1,12}"
 _NOT_ITS = (
@@ -28,17 +29,19 @@ _NOT_ITS = (
 )
 _JUST_BEFORE = re.compile(
     rf"(?<![\w-])(?:{_PARTS}|{_BEFORE_NOW}|{_NOT_ITS})(?:\s?#?\d{{1,3}}|\s\(?[a-z]\)?)?(?:'s|s')?"
-    r"(?:\s(?:answer|option|choice|candidate|hypothesis|guess|stated|average|mean))?(?:'s"
+    r"(?:[\s_](?:answer|option|choice|candidate|hypothesis|guess|stated|average|mean))?(?:'s"
     r"|s')?[\s*_:(\[-]{1,4}(?:\w{1,12}\s)?$"
 )
 _HEADS = re.compile(
     r"[\W_]{0,8}(?:(?:the|an?|my|any)\s)?(?:(?:step|stage|claim|premise|part)\s?\d{1,3}(?!\w)|(?:alternat\w{1,6}|runner[\s-]?up|backup"
-    r"|fallback|other|(?:my\s)?(?:second|third|2nd|3rd)[\s-](?:best|choice|guess|option|answer|most))(?!\w))"
+    r"|fallback|other|(?:less|least|next)(?:\smost)?\slikely|(?:my\s)?(?:second|third|2nd|3rd)[\s-](?:best|choice"
+    r"|guess|option|answer|most))(?!\w))"
 )
+_ENDS_IN_PART = re.compile(rf"(?<![\w-])(?:{_PARTS})(?:\s?\d{{1,2}})?\s(?:is|was|has|being)\s(?:\w{{1,10}}\s){{0,2}}$")
 _HEADS_BLOCK = re.compile(
     r"[\W_]{0,8}(?:alternat\w{1,6}|runner[\s-]?up|backup|fallback|other|(?:my\s)?(?:second|third|2nd"
     r"|3rd)[\s-](?:best|choice|guess|option|answer|most)"
-    r"|(?:option|candidate|guess|choice|hypothesis|answer)\s?\(?#?(?P<option>[a-j]|\d{1,2})\)?(?:\s?[:.)=-]|\s?$))"
+    r"|(?:option|candidate|guess|choice|hypothesis|answer|question|problem|part|q)\s?\(?#?(?P<option>[a-j]|\d{1,2})\)?(?:\s?[:.)=-]|\s?$))"
 )
 _OBJECT = re.compile(
     rf"(?<![\w-])(?:{_PARTS}|before|wrong|incorrect|mistaken|false|(?:is\s|am\s)?not|isn't|error)(?![\w-])"
@@ -52,7 +55,7 @@ _OVERALL = re.compile(
     r"|joint)[\s*_\"'-]{1,3}(?:\w{1,12}\s)?$"
 )
 _IF = re.compile(
-    r"(?<!\w)(?:if|unless|suppos(?:e|ing)|assuming|were\sit|had\s(?:i|it|the))(?!\w)(?!\si\s(?:had|have|must"
+    r"(?<!\w)(?:if|unless|suppos(?:e|ing)|assuming|were\sit|had\s(?:i|it|the))(?!\w)(?!\s(?:pressed|asked|forced|pushed)(?!\w)|\si\s(?:had|have|must"
     r"|need|were\s(?:asked|forced|pressed))(?:\sto)?\s(?:give|put|say|quantify|state|assign|rate|estimate|express))"
 )
 _WOULD = re.compile(r"(?<!\w)(?:would|were|could|might|should|had|instead)(?!\w)|'d(?!\w)|:\W*$")
@@ -62,15 +65,19 @@ _MORE = re.compile(
 _CLAUSE = re.compile(r"[.!?;](?:(?=\s)|(?<=\.)\.\.)")
 _OPTION = re.compile(r"(?:^|[\s(\[\"'])(?:option\s|choice\s|answer\s)?[(\[]?([a-j]|\d{1,2})[)\]]?[\s*_\"']{0,3}$")
 _HEADING_OPTION = re.compile(
-    r"[\s*_#>\"'{(\[-]{0,8}(?:(?:option|choice|answer|candidate)\s)?\(?([a-j]|\d{1,2})(?:[).:]|\s[-=:])(?=\W)"
+    r"[\s*_#>\"'{(\[-]{0,8}(?:(?:option|choice|answer|candidate|question|problem|part|q)\s?)?\(?([a-j]|\d{1,2})(?:[).:]|\s[-=:])(?=\W)"
 )
 
 
 _STATISTICS = (
-    "interval", "margin of error", "z-score", "z score", "z =", "z=", "significance", "hypothes", "reject h",
+    "interval", "significant at", "is significant", "statistically",
+    "margin of error", "z-score", "z score", "z =", "z=", "significance", "hypothes", "reject h",
     "reject the null", "accept h", "accept the null", "standard error", "standard deviation", "p-value", " n =",
     " n=", "(n=", "(n =", "sample size", "sample mean", "critical value", "population", "survey", "true mean",
-    "true value", "true proportion", "true parameter", "mean lies", "lies between", "proportion lies",
+    "true value", "true proportion", "true parameter", "average is between", "mean lies", "lies between",
+    "average lies", "proportion lies", "konfidenzinterv", "mittelwert", "erwartungswert", "grundgesamt", "stichprobe",
+    "intervalle de", "la moyenne", "intervalo de", "intervallo di", "la media ", "población", "população", "średnia",
+    "gemiddelde ligt", "доверительн", "среднее значение", "置信区间", "置信區間", "总体均值", "信頼区間", "신뢰구간",
     "parameter lies", "value lies", "mean is between", "z*", "that between", "p <", "p<",
 )  # fmt: skip
 _LIST_MARK = re.compile(r"[\s*_#>(-]{0,6}(?:\d{1,2}|[a-z])")
@@ -80,6 +87,34 @@ def is_statistical(low: str, at: int, end: int) -> bool:
     """Whether the words around are about statistics, where "95% confidence" is a term."""
     around = low[max(0, at - 150) : min(end, at + 150)]
     return any(word in around for word in _STATISTICS)
+
+
+_OF_ANOTHER = re.compile(
+    r"(?<!\w)according\sto\s(?!my|our)|(?<!\w)(?:he|she|they|you|who|user|paper|study|author|model|classifier|detector|system(?!\sof)|algorithm|doctor"
+    r"|teacher|professor|student|expert|witness"
+    r"|forecast|weather|survey|poll|report|article|manager|company|customer|people|experts|researchers"
+    r"|scientists|doctors|critics|alice|bob|tom|john|mary|friend|brother|sister|mother|father)s?(?!\w)"
+    r"|(?<!\w)(?:(?:detect|predict|classifi|label+|report|identifi|recogni[sz]|claim|show|conclud|believ|assign|return"
+    r"|output|stat)(?:e?s|e?d)|says|said|finds|found)(?!\w)"
+)
+_SUBJECT = re.compile(
+    r"(?P<who>[^\W\d_]{1,24})(?:'s|'re|\s(?:is|are|was|were|feels?|felt|seems?|became|remains?|had|has|have"
+    r"|express(?:es|ed)|assigns?|gives?|gave|puts?|place[sd]?|holds?|shows?|indicates?))\s(?:(?:\w{2,12}ly|about|around|still|only|now|at\sleast|over|also|then|just|quite|very|an?"
+    r"|well\sover|high|low|strong|great|full|some|moderate|medium|little|more|less|much)\s){0,3}$"
+)
+_SPEAKERS = frozenset(
+    ("i", "we", "it", "this", "that", "there", "answer", "solution", "result", "which", "confidence", "certainty", "am")
+) | {"probability", "likelihood", "chance", "option", "choice"}
+
+
+def of_another(lead: str) -> bool:
+    """Whether a clause tells of what someone else is sure of."""
+    subject = _SUBJECT.search(lead)
+    if subject and subject["who"] not in _SPEAKERS:
+        return True
+    return _OF_ANOTHER.search(lead) is not None and not re.search(
+        r"(?<!\w)(?:i|i'm|i'd|my\sconfidence|my\sanswer)(?!\w)", lead
+    )
 
 
 def clause_before(before: str) -> str:
@@ -101,6 +136,11 @@ def line_above(text: str, line: int) -> str:
 def names_another(line: str) -> bool:
     """Whether a line, "Alternative: C" or "Option B: 12", makes the label below it another's or one of several."""
     return _HEADS_BLOCK.match(line) is not None
+
+
+def heads_another(clause: str) -> bool:
+    """Whether a clause is about a step or an alternative, or ends in one: "B is likely, though step 3 is only"."""
+    return _HEADS.match(clause) is not None or _ENDS_IN_PART.search(clause) is not None
 
 
 def role_of(clause: str, about: str) -> Role:

@@ -1,11 +1,11 @@
-"""Confidences that a sentence states: "I am 95% sure", "my confidence in this is about 0.7"; and later corrections."""
+"""Confidences that a sentence states: "I am 95% sure", "my confidence in this is about 0.7"."""
 
 import re
 
 from corea.reading.label_words import LABEL
 from corea.reading.labels import SCALE_BEFORE, positions
 from corea.reading.numbers import Bare, Number, first_number, plain
-from corea.reading.roles import Role, clause_before, is_statistical, is_supposed, role_of
+from corea.reading.roles import Role, clause_before, heads_another, is_statistical, is_supposed, of_another, role_of
 from corea.reading.statement import Statement
 from corea.reading.stating import counts_things
 
@@ -19,31 +19,10 @@ _NEGATED = re.compile(
     r"|(?:(?<!\w)(?:not|cannot|never|no|without|hardly)|n't|less\sthan|under|below"
     r"|at\smost)\s(?:\w{1,12}(?:'\w{1,2})?\s){0,4}[\s*_~]{0,3}$"
 )
-_NOT_ONLY = re.compile(r"not\s(?:only|just)|no\s(?:doubt|less)|not\sless")
-_OF_ANOTHER = re.compile(
-    r"(?<!\w)(?:he|she|they|you|who|user|paper|study|author|model|classifier|detector|system|algorithm|doctor"
-    r"|teacher|professor|student|expert|witness"
-    r"|forecast|weather|survey|poll|report|article|manager|company|customer|people|experts|researchers"
-    r"|scientists|doctors|critics|alice|bob|tom|john|mary|friend|brother|sister|mother|father)s?(?!\w)"
-    r"|(?<!\w)(?:detect|predict|classifie|label|report|identifie|recogni[sz]e|claim|say|state|show|find|conclude|believe|assign|return|output)s(?!\w)"
-    r"|(?<!\w)(?:detected|predicted|classified|labelled|reported|identified|recogni[sz]ed|claimed|said|showed|found|concluded|believed|assigned|returned)(?!\w)"
-)
-_SUBJECT = re.compile(
-    r"(?P<who>[^\W\d_]{1,24})(?:'s|'re|\s(?:is|are|was|were|feels?|felt|seems?|became|remains?|had|has"
-    r"|have))\s(?:(?:\w{2,12}ly|about|around|still|only|now|at\sleast|over|also|then|just|quite|an?"
-    r"|well\sover)\s){0,3}$"
-)
-_SPEAKERS = frozenset(
-    ("i", "we", "it", "this", "that", "there", "answer", "solution", "result", "which", "confidence", "certainty", "am")
-) | {"probability", "likelihood", "chance", "option", "choice"}
 _BREAK = re.compile(r"[.!?;](?=\s)|\n\s*\n")
 _LINK = re.compile(
     r"(?<![a-z])(?:is|of|at|as|a|an|be|was|to|am|around|about|approximately|roughly|nearly|almost|over|above"
     r"|say|than|the|near|level|now|[:=~≈(,])[\s*_`$(\[\\~≈]{0,6}$"
-)
-_GAP = re.compile(
-    r"(?:[\s*_`\"'$\\()\[\]{}|~≈<>≤≥,&#/-]|(?:level|score|rating|value|about|around|approximately|roughly"
-    r"|nearly|almost|is|of|at|only|high|low|a|an|text|mathbf|boxed)(?![a-z])){0,40}"
 )
 _JOIN = re.compile(r"[\s*_`$)\\\]-]{0,6}(?:level\sof\s|of\s)?")
 _ABOUT_ANSWER = re.compile(r"correct|right(?!\w)|accurate|true(?!\w)")
@@ -68,15 +47,11 @@ _BESIDE_ADJECTIVE = re.compile(
     r"|the\sanswer|this\sanswer)(?!\sof)|at|to|the|a|an|around|approximately|roughly|maybe|say|level|i'd|with"
     r"|degree)(?![a-z])){0,40}"
 )
-_IS_SUBJECT = re.compile(r"[\s*_)]{0,4}\s(?:is|are|was|were|will|of|would)(?![a-z])")  # "I'm sure 25% is correct"
 _STATES_ANSWER = re.compile(
     r"(?:(?P<own>in|of|for|about)\s)?(?:(?:the|my|this|our)\s)?(?:(?:final|correct|right)\s)?"
     r"(?:answer|result|value|probability|rate|total|solution)\s(?P<link>is|=|of|equals)\W{0,6}$"
-    r"|that\s.{0,60}(?:[a-z]|it)\s(?:is|=|equals)\W{0,6}$"
 )
-_IT_IS_RIGHT = re.compile(r"(?:correct|right|accurate|true)\s(?:is|=)\W{0,6}$")
-_MOVED = re.compile(r"(?<![a-z])(?:not|step|grew|rose|fell|increased?|decreased?|discount|tax|rate\sof)(?![a-z])")
-_THAT = re.compile(r"[\s*_`$%\\)]{0,4}(?:that|of)\s")
+_THAT = re.compile(r"[ \t*_`$%\\)]{0,4}(?:that|of)\s")
 _EARLIER = re.compile(r"(?<!\w)(?:initially|originally|at\sfirst|previously|earlier|used\sto\sbe|started)(?!\w)")
 
 
@@ -116,10 +91,7 @@ def _at(low: str, start: int, end: int, at: int) -> Statement | None:
         return None
     if offset == at and role_of(clause, "") is Role.OTHER:
         return None
-    role, value = Role.PLAIN, number.value
-    if un or window.startswith("unsure"):
-        role, value = Role.REVERSED, round(1 - value, 12)
-    return Statement(value, offset + number.start, offset + number.end, offset + number.stop, at, role)
+    return Statement.of(number, offset, at, turned=bool(un) or window.startswith("unsure"))
 
 
 def _at_level(before: str, window: str) -> bool:
@@ -140,17 +112,23 @@ def _number_before(before: str, window: str, event: bool) -> Number | None:
     if not _JOIN.fullmatch(before, number.stop):
         return None
     lead = clause_before(before[: number.start])
-    if (_NEGATED.search(lead) and not _NOT_ONLY.search(lead)) or _of_another(lead):
+    if _NEGATED.search(lead) or of_another(lead) or heads_another(lead):
         return None
     if event:
         return number if _speaks_of_answer(window) and not _BY_CHANCE.search(_BREAK.split(window)[0]) else None
     return number if _is_own(lead) else None
 
 
+_HEDGES = re.compile(
+    r"(?:(?<!\w)(?:about|around|approximately|roughly|maybe|perhaps|probably|but|only|just|say)\s)+[*_~]{0,2}$"
+)
+
+
 def _is_own(lead: str) -> bool:
     """Whether what stands before "90% sure" lets it be the writer's: "I am", a short answer, "with"."""
     if _FIRST_PERSON.search(lead):
         return True
+    lead = _HEDGES.sub("", lead)
     head = lead.strip(" \t\n*_`\"'($#>~-–—")
     if head.endswith(("answer:", "answer is", "result:")):
         return False  # "Answer: 95% confidence": the answer itself
@@ -162,30 +140,16 @@ def _is_own(lead: str) -> bool:
         return True
     return (
         len(head) <= 40
-        and re.search(
-            r"[,(–—-]\s?[*_~]{0,2}(?:about|around|approximately|roughly|maybe|perhaps|(?:but\s)?only)?\s?$", lead
-        )
-        is not None
+        and lead.rstrip(" *_~").endswith((",", "(", "–", "—", "-"))
         and not re.search(r"(?<!\w)(?:is|are|was|were)(?!\w)", head)
-    )
-
-
-def _of_another(lead: str) -> bool:
-    """Whether a clause tells of what someone else is sure of."""
-    subject = _SUBJECT.search(lead)
-    if subject and subject["who"] not in _SPEAKERS:
-        return True
-    return _OF_ANOTHER.search(lead) is not None and not re.search(
-        r"(?<!\w)(?:i|i'm|i'd|my\sconfidence|my\sanswer)(?!\w)", lead
     )
 
 
 def _number_behind(before: str, window: str, event: bool, *, ends_text: bool) -> Number | None:
     """ "My confidence in this is about 0.7", "confidence 0.9", "the probability that my answer is right is 0.9"."""
     label = LABEL.match(window)
-    if (label and label["blocked"]) or (
-        _of_another(clause_before(before) + window[:1]) and not _FIRST_PERSON.search(clause_before(before))
-    ):
+    clause = clause_before(before) + (" " if window[0] == " " else "")
+    if (label and label["blocked"]) or (of_another(clause) and not _FIRST_PERSON.search(clause)):
         return None
     if not label and window.startswith("conf"):
         return None  # "configuration"
@@ -203,15 +167,17 @@ def _number_behind(before: str, window: str, event: bool, *, ends_text: bool) ->
     return None
 
 
+_REASON = re.compile(r"(?<!\w)(?:from|because|based|since|due)(?!\w)")
+
+
 def _is_linked(window: str, pos: int, number: Number) -> bool:
     """Whether a probability is joined to the word before it: "is about 0.7", "of 90%"."""
     if number.value is None or not (number.whole or number.fractional) or counts_things(number, window):
         return False
     between = window[pos : number.start]
-    if _SEPARATOR.match(between) or _MOVED.search(between):
-        return False
-    adjacent = _GAP.fullmatch(between) is not None and "\n" not in between
-    return adjacent or (_LINK.search(between) is not None and not between.rstrip().endswith((":", "=")))
+    return (
+        _LINK.search(between) is not None and not between.rstrip().endswith((":", "=")) and not _REASON.search(between)
+    )
 
 
 def _is_of_own_answer(
@@ -219,14 +185,14 @@ def _is_of_own_answer(
 ) -> bool:
     """Whether a number behind such a word is how sure the writer is of the answer, not the answer, nor another's."""
     between = window[pos : number.start]
-    if _POSSESSIVE.search(before) or (_EARLIER.search(before + between) and "now" not in between and len(between) > 8):
+    if _EARLIER.search(before + between) and "now" not in between and len(between) > 8:
         return False
     if label and label["right"]:
         return not _BY_CHANCE.search(between)
     if _states_answer(between):
         return False
-    if _ADJECTIVE.match(window):  # "I'm confident the answer is 0.75", "I'm sure 25% is correct"
-        return _BESIDE_ADJECTIVE.fullmatch(between) is not None and not _IS_SUBJECT.match(window, number.stop)
+    if _ADJECTIVE.match(window):  # "I'm confident the answer is 0.75"
+        return _BESIDE_ADJECTIVE.fullmatch(between) is not None
     if event and (_BY_CHANCE.search(between) or not _speaks_of_answer(between)):
         that = _THAT.match(window, number.stop)
         clause = _BREAK.split(window[that.end() : that.end() + 60])[0] if that else ""
@@ -235,14 +201,12 @@ def _is_of_own_answer(
 
 
 _MOST_BEHIND = 4
-_SEPARATOR = re.compile(r"[ \t*_]{0,4}[:=|]")
-_POSSESSIVE = re.compile(r"(?:'s|s'|(?<!\w)(?:his|her|their|its|your))[\s*_]{1,3}$")
 
 
 def _states_answer(between: str) -> bool:
     """Whether the words before a number make it the answer, not how sure one is: "with confidence, the answer is"."""
     found = _STATES_ANSWER.search(between)
-    if found is None or _IT_IS_RIGHT.search(between):
+    if found is None:
         return False
     return found["own"] is None or found["link"] == "of"
 
@@ -250,63 +214,3 @@ def _states_answer(between: str) -> bool:
 def _speaks_of_answer(words: str) -> bool:
     clause = _BREAK.split(words)[0]
     return _ABOUT_ANSWER.search(clause) is not None and _ANSWER_WORD.search(clause) is not None
-
-
-# ---- corrections
-
-_ABOUT = r"(?:about|around|roughly|approximately|more\slike|maybe|perhaps|only|just|say|~|≈)"
-_CORRECTED = re.compile(
-    r"(?:(?<!\w)(?:lower|reduce|raise|increase|revise|adjust|update|change|bump|drop|downgrade|upgrade|cut|make"
-    r"|put|move|bring|decrease)\s"
-    r"(?:that|it|this|(?:my|the)\s(?:\w{1,10}\s)?(?:confidence|estimate|certainty|score|rating)"
-    r"|confidence)(?:\s(?:score|level|estimate|back|down|up|slightly|a\sbit|further))?(?:\s(?:to|at|as))?"
-    rf"|(?<!\w)now\s(?:(?:think|believe|say|feel|estimate|put|consider)\s(?:(?:it|it's|that|that's|this|i'm"
-    rf"|i\sam|my\sconfidence)\s)?(?:is\s|at\s)?(?:closer\sto|nearer|more\slike|at|to\sbe)?|it'?s|it\sis|i'?m"
-    rf"|i\sam|at|is|stands\sat)|(?:is|it's|i'm|am)\snow)\s(?:{_ABOUT}\s?)?[*_(\[~≈]{{0,4}}(?=[.,]?\d)"
-)
-_CORRECTION_CUES = (
-    "lower",
-    "reduce",
-    "raise",
-    "increase",
-    "revise",
-    "adjust",
-    "update",
-    "change",
-    "bump",
-    "drop",
-    "grade",
-    "cut",
-    "make",
-    "put",
-    "move",
-    "bring",
-    "now",
-)
-_NO_CORRECTION = re.compile(r"(?<!\w)(?:if|unless|could|might|when|wouldn't|not|price|cost|temperature)(?!\w)")
-
-
-def correction(low: str, stop: int, end: int) -> Statement | None:
-    """What a confidence already stated is changed to later on: "actually, I'd lower that to 0.6"."""
-    if end - stop < 12 or not any(low.find(cue, stop, min(end, stop + 2000)) >= 0 for cue in _CORRECTION_CUES):
-        return None
-    window = plain(low[stop : min(end, stop + 2000)])
-    found = None
-    for changed in _CORRECTED.finditer(window):
-        number = first_number(window, changed.end(), bare=Bare.TAG)
-        clause = clause_before(window[max(0, changed.start() - 60) : changed.start()])
-        if (
-            number
-            and number.value is not None
-            and (number.scaled or number.fractional)
-            and not _NO_CORRECTION.search(clause)
-        ):
-            found = Statement(
-                number.value,
-                stop + number.start,
-                stop + number.end,
-                stop + number.stop,
-                stop + changed.start(),
-                Role.PLAIN,
-            )
-    return found

@@ -2,6 +2,7 @@
 
 from msgspec import Struct
 
+from corea.reading.numbers import Number
 from corea.reading.roles import Role
 
 
@@ -22,6 +23,25 @@ class Statement(Struct, frozen=True):
     """The option, or the number in a list, that it belongs to."""
     is_key: bool = False
     """Of a JSON object."""
+
+    @classmethod
+    def of(
+        cls,
+        number: Number,
+        offset: int,
+        at: int,
+        role: Role = Role.PLAIN,
+        *,
+        option: str = "",
+        is_key: bool = False,
+        turned: bool = False,
+    ) -> "Statement":
+        """That of a number in a window that begins at `offset`; `turned`, of an uncertainty."""
+        value = number.value
+        if turned and value is not None:
+            value, role = round(1 - value, 12), min(role, Role.REVERSED)
+        start, end, stop = offset + number.start, offset + number.end, offset + number.stop
+        return cls(value, start, end, stop, at, role, option, is_key)
 
     @classmethod
     def unread(cls, at: int, role: Role, *, key: bool = False) -> "Statement":
