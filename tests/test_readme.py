@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -40,7 +41,7 @@ def shell(tmp_path: Path) -> dict[str, str]:
     """An environment in which `corea` is this very source."""
     program = tmp_path / "bin" / "corea"
     program.parent.mkdir()
-    program.write_text(f'#!/bin/sh\nexec {sys.executable} -m corea.cli.main "$@"\n')
+    program.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m corea.cli.main "$@"\n')
     program.chmod(0o755)
     path = f"{program.parent}{os.pathsep}{os.environ['PATH']}"
     return {**os.environ, "PATH": path, "OPENAI_API_KEY": "a-test-key", "NO_COLOR": "1"}

@@ -1,6 +1,7 @@
 """The commands as a person uses them: what they print, and one clear line for everything that goes wrong."""
 
 import json
+import shlex
 import subprocess
 import sys
 import tomllib
@@ -145,7 +146,7 @@ def as_openai(url: str) -> list[str]:
 
 
 def test_a_full_disk_is_one_clear_line_and_loses_nothing(corea: Command) -> None:
-    command = f"{sys.executable} -m corea.cli.main run {questions(300)} -o a.jsonl"
+    command = f"{shlex.quote(sys.executable)} -m corea.cli.main run {questions(300)} -o a.jsonl"
     full = subprocess.run(["sh", "-c", f"ulimit -f 64; {command}"], capture_output=True, text=True)
     assert full.returncode == 3, full.stderr
     assert len(full.stderr.strip().splitlines()) == 1
@@ -156,7 +157,7 @@ def test_a_full_disk_is_one_clear_line_and_loses_nothing(corea: Command) -> None
 
 
 def test_a_reader_that_goes_away_is_no_error(tmp_path: Path) -> None:
-    command = f"{sys.executable} -m corea.cli.main --help | head -1"
+    command = f"{shlex.quote(sys.executable)} -m corea.cli.main --help | head -1"
     done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, cwd=tmp_path)
     assert "Usage" in done.stdout
     assert done.stderr == ""

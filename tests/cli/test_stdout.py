@@ -1,6 +1,7 @@
 """Standard output that cannot be written is one line and an exit code, whatever the command."""
 
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -25,7 +26,7 @@ def corea(folder: Path, command: str, redirected: str, unbuffered: str = "") -> 
     """The exit code and standard error of a command with its output somewhere."""
     (folder / "corea.toml").write_text(CONFIG)
     (folder / "q.jsonl").write_text('{"question": "12 + 7?"}\n')
-    words = f"{sys.executable} -m corea.cli.main {command} {redirected}"
+    words = f"{shlex.quote(sys.executable)} -m corea.cli.main {command} {redirected}"
     environment = {**os.environ, "PYTHONUNBUFFERED": unbuffered}
     done = subprocess.run(["sh", "-c", words], cwd=folder, env=environment, capture_output=True, text=True)
     return done.returncode, done.stderr

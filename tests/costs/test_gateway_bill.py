@@ -151,12 +151,20 @@ async def test_forty_hang_ups_are_booked_to_the_last_token_that_was_told(open_sh
     assert all(done.hung_up for done in shop.house.done)
 
 
-async def test_a_request_whose_time_is_over_is_booked_with_its_draft_and_its_check(open_shop: Open) -> None:
+async def test_a_request_whose_time_is_over_is_booked_with_its_draft_and_its_check(
+    open_shop: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def only_the_large_answer(asked: Asked) -> bool:
         return asked.body["model"] == "large" and not checking(asked)
 
-    shop = await open_shop(hanging(only_the_large_answer), lambda url: BY_LARGE, request_seconds=0.3)
-    response = await shop.house.post(shop.key, messages=PROMPT)
+    shop = await open_shop(hanging(only_the_large_answer), lambda url: BY_LARGE, request_seconds=30)
+    asking = asyncio.create_task(shop.house.post(shop.key, messages=PROMPT))
+    while len(shop.server.charges) < 3:
+        await asyncio.sleep(0.001)
+    loop = asyncio.get_running_loop()
+    now = loop.time()
+    monkeypatch.setattr(loop, "time", lambda: now + 31)  # however long the first calls took
+    response = await asking
     assert response.json()["error"]["code"] == "request_timeout"
     charges = shop.server.charges
     assert [(charge.model, charge.told) for charge in charges] == [("small", True), ("large", True), ("large", False)]
