@@ -5,6 +5,7 @@ import json
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, replace
 from decimal import Decimal
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -159,13 +160,16 @@ async def test_a_request_whose_time_is_over_is_booked_with_its_draft_and_its_che
 
     shop = await open_shop(hanging(only_the_large_answer), lambda url: BY_LARGE, request_seconds=30)
     asking = asyncio.create_task(shop.house.post(shop.key, messages=PROMPT))
-    while len(shop.server.charges) < 3:
+    while len(shop.server.requests) < 3:
         await asyncio.sleep(0.001)
     loop = asyncio.get_running_loop()
-    now = loop.time()
-    monkeypatch.setattr(loop, "time", lambda: now + 31)  # however long the first calls took
+    ticks = count(loop.time(), 10)
+    monkeypatch.setattr(loop, "time", lambda: next(ticks))  # ten seconds a look: its time is soon over
     response = await asking
+    monkeypatch.undo()
     assert response.json()["error"]["code"] == "request_timeout"
+    while shop.server.running:
+        await asyncio.sleep(0)
     charges = shop.server.charges
     assert [(charge.model, charge.told) for charge in charges] == [("small", True), ("large", True), ("large", False)]
     assert booked([shop.house.last.trace]) == told(charges)
