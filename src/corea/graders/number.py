@@ -2,8 +2,8 @@
 
 They are compared as fractions, so 0.1 + 0.2 is 0.3, and 0.333 is not 1/3. Everything beside a number must be accounted
 for: a currency, a unit ("5 apples", "20 °C", "18 dollars per week"), a name before it ("x = 5", "about 5", "She has 5
-eggs left"), or a remark in brackets. Sums of numbers are evaluated ("6*7", "10 minus 4"). What bounds ("at least 5"),
-negates ("not 5"), multiplies ("5x", "half of 6") or adds a second value ("7 or 8", "3:45") leaves no number at all.
+eggs left"), or a remark in brackets. Sums of numbers are evaluated ("6*7", "10 minus 4", "half of 18"). What bounds ("at least 5"),
+negates ("not 5"), multiplies ("5x", "twice 6") or adds a second value ("7 or 8", "3:45") leaves no number at all.
 
 Percent: where both sides have a percent sign, or neither, the numbers before it are compared. Where one side alone has
 one, it may mean the number before it or a hundredth of it: 50% is both 50 and 0.5, and 0.5 is not 50.
@@ -116,6 +116,7 @@ _DENIED = re.compile(
     r"(?:and\s)?(?:not|never|rather than|instead of|rounded from|down from|up from|was|previously)\s", re.I
 )
 _OF_PARTS = re.compile(r"\b(?:per|each|every|of which|including)\b", re.I)
+_OR_ANOTHER = re.compile(r"\s*(?:or|maybe|perhaps|possibly|could be)\b.*\d", re.I | re.S)
 _REASON = re.compile(r"(?<=\w)[,;]?\s(?:since|because)\s.*$", re.I | re.S)
 _ALTERNATIVE = re.compile(r",?\s+or\s+|,?\s+(?:i\.e\.|that\sis),?\s+|\s*;\s*")
 _EQUALS = re.compile(r"\s*(?:=|≈|\\approx(?![a-z]))\s*")
@@ -139,6 +140,8 @@ def _remarked(amount: Amount | None, remark: str) -> Amount | None:
     if _DENIED.match(remark) or _OF_PARTS.search(remark):
         return amount
     other = _stated(re.sub(r"^\s*(?:or|and|=|i\.e\.,?)\s*", "", remark))
+    if other is None and _OR_ANOTHER.match(remark):
+        return None
     agrees = other is None or same_amount(amount, other) or other.percent != amount.percent
     converted = other is not None and "" not in (amount.unit, other.unit) and amount.unit != other.unit
     return amount if agrees or converted else None

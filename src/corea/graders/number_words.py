@@ -23,20 +23,25 @@ _COUNTED_ONE = re.compile(
     re.I,
 )
 _PART = re.compile(rf"(?<![\w.,/-])(?P<count>\d{{1,4}}|an?)[\s-]{{1,3}}(?P<part>{'|'.join(_PARTS)})s?(?![a-z])", re.I)
-_HALF = re.compile(r"^half$|(?<![\w-])half(?=\s+an?\s)", re.I)
+_HALF = re.compile(r"^half$|(?<![\w-])half(?=\s+(?:an?\s|of\s+[$€£¥]?\d))", re.I)
 _HALF_SCALE = re.compile(rf"(?<![\w-])half\s+an?\s+({'|'.join(_SCALES)})(?![a-z])", re.I)
-_MIXED = re.compile(r"(?<![\w.,/-])(\d{1,9})\s+and\s+\((\d{1,4})/(\d{1,4})\)")
+_MIXED = re.compile(r"(?<![\w.,/-])(\d{1,9})\s+and\s+\(?(?!0)(\d{1,4})/(\d{1,4})(?![\d/])\)?")
+_OF = re.compile(r"(?<![\w.,/-])\(?(\d{1,4}/\d{1,4}|\d{1,3}(?:\.\d{1,9})?\s?%)\)?\s+of\s+(?=[$€£¥]?\d)")
+"""A part of a number: "(1/2) of 18", "20% of 150"."""
 
 
 def in_digits(text: str) -> str:
     """The text with its spelled-out numbers in digits; the words of two numbers stay two numbers."""
-    if not _ANY.search(text):
-        return text
+    if _ANY.search(text):
+        text = _words_in_digits(text)
+    return _OF.sub(r"(\1) * ", _MIXED.sub(lambda m: f"({int(m[1]) * int(m[3]) + int(m[2])}/{m[3]})", text))
+
+
+def _words_in_digits(text: str) -> str:
     text = _HALF_SCALE.sub(lambda match: str(_SCALES[match[1].lower()] // 2), text)
     text = _RUN.sub(_run, text)
     text = _PART.sub(_part, text)
-    text = _HALF.sub("(1/2)", text)
-    return _MIXED.sub(lambda m: f"({int(m[1]) * int(m[3]) + int(m[2])}/{m[3]})", text)
+    return _HALF.sub("(1/2)", text)
 
 
 def _run(match: re.Match[str]) -> str:

@@ -10,7 +10,7 @@ thousandths third tens hundreds thousands millions billions trillions mil point 
 sec arcsin arccos arctan infinity infinite mod modulo factorial versus vs
 nicht kein keine mindestens höchstens mehr weniger als unter über bis oder pas moins plus ou más menos mas no ni
 meno più almeno não mais"""
-_BEFORE_ONLY = """more over double twice thrice triple quadruple quarter times root square squared cube cubed power
+_BEFORE_ONLY = """but besides excluding apart more over double twice thrice triple quadruple quarter times root square squared cube cubed power
 reciprocal inverse opposite multiple multiples factor factors divisible base nearly almost just before until min exceeds
 exceed ratio one ranks percent hardly barely"""
 _AFTER_ONLY = "sec"  # a second after a number, a secant before one
@@ -45,7 +45,7 @@ _IN_LARGER = {
     ("metre", "centimetre"): 100, ("dollar", "cent"): 100, ("euro", "cent"): 100,
 }  # fmt: skip
 _SINGLE = frozenset("mghslLAVWJNKaI")  # units, an article and a pronoun; all others may be unknowns
-_TWO = "an am pm as at by in is it of on to so we he my us st nd rd th km mi ft cm mm dm kg mg lb oz ml"
+_TWO = "an am pm as at by in is it of on to so we he my us st nd rd th km mi ft cm mm dm kg mg lb oz ml sq cu"
 _SHORT = frozenset(_TWO.split())
 
 _ENDS = ".,;:?…`*_ \n\t"

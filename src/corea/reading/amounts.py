@@ -25,7 +25,9 @@ _VALUE = re.compile(
       |\d{{1,2}}\s{_MONTH}(?:\s\d{{4}})?))(?![\w/]))
   | (?P<time>(?<![\w.:])\d{{1,2}}:\d{{2}}(?::\d{{2}})?(?![\d:])(?:\s?(?:[ap]\.m\.|[ap]m(?![a-z])))?
       |(?<![\w.])\d{{1,2}}\s?(?:[ap]\.m\.|[ap]m(?![a-z]))|(?<![\w.])\d{{1,2}}\so'clock)
-  | (?P<ratio>(?<![\w.:]){_N}(?:\s?:\s?{_N}){{1,5}}(?![\w:]))
+  | (?P<ratio>(?<![\w.:]){_N}(?:\s?:\s?{_N}){{1,5}}(?![\w:])
+      |(?<![\w.:]){_N}\s(?:(?:out\s)?of|in|for|to)\severy\s{_N}(?![\w:])|(?<![\w.:]){_N}\s(?:out\s)?of\s{_N}(?![\w:]))
+  | (?P<range>between\s[$€£¥]?{_N}(?:\s?[a-z°%]{{1,9}})?\sand\s[$€£¥]?{_N})
   | (?P<ordinal>(?<![\w.])\d{{1,6}}(?:st|nd|rd|th)(?![a-z]))
   | (?P<number>(?<![^\W_])(?<![\w)][-−*/^])(?<!\d[.,])
       (?:(?:minus|negative)\s)?[-−±]?(?:\\?[$€£¥₹])?\s?[-−]?
@@ -39,7 +41,7 @@ _VALUE = re.compile(
 
 _BEGINS = re.compile(
     r"[\d$\\(\[{€£¥₹]|[-−±.](?=[\d$€£¥])|(?:minus|negative)\s(?=\d)|"
-    rf"{_MONTH}\s(?=\d)"
+    rf"{_MONTH}\s(?=\d)|between\s(?=[\d$€£¥])"
 )
 """Where a value may begin: this is cheap to look for."""
 

@@ -17,6 +17,7 @@ class Language:
         tail: What may follow the answer in its sentence and is no part of it.
         option: "option", "choice", "letter": what a letter may be called.
         right: "is correct", after an option's letter.
+        question: "question", "problem", as the label of one.
     """
 
     nouns: str
@@ -27,10 +28,12 @@ class Language:
     tail: str = ""
     option: str = ""
     right: str = ""
+    question: str = ""
 
 
 LANGUAGES = {
     "de": Language(
+        question="frage|aufgabe",
         nouns="(?:end)?antwort|lösung|endergebnis",
         before="richtige|korrekte|endgültige|finale|beste",
         verbs="ist|lautet|wäre",
@@ -39,6 +42,7 @@ LANGUAGES = {
         right="ist (?:richtig|korrekt|die richtige antwort)",
     ),
     "fr": Language(
+        question="question|exercice",
         nouns="réponse",
         before="bonne|meilleure",
         after="finale|correcte|exacte|juste",
@@ -48,6 +52,7 @@ LANGUAGES = {
         right="est (?:correcte|exacte|juste|la bonne(?: réponse)?)",
     ),
     "es": Language(
+        question="pregunta|problema",
         nouns="respuesta",
         before="mejor",
         after="correcta|final|definitiva",
@@ -57,6 +62,7 @@ LANGUAGES = {
         right="es (?:la )?(?:correcta|respuesta correcta)",
     ),
     "pt": Language(
+        question="pergunta|questão",
         nouns="resposta",
         before="melhor",
         after="correta|certa|final",
@@ -66,6 +72,7 @@ LANGUAGES = {
         right="é (?:a )?(?:correta|certa|resposta correta)",
     ),
     "it": Language(
+        question="domanda",
         nouns="risposta",
         before="migliore",
         after="corretta|giusta|esatta|finale|definitiva",
@@ -75,6 +82,7 @@ LANGUAGES = {
         right="è (?:la )?(?:corretta|giusta|risposta corretta)",
     ),
     "nl": Language(
+        question="vraag",
         nouns="antwoord",
         before="juiste|uiteindelijke|correcte|goede",
         verbs="is|luidt",
@@ -87,6 +95,7 @@ LANGUAGES = {
     ),
     "fi": Language(nouns="vastaus", before="oikea|lopullinen", verbs="on", fill="siis"),
     "pl": Language(
+        question="pytanie|zadanie",
         nouns="odpowiedź|odpowiedzią",
         before="poprawna|prawidłowa|ostateczna|poprawną|prawidłową",
         verbs="to|jest|brzmi",
@@ -94,13 +103,24 @@ LANGUAGES = {
         option="opcja|litera|odpowiedź",
         right="jest (?:poprawna|prawidłowa)",
     ),
-    "cs": Language(nouns="odpověď", before="správná|konečná", verbs="je|zní", fill="tedy", option="možnost"),
-    "ro": Language(nouns="răspunsul?", after="corect|final", verbs="este|e", fill="deci"),
-    "hu": Language(nouns="válasz", before="helyes|végső", fill="tehát"),
-    "tr": Language(nouns="cevap|yanıt", before="doğru|nihai", option="şık|seçenek"),
-    "vi": Language(nouns="đáp án|câu trả lời", after="đúng|cuối cùng", verbs="là", option="phương án|lựa chọn"),
-    "id": Language(nouns="jawaban(?:nya)?", after="yang benar|akhir(?:nya)?", verbs="adalah", option="opsi|pilihan"),
+    "cs": Language(
+        question="otázka", nouns="odpověď", before="správná|konečná", verbs="je|zní", fill="tedy", option="možnost"
+    ),
+    "ro": Language(question="întrebare", nouns="răspunsul?", after="corect|final", verbs="este|e", fill="deci"),
+    "hu": Language(question="kérdés", nouns="válasz", before="helyes|végső", fill="tehát"),
+    "tr": Language(question="soru", nouns="cevap|yanıt", before="doğru|nihai", option="şık|seçenek"),
+    "vi": Language(
+        question="câu hỏi", nouns="đáp án|câu trả lời", after="đúng|cuối cùng", verbs="là", option="phương án|lựa chọn"
+    ),
+    "id": Language(
+        question="pertanyaan|soal",
+        nouns="jawaban(?:nya)?",
+        after="yang benar|akhir(?:nya)?",
+        verbs="adalah",
+        option="opsi|pilihan",
+    ),
     "ru": Language(
+        question="вопрос|задача|питання",
         nouns="ответ|відповідь",
         before="правильный|верный|окончательный|итоговый|правильна",
         verbs="будет|[—–-]|это",
@@ -108,18 +128,20 @@ LANGUAGES = {
         option="вариант|буква|ответ",
         right="(?:верный|правильный|верен|верна|правильно|является правильным)",
     ),
-    "el": Language(nouns="απάντηση", before="σωστή|τελική", verbs="είναι"),
+    "el": Language(question="ερώτηση", nouns="απάντηση", before="σωστή|τελική", verbs="είναι"),
     "ar": Language(
+        question="(?:ال)?سؤال",
         nouns="(?:ال)?(?:جواب|إجابة|اجابة)",
         after="الصحيحة?|النهائية?",
         verbs="هو|هي",
         option="الخيار|الحرف",
     ),
-    "fa": Language(nouns="پاسخ|جواب", after="صحیح|درست|نهایی", tail="است", option="گزینه"),
-    "he": Language(nouns="ה?תשובה", after="הנכונה|הסופית", verbs="היא|הוא", option="אפשרות"),
-    "hi": Language(nouns="उत्तर|जवाब", before="सही|अंतिम", verbs="है", tail="है|हैं", option="विकल्प"),
-    "th": Language(nouns="คำตอบ", after="ที่ถูกต้อง|สุดท้าย", verbs="คือ", option="ข้อ|ตัวเลือก"),
+    "fa": Language(question="سوال|پرسش", nouns="پاسخ|جواب", after="صحیح|درست|نهایی", tail="است", option="گزینه"),
+    "he": Language(question="ה?שאלה", nouns="ה?תשובה", after="הנכונה|הסופית", verbs="היא|הוא", option="אפשרות"),
+    "hi": Language(question="प्रश्न|सवाल", nouns="उत्तर|जवाब", before="सही|अंतिम", verbs="है", tail="है|हैं", option="विकल्प"),
+    "th": Language(question="คำถาม", nouns="คำตอบ", after="ที่ถูกต้อง|สุดท้าย", verbs="คือ", option="ข้อ|ตัวเลือก"),
     "zh": Language(
+        question="问题|問題|题目|題目",
         nouns="答案|答(?=[:：])",
         before="最终|正确|最後|最终的|正确的|標準",
         verbs="应该是|應該是|应该选|应当是|应为|應為|应选|就是|选择|選擇|是|为|為|选|選",
@@ -128,6 +150,7 @@ LANGUAGES = {
         right="(?:是)?(?:正确|對|对)(?:的|答案|选项)?",
     ),
     "ja": Language(
+        question="質問|問題|問",
         nouns="答え|解答|回答|正解|答",
         before="最終的な|最終|正しい",
         verbs="は",
@@ -136,6 +159,7 @@ LANGUAGES = {
         right="が(?:正解|正しい)",
     ),
     "ko": Language(
+        question="질문|문제",
         nouns="정답|답변|답",
         before="최종|올바른",
         verbs="은|는",
@@ -190,7 +214,7 @@ _SPACE = r"[\s*_]{0,3}"
 ANNOUNCED = re.compile(
     rf"(?:(?:{_union('nouns')})(?:\s(?:{_union('after')}))?(?![a-zà-ÿ])"
     rf"{_SPACE}(?:\(\w{{1,12}}\){_SPACE})?"
-    rf"(?:(?::|：|=|->|→)|(?:{_union('verbs')})(?:[\s:：*_]|(?=[^\x00-\x7fà-ÿ])|(?<=[^\x00-\u04ff]))"
+    rf"(?:(?::|：|=|->|→|】\s?[:：]?)|(?:{_union('verbs')})(?:[\s:：*_]|(?=[^\x00-\x7fà-ÿ])|(?<=[^\x00-\u04ff]))"
     rf"|\s(?=\S{{1,30}}\s(?:{_union('tail')})))"
     rf"(?:{_SPACE}(?:{_union('fill')})(?=[\s:*_,]|(?<=[^\x00-\u04ff])))?[\s:：*_,]{{0,4}})(?=\S)"
 )
@@ -199,4 +223,5 @@ ANNOUNCED = re.compile(
 TAIL = re.compile(rf"\s?(?:{_union('tail')})?\s?[.。!！।]?\s*$")
 OPTION = _union("option")
 RIGHT = _union("right")
+QUESTION = _union("question")
 OPTION_WORD = re.compile(OPTION)

@@ -43,7 +43,7 @@ _FIELD = re.compile(
 )
 _SPACES = "".join(char for char in map(chr, range(0x3001)) if char.isspace())
 _EDGE = _SPACES + "\u200b\u200c\u200d\u2060\ufeff*`_"
-_NOTHING = " \t\r\n.…?!_-–—*:="  # what stands for an answer that is not there
+_NOTHING = " \t\r\n.…?!_-–—*:"  # what stands for an answer that is not there
 _ABBREVIATED = re.compile(r"(?:(?<![^\W\d_])[^\W\d_]\.){2,}$|\b(?:jr|sr|inc|ltd|co|corp|etc)\.$", re.I)
 _PAIRS = (
     ("$$", "$$"),
@@ -98,8 +98,9 @@ def cleaned(text: str, start: int, end: int, choices: int | None) -> Found | Non
             start, end = _inner(text, start + (match.start(1) if group else match.end()), stop)
     if (box := text.rfind("\\boxed{", start, end)) >= 0:
         close = closing_brace(text, box + 6, end)
-        if close > 0:
-            start, end = _inner(text, box + 7, close)
+        if close < 0:
+            return None  # cut off inside
+        start, end = _inner(text, box + 7, close)
     written = text[start:end]
     if not written.strip(_NOTHING) or is_blank(written) or _cut_label(written):
         return None

@@ -11,7 +11,7 @@ from corea.reading.cleaning import Found, cleaned
 from corea.reading.letters import choice_letter
 from corea.reading.results import WORDY, labelled_result, labelled_value, result
 from corea.reading.sentence_ends import last_sentence
-from corea.reading.text import Stated, is_blank, lead
+from corea.reading.text import Stated, closing_brace, is_blank, lead
 from corea.reading.unknown import says_unknown
 
 _CONFIDENCE_LINE = re.compile(
@@ -39,7 +39,7 @@ def closing(
     while token := _TOKEN.search(low, max(start, end - 40), end):
         end = token.start()
     whole = end
-    if low.endswith("####", start, end) or low[start:end].rstrip().endswith("####"):
+    if low[start:end].rstrip().endswith("####") or _is_boxed_open(low, start, end):
         return None  # cut off before the value
     end, about_chance = _without_confidence(low, start, end)
     start += lead(low[start:end], _SPACE + ">")
@@ -63,7 +63,15 @@ def closing(
         ("...", "…", "####", " $", "=$"), start, kept
     ):
         return None  # cut off in the middle
+    if _lists_fields(low, start, last, kept):
+        return None
     return _of_sentences(text, low, start, kept, last, choices, about_chance=about_chance)
+
+
+def _is_boxed_open(low: str, start: int, end: int) -> bool:
+    """Whether the text breaks off inside `\\boxed{`."""
+    box = low.rfind("boxed{", start, end)
+    return box >= 0 and closing_brace(low, box + 5, end) < 0
 
 
 def _without_confidence(low: str, start: int, end: int) -> tuple[int, bool]:
@@ -93,6 +101,7 @@ def _without_remarks(text: str, low: str, start: int, end: int, begin: int) -> t
     Args:
         begin: Where the last sentence of `text[start:end]` begins.
     """
+    end = _without_listed_offer(low, start, end, begin)
     for _ in range(12):
         end = start + len(low[start:end].rstrip(" \t\r\n"))
         if decoration := _DECORATION.search(low, max(start, end - 12), end):
@@ -113,12 +122,43 @@ def _without_remarks(text: str, low: str, start: int, end: int, begin: int) -> t
     return end, begin
 
 
+_ITEM = re.compile(r"[ \t]{0,6}(?:[-*•–]|\(?\d{1,2}[.)])[ \t]+\S")
+
+
+def _without_listed_offer(low: str, start: int, end: int, begin: int) -> int:
+    """The end of a text before "If you like, I can also:" and the list after it, the last item of which is at `begin`.
+
+    Where the list is none of offers, its end.
+    """
+    at = low.rfind("\n", start, begin + 1) + 1
+    for _ in range(8):
+        if at <= start or not (_ITEM.match(low, at, end) or not low[at : low.find("\n", at)].strip()):
+            break
+        at = low.rfind("\n", start, at - 1) + 1
+    line = low[max(at, start) : low.find("\n", at, end) % (end + 1)].strip(" *_\n")
+    return at if at > start and line.endswith((":", "?")) and begin > at and is_remark(line) else end
+
+
+_MARKER = re.compile(r"\s{0,6}[*_]{0,2}\(?\d{1,2}[.)][*_]{0,2}[ \t]+(?=\S)")
+_FIELD_ITEM = re.compile(r"[ \t]{0,6}(?:[-*•–]|\(?\d{1,2}[.)])[ \t]+[^\n:=]{1,60}[:–—][ \t*_]{0,4}[^\n:=]{1,30}$")
+
+
+def _lists_fields(low: str, start: int, begin: int, end: int) -> bool:
+    """Whether the line at `begin` and the one before it are rows of a list of names and values."""
+    above = low.rfind("\n", start, max(start, begin - 1)) + 1 if begin > start else -1
+    return (
+        above >= 0
+        and _FIELD_ITEM.match(low, begin, end) is not None
+        and _FIELD_ITEM.match(low, max(above, start), begin - 1) is not None
+    )
+
+
 def _short(text: str, low: str, start: int, end: int, choices: int | None) -> Found | None:
     """A text of one short line: the answer itself, or a sentence; a value of "" says that there is none in it."""
     if end - start > 80 or "\n" in low[start:end] or low[end - 1] in ":=+?" or last_sentence(text, start, end) > start:
         return None
     bare = _BARE_TAGS.sub("", low[start:end]).strip("<>/ .…?")
-    if not bare or is_blank(bare) or _NOT_SAID.search(low[start:end]) or _OPEN_BOX.search(low, start, end):
+    if not bare or is_blank(bare) or _NOT_SAID.search(low[start:end]):
         return Found("", start, end)
     if choices == 0 and low.startswith("a: ", start):
         start += 3
@@ -162,7 +202,6 @@ def _own_statement(low: str, start: int, end: int) -> int:
 
 
 _BUT = re.compile(r"[\s,;](?:but|however|yet|though|in\sfact|actually)[,\s]")
-_OPEN_BOX = re.compile(r"boxed\{[^}]*$")
 _NOT_SAID = re.compile(
     r"\banswers?\s(?:is|are)\s(?:not|_{2,})(?![^.]*\bbut\b)|:\s{0,3}_{2,}|^(?:so,?\s|thus,?\s"
     r"|therefore,?\s)?(?:the\s|my\s)?(?:\w{2,10}\s)?answer(?:\sis)?[:\s]*$"
@@ -227,6 +266,8 @@ def _of_sentences(
 ) -> Found | None:
     """The result of the last sentence that is the writer's own statement."""
     for _ in range(4):
+        if marker := _MARKER.match(low, begin, end):
+            begin = marker.end()
         sentence = low[begin:end]
         own = _own_statement(low, begin, end)
         if sentence.strip(" \n*_") and own >= 0 and not (is_check(sentence) or is_remark(sentence)):

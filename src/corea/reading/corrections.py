@@ -2,6 +2,11 @@
 
 import re
 
+from corea.reading.answer_words import QUESTION
+
+RATHER = r"[\s,;(*–—-]{1,6}(?P<rather>or\srather|make\sthat|no,?\swait)\b"
+"""How a sentence takes back what it has just said."""
+
 _DOUBT = re.compile(
     r"(?:^|[.!?…—)\]}*>$|]\s{0,3}|\n\s{0,3})[\"'*_(\[#>-]{0,4}(?:(?:oh|ah|hmm+|uh|but|ok(?:ay)?|and|well"
     r"|no)[,.…!\s]{1,4}){0,3}"
@@ -17,6 +22,7 @@ _DOUBT = re.compile(
     r"|(?P<weak>actually[,\s]|no,\s(?:it|the|that)|(?:upon|after|on)\s(?:re\w{3,14}|further|double|checking|closer"
     r"|second)|re-?(?:check|consider|evaluat|calculat|comput)\w{0,6}|in\sfact[,\s]|edit\b|update[d]?\b\s?:|revised"
     r"|corrected)"
+    rf"|{RATHER}"
 )
 _CONFIRMS = re.compile(
     r"\b(?:(?:yes|yep|indeed|still|also|again)[,.!\s]|(?:is|was|looks|checks?|that's|it's"
@@ -31,8 +37,7 @@ def doubt_after(low: str, at: int, end: int) -> tuple[int, bool] | None:
     found = _DOUBT.search(window) if len(window) > 5 and not window.isspace() else None
     if not found:
         return None
-    strong = found["strong"] is not None
-    return at + found.start("strong" if strong else "weak"), strong
+    return at + found.start(found.lastgroup or 0), found.lastgroup != "weak"
 
 
 def confirms(low: str, at: int, end: int) -> bool:
@@ -43,7 +48,7 @@ def confirms(low: str, at: int, end: int) -> bool:
 
 _ROLES = (
     r"(?:next\s|new\s|another\s|follow-?up\s)?(?:question|problem|exercise|q|human|user|instruction|input|example|"
-    r"frage|вопрос|问题|pregunta)(?:\s?#?\d{1,3})?\s?[*_]{0,2}[:.](?=[\s*_])"
+    rf"{QUESTION})(?:\s?#?\d{{1,3}})?\s?[*_]{{0,2}}(?:[:.](?=[\s*_])|：)"
 )
 _NEXT = re.compile(
     rf"\n[ \t#*_>]{{0,6}}(?:{_ROLES}|\[inst\]|(?<=#)\s?(?:instruction|question|input|human|user|problem)\b)"

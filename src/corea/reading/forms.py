@@ -5,6 +5,7 @@ import re
 from corea.reading.answer_words import ANNOUNCED, LATIN_STEMS, OPTION, OPTION_WORD, RIGHT, STEMS, TAIL
 from corea.reading.asides import is_doubtful
 from corea.reading.cleaning import is_placeholder
+from corea.reading.corrections import RATHER
 from corea.reading.sentence_ends import sentence_end
 from corea.reading.text import CONCLUSIONS, LONGEST, QUALIFIED, closing_brace, lead, mentions
 
@@ -130,6 +131,7 @@ _REASONS = re.compile(
     r"|he|she|we))\s"
     r"|,\s(?:weil|da|denn|parce\sque|car|puisque|porque|ya\sque|pois|perché|poiché|omdat|ponieważ|потому\sчто"
     r"|так\sкак)\s|，因为"
+    rf"|{RATHER}"
     r"|,\s(?:not|so|as|meaning|hence|while)\s|\s[–—]\s(?=[a-z])|\.\s(?=confidence)"
 )
 _AFFIRMED = re.compile(r"(?:yes|no|true|false)(?=,\s)")
@@ -218,7 +220,7 @@ _CHOSEN = re.compile(
     r"|\(([a-j])\)\sis\s(?:correct|right)(?![a-z])"
     r"|i(?:\swould|\swill|'d|'ll)?\s(?:choose|pick|select|go\swith)\s(?:option\s"
     r"|choice\s)?[*_]{0,2}\(?([a-j])\)?(?![\w']))"
-    r"|(?:故|应该|应|因此|所以|答案|本题|正确)[,，]?(?:应|该)?(?:选择|選擇|选|選)[项項]?\s?[（(“\"]?([a-j])(?![a-z])"
+    r"|(?:故|应该|应|因此|所以|答案|本题|正确)[,，]?(?:应|该)?(?:选择|選擇|选|選)[项項]?\s?[:：]?\s?[（(“\"]?([a-j])(?![a-z])"
     rf"|(?<![^\W_])(?:{OPTION})\s[*_]{{0,2}}\(?([a-j])\)?[*_]{{0,2}}\s?(?:{RIGHT})"
 )
 

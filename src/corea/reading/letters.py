@@ -16,6 +16,12 @@ _TRAILING = re.compile(r"\s\(?(?:option|choice|answer)?\s?\(([A-Z])\)$|\s\((?:op
 _GLOSSED = re.compile(r"([A-Z])\s\([^()\n]{1,80}\)")  # C (Paris)
 _ANOTHER = re.compile(r"(?:\band\b|\bor\b|[,;/&]|\n)\s{0,3}(?:option\s)?(?:\([A-Z]\)|[A-Z][).:])")
 _MARKUP = re.compile(r"\\text(?:bf|it)?|\\mathrm|\*\*|[{}*]")
+_WIDE = {
+    ord(wide): letter
+    for i, letter in enumerate("ABCDEFGHIJKLMNOPQRSTUVWXYZ")
+    for wide in map(chr, (0xFF21 + i, 0x24B6 + i, 0xFF41 + i, 0x24D0 + i))
+}
+"""Full-width and circled letters: Ｂ, Ⓑ."""
 _INITIALS = re.compile(r"[A-Z]\.\s?[A-Z]\.")
 
 
@@ -26,6 +32,7 @@ def choice_letter(answer: str, choices: int | None = None) -> str | None:
     """
     if choices == 0 or (answer[:1].isdigit() and not answer.endswith(")")):
         return None
+    answer = answer if answer.isascii() else answer.translate(_WIDE)
     text = _MARKUP.sub("", answer).replace("\\ ", " ").strip(" _`$\\.,。")
     named = _NAMED.match(text) if text[1:2].isalpha() or text[1:2] in "'’" else None
     text = text[named.end() :] if named else text

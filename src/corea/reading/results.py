@@ -137,6 +137,8 @@ def _formula(low: str, found: list[Amount], start: int, end: int) -> tuple[int, 
     while first > 0 and found[first - 1].is_formula and _JOINS.fullmatch(low, found[first - 1].end, found[first].start):
         first -= 1
     a, b = found[first].start, found[last].end
+    if last > first and len({_names_unknown(low, amount) for amount in found[first : last + 1]}) > 1:
+        return None  # "$\\sin x = 1/2$ and $x = 30$": which of them was asked for is not clear
     if len(found) == 1 or (first == 0 and not after):
         return (a, b) if not after else None
     before = low[max(start, a - 30) : a]
@@ -144,6 +146,12 @@ def _formula(low: str, found: list[Amount], start: int, end: int) -> tuple[int, 
         plain = [x for x in found if not x.is_formula and is_whole(low, x, start, end) and not _is_aside(low, x, start)]
         return (plain[0].start, plain[0].end) if len(plain) == 1 and not _OBJECT_OF.search(before) else None
     return a, b
+
+
+def _names_unknown(low: str, formula: Amount) -> bool:
+    """Whether a formula gives the value of a single letter: "$x = 3$", "$\\theta = 60$"."""
+    left, equals, _ = low[formula.start : formula.end].lstrip("$\\([ \n").partition("=")
+    return bool(equals) and left.strip().isalpha()
 
 
 _ASSIGNED = re.compile(

@@ -73,9 +73,25 @@ _CLOSING = _any_of(_CLOSINGS)
 _CLOSE = {opening: _any_of(closes) for opening, closes in CLOSES_OF.items()}
 
 
+_LINE_CHANNEL = re.compile(r"analysis\s{0,3}\n.*\n\s{0,3}(?:assistant\s{0,3})?final\s{0,3}\n", re.S)
+"""The same with the channels' names on lines of their own, up to the last "final"."""
+
+
 def opens_bare_harmony(low: str) -> bool:
     """Whether a folded text begins as harmony without its tokens: "analysis", and no space before the next word."""
     return low.startswith("analysis") and low[8:9].isalnum()
+
+
+_QUOTED = re.compile(
+    r"`[^`\n]{0,40}`|\w,?\s[\"'“(]?[^\s\"'”)]{3,40}[\"'”)]?\s(?:tags?|tokens?|mark(?:er)?s?|blocks?|sections?)\b"
+)
+
+
+def _is_mentioned(low: str, mark: re.Match[str]) -> bool:
+    """Whether the text only speaks of a mark: "the <think> tags", "`</think>`"."""
+    begin = max(0, mark.start() - 3)
+    found = _QUOTED.search(low, begin, mark.end() + 12)
+    return found is not None and found.start() < mark.start() and found.end() > mark.end()
 
 
 def outside_thinking(low: str, *, most: int = MOST_BLOCKS) -> list[tuple[int, int]]:
@@ -86,8 +102,11 @@ def outside_thinking(low: str, *, most: int = MOST_BLOCKS) -> list[tuple[int, in
     bare = low.rfind(BARE_HARMONY.closes[0])
     if bare >= 0:
         return [(bare + len(BARE_HARMONY.closes[0]), len(low))]
-    if opens_bare_harmony(low):
-        return [(0, 0)]
+    if low.startswith("analysis"):
+        if opens_bare_harmony(low):
+            return [(0, 0)]
+        if lines := _LINE_CHANNEL.match(low):
+            return [(lines.end(), len(low))]
     first = _first_mark(low)
     return _spans(low, first, most) if first else [(0, len(low))]
 
@@ -107,6 +126,9 @@ def _spans(low: str, mark: re.Match[str] | None, most: int) -> list[tuple[int, i
             last = deque(_CLOSING.finditer(low, mark.start()), maxlen=1)
             at = last[0].end() if last else end
             break
+        if _is_mentioned(low, mark):
+            mark = _MARK.search(low, mark.end(), end)
+            continue
         if mark[0] in CLOSES_OF:
             if low[at : mark.start()].strip():
                 spans.append((at, mark.start()))

@@ -241,7 +241,7 @@ def _read_equation(parts: list[Tokens]) -> Answer | None:
     if not all(parts):
         return _read(parts[1]) if len(parts) == 2 and parts[1] else None
     name, rest = _name(parts[0]), parts
-    if name:
+    if name or (len(parts) == 2 and _are_names(parts[0], parts[1])):
         rest = parts[1:]
     elif len(parts) == 2 and _name(parts[1]) and len(parts[1]) == 1:
         left = _expression(parts[0])
@@ -256,6 +256,14 @@ def _read_equation(parts: list[Tokens]) -> Answer | None:
         if end is None or any(node is None or _ORACLE.equal(node, end) is False for node in nodes[:-1]):
             return None
     return Assigned(name, last) if name else last
+
+
+def _are_names(left: Tokens, right: Tokens) -> bool:
+    """Whether `left` names the coordinates of a tuple: "(x, y)" of "(x, y) = (4, 7)"."""
+    if left[0].text not in ("(", "[") or right[0].text != left[0].text or _closes_at(left) != len(left) - 1:
+        return False
+    names, values = (_split(tokens[1:-1], lambda token: token.text == ",") for tokens in (left, right))
+    return len(names) == len(values) > 1 and all(map(_name, names)) and len({name[0].text for name in names}) > 1
 
 
 _ORACLE = Oracle()
