@@ -4,7 +4,11 @@ import re
 
 from msgspec import Struct
 
-_N = r"(?:\d{1,3}(?:,\d{2,3}){1,12}(?:\.\d{1,20})?(?![\d,]*\d)|\d{1,40}(?:\.\d{1,40})?|\.\d{1,40})"
+_N = (
+    r"(?:\d{1,3}(?:,\d{2,3}){1,12}(?:\.\d{1,20})?(?![\d,]*\d)|\d{1,3}(?:\.\d{3}){1,6}(?:,\d{1,9})?(?![\d.,]*\d)"
+    r"|\d{1,40},\d{1,20}(?![\d,]*\d)|\d{1,40}(?:\.\d{1,40})?|\.\d{1,40})"
+)
+"""Digits with separators: 1,234.5 and 1.234,5."""
 _TEN = r"(?:\s?(?:×|x|\*|\\times|·)\s?10\s?(?:\^|\*\*)?\s?\{?[-−]?[\d⁰¹²³⁴⁵⁶⁷⁸⁹⁻]{1,4}\}?|[eE][-+]?\d{1,3})"
 _MONTH = r"(?:january|february|march|april|may|june|july|august|september|october|november|december)"
 _FORMULA = re.compile(
@@ -29,10 +33,10 @@ _VALUE = re.compile(
       |(?<![\w.:]){_N}\s(?:(?:out\s)?of|in|for|to)\severy\s{_N}(?![\w:])|(?<![\w.:]){_N}\s(?:out\s)?of\s{_N}(?![\w:]))
   | (?P<range>between\s[$€£¥]?{_N}(?:\s?[a-z°%]{{1,9}})?\sand\s[$€£¥]?{_N})
   | (?P<ordinal>(?<![\w.])\d{{1,6}}(?:st|nd|rd|th)(?![a-z]))
-  | (?P<number>(?<![^\W_])(?<![\w)][-−*/^])(?<!\d[.,])
+  | (?P<number>(?<![a-zß-ɏα-ωа-ё\d])(?<![\w)][-−*/^])(?<!\d[.,])
       (?:(?:minus|negative)\s)?[-−±]?(?:\\?[$€£¥₹])?\s?[-−]?
       (?:{_N}\s\d{{1,4}}/\d{{1,4}}|{_N}\s?/\s?{_N}|{_N}(?:{_TEN})?(?!\d|(?:st|nd|rd|th)\b))
-      (?:\s?\\?%|°\s?[cfk]?(?![a-z])|\s?[€£¥](?!\d))?
+      (?:\s?\\?%|°\s?[cfk]?(?![a-z])|\s?[€£¥](?!\d)|\s?[万萬亿億千百]{{1,2}})?
       (?:\s(?:hundred|thousand|million|billion|trillion|dozen|percent|per\scent|squared|cubed|and\s(?:a|one|three)[\s-](?:half|third|quarter)s?|halves|thirds|quarters|fourths|fifths|sixths|eighths|tenths)(?![a-z])){{0,2}})
     """,
     re.VERBOSE | re.DOTALL,
@@ -78,7 +82,8 @@ _PART = re.compile(r"\s?(?:\*(?!\*)|[+×·÷^√=πθ!²³⁴∞<>≤≥≠])|[a
 _PART_BEFORE = re.compile(
     r"(?:[*+×·÷^√π/<>≤≥≠\\_]|(?<![a-z])[a-z]\s?[-−]|\d\s?[-−–]|\b(?:log|ln|sin|cos|tan|sqrt|half(?:\sof)?|double"
     r"|twice|triple|times|not|plus|"
-    r"minus|(?:less|more|fewer|greater|larger|smaller)\sthan))\s?$"
+    r"minus|(?:less|more|fewer|greater|larger|smaller)\sthan|mindestens|höchstens|moins\sde|plus\sde|más\sde|menos\sde)"
+    r"|至少|最多|超过|超過|不到|多于|少于|大于|小于|不是|非)\s?$"
 )
 
 

@@ -57,14 +57,14 @@ _REMARK = re.compile(
     r"|your\s(?:ai|friendly|assistant|tutor|helper)|hopefully|that's\sit|that\sis\sall|and\sthat's\sit|done"
     r"|q\.?e\.?d|easy|simple|voil[aà]|ta-?da|consistent|verified|confirmed|check(?:ed)?"
     r"|i(?:'m|\sam)\s(?:\w{2,12}\s)?(?:confident|certain|sure)|my\sconfidence|confidence|the\sconfidence"
-    r"|this\sconfidence|note\b|p\.?s\b|n\.?b\b|disclaimer|reminder|tip\b|keep\sin\smind|remember"
+    r"|this\s(?:confidence|includes|excludes|assumes|accounts\sfor|takes\sinto|reflects|is\sbased\son)|note\b|p\.?s\b|n\.?b\b|disclaimer|reminder|tip\b|keep\sin\smind|remember"
     r"|sources?:|references?:|see\salso|follow-?\s?up|want\sto|ask\sme|just\s(?:ask|let)|viel\serfolg|ich\shoffe"
     r"|bonne\schance|n'hésitez|j'espère|espero|si\s(?:necesitas|tienes)"
     r"|avísame|spero|ik\shoop|laat\shet|надеюсь|если\s(?:у\sвас|нужно)|希望|如果(?:您|你)|如有|請|お役に立|何か|도움이|더\s궁금|فى\sحال"
     r"|إذا\sكان|अगर\sआप)"
 )
 _CHECK = re.compile(
-    r"(?:(?:let(?:'s|\sus|\sme)\s|we\s(?:can\s)?|to\s|quick\s|as\sa\s|double[\s-]|sanity\s|now\s)*(?:check(?:ing)?"
+    r"(?:(?:let(?:'s|\sus|\sme)\s|we\s(?:can\s)?|to\s|quick\s|as\sa\s|double[\s-]|sanity\s|now\s)*(?:check(?:ing|ed)?"
     r"|verif\w{1,8}|confirm\w{0,4}|double[\s-]check|proof|prüfung|probe|vérification|comprobación)\b)"
 )
 _OTHERWISE = re.compile(
@@ -98,7 +98,7 @@ _STATES = re.compile(
 
 def is_check(sentence: str) -> bool:
     """Whether a folded sentence verifies what was found before: "Check: 3 * 4 = 12"."""
-    return _CHECK.match(sentence.strip(" \t\n*_#>-(")) is not None
+    return _CHECK.match(sentence.strip(" \t\n*_#>-(✅✓✔")) is not None
 
 
 def is_hypothetical(sentence: str) -> bool:

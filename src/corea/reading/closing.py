@@ -182,6 +182,10 @@ def _short(text: str, low: str, start: int, end: int, choices: int | None) -> Fo
 def _is_sentence(low: str, start: int, end: int) -> bool:
     """Whether a line says something with a verb, rather than being the name of an answer."""
     spaces = low.count(" ", start, end)
+    if (spaces > 3 and low[end - 1] == "." and not low.isascii()) or (low[end - 1] == "。" and end - start > 8):
+        return True  # in whatever language
+    if spaces > 3 and low[end - 1] == "." and _ELSEWHERE.match(low, start, end):
+        return True
     if spaces > 2 and (WORDY.search(low, start, end) or _EQUALS.search(low, start, end)):
         return True
     return (spaces > 3 and _SUBJECT.match(low, start, end) is not None) or _EQUALS.search(low, start, end) is not None
@@ -189,6 +193,11 @@ def _is_sentence(low: str, start: int, end: int) -> bool:
 
 _CHANCE = re.compile(r"prob(?:ability)?[\s*_]{0,3}[:=][\s*_]{0,4}\d{1,3}(?:\.\d{1,3})?\s?%\W{0,4}")  # a confidence
 _EQUALS = re.compile(r"[=≈]")
+_ELSEWHERE = re.compile(
+    r"(?:daher|also|somit|insgesamt|deshalb|folglich|er|sie|es|der|die|das|il|elle|donc|ainsi|le|la|les|por|el|los|ella|entonces|así"
+    r"|quindi|dunque|perciò|lui|lei|então|portanto|ele|ela|o|os|dus|hij|ze|het|zatem|więc)[\s,]"
+)
+"""Words that begin a sentence in languages that write no letters but English ones, as far as a sentence shows."""
 _SUBJECT = re.compile(r"(?:the|an?|each|every|all|half|so|this|that|these|those|his|her|my|our|their|\d[\d.,]*%?)\s")
 
 

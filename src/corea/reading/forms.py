@@ -55,6 +55,8 @@ def boxed(text: str, low: str, start: int, end: int) -> Spans:
     """The content of the last `\\boxed{}` that is closed; "\\boxed 5" too."""
     limit = end
     for at in mentions(low, "box", start, end)[:16]:
+        if _REJECTED.search(low, max(start, at - 24), at):
+            continue
         begin = at + (5 if low.startswith("boxed", at) else 3)
         if begin == at + 3 and not low.startswith("\\f", max(start, at - 2)):
             continue
@@ -70,6 +72,7 @@ def boxed(text: str, low: str, start: int, end: int) -> Spans:
     return []
 
 
+_REJECTED = re.compile(r"\b(?:not|rather\sthan|instead\sof)\s[$\\(\s]{0,4}f?$")
 _BARE_BOX = re.compile(r"[ ]?(-?\d[\d.,]{0,30}\d|\d|(?<= )[a-j])(?![\w^/\\])")
 _HASHED = re.compile(r"#{4}[ \t:*]{0,4}([^\n#]{1,200})")
 _LEADING_NUMBER = re.compile(r"[-−+]?\s?[$€£¥]?\s?[-−]?(?:\d[\d,]{0,40}(?:\.\d{1,20})?|\.\d{1,20})")
@@ -127,7 +130,7 @@ _UNSURE = re.compile(
 )
 _STEMS = ("answer", "choice", "option", "response", "decision", "guess", "ans", "selection", "pick", "letter")
 _REASONS = re.compile(
-    r",?\s(?:because|since|which|where|given\sthat|rather\sthan|instead\sof|and\snot|as\s(?:it|they|the|this|that"
+    r",?\s(?:because|since|which|where|who(?:se)?|given\sthat|rather\sthan|instead\sof|and\snot|as\s(?:it|they|the|this|that"
     r"|he|she|we))\s"
     r"|,\s(?:weil|da|denn|parce\sque|car|puisque|porque|ya\sque|pois|perché|poiché|omdat|ponieważ|потому\sчто"
     r"|так\sкак)\s|，因为"
@@ -154,9 +157,19 @@ def phrased(text: str, low: str, start: int, end: int) -> Spans:
             b = _end_of_phrase(text, low, a, end, own_line=is_label)
             if "and confidence" in match[0] and low.rfind(",", a, b) > a:  # "B, 85%"
                 b = low.rfind(",", a, b)
+            a, b = _bold_within(low, a, b)
             if low[a:b].strip(" \t*_$.") and not is_placeholder(low[a:b], words=False):
                 return [(a, b)]
     return _dialogue(text, low, start, end)
+
+
+_SAID_IN_BOLD = re.compile(r"\s*[^*\n:]*[a-z]{2,}[^*\n:]*\s\*\*([^*\n]*\d[^*\n]*)\*\*[^*\d\n]*")
+
+
+def _bold_within(low: str, a: int, b: int) -> tuple[int, int]:
+    """The value that a sentence prints bold: "The shop made a profit of **$1,250**."."""
+    said = _SAID_IN_BOLD.fullmatch(low, a, b) if low.find("**", a, b) > a else None
+    return said.span(1) if said else (a, b)
 
 
 _DIALOGUE = re.compile(r"(?:^|\n)[ \t*]{0,4}q(?:uestion)?\s?:[^\n]{1,600}\n{1,3}[ \t*]{0,4}a\s?:[ \t*]{0,4}(?=\S)")

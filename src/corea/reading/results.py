@@ -26,7 +26,9 @@ _RESULT = re.compile(
     r"\W{0,8}(?:(?:the|final|overall|grand|net)\s){0,2}(?:total|result|sum|solution"
     r"|value)(?:\s\w{1,12}){0,2}[\s*_]{0,3}[:：][\s*_]{1,4}(?=\S)"
 )
-_FIELD = re.compile(r"[^:=\n]{0,8}?[a-z][\w '’/()*-]{0,48}[:：][\s*_]{1,4}(?=\S)")
+_FIELD = re.compile(
+    r"(?!\W{0,4}(?:option|choice)\s\(?[a-j]\)?:)[^:=\n]{0,8}?[a-z][\w '’/()*-]{0,48}[:：][\s*_]{1,4}(?=\S)"
+)
 
 
 def _has_colon(low: str, start: int, end: int) -> bool:
@@ -104,6 +106,8 @@ def _of_numbers(text: str, low: str, start: int, end: int) -> Found | None:
     if (mark := low.rfind(">>", start, end)) >= 0 and low.find("<<", start, mark) >= 0:
         return _calculated(text, low, mark + 2, end)
     equals = max(low.rfind("=", start, end), low.rfind("≈", start, end))
+    if equals >= 0 and (opening := _OPENING.match(low, start, end)) and opening.end() > equals:
+        found, equals = [amount for amount in found if amount.start >= opening.end()], -1
     if equals >= 0:
         lone = _LONE_VARIABLE.search(low, start, equals) if low.count("=", start, end) < 2 else None
         found_after = _after_equals(text, low, equals + 1, end)
@@ -226,12 +230,15 @@ _IS = re.compile(
 _WHICH_IS = re.compile(r",\s(?:which|that)\s(?:is|equals|comes\sto|makes|means|gives|totals|amounts\sto)\s")
 _TOTAL_BEFORE = re.compile(
     r"(?:total(?:ing|s|ling)?(?:\s(?:of|is|was|cost|comes\sto|amount))*|altogether,?|sum\sof|in\sall,?"
-    r"|adds?\sup\sto|comes\sto|amounts?\sto|leaves|left\swith|for)\s(?:a\stotal\sof\s)?$"
+    r"|(?:final|new|remaining)\s[a-z]{1,14}\sof|adds?\sup\sto|comes\sto|amounts?\sto|leaves|left\swith|for)\s(?:a\stotal\sof\s)?$"
 )
 _TOTAL_AFTER = re.compile(
     r"\s?(?:[a-z]{1,14}\s){0,2}(?:in\stotal|altogether|in\sall|total|all\stogether|overall|remaining"
     r"|left(?!\sover))(?![a-z])"
 )
+
+
+_IN_REMARK = re.compile(r"\w\s\([^()]*[a-z][^()]*$")  # "the Pacific Ocean (about 165 million km²)"
 
 
 def _is_aside(low: str, amount: Amount, start: int) -> bool:
@@ -245,7 +252,7 @@ def _object(low: str, found: list[Amount], start: int, end: int) -> tuple[int, i
     if not found:
         return None
     if len(found) == 1:
-        return _alone(low, found[0], start, end)
+        return None if _IN_REMARK.search(low, start, found[0].start) else _alone(low, found[0], start, end)
     if opening := _OPENING.match(low, start, end):
         later = [a for a in found if a.start >= opening.end()]
         if later:
