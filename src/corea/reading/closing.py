@@ -36,6 +36,7 @@ def closing(
     Args:
         after_another: The text goes on from one that had an answer: only what is plainly a value counts.
     """
+    first = start
     while token := _TOKEN.search(low, max(start, end - 40), end):
         end = token.start()
     whole = end
@@ -45,6 +46,7 @@ def closing(
     start += lead(low[start:end], _SPACE + ">")
     if start >= end:
         return None
+    start -= low[start] in "0123456789$." and low.startswith("-", max(start - 1, first))
     if low[start] == "{" and low.find('"answer"', start, end) >= 0:
         return None  # JSON whose answer is null
     last = last_sentence(text, start, end)
@@ -86,7 +88,7 @@ def _without_confidence(low: str, start: int, end: int) -> tuple[int, bool]:
         )
         if not line or (line[0].startswith("prob") and (":" not in line[0] or line.start() == start)):
             break
-        if low[start : line.start()].rstrip(" *_").endswith((" of", " the", " is", " a", " my")):
+        if low[start : line.start()].rstrip(" *_").endswith((" of", " the", " is", " a", " my", "%")):
             break
         if line.start() == start:
             return start, False

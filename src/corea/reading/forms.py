@@ -109,6 +109,7 @@ _LABEL = re.compile(
     rf"|{_EMOJI}){{0,8}}{_ARROW}[ \t*_]{{0,8}}"
     r"|\n[^\w\n\\$(]{0,10}(?:\d{1,2}\.\s)?(?:the\s)?(?:final\s|short\s|correct\s)?answer[ \t*_#:]{0,6}\n"
     r"|\n[ \t*_]{0,4}ans\.\s|\n[ \t*_#]{0,4}answer[ \t*_]{1,3}(?=\([a-j]\)|\*\*)"
+    r"|\n[ \t*_]{0,4}answer[ \t*_]{0,4}\|[ \t*_]{0,4}(?!confidence)"
 )
 _PHRASE = re.compile(
     rf"(?<![a-z])(?:{CONCLUSIONS}answers?|(?:{QUALIFIED})(?:choice|option|letter)s?)(?:\s(?:to|for|choice|option"
@@ -189,6 +190,9 @@ def _after_fence(low: str, a: int) -> int:
     return (low.find("\n", fence) + 1 or a) if low.startswith("```", fence) else a
 
 
+_INITIALS = re.compile(r"(?<![a-z])[a-z]\.\s?[a-z]$")  # the period after "D.C" belongs to it
+
+
 def _end_of_phrase(text: str, low: str, a: int, end: int, *, own_line: bool) -> int:
     """Where an answer in running text stops: at its sentence's or line's end; a label's may come after it."""
     if own_line:
@@ -200,6 +204,7 @@ def _end_of_phrase(text: str, low: str, a: int, end: int, *, own_line: bool) -> 
             return close + 2 if close >= 0 else limit
     head = a + lead(low[a : a + 8], " *_(\"'“")
     stop = sentence_end(text, a, limit)
+    stop += low.startswith(".", stop) and _INITIALS.search(low, max(a, stop - 8), stop) is not None
     if not own_line and (affirmed := _AFFIRMED.match(low, head, stop)):
         return affirmed.end()
     reasons = _REASONS.search(low, head + 1, stop)
@@ -226,14 +231,14 @@ _VERDICTS = (
     "letra",
 )
 _CHOSEN = re.compile(
-    r"(?<![a-z])(?:(?:option|choice)\s[*_]{0,2}\(?([a-j])\)?[*_]{0,2}\s(?:is|would\sbe"
-    r"|seems)\s(?:the\s)?(?:most\s\w{1,12}\s)?"
+    r"(?<![a-z])(?:(?:option|choice)\s[*_]{0,2}\(?([a-j])\)?[*_]{0,2}\s(?:(?:is|would\sbe"
+    r"|seems)\s(?:the\s)?|(?:as\s)?the\s)(?:most\s\w{1,12}\s)?"
     r"(?:correct|right|best|answer)|(?:\(([a-j])\)|([a-j])\)?)\sis\sthe\s(?:correct|right|best)\s(?:answer|option"
     r"|choice)"
     r"|\(([a-j])\)\sis\s(?:correct|right)(?![a-z])"
     r"|i(?:\swould|\swill|'d|'ll)?\s(?:choose|pick|select|go\swith)\s(?:option\s"
     r"|choice\s)?[*_]{0,2}\(?([a-j])\)?(?![\w']))"
-    r"|(?:故|应该|应|因此|所以|答案|本题|正确)[,，]?(?:应|该)?(?:选择|選擇|选|選)[项項]?\s?[:：]?\s?[（(“\"]?([a-j])(?![a-z])"
+    r"|(?:(?:故|应该|应|因此|所以|答案|本题|正确)[,，]?(?:应|该)?|^|[\n，。；])(?:选择|選擇|选|選)[项項]?\s?[:：]?\s?[（(“\"]?([a-j])(?![a-z])"
     rf"|(?<![^\W_])(?:{OPTION})\s[*_]{{0,2}}\(?([a-j])\)?[*_]{{0,2}}\s?(?:{RIGHT})"
 )
 

@@ -31,6 +31,9 @@ _FIELD = re.compile(
 )
 
 
+_FORMULA_WITH_UNIT = re.compile(r"(\$[^$]*=[^$]*\$)\s[a-z²³^/\d]{1,14}\W{0,3}")
+
+
 def _has_colon(low: str, start: int, end: int) -> bool:
     """Whether a label may begin a sentence: this is cheap to look for."""
     end = min(end, start + 70)
@@ -47,7 +50,8 @@ def labelled_value(text: str, low: str, start: int, end: int) -> Found | None:
     """The one value after any label: "Cost of the trip: $45"."""
     field = _FIELD.match(low, start, end) if _has_colon(low, start, end) else None
     if field and field.end() < end <= field.end() + 60 and _plain(low, field.end(), end):
-        return cleaned(text, field.end(), end, 0)
+        whole = _FORMULA_WITH_UNIT.fullmatch(low, field.end(), end)
+        return _formula_value(text, low, *whole.span(1)) if whole else cleaned(text, field.end(), end, 0)
     return None
 
 
@@ -178,10 +182,11 @@ def _formula_value(text: str, low: str, start: int, end: int) -> Found | None:
         if equals > start and "," not in low[equals:stop].replace("{,}", "").replace(",\\", ""):
             left = low[start:equals].lstrip("$\\([ \n")
             if not _ASSIGNED.fullmatch(left) or "=" in left:
-                return cleaned(text, equals + 1, stop - lead(low[start:stop][::-1], "$ \n"), 0)
+                return cleaned(text, equals + 1, equals + 1 + len(_CLOSES.sub("", low[equals + 1 : stop])), 0)
     return cleaned(text, start, end, 0)
 
 
+_CLOSES = re.compile(r"(?:[\s$.]|\\[\])])+$")
 _LONE_VARIABLE = re.compile(r"(?:^|[\s*_:,(])(?<![+*/^=×·÷-]\s)(?<!\d\s)([a-z](?:_\w)?|[a-z]\([a-z]\))\s?$")
 _EXPRESSION = re.compile(
     r"[\s*_]{0,3}(?:[^a-zA-Z\n]|(?<![a-zA-Z])[a-zA-Z](?![a-zA-Z])|sqrt|pi|log|ln|sin|cos|tan){1,60}$"
@@ -207,7 +212,7 @@ _ASIDE = re.compile(
     r"|complete)|"
     r"(?:each|all|both|any|some|most|one|none|every|\d[\d,.]{0,12}%?(?:\s\w{1,14})?)\sof(?:\s(?:the|his|her|their"
     r"|those|these))?)"
-    r"|[,(]|[,(]\s?(?:about|or|approximately|roughly|i\.e\.,?|e\.g\.,?|including|that\sis,?))\s?(?:a\s|an\s|about\s"
+    r"|from\s[^;]{1,20}\sto|[,(]\s?an?\s[a-z]{1,14}\sof|[,(]|[,(]\s?(?:about|or|approximately|roughly|i\.e\.,?|e\.g\.,?|including|that\sis,?))\s?(?:a\s|an\s|about\s"
     r"|only\s|just\s|another\s|other\s|original\s|remaining\s|initial\s|same\s|total\s|whole\s)?$"
 )
 _CLAUSE = re.compile(
@@ -271,7 +276,8 @@ def _object(low: str, found: list[Amount], start: int, end: int) -> tuple[int, i
     clause = _CLAUSE.search(low, found[0].end, end)
     main = [a for a in found if not clause or a.start < clause.start()]
     if total := [a for a in found if _is_total(low, a, start, end)]:
-        return _alone(low, total[-1], start, end) if len(total) == 1 else None
+        others = [a for a in main if a.start > total[-1].start and not _is_aside(low, a, start)]
+        return _alone(low, total[0], start, end) if len(total) == 1 and not others else None
     own = [a for a in main if not _is_aside(low, a, start)]
     if len(own) == 1:
         return _alone(low, own[0], start, end)
