@@ -2,8 +2,9 @@
 
 They are compared as fractions, so 0.1 + 0.2 is 0.3, and 0.333 is not 1/3. Everything beside a number must be accounted
 for: a currency, a unit ("5 apples", "20 °C", "18 dollars per week"), a name before it ("x = 5", "about 5", "She has 5
-eggs left"), or a remark in brackets. Sums of numbers are evaluated ("6*7", "10 minus 4", "half of 18"). What bounds ("at least 5"),
-negates ("not 5"), multiplies ("5x", "twice 6") or adds a second value ("7 or 8", "3:45") leaves no number at all.
+eggs left"), or a remark in brackets. Sums of numbers are evaluated ("6*7", "10 minus 4", "half of 18"). What bounds
+("at least 5"), negates ("not 5"), multiplies ("5x", "twice 6") or adds a second value ("7 or 8", "3:45") leaves no
+number at all.
 
 Percent: where both sides have a percent sign, or neither, the numbers before it are compared. Where one side alone has
 one, it may mean the number before it or a hundredth of it: 50% is both 50 and 0.5, and 0.5 is not 50.

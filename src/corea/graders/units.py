@@ -10,9 +10,9 @@ thousandths third tens hundreds thousands millions billions trillions mil point 
 sec arcsin arccos arctan infinity infinite mod modulo factorial versus vs
 nicht kein keine mindestens höchstens mehr weniger als unter über bis oder pas moins plus ou más menos mas no ni
 meno più almeno não mais"""
-_BEFORE_ONLY = """but besides excluding apart more over double twice thrice triple quadruple quarter times root square squared cube cubed power
-reciprocal inverse opposite multiple multiples factor factors divisible base nearly almost just before until min exceeds
-exceed ratio one ranks percent hardly barely"""
+_BEFORE_ONLY = """but besides excluding apart more over double twice thrice triple quadruple quarter times root square
+squared cube cubed power reciprocal inverse opposite multiple multiples factor factors divisible
+base nearly almost just before until min exceeds exceed ratio one ranks percent hardly barely"""
 _AFTER_ONLY = "sec"  # a second after a number, a secant before one
 _CHANGED_AFTER = frozenset(_CHANGES.split()) - frozenset(_AFTER_ONLY.split())
 _CHANGED_BEFORE = frozenset(_CHANGES.split()) | frozenset(_BEFORE_ONLY.split())

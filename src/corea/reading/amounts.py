@@ -29,13 +29,13 @@ _VALUE = re.compile(
       |\d{{1,2}}\s{_MONTH}(?:\s\d{{4}})?))(?![\w/]))
   | (?P<time>(?<![\w.:])\d{{1,2}}:\d{{2}}(?::\d{{2}})?(?![\d:])(?:\s?(?:[ap]\.m\.|[ap]m(?![a-z])))?
       |(?<![\w.])\d{{1,2}}\s?(?:[ap]\.m\.|[ap]m(?![a-z]))|(?<![\w.])\d{{1,2}}\so'clock)
-  | (?P<ratio>(?<![\w.:]){_N}(?:\s?:\s?{_N}){{1,5}}(?![\w:])
-      |(?<![\w.:]){_N}\s(?:(?:out\s)?of|in|for|to)\severy\s{_N}(?![\w:])|(?<![\w.:]){_N}\s(?:out\s)?of\s{_N}(?![\w:]))
+  | (?P<ratio>(?<![\w.:]){_N}
+      (?:(?:\s?:\s?{_N}){{1,5}}|\s(?:(?:(?:out\s)?of|in|for|to)\severy|(?:out\s)?of)\s{_N})(?![\w:]))
   | (?P<range>between\s[$€£¥]?{_N}(?:\s?[a-z°%]{{1,9}})?\sand\s[$€£¥]?{_N})
   | (?P<ordinal>(?<![\w.])\d{{1,6}}(?:st|nd|rd|th)(?![a-z]))
   | (?P<number>(?<![a-zß-ɏα-ωа-ё\d])(?<![\w)][-−*/^])(?<!\d[.,])
       (?:(?:minus|negative)\s)?[-−±]?(?:\\?[$€£¥₹])?\s?[-−]?
-      (?:{_N}\s\d{{1,4}}/\d{{1,4}}|{_N}\s?/\s?{_N}|{_N}(?:{_TEN})?(?!\d|(?:st|nd|rd|th)\b))
+      {_N}(?:\s\d{{1,4}}/\d{{1,4}}|\s?/\s?{_N}|(?:{_TEN})?(?!\d|(?:st|nd|rd|th)\b))
       (?:\s?\\?%|°\s?[cfk]?(?![a-z])|\s?[€£¥](?!\d)|\s?[万萬亿億千百]{{1,2}})?
       (?:\s(?:hundred|thousand|million|billion|trillion|dozen|percent|per\scent|squared|cubed|and\s(?:a|one|three)[\s-](?:half|third|quarter)s?|halves|thirds|quarters|fourths|fifths|sixths|eighths|tenths)(?![a-z])){{0,2}})
     """,
@@ -43,11 +43,9 @@ _VALUE = re.compile(
 )
 
 
-_BEGINS = re.compile(
-    r"[\d$\\(\[{€£¥₹]|[-−±.](?=[\d$€£¥])|(?:minus|negative)\s(?=\d)|"
-    rf"{_MONTH}\s(?=\d)|between\s(?=[\d$€£¥])"
-)
-"""Where a value may begin: this is cheap to look for."""
+_BEGINS = re.compile(r"[\d$\\(\[{€£¥₹−±.-](?<![-−±.](?![\d$€£¥]))")
+"""Where a value may begin, but for the words before it: one class of characters is cheap to look for."""
+_WORDS_BEFORE = frozenset(["minus", "negative", "between", *_MONTH.strip("(?:)").split("|")])
 
 
 class Amount(Struct, frozen=True):
@@ -68,9 +66,14 @@ def amounts(low: str, start: int, end: int) -> list[Amount]:
     found: list[Amount] = []
     at = start
     while begin := _BEGINS.search(low, at, end):
+        start_of_value = begin.start()
         paired = begin[0] == "\\" or (begin[0] == "$" and low.find("$", begin.end(), end) >= 0)
-        value = _FORMULA.match(low, begin.start(), end) if paired else None
-        if value := value or _VALUE.match(low, begin.start(), end):
+        value = _FORMULA.match(low, start_of_value, end) if paired else None
+        word = low[max(at, start_of_value - 10) : start_of_value].rstrip()
+        word = word[word.rfind(" ") + 1 :]
+        if word in _WORDS_BEFORE:
+            start_of_value -= len(word) + 1
+        if value := value or _VALUE.match(low, start_of_value, end):
             found.append(Amount(value.lastgroup or "number", *value.span()))
             at = value.end()
         else:

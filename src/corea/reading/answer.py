@@ -39,7 +39,7 @@ def read_answer(text: str, *, choices: int | None = None, cut: bool = False) -> 
 
 
 _PLAINLY = re.compile(
-    r"<answer>[ \n]?(-?\d{1,12}(?:\.\d{1,12})?|[A-J])[ \n]?</answer>\s{0,9}"
+    r"<answer>[ \n]?(-?\d{1,12}(?:\.\d{1,12})?|[A-J](?:\) [\w ]{1,60})?)[ \n]?</answer>\s{0,9}"
     r"(?:<confidence>[^<>]{0,40}</confidence>\s{0,9})?\Z"
 )
 
@@ -58,14 +58,16 @@ def find_answer(text: str, *, choices: int | None = None, cut: bool = False) -> 
 
 def _find_anywhere(text: str, choices: int | None, *, cut: bool) -> Found | None:
     """The same; its value is None where the text says "I don't know" in its place."""
+    at = text.rfind("<answer>")
+    if at == text.find("<answer>") and (plainly := _PLAINLY.match(text, at)):
+        written = plainly[1]  # as asked for: it counts inside thinking that never ends, too
+        letter = written[0] if ")" in written else ""
+        if not letter or (choices != 0 and ord(letter) - ord("A") < (choices or 10)):
+            return Found(letter or written, *plainly.span(1))
     for offset, part in ends_of(text):
         low = fold(part)
-        spans = outside_thinking(low)
-        at = part.rfind("<answer>")
-        if at == part.find("<answer>") and at >= spans[-1][0] and (plainly := _PLAINLY.match(part, at)):
-            return Found(plainly[1], plainly.start(1) + offset, plainly.end(1) + offset)  # as asked for
-        if found := _find(part, low, spans, choices, cut=cut):
-            return Stated(found.value, found.start + offset, found.end + offset)
+        if found := _find(part, low, outside_thinking(low), choices, cut=cut):
+            return Found(found.value, found.start + offset, found.end + offset)
     return None
 
 
@@ -141,7 +143,7 @@ def _explicit(text: str, low: str, start: int, end: int, choices: int | None) ->
     if stated := keyed(text, low, start, end):
         value = cleaned(stated.value, 0, len(stated.value), choices)
         if value:
-            return Stated(value.value, stated.start, stated.end)
+            return Found(value.value, stated.start, stated.end)
     for find in FORMS:
         if choices == 0 and find is chosen:
             break

@@ -6,8 +6,10 @@ from corea.reading.letters import choice_letter
 from corea.reading.text import CONCLUSIONS, LONGEST, Stated, closing_brace, is_blank, lead
 from corea.reading.unknown import says_unknown
 
-Found = Stated[str | None]
-"""An answer and its place; its value is None where the text says "I don't know" in its place."""
+
+class Found(Stated[str | None], frozen=True):
+    """An answer and its place; its value is None where the text says "I don't know" in its place."""
+
 
 _WRAPPED = re.compile(r"\\(?:text|textbf|textit|mathrm|mathbf|boxed|fbox|mbox|operatorname)\s?\{", re.I)
 _SURE = r"(?:confiden(?:ce|t)|certain(?:ty)?|sure|probability|likelihood)"

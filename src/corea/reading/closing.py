@@ -9,9 +9,10 @@ from corea.reading.amounts import amounts
 from corea.reading.asides import is_check, is_hypothetical, is_remark
 from corea.reading.cleaning import Found, cleaned
 from corea.reading.letters import choice_letter
-from corea.reading.results import WORDY, labelled_result, labelled_value, result
+from corea.reading.objects import WORDY
+from corea.reading.results import labelled_result, labelled_value, result
 from corea.reading.sentence_ends import last_sentence
-from corea.reading.text import Stated, closing_brace, is_blank, lead
+from corea.reading.text import closing_brace, is_blank, lead
 from corea.reading.unknown import says_unknown
 
 _CONFIDENCE_LINE = re.compile(
@@ -223,14 +224,14 @@ _YES = re.compile(r"[*_]{0,2}(?:(yes|no|true|false)(?=[.,!;:*—–]|\s[-–—]
 def _affirmed(text: str, low: str, start: int, end: int) -> Found | None:
     """ "Yes" of "Yes, since 7 is prime." """
     found = _YES.match(low, start, min(end, start + 12))
-    return Stated(text[slice(*found.span(1))], *found.span(1)) if found else None
+    return Found(text[slice(*found.span(1))], *found.span(1)) if found else None
 
 
 def _lettered_first(text: str, start: int, end: int, choices: int | None) -> Found | None:
     """The letter that is all of the first line, where an explanation follows it."""
     line = text.find("\n", start, min(end, start + 24))
     letter = choice_letter(text[start:line].strip(), choices) if line >= 0 and choices else None
-    return Stated(letter, start, line) if letter and sum(map(str.isalnum, text[start:line])) == 1 else None
+    return Found(letter, start, line) if letter and sum(map(str.isalnum, text[start:line])) == 1 else None
 
 
 _LETTER = re.compile(
@@ -259,7 +260,7 @@ def _letter(low: str, start: int, end: int, choices: int | None) -> Found | None
             if ord(letter) - ord("a") >= (choices or 10) or not (choices or dressed):
                 continue
             if pattern is _FITS or last or dressed or low[match.end() : match.end() + 1] in ".,:;)":
-                return Stated(letter.upper(), *match.span(match.lastindex or 1))
+                return Found(letter.upper(), *match.span(match.lastindex or 1))
     return None
 
 
@@ -269,7 +270,7 @@ def _lettered_paragraph(low: str, start: int, end: int, choices: int | None) -> 
     named = [] if choices == 0 or low.find("(", begin, end) < 0 else list(_DRESSED.finditer(low, begin, end))
     if not named or len({match[1] for match in named}) > 1 or ord(named[0][1]) - ord("a") >= (choices or 10):
         return None
-    return Stated(named[-1][1].upper(), *named[-1].span(1))
+    return Found(named[-1][1].upper(), *named[-1].span(1))
 
 
 def _of_sentences(

@@ -31,10 +31,14 @@ _CONFIRMS = re.compile(
 )
 
 
+_NO_MORE = re.compile(r"\W*(?:conf[a-z]{0,7}(?:\slevel)?\W{1,8}[\d./%]{1,8}\W*(?:confidence)?\W*)?")
+"""What says nothing more of the answer: marks, and a number for the confidence."""
+
+
 def doubt_after(low: str, at: int, end: int) -> tuple[int, bool] | None:
     """Where the text begins to take back what it said before `at`, and whether plainly so; None where it does not."""
     window = low[at : min(end, at + 3000)]
-    found = _DOUBT.search(window) if len(window) > 5 and not window.isspace() else None
+    found = None if _NO_MORE.fullmatch(window) else _DOUBT.search(window)
     if not found:
         return None
     return at + found.start(found.lastgroup or 0), found.lastgroup != "weak"
@@ -59,7 +63,7 @@ _TURN = re.compile(r"<\|(?:im_start|start_header_id|user|start)\|>|<start_of_tur
 def next_question(low: str, start: int, end: int) -> list[int]:
     """Where the text seems to run on into another question, the first first; there must be something before it."""
     found: list[int] = []
-    patterns = (_NEXT, _TURN) if low.find("<|", start, end) >= 0 or "<start_of" in low else (_NEXT,)
+    patterns = (_NEXT, _TURN) if "<|" in low or "<start_of" in low else (_NEXT,)
     for pattern in patterns if low.find("\n", start, end) >= 0 or len(patterns) > 1 else ():
         for match in pattern.finditer(low, start + 1, end):
             if low[start : match.start()].strip():

@@ -2,14 +2,11 @@
 
 import re
 
-from corea.reading.answer_words import ANNOUNCED, LATIN_STEMS, OPTION, OPTION_WORD, RIGHT, STEMS, TAIL
+from corea.reading.answer_words import OPTION, OPTION_WORD, RIGHT
 from corea.reading.asides import is_doubtful
 from corea.reading.cleaning import is_placeholder
-from corea.reading.corrections import RATHER
-from corea.reading.sentence_ends import sentence_end
-from corea.reading.text import CONCLUSIONS, LONGEST, QUALIFIED, closing_brace, lead, mentions
-
-Spans = list[tuple[int, int]]
+from corea.reading.phrases import Spans, announced, phrased
+from corea.reading.text import LONGEST, closing_brace, mentions
 
 
 def tagged(text: str, low: str, start: int, end: int) -> Spans:
@@ -55,7 +52,7 @@ def boxed(text: str, low: str, start: int, end: int) -> Spans:
     """The content of the last `\\boxed{}` that is closed; "\\boxed 5" too."""
     limit = end
     for at in mentions(low, "box", start, end)[:16]:
-        if _REJECTED.search(low, max(start, at - 24), at):
+        if low[max(start, at - 24) : at].rstrip(" $\\(").endswith((" not", "rather than", "instead of")):
             continue
         begin = at + (5 if low.startswith("boxed", at) else 3)
         if begin == at + 3 and not low.startswith("\\f", max(start, at - 2)):
@@ -72,7 +69,6 @@ def boxed(text: str, low: str, start: int, end: int) -> Spans:
     return []
 
 
-_REJECTED = re.compile(r"\b(?:not|rather\sthan|instead\sof)\s[$\\(\s]{0,4}f?$")
 _BARE_BOX = re.compile(r"[ ]?(-?\d[\d.,]{0,30}\d|\d|(?<= )[a-j])(?![\w^/\\])")
 _HASHED = re.compile(r"#{4}[ \t:*]{0,4}([^\n#]{1,200})")
 _LEADING_NUMBER = re.compile(r"[-−+]?\s?[$€£¥]?\s?[-−]?(?:\d[\d,]{0,40}(?:\.\d{1,20})?|\.\d{1,20})")
@@ -99,122 +95,6 @@ def hashed(text: str, low: str, start: int, end: int) -> Spans:
 _MORE_OF_IT = re.compile(
     r"\s?(?:%|percent|per\scent|hundred|thousand|million|billion|trillion|dozen|[ap]\.?m(?![a-z])|and\s|or\s|to\s)"
 )
-_ARROW = r"(?:=>|->|[:=：]|→|⇒|—|–|-(?=\s))"
-_EMOJI = r"[\u2600-\u27bf\u2b00-\u2bff\U0001f000-\U0001faff\ufe0f]"
-_LABEL = re.compile(
-    rf"[\n>.|][^\w\n\\$(]{{0,10}}(?:the\s|so\s|therefore,?\s|thus,?\s)?{CONCLUSIONS}(?:answer|response|decision"
-    rf"|choice|guess|ans|option|selection|pick)s?"
-    rf"(?:\s(?:is|choice|option"
-    rf"|and\sconfidence(?:\s?\([^()\n]{{1,20}}\))?))?(?:\s?\([^()\n]{{1,20}}\)(?=[ \t*_]{{0,6}}[:：]))?(?:[ \t*_]"
-    rf"|{_EMOJI}){{0,8}}{_ARROW}[ \t*_]{{0,8}}"
-    r"|\n[^\w\n\\$(]{0,10}(?:\d{1,2}\.\s)?(?:the\s)?(?:final\s|short\s|correct\s)?answer[ \t*_#:]{0,6}\n"
-    r"|\n[ \t*_]{0,4}ans\.\s|\n[ \t*_#]{0,4}answer[ \t*_]{1,3}(?=\([a-j]\)|\*\*)"
-    r"|\n[ \t*_]{0,4}answer[ \t*_]{0,4}\|[ \t*_]{0,4}(?!confidence)"
-)
-_PHRASE = re.compile(
-    rf"(?<![a-z])(?:{CONCLUSIONS}answers?|(?:{QUALIFIED})(?:choice|option|letter)s?)(?:\s(?:to|for|choice|option"
-    rf"|here|based|in|given)(?!\w)[^\n:]{{0,80}}?)?"
-    r"(?:[*_]{0,2}\s(?:is|are|was|would\sbe|should\sbe|must(?:\stherefore)?\sbe|will\sbe|has\sto\sbe"
-    r"|seems\s(?:to\sbe|like)|appears\sto\sbe|turns\sout\sto\sbe|"
-    r"comes\s(?:out\s)?to(?:\sbe)?|becomes|equals|=)|'s|’s|(?<=n\sanswer)\sof|(?<=final\sanswer)\sof"
-    r"|(?<=answer):(?=[ *_]{1,4}[^\s*_]))(?:\s(?:therefore|thus|then|simply|clearly|just|actually|indeed))?"
-    r"(?:\snot\s[^.\n]{1,60}?,?\sbut(?:\srather)?)?"
-    r"(?!\s(?:not|in|to|that|the\sone|the\ssame|wrong|correct|incorrect|right|valid|invalid|as\sfollows|based|given"
-    r"|obtained|found|"
-    r"unclear|clear|unique|consistent|different|likely)(?!\w)(?!\s{0,3}\())[\s:*_]{1,8}"
-)
-_UNSURE = re.compile(
-    r"(?:which|whether|what|if|no|not|wrong|incorrect|common|initial|first|previous|earlier|usual|typical|tempting"
-    r"|intuitive|"
-    r"naive|obvious|old|original|an?other|student'?s?|his|her|their|possible)(?:\s(?!so|then"
-    r"|is)\w{1,12})?\s(?:the\s|an?\s)?$"
-)
-_STEMS = ("answer", "choice", "option", "response", "decision", "guess", "ans", "selection", "pick", "letter")
-_REASONS = re.compile(
-    r",?\s(?:because|since|which|where|who(?:se)?|given\sthat|rather\sthan|instead\sof|and\snot|as\s(?:it|they|the|this|that"
-    r"|he|she|we))\s"
-    r"|,\s(?:weil|da|denn|parce\sque|car|puisque|porque|ya\sque|pois|perché|poiché|omdat|ponieważ|потому\sчто"
-    r"|так\sкак)\s|，因为"
-    rf"|{RATHER}"
-    r"|,\s(?:not|so|as|meaning|hence|while)\s|\s[–—]\s(?=[a-z])|\.\s(?=confidence)"
-)
-_AFFIRMED = re.compile(r"(?:yes|no|true|false)(?=,\s)")
-
-
-def phrased(text: str, low: str, start: int, end: int) -> Spans:
-    """What follows the last "Answer:" line or "the answer is"."""
-    stems = [at for word in _STEMS if word in low for at in mentions(low, word, start, end, 24)]
-    for at in sorted(stems, reverse=True)[:64]:
-        begin = max(start, at - 30) - 1
-        window = ("\n" if begin < start else low[begin]) + low[begin + 1 : min(end, at + 160)]
-        for pattern, is_label in ((_LABEL, True), (_PHRASE, False)):
-            match = next((m for m in pattern.finditer(window) if m.start() <= at - begin < m.end()), None)
-            if not match or _UNSURE.search(window, 0, match.start()):
-                continue
-            if not is_label and is_doubtful(low, start, begin + match.start()):
-                break
-            a = begin + match.end()
-            a = _after_fence(low, a)
-            b = _end_of_phrase(text, low, a, end, own_line=is_label)
-            if "and confidence" in match[0] and low.rfind(",", a, b) > a:  # "B, 85%"
-                b = low.rfind(",", a, b)
-            a, b = _bold_within(low, a, b)
-            if low[a:b].strip(" \t*_$.") and not is_placeholder(low[a:b], words=False):
-                return [(a, b)]
-    return _dialogue(text, low, start, end)
-
-
-_SAID_IN_BOLD = re.compile(r"\s*[^*\n:]*[a-z]{2,}[^*\n:]*\s\*\*([^*\n]*\d[^*\n]*)\*\*[^*\d\n]*")
-
-
-def _bold_within(low: str, a: int, b: int) -> tuple[int, int]:
-    """The value that a sentence prints bold: "The shop made a profit of **$1,250**."."""
-    said = _SAID_IN_BOLD.fullmatch(low, a, b) if low.find("**", a, b) > a else None
-    return said.span(1) if said else (a, b)
-
-
-_DIALOGUE = re.compile(r"(?:^|\n)[ \t*]{0,4}q(?:uestion)?\s?:[^\n]{1,600}\n{1,3}[ \t*]{0,4}a\s?:[ \t*]{0,4}(?=\S)")
-
-
-def _dialogue(text: str, low: str, start: int, end: int) -> Spans:
-    """ "Q: ...", and on the next line "A: 4"."""
-    if low.find("a:", start, end) < 0 or not ("q:" in low or "question" in low or "q :" in low):
-        return []
-    found = _DIALOGUE.search(low, start, min(end, start + 3000))
-    return [(found.end(), _end_of_phrase(text, low, found.end(), end, own_line=True))] if found else []
-
-
-def _after_fence(low: str, a: int) -> int:
-    """The place after an opening code fence, if one stands at `a`."""
-    fence = a + lead(low[a : a + 8], " \n")
-    return (low.find("\n", fence) + 1 or a) if low.startswith("```", fence) else a
-
-
-_INITIALS = re.compile(r"(?<![a-z])[a-z]\.\s?[a-z]$")  # the period after "D.C" belongs to it
-
-
-def _end_of_phrase(text: str, low: str, a: int, end: int, *, own_line: bool) -> int:
-    """Where an answer in running text stops: at its sentence's or line's end; a label's may come after it."""
-    if own_line:
-        a += lead(low[a : min(end, a + 100)], " \t\n*")
-    limit = min(end, a + 400)
-    for left, right in (("$$", "$$"), ("\\[", "\\]")):
-        if low.startswith(left, a):
-            close = low.find(right, a + 2, limit)
-            return close + 2 if close >= 0 else limit
-    head = a + lead(low[a : a + 8], " *_(\"'“")
-    stop = sentence_end(text, a, limit)
-    stop += low.startswith(".", stop) and _INITIALS.search(low, max(a, stop - 8), stop) is not None
-    if not own_line and (affirmed := _AFFIRMED.match(low, head, stop)):
-        return affirmed.end()
-    reasons = _REASONS.search(low, head + 1, stop)
-    return (
-        reasons.start()
-        if reasons and low[a : reasons.start()].count("(") == low[a : reasons.start()].count(")")
-        else stop
-    )
-
-
 _VERDICTS = (
     " correct",
     " right",
@@ -283,20 +163,6 @@ def tabled(text: str, low: str, start: int, end: int) -> Spans:
 
 
 _CELLS = ("answer", "final answer", "my answer")
-
-
-def announced(text: str, low: str, start: int, end: int) -> Spans:
-    """What follows "Die Antwort ist", "Réponse :", "答えは" and their like, in the languages of the table."""
-    words = LATIN_STEMS if low.isascii() else STEMS
-    stems = [at for word in words if word in low for at in mentions(low, word, start, end, 8)]
-    for at in sorted(stems, reverse=True)[:32]:
-        for begin in (at, max(start, at - 2)):  # an article may be written as one with its noun
-            match = ANNOUNCED.match(low, begin, min(end, at + 70))
-            if match and match.end() > at:
-                stop = _end_of_phrase(text, low, match.end(), end, own_line=True)
-                tail = TAIL.search(low, max(match.end(), stop - 12), stop)
-                return [(match.end(), tail.start() if tail else stop)]
-    return []
 
 
 FORMS = (boxed, hashed, phrased, tabled, announced, chosen)

@@ -37,7 +37,11 @@ Value = Stated[str] | None
 
 def keyed(text: str, low: str, start: int, end: int) -> Value:
     """The answer that JSON in `text[start:end]` gives."""
-    if low.find("{", start, end) < 0 or not any(low.find(mark, start, end) >= 0 for mark in ('":', "':", '" :', "' :")):
+    if (
+        "{" not in low
+        or ('"' not in low and "{'" not in low)
+        or not ('":' in low or "':" in low or '" :' in low or "' :" in low)
+    ):
         return None
     whole: dict[str, Any] | None = None
     for key, stems in zip(_KEYS, _STEMS, strict=True):

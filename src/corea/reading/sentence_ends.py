@@ -23,7 +23,7 @@ _STARTER = re.compile(
     r"with|after|given|wait|actually|no|yes)(?![\w.'])",
     re.I,
 )
-_SAFE = re.compile(r"[.!?](?=[\s\"'”’)\]*_]|<|\Z)|[。！？।\n]")
+_SAFE = re.compile(r"[.!?。！？।\n](?:(?<![.!?])|(?=[\s\"'”’)\]*_<]|\Z))")
 _NUMBERED = re.compile(r"[.]\s{0,3}\d")
 
 
