@@ -185,7 +185,7 @@ def _short(text: str, low: str, start: int, end: int, choices: int | None) -> Fo
 def _is_sentence(low: str, start: int, end: int) -> bool:
     """Whether a line says something with a verb, rather than being the name of an answer."""
     spaces = low.count(" ", start, end)
-    if (spaces > 3 and low[end - 1] == "." and not low.isascii()) or (low[end - 1] == "。" and end - start > 8):
+    if (spaces > 2 and low[end - 1] == "." and not low.isascii()) or (low[end - 1] == "。" and end - start > 8):
         return True  # in whatever language
     if spaces > 3 and low[end - 1] == "." and _ELSEWHERE.match(low, start, end):
         return True
@@ -201,7 +201,9 @@ _ELSEWHERE = re.compile(
     r"|quindi|dunque|perciò|lui|lei|então|portanto|ele|ela|o|os|dus|hij|ze|het|zatem|więc)[\s,]"
 )
 """Words that begin a sentence in languages that write no letters but English ones, as far as a sentence shows."""
-_SUBJECT = re.compile(r"(?:the|an?|each|every|all|half|so|this|that|these|those|his|her|my|our|their|\d[\d.,]*%?)\s")
+_SUBJECT = re.compile(
+    r"(?:the|an?|each|every|all|half|so|this|that|these|those|his|her|my|our|their|it|there|\d[\d.,]*%?)(?:['’]s)?\s"
+)
 
 
 def _own_statement(low: str, start: int, end: int) -> int:

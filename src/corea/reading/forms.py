@@ -2,7 +2,7 @@
 
 import re
 
-from corea.reading.answer_words import OPTION, OPTION_WORD, RIGHT
+from corea.reading.answer_words import AFTER, BEFORE, OPTION, OPTION_WORD, RIGHT, VERBS
 from corea.reading.asides import is_doubtful
 from corea.reading.cleaning import is_placeholder
 from corea.reading.phrases import Spans, announced, phrased
@@ -119,6 +119,9 @@ _CHOSEN = re.compile(
     r"|i(?:\swould|\swill|'d|'ll)?\s(?:choose|pick|select|go\swith)\s(?:option\s"
     r"|choice\s)?[*_]{0,2}\(?([a-j])\)?(?![\w']))"
     r"|(?:(?:故|应该|应|因此|所以|答案|本题|正确)[,，]?(?:应|该)?|^|[\n，。；])(?:选择|選擇|选|選)[项項]?\s?[:：]?\s?[（(“\"]?([a-j])(?![a-z])"
+    r"|(?:选项|選項)(?:应该)?(?:是|为|為)\s?[（(“\"]?([a-j])(?![a-z])"
+    rf"|(?<![^\W_])(?:(?:{BEFORE})\s(?:{OPTION})|(?:{OPTION})\s(?:{AFTER}))(?:\s?:|\s(?:{VERBS}))\s(?:la\s|el\s|die\s)?"
+    r"[*_]{0,2}\(?([a-j])(?![\w'’])"
     rf"|(?<![^\W_])(?:{OPTION})\s[*_]{{0,2}}\(?([a-j])\)?[*_]{{0,2}}\s?(?:{RIGHT})"
 )
 

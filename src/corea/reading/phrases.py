@@ -17,6 +17,7 @@ _LABEL = re.compile(
     rf"(?:answer|response|decision|choice|guess|ans|option|selection|pick)s?"
     rf"(?:\s(?:is|choice|option|and\sconfidence(?:\s?\([^()\n]{{1,20}}\))?))?"
     rf"(?:\s?\([^()\n]{{1,20}}\)(?=[ \t*_]{{0,6}}[:：]))?(?:[ \t*_]|{_EMOJI}){{0,8}}{_ARROW}[ \t*_]{{0,8}}"
+    r"(?:[|>]-?[ \t]*\n[ \t]*)?"
     r"|(?P<line>answer[ \t*_#:]{0,6}\n|ans\.\s|answer[ \t*_]{1,3}(?=\([a-j]\)|\*\*)"
     r"|answer[ \t*_]{0,4}\|[ \t*_]{0,4}(?!confidence))"
 )
@@ -51,6 +52,7 @@ _REASONS = re.compile(
     r"|,\s(?:weil|da|denn|parce\sque|car|puisque|porque|ya\sque|pois|perché|poiché|omdat|ponieważ|потому\sчто"
     r"|так\sкак)\s|，因为"
     rf"|{RATHER}"
+    r"|,\s(?:i\.e\.|e\.g\.|that\sis,|but\s(?:i\s|i['’]m)|though\s|although\s)"
     r"|,\s(?:not|so|as|meaning|hence|while)\s|\s[–—]\s(?=[a-z])|\.\s(?=confidence)"
 )
 _AFFIRMED = re.compile(r"(?:yes|no|true|false)(?=,\s)")

@@ -89,9 +89,18 @@ _ASSIGNMENTS = re.compile(
 )
 
 
+_TWO_SUBJECTS = re.compile(
+    r"[\d$)²%][^.\d]{0,20}?\s(?:and|while)\s(?:the|its|his|her|their)\s"
+    r"(?!(?:\w+\s){0,3}(?:total|sum|answer|result|difference|product|final|remaining))(?:[a-z]{1,14}\s){1,5}(?:is|are|was|equals)\s"
+)
+"""The perimeter is 26 and the area is 40: two statements, neither of which is the result."""
+
+
 def _of_numbers(text: str, low: str, start: int, end: int) -> Found | None:
     if low.count("=", start, end) > 1 and (several := _ASSIGNMENTS.search(low, start, end)):
         return cleaned(text, *several.span(), 0)
+    if _TWO_SUBJECTS.search(low, start, end):
+        return None
     found = amounts(low, start, end)
     formulas = [amount for amount in found if amount.is_formula]
     if formulas:
