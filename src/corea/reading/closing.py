@@ -185,7 +185,7 @@ def _short(text: str, low: str, start: int, end: int, choices: int | None) -> Fo
 def _is_sentence(low: str, start: int, end: int) -> bool:
     """Whether a line says something with a verb, rather than being the name of an answer."""
     spaces = low.count(" ", start, end)
-    if (spaces > 2 and low[end - 1] == "." and not low.isascii()) or (low[end - 1] == "。" and end - start > 8):
+    if (spaces > 1 and low[end - 1] == "." and not low.isascii()) or (low[end - 1] == "。" and end - start > 8):
         return True  # in whatever language
     if spaces > 3 and low[end - 1] == "." and _ELSEWHERE.match(low, start, end):
         return True
@@ -244,7 +244,7 @@ _LETTER = re.compile(
     r"[*_]{0,2}(?:\(([a-j])\)|([b-j])(?![\w'’&/+#-])|(a)(?=[*_.)]|$))"
 )
 _FITS = re.compile(
-    r"(?<![^\W_])(?:option\s)?[*_]{0,2}\(?([a-j])\)?[*_]{0,2}\s(?:fits|matches|works|is\s(?:the\s)?(?:correct|right"
+    r"(?<![^\W_])(?:option\s)?[*_]{0,2}\(?([a-j])\)?[*_]{0,2}\s(?:fits|matches|works|satisfies|correctly|accurately|best|is\s(?:the\s)?(?:correct|right"
     r"|best|only|most))(?![a-z])"
 )
 _DRESSED = re.compile(r"(?<![\w(])\(([a-j])\)(?=\W|$)")

@@ -12,7 +12,7 @@ WORDY = re.compile(
     r"(?<![a-z'])(?:is|are|was|were|be|has|have|had|will|would|can|needs?|gets?|takes?|makes?|costs?|leaves?"
     r"|equals?|gives?|becomes?|arrives?|"
     r"sells?|sold|pays?|paid|earns?|earned|spends?|spent|holds?|made|lasts?|weighs?|contains?|produces?|produced"
-    r"|runs?|ran|walks?|saves?|saved|uses?|used|drives?|drove|reads?|buys?|bought|eats?|ate|does|did|collects?"
+    r"|runs?|ran|returns?|prints?|walks?|saves?|saved|uses?|used|drives?|drove|reads?|buys?|bought|eats?|ate|does|did|collects?"
     r"|collected|receives?|received|grows?|grew|travels?|travell?ed|remains?|remain|measures?|covers?|there|so|thus"
     r"|therefore|hence|then|since|because|we|they|he|she|you|it|each|in\stotal|total|altogether)(?![a-z])"
 )
@@ -21,7 +21,7 @@ WORDY = re.compile(
 _ASIDE = re.compile(
     r"(?:\b(?:in|for|after|every|per|within|over|during|by|from|out\sof|than|before|until|since|with|through|between|"
     r"first|next|last|full|step|day|week|year|grade|page|chapter|part|problem|question|room|number|age|figure|"
-    r"the|these|those|his|her|their|its|our|all|both|another|to\s(?:reach|make|get|buy|feed|fill|finish|cover"
+    r"the|these|those|his|her|their|its|our|all|both|another|to\s(?:reach|make|get|buy|feed|fill|finish|cover|choose|select|arrange|form|seat"
     r"|complete)|"
     r"(?:each|all|both|any|some|most|one|none|every|\d[\d,.]{0,12}%?(?:\s\w{1,14})?)\sof(?:\s(?:the|his|her|their"
     r"|those|these))?)"
@@ -33,7 +33,7 @@ _CLAUSE = re.compile(
     r"|when|not|instead|compared|rather|about|given|given\sthat|out\sof|after|before|having)(?![a-z])|\s(?:because"
     r"|since|compared|given\sthat|assuming|while|if|when|who)\s|[,;]\s\d{1,9}\s(?:of\swhich|of\swhom)"
 )
-OPENING = re.compile(
+_OPENING = re.compile(
     r"[\s*_]{0,3}(?:(?:so|therefore|thus|hence|then|now|finally|and|but)[,\s]\s?)?(?:since|as|if|because|when|after"
     r"|given|with|out\sof|for\severy|before|by|having|while|although|though)\s[^,;]{1,160},\s(?!and\b|or\b|\d)"
 )
@@ -64,6 +64,13 @@ def is_aside(low: str, amount: Amount, start: int) -> bool:
     return _ASIDE.search(low, max(start, amount.start - 36), amount.start) is not None
 
 
+def conclusion_of(low: str, start: int, end: int) -> int:
+    """Where the main clause of a sentence begins, after "Since 360 / 8 = 45," or "2^10 = 1024, so"."""
+    opening = _OPENING.match(low, start, end)
+    so = [match.end() for match in _SO.finditer(low, start, end)]
+    return max(so[-1] if so else start, opening.end() if opening else start)
+
+
 def object_of(low: str, found: list[Amount], start: int, end: int) -> tuple[int, int] | None:
     """The one value of a sentence that is its object, or its values in a row; None where it is not clear which."""
     found = [a for a in found if a.kind != "ordinal"] or found
@@ -71,7 +78,7 @@ def object_of(low: str, found: list[Amount], start: int, end: int) -> tuple[int,
         return None
     if len(found) == 1:
         return None if _IN_REMARK.search(low, start, found[0].start) else _alone(low, found[0], start, end)
-    if opening := OPENING.match(low, start, end):
+    if opening := _OPENING.match(low, start, end):
         later = [a for a in found if a.start >= opening.end()]
         if later:
             return object_of(low, later, opening.end(), end)
@@ -89,7 +96,7 @@ def object_of(low: str, found: list[Amount], start: int, end: int) -> tuple[int,
     clause = _CLAUSE.search(low, found[0].end, end)
     main = [a for a in found if not clause or a.start < clause.start()]
     if total := [a for a in found if _is_total(low, a, start, end)]:
-        others = [a for a in main if a.start > total[-1].start and not is_aside(low, a, start)]
+        others = [a for a in main if a.start > total[-1].start and low.find(" and ", total[-1].end, a.start) >= 0]
         return _alone(low, total[0], start, end) if len(total) == 1 and not others else None
     own = [a for a in main if not is_aside(low, a, start)]
     if len(own) == 1:

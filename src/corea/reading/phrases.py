@@ -17,7 +17,7 @@ _LABEL = re.compile(
     rf"(?:answer|response|decision|choice|guess|ans|option|selection|pick)s?"
     rf"(?:\s(?:is|choice|option|and\sconfidence(?:\s?\([^()\n]{{1,20}}\))?))?"
     rf"(?:\s?\([^()\n]{{1,20}}\)(?=[ \t*_]{{0,6}}[:：]))?(?:[ \t*_]|{_EMOJI}){{0,8}}{_ARROW}[ \t*_]{{0,8}}"
-    r"(?:[|>]-?[ \t]*\n[ \t]*)?"
+    r"(?:[|>]-?[ \t]*\n[ \t]*|\n{1,2}>[ \t])?"
     r"|(?P<line>answer[ \t*_#:]{0,6}\n|ans\.\s|answer[ \t*_]{1,3}(?=\([a-j]\)|\*\*)"
     r"|answer[ \t*_]{0,4}\|[ \t*_]{0,4}(?!confidence))"
 )

@@ -8,10 +8,10 @@ import re
 
 from corea.reading.amounts import Amount, amounts, is_whole
 from corea.reading.cleaning import Found, cleaned
-from corea.reading.objects import OPENING, WORDY, is_aside, object_of
+from corea.reading.objects import WORDY, conclusion_of, is_aside, object_of
 from corea.reading.text import lead
 
-_BOLD = re.compile(r"(?<!\*)\*\*(?!\s)([^*\n]{1,80}?)\*\*(?!\*)|(?<!_)__(?!\s)([^_\n]{1,80}?)__")
+_BOLD = re.compile(r"(?<!\*)\*\*(?!\s)([^*\n]{1,80}?)\*\*(?!\*)|(?<!_)__(?!\s)([^_\n]{1,80}?)__|`([^`\n]{1,80})`")
 _RESULT = re.compile(
     r"\W{0,8}(?:(?:the|final|overall|grand|net)\s){0,2}(?:total|result|sum|solution"
     r"|value)(?:\s\w{1,12}){0,2}[\s*_]{0,3}[:：][\s*_]{1,4}(?=\S)"
@@ -48,15 +48,12 @@ def labelled_value(text: str, low: str, start: int, end: int) -> Found | None:
 def result(text: str, low: str, start: int, end: int) -> Found | None:
     """What a sentence comes to: what it prints bold, what follows its label or last "=", its object, its one number."""
     start += lead(low[start:end], " \t\n")
-    marked = low.find("**", start, end) >= 0 or low.find("__", start, end) >= 0
+    marked = low.find("**", start, end) >= 0 or low.find("__", start, end) >= 0 or low.find("`", start, end) >= 0
     bold = [
         m for m in (_BOLD.finditer(low, start, end) if marked else ()) if not m[m.lastindex or 1].rstrip().endswith(":")
     ]
     if len(bold) == 1:
         a, b = bold[0].span(bold[0].lastindex or 1)
-        field = _FIELD.match(low, a, b)
-        if field and field.end() < b:
-            return cleaned(text, field.end(), b, 0)
         if not amounts(low, a, b):
             return (
                 cleaned(text, a, b, 0)
@@ -99,7 +96,8 @@ _TWO_SUBJECTS = re.compile(
 def _of_numbers(text: str, low: str, start: int, end: int) -> Found | None:
     if low.count("=", start, end) > 1 and (several := _ASSIGNMENTS.search(low, start, end)):
         return cleaned(text, *several.span(), 0)
-    if _TWO_SUBJECTS.search(low, start, end):
+    joined = low.find(" and ", start, end) >= 0 or low.find(" while ", start, end) >= 0
+    if joined and _TWO_SUBJECTS.search(low, start, end):
         return None
     found = amounts(low, start, end)
     formulas = [amount for amount in found if amount.is_formula]
@@ -109,8 +107,8 @@ def _of_numbers(text: str, low: str, start: int, end: int) -> Found | None:
     if (mark := low.rfind(">>", start, end)) >= 0 and low.find("<<", start, mark) >= 0:
         return _calculated(text, low, mark + 2, end)
     equals = max(low.rfind("=", start, end), low.rfind("≈", start, end))
-    if equals >= 0 and (opening := OPENING.match(low, start, end)) and opening.end() > equals:
-        found, equals = [amount for amount in found if amount.start >= opening.end()], -1
+    if equals >= 0 and (begin := conclusion_of(low, start, end)) > equals:
+        found, equals = [amount for amount in found if amount.start >= begin], -1
     if equals >= 0:
         lone = _LONE_VARIABLE.search(low, start, equals) if low.count("=", start, end) < 2 else None
         found_after = _after_equals(text, low, found, equals + 1, end)
