@@ -18,7 +18,7 @@ from typing import cast
 from corea.reading.asides import is_remark
 from corea.reading.cleaning import Found, cleaned
 from corea.reading.closing import closing
-from corea.reading.corrections import confirms, doubt_after, next_question
+from corea.reading.corrections import confirms, doubt_after, introduces, next_question
 from corea.reading.forms import FORMS, boxed, chosen, tagged
 from corea.reading.json_values import keyed
 from corea.reading.letters import choice_letter
@@ -108,7 +108,8 @@ def _first_of_several(text: str, low: str, start: int, end: int, choices: int | 
     """The answer before the text runs on into another question; of the whole where none stands there."""
     for at in next_question(low, start, end):
         head = _explicit(text, low, start, at, choices)
-        if not head and (low.startswith(("\n\n", "<|"), at) or low.startswith("\n\n", at - 1)):
+        blank = low.startswith(("\n\n", "<|"), at) or low.startswith("\n\n", at - 1)
+        if not head and blank and not introduces(low, start, at):
             head = closing(text, low, start, at, choices)
         if head:
             return head

@@ -71,3 +71,15 @@ def next_question(low: str, start: int, end: int) -> list[int]:
             if len(found) >= 3:
                 break
     return sorted(found)
+
+
+_INTRODUCTION = re.compile(
+    r"\W{0,6}(?:sure|ok(?:ay)?|certainly|absolutely|of\scourse|great|alright|hello|hi|thanks?|let(?:'s|\sus|\sme)|here|below|to\s(?:solve"
+    r"|find|answer)|i(?:'ll|\swill)|we(?:'ll|\swill)|solution|gern|natürlich|klar|hier|claro|por\ssupuesto|aquí|vamos|bien\ssûr|voici|d'accord"
+    r"|certo|ecco|конечно|вот|давайте|好的|当然|以下|让我|下面|はい|では|네|물론)(?![a-z])"
+)
+
+
+def introduces(low: str, start: int, end: int) -> bool:
+    """Whether a text before a question only introduces it ("Sure, let's solve it."), so that it is the text's own."""
+    return _INTRODUCTION.match(low, start, end) is not None or low[start:end].rstrip(" \n*_").endswith((":", "!"))
