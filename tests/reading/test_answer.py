@@ -158,3 +158,20 @@ def test_a_lettered_answer_spans_the_words_it_was_written_with() -> None:
     stated = find_answer(text)
     assert stated is not None
     assert (stated.value, text[stated.start : stated.end]) == ("B", "B) bank")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "The answer is [insert answer here].",
+        "Answer: [your answer]",
+        "<answer>[answer]</answer>",
+        "Answer: {answer}",
+        "Answer: TODO",
+        "After simplifying, the answer is",
+        "So the result is",
+        "She walked for 2 hours and 15 minutes.",
+    ],
+)
+def test_a_template_an_unfinished_sentence_and_an_aside_state_no_answer(text: str) -> None:
+    assert read_answer(text) is None

@@ -71,7 +71,8 @@ def is_placeholder(written: str, *, words: bool = True) -> bool:
     bare = written.strip()
     if not bare.strip(_NOTHING) or is_blank(bare):
         return True
-    return _PLACEHOLDER.fullmatch(bare) is not None and (words or not bare.isalpha())
+    left_open = bare.casefold() in ("todo", "tbd")
+    return left_open or (_PLACEHOLDER.fullmatch(bare) is not None and (words or not bare.isalpha()))
 
 
 _PLAIN_NUMBER = re.compile(r"-?\d{1,12}(?:\.\d{1,12})?")
@@ -104,7 +105,7 @@ def cleaned(text: str, start: int, end: int, choices: int | None) -> Found | Non
             return None  # cut off inside
         start, end = _inner(text, box + 7, close)
     written = text[start:end]
-    if not written.strip(_NOTHING) or is_blank(written) or _cut_label(written):
+    if _cut_label(written) or is_placeholder(written, words=False):
         return None
     letter = choice_letter(written, choices) if end - start <= 400 else None
     if letter is None and says_unknown(written):
@@ -112,9 +113,14 @@ def cleaned(text: str, start: int, end: int, choices: int | None) -> Found | Non
     return Found(letter or (written if "\\\\" in written else written.replace("\\ ", " ")), start, end)
 
 
+_NO_OBJECT = re.compile(r"(?:answer|result|value|solution|total|option|choice)\s(?:is|are|equals|would\sbe)$", re.I)
+
+
 def _cut_label(written: str) -> bool:
-    """Whether what is left is a label with nothing after it: "Final Answer:"."""
-    return written.endswith(":") and len(written) < 40 and not written[0].isdigit()
+    """Whether what is left is a label with nothing after it: "Final Answer:", "so the result is"."""
+    if len(written) < 40 and written.endswith(":") and not written[0].isdigit():
+        return True
+    return len(written) < 80 and _NO_OBJECT.search(written) is not None
 
 
 def _without_confidence(text: str, start: int, end: int, choices: int | None) -> tuple[int, int]:

@@ -7,12 +7,12 @@ import re
 
 from corea.reading.amounts import amounts
 from corea.reading.asides import is_check, is_hypothetical, is_remark
-from corea.reading.cleaning import Found, cleaned
+from corea.reading.cleaning import Found, cleaned, is_placeholder
 from corea.reading.letters import choice_letter
 from corea.reading.objects import WORDY
 from corea.reading.results import labelled_result, labelled_value, result
 from corea.reading.sentence_ends import last_sentence
-from corea.reading.text import closing_brace, is_blank, lead
+from corea.reading.text import closing_brace, lead
 from corea.reading.unknown import says_unknown
 
 _CONFIDENCE_LINE = re.compile(
@@ -161,7 +161,7 @@ def _short(text: str, low: str, start: int, end: int, choices: int | None) -> Fo
     if end - start > 80 or "\n" in low[start:end] or low[end - 1] in ":=+?" or last_sentence(text, start, end) > start:
         return None
     bare = _BARE_TAGS.sub("", low[start:end]).strip("<>/ .…?")
-    if not bare or is_blank(bare) or _NOT_SAID.search(low[start:end]):
+    if is_placeholder(bare, words=False) or _NOT_SAID.search(low[start:end]):
         return Found("", start, end)
     if choices == 0 and low.startswith("a: ", start):
         start += 3

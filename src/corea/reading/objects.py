@@ -64,6 +64,23 @@ def is_aside(low: str, amount: Amount, start: int) -> bool:
     return _ASIDE.search(low, max(start, amount.start - 36), amount.start) is not None
 
 
+_JOINED_UNIT = re.compile(r"\s?[a-z]{1,14}\.?,?\s(?:and\s)?")
+
+
+def _without_asides(low: str, found: list[Amount], start: int) -> list[Amount]:
+    """The numbers that say more than when or of how many; the parts of "for 2 hours and 15 minutes" go together."""
+    own: list[Amount] = []
+    before: Amount | None = None
+    for amount in found:
+        joined = before is not None and _JOINED_UNIT.fullmatch(low, before.end, amount.start) is not None
+        if is_aside(low, amount, start) or (joined and before not in own):
+            before = amount
+            continue
+        own.append(amount)
+        before = amount
+    return own
+
+
 def conclusion_of(low: str, start: int, end: int) -> int:
     """Where the main clause of a sentence begins, after "Since 360 / 8 = 45," or "2^10 = 1024, so"."""
     opening = _OPENING.match(low, start, end)
@@ -98,7 +115,7 @@ def object_of(low: str, found: list[Amount], start: int, end: int) -> tuple[int,
     if total := [a for a in found if _is_total(low, a, start, end)]:
         others = [a for a in main if a.start > total[-1].start and low.find(" and ", total[-1].end, a.start) >= 0]
         return _alone(low, total[0], start, end) if len(total) == 1 and not others else None
-    own = [a for a in main if not is_aside(low, a, start)]
+    own = _without_asides(low, main, start)
     if len(own) == 1:
         return _alone(low, own[0], start, end)
     if not own and len(main) == 1:
