@@ -4,12 +4,16 @@ import asyncio
 import gc
 import logging
 import os
+import socket
+import subprocess
+import sys
 import threading
 import time
 import traceback
 import warnings
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -20,7 +24,7 @@ from corea.backends.openai import OpenAIBackend, OpenAISettings
 from corea.errors import BackendError, ConfigError
 from corea.policies.threshold import Threshold
 from corea.signals.verbalized import Verbalized
-from corea.types import Sampling
+from corea.types import Completion, Confidence, Sampling
 
 UNSURE = "<think>?</think><answer>7</answer><confidence>0.1</confidence>"
 
@@ -160,6 +164,102 @@ async def test_a_synchronous_call_from_within_one_is_refused_not_hung(server: Fa
 
     with pytest.raises(RuntimeError, match="await the call"):
         await asyncio.to_thread(background.run, within())
+
+
+class Raises:
+    """A signal with a bug that ends programs."""
+
+    def __init__(self, error: BaseException, *, in_a_task: bool) -> None:
+        self.error, self.in_a_task = error, in_a_task
+
+    async def measure(self, question: Question, completion: Completion) -> Confidence | None:
+        async def fail() -> None:
+            raise self.error
+
+        await (asyncio.gather(asyncio.sleep(0), fail()) if self.in_a_task else fail())
+        return None
+
+
+def with_bug(server: FakeServer, error: BaseException, *, in_a_task: bool = False) -> Cascade:
+    first, last = cascade_of(server).stages
+    return Cascade(stages=(replace(first, signal=Raises(error, in_a_task=in_a_task)), last))
+
+
+def in_time(call: Callable[[], Any]) -> Any:
+    """What the call returns or raises; a daemon thread's, so that a call that hangs fails one test only."""
+    outcome = Future[Any]()
+
+    def work() -> None:
+        try:
+            outcome.set_result(call())
+        except BaseException as error:
+            outcome.set_exception(error)
+
+    threading.Thread(target=work, daemon=True).start()
+    return outcome.result(timeout=20)
+
+
+@pytest.mark.parametrize("in_a_task", [False, True])
+@pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt(), GeneratorExit()], ids=repr)
+def test_a_plug_that_ends_programs_raises_to_its_caller_and_the_background_loop_lives(
+    server: FakeServer, error: BaseException, in_a_task: bool
+) -> None:
+    good, bad = cascade_of(server), with_bug(server, error, in_a_task=in_a_task)
+    for _ in range(2):
+        with pytest.raises(type(error)):
+            in_time(lambda: bad.ask_sync("?"))
+        assert is_answered(in_time(lambda: good.ask_sync("?")))
+    close_in_background(good)
+    close_in_background(bad)
+
+
+@pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt()], ids=repr)
+def test_a_plug_that_ends_programs_ends_a_batch(server: FakeServer, error: BaseException) -> None:
+    async def batch() -> list[Trace]:
+        async with with_bug(server, error) as cascade:
+            return [trace async for trace in cascade.ask_many(["a?", "b?", "c?"], concurrency=2)]
+
+    with pytest.raises(type(error)):
+        in_time(lambda: asyncio.run(batch()))
+
+
+AT_EXIT = """
+import sys, threading
+from corea import Cascade, Stage
+from corea.backends.openai import OpenAIBackend, OpenAISettings
+def cascade(url):
+    return Cascade(stages=(Stage(name="only", backend=OpenAIBackend(OpenAISettings(model="m", base_url=url))),))
+print(cascade(sys.argv[1]).ask_sync("?").answer)
+if sys.argv[2:]:  # a call that never ends, in a thread that does not keep the process
+    threading.Thread(target=lambda: cascade(sys.argv[2]).ask_sync("?"), daemon=True).start()
+"""
+
+
+@pytest.mark.parametrize("hanging", [False, True])
+def test_a_program_that_ends_closes_the_loop_and_its_connections(server: FakeServer, hanging: bool) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        urls = [server.base_url, *([f"http://127.0.0.1:{silent.getsockname()[1]}/v1"] * hanging)]
+        for _ in range(3):
+            done = subprocess.run(
+                [sys.executable, "-W", "error", "-X", "dev", "-c", AT_EXIT, *urls],
+                capture_output=True, text=True, timeout=60, check=False,
+            )  # fmt: skip
+            assert (done.returncode, done.stdout) == (0, "7\n")
+            assert "ResourceWarning" not in done.stderr
+            assert hanging or done.stderr == ""
+
+
+def test_a_loop_that_is_ended_has_no_thread_is_closed_and_is_made_anew() -> None:
+    from corea.background import BackgroundLoop
+
+    async def loop_and_thread() -> tuple[asyncio.AbstractEventLoop, threading.Thread]:
+        return asyncio.get_running_loop(), threading.current_thread()
+
+    apart = BackgroundLoop()
+    loop, thread = apart.run(loop_and_thread())
+    thread.end()  # pyright: ignore  # as at the end of the process
+    assert (loop.is_closed(), thread.is_alive()) == (True, False)
+    assert apart.run(loop_and_thread())[0] is not loop
 
 
 @pytest.mark.usefixtures("nothing_left")

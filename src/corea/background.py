@@ -5,6 +5,7 @@ import atexit
 import os
 import threading
 from collections.abc import Coroutine
+from contextlib import suppress
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -17,23 +18,25 @@ class BackgroundLoop:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._pid = 0
+        self._thread: _LoopThread | None = None
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """The coroutine's result; the calling thread waits for it. An interrupt (Ctrl-C) cancels the coroutine.
 
+        Whatever the coroutine raises is raised here, SystemExit and KeyboardInterrupt too; the loop runs on.
+
         Raises:
             RuntimeError: The caller runs on this very loop, which would wait for itself.
         """
-        loop = self._running()
         try:
-            here: asyncio.AbstractEventLoop | None = asyncio.get_running_loop()
-        except RuntimeError:
-            here = None
-        if here is loop:
+            loop = self._running()
+            if _current_loop() is loop:
+                raise RuntimeError(
+                    "a synchronous call was made from within one: got the same event loop; await the call"
+                )
+        except BaseException:
             coroutine.close()
-            raise RuntimeError("a synchronous call was made from within one: got the same event loop; await the call")
+            raise
         future = asyncio.run_coroutine_threadsafe(coroutine, loop)
         try:
             return future.result()
@@ -43,30 +46,74 @@ class BackgroundLoop:
 
     def _running(self) -> asyncio.AbstractEventLoop:
         with self._lock:
-            if self._loop is None or self._pid != os.getpid():  # a forked child has no such thread
-                self._loop, self._pid = asyncio.new_event_loop(), os.getpid()
-                threading.Thread(target=self._loop.run_forever, name="corea", daemon=True).start()
-                atexit.register(_stop, self._loop, self._pid)
-            return self._loop
+            if self._thread is None or not self._thread.is_usable():
+                thread = _LoopThread()
+                thread.start()
+                self._thread = thread
+                atexit.register(thread.end)
+            return self._thread.loop
 
 
-def _stop(loop: asyncio.AbstractEventLoop, pid: int) -> None:
-    """Lets what is open on the loop close (connections do so in the shutdown), then ends it."""
-    if pid != os.getpid():
-        return
-
-    async def close_all() -> None:
-        others = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in others:
-            task.cancel()
-        await asyncio.gather(*others, return_exceptions=True)
-        await loop.shutdown_asyncgens()
-
+def _current_loop() -> asyncio.AbstractEventLoop | None:
     try:
-        asyncio.run_coroutine_threadsafe(close_all(), loop).result(STOP_SECONDS)
-    except TimeoutError:
-        pass  # the process ends anyway
-    loop.call_soon_threadsafe(loop.stop)
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
+
+
+class _LoopThread(threading.Thread):
+    """Runs one loop until it is ended."""
+
+    def __init__(self) -> None:
+        super().__init__(name="corea", daemon=True)
+        self.loop: asyncio.AbstractEventLoop = asyncio.new_event_loop()
+        self._pid = os.getpid()
+        self._ending = self._stopped = False
+
+    def is_usable(self) -> bool:
+        """Whether it can be given work: not an ended one, nor a forked child, which has no such thread."""
+        return self._pid == os.getpid() and not self._ending
+
+    def start(self) -> None:
+        """As a thread's; a process that ends may start none, and the loop is then closed."""
+        try:
+            super().start()
+        except RuntimeError:
+            self.loop.close()
+            raise
+
+    def run(self) -> None:
+        """Runs the loop, anew where a task's SystemExit or KeyboardInterrupt broke out of it: its caller has that.
+
+        Source: https://docs.python.org/3/library/asyncio-task.html (on SystemExit and KeyboardInterrupt in a task)
+        """
+        while not self._stopped:
+            with suppress(SystemExit, KeyboardInterrupt):
+                self.loop.run_forever()
+
+    def end(self) -> None:
+        """Lets what is open on the loop close, then ends and closes it; leaves one that hangs to the process's end."""
+        if not self.is_usable():
+            return
+        self._ending = True
+        try:
+            asyncio.run_coroutine_threadsafe(_close_all(), self.loop).result(STOP_SECONDS)
+        except TimeoutError:
+            return
+        self._stopped = True
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self.join(STOP_SECONDS)
+        if not self.is_alive():
+            self.loop.close()
+
+
+async def _close_all() -> None:
+    """Cancels the other tasks of this loop and closes its generators (connections close in the loop's shutdown)."""
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in others:
+        task.cancel()
+    await asyncio.gather(*others, return_exceptions=True)
+    await asyncio.get_running_loop().shutdown_asyncgens()
 
 
 background: BackgroundLoop = BackgroundLoop()
