@@ -15,6 +15,7 @@ import msgspec
 
 from corea.cascade import OnLastDown
 from corea.errors import ConfigError, unknown_name
+from corea.money import read_usd
 from corea.stage import OnError
 from corea.types import Sampling
 
@@ -163,10 +164,7 @@ def settings(where: str, kind: type[T], table: Mapping[str, Any], **given: Any) 
     for key, value in table.items():
         if key not in names:
             raise unknown_name(f"{where}.{key}" if not names else f"{where}: key", key, names)
-        try:
-            values[key] = msgspec.convert(value, hints[key], strict=False, dec_hook=_decode)
-        except msgspec.ValidationError as error:
-            raise ConfigError(f"{where}.{key}: got {value!r}; {_plain(error)}") from error
+        values[key] = _converted(f"{where}.{key}", value, hints[key])
     for f in fields(kind):
         required = f.init and f.default is MISSING and f.default_factory is MISSING
         if required and f.name not in values and f.name not in given:
@@ -175,6 +173,16 @@ def settings(where: str, kind: type[T], table: Mapping[str, Any], **given: Any) 
         return kind(**values, **given)
     except (ValueError, TypeError) as error:
         raise ConfigError(str(error) if str(error).startswith(where) else f"{where}: {error}") from error
+
+
+def _converted(where: str, value: Any, hint: Any) -> Any:
+    """A setting's value in its declared type; every Decimal among settings is money."""
+    if hint in (Decimal, Decimal | None):
+        return read_usd(where, value)
+    try:
+        return msgspec.convert(value, hint, strict=False, dec_hook=_decode)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"{where}: got {value!r}; {_plain(error)}") from error
 
 
 def _decode(kind: Any, value: Any) -> Any:

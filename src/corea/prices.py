@@ -15,12 +15,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 from urllib.parse import urlsplit
 
 from corea.errors import ConfigError, unknown_name
+from corea.money import read_usd
 from corea.types import ZERO_USD, Usage
 
 if TYPE_CHECKING:
     from genai_prices.types import ModelInfo, ModelPrice, Provider
 
 EXACT = Context(prec=120, traps=[Inexact, InvalidOperation])  # rounding is an error here, never silent
+WIDE = Context(prec=120)
 DECIMALS = 9  # of a price; costs then have at most 15, far from the 28 digits of Decimal's default context
 STEP = Decimal(1).scaleb(-DECIMALS)
 SECONDS_PER_HOUR = 3600
@@ -85,7 +87,7 @@ class Price:
                 f"price of {self.source}: got one of machine_usd_per_hour, tokens_per_second, both are needed"
             )
         if self.tokens_per_second is not None:
-            if not self.tokens_per_second > 0:
+            if not self.tokens_per_second.is_finite() or self.tokens_per_second <= 0:
                 raise ConfigError(
                     f"price of {self.source}: tokens_per_second: got {self.tokens_per_second}, expected > 0"
                 )
@@ -100,8 +102,8 @@ class Price:
         """USD per million completion tokens of a machine priced by the hour, rounded up to 9 decimals."""
         if self.machine_usd_per_hour is None or self.tokens_per_second is None:
             return ZERO_USD
-        per_hour = self.tokens_per_second * SECONDS_PER_HOUR
-        return (self.machine_usd_per_hour * MTOK / per_hour).quantize(STEP, rounding=ROUND_UP)
+        per_second = WIDE.divide(self.machine_usd_per_hour * MTOK, SECONDS_PER_HOUR)
+        return WIDE.divide(per_second, self.tokens_per_second).quantize(STEP, rounding=ROUND_UP, context=WIDE)
 
     def cost(self, usage: Usage, *, requests: int = 1) -> Decimal:
         """The exact cost in USD of the tokens of `requests` calls; the prompt tokens choose the tier."""
@@ -209,11 +211,7 @@ def _check_number(name: str, value: Decimal | None, source: str) -> None:
     where = f"price of {source}: {name}"
     if not isinstance(value, Decimal):  # pyright: ignore[reportUnnecessaryIsInstance]  # a float here would be silent
         raise ConfigError(f"{where}: got {value!r}, expected a Decimal, so that sums stay exact")
-    if not value.is_finite() or value < 0:
-        raise ConfigError(f"{where}: got {value}, expected a finite number of USD, 0 or more")
-    exponent = value.normalize().as_tuple().exponent
-    if isinstance(exponent, int) and exponent < -DECIMALS:
-        raise ConfigError(f"{where}: got {value}, expected at most {DECIMALS} decimals; round it")
+    read_usd(where, value, decimals=DECIMALS)
 
 
 COUNTED_AS_FREE = "no price: counted as free"
@@ -309,7 +307,7 @@ def read_price(model: str, table: Any) -> Price:
     for key, value in entries.items():
         if key not in known:
             raise unknown_name(f"{where}: key", key, known)
-        values[key] = _decimal(f"{where}.{key}", value)
+        values[key] = read_usd(f"{where}.{key}", value, decimals=DECIMALS)
     if "machine_usd_per_hour" not in values and "tokens_per_second" not in values:
         for key in ("input_usd_per_mtok", "output_usd_per_mtok"):
             if key not in values:
@@ -317,15 +315,6 @@ def read_price(model: str, table: Any) -> Price:
                     f'{where}: {key} is missing; add {key} = "..." (USD per million tokens; "0" is allowed)'
                 )
     return replace(Price(source=f"{model} (own table)"), **values)
-
-
-def _decimal(where: str, value: Any) -> Decimal:
-    if isinstance(value, bool) or not isinstance(value, int | str | float | Decimal):
-        raise ConfigError(f'{where}: got {value!r}, expected a number of USD such as "0.15"')
-    try:
-        return Decimal(repr(value) if isinstance(value, float) else value)  # repr of a float is what was written
-    except InvalidOperation as error:
-        raise ConfigError(f'{where}: got {value!r}, expected a number of USD such as "0.15"') from error
 
 
 def is_local(url: str) -> bool:

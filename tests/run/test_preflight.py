@@ -102,3 +102,27 @@ async def test_a_concurrency_of_none(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="concurrency: got 0, expected at least 1"):
         await run_batch(cascade(), str(tmp_path / "q.jsonl"), str(tmp_path / "a.jsonl"), concurrency=0)
     assert not (tmp_path / "a.jsonl.journal").exists()
+
+
+@pytest.mark.parametrize("length", [244, 248, 255, 256, 5000])
+async def test_an_output_whose_name_is_too_long_itself_or_with_its_journal(tmp_path: Path, length: int) -> None:
+    name = "a" * (length - len(".jsonl")) + ".jsonl"
+    if length + len(".journal") <= 255:
+        (tmp_path / "q.jsonl").write_bytes(question_lines(3))
+        await run_batch(cascade(), str(tmp_path / "q.jsonl"), str(tmp_path / name))
+        return
+    said = await refused_long(tmp_path, tmp_path / name)
+    assert said.startswith("--out: got /")
+    assert "which cannot be written (File name too long" in said
+    assert ("with the .journal that is kept beside it" in said) == (length <= 255)
+    assert "\n" not in said
+    assert len(said) < 220
+
+
+async def refused_long(folder: Path, output: Path) -> str:
+    (folder / "q.jsonl").write_bytes(question_lines(3))
+    using = cascade()
+    with pytest.raises(ConfigError) as caught:
+        await run_batch(using, str(folder / "q.jsonl"), str(output))
+    assert using.stages[0].backend.calls == []  # pyright: ignore
+    return str(caught.value)

@@ -9,6 +9,7 @@ from corea.calibrate.bounds import exact_drop_pvalue, mean_pvalue, share_pvalue
 from corea.calibrate.cuts import Cut, Sample
 from corea.calibrate.tables import Pairs
 from corea.errors import ConfigError
+from corea.money import read_usd
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,9 +44,8 @@ class Goals:
         if self.max_risk is not None and not 0 < self.max_risk < 1:
             raise ConfigError(f"max-risk: got {self.max_risk}, expected a share between 0 and 1, such as 0.1")
         for name in ("max_cost_usd", "value_usd", "abstain_usd", "cost_cap_usd"):
-            amount = getattr(self, name)
-            if amount is not None and not 0 <= amount < float("inf"):
-                raise ConfigError(f"{name.replace('_', '-')}: got {amount}, expected an amount in USD, 0 or more")
+            if (amount := getattr(self, name)) is not None:
+                read_usd(name.replace("_", "-"), amount)
         if self.max_drop is None and self.max_risk is None and self.max_cost_usd is None and self.value_usd is None:
             raise ConfigError("goal: got none, expected one of --max-drop, --max-risk, --max-cost, --value; give one")
         if self.abstain_usd is not None and self.value_usd is None:

@@ -4,13 +4,14 @@ import json
 import math
 import os
 import sys
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from corea.errors import BackendError, BudgetError, ConfigError, CoreaError, DataError
+from corea.money import read_usd
 
 EXIT_FAILED, EXIT_CONFIG, EXIT_DATA, EXIT_BACKEND, EXIT_BUDGET, EXIT_INTERRUPTED = 1, 2, 3, 4, 5, 130
 EXIT_CODES = """Exit codes: 0 done; 1 done, but something failed (a question, an unreadable answer, a check); 2 wrong
@@ -78,14 +79,8 @@ def _plain(value: Any) -> Any:
 
 
 def amount(text: str) -> Decimal:
-    """Money from the command line."""
-    try:
-        found = Decimal(text.removeprefix("$"))
-    except InvalidOperation as error:
-        raise ConfigError(f"--budget-usd: got {text!r}, expected an amount such as 2.50") from error
-    if not found.is_finite() or found < 0:
-        raise ConfigError(f"--budget-usd: got {text!r}, expected an amount of at least 0")
-    return found
+    """A budget from the command line."""
+    return read_usd("--budget-usd", text)
 
 
 def usd(amount: Decimal | float | None) -> str:

@@ -4,13 +4,12 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import typer
 
-from corea.cli.console import ConfigOption, JsonOption, SetOption, print_json, usd
+from corea.cli.console import ConfigOption, JsonOption, SetOption, amount, print_json, usd
 from corea.errors import ConfigError
 
 T = TypeVar("T")
@@ -36,7 +35,7 @@ def create(
 
     limits = Limits(
         cascades=tuple(cascade) if cascade else None,
-        budget_usd=_amount(budget_usd) if budget_usd is not None else None,
+        budget_usd=amount(budget_usd) if budget_usd is not None else None,
         requests_per_minute=requests_per_minute,
         tokens_per_minute=tokens_per_minute,
     )
@@ -95,7 +94,7 @@ def set_limits(
         own = tuple(sorted(was.cascades)) if was.cascades is not None else None
         limits = Limits(
             cascades=own if cascade is None else tuple(cascades) if cascades else None,
-            budget_usd=_changed(budget_usd, was.budget_usd, _amount),
+            budget_usd=_changed(budget_usd, was.budget_usd, amount),
             requests_per_minute=_changed(requests_per_minute, was.requests_per_minute, _per_minute),
             tokens_per_minute=_changed(tokens_per_minute, was.tokens_per_minute, _per_minute),
         )
@@ -144,13 +143,6 @@ def _file(
         raise ConfigError(f"{state}: {error}; is another program holding it?") from error
     finally:
         connection.close()
-
-
-def _amount(text: str) -> Decimal:
-    try:
-        return Decimal(text.removeprefix("$"))
-    except InvalidOperation as error:
-        raise ConfigError(f"--budget-usd: got {text!r}, expected an amount such as 2.50") from error
 
 
 def _per_minute(text: str) -> int:

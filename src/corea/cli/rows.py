@@ -1,13 +1,13 @@
 """What commands share that read recorded rows of two models: the options that choose them, and their table."""
 
 from dataclasses import dataclass, replace
-from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from corea.errors import ConfigError
+from corea.money import read_usd
 
 if TYPE_CHECKING:
     from corea.calibrate.tables import Pairs
@@ -145,10 +145,14 @@ def _price(text: str) -> "tuple[str, Price]":
     name, _, amounts = text.rpartition("=")
     inward, _, outward = amounts.partition("/")
     try:
-        price = Price(input_usd_per_mtok=Decimal(inward), output_usd_per_mtok=Decimal(outward), source="--price")
+        price = Price(
+            input_usd_per_mtok=read_usd("--price", inward),
+            output_usd_per_mtok=read_usd("--price", outward),
+            source="--price",
+        )
         if name:
             return name, price
-    except (InvalidOperation, ConfigError):
+    except ConfigError:
         pass
     raise ConfigError(f"--price: got {text!r}, expected NAME=IN/OUT in USD per million tokens, such as m=0.15/0.60")
 

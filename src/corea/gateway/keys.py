@@ -17,6 +17,7 @@ from typing import Any
 
 from corea.errors import ConfigError
 from corea.gateway.accounts import Holder
+from corea.money import read_usd
 
 PREFIX = "corea"
 COLUMNS = (
@@ -63,8 +64,8 @@ class Limits:
     tokens_per_minute: int | None = None
 
     def __post_init__(self) -> None:
-        if self.budget_usd is not None and not (self.budget_usd.is_finite() and self.budget_usd >= 0):
-            raise ConfigError(f"budget: got {self.budget_usd}, expected an amount in USD of at least 0")
+        if self.budget_usd is not None:
+            read_usd("budget", self.budget_usd)
         for what, limit in (("requests", self.requests_per_minute), ("tokens", self.tokens_per_minute)):
             if limit is not None and not 1 <= limit < 2**63:
                 raise ConfigError(f"{what} per minute: got {limit}, expected at least 1")

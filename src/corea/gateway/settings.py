@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 
 from corea.errors import ConfigError
+from corea.money import read_usd
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,9 +88,10 @@ class GatewaySettings:
         for name in positive:
             if getattr(self, name) <= 0:
                 raise ConfigError(f"gateway.{name}: got {getattr(self, name)}, expected a number above 0")
-        for name in ("sticky_turns", "notice_seconds", "retention_days", "cache_entries", "default_reserve_usd"):
+        for name in ("sticky_turns", "notice_seconds", "retention_days", "cache_entries"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"gateway.{name}: got {getattr(self, name)}, expected a number of at least 0")
+        read_usd("gateway.default_reserve_usd", self.default_reserve_usd)
         if self.hedge_seconds is not None and not self.hedge_seconds > 0:
             raise ConfigError(f"gateway.hedge_seconds: got {self.hedge_seconds}, expected a number above 0")
         if not 0 <= self.port <= 65535:

@@ -1,12 +1,13 @@
 """OpenAI's chat requests, read strictly where we use a field and left alone where we do not."""
 
 from collections.abc import Callable, Mapping
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any
 
 import msgspec
 
 from corea.gateway.faults import Fault, bad_field, unsupported
+from corea.money import parse_usd
 from corea.types import Message
 
 JSON = dict[str, Any]
@@ -201,12 +202,9 @@ def _has_media(message: Message) -> bool:
 
 def _amount(key: str, value: Any) -> Decimal:
     try:
-        limit = Decimal(str(value))
-    except InvalidOperation as error:
-        raise bad_field(key, value, "an amount in USD") from error
-    if not (limit.is_finite() and limit >= 0):
-        raise bad_field(key, value, "an amount in USD of at least 0")
-    return limit
+        return parse_usd(value)
+    except ValueError as error:
+        raise bad_field(key, value, str(error)) from error
 
 
 def _controls(key: str, value: Any) -> Controls:

@@ -8,6 +8,7 @@ from corea.cascade import Cascade
 from corea.costs.bounds import question_bound, stage_bounds, unbounded
 from corea.errors import ConfigError
 from corea.hedge import LOST
+from corea.money import read_usd
 from corea.prices import EXACT
 from corea.stage import CUT_OFF, total
 from corea.types import ZERO_USD, Decision, Question, Step
@@ -26,6 +27,10 @@ class Budget:
     spent_usd: Decimal = ZERO_USD
     reserved_usd: Decimal = ZERO_USD
     _freed: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def __post_init__(self) -> None:
+        if self.limit_usd is not None:
+            read_usd("budget-usd", self.limit_usd)
 
     async def reserve(self, at_most_usd: Decimal) -> bool:
         """Sets a worst case aside; waits for questions in flight to turn out cheaper; False when it cannot fit."""

@@ -1,5 +1,6 @@
 """Checks before anything is asked, of what would otherwise fail when all is paid: the output's place and its disk."""
 
+import os
 import shutil
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -14,16 +15,29 @@ PACKED = 0.25  # of a file in .gz or .parquet
 
 
 def check_is_file(output: str) -> None:
-    """Refuses a folder or device.
+    """Refuses a folder or device, and a name that no file can have, that of the journal beside it included.
 
     Raises:
         ConfigError: It is one.
     """
     path = Path(output)
+    _check_name(output)
     if path.is_dir():
         raise ConfigError(f"--out: got the folder {output}, expected a file; write {path / 'answers.jsonl'}")
     if path.exists() and not path.is_file():
         raise ConfigError(f"--out: got the device or pipe {output}, expected a file; - writes to standard output")
+
+
+def _check_name(output: str) -> None:
+    for name in (output, f"{output}.journal"):
+        try:
+            os.stat(name)
+        except (FileNotFoundError, NotADirectoryError):
+            pass
+        except OSError as error:
+            shown = output if len(output) <= 60 else f"{output[:57]}..."
+            why = f"{error.strerror}{', with the .journal that is kept beside it' if name != output else ''}"
+            raise ConfigError(f"--out: got {shown}, which cannot be written ({why}); name another") from error
 
 
 def check_output(output: str, format: Format, *, has_journal: bool) -> None:
