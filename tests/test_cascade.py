@@ -10,6 +10,7 @@ import pytest
 
 from corea.cascade import Cascade, OnError, OnLastDown, Stage
 from corea.errors import BackendError, BackendTimeout, ConfigError
+from corea.hedge import HedgedCascade
 from corea.policies.threshold import Threshold
 from corea.prices import Price
 from corea.prompts import Prompt
@@ -399,3 +400,54 @@ async def test_leaving_early_stops_the_work() -> None:
 async def test_no_concurrency_is_refused() -> None:
     with pytest.raises(ConfigError, match="concurrency: got 0"):
         await anext(answering(str).ask_many([], concurrency=0))
+
+
+# ---- what is no question
+
+
+NO_QUESTIONS = [None, 5, 2.5, b"x?", ["a?"], {"question": "a?"}, "", "   ", "\n\t\u00a0\u3000"]
+
+
+@pytest.mark.parametrize("careless", NO_QUESTIONS, ids=repr)
+@pytest.mark.parametrize("hedge_seconds", [None, 1.0])
+async def test_what_is_no_question_is_refused_in_one_line_before_anything_is_asked(
+    careless: Any, hedge_seconds: float | None
+) -> None:
+    backend = Scripted(lambda _: "7")
+    stages = (
+        Stage(name="a", backend=backend, signal=Sure(0.1), policy=Threshold(0.5)),
+        Stage(name="b", backend=backend),
+    )
+    cascade = HedgedCascade(stages=stages, hedge_seconds=hedge_seconds)
+    with pytest.raises(ConfigError, match=r"^question: got [^\n]+, expected a (text or a Question|question); [^\n]+$"):
+        await cascade.ask(careless)
+    with pytest.raises(ConfigError, match=r"^question: got "):
+        await asyncio.to_thread(cascade.ask_sync, careless)
+    assert backend.asked == []
+
+
+@pytest.mark.parametrize("careless", ["abc", "", b"abc", {"a?": 1}, None, 5, Question.of("a?")], ids=repr)
+async def test_what_is_no_list_of_questions_is_refused_before_anything_is_asked(careless: Any) -> None:
+    backend = Scripted(lambda _: "7")
+    cascade = Cascade(stages=(Stage(name="only", backend=backend),))
+
+    async def take(number: int, trace: Trace) -> None:
+        raise AssertionError
+
+    with pytest.raises(ConfigError, match=r"^questions: got .*, expected several questions"):
+        await anext(cascade.ask_many(careless))
+    with pytest.raises(ConfigError, match=r"^questions: got .*, expected several questions"):
+        await cascade.ask_each(careless, take)
+    assert backend.asked == []
+
+
+@pytest.mark.parametrize("careless", [None, 5, " "], ids=repr)
+async def test_one_that_is_no_question_ends_the_stream_after_what_was_begun(careless: Any) -> None:
+    backend = Scripted(lambda _: "7")
+    cascade = Cascade(stages=(Stage(name="only", backend=backend),))
+    traces: list[Trace] = []
+    with pytest.raises(ConfigError, match=r"^question-3: got "):
+        async for trace in cascade.ask_many(["a?", "b?", careless, "c?"], ordered=True):
+            traces.append(trace)
+    assert [trace.question_id for trace in traces] == ["question-1", "question-2"]
+    assert [question.text for question in backend.asked] == ["a?", "b?"]

@@ -7,7 +7,7 @@ this and reads the trace.
 import asyncio
 import os
 import time
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from enum import StrEnum
@@ -163,7 +163,8 @@ class Cascade:
 
         Yields:
             One trace a question. A question that fails, even by a bug in a plug, is a FAILED trace and cancels nothing.
-            An error raised by `questions` itself is raised after all that was begun has been yielded.
+            An error raised by `questions` itself, or for what it gives that is no question or is blank, is raised after
+            all that was begun has been yielded.
         """
         done: asyncio.Queue[tuple[int, Trace] | None] = asyncio.Queue()
         taken = asyncio.Semaphore(concurrency * 3 if ordered else 0)
@@ -221,7 +222,7 @@ class Cascade:
                     if ended:
                         return
                     try:
-                        question = await anext(source)
+                        asked = as_question(await anext(source), f"question-{number + 2}")
                     except StopAsyncIteration:
                         ended = True
                         return
@@ -229,7 +230,6 @@ class Cascade:
                         failure, ended = error, True
                         return
                     place = number = number + 1
-                asked = as_question(question, f"question-{place + 1}")
                 await take(place, await self._ask_safely(asked, on_step))
 
         workers = [asyncio.create_task(worker()) for _ in range(concurrency)]
@@ -378,12 +378,33 @@ def new_id() -> str:
 
 
 def as_question(question: Question | str, id: str = "question") -> Question:
-    """The question; a text becomes one of a single turn."""
-    return Question.of(question, id=id) if isinstance(question, str) else question
+    """The question; a text becomes one of a single turn.
+
+    Raises:
+        ConfigError: It is neither, or blank: nothing is to be asked and paid for.
+    """
+    if isinstance(question, str):
+        if not question.strip():
+            raise ConfigError(f"{id}: got a blank text, expected a question; leave it out")
+        return Question.of(question, id=id)
+    if not isinstance(question, Question):  # pyright: ignore[reportUnnecessaryIsInstance]  # from untyped programs
+        raise ConfigError(f"{id}: got {_kind_of(question)}, expected a text or a Question; Question.of(text) makes one")
+    return question
+
+
+def _kind_of(value: object) -> str:
+    return "None" if value is None else f"an object of type {type(value).__name__}"
 
 
 def _stream(questions: Questions) -> AsyncIterator[Question | str]:
-    return aiter(questions) if isinstance(questions, AsyncIterable) else _each(questions)
+    if isinstance(questions, AsyncIterable):
+        return aiter(questions)
+    if isinstance(questions, str | bytes | Mapping) or not isinstance(questions, Iterable):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise ConfigError(
+            f"questions: got {_kind_of(questions)}, expected several questions, such as a list of texts; "
+            "ask(...) takes one"
+        )
+    return _each(questions)
 
 
 async def _each(questions: Iterable[Question | str]) -> AsyncIterator[Question | str]:
