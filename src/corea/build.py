@@ -4,6 +4,7 @@ import inspect
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, is_dataclass
+from hashlib import sha256
 from typing import Any, NamedTuple, cast, get_type_hints
 
 from corea.backends import BACKENDS
@@ -17,6 +18,7 @@ from corea.prices import COUNTED_AS_FREE, Price, PriceTable, is_local
 from corea.prompts import Prompt, load_prompt
 from corea.protocols import Backend, Policy, PrePolicy, Signal
 from corea.registry import resolve
+from corea.secrets import shown
 from corea.signals import SIGNALS
 from corea.signals.tokens import with_logprobs
 from corea.stage import Stage
@@ -54,7 +56,7 @@ class Backends:
 
     def of(self, config: Config, where: str, options: Mapping[str, Any]) -> Backend:
         """The backend that a table describes."""
-        said = json.dumps([str(config.base), options], sort_keys=True, default=str)
+        said = _hash([str(config.base), options])
         if said not in self._used:
             self._used[said] = self._made.get(said) or _make_backend(config, where, options)
         return self._used[said]
@@ -67,6 +69,11 @@ class Backends:
         """All that was used since `begin`; what was not is forgotten, and its last holder's to close."""
         self._made = dict(self._used)
         return tuple(self._used.values())
+
+
+def _hash(options: Any) -> str:
+    """The same for the same options; of a key that was pasted into them it shows nothing."""
+    return sha256(json.dumps(options, sort_keys=True, default=str).encode()).hexdigest()
 
 
 def build_all(config: Config, backends: Backends) -> tuple[dict[str, Cascade], tuple[Backend, ...]]:
@@ -248,7 +255,7 @@ def _checker(config: Config, name: str, backends: Backends) -> tuple[dict[str, A
         return options, None if asked == name else _Checker(backend, stage.backend, price or stage.price)
     if not isinstance(asked, Mapping) or "kind" not in asked:
         raise ConfigError(
-            f'{config.source}: {where}: got {asked!r}, expected the name of a stage, or a table with kind = "..."'
+            f'{config.source}: {where}: got {shown(asked)}, expected the name of a stage, or a table with kind = "..."'
         )
     table = cast(Mapping[str, Any], asked)
     return options, _Checker(backends.of(config, where, table), table, price)

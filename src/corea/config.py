@@ -9,18 +9,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, TypeVar, get_type_hints
+from typing import Any, TypeVar, cast, get_type_hints
 
 import msgspec
 
 from corea.cascade import OnLastDown
 from corea.errors import ConfigError, unknown_name
 from corea.money import read_usd
+from corea.secrets import HIDDEN, marked, may_be_key, shown
 from corea.stage import OnError
 from corea.types import Sampling
 
 T = TypeVar("T")
 Table = dict[str, Any]
+NO_KEYS = ("kind", "model", "replies", "folder", "path")  # of a backend's table: what nobody pastes a key into
 NESTED = ("backend", "signal", "policy", "pre_policy")
 
 
@@ -113,7 +115,7 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     """
     path = Path(path)
     try:
-        tree = tomllib.loads(path.read_text(encoding="utf-8"))
+        tree = _marked(tomllib.loads(path.read_text(encoding="utf-8")))
     except FileNotFoundError as error:
         raise ConfigError(f"{path}: no such file; write one with `corea init`, or name yours with --config") from error
     except (OSError, UnicodeDecodeError) as error:
@@ -125,8 +127,10 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
 
 def parse_config(tree: Table, overrides: Sequence[str] = (), *, source: str = "config", base: Path = Path()) -> Config:
     """A configuration from a table, as `load_config` from a file."""
-    for override in overrides:
+    tree = _marked(tree)
+    for override in map(marked, overrides):
         _overlay(tree, override)
+    tree = _marked(tree)
     known = ("cascade", "cascades", "stages", "prices", "run", "gateway")
     for key in tree:
         if key not in known:
@@ -145,6 +149,21 @@ def parse_config(tree: Table, overrides: Sequence[str] = (), *, source: str = "c
         base=base,
         source=source,
     )
+
+
+def _marked(table: Table) -> Table:
+    """A copy in which what may be a key in the table of a backend is a Secret: no repr in a traceback shows it."""
+    return {key: _marked_backend(value) if key == "backend" else _marked_below(value) for key, value in table.items()}
+
+
+def _marked_below(value: Any) -> Any:
+    return _marked(cast(Table, value)) if isinstance(value, dict) else value
+
+
+def _marked_backend(value: Any) -> Any:
+    if not isinstance(value, dict):
+        return value
+    return {marked(key): item if key in NO_KEYS else marked(item) for key, item in cast(Table, value).items()}
 
 
 def settings(where: str, kind: type[T], table: Mapping[str, Any], **given: Any) -> T:
@@ -182,7 +201,8 @@ def _converted(where: str, value: Any, hint: Any) -> Any:
     try:
         return msgspec.convert(value, hint, strict=False, dec_hook=_decode)
     except msgspec.ValidationError as error:
-        raise ConfigError(f"{where}: got {value!r}; {_plain(error)}") from error
+        fault = _plain(error).replace(str(value), HIDDEN) if may_be_key(str(value)) else _plain(error)
+    raise ConfigError(f"{where}: got {shown(value)}; {fault}")  # not from the error, which repeats the value
 
 
 def _decode(kind: Any, value: Any) -> Any:
@@ -198,7 +218,7 @@ def _plain(error: msgspec.ValidationError) -> str:
 
 def _stage(where: str, value: Any) -> StageSettings:
     if not isinstance(value, dict):
-        raise ConfigError(f"{where}: got {value!r}, expected a table; write [stages.NAME]")
+        raise ConfigError(f"{where}: got {shown(value)}, expected a table; write [stages.NAME]")
     table: Table = dict(value)
     known = ["threshold", *(f.name for f in fields(StageSettings))]
     for key in table:
@@ -213,7 +233,7 @@ def _stage(where: str, value: Any) -> StageSettings:
         if isinstance(nested, str):
             nested = table[key] = {"kind": nested}
         if nested is not None and (not isinstance(nested, dict) or "kind" not in nested):
-            raise ConfigError(f'{where}.{key}: got {nested!r}, expected a table with kind = "..."')
+            raise ConfigError(f'{where}.{key}: got {shown(nested)}, expected a table with kind = "..."')
     sampling = table.pop("sampling", {})
     if "backend" not in table:
         raise ConfigError(f'{where}: backend is missing; add [stages.NAME.backend] with kind = "openai" or another')
@@ -239,14 +259,14 @@ def _cascades(source: str, tree: Table, stages: list[str]) -> dict[str, CascadeS
 def _table(source: str, tree: Table, key: str) -> Table:
     value = tree.get(key, {})
     if not isinstance(value, dict):
-        raise ConfigError(f"{source}: {key}: got {value!r}, expected a table; write [{key}]")
+        raise ConfigError(f"{source}: {key}: got {shown(value)}, expected a table; write [{key}]")
     return value  # pyright: ignore[reportUnknownVariableType]  # TOML tables have string keys
 
 
 def _overlay(tree: Table, override: str) -> None:
     dotted, separator, text = override.partition("=")
     if not separator or not dotted.strip():
-        raise ConfigError(f"--set: got {override!r}, expected a.b=value")
+        raise ConfigError(f"--set: got {shown(override)}, expected a.b=value")
     try:
         value: Any = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
@@ -256,5 +276,5 @@ def _overlay(tree: Table, override: str) -> None:
     for parent in parents:
         here = here.setdefault(parent, {})
         if not isinstance(here, dict):
-            raise ConfigError(f"--set {dotted}: {parent} is not a table, but {here!r}")
+            raise ConfigError(f"--set {dotted}: {parent} is not a table, but {shown(here)}")
     here[last] = value

@@ -15,6 +15,8 @@ A message is one line, in this order: where, what we got, what we expect, what t
 from difflib import get_close_matches
 from typing import Any
 
+from corea.secrets import shown
+
 
 class CoreaError(Exception):
     """The root: `except CoreaError` catches all that COREA raises on purpose."""
@@ -83,4 +85,4 @@ def unknown_name(where: str, got: str, known: list[str] | tuple[str, ...]) -> Co
     """A ConfigError for a name that is not in a table, with the nearest one that is."""
     near = get_close_matches(got, known, n=1)
     hint = f" Did you mean {near[0]!r}?" if near else ""
-    return ConfigError(f"{where}: got {got!r}, expected one of {', '.join(sorted(known))}.{hint}")
+    return ConfigError(f"{where}: got {shown(got)}, expected one of {', '.join(sorted(known))}.{hint}")

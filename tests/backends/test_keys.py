@@ -4,17 +4,23 @@ import html
 import logging
 import pickle
 import traceback
+from collections.abc import Callable
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.fakes.server import SSE, Act, Bytes, Echo, Fail, FakeServer, Reset, Say
 
+import corea
 from corea.backends.keys import HIDDEN, Secrets
 from corea.backends.openai import OpenAIBackend, OpenAISettings
 from corea.backends.openai_http import Http
+from corea.build import build
 from corea.cascade import Cascade, Stage
+from corea.config import load_config, parse_config
 from corea.errors import BackendError, ConfigError
+from corea.run.answer_settings import answer_settings
 from corea.trace_io import encode
 from corea.types import Question, Sampling
 
@@ -143,3 +149,97 @@ def test_short_dummies_are_no_secrets_and_words_stay_whole() -> None:
         == "use Bearer authentication; risk-free, ask-me"
     )
     assert Secrets(()).hide("got sk-proj-abc123") == f"got sk-{HIDDEN}"
+
+
+# ---- a key that was pasted where none belongs
+
+PASTED = [
+    "sk-proj-abc123DEF456ghi789", "gsk_abcDEF123456789012345678901234567890", "AIzaSyA1234567890abcdefghijklmnopqrstuv",
+    "xai_abcdefghijklmnop", "hf_abcdEFGHijklMNOP", "SHORTKEY12345678", "0123456789abcdef0123456789abcdef",
+    "abc123def456",
+]  # fmt: skip
+PLACES: dict[str, Callable[[str], Any]] = {
+    "api_key_env": lambda key: key,
+    "headers_env": lambda key: {"X-Key": key},
+    "headers": lambda key: {key: "x"},
+    "key_style": lambda key: key,
+    "max_tokens_field": lambda key: key,
+    "stream": lambda key: key,
+    "max_retries": lambda key: key,
+    "base_url": lambda key: key,
+    "proxy": lambda key: f"ftp://me:{key}@x.example",
+    "api_key": lambda key: key,
+    "key": lambda key: [key],
+}
+
+
+def test_a_configuration_file_with_a_key_is_no_exception(tmp_path: Path) -> None:
+    key = PASTED[1]
+    path = tmp_path / "corea.toml"
+    path.write_text(f'[stages.s.backend]\nkind = "openai"\nmodel = "m"\napi_key_env = "{key}"\n')
+    with pytest.raises(ConfigError, match=r"api_key_env: got a value that is no name of an environment var") as caught:
+        build(load_config(path), need_prices=False)
+    assert key not in shown_by(caught.value)
+
+
+def shown_by(error: BaseException) -> str:
+    """What a traceback with local variables shows of COREA's own frames, and the message."""
+    seen = [str(error), repr(error), repr(error.__cause__), repr(error.__context__)]
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        if frame.f_code.co_filename.startswith(str(Path(corea.__file__).parent)):
+            seen += [repr(value) for value in frame.f_locals.values()]
+    return "\n".join(seen)
+
+
+@pytest.mark.parametrize("key", PASTED)
+@pytest.mark.parametrize("place", PLACES)
+def test_a_key_in_the_wrong_place_is_refused_and_shown_by_no_message_and_no_frame(place: str, key: str) -> None:
+    table = {"kind": "openai", "model": "m", place: PLACES[place](key)}
+    with pytest.raises(ConfigError) as caught:
+        build(parse_config({"stages": {"s": {"backend": table}}}), need_prices=False)
+    assert key not in shown_by(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "key"),
+    [
+        ("base_url", "user:pass-word@x.example/v1", "pass-word"),
+        ("base_url", "ftp://user:pass-word@x.example/v1", "pass-word"),
+        ("base_url", "http://user:pass-word@x.example:99999/v1", "pass-word"),
+        ("base_url", "http://x.example/v1?key=pass-word", "pass-word"),
+        ("headers", f"Authorization: Bearer {KEY}", KEY),
+        ("headers", {"X-Goog-Api-Key": "pass-word"}, "pass-word"),
+        ("headers", {"x_auth_token": "pass-word"}, "pass-word"),
+        ("api_key_env", 12345678901234567890, "12345678901234567890"),
+    ],
+)
+def test_a_key_in_a_part_of_a_value_is_not_shown_either(place: str, value: Any, key: str) -> None:
+    table = {"kind": "openai", "model": "m", place: value}
+    with pytest.raises(ConfigError) as caught:
+        build(parse_config({"stages": {"s": {"backend": table}}}), need_prices=False)
+    assert key not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["OPENAI_API_KEY", "HF_TOKEN", "XAI_API_KEY", "MY_KEY_2", "openrouter_api_key", "ASIA_PACIFIC_API_KEY", "KEY1"],
+)
+def test_the_name_of_a_variable_is_taken(name: str) -> None:
+    assert OpenAISettings(model="m", api_key_env=name).api_key_env == name
+
+
+@pytest.mark.parametrize("segment", ["abc123def456ghi7", "sk-proj-abcdefgh"])
+async def test_a_key_in_the_path_of_an_address_is_sent_but_neither_shown_nor_kept(segment: str) -> None:
+    async with FakeServer(Bytes(f"Cannot POST /{segment}/v1".encode(), "text/plain", status=404)) as server:
+        url = server.base_url.replace("/v1", f"/{segment}/v1")
+        table = {"kind": "openai", "model": "m", "base_url": url, "max_retries": 0}
+        cascade = build(parse_config({"stages": {"s": {"backend": table}}}), need_prices=False).cascade
+        trace = await cascade.ask(QUESTION)
+        backend = cascade.stages[0].backend
+        shown = [repr(trace), encode(trace).decode(), repr(backend), repr(vars(backend)["settings"])]
+        shown.append(str(answer_settings(cascade)))
+        await cascade.close()
+    assert trace.error is not None
+    assert f"/{HIDDEN}/v1" in trace.error
+    assert segment not in "\n".join(shown)

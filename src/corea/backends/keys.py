@@ -5,32 +5,21 @@ import json
 import os
 import re
 from dataclasses import dataclass
-from typing import Any, SupportsIndex
+from typing import Any
 from urllib.parse import quote
 
 from corea.errors import ConfigError
+from corea.secrets import HIDDEN, PREFIXED, Secret, may_be_key
 
-HIDDEN = "[key]"
 LEAST_LENGTH = 8  # shorter "keys" ("EMPTY", "ollama") are no secrets, and words that a model may write
 VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 USUAL_NAME = re.compile(r"[A-Z][A-Z0-9]{0,15}(?:_[A-Z0-9]{1,15}){1,6}", re.ASCII)
+WORDS = re.compile(r"(?:[A-Z_]+|[a-z_]+)[0-9]{0,3}", re.ASCII)
 LONGEST_PLAIN_NAME = 16  # keys are longer
 PLAIN = re.compile(r"[\w.~-]+", re.ASCII)  # no form of escaping touches these
 LOOKS_SECRET = re.compile(
     r"\b(sk-(?=.{4})|bearer\s+(?=\S{16}))[^\s\"'<>,;]+", re.IGNORECASE
 )  # a server may echo part of a key
-
-
-class Secret(str):
-    """A key whose repr, and that of its parts, shows nothing: what a traceback with local variables prints."""
-
-    __slots__ = ()
-
-    def __repr__(self) -> str:
-        return repr(HIDDEN)
-
-    def __getitem__(self, index: SupportsIndex | slice) -> "Secret":
-        return Secret(super().__getitem__(index))
 
 
 def without_frames(error: BaseException) -> BaseException:
@@ -48,14 +37,20 @@ def variable_name(name: str, where: str) -> str:
     """The name of an environment variable, as a setting gives it.
 
     Raises:
-        ConfigError: It cannot be one: most likely the key itself, so it is not shown.
+        ConfigError: It cannot be one, or looks like a key ("gsk_..."): most likely the key itself, so it is not shown.
     """
-    if not VARIABLE.fullmatch(name):
+    if not VARIABLE.fullmatch(name) or _looks_pasted(name):
         raise ConfigError(
             f"{where}: got a value that is no name of an environment variable (not shown, it may be a key), expected "
             "a name such as OPENAI_API_KEY; put the key into that variable, and not into a file"
         )
     return name
+
+
+def _looks_pasted(name: str) -> bool:
+    if USUAL_NAME.fullmatch(name):
+        return False
+    return bool(PREFIXED.match(name)) or (may_be_key(name) and not WORDS.fullmatch(name))
 
 
 def shown_name(name: str) -> str:

@@ -14,10 +14,10 @@ from yarl import URL
 
 from corea.backends import openai_faults as faults
 from corea.backends.deadlines import Deadlines
-from corea.backends.keys import Secret, Secrets, read_key, without_frames
+from corea.backends.keys import Secrets, read_key, without_frames
 from corea.backends.openai_settings import OpenAISettings
+from corea.secrets import Secret, keys_in_path
 
-NO_SECRETS = Secrets(())
 KEEP_ALIVE_SECONDS = 4.0  # uvicorn, and so vLLM, closes idle connections after 5: a call must not meet that
 
 
@@ -78,6 +78,7 @@ class Http:
     def __init__(self, settings: OpenAISettings) -> None:
         self.settings = settings
         self._url = URL(settings.url, encoded=True)
+        self._path_keys = tuple(map(Secret, keys_in_path(settings.base_url)))
         self._headers = _fixed_headers(settings)
         self._first_byte_seconds = min(settings.first_byte_timeout_seconds, settings.total_timeout_seconds)
         self._pools = _Pools()
@@ -154,7 +155,7 @@ class Http:
     def _with_keys(self) -> tuple[CIMultiDict[str], Secrets]:
         settings = self.settings
         if not settings.api_key_env and not settings.headers_env:
-            return self._headers, NO_SECRETS
+            return self._headers, Secrets(self._path_keys)
         secret = {name: read_key(variable) for name, variable in settings.headers_env.items()}
         keys = tuple(secret.values())
         if settings.api_key_env:
@@ -165,7 +166,7 @@ class Http:
                 secret["api-key"] = keys[-1]
         headers = self._headers.copy()
         headers.update(secret)
-        return headers, Secrets(keys)
+        return headers, Secrets((*keys, *self._path_keys))
 
 
 def _fixed_headers(settings: OpenAISettings) -> CIMultiDict[str]:

@@ -1,15 +1,21 @@
 """How to reach one model on one OpenAI-compatible server: the settings of `OpenAIBackend`, which check themselves."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from urllib.parse import quote, urlencode, urlsplit
 
+from corea.backends.addresses import split_url
 from corea.backends.keys import variable_name
 from corea.errors import ConfigError
+from corea.secrets import HIDDEN, Secret, marked, may_be_key, shown, shown_url
 
 AZURE_HOSTS = (".openai.azure.com", ".cognitiveservices.azure.com", ".services.ai.azure.com")
-KEY_HEADERS = frozenset({"authorization", "api-key", "x-api-key", "proxy-authorization", "cookie"})
+KEY_HEADER = re.compile(
+    r"(?:^|[_-])(?:api[_-]?key|key|token|secret|password|auth|authorization|cookie)$", re.IGNORECASE
+)
+HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # a token of RFC 9110, section 5.6.2
 
 
 class KeyStyle(StrEnum):
@@ -84,22 +90,30 @@ class OpenAISettings:
     proxy: str | None = None
 
     def __post_init__(self) -> None:
-        parts = urlsplit(self.base_url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ConfigError(f"base_url: got {self.base_url!r}, expected a URL such as http://localhost:8000/v1")
-        if parts.username or parts.password or parts.query or parts.fragment:
+        parts = split_url("base_url", self.base_url)
+        if parts.username is not None or parts.query or parts.fragment:
             raise ConfigError(
                 f"base_url: got a user, password or query in the URL of {parts.hostname}, expected none; name the "
                 "variable that holds the key in api_key_env, and a version in api_version"
             )
         for name, variable in (("api_key_env", self.api_key_env), *self.headers_env.items()):
             if variable is not None:
-                variable_name(variable, name if name == "api_key_env" else f"headers_env.{name}")
-        if secret := next((name for name in self.headers if name.lower() in KEY_HEADERS), None):
+                variable_name(
+                    variable,
+                    name if name == "api_key_env" else f"headers_env.{name if not may_be_key(name) else HIDDEN}",
+                )
+        for name in (*self.headers, *self.headers_env):
+            if not HEADER_NAME.fullmatch(name) or may_be_key(name):
+                raise ConfigError(f"headers: got {shown(name)} as a header's name, expected one such as X-Team")
+        if secret := next((name for name in self.headers if KEY_HEADER.search(name)), None):
             raise ConfigError(
                 f"headers: got {secret!r}, expected no key in a file; put it into an environment variable and name "
                 "that in api_key_env or headers_env"
             )
+        object.__setattr__(self, "base_url", marked(self.base_url))  # so that no repr shows a key in its path
+        if self.proxy is not None:
+            with_user = split_url("proxy", self.proxy).username is not None
+            object.__setattr__(self, "proxy", Secret(self.proxy) if with_user else self.proxy)
         if self.azure_deployment and not self.api_version:
             raise ConfigError("api_version is missing: azure_deployment needs it, such as '2024-10-21'")
         for name in ("connect_timeout_seconds", "first_byte_timeout_seconds", "total_timeout_seconds"):
@@ -146,4 +160,4 @@ class OpenAISettings:
     @property
     def where(self) -> str:
         """The model and server, for messages."""
-        return f"{self.model} at {self.base_url}"
+        return f"{self.model} at {shown_url(self.base_url)}"

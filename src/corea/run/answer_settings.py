@@ -21,6 +21,7 @@ from corea.backends import BACKENDS
 from corea.backends.keys import LOOKS_SECRET
 from corea.cascade import Cascade
 from corea.policies import POLICIES, PRE_POLICIES
+from corea.secrets import shown_url
 from corea.signals import SIGNALS
 from corea.stage import Stage
 from corea.types import Sampling
@@ -99,6 +100,8 @@ class _Described:
         options = {key: value for key, value in options.items() if key not in NOT_DECISIVE and key != "kind"}
         if isinstance(headers := options.get("headers"), Mapping):
             options["headers"] = {name: _hidden(value) for name, value in cast(Mapping[str, Any], headers).items()}
+        if isinstance(url := options.get("base_url"), str):
+            options["base_url"] = shown_url(url)
         options["model"] = backend.model
         options["revision"] = getattr(backend, "revision", None)
         return {"kind": _kind(backend), **cast(dict[str, Any], self._plain(options))}
@@ -108,7 +111,7 @@ class _Described:
         if isinstance(value, Enum):
             return self._plain(value.value, key)
         if isinstance(value, str):
-            return _hidden(value) if SECRET_KEY.search(key) or LOOKS_SECRET.search(value) else value
+            return _hidden(value) if SECRET_KEY.search(key) or LOOKS_SECRET.search(value) else str(value)
         if value is None or isinstance(value, bool | int | float):
             return value
         if isinstance(value, Mapping):
