@@ -1,6 +1,7 @@
 """Addresses are checked whole where they are set, in one line that names the key."""
 
 import json
+from typing import Any
 
 import pytest
 
@@ -19,7 +20,7 @@ BAD = [
     " http://x.example/v1", "http://x.example/v1\n", "http://x.exam ple/v1", "http://x.example/a b", "http://x\t.example",
     "http://a..example/v1", "http://.example/v1", f"http://{'a' * 64}.example/v1", f"http://{'a.' * 130}example/v1",
     "http:\\\\localhost\\v1", "http://localhost:8000\\v1", "http://{host}/v1", "<http://x.example/v1>", "http://$HOST/v1",
-    "http:/localhost/v1", "http//localhost/v1", "http://localhost:8000,8001/v1", "http://loc\u0000alhost/v1",
+    "http:/localhost/v1", "http//localhost/v1", "http://localhost:8000,8001/v1", "http://..../v1", "http://loc\u0000alhost/v1",
 ]  # fmt: skip
 GOOD = [
     "http://localhost:8000/v1", "https://api.openai.com/v1/", "http://[::1]:8000/v1", "http://[fe80::1%25eth0]/v1",
@@ -31,14 +32,15 @@ GOOD = [
 @pytest.mark.parametrize("url", BAD)
 @pytest.mark.parametrize("name", ["base_url", "proxy"])
 def test_an_address_that_cannot_be_is_refused_when_it_is_read(name: str, url: str) -> None:
+    given: dict[str, Any] = {"model": "m", name: url}
     with pytest.raises(ConfigError) as caught:
-        OpenAISettings(model="m", **{name: url})
+        OpenAISettings(**given)
     said = str(caught.value)
     assert said.startswith(f"{name}: got ")
     assert "expected a URL such as http://localhost:8000/v1" in said
     assert "\n" not in said
     assert caught.value.__cause__ is None
-    table = {"kind": "openai", "model": "m", name: url}
+    table = {"kind": "openai", **given}
     with pytest.raises(ConfigError, match=rf"^config: stages.s.backend: {name}: got "):
         build(parse_config({"stages": {"s": {"backend": table}}}), need_prices=False)
 

@@ -156,3 +156,29 @@ def test_the_bar_shows_its_counts_in_80_columns(done: int, total: int | None, sh
         assert shown in line
         assert "123/s · 4,567 s left" in line
         assert len(line) <= 80
+
+
+LONG = "o" * 252  # with .journal too long for a file system's 255 bytes
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--budget-usd", "1e400"], "--budget-usd: got '1e400', expected an amount in USD"),
+        (["--budget-usd", "nan"], "--budget-usd: got 'nan', expected an amount in USD"),
+        (["--budget-usd=-0.01"], "--budget-usd: got '-0.01', expected an amount in USD"),
+        (["--set", 'run.budget_usd="1e400"'], "run.budget_usd: got '1e400', expected an amount in USD"),
+        (["--set", 'prices.x.input_usd_per_mtok="1e400"'], 'prices."x".input_usd_per_mtok: got \'1e400\''),
+        (["--set", 'stages.large.backend={kind="openai",model="m",base_url="http://a:99999"}'], "base_url: got"),
+        (["--set", 'stages.large.backend={kind="openai",model="m",base_url="http://[::1"}'], "base_url: got 'http:"),
+        (["--out", LONG], "--out: got oooo"),
+    ],
+)  # fmt: skip
+def test_settings_that_cannot_be_are_refused_in_one_line_before_the_first_question(
+    options: list[str], said: str, corea: Command
+) -> None:
+    ran = corea("run", questions(2), "-o", "a.jsonl", *options)
+    assert ran.code == 2
+    assert said in ran.err
+    assert len(ran.err.strip().splitlines()) == 1
+    assert not Path("a.jsonl.journal").exists()
