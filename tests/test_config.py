@@ -111,5 +111,5 @@ def test_what_is_wrong_is_named(path: str, value: Any, said: str) -> None:
 
 def test_a_file_that_is_no_toml_is_said_with_its_line(tmp_path: Path) -> None:
     (tmp_path / "corea.toml").write_text("[stages\n")
-    with pytest.raises(ConfigError, match=r"corea.toml: not TOML: .*line 1"):
+    with pytest.raises(ConfigError, match=r"corea.toml: not TOML \(.*line 1"):
         load_config(tmp_path / "corea.toml")

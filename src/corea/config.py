@@ -8,6 +8,7 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from decimal import Decimal
+from enum import StrEnum
 from pathlib import Path
 from typing import Any, TypeVar, cast, get_type_hints
 
@@ -118,10 +119,12 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
         tree = _marked(tomllib.loads(path.read_text(encoding="utf-8")))
     except FileNotFoundError as error:
         raise ConfigError(f"{path}: no such file; write one with `corea init`, or name yours with --config") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: cannot be read ({error})") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: got text that is not UTF-8 ({error.reason}); save it as UTF-8") from error
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror}), expected a TOML file; name yours") from error
     except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{path}: not TOML: {error}") from error
+        raise ConfigError(f"{path}: not TOML ({error}); correct it there, `corea init` shows the form") from error
     return parse_config(tree, overrides, source=str(path), base=path.parent)
 
 
@@ -202,13 +205,20 @@ def _converted(where: str, value: Any, hint: Any) -> Any:
         return msgspec.convert(value, hint, strict=False, dec_hook=_decode)
     except msgspec.ValidationError as error:
         fault = _plain(error).replace(str(value), HIDDEN) if may_be_key(str(value)) else _plain(error)
-    raise ConfigError(f"{where}: got {shown(value)}; {fault}")  # not from the error, which repeats the value
+    raise ConfigError(
+        f"{where}: got {shown(value)}{_expected(hint) or '; ' + fault}"
+    )  # not from the error, which repeats the value
 
 
 def _decode(kind: Any, value: Any) -> Any:
     if kind is Path:
         return Path(value)
     raise NotImplementedError(f"expected {kind}")  # the form msgspec asks for
+
+
+def _expected(kind: Any) -> str:
+    """The values of an enumeration; "" for other types, of which msgspec tells."""
+    return f", expected one of {', '.join(kind)}" if isinstance(kind, type) and issubclass(kind, StrEnum) else ""
 
 
 def _plain(error: msgspec.ValidationError) -> str:

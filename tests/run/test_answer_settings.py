@@ -54,6 +54,8 @@ def seen(*overrides: str) -> dict[str, Any]:
         "gateway.port=9",
         "stages.small.prompt=default",  # the default, written out
         "stages.large.backend.base_url=https://api.openai.com/v1",
+        "stages.small.backend.base_url=https://api.openai.com/v1/",
+        "stages.large.backend.base_url=https://api.openai.com/v1/",
         "stages.small.policy={kind='threshold', tau=0.8}",
         "cascade.name=another",
     ],
@@ -136,3 +138,14 @@ def test_a_calibration_is_known_by_its_hash() -> None:
 def test_many_differences_are_counted() -> None:
     assert in_one_line(["a: 1 -> 2", "b: 1 -> 2"]) == "a: 1 -> 2; b: 1 -> 2"
     assert in_one_line([f"{n}" for n in range(9)]) == "0; 1; 2; and 6 more"
+
+
+def test_a_slash_at_the_end_of_an_address_changes_nothing_in_a_signal_either() -> None:
+    def asking(url: str) -> dict[str, Any]:
+        backend = f"{{kind='openai', model='m', base_url='{url}'}}"
+        return seen(f"stages.small.signal={{kind='self_check', backend={backend}}}")
+
+    assert differences(asking("http://localhost:1/v1"), asking("http://localhost:1/v1/")) == []
+    assert differences(asking("http://localhost:1/v1"), asking("http://localhost:1/v2/")) == [
+        'stages.small.signal.backend.base_url: "http://localhost:1/v1" -> "http://localhost:1/v2"'
+    ]

@@ -74,7 +74,7 @@ def test_lines_are_counted_with_the_empty_ones(tmp_path: Path) -> None:
         ('{"question": "a", "id": [1]}', "id: got"),
         ('{"messages": [{"content": "a"}]}', r"messages\[0\].role: got None"),
         ('{"question": "a", "choices": 3}', "choices: got 3"),
-        (b'{"question": "\xff"}', "not JSON"),
+        (b'{"question": "\xff"}', "not UTF-8"),
     ],
 )
 def test_a_bad_row_says_where_and_the_next_is_read(tmp_path: Path, line: str | bytes, message: str) -> None:

@@ -18,6 +18,7 @@ from corea.run.budget import worst_case_usd
 from corea.run.inputs import Source
 from corea.run.journal import Journal
 from corea.run.runner import OnBadRow, run_batch
+from corea.run.shortcomings import Kind
 from corea.run.stopping import Stop, stopping_on_signals
 from corea.run.summary import Outcome, Progress, RunSummary
 from corea.trace_io import read_traces
@@ -344,9 +345,9 @@ async def test_answers_that_are_less_than_they_should_be_are_counted_over_all_st
         summary = await _run(tmp_path, 6, cascade(reply, large))
         said = summary.as_dict()
         found = summary.shortcomings
-        assert (summary.done, summary.failed, found.unreadable) == (6, 0, 1)
-        assert dict(found.cut) == {"small": 3}  # max_tokens is 50
-        assert dict(found.unstated) == {"small": 6}
+        assert (summary.done, summary.failed, found.unreadable()) == (6, 0, 1)
+        assert found.by_stage(Kind.CUT) == {"small": 3}  # max_tokens is 50
+        assert found.by_stage(Kind.UNSTATED) == {"small": 6}
     assert (said["unreadable_answers"], said["cut_by_token_limit"]) == (1, {"small": 3})
     assert said["no_confidence_stated"] == {"small": 6}
 

@@ -89,9 +89,14 @@ def labels_needed(
     Raises:
         ConfigError: A number is out of its range.
     """
-    for name, value in (("slm-accuracy", slm_accuracy), ("llm-accuracy", llm_accuracy), ("auroc", auroc)):
+    inside = {
+        "slm-accuracy": slm_accuracy, "llm-accuracy": llm_accuracy, "auroc": auroc, "delta": delta, "power": power,
+    }  # fmt: skip
+    for name, value in inside.items():
         if not 0 < value < 1:
-            raise ConfigError(f"{name}: got {value}, expected a number between 0 and 1")
+            raise ConfigError(f"--{name}: got {value}, expected a number between 0 and 1")
+    if coverage is not None and not 0 < coverage <= 1:
+        raise ConfigError(f"--coverage: got {coverage}, expected a share above 0, at most 1")
     if not 0 <= agreement <= 1 or not 0 <= fit_share < 1:
         raise ConfigError(f"got agreement {agreement} and fit-share {fit_share}, expected shares in [0, 1]")
     a, b = slm_accuracy, llm_accuracy

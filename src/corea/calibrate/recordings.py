@@ -117,7 +117,11 @@ def _lines(paths: Sequence[str | Path]) -> Iterator[tuple[str, int, dict[str, An
                     if line.strip():
                         yield str(path), number, _row(decoder.decode(line), str(path), number)
         except FileNotFoundError as error:
-            raise ConfigError(f"{path}: no such file") from error
+            raise ConfigError(f"{path}: no such file, expected recorded rows; name another") from error
+        except UnicodeDecodeError as error:
+            raise DataError(
+                f"not UTF-8 ({error.reason}); save the file as UTF-8", path=str(path), line=number
+            ) from error
         except msgspec.DecodeError as error:
             raise DataError(
                 f"not JSON ({error}), expected one object a line, with null in the place of NaN or Infinity",

@@ -7,6 +7,7 @@ import typer
 
 from corea.cli.console import (
     EXIT_BACKEND,
+    EXIT_FAILED,
     CalibrationOption,
     ConfigOption,
     ForceOption,
@@ -32,6 +33,7 @@ def ask(
     json: JsonOption = False,
 ) -> None:
     """Answer one question: answer, confidence, which model, cost, saved."""
+    from corea.cli.advice import why_one_is_unreadable
     from corea.cli.configuration import BUNDLED_NOTE, find_cascade
 
     if not question.strip():
@@ -54,6 +56,9 @@ def ask(
     if trace.status is Status.FAILED:
         complain(trace.error or "the question failed")
         raise typer.Exit(EXIT_BACKEND)
+    if why := why_one_is_unreadable(trace, built.cascade.stages):
+        complain(why)
+        raise typer.Exit(EXIT_FAILED)
 
 
 def as_dict(trace: Trace) -> dict[str, Any]:
@@ -81,7 +86,7 @@ def as_dict(trace: Trace) -> dict[str, Any]:
 def _show(trace: Trace, *, full: bool) -> None:
     if full and trace.text:
         print(trace.text.strip() + "\n")
-    print(trace.answer if trace.answer is not None else (trace.text or "(abstained: ask a person)").strip())
+    print(trace.answer if trace.answer is not None else (trace.text or "").strip() or _nothing(trace))
     for step in trace.steps:
         print(f"  {_line(step)}")
     for flag in trace.flags:
@@ -92,6 +97,10 @@ def _show(trace: Trace, *, full: bool) -> None:
     if trace.baseline_assumed:
         estimate = " (if the large model writes as many tokens)"
     print(f"  {_model(trace)} · cost {usd(trace.cost_usd)} · {saved}{estimate} · {trace.seconds:.2f} s")
+
+
+def _nothing(trace: Trace) -> str:
+    return "(abstained: ask a person)" if trace.status is Status.ABSTAINED else "(an empty text)"
 
 
 def _line(step: Step) -> str:

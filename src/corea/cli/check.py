@@ -1,14 +1,18 @@
 """`corea check`: does this configuration work? One screen."""
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from corea.cli.console import EXIT_FAILED, ConfigOption, JsonOption, SetOption, print_json
 from corea.prices import Price
 from corea.types import Question, Status, Step, Trace
+
+if TYPE_CHECKING:
+    from corea.stage import Stage
 
 QUESTION = "Tom has 12 apples and buys 7 more. How many apples does he have now?"
 
@@ -57,7 +61,7 @@ async def _findings(config_path: Any, overrides: Any) -> list[Finding]:
                     if call.backend is not stage.backend:
                         findings += _checker(f"{where}/signal", call.backend.model, stage.price_of(call.backend))
             trace = await built.cascade.ask(Question.of(QUESTION))
-            findings.append(Finding(name, "answers a question", trace.status is Status.ANSWERED, _answer(trace)))
+            findings.append(_answers(name, trace, built.cascade.stages))
             findings += [_signal(f"{name}/{step.stage}", step) for step in trace.steps if step.confidence]
         finally:
             await built.cascade.close()
@@ -102,10 +106,14 @@ def _price(price: Price) -> str:
     return f"{tokens} ({price.source})"
 
 
-def _answer(trace: Trace) -> str:
-    if trace.status is not Status.ANSWERED:
-        return trace.error or trace.status.value
-    return f"{trace.answer!r} by {trace.stage} in {trace.seconds:.2f} s"
+def _answers(name: str, trace: Trace, stages: "Sequence[Stage]") -> Finding:
+    from corea.cli.advice import why_one_is_unreadable
+
+    seen = trace.error or trace.status.value
+    if trace.status is Status.ANSWERED:
+        seen = why_one_is_unreadable(trace, stages) or f"{trace.answer!r} by {trace.stage} in {trace.seconds:.2f} s"
+    well = trace.status is Status.ANSWERED and trace.answer is not None
+    return Finding(name, "answers a question", well, seen)
 
 
 def _signal(where: str, step: Step) -> Finding:

@@ -78,7 +78,8 @@ def read_settings(path: Path, data: Path | None = None) -> tuple[str, CompareSet
     except FileNotFoundError as error:
         raise ConfigError(f"{path}: no such file; configs/compare/ has examples") from error
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ConfigError(f"{path}: cannot be read ({error})") from error
+        why = error.strerror if isinstance(error, OSError) else error
+        raise ConfigError(f"{path}: cannot be read ({why}), expected a TOML file as in configs/compare/") from error
     if "{data}" in text and data is None:
         raise ConfigError(f"{path}: names files in {{data}}; say where that is with --data FOLDER (or COREA_DATA)")
     models = {

@@ -4,6 +4,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -25,14 +26,16 @@ def create(
     set_: SetOption = None,
     state: StateOption = None,
     budget_usd: Annotated[str | None, typer.Option(help="All that it may ever spend.")] = None,
-    requests_per_minute: Annotated[int | None, typer.Option("--rpm", help="Requests per minute.")] = None,
-    tokens_per_minute: Annotated[int | None, typer.Option("--tpm", help="Tokens per minute.")] = None,
+    requests_per_minute: Annotated[int | None, typer.Option("--rpm", min=1, help="Requests per minute.")] = None,
+    tokens_per_minute: Annotated[int | None, typer.Option("--tpm", min=1, help="Tokens per minute.")] = None,
     cascade: Annotated[list[str] | None, typer.Option(help="Allow only this cascade; may be repeated.")] = None,
     json: JsonOption = False,
 ) -> None:
     """Make a key and print it, once: it is stored as a hash only. A running server knows it at once."""
     from corea.gateway.keys import Limits, create_key
 
+    if not name.strip():
+        raise ConfigError("name: got an empty one, expected some text to know the key by")
     limits = Limits(
         cascades=tuple(cascade) if cascade else None,
         budget_usd=amount(budget_usd) if budget_usd is not None else None,
@@ -95,8 +98,8 @@ def set_limits(
         limits = Limits(
             cascades=own if cascade is None else tuple(cascades) if cascades else None,
             budget_usd=_changed(budget_usd, was.budget_usd, amount),
-            requests_per_minute=_changed(requests_per_minute, was.requests_per_minute, _per_minute),
-            tokens_per_minute=_changed(tokens_per_minute, was.tokens_per_minute, _per_minute),
+            requests_per_minute=_changed(requests_per_minute, was.requests_per_minute, partial(_per_minute, "--rpm")),
+            tokens_per_minute=_changed(tokens_per_minute, was.tokens_per_minute, partial(_per_minute, "--tpm")),
         )
         now = set_limits(connection, was.id, limits)
     if json:
@@ -145,11 +148,14 @@ def _file(
         connection.close()
 
 
-def _per_minute(text: str) -> int:
+def _per_minute(option: str, text: str) -> int:
     try:
-        return int(text)
-    except ValueError as error:
-        raise ConfigError(f"limit per minute: got {text!r}, expected a whole number or `none`") from error
+        limit = int(text)
+    except ValueError:
+        limit = 0
+    if limit < 1:
+        raise ConfigError(f"{option}: got {text!r}, expected a whole number of at least 1, or `none` to lift the limit")
+    return limit
 
 
 def _changed(given: str | None, was: T | None, read: Callable[[str], T]) -> T | None:

@@ -2,12 +2,14 @@
 
 import sys
 from importlib import import_module
+from itertools import takewhile
 
 import typer
 
 import corea
 from corea.cli.console import EXIT_CODES, EXIT_CONFIG, EXIT_DATA, EXIT_INTERRUPTED, complain, exit_code
 from corea.cli.stdout import watched_stdout
+from corea.cli.usage import usage_line
 from corea.errors import CoreaError
 from corea.registry import EXTRAS, install_hint
 
@@ -44,6 +46,7 @@ COMMANDS = {
     "train": "corea.cli.train:app",
     "keys": "corea.cli.keys:keys",
 }
+GROUPS = ("train", "keys")  # those that have subcommands
 
 
 def make_app(asked: str | None = None) -> typer.Typer:
@@ -96,8 +99,7 @@ def _run(given: list[str]) -> int:
         complain(str(error))
         return exit_code(error)
     except typer.TyperException as error:  # wrong usage
-        known = f"corea {given[0]}" if given and given[0] in COMMANDS else "corea"
-        complain(f"{error}; see `{known} --help`")
+        complain(usage_line(error, _command(given)))
         return error.exit_code
     except ModuleNotFoundError as error:
         if (error.name or "").split(".")[0] not in EXTRAS:
@@ -107,6 +109,12 @@ def _run(given: list[str]) -> int:
     except (KeyboardInterrupt, typer.Abort):
         complain("interrupted")
         return EXIT_INTERRUPTED
+
+
+def _command(given: list[str]) -> str:
+    """The command that a command line names, with its subcommand if it has one."""
+    named = list(takewhile(lambda word: not word.startswith("-"), given[: 2 if given[0] in GROUPS else 1]))
+    return " ".join(["corea", *named]) if given[0] in COMMANDS else "corea"
 
 
 if __name__ == "__main__":

@@ -44,7 +44,10 @@ def read_results(folder: Path) -> dict[str, Any]:
     except FileNotFoundError as error:
         raise ConfigError(f"{path}: no such file; run `corea compare CONFIG --out {folder}` first") from error
     except (OSError, ValueError) as error:
-        raise DataError(f"cannot be read ({error})", path=str(path)) from error
+        raise DataError(
+            f"cannot be read ({error}), expected results of `corea compare`; name the folder that it wrote",
+            path=str(path),
+        ) from error
     if found.get("version") != VERSION:
         raise DataError(
             f"got results of version {found.get('version')!r}, expected {VERSION}; run corea compare again, it asks "

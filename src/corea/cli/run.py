@@ -39,13 +39,16 @@ def run(
     cascade: Annotated[str | None, typer.Option(help="Which cascade of the configuration; default: the first.")] = None,
     calibration: CalibrationOption = None,
     force: ForceOption = False,
-    concurrency: Annotated[int | None, typer.Option(help="Questions under way at once.")] = None,
+    concurrency: Annotated[int | None, typer.Option(min=1, help="Questions under way at once.")] = None,
     budget_usd: Annotated[
         str | None, typer.Option(help="Stop before more than this is spent, over all starts.")
     ] = None,
     on_bad_row: Annotated[OnBadRow, typer.Option(help="What follows on a row that is no question.")] = OnBadRow.STOP,
     free_text: Annotated[
-        bool, typer.Option("--free-text", help="Whole texts are wanted: none has to hold a short answer.")
+        bool,
+        typer.Option(
+            "--free-text", help="Whole texts are wanted: none has to hold a short answer, but none may be empty."
+        ),
     ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
     json: JsonOption = False,
@@ -84,7 +87,7 @@ def run(
     if json:
         print_json(summary.as_dict())
     else:
-        for line in describe(summary, free_text=free_text):
+        for line in describe(summary, built.cascade.stages, free_text=free_text):
             note(line) if out == "-" else print(line)
     code = exit_code_of(summary, free_text=free_text)
     if code:

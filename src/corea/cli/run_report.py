@@ -1,18 +1,20 @@
 """What `corea run` says at its end: a few lines for people, and the exit code."""
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 
+from corea.cli.advice import Advice, traces_of
 from corea.cli.console import EXIT_BACKEND, EXIT_BUDGET, EXIT_FAILED, EXIT_INTERRUPTED, percent, usd
 from corea.ledger import Ledger
 from corea.run.summary import Outcome, RunSummary
+from corea.stage import Stage
 
 
-def describe(summary: RunSummary, *, free_text: bool = False) -> list[str]:
-    """What a run did, in a few lines for people."""
+def describe(summary: RunSummary, stages: Sequence[Stage], *, free_text: bool = False) -> list[str]:
+    """What a run of these stages did, in a few lines for people."""
     ledger, of = summary.ledger, f" of {summary.total:,}" if summary.total is not None else ""
     resumed = f" ({summary.resumed:,} of them by earlier starts)" if summary.resumed else ""
-    unreadable = 0 if free_text else summary.shortcomings.unreadable
-    without = f", {unreadable:,} without a readable answer" if unreadable else ""
+    unreadable = summary.shortcomings.unreadable(free_text=free_text)
+    without = f", {unreadable:,} {'empty' if free_text else 'without a readable answer'}" if unreadable else ""
     answered = summary.done - summary.failed - unreadable
     lines = [
         f"{summary.outcome.value}: {summary.done:,}{of} questions done{resumed}: "
@@ -21,7 +23,7 @@ def describe(summary: RunSummary, *, free_text: bool = False) -> list[str]:
         f"large model alone {usd(ledger.baseline_usd)}{_how_known(ledger)} · "
         f"saved {usd(ledger.saved_usd)}",
         *ledger.counted_as_free,
-        *_shortcomings(summary, free_text=free_text),
+        *Advice(summary.shortcomings, stages, traces_of(summary), free_text=free_text).lines(),
         *_about_the_questions(summary),
     ]
     if summary.lost:
@@ -34,30 +36,6 @@ def describe(summary: RunSummary, *, free_text: bool = False) -> list[str]:
     if summary.failed and summary.last_error:
         lines.append(f"last error: {summary.last_error}")
     return [*lines, f"answers: {summary.output}"]
-
-
-def _shortcomings(summary: RunSummary, *, free_text: bool) -> list[str]:
-    """One line for each kind of answer that is less than it should be, with what to do."""
-    found, lines = summary.shortcomings, list[str]()
-    if found.unreadable and not free_text:
-        lines.append(
-            f"{_number(found.unreadable, 'answer')} could not be read from the text; use a prompt that asks for "
-            "<answer>...</answer>, such as `default`, and name another --out; or give --free-text for whole texts"
-        )
-    if found.cut:
-        keys = " and ".join(f"stages.{stage}.sampling.max_tokens" for stage in found.cut)
-        lines.append(f"cut off by the token limit: {_by_stage(found.cut, 'text')}; raise {keys} and name another --out")
-    if found.unstated:
-        reason = found.reasons.most_common(1)[0][0]
-        lines.append(
-            f"no confidence stated: {_by_stage(found.unstated, 'draft')} ({reason}); use a prompt that asks "
-            "for one, or another signal, see `corea check`, and name another --out"
-        )
-    return lines
-
-
-def _by_stage(counts: Mapping[str, int], noun: str) -> str:
-    return ", ".join(f"{_number(count, noun)} of stage {stage}" for stage, count in counts.items())
 
 
 def _number(count: int, noun: str) -> str:
@@ -98,5 +76,5 @@ def _how_known(ledger: Ledger) -> str:
 def exit_code_of(summary: RunSummary, *, free_text: bool = False) -> int:
     """The exit code of a run that ended in good order."""
     codes = {Outcome.BUDGET: EXIT_BUDGET, Outcome.INTERRUPTED: EXIT_INTERRUPTED, Outcome.GAVE_UP: EXIT_BACKEND}
-    unreadable = 0 if free_text else summary.shortcomings.unreadable
+    unreadable = summary.shortcomings.unreadable(free_text=free_text)
     return codes.get(summary.outcome, EXIT_FAILED if summary.failed or summary.bad_rows or unreadable else 0)

@@ -15,7 +15,7 @@ def serve(
     calibration: CalibrationOption = None,
     force: ForceOption = False,
     host: Annotated[str | None, typer.Option(help="Address to listen on; other than loopback needs a key.")] = None,
-    port: Annotated[int | None, typer.Option(help="Port to listen on; 0 takes a free one.")] = None,
+    port: Annotated[int | None, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")] = None,
 ) -> None:
     """Serve the cascades to any OpenAI client. SIGHUP reads the configuration anew, SIGTERM ends in good order."""
     from corea.build import Backends, build_all

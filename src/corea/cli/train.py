@@ -69,7 +69,10 @@ def read_table(config: Path, overrides: list[str]) -> dict[str, Any]:
     try:
         table = tomllib.loads(config.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ConfigError(f"{config}: cannot be read as TOML ({error}); see configs/ for examples") from error
+        why = error.strerror if isinstance(error, OSError) else error
+        raise ConfigError(
+            f"{config}: cannot be read ({why}), expected a TOML file; see configs/ for examples"
+        ) from error
     for override in overrides:
         key, separator, value = override.partition("=")
         *parents, last = key.strip().split(".")

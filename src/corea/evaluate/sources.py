@@ -98,6 +98,10 @@ def _lines(path: Path) -> Iterator[tuple[int, dict[str, Any], bytes]]:
                     continue
                 try:
                     row = json.loads(line)
+                except UnicodeDecodeError as error:
+                    raise DataError(
+                        f"not UTF-8 ({error.reason}); save the file as UTF-8", path=str(path), line=number
+                    ) from error
                 except ValueError as error:
                     raise DataError(
                         f"not JSON ({error}); expected one object a line", path=str(path), line=number
@@ -106,7 +110,7 @@ def _lines(path: Path) -> Iterator[tuple[int, dict[str, Any], bytes]]:
                     raise DataError(f"got {row!r:.40}, expected an object", path=str(path), line=number)
                 yield number, cast(dict[str, Any], row), line
     except FileNotFoundError as error:
-        raise ConfigError(f"{path}: no such file") from error
+        raise ConfigError(f"{path}: no such file, expected answers or recorded rows; name others") from error
     except (OSError, EOFError) as error:
         raise DataError(f"cannot be read ({error})", path=str(path)) from error
 

@@ -3,7 +3,7 @@
 from corea.reading.answer import declines, find_answer, read_answer
 from corea.reading.confidence import find_confidence, read_confidence
 from corea.reading.letters import choice_letter
-from corea.reading.tags import is_well_formed, visible_text, without_thinking
+from corea.reading.tags import is_well_formed, shows_nothing, visible_text, without_thinking
 from corea.reading.text import Stated
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "is_well_formed",
     "read_answer",
     "read_confidence",
+    "shows_nothing",
     "visible_text",
     "without_thinking",
 ]

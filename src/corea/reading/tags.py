@@ -3,7 +3,7 @@
 import re
 
 from corea.reading.answer import read_answer
-from corea.reading.text import fold
+from corea.reading.text import fold, is_blank
 from corea.reading.thinking import TOKENS, any_of, outside_thinking
 
 _CONFIDENCE_TAGS = re.compile(r"<confidence>[^<\n]{0,200}(?:</confidence>|$|(?=[<\n]))", re.I)
@@ -25,14 +25,22 @@ def visible_text(text: str) -> str:
 
     Where nothing is left (some put everything inside their thinking), the short answer; "" if there is none.
     """
+    return _outside(text) or read_answer(text) or ""
+
+
+def shows_nothing(text: str) -> bool:
+    """Whether nothing but thinking, tags and a stated confidence is there: no text for a reader."""
+    return is_blank(_outside(text))
+
+
+def _outside(text: str) -> str:
     seen = without_thinking(text)
     low = fold(seen)
     if "conf" in low:
         seen = _CONFIDENCE_LINE.sub("", _CONFIDENCE_TAGS.sub("", seen))
     if "answer>" in low or "confidence>" in low:
         seen = _STRAY.sub("", seen)
-    seen = seen.strip()
-    return seen or read_answer(text) or ""
+    return seen.strip()
 
 
 def without_thinking(text: str) -> str:

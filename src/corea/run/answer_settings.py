@@ -101,7 +101,7 @@ class _Described:
         if isinstance(headers := options.get("headers"), Mapping):
             options["headers"] = {name: _hidden(value) for name, value in cast(Mapping[str, Any], headers).items()}
         if isinstance(url := options.get("base_url"), str):
-            options["base_url"] = shown_url(url)
+            options["base_url"] = shown_url(url.rstrip("/"))  # with and without a slash, it is the same server
         options["model"] = backend.model
         options["revision"] = getattr(backend, "revision", None)
         return {"kind": _kind(backend), **cast(dict[str, Any], self._plain(options))}

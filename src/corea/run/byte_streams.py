@@ -104,6 +104,35 @@ class _Converted(io.RawIOBase):
         super().close()
 
 
+def with_line_feeds(stream: io.BufferedReader) -> io.BufferedReader:
+    """The same stream with line feeds for line ends of any kind."""
+    return io.BufferedReader(cast(io.RawIOBase, _LineFeeds(stream)), CHUNK)
+
+
+class _LineFeeds(io.RawIOBase):
+    def __init__(self, stream: io.BufferedReader) -> None:
+        self._stream, self._newlines = stream, io.IncrementalNewlineDecoder(None, translate=True)
+        self._waiting = b""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        while not self._waiting:
+            data = self._stream.read1(CHUNK)
+            self._waiting = self._newlines.decode(data.decode("latin-1"), final=not data).encode("latin-1")
+            if not data:
+                break
+        taken = self._waiting[: len(buffer)]
+        self._waiting = self._waiting[len(taken) :]
+        buffer[: len(taken)] = taken
+        return len(taken)
+
+    def close(self) -> None:
+        self._stream.close()
+        super().close()
+
+
 class _KeptOpen(io.RawIOBase):
     """A stream that its reader does not close: standard input is not ours."""
 

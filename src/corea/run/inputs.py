@@ -148,7 +148,7 @@ class Source:
             for number, (line, record) in enumerate(self._records()):
                 yield number, line, record
         except FileNotFoundError as error:
-            raise DataError("no such file", path=self.name) from error
+            raise DataError("no such file, expected a file of questions", path=self.name) from error
         except IsADirectoryError as error:
             raise DataError("is a folder, expected a file of questions", path=self.name) from error
         except UnreadableError as error:
@@ -172,16 +172,23 @@ def _is_good(record: Plain) -> bool:
     return bool(record.id) and ("!" <= text[:1] <= "~" or not is_blank(text))
 
 
-def format_of(path: str) -> Format:
+def format_of(path: str, *, written: bool = False) -> Format:
     """The format that a name tells; .gz may follow the suffix.
+
+    Args:
+        written: It is an output's, which is advised otherwise.
 
     Raises:
         ConfigError: It tells none.
     """
     suffix = Path(path.removesuffix(".gz")).suffix.lower()
     if suffix not in SUFFIXES or path.endswith(".parquet.gz"):
+        got = "a folder" if Path(path).is_dir() else f"the suffix {suffix!r}" if suffix else "no suffix"
+        advice = (
+            "name it answers.jsonl, or the like" if written else ADVICE.get(suffix, "rename it so, or name another")
+        )
         raise ConfigError(
-            f"{path}: got the suffix {suffix or 'none'!r}, expected one of {', '.join(SUFFIXES)} (with .gz behind "
-            f"it, too, but for .parquet); {ADVICE.get(suffix, 'rename it, or name the format')}"
+            f"{path}: got {got}, expected a name in {', '.join(SUFFIXES)} (with .gz behind it, too, but for .parquet); "
+            f"{advice}"
         )
     return SUFFIXES[suffix]

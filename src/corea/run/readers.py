@@ -20,13 +20,15 @@ import msgspec
 from corea.datasets.rows import KNOWN, TEXT_KEYS
 from corea.errors import ConfigError
 from corea.registry import install_hint
-from corea.run.byte_streams import CHUNK, UnreadableError
+from corea.run.byte_streams import CHUNK, UnreadableError, with_line_feeds
+from corea.run.row_advice import NOT_UTF8, SAVE_AS_UTF8, not_csv, not_json
 
 PARQUET_BATCH = 512  # rows in memory at once
 MAX_FIELD = 64 * 1024 * 1024  # characters of one CSV field or array element; the csv module's own limit is 128 Ki
 MAX_DEPTH = 100  # of a record; what is nested deeper cannot be sent on everywhere (Python's own limit is near 1000)
 DELIMITERS = ",;\t"
 TOO_DEEP = f"is nested more than {MAX_DEPTH} levels deep, expected a question"
+BARE_CR = re.compile(rb"\r(?![\n\r]|\Z)")  # a line end of its own: JSON has none inside of texts
 ARRAY = re.compile(rb"\s*\[\s*(?:\{|\]|\Z)")  # "[1]" is a bad row of JSON lines
 PRETTY = re.compile(rb'\s*\{[ \t\r]*\n\s*"')  # one object over several lines
 SEPARATOR_LINE = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)  # Excel's own first line
@@ -52,6 +54,9 @@ _decode = msgspec.json.Decoder().decode
 def json_records(stream: io.BufferedReader) -> Iterator[tuple[int, Record]]:
     """JSON lines; also one array of objects, and objects written over several lines."""
     head = stream.peek(CHUNK)
+    if BARE_CR.search(head):
+        stream = with_line_feeds(stream)
+        head = stream.peek(CHUNK)
     if ARRAY.match(head) or PRETTY.match(head):
         for line, text in _JsonText(stream).values():
             yield line, _record(text.encode("utf-8", "surrogatepass"))
@@ -78,7 +83,7 @@ def _record(data: bytes) -> Record:
     try:
         record: Any = _decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        return f"not JSON ({error})"
+        return not_json(error, data)
     except RecursionError:
         return TOO_DEEP
     if not isinstance(record, dict):
@@ -172,7 +177,7 @@ class _JsonText:
         try:
             self._text, self._at = waiting + self._utf8.decode(data, final=self._ended), 0
         except UnicodeDecodeError as error:
-            raise UnreadableError(f"not UTF-8 ({error.reason}); save the file as UTF-8", self._line) from error
+            raise UnreadableError(f"{NOT_UTF8} ({error.reason}){SAVE_AS_UTF8}", self._line) from error
 
 
 # --- CSV ------------------------------------------------------------------------------------------------------------
@@ -192,7 +197,7 @@ def csv_records(stream: io.BufferedReader, delimiter: str = ",") -> Iterator[tup
             except StopIteration:
                 return
             except csv.Error as error:
-                yield line, f"not CSV ({error})"
+                yield line, not_csv(error)
                 continue
             if fields:
                 yield line, _csv_record(fields, header)
@@ -239,7 +244,7 @@ def _csv_record(fields: list[str], header: list[str]) -> Record:
     if len(fields) != len(header):
         return f"got {len(fields)} fields, expected {len(header)} as in the first line ({', '.join(header)})"
     if any("\udc80" <= c <= "\udcff" for field in fields if not field.isascii() for c in field):
-        return "not UTF-8; save the file as UTF-8"
+        return f"{NOT_UTF8}{SAVE_AS_UTF8}"
     if [field.strip() for field in fields] == header:
         return "is the line of column names again, expected a question; remove it (were two files joined?)"
     return {

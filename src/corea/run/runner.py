@@ -30,8 +30,9 @@ from corea.run.journal import Journal
 from corea.run.outputs import write_output
 from corea.run.preflight import answer_bytes_expected, check_is_file, check_output, check_room
 from corea.run.row_checks import OnBadRow, RowChecks
+from corea.run.shortcomings import Shortcomings
 from corea.run.stopping import Stop
-from corea.run.summary import Outcome, Progress, RunSummary, Shortcomings
+from corea.run.summary import Outcome, Progress, RunSummary
 from corea.trace_io import decode, encode
 from corea.types import ZERO_USD, Question, Status, Step, Trace
 
@@ -101,7 +102,7 @@ async def run_batch(
         run.checks.survey()
         return await run.ask_all()
     check_is_file(output)
-    return await _into_file(run, format or format_of(output), settings or answer_settings(cascade))
+    return await _into_file(run, format or format_of(output, written=True), settings or answer_settings(cascade))
 
 
 async def _into_file(run: "_Run", format: Format, settings: Mapping[str, Any]) -> RunSummary:

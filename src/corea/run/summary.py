@@ -1,16 +1,12 @@
 """What a run tells while it goes on, and when it ends."""
 
-from collections import Counter
 from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
 from corea.ledger import Ledger, money
-from corea.stage import DECLINED
-from corea.types import Status, Trace
-
-LENGTH, TOOL_CALLS = "length", "tool_calls"  # finish reasons, as OpenAI names them
+from corea.run.shortcomings import Shortcomings
 
 
 class Outcome(StrEnum):
@@ -20,52 +16,6 @@ class Outcome(StrEnum):
     BUDGET = "budget"  # the next question could have cost more than what was left
     INTERRUPTED = "interrupted"  # it was asked to stop
     GAVE_UP = "gave up"  # so many questions failed in a row that going on would be in vain
-
-
-@dataclass(slots=True)
-class Shortcomings:
-    """What is wrong with questions that did not fail, over all starts.
-
-    Args:
-        unreadable: Texts that were returned with no short answer to be read in them.
-        cut: By stage, texts that were cut off by the stage's token limit.
-        unstated: By stage, drafts of which the signal found no confidence, other than those that say that they do not
-            know; `reasons` counts why.
-    """
-
-    unreadable: int = 0
-    cut: Counter[str] = field(default_factory=Counter[str])
-    unstated: Counter[str] = field(default_factory=Counter[str])
-    reasons: Counter[str] = field(default_factory=Counter[str])
-
-    def add(self, trace: Trace) -> None:
-        """Takes in one trace."""
-        if trace.status is Status.FAILED:
-            return
-        for step in trace.steps:
-            completion = step.completion
-            if completion is None or step.error is not None:
-                continue
-            if completion.finish_reason == LENGTH:
-                self.cut[step.stage] += 1
-            if (confidence := step.confidence) is None or confidence.value is not None:
-                continue
-            if confidence.reason != DECLINED:
-                self.unstated[step.stage] += 1
-                self.reasons[confidence.reason] += 1
-        if trace.answer is None and trace.status is not Status.ABSTAINED:
-            self.unreadable += not any(
-                step.stage == trace.stage and step.completion and step.completion.finish_reason == TOOL_CALLS
-                for step in trace.steps
-            )
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        return {
-            "unreadable_answers": self.unreadable,
-            "cut_by_token_limit": dict(self.cut),
-            "no_confidence_stated": dict(self.unstated),
-        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,146 @@
+"""What to do about answers that are less than they should be: by why they are so, and never what is so already."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from corea.run.shortcomings import Kind, Shortcoming, Shortcomings, Why, answering, why_unreadable
+from corea.run.summary import RunSummary
+from corea.stage import Stage
+from corea.types import Status, Trace
+
+ANSWER, CONFIDENCE = "<answer>", "<confidence>"
+LACKING = {  # what a signal says that it did not find, and the tag by which a prompt asks for it
+    "the text states no confidence": CONFIDENCE,
+    "no answer was found in the text": ANSWER,
+    "there is no answer to check": ANSWER,
+    "no answer could be read": ANSWER,
+}
+SEE: dict[Why | None, str] = {
+    Why.FILTERED: "a content filter or refusal, see above",
+    Why.CUT: "cut off by the token limit, see above",
+}
+LOGPROBS = "; ask for them with sampling."  # how signals advise it
+NO_LOGPROBS = 'the stage asks for them already: take a server that gives them, or signal = "verbalized"'
+ANOTHER_OUT = "name another --out"
+
+
+@dataclass(frozen=True, slots=True)
+class Advice:
+    """Writes the lines of one run.
+
+    Args:
+        where: The file that holds the traces; None: they went to a pipe.
+        stages: Those of the cascade, in order.
+    """
+
+    found: Shortcomings
+    stages: Sequence[Stage]
+    where: str | None
+    free_text: bool = False
+
+    def lines(self) -> list[str]:
+        """One line for each kind of fault at each stage."""
+        said = {
+            Kind.CUT: self._cut,
+            Kind.FILTERED: self._filtered,
+            Kind.EMPTY if self.free_text else Kind.UNREADABLE: self._unreadable,
+            Kind.UNSTATED: self._unstated,
+        }
+        places = [stage.name for stage in self.stages]
+        faults = sorted(self.found.found, key=lambda fault: places.index(fault.stage) if fault.stage in places else -1)
+        return [write(fault) for kind, write in said.items() for fault in faults if fault.kind is kind]
+
+    def _cut(self, fault: Shortcoming) -> str:
+        advice = f"{_more_tokens(fault.stage, self._stage(fault))}, and {ANOTHER_OUT}"
+        return f"cut off by the token limit: {self._counted(fault, 'text')}; {advice}"
+
+    def _filtered(self, fault: Shortcoming) -> str:
+        return (
+            f"ended by a content filter or refused: {self._counted(fault, 'text')}; put these questions in other words "
+            f"or take another model there; see finish_reason and text {self._example(fault)}"
+        )
+
+    def _unreadable(self, fault: Shortcoming) -> str:
+        if fault.kind is Kind.EMPTY:
+            line = f"{self._counted(fault, 'text')} {'is' if self.found.found[fault] == 1 else 'are'} empty"
+        else:
+            line = f"{self._counted(fault, 'answer')} could not be read from the text"
+        if fault.why in SEE:
+            return f"{line}: {SEE[fault.why]}"
+        whole = "" if self.free_text else "; or give --free-text for whole texts"
+        if fault.why is Why.EMPTY:
+            nothing = "" if self.free_text else ": it shows nothing"
+            return f"{line}{nothing} (thinking does not count); look at the completion {self._example(fault)}"
+        if fault.why is Why.DECLINED:
+            return f"{line}: it says that the model does not know; look at the text {self._example(fault)}{whole}"
+        return f"{line}; {self._ask_for(ANSWER, fault)}{whole}"
+
+    def _unstated(self, fault: Shortcoming) -> str:
+        line = f"no confidence stated: {self._counted(fault, 'draft')}"
+        if fault.why in SEE:
+            return f"{line}: {SEE[fault.why]}"
+        if fault.why is Why.EMPTY:
+            return f"{line}: the text shows nothing; look at the completion {self._example(fault)}"
+        reason = self.found.reasons[fault.stage].most_common(1)[0][0]
+        tag = LACKING.get(reason)
+        if tag is not None:
+            return f"{line} ({reason}); {self._ask_for(tag, fault)}; or take another signal"
+        stage = self._stage(fault)
+        if LOGPROBS in reason and stage is not None and (stage.sampling.logprobs or stage.sampling.top_logprobs):
+            return f"{line} ({reason.partition(LOGPROBS)[0]}); {NO_LOGPROBS}"
+        return f"{line} ({reason}); look at the draft {self._example(fault)}"
+
+    def _ask_for(self, tag: str, fault: Shortcoming) -> str:
+        stage = self._stage(fault)
+        if asks_for(stage, tag):
+            return f"the prompt asks for {tag} already: look at the text {self._example(fault)}"
+        last = bool(self.stages) and stage is self.stages[-1]
+        built_in = "answer_only" if last else "default"
+        return f"let stages.{fault.stage}.prompt ask for {tag}, as `{built_in}` does, and {ANOTHER_OUT}"
+
+    def _stage(self, fault: Shortcoming) -> Stage | None:
+        return next((stage for stage in self.stages if stage.name == fault.stage), None)
+
+    def _counted(self, fault: Shortcoming, noun: str) -> str:
+        count = self.found.found[fault]
+        return f"{count:,} {noun}{'' if count == 1 else 's'} of stage {fault.stage}"
+
+    def _example(self, fault: Shortcoming) -> str:
+        where = f" in {self.where}" if self.where is not None else ""
+        return f"of stage {fault.stage} in the trace of {self.found.examples[fault]!r}{where}"
+
+
+def _more_tokens(name: str, stage: Stage | None) -> str:
+    limit, key = stage.sampling.max_tokens if stage is not None else None, f"stages.{name}.sampling.max_tokens"
+    return f"set {key} (the server's own limit holds now)" if limit is None else f"raise {key} (now {limit})"
+
+
+def asks_for(stage: Stage | None, tag: str) -> bool:
+    """Whether the prompt of a stage asks for a tag."""
+    return stage is not None and stage.prompt is not None and tag in f"{stage.prompt.system}{stage.prompt.user}".lower()
+
+
+def traces_of(summary: RunSummary) -> str | None:
+    """The file that holds the whole traces of a run: its output, or where that is flat its journal."""
+    whole = Path(summary.output.removesuffix(".gz")).suffix.lower() in (".jsonl", ".ndjson", ".json")
+    return summary.output if whole and summary.output != "-" else summary.journal
+
+
+def why_one_is_unreadable(trace: Trace, stages: Sequence[Stage]) -> str | None:
+    """Why the answer of a trace cannot be read, and what to do, in one line; None where it can be, or there is none."""
+    completion = answering(trace)
+    stage = next((stage for stage in stages if stage.name == trace.stage), None)
+    if trace.answer is not None or trace.status is Status.ABSTAINED or completion is None or stage is None:
+        return None
+    prompt = f"the prompt asks for {ANSWER} already, look at the text (`corea ask --full`)"
+    if not asks_for(stage, ANSWER):
+        prompt = f"let stages.{stage.name}.prompt ask for {ANSWER}, as `default` and `answer_only` do"
+    why = {
+        Why.FILTERED: "a content filter ended the text, or it is a refusal; put the question in other words",
+        Why.CUT: f"it was cut off by the token limit; {_more_tokens(stage.name, stage)}",
+        Why.EMPTY: "it shows nothing (thinking does not count); try another prompt or model",
+        Why.DECLINED: "it says that the model does not know; ask a larger model",
+        Why.NOT_FOUND: f"none was found in it; {prompt}",
+    }[why_unreadable(completion)]
+    return f"no short answer could be read from the text of stage {trace.stage}: {why}"

@@ -1,0 +1,151 @@
+"""What is wrong with questions that did not fail: texts without an answer, cut, filtered, or sure of nothing."""
+
+import re
+from collections import Counter
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, NamedTuple
+
+from corea.reading import declines, shows_nothing
+from corea.stage import DECLINED
+from corea.types import Completion, Status, Step, Trace
+
+TOOL_CALLS = "tool_calls"  # a finish reason, as OpenAI names it
+FILTERS = frozenset((
+    "content_filter", "content_filtered", "guardrail_intervened",  # OpenAI and Azure; Bedrock
+    "refusal", "sensitive",  # Anthropic, Zhipu
+    "safety", "recitation", "blocklist", "prohibited_content", "spii", "image_safety",  # Gemini
+))  # fmt: skip
+"""Finish reasons of a text that a filter ended, in lower case with underscores."""
+_AS_ASKED = re.compile(r"</answer>\s{0,9}(?:<confidence>[^<>]{0,40}</confidence>\s{0,9})?\Z")
+
+
+class Kind(StrEnum):
+    """What can be wrong."""
+
+    UNREADABLE = "unreadable"  # a text that was returned, with no short answer to be read in it
+    EMPTY = "empty"  # a text that was returned, with nothing to be seen in it
+    CUT = "cut"  # any text that the token limit ended
+    FILTERED = "filtered"  # any text that a content filter ended, or that is a refusal
+    UNSTATED = "unstated"  # a draft of which the signal found no confidence
+
+
+class Why(StrEnum):
+    """Why a text holds no answer, or a draft no confidence: the first of these that is so."""
+
+    FILTERED = "content_filter_or_refusal"
+    CUT = "token_limit"
+    EMPTY = "empty_text"
+    DECLINED = "declined"  # it says that its writer does not know
+    NOT_FOUND = "not_found"
+
+
+class Shortcoming(NamedTuple):
+    """One kind of fault at one stage."""
+
+    kind: Kind
+    stage: str
+    why: Why | None = None
+
+
+@dataclass(slots=True)
+class Shortcomings:
+    """Counts over all starts.
+
+    Args:
+        found: How often each was found; an answer that cannot be read may count under several kinds.
+        examples: The first question of each.
+        reasons: By stage, what the signal said of drafts without a confidence (`Why.NOT_FOUND`).
+    """
+
+    found: Counter[Shortcoming] = field(default_factory=Counter[Shortcoming])
+    examples: dict[Shortcoming, str] = field(default_factory=dict[Shortcoming, str])
+    reasons: dict[str, Counter[str]] = field(default_factory=dict[str, Counter[str]])
+
+    def add(self, trace: Trace) -> None:
+        """Takes in one trace."""
+        if trace.status is Status.FAILED:
+            return
+        for step in trace.steps:
+            if step.completion is not None and step.error is None:
+                self._add_step(step, step.completion, trace.question_id)
+        completion = answering(trace)
+        if trace.status is Status.ABSTAINED or completion is None or completion.finish_reason == TOOL_CALLS:
+            return
+        stage = trace.stage or ""
+        if trace.answer is None:
+            self._note(Shortcoming(Kind.UNREADABLE, stage, why_unreadable(completion)), trace.question_id)
+        if _shows_nothing(completion.text, trace.answer):
+            self._note(Shortcoming(Kind.EMPTY, stage, why_unreadable(completion)), trace.question_id)
+
+    def _add_step(self, step: Step, completion: Completion, question: str) -> None:
+        if completion.cut_by_limit:
+            self._note(Shortcoming(Kind.CUT, step.stage), question)
+        if is_filtered(completion):
+            self._note(Shortcoming(Kind.FILTERED, step.stage), question)
+        if (confidence := step.confidence) is None or confidence.value is not None or confidence.reason == DECLINED:
+            return
+        why = why_unreadable(completion)
+        why = Why.NOT_FOUND if why is Why.DECLINED else why
+        self._note(Shortcoming(Kind.UNSTATED, step.stage, why), question)
+        if why is Why.NOT_FOUND:
+            self.reasons.setdefault(step.stage, Counter())[confidence.reason] += 1
+
+    def _note(self, shortcoming: Shortcoming, question: str) -> None:
+        self.found[shortcoming] += 1
+        self.examples.setdefault(shortcoming, question)
+
+    def unreadable(self, *, free_text: bool = False) -> int:
+        """Texts that were returned and hold no answer; where whole texts are wanted, those that show nothing."""
+        return self._by(Kind.EMPTY if free_text else Kind.UNREADABLE, "kind").total()
+
+    def by_stage(self, kind: Kind) -> dict[str, int]:
+        """How often a kind of fault was found, by stage."""
+        return dict(self._by(kind, "stage"))
+
+    def _by(self, kind: Kind, part: str) -> Counter[str]:
+        counts = Counter[str]()
+        for shortcoming, count in self.found.items():
+            if shortcoming.kind is kind:
+                counts[str(getattr(shortcoming, part))] += count
+        return counts
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {
+            "unreadable_answers": self.unreadable(),
+            "unreadable_because": dict(self._by(Kind.UNREADABLE, "why")),
+            "empty_texts": self.unreadable(free_text=True),
+            "cut_by_token_limit": self.by_stage(Kind.CUT),
+            "filtered_or_refused": self.by_stage(Kind.FILTERED),
+            "no_confidence_stated": self.by_stage(Kind.UNSTATED),
+        }
+
+
+def answering(trace: Trace) -> Completion | None:
+    """The completion of the stage that answered; None where none did."""
+    steps = reversed(trace.steps)
+    return next((s.completion for s in steps if s.stage == trace.stage and s.completion and s.error is None), None)
+
+
+def is_filtered(completion: Completion) -> bool:
+    """Whether a content filter ended it, or the server says that it is a refusal (OpenAI's field of that name)."""
+    reason = (completion.finish_reason or "").lower().replace("-", "_")
+    return reason in FILTERS or (completion.raw is not None and bool(completion.raw.get("refusal")))
+
+
+def why_unreadable(completion: Completion) -> Why:
+    """Why a text holds no answer, given that it holds none."""
+    if is_filtered(completion):
+        return Why.FILTERED
+    if completion.cut_by_limit:
+        return Why.CUT
+    if shows_nothing(completion.text):
+        return Why.EMPTY
+    return Why.DECLINED if declines(completion.text) else Why.NOT_FOUND
+
+
+def _shows_nothing(text: str, answer: str | None) -> bool:
+    """Whether nothing is to be seen; most texts end with the answer as they were asked to, which is quick to see."""
+    end = text.rfind("</answer>") if answer else -1
+    return not (end >= 0 and _AS_ASKED.match(text, end)) and shows_nothing(text)
