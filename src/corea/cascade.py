@@ -21,7 +21,7 @@ from corea.early import CUT
 from corea.errors import ConfigError
 from corea.prices import EXACT
 from corea.prompts import with_draft
-from corea.protocols import Policy
+from corea.protocols import Backend, Policy
 from corea.stage import Giver, OnError, OnKeep, OnStep, OnText, Stage, attempt, skip, total
 from corea.types import ZERO_USD, Completion, Decision, Question, Status, Step, Trace
 
@@ -242,10 +242,23 @@ class Cascade:
         if failure is not None:
             raise failure
 
+    @property
+    def backends(self) -> list[Backend]:
+        """Each once: those of its stages, and those that their signals ask."""
+        return list({id(backend): backend for stage in self.stages for backend in stage.backends}.values())
+
+    def check(self) -> None:
+        """Raises what would fail every call, before one is made; nothing is contacted.
+
+        Raises:
+            ConfigError: The environment variable of a key holds none.
+        """
+        for stage in self.stages:
+            stage.check()
+
     async def close(self) -> None:
         """Frees what the backends hold (connections, worker threads), those that signals ask included."""
-        asked = [call.backend for stage in self.stages for call in signal_calls(stage.signal)]
-        for backend in {id(b): b for b in (*(stage.backend for stage in self.stages), *asked)}.values():
+        for backend in self.backends:
             if close := getattr(backend, "close", None):
                 await close()
 
@@ -265,7 +278,7 @@ class Cascade:
                 steps=tuple(steps),
                 status=Status.FAILED,
                 error=f"{type(error).__name__}: {error}",
-                cost_usd=total([step.cost_usd for step in steps]) if steps else None,
+                cost_usd=total([step.cost_usd for step in steps]),
                 flags=self.flags,
                 trace_id=new_id(),
             )

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, fields
 
 from corea.cascade import Cascade, as_question
 from corea.early import Draft
-from corea.stage import Giver, OnError, OnKeep, OnStep, OnText, Stage, attempt, skip
+from corea.stage import CUT_OFF, Giver, OnError, OnKeep, OnStep, OnText, Stage, attempt, skip
 from corea.types import Decision, Question, Step, Trace, replace
 
 LOST = "Hedged"  # the `error_kind` of a call that was cut off since another was faster
@@ -108,6 +108,8 @@ class _Race:
         """All steps, the one that decides last."""
         timer = asyncio.create_task(self._timer())
         self.tasks = {"earlier": asyncio.create_task(self._earlier()), "last": asyncio.create_task(self._last())}
+        for task in self.tasks.values():
+            task.add_done_callback(self._end_if_broken)
         try:
             ended = await asyncio.gather(*self.tasks.values(), return_exceptions=True)
         except asyncio.CancelledError:  # both are cancelled with us, and say what they used before they end
@@ -131,6 +133,12 @@ class _Race:
             await asyncio.wait([other])
         elif self.winner != side:
             await asyncio.Event().wait()
+
+    def _end_if_broken(self, task: "asyncio.Task[None]") -> None:
+        """A plug's bug on one side ends the question: nobody waits for the other side."""
+        if not task.cancelled() and task.exception() is not None:
+            for each in self.tasks.values():
+                each.cancel()
 
     async def _timer(self) -> None:
         await self.cascade.sleep(self.seconds)
@@ -176,7 +184,10 @@ class _Race:
         )
 
     def _lose(self, step: Step) -> None:
-        """Adds what a side had used that was cut off."""
+        """Adds what a side had used that was cut off, or broke in a plug."""
+        if step.error_kind != CUT_OFF:
+            self._add(step)
+            return
         error = "cut off: another stage was faster" if self.winner else "cut off"
         self._add(replace(step, error=error, error_kind=LOST))
 

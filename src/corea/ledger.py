@@ -233,6 +233,15 @@ class Ledger:
         return bool(self.baseline_assumed and not self.baseline_measured)
 
     @property
+    def estimated_stages(self) -> list[str]:
+        """The stages of which some tokens are estimates, as their server did not tell them, and so their costs."""
+        return [
+            name
+            for name, totals in self.stages.items()
+            if totals.usage.estimated or totals.wasted.estimated or totals.signal_usage.estimated
+        ]
+
+    @property
     def counted_as_free(self) -> list[str]:
         """A line for each model that has no price and is counted as free."""
         return [flag for flag in self.flags if flag.startswith(COUNTED_AS_FREE)]
@@ -262,7 +271,7 @@ class Ledger:
             "saved_usd": money(saved),
             "saved_share": round(float(saved / baseline), 6) if saved is not None and baseline else None,
             "discarded_usd": money(reduce(_add, (s.discarded_usd for s in self.stages.values()), ZERO_USD)),
-            "tokens_estimated": any(s.usage.estimated for s in self.stages.values()),
+            "tokens_estimated": bool(self.estimated_stages),
             "seconds": round(self.seconds, 6),
             "flags": dict(self.flags),
             "stages": {name: totals.as_dict() for name, totals in self.stages.items()},

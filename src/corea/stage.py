@@ -6,10 +6,10 @@ from decimal import Decimal
 from enum import StrEnum
 from functools import reduce
 
-from corea.costs.call_log import CallLog
+from corea.costs.call_log import CallLog, was_cut
 from corea.costs.signal_calls import signal_calls
 from corea.early import CUT, Draft, Read, interrupted, read_stream
-from corea.errors import BackendError
+from corea.errors import BackendError, ConfigError
 from corea.prices import EXACT, Price
 from corea.prompts import Prompt, with_draft
 from corea.protocols import Backend, Policy, PrePolicy, Signal, Streamer
@@ -62,6 +62,24 @@ class Stage:
     hand_over_draft: bool = False
     confidence_first: bool = False
     keep_logprobs: bool = False
+
+    @property
+    def backends(self) -> list[Backend]:
+        """Its own, and those that its signal asks."""
+        return [self.backend, *(call.backend for call in signal_calls(self.signal))]
+
+    def check(self) -> None:
+        """Raises what would fail every call, before one is made; nothing is contacted.
+
+        Raises:
+            ConfigError: The environment variable of a key holds none.
+        """
+        for backend in self.backends:
+            try:
+                if check := getattr(backend, "check", None):
+                    check()
+            except ConfigError as error:
+                raise ConfigError(f"stages.{self.name}: {error}") from error
 
     def price_of(self, backend: Backend | None) -> Price | None:
         """The price of a call that the signal makes; None where it is not known."""
@@ -121,9 +139,9 @@ async def attempt(
         under_way = _Attempt(stage, question, asked, watch, clock, began, log)
         try:
             return await under_way.run(give, last=last, on_keep=on_keep)
-        except BaseException:
+        except BaseException as error:
             if on_cut is not None:
-                on_cut(under_way.cut_off())
+                on_cut(under_way.cut_off() if was_cut(error) else under_way.broken(error))
             raise
 
 
@@ -174,28 +192,39 @@ class _Attempt:
 
     def cut_off(self) -> Step:
         """The step of all that was used so far: calls that had ended, and an estimate of the one under way."""
-        spent = self.completion or interrupted(self.watch or Draft(self.stage.backend.model, self.asked), self.log)
-        return Step(
-            stage=self.stage.name,
-            completion=spent,
-            confidence=self._unmeasured("cut off"),
-            cost_usd=self._cost(spent),
-            seconds=self.clock() - self.began,
-            error="cut off",
-            error_kind=CUT_OFF,
-        )
+        return self._ended(self.completion or self._begun(), "cut off", "cut off", CUT_OFF)
+
+    def broken(self, error: BaseException) -> Step:
+        """The step of an error that is none of the far end's, but of a setting or a plug: what was used before it.
+
+        A call that it came out of has used nothing, unless its backend says so or some of its text had come.
+        """
+        begun = self.log.interrupted is not None or (self.watch is not None and self.watch.pieces)
+        spent = self.completion or (self._begun() if begun else None)
+        return self._ended(spent, "an error came between", f"{type(error).__name__}: {error}", type(error).__name__)
+
+    def _begun(self) -> Completion:
+        return interrupted(self.watch or Draft(self.stage.backend.model, self.asked), self.log)
 
     def _failed(self, error: BackendError) -> Step:
         spent = error.spent if isinstance(error.spent, Completion) else None
+        return self._ended(spent, "the answer broke off", str(error), type(error).__name__, error.status)
+
+    def _ended(self, spent: Completion | None, reason: str, error: str, kind: str, status: int | None = None) -> Step:
+        """A step without an answer.
+
+        Args:
+            reason: Why its signal's calls came to no confidence.
+        """
         return Step(
             stage=self.stage.name,
             completion=spent,
-            confidence=self._unmeasured("the answer broke off"),
+            confidence=self._unmeasured(reason),
             cost_usd=self._cost(spent),
             seconds=self.clock() - self.began,
-            error=str(error),
-            error_kind=type(error).__name__,
-            error_status=error.status,
+            error=error,
+            error_kind=kind,
+            error_status=status,
         )
 
     def _unmeasured(self, reason: str) -> Confidence | None:

@@ -15,6 +15,8 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
+from corea.errors import ConfigError
+
 __all__ = [
     "TRACE_VERSION",
     "ZERO_USD",
@@ -35,6 +37,10 @@ __all__ = [
 
 TRACE_VERSION = 1
 ZERO_USD = Decimal(0)
+SET_BY_COREA = ("model", "messages", "stream", "stream_options")  # fields of a request
+OTHER_MODELS = ("models", "fallbacks")  # OpenRouter, LiteLLM: others may answer, at other prices
+LIMITS = ("max_tokens", "max_completion_tokens", "n_predict")  # OpenAI's two, llama.cpp's
+ANSWERS = ("n", "best_of")  # how many answers, each of them billed
 
 
 class Decision(StrEnum):
@@ -103,7 +109,11 @@ class Sampling:
     Args:
         logprobs: Ask for the log-probability of each token written.
         top_logprobs: Ask also for so many alternatives at each position (servers allow up to 20).
-        extra: Request fields passed through to a server untouched.
+        extra: Request fields passed through to a server untouched; none that COREA sets itself.
+
+    Raises:
+        ConfigError: A limit is no whole number of at least 1 (some servers take -1 for no limit: that is None here), or
+            `extra` holds what would change the model that is asked, or its question.
     """
 
     max_tokens: int | None = None
@@ -114,6 +124,31 @@ class Sampling:
     logprobs: bool = False
     top_logprobs: int = 0
     extra: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+    def __post_init__(self) -> None:
+        if self.max_tokens is not None and not _is_count(self.max_tokens):
+            raise ConfigError(
+                f"max_tokens: got {self.max_tokens!r}, expected a whole number of at least 1; leave it out for no limit"
+            )
+        for key, expected in wrong_fields(self.extra).items():
+            got = f"{self.extra[key]!r:.60}" if key in (*LIMITS, *ANSWERS) else "it"
+            raise ConfigError(f"extra.{key}: got {got}, expected {expected}")
+
+
+def wrong_fields(extra: Mapping[str, Any]) -> dict[str, str]:
+    """Request fields that cannot be passed through, each with what is expected instead."""
+    wrong = {
+        **{key: "it left out: COREA sets it itself" for key in SET_BY_COREA if key in extra},
+        **{key: "it left out: a stage has one model, with its price" for key in OTHER_MODELS if key in extra},
+    }
+    for key in (*LIMITS, *ANSWERS):
+        if key in extra and not _is_count(extra[key]):
+            wrong[key] = "a whole number of at least 1; leave it out for the server's own"
+    return wrong
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
 
 
 class Usage(Struct, frozen=True, kw_only=True):

@@ -77,7 +77,7 @@ async def test_raw_messages_and_extra_fields_go_out_untouched() -> None:
     question = Question(id="q", messages=(Message("system", "Be brief."), Message("user", "(image)", raw)))
     sampling = Sampling(
         max_tokens=9, temperature=0.5, top_p=0.9, seed=1, stop=("\n",), logprobs=True, top_logprobs=5,
-        extra={"chat_template_kwargs": {"enable_thinking": False}, "stream": True, "temperature": 0.7},
+        extra={"chat_template_kwargs": {"enable_thinking": False}, "temperature": 0.7},
     )  # fmt: skip
     async with talking() as (backend, server, _):
         await backend.complete(question, sampling)

@@ -126,7 +126,7 @@ async def test_many_at_once_are_answered(settings: OpenAISettings) -> None:
 async def test_what_it_refuses_is_told_in_its_own_words(settings: OpenAISettings) -> None:
     backend = OpenAIBackend(settings)
     with pytest.raises(BackendError) as caught:
-        await backend.complete(QUESTION, Sampling(max_tokens=4, extra={"messages": "not a list of messages"}))
+        await backend.complete(QUESTION, Sampling(max_tokens=4, extra={"response_format": "no object"}))
     await backend.close()
     assert caught.value.status is not None
     assert caught.value.status >= 400

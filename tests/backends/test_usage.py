@@ -1,13 +1,14 @@
 """Usage objects as servers write them, read as OpenAI counts: every token once, and at its own kind's price."""
 
 import json
+from decimal import Decimal
 from typing import Any
 
 import pytest
 
 from corea.backends.usage import find_usage, read_usage
 from corea.backends.wire import Written, read_reply
-from corea.types import Question, Usage
+from corea.types import Completion, Question, Usage
 
 ROWS: dict[str, tuple[dict[str, Any], Usage]] = {
     "OpenAI: cached and reasoning within": (
@@ -167,7 +168,9 @@ def test_a_servers_counts_are_read_as_openai_counts(server: str) -> None:
 @pytest.mark.parametrize("server", ROWS)
 def test_the_same_counts_are_found_in_a_broken_answer(server: str) -> None:
     told, expected = ROWS[server]
-    assert find_usage(json.dumps({"usage": told, "choices": []}).encode()[:-3]) == expected
+    found = find_usage(json.dumps({"usage": told, "choices": []}).encode()[:-3])
+    assert found is not None
+    assert found.usage == expected
 
 
 @pytest.mark.parametrize("server", ROWS)
@@ -183,3 +186,92 @@ def test_a_total_alone_is_split_by_an_estimate_of_the_prompt() -> None:
     written.add(read_reply(b'{"choices": [{"message": {"content": "4"}}], "usage": {"total_tokens": 60}}'))
     usage = written.completion(Question.of("2 + 2?"), "m").usage
     assert usage == Usage(prompt_tokens=6, completion_tokens=54, estimated=True)  # 6 bytes are 2 tokens, and 4
+
+
+# --- counts of which some cannot be read, or are left out -------------------------------------------------------------
+
+COUNTS = {"prompt_tokens": 1000, "completion_tokens": 500, "total_tokens": 1500}
+BOTH = Usage(prompt_tokens=1000, completion_tokens=500)
+UNREADABLE: dict[str, tuple[dict[str, Any], Usage, str | None]] = {
+    "Perplexity: the charge is an object": (
+        {**COUNTS, "cost": {"input_tokens_cost": 0.001, "request_cost": 0.002, "total_cost": 0.003}}, BOTH, "0.003",
+    ),
+    "a charge that is an object of another kind": ({**COUNTS, "cost": {"usd": 1}}, BOTH, None),
+    "details that are a list": ({**COUNTS, "prompt_tokens_details": [], "completion_tokens_details": []}, BOTH, None),
+    "details that are a number": ({**COUNTS, "prompt_tokens_details": 7}, BOTH, None),
+    "cached tokens that are a word": ({**COUNTS, "prompt_tokens_details": {"cached_tokens": "x"}}, BOTH, None),
+    "one detail that cannot be read beside one that can": (
+        {**COUNTS, "prompt_tokens_details": {"cached_tokens": 800, "cache_creation": "none"}},
+        Usage(prompt_tokens=1000, cached_tokens=800, completion_tokens=500), None,
+    ),
+    "a charge that is a word": ({**COUNTS, "cost": "abc"}, BOTH, None),
+    "a charge as text": ({**COUNTS, "cost": "0.0125", "cached_tokens": []}, BOTH, "0.0125"),
+    "a charge that is no number": ({**COUNTS, "cost": "NaN"}, BOTH, None),
+    "a charge out of all range": ({**COUNTS, "cost": "1e999", "is_byok": "yes"}, BOTH, None),
+    "counts as text": ({"prompt_tokens": "1000", "completion_tokens": "500", "total_tokens": "1500"}, BOTH, None),
+    "counts as text with a fraction": ({"prompt_tokens": "1000.0", "completion_tokens": "500.0"}, BOTH, None),
+    "a total that is a word": ({**COUNTS, "total_tokens": "n/a"}, BOTH, None),
+    "a prompt that is a word, by the total": ({**COUNTS, "prompt_tokens": "n/a"}, BOTH, None),
+    "a completion that is a list, by the total": ({**COUNTS, "completion_tokens": [500]}, BOTH, None),
+    "a completion of -1, by the total": ({**COUNTS, "completion_tokens": -1}, BOTH, None),
+    "a count that is true, by the total": ({**COUNTS, "completion_tokens": True}, BOTH, None),
+    "Anthropic's names, one of them text": ({"input_tokens": "1000", "output_tokens": 500}, BOTH, None),
+}  # fmt: skip
+TEXT = "It is four, as two and two make four."  # 37 bytes: 10 tokens
+
+
+def completed(usage: Any, text: str = TEXT, **message: Any) -> Completion:
+    """A completion with this usage object, of a question of 6 estimated tokens."""
+    written = Written()
+    choice = {"message": {"content": text, **message}}
+    written.add(read_reply(json.dumps({"choices": [choice], "usage": usage}).encode()))
+    return written.completion(Question.of("2 + 2?"), "m")
+
+
+@pytest.mark.parametrize("kind", UNREADABLE)
+def test_a_field_that_cannot_be_read_leaves_the_others(kind: str) -> None:
+    told, usage, cost = UNREADABLE[kind]
+    completion = completed(told)
+    assert completion.usage == usage
+    assert completion.cost_usd == (None if cost is None else Decimal(cost))
+
+
+@pytest.mark.parametrize("usage", [[], "many", 7, {"prompt_tokens": {}}, {"tokens": 9}, {"total_tokens": "Infinity"}])
+def test_what_is_no_count_at_all_is_estimated(usage: Any) -> None:
+    assert completed(usage).usage == Usage(prompt_tokens=6, completion_tokens=10, estimated=True)
+
+
+@pytest.mark.parametrize(
+    "missing", [{"completion_tokens": None}, {}, {"completion_tokens": "?"}, {"completion_tokens": -1}]
+)
+def test_a_completion_that_is_not_told_is_estimated_from_the_text_and_marked(missing: dict[str, Any]) -> None:
+    assert completed({"prompt_tokens": 700, **missing}).usage == Usage(
+        prompt_tokens=700, completion_tokens=10, estimated=True
+    )
+
+
+def test_so_is_one_of_which_only_the_thoughts_are_told() -> None:
+    told = {"prompt_tokens": 700, "completion_tokens": None, "completion_tokens_details": {"reasoning_tokens": 200}}
+    expected = Usage(prompt_tokens=700, completion_tokens=210, reasoning_tokens=200, estimated=True)
+    assert completed(told).usage == expected
+
+
+def test_thoughts_that_are_told_nowhere_are_estimated_too() -> None:
+    completion = completed({"prompt_tokens": 700, "completion_tokens": None}, reasoning_content="x" * 400)
+    assert completion.usage == Usage(prompt_tokens=700, completion_tokens=110, reasoning_tokens=100, estimated=True)
+
+
+def test_a_completion_of_0_that_has_a_text_is_estimated() -> None:
+    assert completed({"prompt_tokens": 700, "completion_tokens": 0}).usage == Usage(
+        prompt_tokens=700, completion_tokens=10, estimated=True
+    )
+
+
+def test_a_completion_of_0_without_a_text_is_what_was_told() -> None:
+    assert completed({"prompt_tokens": 700, "completion_tokens": 0}, "").usage == Usage(prompt_tokens=700)
+
+
+def test_a_prompt_that_is_not_told_is_estimated_and_holds_what_was_cached() -> None:
+    assert completed({"completion_tokens": 9}).usage == Usage(prompt_tokens=6, completion_tokens=9, estimated=True)
+    cached = completed({"completion_tokens": 9, "prompt_tokens_details": {"cached_tokens": 64}}).usage
+    assert (cached.prompt_tokens, cached.cached_tokens, cached.estimated) == (64, 64, True)

@@ -45,7 +45,10 @@ def strings(completion: Completion) -> list[str] | None:
     ("usage", "expected"),
     [
         ({"prompt_tokens": 9, "completion_tokens": 3}, Usage(prompt_tokens=9, completion_tokens=3)),
-        ({"prompt_tokens": 9.0, "completion_tokens": None}, Usage(prompt_tokens=9)),
+        (
+            {"prompt_tokens": 9.0, "completion_tokens": None},
+            Usage(prompt_tokens=9, completion_tokens=1, estimated=True),
+        ),
         ({"prompt_tokens": 1e300, "completion_tokens": 3}, Usage(prompt_tokens=2**53, completion_tokens=3)),
         (
             {"prompt_tokens": 9, "completion_tokens": 3, "prompt_cache_hit_tokens": 8},
@@ -101,7 +104,9 @@ def test_usage_is_found_in_what_is_left_of_a_broken_answer() -> None:
     broken = (
         b'{"usage":{"prompt_tokens":3,"completion_tokens":4,"prompt_tokens_details":{"cached_tokens":1}},"choices":[{'
     )
-    assert wire.find_usage(broken) == Usage(prompt_tokens=3, cached_tokens=1, completion_tokens=4)
+    found = wire.find_usage(broken)
+    assert found is not None
+    assert found.usage == Usage(prompt_tokens=3, cached_tokens=1, completion_tokens=4)
     assert wire.find_usage(b'{"usage":{"prompt_to') is None
 
 

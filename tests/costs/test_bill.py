@@ -22,9 +22,10 @@ from tests.costs.scene import (
     make_cascade,
     told,
 )
-from tests.fakes.server import Asked, Drip, Fail, FakeServer, Hang, serving
+from tests.fakes.server import Asked, Drip, Fail, FakeServer, Hang, Say, serving
 
 from corea.cascade import Cascade, Stage
+from corea.cli.run_report import describe
 from corea.hedge import LOST, hedged
 from corea.ledger import Ledger
 from corea.policies.threshold import Threshold
@@ -282,3 +283,23 @@ async def test_the_baseline_is_of_the_large_model_alone_also_where_it_was_shown_
     assert trace.baseline_estimated
     assert trace.baseline_cost_usd is not None
     assert bill_usd([alone]) * Decimal("0.8") < trace.baseline_cost_usd < bill_usd([alone]) * Decimal("1.2")
+
+
+async def test_a_run_says_when_part_of_its_cost_is_estimated(tmp_path: Path) -> None:
+    def untold(asked: Asked) -> Any:
+        said = answer(asked)
+        usage = {"prompt_tokens": asked.prompt_tokens, "completion_tokens": None}
+        return Say(said.text, usage=usage) if asked.body["model"] == "large" else said
+
+    async with serving(otherwise=untold) as server:
+        cascade = make_cascade(server.base_url)
+        summary = await run_batch(cascade, questions(tmp_path, 4), str(tmp_path / "answers.jsonl"))
+        await cascade.close()
+    line = "part of the cost is estimated: not all tokens of stage large were told by its server"
+    assert line in describe(summary, cascade.stages)
+    assert summary.as_dict()["ledger"]["tokens_estimated"] is True
+    async with serving(otherwise=answer) as server:
+        cascade = make_cascade(server.base_url)
+        told_whole = await run_batch(cascade, questions(tmp_path, 4), str(tmp_path / "others.jsonl"))
+        await cascade.close()
+    assert not any("estimated" in each for each in describe(told_whole, cascade.stages))

@@ -257,7 +257,16 @@ async def test_tool_calls_come_through_whole_and_streamed() -> None:
 
 @pytest.mark.parametrize(
     ("body", "param"),
-    [({"n": 2}, "n"), ({"logprobs": True}, "logprobs"), ({"max_tokens": 0}, "max_tokens"), ({"model": 3}, "model")],
+    [
+        ({"n": 2}, "n"),
+        ({"logprobs": True}, "logprobs"),
+        ({"max_tokens": 0}, "max_tokens"),
+        ({"max_completion_tokens": -1}, "max_completion_tokens"),
+        ({"n_predict": -1}, "n_predict"),
+        ({"best_of": "5"}, "best_of"),
+        ({"models": ["large"]}, "models"),
+        ({"model": 3}, "model"),
+    ],
 )
 async def test_what_cannot_be_done_is_refused_by_name(body: dict[str, Any], param: str) -> None:
     house = make_house()
@@ -283,6 +292,7 @@ async def test_logprobs_of_a_stage_asked_directly() -> None:
         (BackendError("garbage"), 502, "upstream_error"),
         (BackendError("key refused", status=401), 502, "upstream_error"),
         (ZeroDivisionError("a bug of a plug"), 500, "internal_error"),
+        (ConfigError("environment variable KEY: got nothing"), 502, "upstream_not_configured"),
     ],
 )
 @pytest.mark.parametrize("stream", [False, True])

@@ -372,3 +372,33 @@ def test_sigkill_under_load_loses_no_committed_decision(tmp_path: Path, servers:
     (key,) = json.loads(server.corea("keys", "list", "--json"))["keys"]
     assert float(key["spent_usd"]) >= sum(spent) - 1e-9
     assert key["requests"] >= len(spent)
+
+
+# --- keys that are missing --------------------------------------------------------------------------------------------
+
+NO_KEY = 'kind = "openai"\nmodel = "large"\nbase_url = "http://127.0.0.1:9/v1"\napi_key_env = "COREA_TEST_NO_SUCH_KEY"'
+SAYS = "stages.large: environment variable COREA_TEST_NO_SUCH_KEY: got nothing, expected an API key"
+SMALL_ALONE = '\n[cascades.alone]\nstages = ["small"]\n[cascades.both]\nstages = ["small", "large"]\n'
+
+
+def test_a_server_without_its_key_does_not_start(tmp_path: Path) -> None:
+    write(tmp_path, large=NO_KEY)
+    command = [sys.executable, "-m", "corea.cli.main", "serve", "--port", "0"]
+    refused = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
+    assert refused.stderr.startswith(f"corea: {SAYS}")
+
+
+def test_a_key_that_only_some_cascades_need_is_told_at_the_start(tmp_path: Path, servers: list[Running]) -> None:
+    write(tmp_path, large=NO_KEY, gateway=SMALL_ALONE)
+    server = start(tmp_path)
+    servers.append(server)
+    server.wait_for(SAYS)
+    assert [line for line in server.lines if "COREA_TEST_NO_SUCH_KEY" in line] == [
+        f"{SAYS}; set it with `export COREA_TEST_NO_SUCH_KEY=...`; until then both cannot answer"
+    ]
+    assert server.post({**BODY, "model": "alone"}).status_code == 200
+    failed = server.post({**BODY, "model": "both/large"})
+    assert (failed.status_code, failed.json()["error"]["code"]) == (502, "upstream_not_configured")
+    assert server.post({**BODY, "model": "alone"}).status_code == 200
+    assert not any("Traceback" in line for line in server.lines)

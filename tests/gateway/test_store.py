@@ -124,7 +124,7 @@ async def test_cut_off_and_failed_requests_are_stored_too(tmp_path: Path) -> Non
     (row,) = await stored(tmp_path, house, GatewaySettings())
     assert (row["status"], row["error"], row["stage"]) == ("failed", "internal_error", None)
     assert float(row["cost_usd"]) > 0
-    assert [step["error"] for step in json.loads(row["steps"])] == [None, "CutOff"]
+    assert [step["error"] for step in json.loads(row["steps"])] == [None, "ZeroDivisionError"]
 
 
 async def test_a_decision_that_cannot_be_stored_stops_no_other(

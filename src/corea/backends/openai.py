@@ -63,12 +63,16 @@ class Probe:
 
 @dataclass(slots=True)
 class _Past:
-    """The attempts of one call that have failed; whether another one is under way."""
+    """The attempts of one call that have failed; whether another one has been sent."""
 
     retries: int = 0
     refusals: int = 0
     wasted: Usage | None = None
     in_flight: bool = False
+
+    def sent(self) -> None:
+        """A request has gone out."""
+        self.in_flight = True
 
     def add(self, error: BackendError) -> None:
         self.retries += 1
@@ -139,7 +143,7 @@ class OpenAIBackend:
         past, log = _Past(), current_log()
         opened: Stream | None = None
         try:
-            opened = await self._with_retries(lambda _: self._open(body, question), past)
+            opened = await self._with_retries(lambda past: self._open(body, question, past), past)
             async for piece in opened.pieces():
                 yield piece
             yield opened.completion(retries=past.retries, wasted=past.wasted)
@@ -178,6 +182,14 @@ class OpenAIBackend:
         accepted = reachable and error.status not in (401, 403)
         return Probe(reachable=reachable, key_accepted=accepted, logprobs=False, error=str(error))
 
+    def check(self) -> None:
+        """Raises what would fail every call, before one is made; nothing is contacted.
+
+        Raises:
+            ConfigError: The key's environment variable holds none.
+        """
+        self._http.check()
+
     async def close(self) -> None:
         """Closes the connections."""
         await self._http.close()
@@ -185,7 +197,7 @@ class OpenAIBackend:
     async def _whole(self, body: bytes, question: Question, past: _Past) -> Completion:
         """One attempt at an answer that comes whole."""
         began = time.perf_counter()
-        response, secrets = await self._http.post(body)
+        response, secrets = await self._http.post(body, past.sent)
         try:
             received = secrets.hide_bytes(await self._http.read(response, began))
         finally:
@@ -204,10 +216,10 @@ class OpenAIBackend:
             question, self.model, seconds=time.perf_counter() - began, retries=past.retries, wasted=past.wasted
         )
 
-    async def _open(self, body: bytes, question: Question) -> Stream:
+    async def _open(self, body: bytes, question: Question, past: _Past) -> Stream:
         """One attempt at a stream, up to its first event."""
         began = time.perf_counter()
-        response, secrets = await self._http.post(body)
+        response, secrets = await self._http.post(body, past.sent)
         stream = Stream(self.settings, response, question, secrets, began, self._http.deadlines)
         try:
             if response.status != 200:
@@ -221,7 +233,6 @@ class OpenAIBackend:
 
     async def _with_retries(self, once: Callable[[_Past], Awaitable[T]], past: _Past) -> T:
         while True:
-            past.in_flight = True
             try:
                 return await self._guarded(once, past)
             except BackendError as error:

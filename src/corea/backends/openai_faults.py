@@ -171,8 +171,8 @@ def unusable(settings: OpenAISettings, received: bytes, why: str) -> BackendErro
 
 def billed(settings: OpenAISettings, received: bytes) -> Completion | None:
     """What a response that cannot be used says it used."""
-    usage = wire.find_usage(received)
-    return Completion(text="", model=settings.model, usage=usage) if usage else None
+    found = wire.find_usage(received)
+    return Completion(text="", model=settings.model, usage=found.usage) if found else None
 
 
 def cause_of(error: BaseException) -> str:

@@ -4,11 +4,12 @@ import asyncio
 import threading
 import time
 import weakref
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 
 import aiohttp
+from aiohttp.abc import AbstractStreamWriter
 from multidict import CIMultiDict
 from yarl import URL
 
@@ -69,6 +70,18 @@ async def _close_at_shutdown(session: aiohttp.ClientSession) -> AsyncGenerator[N
         await session.close()
 
 
+class _Body(aiohttp.BytesPayload):
+    """A request's body (what aiohttp would make of bytes, after a search), which tells when it goes out."""
+
+    def __init__(self, body: bytes, on_sent: Callable[[], None]) -> None:
+        super().__init__(body)
+        self._on_sent = on_sent
+
+    async def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> None:
+        self._on_sent()
+        await super().write_with_length(writer, content_length)
+
+
 class Http:
     """Posts requests, over one pool of connections for each event loop, which opens at the first request there.
 
@@ -84,15 +97,27 @@ class Http:
         self._pools = _Pools()
         weakref.finalize(self, self._pools.close_ended)
 
-    async def post(self, body: bytes) -> tuple[aiohttp.ClientResponse, Secrets]:
-        """The response, of which only the head is read, and the keys to keep out of it."""
+    def check(self) -> None:
+        """Raises what would keep every request from being sent.
+
+        Raises:
+            ConfigError: An environment variable holds no key.
+        """
+        self._with_keys()
+
+    async def post(self, body: bytes, on_sent: Callable[[], None]) -> tuple[aiohttp.ClientResponse, Secrets]:
+        """The response, of which only the head is read, and the keys to keep out of it.
+
+        Args:
+            on_sent: Called when the request goes out: there is a connection by then.
+        """
         headers, secrets = self._with_keys()
         settings, pool = self.settings, await self._pool()
         try:
             with pool.deadlines.within(self._first_byte_seconds):
                 response = await pool.session.post(
                     self._url,
-                    data=aiohttp.BytesPayload(body),  # what aiohttp would make of bytes, after a search
+                    data=_Body(body, on_sent),
                     headers=headers,
                     allow_redirects=False,
                     proxy=settings.proxy,

@@ -130,8 +130,8 @@ class Stream:
         try:
             reply = wire.read_reply(data)
         except msgspec.DecodeError as error:
-            if (usage := wire.find_usage(data)) is not None:
-                self._written.billed = wire.Billed(usage)
+            if (billed := wire.find_usage(data)) is not None:
+                self._written.billed = billed
             raise self._broken(f"an event is no JSON: {error}") from error
         if reply.error:
             fault = wire.fault_of(reply.error)

@@ -7,13 +7,15 @@ litellm/llms/anthropic/chat/transformation.py (the same counts within `prompt_to
 
 import re
 from collections.abc import Iterable
-from decimal import Decimal
-from typing import NamedTuple
+from decimal import Decimal, InvalidOperation
+from enum import StrEnum
+from types import NoneType
+from typing import Any, NamedTuple, TypeVar, get_args
 
 import msgspec
 
-from corea.costs.token_estimate import estimate_prompt
-from corea.types import Message, Usage
+from corea.costs.token_estimate import estimate_prompt, estimate_tokens, estimate_usage
+from corea.types import Message, Usage, replace
 
 MOST_TOKENS = 2**53  # of what a server claims: more fits no database, and is no truth
 USAGE = re.compile(rb'"usage"\s*:\s*(\{(?:[^{}]|\{(?:[^{}]|\{[^{}]*\})*\})*\})')
@@ -54,14 +56,24 @@ class _Usage(msgspec.Struct):
     cache_read_input_tokens: float | None = None  # Anthropic, LiteLLM
     cache_creation_input_tokens: float | None = None
     cache_creation: _Kept | None = None
-    cost: Decimal | None = None  # OpenRouter, in USD
+    cost: Decimal | None = None  # OpenRouter, in USD; Perplexity has an object with `total_cost`
     is_byok: bool | None = None
     cost_details: _Upstream | None = None
 
 
 _read_usage = msgspec.json.Decoder(_Usage).decode
+_read_any = msgspec.json.Decoder(float_hook=Decimal).decode
 _NO_DETAILS = _Details()
 _NOT_KEPT = _Kept()
+
+
+class Lacks(StrEnum):
+    """What a server left out of its counts; the usage is then marked as estimated, with 0 in its place."""
+
+    NOTHING = "nothing"
+    PROMPT = "prompt"
+    COMPLETION = "completion"
+    DIVISION = "division"  # only their total is known, and stands as the completion
 
 
 class Billed(msgspec.Struct, frozen=True):
@@ -69,34 +81,84 @@ class Billed(msgspec.Struct, frozen=True):
 
     usage: Usage
     cost_usd: Decimal | None = None
+    lacks: Lacks = Lacks.NOTHING
 
 
 def read_usage(raw: msgspec.Raw | bytes) -> Billed | None:
-    """The counts of a usage object; None if it has none. Where only a total is given, it is marked as estimated."""
+    """The counts of a usage object; None if it has none. A field that cannot be read is one that was not given."""
     try:
         given = _read_usage(raw)
     except msgspec.DecodeError:
-        return None  # counts that cannot be read are counts that were not given
+        given = _readable(raw)
     if given is None:  # pyright: ignore[reportUnnecessaryComparison]  # null
         return None
-    usage = _usage(given)
-    return None if usage is None else Billed(usage, _cost(given))
+    found = _usage(given)
+    return None if found is None else Billed(found[0], _cost(given), found[1])
 
 
-def find_usage(received: bytes) -> Usage | None:
+def find_usage(received: bytes) -> Billed | None:
     """The usage object in bytes that are otherwise no JSON: what is left of a response that was billed."""
     found = USAGE.search(received)
-    billed = read_usage(found[1]) if found else None
-    return billed.usage if billed else None
+    return read_usage(found[1]) if found else None
 
 
-def split_total(total: int, messages: Iterable[Message]) -> Usage:
-    """A total that nothing divides: the prompt is estimated, the rest was written."""
-    prompt = min(total, estimate_prompt(messages))
-    return Usage(prompt_tokens=prompt, completion_tokens=total - prompt, estimated=True)
+def whole_usage(billed: Billed | None, messages: Iterable[Message], text: str, reasoning: str = "") -> Usage:
+    """The usage of a call, where what its server left out is estimated; so is a completion of 0 that has a text."""
+    if billed is None:
+        return estimate_usage(messages, text, reasoning)
+    usage, lacks = billed.usage, billed.lacks
+    if lacks is Lacks.NOTHING and (usage.completion_tokens or not (text or reasoning)):
+        return usage
+    if not usage.total_tokens and (text or reasoning):
+        return estimate_usage(messages, text, reasoning)
+    if lacks is Lacks.PROMPT:
+        known = usage.cached_tokens + usage.cache_write_tokens
+        return replace(usage, prompt_tokens=max(known, estimate_prompt(messages)), estimated=True)
+    if lacks is Lacks.DIVISION:
+        prompt = min(usage.completion_tokens, estimate_prompt(messages))
+        return replace(usage, prompt_tokens=prompt, completion_tokens=usage.completion_tokens - prompt)
+    thought = usage.reasoning_tokens or estimate_tokens(reasoning)
+    return replace(usage, completion_tokens=estimate_tokens(text) + thought, reasoning_tokens=thought, estimated=True)
 
 
-def _usage(given: _Usage) -> Usage | None:
+T = TypeVar("T", bound=msgspec.Struct)
+
+
+def _readable(raw: msgspec.Raw | bytes) -> _Usage | None:
+    """The fields that can be read of a usage object in which another one cannot."""
+    try:
+        given = _read_any(raw)
+    except msgspec.DecodeError:
+        return None
+    return _fields_of(_Usage, given) if isinstance(given, dict) else None
+
+
+def _fields_of(kind: type[T], given: dict[str, Any]) -> T:
+    readable: dict[str, Any] = {}
+    for field in msgspec.structs.fields(kind):
+        of, value = next(part for part in get_args(field.type) if part is not NoneType), given.get(field.name)
+        if issubclass(of, msgspec.Struct):
+            readable[field.name] = _fields_of(of, value) if isinstance(value, dict) else None
+        elif of is bool:
+            readable[field.name] = value if isinstance(value, bool) else None
+        else:
+            number = _number(value["total_cost"] if isinstance(value, dict) and "total_cost" in value else value)
+            readable[field.name] = None if number is None else of(number)
+    return kind(**readable)
+
+
+def _number(value: Any) -> Decimal | None:
+    """A number, also as text; None for anything else."""
+    if isinstance(value, bool) or not isinstance(value, int | str | Decimal):
+        return None
+    try:
+        number = Decimal(value)
+    except InvalidOperation:
+        return None
+    return number if number.is_finite() and -MOST_TOKENS < number < MOST_TOKENS else None
+
+
+def _usage(given: _Usage) -> tuple[Usage, Lacks] | None:
     """The counts as OpenAI counts: cached tokens part of the prompt, reasoning part of the completion."""
     inside = given.prompt_tokens_details or given.input_tokens_details or _NO_DETAILS
     outside = given.completion_tokens_details or given.output_tokens_details or _NO_DETAILS
@@ -104,29 +166,34 @@ def _usage(given: _Usage) -> Usage | None:
     prompt = _first(given.prompt_tokens, given.input_tokens)
     completion = _first(given.completion_tokens, given.output_tokens)
     if prompt is None and completion is None:
-        return Usage(completion_tokens=total, estimated=True) if total else None
+        return (Usage(completion_tokens=total, estimated=True), Lacks.DIVISION) if total else None
+    lacks = Lacks.NOTHING
     if prompt is None:
-        prompt = max(total - (completion or 0), 0)
+        prompt, lacks = max(total - (completion or 0), 0), Lacks.NOTHING if total else Lacks.PROMPT
     if completion is None:
-        completion = max(total - prompt, 0)
+        completion, lacks = max(total - prompt, 0), Lacks.NOTHING if total else Lacks.COMPLETION
     caches, reasoning = _caches(given, inside), _count(outside.reasoning_tokens)
     if given.prompt_tokens is None and inside is _NO_DETAILS:  # Anthropic's own names, and so its way to count
         prompt += caches.read + caches.written
         more = (0, max(total - prompt - completion, 0))
     else:
+        if lacks is Lacks.PROMPT:
+            prompt = caches.read + caches.written
         more = _beside(prompt, completion, total, caches, reasoning)
     prompt, completion = prompt + more[0], completion + more[1]
     reasoning += 0 if more[1] == reasoning else more[1]
     read = min(prompt, caches.read)
     written = min(prompt - read, caches.written)
-    return Usage(
+    usage = Usage(
         prompt_tokens=prompt,
         cached_tokens=read,
         cache_write_tokens=written,
         cache_write_1h_tokens=min(written, caches.kept),
         completion_tokens=completion,
         reasoning_tokens=min(completion, reasoning),
+        estimated=lacks is not Lacks.NOTHING,
     )
+    return usage, lacks
 
 
 class _Caches(NamedTuple):
@@ -180,7 +247,7 @@ def _beside(prompt: int, completion: int, total: int, caches: _Caches, reasoning
 
 
 def _first(*numbers: float | None) -> int | None:
-    return next((_count(number) for number in numbers if number is not None), None)
+    return next((_count(number) for number in numbers if number is not None and number >= 0), None)
 
 
 def _most(*numbers: float | None) -> int:

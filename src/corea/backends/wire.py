@@ -14,9 +14,8 @@ from typing import Any
 import msgspec
 
 from corea.backends.logprobs import Token, aligned, read_tokens
-from corea.backends.usage import Billed, read_usage, split_total
+from corea.backends.usage import Billed, read_usage, whole_usage
 from corea.backends.usage import find_usage as find_usage
-from corea.costs.token_estimate import estimate_usage
 from corea.types import Completion, Message, Question, Sampling, Usage
 
 NOTHING = msgspec.Raw()
@@ -56,7 +55,7 @@ def request_body(
     stream: bool,
     stream_usage: bool = True,
 ) -> bytes:
-    """A request as bytes; settings that are None are left out, `sampling.extra` overrules all but the streaming."""
+    """A request as bytes; settings that are None are left out, `sampling.extra` overrules the other ones."""
     fields: dict[str, Any] = {"model": model, "messages": [_message(message) for message in question.messages]}
     if sampling.max_tokens is not None:
         fields[max_tokens_field] = sampling.max_tokens
@@ -74,14 +73,10 @@ def request_body(
             fields["top_logprobs"] = sampling.top_logprobs
     if sampling.extra:
         fields.update(sampling.extra)
-        fields.pop("stream", None)
-        options = fields.pop("stream_options", None) or {}
-    else:
-        options = {}
     if stream:
         fields["stream"] = True
         if stream_usage:
-            fields["stream_options"] = {**options, "include_usage": True}
+            fields["stream_options"] = {"include_usage": True}
     return _write(fields)
 
 
@@ -141,15 +136,10 @@ class Written:
         """All of it as a completion; counts that the server left out are estimated."""
         text, reasoning = "".join(self.text), "".join(self.reasoning)
         billed = self.billed
-        if billed is None or (not billed.usage.total_tokens and (text or reasoning)):
-            cost = billed.cost_usd if billed else None
-            billed = Billed(estimate_usage(question.messages, text, reasoning), cost)
-        elif billed.usage.estimated:
-            billed = Billed(split_total(billed.usage.total_tokens, question.messages), billed.cost_usd)
         return Completion(
             text=text,
             model=self.model or model,
-            usage=billed.usage,
+            usage=whole_usage(billed, question.messages, text, reasoning),
             reasoning=reasoning,
             finish_reason=self.finish_reason,
             logprobs=aligned(self._tokens, text) if self._tokens else None,
@@ -157,7 +147,7 @@ class Written:
             first_token_seconds=first_token_seconds,
             retries=retries,
             wasted=wasted,
-            cost_usd=billed.cost_usd,
+            cost_usd=billed.cost_usd if billed is not None else None,
             raw={"role": "assistant", "content": text, **self._extra} if self._extra else None,
         )
 

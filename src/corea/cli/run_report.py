@@ -23,6 +23,7 @@ def describe(summary: RunSummary, stages: Sequence[Stage], *, free_text: bool = 
         f"large model alone {usd(ledger.baseline_usd)}{_how_known(ledger)} · "
         f"saved {usd(ledger.saved_usd)}",
         *ledger.counted_as_free,
+        *_estimated(ledger),
         *Advice(summary.shortcomings, stages, traces_of(summary), free_text=free_text).lines(),
         *_about_the_questions(summary),
     ]
@@ -36,6 +37,11 @@ def describe(summary: RunSummary, stages: Sequence[Stage], *, free_text: bool = 
     if summary.failed and summary.last_error:
         lines.append(f"last error: {summary.last_error}")
     return [*lines, f"answers: {summary.output}"]
+
+
+def _estimated(ledger: Ledger) -> list[str]:
+    named = " and ".join(name for name in ledger.estimated_stages if ledger.stages[name].cost_usd)
+    return [f"part of the cost is estimated: not all tokens of stage {named} were told by its server"] if named else []
 
 
 def _number(count: int, noun: str) -> str:

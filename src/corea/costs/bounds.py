@@ -17,7 +17,7 @@ from corea.costs.signal_calls import SignalCalls, signal_calls
 from corea.prices import EXACT, Price
 from corea.prompts import lettered, with_draft
 from corea.stage import Stage, total
-from corea.types import Message, Question, Sampling
+from corea.types import ANSWERS, LIMITS, Message, Question, Sampling
 
 TEMPLATE_TOKENS = 128  # what a chat template adds to a conversation: gpt-oss about 100, others 5 to 30 ...
 MESSAGE_TOKENS = 16  # ... and to each message: its role and marks
@@ -25,8 +25,6 @@ TOOL_TOKENS = 600  # and to one with tools: Claude up to 530 (docs.anthropic.com
 PICTURE_TOKENS = 4096  # OpenAI's largest picture is 1,445 tokens in high detail, other servers' somewhat more
 RETOKENIZED = 4  # of a text that a model wrote: its tokens, as another model's tokenizer may count them
 IN_PROMPT = ("tools", "functions", "response_format")  # request fields that servers write into the prompt
-LIMITS = ("max_tokens", "max_completion_tokens")
-ANSWERS = ("n", "best_of")  # request fields that ask for several answers, each of them billed
 
 _encode = msgspec.json.encode
 
@@ -156,14 +154,14 @@ def _extra_tokens(sampling: Sampling) -> int:
 
 
 def _limit(sampling: Sampling, assumed: Assumed) -> int | None:
-    """The most tokens of one answer: the request's own fields overrule the setting (see `wire.request_body`)."""
+    """The most tokens of one answer: of all limits that are sent the largest, as servers differ in which one rules."""
     if not sampling.extra:
         return sampling.max_tokens or assumed.max_tokens
-    given = [limit for name in LIMITS if isinstance(limit := sampling.extra.get(name), int)]
-    return max(given, default=sampling.max_tokens) or assumed.max_tokens
+    given = [sampling.extra[name] for name in LIMITS if name in sampling.extra]
+    return max([*given, sampling.max_tokens or 0]) or assumed.max_tokens
 
 
 def _answers(sampling: Sampling) -> int:
     if not sampling.extra:
         return 1
-    return max([1, *(count for name in ANSWERS if isinstance(count := sampling.extra.get(name), int))])
+    return max([1, *(sampling.extra[name] for name in ANSWERS if name in sampling.extra)])

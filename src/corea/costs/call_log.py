@@ -4,6 +4,7 @@ A request that is cut off (its client hung up, its time is over, another stage w
 inside whatever it was waiting for. Calls that had finished by then are paid for all the same: they stand in the log.
 """
 
+import asyncio
 from contextvars import ContextVar, Token
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -51,7 +52,8 @@ def current_log() -> CallLog | None:
 async def ask(backend: Backend, question: Question, sampling: Sampling) -> Completion:
     """`backend.complete`, logged: how a signal asks a model, so that the call is counted whatever follows.
 
-    A call that is cancelled is logged with what its backend knew of it, else with its estimated prompt.
+    A call that is cancelled is logged with what its backend knew of it, else with its estimated prompt. One that ends
+    in another error has used nothing that is known, except what its backend says.
 
     Raises:
         BackendError: As `backend.complete`; its `spent` is logged too.
@@ -66,11 +68,18 @@ async def ask(backend: Backend, question: Question, sampling: Sampling) -> Compl
             if isinstance(error.spent, Completion):
                 log.calls.append((backend, error.spent))
             raise
-        except BaseException:
-            log.calls.append((backend, inner.interrupted or interrupted_call(backend.model, question)))
+        except BaseException as error:
+            used = inner.interrupted or (interrupted_call(backend.model, question) if was_cut(error) else None)
+            if used is not None:
+                log.calls.append((backend, used))
             raise
     log.calls.append((backend, completion))
     return completion
+
+
+def was_cut(error: BaseException) -> bool:
+    """Whether a call ended in this because nobody waits for it any more, and not by a fault of its own."""
+    return isinstance(error, asyncio.CancelledError | GeneratorExit)
 
 
 def interrupted_call(model: str, question: Question) -> Completion:

@@ -111,10 +111,12 @@ async def ask_stages(cascade: Cascade, questions: str, total: int, asking: Askin
     """The traces of each stage asked alone, by question id; what failed at a start is asked again at the next.
 
     Raises:
-        ConfigError: A stage has no price, or hands its draft over, so that the next one alone would be another.
+        ConfigError: A stage has no price or no key, or hands its draft over: the next one alone would be another.
         BudgetError, BackendError, InterruptedError: It ended early; started again, it goes on.
     """
     _check(cascade)
+    if not all((asking.folder / f"{stage.name}.jsonl").exists() for stage in cascade.stages):
+        cascade.check()  # all keys, before the first stage is paid for
     asking.folder.mkdir(parents=True, exist_ok=True)
     stop, spent, found = asking.stop or Stop(), Decimal(0), list[Traces]()
     for stage in cascade.stages:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
+from corea.errors import ConfigError
 from corea.gateway.accounts import Accounts, OpenAccounts
 from corea.gateway.cache import AnswerCache
 from corea.gateway.events import Events, KeptAlive, Outlet
@@ -111,6 +112,10 @@ class Chat:
             assert task is not None
             task.uncancel()  # it still has to be booked, and the client told
             fault = _stopping()
+            return progress.cut_off(fault.message), fault
+        except ConfigError as error:  # such as a key that is missing
+            log.error("request %s: %s", progress.plan.question.id, error)
+            fault = Fault(502, "A model behind this server is not set up.", "api_error", "upstream_not_configured")
             return progress.cut_off(fault.message), fault
         except Exception:  # a bug of ours, or of a plug, ends this request alone
             log.exception("an error inside the gateway, request %s", progress.plan.question.id)

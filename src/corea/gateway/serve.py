@@ -104,10 +104,13 @@ class Service:
         """Reads the configuration anew; requests under way end as they began. A broken one changes nothing."""
         try:
             loaded = await asyncio.to_thread(self.load)
+            unready = check_ready(loaded.cascades)
             self.store.use(loaded.settings)
         except (CoreaError, OSError) as error:
             log.error("the configuration was not reloaded, the old one stays: %s", error)
             return False
+        for line in unready:
+            log.warning("%s", line)
         was, old = self.loaded, self.gateway.chat
         for name in FIXED:
             if getattr(was.settings, name) != getattr(loaded.settings, name):
@@ -213,11 +216,12 @@ def serve(load: Callable[[], Loaded], *, say: Callable[[str], None] = lambda lin
         say: Told the few lines that a person at the terminal should see.
 
     Raises:
-        ConfigError: The configuration is wrong, the address is taken or not allowed, another server has the file.
+        ConfigError: The configuration is wrong, a key is missing, the address is taken or not allowed, another server
+            has the file.
     """
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.WARNING)
     loaded = load()
-    settings = loaded.settings
+    settings, unready = loaded.settings, check_ready(loaded.cascades)
     with _state(loaded) as (path, forgotten):
         connection = connect(path)
         keys = any_keys(connection)
@@ -238,7 +242,7 @@ def serve(load: Callable[[], Loaded], *, say: Callable[[str], None] = lambda lin
             timeout_keep_alive=int(settings.idle_seconds) or 1,
             timeout_graceful_shutdown=int(settings.drain_seconds) or 1,
         )
-        for line in greeting(listening, loaded, keys=keys):
+        for line in (*greeting(listening, loaded, keys=keys), *unready):
             say(line)
         server = Server(config, service.gateway, settings.notice_seconds)
         gc.freeze()  # what is loaded by now stays; looking through it at every turn is a tenth of the time
@@ -256,6 +260,25 @@ def greeting(listening: socket.socket, loaded: Loaded, *, keys: bool) -> list[st
     if not keys:
         lines.append("No API keys, so it listens on loopback only and asks for none; `corea keys create` makes one.")
     return lines
+
+
+def check_ready(cascades: Mapping[str, Cascade]) -> list[str]:
+    """A line for each stage that can never answer, since its key is missing.
+
+    Raises:
+        ConfigError: No cascade can do without such a stage.
+    """
+    faults, broken = dict[str, str](), dict[str, list[str]]()
+    for name, cascade in cascades.items():
+        for stage in cascade.stages:
+            try:
+                stage.check()
+            except ConfigError as error:
+                faults[stage.name] = str(error)
+                broken.setdefault(stage.name, []).append(name)
+    if faults and {name for names in broken.values() for name in names} == set(cascades):
+        raise ConfigError(next(iter(faults.values())))
+    return [f"{faults[stage]}; until then {', '.join(names)} cannot answer" for stage, names in broken.items()]
 
 
 def check_host(host: str, *, keys: bool) -> None:

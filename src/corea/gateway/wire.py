@@ -8,7 +8,7 @@ import msgspec
 
 from corea.gateway.faults import Fault, bad_field, unsupported
 from corea.money import parse_usd
-from corea.types import Message
+from corea.types import ANSWERS, LIMITS, Message, wrong_fields
 
 JSON = dict[str, Any]
 ROLES = ("system", "developer", "user", "assistant", "tool", "function")
@@ -96,10 +96,13 @@ def parse_chat(body: bytes) -> ChatRequest:
     extra: JSON = {}
     for key, value in data.items():
         if (ours := FIELDS.get(key)) is None:
-            extra[key] = value
+            if value is not None or key not in (*LIMITS, *ANSWERS):
+                extra[key] = value
         elif value is not None:
             name, read = ours
             given[name] = read(key, value)
+    for key, expected in wrong_fields(extra).items():
+        raise bad_field(key, extra[key], expected)
     if given["model"] is None:
         raise bad_field("model", None, "the name of a model; GET /v1/models lists them")
     if given["messages"] is None:

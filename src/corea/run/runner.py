@@ -74,9 +74,9 @@ async def run_batch(
         pipe: What "-" writes to.
 
     Raises:
-        ConfigError: The budget cannot be kept, the format is unknown, the output is no file, or the journal is another
-            run's. DataError: A bad row under `OnBadRow.STOP`, an input that changed, or a disk that is full. All but
-            the last two are raised before anything is asked.
+        ConfigError: The budget cannot be kept, a key is missing, the format is unknown, the output is no file, or the
+            journal is another run's. DataError: A bad row under `OnBadRow.STOP`, an input that changed, or a disk that
+            is full. All but the last two are raised before anything is asked.
     """
     source = Source(source) if isinstance(source, str) else source
     if concurrency < 1:
@@ -256,6 +256,8 @@ class _Run:
             if self._finished(row, key):
                 self.resumed += 1
                 continue
+            if not self.flights and not self.asked:  # the first that is asked: a run that is done needs no key
+                self.cascade.check()
             money = None
             if self.budget.limit_usd is not None:
                 money = InFlight(self.cascade, row.question)
