@@ -36,7 +36,7 @@ def make_model(folder: Path) -> None:
     from transformers.utils import logging
 
     from corea.train.export import export
-    from corea.train.tokenizer import train_tokenizer
+    from recipes.bundled_pair.tokenizer import train_tokenizer
 
     logging.set_verbosity_error()
     logging.disable_progress_bar()

@@ -28,8 +28,9 @@ from trl.trainer.grpo_trainer import GRPOTrainer  # noqa: E402
 
 from corea.graders import Suited  # noqa: E402
 from corea.prompts import Prompt  # noqa: E402
-from corea.tasks import sample  # noqa: E402
-from corea.train.rlcc import Rlcc, grpo_config, make_trainer  # noqa: E402
+from corea.train.rlcc import grpo_config  # noqa: E402
+from recipes.bundled_pair.problems import sample  # noqa: E402
+from recipes.bundled_pair.rlcc import BundledRlcc, make_trainer  # noqa: E402
 
 MODEL = Path(__file__).parents[1] / "tests" / "train" / "data" / "cold"
 TRL = {
@@ -87,8 +88,8 @@ def timed(trainer: Any, device: str) -> dict[str, float]:
 
 def make(kind: str, model: str, folder: Path, steps: int, device: str, asked: int) -> Any:
     """A trainer of one of `KINDS`."""
-    lean = {"shrinking_rollouts": True, "length_chunks": 8} if kind == "lean" else {}
-    settings = Rlcc(
+    lean = kind == "lean"
+    settings = BundledRlcc(
         model=model,
         out=folder,
         max_tokens=96,
@@ -99,7 +100,8 @@ def make(kind: str, model: str, folder: Path, steps: int, device: str, asked: in
         questions_per_step=asked,
         device_batch=asked * 8,
         trl={**TRL, "use_cpu": device == "cpu"},
-        **lean,
+        shrinking_rollouts=lean,
+        length_chunks=8 if lean else 1,
     )
     questions, prompt = sample("rl", max(200, asked), 1), Prompt("bundled")
     if kind != "stock":

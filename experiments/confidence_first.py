@@ -21,13 +21,13 @@ from typing import Any
 import numpy as np
 
 from corea.build import build, bundled_config
-from corea.datasets.generated import Generated
 from corea.metrics import auroc, expected_calibration_error
 from corea.metrics.calibration import auroc_interval
 from corea.prompts import load_prompt
 from corea.reading import read_answer
 from corea.signals.expected import Expected
 from corea.types import Completion, Question, Sampling
+from recipes.bundled_pair.dataset import Generated
 
 SETS = {"in_domain": "slm", "out_of_domain": "ood"}
 OPENING = "<confidence>0.50</confidence>"  # the number is only a place: all of 0.00 to 1.00 are weighed in it

@@ -26,8 +26,8 @@ from transformers import AutoTokenizer, Qwen2Config, Qwen2ForCausalLM, logging
 
 from corea.graders import Suited
 from corea.prompts import Prompt
-from corea.tasks import sample
 from corea.train.rlcc import Rlcc, make_trainer, rlcc
+from recipes.bundled_pair.problems import sample
 
 TOKENIZER = Path(__file__).parents[1] / "pair" / "weights" / "slm"
 KEPT = Path(__file__).parents[1] / "results" / "gpu" / "kept.json"  # by kept.py

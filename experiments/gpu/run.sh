@@ -15,7 +15,7 @@ part() { # name, seconds, command
 (nvidia-smi; python3 -V; python3 -m pip list 2>/dev/null | grep -i -E "^(torch|transformers|trl|peft|accelerate|datasets) ") >"$out/machine.txt" 2>&1
 part lora 190 python3 experiments/gpu/backbone.py configs/train/qwen2.5-7b-lora.toml "$out/qwen2.5-7b-lora.json" --folder "$work/7b"
 rm -rf "$work/7b/run"
-part small 100 python3 -m corea.cli.main train rlcc configs/train/bundled-slm.toml --model experiments/pair/weights/slm_cold \
+part small 100 python3 -m recipes.bundled_pair rlcc recipes/bundled_pair/configs/rlcc.toml --model experiments/pair/weights/slm_cold \
   --out "$work/small" --set questions_per_step=256 --set device_batch=1024 --set steps=20 --set evaluate_every=20 \
   --set trl.use_cpu=false --set trl.bf16=true --set trl.disable_tqdm=true
 cp "$work/small/log.jsonl" "$out/small.jsonl"

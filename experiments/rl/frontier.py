@@ -1,7 +1,8 @@
 """The expected confidence against the stated number: python experiments/rl/frontier.py OUT.json NAME=ANSWERS.npz [...]
 
-`ANSWERS.npz` is of `experiments/pair/evaluate.py collect`. Smoothness is what a threshold can be set to: the number of
-distinct values, and the largest share of questions that one step of the threshold sends to the large model at once.
+`ANSWERS.npz` is of `recipes/bundled_pair/scripts/evaluate.py collect`. Smoothness is what a threshold can be set to:
+the number of distinct values, and the largest share of questions that one step of the threshold sends to the large
+model at once.
 """
 
 import json

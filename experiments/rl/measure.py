@@ -13,8 +13,8 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, logging
 
 from corea.metrics.calibration import auroc, brier_score, expected_calibration_error
-from corea.tasks import sample
-from corea.train.answering import Answers, answer
+from recipes.bundled_pair.answering import Answers, answer
+from recipes.bundled_pair.problems import sample
 
 N, SEED = 500, 11
 

@@ -90,5 +90,4 @@ EXTRAS = {
     "math_verify": "math",
     "sympy": "math",
     "pyarrow": "parquet",
-    "reasoning_gym": "tasks",
 }

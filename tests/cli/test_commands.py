@@ -192,9 +192,12 @@ def test_a_command_without_its_extra_says_how_to_get_it_in_one_line(
 
     pytest.importorskip("transformers")
     monkeypatch.setattr("corea.cli.train.find_spec", lambda name: name)
-    monkeypatch.setitem(sys.modules, "transformers.trainer_utils", None)
-    Path("run.toml").write_text('world = "slm"')
-    ran = corea("train", "cold-start", "run.toml", "--out", "out")
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    tables = [
+        f'[{table}]\nname = "bundled"\nsplit = "test"\nn = {n}\n' for table, n in (("questions", 9), ("held_out", 0))
+    ]
+    Path("run.toml").write_text('model = "m"\n' + "".join(tables))
+    ran = corea("train", "rlcc", "run.toml", "--out", "out")
     assert (ran.code, ran.err.count("\n")) == (2, 1)
     assert "corea train: needs transformers" in ran.err
     assert "pip install '.[local]' in " in ran.err

@@ -21,14 +21,14 @@ SPLITS = {
     "deepmath": ("train", "validation", "test"),
     "mmlu_pro": ("validation", "test"),
     "jsonl": ("test",),
-    "generated": ("train", "validation", "test"),
+    "bundled": ("test", "validation", "examples", "export"),
 }
 CASES = [(name, split) for name in DATASETS for split in SPLITS[name]]
-PUBLISHED = [name for name in DATASETS if name not in ("jsonl", "generated")]
+PUBLISHED = [name for name in DATASETS if name not in ("jsonl", "bundled")]
 
 
 def options(name: str, split: str) -> dict[str, Any]:
-    if name == "generated":
+    if name == "bundled":
         return {"n": 40}
     if name == "deepmath":
         return {"path": str(DATA / "deepmath.jsonl")}

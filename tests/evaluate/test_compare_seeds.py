@@ -51,10 +51,13 @@ def declared(name: str) -> ModelSettings:
     )
 
 
+GENERATED = "recipes.bundled_pair.dataset:Generated"
+
+
 def settings(**changes: Any) -> CompareSettings:
     values: dict[str, Any] = {
         "models": {"l1": declared("./l1-s{seed}"), "llm": declared("./llm")},
-        "datasets": {"made": DatasetSettings(kind="generated", seeded=True)},
+        "datasets": {"made": DatasetSettings(kind=GENERATED, seeded=True)},
         "ours": "l1",
     }
     return CompareSettings(**{**values, **changes})
@@ -101,9 +104,9 @@ def test_models_by_seed_need_questions_by_seed() -> None:
 
 def test_a_question_drawn_twice_belongs_to_the_first_seed() -> None:
     asked: Asked = load_parts(
-        "x", DatasetSettings(kind="generated", options={"n": 30}, seeded=True, fit="validation"), [1, 2]
+        "x", DatasetSettings(kind=GENERATED, options={"n": 30}, seeded=True, fit="validation"), [1, 2]
     )
-    again = load_parts("x", DatasetSettings(kind="generated", options={"n": 30}, seeded=True, fit="validation"), [1])
+    again = load_parts("x", DatasetSettings(kind=GENERATED, options={"n": 30}, seeded=True, fit="validation"), [1])
     assert all(asked.seed(q) == 1 for q in (*again.fit, *again.judge))
     assert {asked.seed(q) for q in asked.fit} == {asked.seed(q) for q in asked.judge} == {1, 2}
 
@@ -111,7 +114,7 @@ def test_a_question_drawn_twice_belongs_to_the_first_seed() -> None:
 def test_the_guard_compares_with_what_was_trained_on_whatever_seed_is_judged() -> None:
     trained = ({"split": "train", "n": 40, "seed": 1}, {"split": "train", "n": 50, "seed": 2, "world": "rl"})
     declared = DatasetSettings(
-        kind="generated", options={"world": "slm", "n": 10}, seeded=True, fit="validation", trained_on=trained
+        kind=GENERATED, options={"world": "slm", "n": 10}, seeded=True, fit="validation", trained_on=trained
     )
     found = load_parts("x", declared, [71])
     assert {q.id.rpartition("-")[0] for q in found.trained_on} == {"slm-train-1", "rl-train-2"}

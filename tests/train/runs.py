@@ -6,7 +6,6 @@ import signal
 import sys
 import warnings
 from pathlib import Path
-from random import Random
 from typing import Any
 
 warnings.filterwarnings("ignore")
@@ -14,9 +13,9 @@ warnings.filterwarnings("ignore")
 import torch  # noqa: E402  (warnings first)
 from transformers import TrainerCallback  # noqa: E402
 
+from corea.demo import bundled_questions  # noqa: E402
 from corea.prompts import Prompt  # noqa: E402
 from corea.reading import read_answer  # noqa: E402
-from corea.tasks import sample  # noqa: E402
 from corea.train.number import catch_logits  # noqa: E402
 from corea.train.rlcc import Rlcc, last_checkpoint, make_trainer, save  # noqa: E402
 from corea.types import Question, Verdict  # noqa: E402
@@ -75,16 +74,13 @@ def made(out: Path, *, trl: dict[str, Any], **given: Any) -> tuple[Any, Rlcc, li
     """A trainer before its first step, with its settings and questions."""
     torch.set_num_threads(1)
     further = {key: given.pop(key) for key in ("rollout_func",) if key in given}
-    held, grader, home = given.pop("held", 16), given.pop("grader", Exact()), given.pop("home", 0.0)
+    grader = given.pop("grader", Exact())
     settings = Rlcc(model=str(MODEL), out=out, max_tokens=112, trl={**CPU, **trl}, **given)
-    at_home = round(4000 * home)
-    questions = sample("slm", at_home, settings.seed) + sample("rl", 4000 - at_home, settings.seed)
-    if home:
-        Random(settings.seed).shuffle(questions)
+    questions = bundled_questions("validation")
     trainer = make_trainer(
         settings,
         questions=questions,
-        held_out=sample("slm", held, 7, split="validation"),
+        held_out=bundled_questions("test", 16),
         grader=grader,
         prompt=Prompt("bundled"),
         **further,
@@ -118,7 +114,7 @@ def split(out: Path, processes: str, credit: str) -> None:
 
 def enumerated(out: Path) -> None:
     """Writes how far the gradient of credit for all values is from that of stock losses on every digit in turn."""
-    shape = {"generations": 8, "questions_per_step": 2, "device_batch": 16, "length_chunks": 2}
+    shape = {"generations": 8, "questions_per_step": 2, "device_batch": 16}
     trl = {"gradient_checkpointing": True}
     trainer, *_ = made(out, trl=trl, rollout_func=canned, credit="all-values", confidence_weight=10.0, **shape)
     trainer.model.train()
@@ -217,29 +213,6 @@ def resume(out: Path, killed_at: str = "0") -> None:
     run(out, trl={}, callbacks=[KilledAt(int(killed_at))] if int(killed_at) else [], **shape)
 
 
-def smoke(out: Path, steps: str) -> None:
-    """The recipe of the bundled model, for as many steps as fit a test."""
-    run(
-        out,
-        trl={"beta": 0.05},
-        reward="l2-group",
-        credit="all-values",
-        entropy_bonus=0.05,
-        confidence_weight=100.0,
-        questions_per_step=32,
-        generations=4,
-        temperature=0.5,
-        learning_rate=4e-4,
-        matrix_learning_rate=1e-3,
-        steps=int(steps),
-        evaluate_every=int(steps),
-        shrinking_rollouts=True,
-        length_chunks=8,
-        held=384,
-        home=0.5,
-    )
-
-
 if __name__ == "__main__":
-    parts = {"split": split, "lora": lora, "enumerated": enumerated, "shards": shards, "resume": resume, "smoke": smoke}
+    parts = {"split": split, "lora": lora, "enumerated": enumerated, "shards": shards, "resume": resume}
     parts[sys.argv[1]](Path(sys.argv[2]), *sys.argv[3:])

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from corea.demo import bundled_questions
 from corea.errors import ConfigError, DataError
 from corea.graders import Suited
-from corea.tasks import sample
 from corea.train.data import Material, draw
 from corea.types import Question
 
@@ -23,10 +23,10 @@ def test_a_limit_draws_the_same_questions_each_time(tmp_path: Path) -> None:
     assert first != [q.id for q in draw("t", table, "train", 2)]
 
 
-def test_the_generated_world_is_split_by_itself() -> None:
+def test_splits_of_the_bundled_questions_share_none() -> None:
     material = Material(
-        questions={"name": "generated", "world": "rl", "n": 30},
-        held_out={"name": "generated", "world": "slm", "n": 30},
+        questions={"name": "bundled", "split": "validation", "n": 30},
+        held_out={"name": "bundled", "split": "test", "n": 30},
         prompt="plain",
     )
     learn, held_out, grader, prompt = material.load()
@@ -63,7 +63,7 @@ def test_what_cannot_be_graded_stops_training_before_it_begins(
     rows = [{"id": "a", "question": "1+1?", "answer": "2"}, {"id": "b", "question": "2+2?", **row}]
     (tmp_path / "own.jsonl").write_text("\n".join(map(json.dumps, rows)))
     table = {"name": "jsonl", "path": str(tmp_path / "own.jsonl"), "split": "train"}
-    held_out = {"name": "generated", "world": "slm", "n": 3}
+    held_out = {"name": "bundled", "split": "test", "n": 3}
     with pytest.raises(DataError, match=message):
         Material(questions=table, held_out=held_out, grader=grader).load()
     with pytest.raises(DataError, match=message):
@@ -79,7 +79,7 @@ def test_a_published_dataset_under_another_grader_is_checked_too(tmp_path: Path)
 
 
 def test_a_misspelt_grader_stops_training_before_it_begins() -> None:
-    table = {"name": "generated", "world": "slm", "n": 3}
+    table = {"name": "bundled", "split": "test", "n": 3}
     with pytest.raises(ConfigError, match="grader: got 'maht'"):
         Material(questions=table, held_out=table, grader="maht").load()
 
@@ -112,12 +112,15 @@ def jsonl(folder: Path, name: str, n: int) -> dict[str, Any]:
 
 def test_a_mix_has_its_share_of_every_source(tmp_path: Path) -> None:
     few, many = jsonl(tmp_path, "few", 30), jsonl(tmp_path, "many", 90)
-    made = {"name": "generated", "world": "slm", "share": 0.5, "seed": 3, "unique": False}
+    made = {"name": "bundled", "split": "test", "share": 0.5}
     table = {"limit": 100, "mix": [{**few, "share": 0.2}, {**many, "share": 0.3}, made]}
     questions = draw("t", table, "train", 1)
-    assert [sum(q.id.startswith(name) for q in questions) for name in ("few", "many", "slm")] == [20, 30, 50]
+    assert [sum(q.id.startswith(name) for q in questions) for name in ("few", "many", "slm-test")] == [20, 30, 50]
     assert questions == draw("t", table, "train", 1)
-    assert questions[50:] == sample("slm", 50, 3)  # as many as are needed are made, and no others
+    assert questions[50:] == bundled_questions("test", 50)  # as many as are needed are made, and no others
+
+
+BUNDLED = {"name": "bundled", "split": "test"}
 
 
 @pytest.mark.parametrize(
@@ -126,16 +129,25 @@ def test_a_mix_has_its_share_of_every_source(tmp_path: Path) -> None:
         ({"limit": None}, r"t\.limit: got None, expected how many"),
         ({"name": "jsonl"}, r"t\.name: got a value beside mix"),
         ({"mix": {"share": 1}}, r"t\.mix: got .* expected tables"),
-        ({"mix": [{"name": "generated"}]}, r"t\.mix\[0\]\.share: got None"),
-        ({"mix": [{"name": "generated", "share": 0.4}]}, r"t\.mix: the shares add up to 0\.4, expected 1"),
-        ({"mix": [{"name": "generated", "share": 1, "limit": 3}]}, r"t\.mix\[0\]\.limit: got a value, expected none"),
-        ({"mix": [{"name": "generated", "share": 1, "n": 3}]}, r"got 3 questions, expected 10 \(share 1 of 10\)"),
-        ({"mix": [{"name": "genrated", "share": 1}]}, "Did you mean 'generated'"),
+        ({"mix": [{**BUNDLED}]}, r"t\.mix\[0\]\.share: got None"),
+        (
+            {"mix": [{"name": "bundled", "split": "test", "share": 0.4}]},
+            r"t\.mix: the shares add up to 0\.4, expected 1",
+        ),
+        (
+            {"mix": [{"name": "bundled", "split": "test", "share": 1, "limit": 3}]},
+            r"t\.mix\[0\]\.limit: got a value, expected none",
+        ),
+        (
+            {"mix": [{"name": "bundled", "split": "test", "share": 1, "n": 3}]},
+            r"got 3 questions, expected 10 \(share 1 of 10\)",
+        ),
+        ({"mix": [{"name": "bundeld", "share": 1}]}, "Did you mean 'bundled'"),
         ({"mix": [{"share": 1}]}, r"t\.mix\[0\]: name is missing"),
     ],
 )
 def test_a_wrong_mix_is_named(changed: dict[str, Any], says: str) -> None:
-    table = {"limit": 10, "mix": [{"name": "generated", "share": 1}], **changed}
+    table = {"limit": 10, "mix": [{**BUNDLED, "share": 1}], **changed}
     with pytest.raises(ConfigError, match=says):
         draw("t", table, "train", 1)
 

@@ -20,6 +20,7 @@ def run(what: str, out: Path, *more: str, processes: int = 1, code: int = 0) -> 
     if processes > 1:
         launch += ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "HF_HUB_OFFLINE": "1"}
+    environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(HERE.parents[1]), os.environ.get("PYTHONPATH")]))
     command = [*launch, str(HERE / "runs.py"), what, str(out), *more]
     done = subprocess.run(command, capture_output=True, text=True, env=environment)
     assert done.returncode == code, done.stderr[-3000:]
@@ -101,16 +102,3 @@ def test_an_adapter_is_merged_when_saved_and_every_figure_is_on_the_board(tmp_pa
     for figure in ("rollouts/ece", "rollouts/brier", "rollouts/stated/0.9"):
         logged = {step: entry[figure] for step, entry in steps(log(tmp_path)).items()}
         assert {event.step: event.value for event in board.Scalars(f"train/{figure}")} == pytest.approx(logged)
-
-
-def test_after_the_steps_that_fit_held_out_calibration_has_improved(tmp_path: Path) -> None:
-    """Of sampled replies to 384 problems, seed 1: ECE 0.28 to 0.04, Brier 0.32 to 0.17, AUROC 0.54 to 0.77 (stated) and
-    0.58 to 0.87 (expected), accuracy 0.70 to 0.67. Margins are about half of it."""
-    entries = [entry for entry in run("smoke", tmp_path / "out", "50") if "eval_ece" in entry]
-    before, after = entries[0], entries[1]
-    assert after["eval_ece"] < before["eval_ece"] - 0.12
-    assert after["eval_brier"] < before["eval_brier"] - 0.07
-    assert after["eval_auroc"] > before["eval_auroc"] + 0.12
-    assert after["eval_expected_auroc"] > before["eval_expected_auroc"] + 0.13
-    assert after["eval_formed"] > 0.97
-    assert after["eval_accuracy"] > before["eval_accuracy"] - 0.1

@@ -1,13 +1,12 @@
 """The shipped training configurations are what the recipes and their launchers accept."""
 
 import tomllib
-from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from corea.config import settings
-from corea.train.data import Material, draw
+from corea.train.data import Material
 from corea.train.rlcc import Rlcc
 
 FOLDER = Path(__file__).parents[2] / "configs" / "train"
@@ -23,12 +22,6 @@ def test_a_configuration_is_accepted_and_whole(path: Path) -> None:
     settings(str(path), Material, material)
     assert (run.questions_per_step * run.generations) % (run.device_batch * 4) == 0 or run.device_batch == 128
     assert run.steps % run.evaluate_every == 0  # the last state is measured
-
-
-def test_the_bundled_model_learns_from_home_odd_and_hard_questions() -> None:
-    table = tomllib.loads((FOLDER / "bundled-slm.toml").read_text())["questions"]
-    questions = draw("train.questions", table | {"limit": 60}, "train", 1)
-    assert Counter(q.id.split("-")[0] for q in questions) == {"slm": 27, "odd": 24, "rl": 9}
 
 
 @pytest.mark.parametrize("path", sorted((FOLDER / "launch").glob("*.yaml")), ids=lambda path: path.stem)
@@ -48,14 +41,3 @@ def test_what_goes_to_trl_is_known_there(path: Path) -> None:
     from trl.trainer.grpo_config import GRPOConfig
 
     assert set(tomllib.loads(path.read_text()).get("trl", {})) <= {field.name for field in fields(GRPOConfig)}
-
-
-def test_the_second_half_of_the_bundled_models_training_differs_from_the_first_in_what_it_says() -> None:
-    first, further = (
-        tomllib.loads((FOLDER / f"{name}.toml").read_text()) for name in ("bundled-slm", "bundled-slm-further")
-    )
-    shares = [[source.pop("share") for source in table["questions"]["mix"]] for table in (first, further)]
-    seeds = [{source.pop("seed") for source in table["questions"]["mix"]} for table in (first, further)]
-    changed = {key for key in further if first.get(key) != further[key]}
-    assert (changed, seeds) == ({"model", "steps", "seed"}, [{1}, {2}])
-    assert shares == [[0.45, 0.4, 0.15], [0.4, 0.45, 0.15]]

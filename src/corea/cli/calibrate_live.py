@@ -15,9 +15,9 @@ from corea.errors import ConfigError
 if TYPE_CHECKING:
     from corea.calibrate.tables import Pairs
 
-GENERATED = 1000  # questions for the bundled pair, which knows only its own kind
-GENERATED_NOTE = (
-    "No corea.toml and no --questions: the bundled pair is calibrated on generated questions, which it was made for."
+BUNDLED = 1000  # questions for the bundled pair, which knows only its own kind
+BUNDLED_NOTE = (
+    "No corea.toml and no --questions: the bundled pair is calibrated on the bundled questions, its own kind."
 )
 
 
@@ -79,15 +79,15 @@ def live_tables(live: Live) -> "tuple[list[Pairs], dict[str, Any]]":
 
 
 def _questions(live: Live, *, bundled: bool) -> Path:
-    """The file of questions; for the bundled pair it may be a generated one, kept beside the answers."""
+    """The file of questions; for the bundled pair by default the bundled ones, written beside the answers."""
     if live.questions is not None:
         return live.questions
     if not bundled:
         raise ConfigError("calibrate: got no --questions, expected labelled ones for the models to answer; give a file")
-    complain(GENERATED_NOTE)
+    complain(BUNDLED_NOTE)
     path = live.answers / "questions.jsonl"
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_examples(path, GENERATED, seed=4)
+    write_examples(path, BUNDLED, split="validation")
     return path
 
 

@@ -24,7 +24,7 @@ def demo(
     recorded: Annotated[
         bool, typer.Option("--recorded", help="Replay recorded outputs of real models instead of the bundled pair.")
     ] = False,
-    questions: Annotated[int, typer.Option(help="How many questions to ask in batch.")] = 400,
+    questions: Annotated[int, typer.Option(min=1, max=2000, help="How many questions to ask in batch.")] = 400,
     out: Annotated[Path, typer.Option(help="Folder for the picture.")] = Path("out"),
     json: JsonOption = False,
 ) -> None:
@@ -113,14 +113,11 @@ def _recorded() -> tuple[Any, list[Question], str]:
 
 def _bundled(count: int) -> tuple[Any, list[Question], str]:
     from corea.build import build, bundled_config
-    from corea.tasks import sample
+    from corea.demo import bundled_questions
 
     built = build(bundled_config())
-    asked = sample("slm", count, seed=DEMO_SEED, split="test")
+    asked = bundled_questions("test", count)
     return built.cascade, asked, "The bundled pair, live: two tiny models on generated problems"
-
-
-DEMO_SEED = 2032
 
 
 def _one(console: Any, question: Question, trace: Trace) -> None:

@@ -14,15 +14,17 @@ def export(
     precision: Annotated[
         str, typer.Option(help="float32, float16 (stored half, computed in float32), int8 or int4.")
     ] = "float32",
-    check: Annotated[int, typer.Option(help="Generated questions that both forms must answer alike.")] = 200,
+    check: Annotated[
+        int, typer.Option(min=0, max=500, help="Bundled questions that both forms must answer alike.")
+    ] = 200,
     allow_difference: Annotated[bool, typer.Option(help="Report a difference instead of refusing it.")] = False,
     json: JsonOption = False,
 ) -> None:
     """Turn a trained model into the embedded ONNX form, and prove that both give the same greedy answers."""
-    from corea.tasks import sample
+    from corea.demo import bundled_questions
     from corea.train.export import export as convert
 
-    questions = sample("llm", check, seed=200, split="validation") if check else []
+    questions = bundled_questions("export", check)
     report = convert(folder, out, precision=precision, questions=questions, must_be_equal=not allow_difference)
     if json:
         print_json(report.as_dict())

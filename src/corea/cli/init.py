@@ -10,7 +10,6 @@ from corea.errors import ConfigError, unknown_name
 
 TEMPLATES = Path(__file__).parent / "templates"
 QUESTIONS = Path("questions.jsonl")
-SEED = 11
 
 
 def init(
@@ -38,7 +37,7 @@ def init(
     try:
         out.write_text((TEMPLATES / f"{pair}.toml").read_text())
         if questions:
-            write_examples(QUESTIONS, questions, seed=SEED)
+            write_examples(QUESTIONS, questions, split="examples")
     except OSError as error:
         raise ConfigError(f"{error.filename}: cannot be written ({error.strerror}); give --out elsewhere") from error
     print(f"Wrote {' and '.join(map(str, wanted))} for the pair {pair!r}. Next: `corea check --config {out}`.")

@@ -1,6 +1,7 @@
 """`corea train ...`: the recipes; `corea export` stands beside them in `corea.cli.export`."""
 
 import shlex
+from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any
@@ -20,23 +21,6 @@ def needs_its_extra() -> None:
         raise ConfigError(f"corea train: needs trl, which is not installed; {install_hint('trl')}")
 
 
-@app.command("cold-start")
-def cold_start(
-    config: Annotated[Path, typer.Argument(help="TOML of the run; see configs/ and docs/training.md.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the trained model; a killed run resumes.")],
-    set_: SetOption = None,
-) -> None:
-    """Supervised start from nothing on generated problems: reasons, answers, states a confidence."""
-    from corea.config import settings
-    from corea.train.cold_start import ColdStart
-    from corea.train.cold_start import cold_start as train
-    from corea.train.settings import Shape
-
-    table = read_table(config, set_ or [])
-    shape = settings(f"{config}: shape", Shape, table.pop("shape", {}))
-    print(train(settings(str(config), ColdStart, table, shape=shape, out=out)))
-
-
 @app.command("rlcc")
 def rlcc(
     config: Annotated[Path, typer.Argument(help="TOML of the run; see configs/train/ and docs/training.md.")],
@@ -45,21 +29,39 @@ def rlcc(
     set_: SetOption = None,
 ) -> None:
     """Reinforcement learning with confidence calibration, from a model that knows the format."""
-    from corea.config import settings
-    from corea.train.data import Material
     from corea.train.rlcc import Rlcc
     from corea.train.rlcc import rlcc as train
 
-    table = read_table(config, set_ or [])
+    print(run_rlcc(config, out, model, set_ or [], kind=Rlcc, train=train, program=("corea", "train", "rlcc")))
+
+
+def run_rlcc(
+    config: Path,
+    out: Path,
+    model: str | None,
+    overrides: list[str],
+    *,
+    kind: type[Any],
+    train: Callable[..., Path],
+    program: Sequence[str],
+) -> Path:
+    """Trains as a file says, with settings of this kind.
+
+    Args:
+        program: The words that start this command, for the model card.
+    """
+    from corea.config import settings
+    from corea.train.data import Material
+
+    table = read_table(config, overrides)
     if model is not None:
         table["model"] = model
     given = {key: table.pop(key) for key in ("questions", "held_out", "grader", "prompt") if key in table}
-    run = settings(str(config), Rlcc, table, out=out)
+    run = settings(str(config), kind, table, out=out)
     questions, held_out, grader, prompt = settings(str(config), Material, given).load()
-    words = ["corea", "train", "rlcc", str(config), "--out", str(out)]
-    words += [word for override in set_ or [] for word in ("--set", override)] + (["--model", model] if model else [])
-    command = shlex.join(words)
-    print(train(run, questions=questions, held_out=held_out, grader=grader, prompt=prompt, command=command))
+    words = [*program, str(config), "--out", str(out)]
+    words += [word for override in overrides for word in ("--set", override)] + (["--model", model] if model else [])
+    return train(run, questions=questions, held_out=held_out, grader=grader, prompt=prompt, command=shlex.join(words))
 
 
 def read_table(config: Path, overrides: list[str]) -> dict[str, Any]:
@@ -80,7 +82,7 @@ def read_table(config: Path, overrides: list[str]) -> dict[str, Any]:
         for parent in parents:
             inner = inner.setdefault(parent, {})
         if not separator or not isinstance(inner, dict):
-            raise ConfigError(f"--set {override}: expected a.b=value, such as shape.width=96")
+            raise ConfigError(f"--set {override}: expected a.b=value, such as trl.beta=0.05")
         try:
             inner[last] = tomllib.loads(f"value = {value}")["value"]
         except tomllib.TOMLDecodeError:

@@ -15,7 +15,7 @@ DATASETS = {
     "deepmath": "corea.datasets.deepmath:DeepMath",
     "mmlu_pro": "corea.datasets.mmlu_pro:MmluPro",
     "jsonl": "corea.datasets.jsonl:JsonLines",
-    "generated": "corea.datasets.generated:Generated",
+    "bundled": "corea.datasets.bundled:BundledQuestions",
 }
 
 

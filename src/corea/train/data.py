@@ -1,6 +1,7 @@
 """What a model is trained and measured on: datasets by name, the prompt, and the grader."""
 
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any
@@ -109,3 +110,11 @@ def sized(source: Mapping[str, Any], wanted: int) -> dict[str, Any]:
     del options["share"]
     kind = resolve("dataset", options["name"], DATASETS) if "name" in options else None
     return {"n": wanted, **options} if "n" in getattr(kind, "__dataclass_fields__", {}) else options
+
+
+def data_hash(questions: Sequence[Question]) -> str:
+    """A short fingerprint of the questions and their answers, in order."""
+    digest = hashlib.sha256()
+    for question in questions:
+        digest.update(f"{question.text}\x1f{question.reference}\x1e".encode())
+    return digest.hexdigest()[:16]

@@ -7,7 +7,7 @@ that is needed to use and to remake it. Source: arXiv:2603.03752 (RLCC); arXiv:2
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from importlib.util import find_spec
 from math import isnan
@@ -22,7 +22,7 @@ from corea.protocols import Grader, Reward
 from corea.registry import resolve
 from corea.rewards import REWARDS
 from corea.rewards.calibration import Calibration
-from corea.train.cold_start import data_hash
+from corea.train.data import data_hash
 from corea.train.group import Fact, Part
 from corea.train.model_card import Measured, write_card
 from corea.train.settings import PROMPT_FILE, trl_settings
@@ -32,7 +32,6 @@ from corea.types import Question
 SCALES = ("batch", "group", "none")
 CREDITS = ("sampled", "segment", "all-values")
 TRACKERS = ("tensorboard", "trackio", "wandb")
-SUMMED_LOSSES = ("dapo", "cispo", "vespo")
 OURS = {  # settings of TRL's that ours stand for
     "output_dir": "out",
     "num_generations": "generations",
@@ -66,14 +65,10 @@ class Rlcc:
             drive confidence up.
         generations: G, rollouts per question.
         questions_per_step: Q; a step has Q * G rollouts over all processes.
-        matrix_learning_rate: For the matrices between the layers alone, where they need more than embeddings, biases
-            and norms do: after a cold start by Muon they are large (docs/training.md).
         device_batch: Rollouts in one forward pass on one process; the rest of a step is accumulated.
         evaluate_every: Steps between two measurements on held-out questions, and between two checkpoints.
         patience: Stop after so many measurements in a row that were not the best; 0 never stops early.
         accuracy_margin: A checkpoint whose held-out accuracy is further than this below the start's cannot be the best.
-        shrinking_rollouts: Sample with `corea.train.rollouts` in place of `generate`; for one process without vLLM.
-        length_chunks: Cut a batch into so many chunks of like length, to compute less padding; the loss is the same.
         seed: Of everything: sampling, order, LoRA.
         lora: Settings of `peft.LoraConfig`; empty trains all weights.
         trl: Further settings of `trl.GRPOConfig`: bf16, use_vllm, gradient_checkpointing, report_to, deepspeed, ...
@@ -95,15 +90,12 @@ class Rlcc:
     device_batch: int = 128
     steps: int = 200
     learning_rate: float = 3e-4
-    matrix_learning_rate: float | None = None
     warmup: int = 5
     temperature: float = 1.0
     max_tokens: int = 1024
     evaluate_every: int = 25
     patience: int = 0
     accuracy_margin: float = 0.02
-    shrinking_rollouts: bool = False
-    length_chunks: int = 1
     seed: int = 1
     lora: Mapping[str, Any] = field(default_factory=dict[str, Any])
     trl: Mapping[str, Any] = field(default_factory=dict[str, Any])
@@ -127,14 +119,6 @@ class Rlcc:
         for key in self.trl:
             if key in OURS:
                 raise ConfigError(f"train.trl.{key}: got a value, expected none here; it is set by {OURS[key]}")
-        loss = self.trl.get("loss_type", "dapo")
-        if self.length_chunks > 1 and loss not in SUMMED_LOSSES:
-            raise ConfigError(
-                f"train.length_chunks: got {self.length_chunks} with loss {loss!r}, expected 1, or one of "
-                f"{', '.join(SUMMED_LOSSES)}: other losses are not sums of their chunks"
-            )
-        if self.shrinking_rollouts and self.trl.get("use_vllm"):
-            raise ConfigError("train.shrinking_rollouts: got true with trl.use_vllm, expected one of them; drop it")
         self.confidence_reward()  # refuses unknown names before anything is loaded
 
     def confidence_reward(self) -> Reward:
@@ -166,6 +150,7 @@ def rlcc(
     grader: Grader,
     prompt: Prompt,
     command: str,
+    make: Callable[..., Any] | None = None,
 ) -> Path:
     """Train, and return the Hugging Face folder. A run that was killed goes on from its last checkpoint.
 
@@ -174,11 +159,12 @@ def rlcc(
         held_out: To measure calibration on, and to choose the best checkpoint by; none of `questions`.
         prompt: What the model is asked with, in training and ever after.
         command: What remakes this run, for the model card.
+        make: Makes the trainer, in place of `make_trainer`.
     """
     overlap = {q.text for q in questions} & {q.text for q in held_out}
     if overlap:
         raise TrainError(f"train.held_out: {len(overlap)} questions are also trained on, expected none; split them")
-    trainer = make_trainer(settings, questions=questions, held_out=held_out, grader=grader, prompt=prompt)
+    trainer = (make or make_trainer)(settings, questions=questions, held_out=held_out, grader=grader, prompt=prompt)
     trainer.train(resume_from_checkpoint=last_checkpoint(settings))
     trainer.evaluate()  # of the best checkpoint, which is loaded now: for the card
     return save(settings, trainer, questions, prompt, command)
@@ -191,18 +177,20 @@ def make_trainer(
     held_out: Sequence[Question],
     grader: Grader,
     prompt: Prompt,
+    kind: Any = None,
     **further: Any,
 ) -> Any:
-    """The trainer of a run, before its first step."""
+    """The trainer of a run, before its first step.
+
+    Args:
+        kind: A subclass of `corea.train.trainer.RlccTrainer`; `further` are its own arguments, or TRL's.
+    """
     from peft import LoraConfig
     from transformers import AutoTokenizer, EarlyStoppingCallback
 
-    from corea.train.rollouts import shrinking_rollouts
     from corea.train.trainer import RlccTrainer
     from datasets import Dataset
 
-    if settings.shrinking_rollouts:
-        further["rollout_func"] = shrinking_rollouts
     every = [*questions, *held_out]
     rows = Dataset.from_list(
         [
@@ -217,7 +205,7 @@ def make_trainer(
             f"train.model: got {settings.model!r}, which cannot be loaded ({' '.join(str(error).split())[:200]}); "
             "expected a Hugging Face folder, or the name of a model on its hub that can be reached"
         ) from error
-    return RlccTrainer(
+    return (kind or RlccTrainer)(
         model=settings.model,
         processing_class=tokenizer,
         args=grpo_config(settings),
@@ -231,8 +219,6 @@ def make_trainer(
         credit=settings.credit,
         entropy_bonus=settings.entropy_bonus,
         accuracy_margin=settings.accuracy_margin,
-        length_chunks=settings.length_chunks,
-        matrix_learning_rate=settings.matrix_learning_rate,
         **further,
     )
 

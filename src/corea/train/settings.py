@@ -1,56 +1,25 @@
-"""What the training recipes share: how a small model is shaped, and which files a trained folder holds."""
+"""What the training recipes share: the files of a trained folder, and TRL's settings."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from corea.errors import ConfigError
 
 T = TypeVar("T")
 
-PROMPT_FILE = "corea_prompt.txt"  # the system text the model was trained with; empty for the bundled pair
-THINK, END_THINK = "<think>", "</think>"
-ANSWER, END_ANSWER = "<answer>", "</answer>"
-CONFIDENCE, END_CONFIDENCE = "<confidence>", "</confidence>"
-TAGS = (THINK, END_THINK, ANSWER, END_ANSWER, CONFIDENCE, END_CONFIDENCE)
-USER, ASSISTANT, END, PAD = "<|user|>", "<|assistant|>", "<|end|>", "<|pad|>"
+PROMPT_FILE = "corea_prompt.txt"  # the system text the model was trained with
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Shape:
-    """A Qwen2-shaped model trained from nothing.
+def trl_settings(kind: Callable[..., T], *, switch: str = "trl.use_cpu", **values: Any) -> T:
+    """TRL's own settings of this kind; a refusal, such as of bf16 without a GPU, is one line.
 
     Args:
-        width: Of the hidden states; a multiple of `head`.
-        head: Width of one attention head; ONNX Runtime's rotary kernel wants a multiple of 16.
-        inner: Width of the gated feed-forward layer.
-        vocabulary: Tokens, the 256 bytes and the tags among them.
+        switch: The setting that trains on the CPU, for that line.
     """
-
-    width: int = 80
-    layers: int = 3
-    head: int = 16
-    inner: int = 208
-    vocabulary: int = 640
-    context: int = 512
-
-    def __post_init__(self) -> None:
-        if self.width % self.head:
-            raise ConfigError(
-                f"train.shape.width: got {self.width}, expected a multiple of head ({self.head}); change one"
-            )
-        if self.vocabulary < 300:
-            raise ConfigError(
-                f"train.shape.vocabulary: got {self.vocabulary}, expected at least 300 (bytes, tags); raise it"
-            )
-
-
-def trl_settings(kind: Callable[..., T], **values: Any) -> T:
-    """TRL's own settings of this kind; what it refuses, such as bf16 where there is no GPU, is one line."""
     try:
         return kind(**values)
     except (ValueError, TypeError, ImportError) as error:
         raise ConfigError(
             f"train: TRL refuses these settings here ({' '.join(str(error).split())}); change them, or without a GPU "
-            "set cpu = true (cold-start) or trl.use_cpu = true (rlcc)"
+            f"set {switch} = true"
         ) from error

@@ -22,7 +22,6 @@ from corea.graders import grade_all
 from corea.protocols import Grader
 from corea.reading import find_confidence
 from corea.train.advantages import advantages, by_token, spreads, token_span
-from corea.train.chunks import by_length
 from corea.train.group import Part, facts_of, group_rewards, paid_instead
 from corea.train.number import (
     as_tensor,
@@ -44,8 +43,6 @@ class RlccTrainer(GRPOTrainer):
     questions: What a dataset row's "question" (an index) stands for.
     credit: What the stated number answers for; see `corea.train.rlcc.Rlcc`, and there for `entropy_bonus`.
     accuracy_margin: How far held-out accuracy may fall below its first value before a checkpoint is out.
-    matrix_learning_rate: Of the matrices between the layers, where it is not the general one.
-    length_chunks: In how many chunks of like length a batch goes through the model, each cut to its own longest.
     """
 
     def __init__(
@@ -57,8 +54,6 @@ class RlccTrainer(GRPOTrainer):
         credit: str,
         entropy_bonus: float,
         accuracy_margin: float,
-        length_chunks: int,
-        matrix_learning_rate: float | None,
         **kwargs: Any,
     ) -> None:
         # TRL names and weighs rewards by its functions, but hands them one process's slice: ours never run there
@@ -70,8 +65,6 @@ class RlccTrainer(GRPOTrainer):
         self.digits: list[int] = self._digits(required=credit == "all-values")
         self.entropy_bonus = entropy_bonus
         self.accuracy_margin = accuracy_margin
-        self.length_chunks = length_chunks
-        self.matrix_learning_rate = matrix_learning_rate
         self.held_out_facts: list[list[float]] = []
         self.held_out_expected: list[float] = []
         self._local: dict[str, Any] = {}  # of this process's rollouts, on their way to the batch
@@ -91,19 +84,6 @@ class RlccTrainer(GRPOTrainer):
             if required:
                 raise
             return []
-
-    def create_optimizer(self, *args: Any, **kwargs: Any) -> Any:
-        if self.matrix_learning_rate is None or self.optimizer is not None:
-            return super().create_optimizer(*args, **kwargs)
-        weights = [(name, p) for name, p in self.model.named_parameters() if p.requires_grad]
-        matrices = [p for name, p in weights if p.ndim == 2 and "embed" not in name and "lm_head" not in name]
-        chosen = {id(p) for p in matrices}
-        groups = [
-            {"params": matrices, "lr": self.matrix_learning_rate},
-            {"params": [p for _, p in weights if id(p) not in chosen], "lr": self.args.learning_rate},
-        ]
-        self.optimizer: Any = torch.optim.AdamW(groups, weight_decay=self.args.weight_decay)
-        return self.optimizer
 
     def _calculate_rewards(self, inputs, prompts, completions, completion_ids_list):
         mode = "train" if self.model.training else "eval"
@@ -200,9 +180,6 @@ class RlccTrainer(GRPOTrainer):
         return torch.zeros((), device=self.accelerator.device), None, None
 
     def _compute_loss(self, model, inputs):
-        return sum(self._loss_of(model, chunk) for chunk in by_length(inputs, self.length_chunks))
-
-    def _loss_of(self, model, inputs):
         self._scored = dict(inputs) if "number_at" in inputs else None
         try:
             return super()._compute_loss(model, self._scored or inputs)

@@ -12,7 +12,7 @@ import torch
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
 from corea.train.export import export
-from corea.train.tokenizer import train_tokenizer
+from recipes.bundled_pair.tokenizer import train_tokenizer
 
 HERE = Path(__file__).parent
 TEXTS = [f"Tom has {a} apples and buys {b} more. How many? {a}+{b}={a + b}" for a in range(1, 40) for b in range(1, 40)]
