@@ -73,6 +73,8 @@ def _from_folder(folder: Path, extra: str) -> str:
 
 
 EXTRAS = {
+    "onnxruntime_genai": "engine",
+    "onnxruntime": "engine",
     "torch": "local",
     "transformers": "local",
     "accelerate": "train",

@@ -203,6 +203,17 @@ def test_a_command_without_its_extra_says_how_to_get_it_in_one_line(
     assert "pip install '.[local]' in " in ran.err
 
 
+@pytest.mark.parametrize("command", [["demo"], ["ask", "1 + 1 = ?"], ["calibrate", "--max-drop", "0.02"]])
+def test_without_the_engine_the_bundled_pair_says_how_to_get_it_in_one_line(
+    corea: Command, command: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("corea.toml").unlink()
+    monkeypatch.setattr("corea.backends.onnx.find_spec", lambda name: None)
+    ran = corea(*command)
+    assert (ran.code, ran.out, ran.err.count("\n")) == (2, "", 1)
+    assert "needs onnxruntime-genai, which is not installed; pip install '.[engine]' in " in ran.err
+
+
 def test_corea_alone_prints_its_help(corea: Command) -> None:
     for arguments in ([], ["train"], ["keys"]):
         ran = corea(*arguments)

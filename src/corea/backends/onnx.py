@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, cast
 
@@ -55,6 +56,12 @@ class OnnxBackend(LocalBackend):
     """Answers with a genai model folder. The model is loaded at the first call, in the worker thread."""
 
     def __init__(self, settings: OnnxSettings) -> None:
+        if find_spec("onnxruntime_genai") is None:
+            hint = install_hint("onnxruntime_genai")
+            raise ConfigError(
+                f"the embedded engine (kind 'onnx', and the bundled pair) needs onnxruntime-genai, which is not "
+                f"installed; {hint}"
+            )
         self.settings = settings
         name = settings.model or Path(settings.folder).resolve().name
         super().__init__(name, lambda: OnnxEngine(Path(settings.folder), settings.threads), settings)
@@ -79,7 +86,7 @@ class OnnxEngine:
         try:
             self._genai: Any = import_module("onnxruntime_genai")
         except ImportError as error:
-            hint = install_hint("onnxruntime-genai")
+            hint = install_hint("onnxruntime_genai")
             raise ConfigError(
                 f"the embedded backend needs onnxruntime-genai, which does not load here ({error}); {hint}"
             ) from error
