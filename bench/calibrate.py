@@ -2,8 +2,8 @@
 
     python bench/calibrate.py [--rows 1000 100000] [--rounds 3] [--json]
 
-The rows are simulated (`corea.calibrate.worlds`) and written as files; each round is a process of its own, on at most
-two threads. Wall time depends on what else the machine does, processor time hardly.
+The rows are simulated (`recipes.guarantee.simulated`) and written as files; each round is a process of its own, on at
+most two threads. Wall time depends on what else the machine does, processor time hardly.
 """
 
 import argparse
@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from corea.calibrate.worlds import world
+from recipes.guarantee.simulated import world
 
 TARGETS = {1_000: {"seconds": 5.0, "mb": 1000.0}, 100_000: {"seconds": 20.0, "mb": 1000.0}}
 

@@ -15,9 +15,9 @@ from pathlib import Path
 from matplotlib.figure import Figure
 from populations import TARGETS, mmlu_pro
 
-from corea.calibrate.rivals import power
-from corea.calibrate.worlds import world
 from corea.evaluate.compare.provenance import commit
+from recipes.guarantee.simulated import world
+from recipes.guarantee.threshold_methods import power
 
 ROOT = Path(__file__).parents[2]
 RESULTS, IMAGE = ROOT / "experiments" / "results" / "calibrate" / "power.json", ROOT / "docs" / "images" / "power.svg"

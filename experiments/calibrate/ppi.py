@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 
 from corea.calibrate.goals import Goals
-from corea.calibrate.poor_trials import poor_trial
 from corea.calibrate.tables import Pairs, load_pairs
-from corea.calibrate.worlds import world
 from corea.evaluate.compare.provenance import commit
+from recipes.guarantee.few_label_trials import poor_trial
+from recipes.guarantee.simulated import world
 
 ROOT = Path(__file__).parents[2]
 OUT = ROOT / "experiments" / "results" / "calibrate" / "ppi.json"

@@ -24,7 +24,6 @@ from corea.calibrate.tables import Pairs
 from corea.cli.compare import open_models, read_settings
 from corea.evaluate.compare.asked import Asked, load_parts
 from corea.evaluate.compare.asking import Model, answered, answers, fill
-from corea.evaluate.compare.early_deferral import NEVER, Prefixes, stops
 from corea.evaluate.compare.playing import fit_threshold, kept
 from corea.evaluate.compare.provenance import provenance
 from corea.evaluate.compare.resample import Draws, around
@@ -33,6 +32,7 @@ from corea.evaluate.table import Pair
 from corea.metrics.arrays import Floats
 from corea.prompts import with_draft
 from corea.types import Question
+from recipes.paper.early_deferral import NEVER, Prefixes, stops
 
 ROOT = Path(__file__).parents[2]
 MAX_DROP, SIGNAL = 0.02, "expected"

@@ -20,10 +20,10 @@ from typing import Any
 import numpy as np
 
 from corea.calibrate.tables import Pairs
-from corea.evaluate.compare.pair_map import PairPoint, draw_pairs, measure_pair
 from corea.evaluate.compare.provenance import provenance
 from corea.prices import Price, PriceTable
 from corea.types import Usage
+from recipes.paper.pair_map import PairPoint, draw_pairs, measure_pair
 
 ROOT = Path(__file__).parents[2]
 PROMPT_TOKENS = {"mmlu_pro": 250, "gsm8k": 110, "commonsenseqa": 90, "math500": 120}
@@ -148,8 +148,8 @@ def all_pairs(folder: Path) -> Iterator[tuple[str, tuple, tuple, str]]:
 
 def point_from(stored: dict[str, Any]) -> PairPoint:
     """A stored point again, to draw without measuring."""
-    from corea.evaluate.compare.pair_map import Kept
     from corea.metrics import Interval
+    from recipes.paper.pair_map import Kept
 
     def kept(found: dict[str, Any] | None) -> Kept | None:
         return found and Kept(

@@ -1,7 +1,7 @@
 """`corea sweep`: whether the promises are kept, over many calibrations drawn from one's own recordings."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -24,14 +24,10 @@ from corea.cli.rows import (
     ValueOption,
     VariantOption,
 )
-from corea.errors import ConfigError, unknown_name
+from corea.errors import ConfigError
 
 if TYPE_CHECKING:
-    from corea.calibrate.rivals import Power
     from corea.calibrate.sweep import Kept
-    from corea.calibrate.tables import Pairs
-
-WORLD_ROWS = 20_000
 
 
 def sweep(
@@ -39,7 +35,6 @@ def sweep(
         list[Path] | None, typer.Option(metavar=FILE, help="Rows of the small model, as of `corea calibrate`.")
     ] = None,
     reference: Annotated[list[Path] | None, typer.Option(metavar=FILE, help="Rows of the large model.")] = None,
-    world: Annotated[str, typer.Option(metavar="NAME", help="A simulated population instead, such as ties.")] = "",
     n: Annotated[int, typer.Option(help="Questions in a calibration set.")] = 500,
     draws: Annotated[int, typer.Option(help="Calibration sets.")] = 1000,
     max_drop: MaxDropOption = None,
@@ -48,9 +43,6 @@ def sweep(
     value: ValueOption = None,
     cost_cap: CostCapOption = None,
     delta: DeltaOption = 0.05,
-    power: Annotated[
-        bool, typer.Option("--power", help="Also what other ways to choose save, for --max-drop.")
-    ] = False,
     slm: SlmOption = "",
     llm: LlmOption = "",
     variant: VariantOption = "",
@@ -68,19 +60,15 @@ def sweep(
     """
     from corea.calibrate.fit import Options
     from corea.calibrate.goals import Goals
-    from corea.calibrate.rivals import power as compare
     from corea.calibrate.sweep import edge_goals
     from corea.calibrate.sweep import sweep as run
 
-    if world:
-        population = _world(world)
-    elif traces and reference:
-        population = RowsAsked(
-            traces=traces, reference=reference, slm=slm, llm=llm, variant=variant, llm_variant=llm_variant,
-            price=price, signals=signals, group=group,
-        ).pairs()  # fmt: skip
-    else:
-        raise ConfigError("sweep: got no population, expected --traces and --reference, or --world NAME")
+    if not traces or not reference:
+        raise ConfigError("sweep: got no population, expected --traces and --reference")
+    population = RowsAsked(
+        traces=traces, reference=reference, slm=slm, llm=llm, variant=variant, llm_variant=llm_variant,
+        price=price, signals=signals, group=group,
+    ).pairs()  # fmt: skip
     asked = {"max_drop": max_drop, "max_risk": max_risk, "max_cost_usd": max_cost, "value_usd": value}
     if any(goal is not None for goal in asked.values()):
         goals = {"as asked": Goals(**asked, delta=delta, cost_cap_usd=cost_cap)}
@@ -88,37 +76,19 @@ def sweep(
         goals = edge_goals(population, delta=delta)
     options = Options(map=map)
     kept = run(population, goals, n=n, draws=draws, options=options, seed=seed)
-    drops = (0.02 if max_drop is None else max_drop,)
-    rivals = (
-        compare(population, n=n, drops=drops, draws=draws, delta=delta, options=options, seed=seed) if power else []
-    )
     if json:
-        each_as_dict = {"goals": [each.as_dict() for each in kept], "power": [each.as_dict() for each in rivals]}
-        print_json({"rows": len(population), **each_as_dict})
+        print_json({"rows": len(population), "goals": [each.as_dict() for each in kept]})
     else:
         print(f"population {len(population):,} rows, {draws:,} sets of {n:,} questions, delta {delta:g}")
-        _show(kept, rivals)
+        print("\n".join(lines_of(kept)))
     if not all(each.holds for each in kept):
         raise typer.Exit(1)
 
 
-def _show(kept: "list[Kept]", rivals: "list[Power]") -> None:
-    for each in kept:
-        print(
-            f"{each.goal:22} broken {each.broken_share:6.1%}  certified {each.certified / each.draws:6.1%}  "
-            f"saving {each.saving:6.1%}  {'holds' if each.holds else 'BROKEN TOO OFTEN'}: {each.promise}"
-        )
-    for each in rivals:
-        print(
-            f"{each.method:22} {each.share:6.1%} of the oracle-threshold's saving of {each.oracle_saving:.1%}, "
-            f"broken {each.broken:6.1%}"
-        )
-
-
-def _world(name: str) -> "Pairs":
-    from corea.calibrate.worlds import WORLDS, world
-
-    if name not in WORLDS:
-        raise unknown_name("sweep --world", name, list(WORLDS))
-    how: dict[str, Any] = WORLDS[name]
-    return world(WORLD_ROWS, **how)
+def lines_of(kept: "list[Kept]") -> list[str]:
+    """One line for each goal: how often it was certified and broken, and what was saved."""
+    return [
+        f"{each.goal:22} broken {each.broken_share:6.1%}  certified {each.certified / each.draws:6.1%}  "
+        f"saving {each.saving:6.1%}  {'holds' if each.holds else 'BROKEN TOO OFTEN'}: {each.promise}"
+        for each in kept
+    ]

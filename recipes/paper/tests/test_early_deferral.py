@@ -5,8 +5,8 @@ import pytest
 from tests.evaluate.conftest import questions
 
 from corea.errors import DataError
-from corea.evaluate.compare.early_deferral import Prefixes, stops
 from corea.evaluate.compare.splits import Fitting, Judged
+from recipes.paper.early_deferral import Prefixes, stops
 
 pytest.importorskip("sklearn")
 N = 200

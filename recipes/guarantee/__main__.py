@@ -1,0 +1,87 @@
+"""python -m recipes.guarantee: `corea sweep` on a simulated pair, and what other ways to choose a threshold save."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from corea.calibrate.fit import Options
+from corea.calibrate.goals import Goals
+from corea.calibrate.sweep import edge_goals, sweep
+from corea.calibrate.tables import Pairs
+from corea.cli.console import JsonOption, complain, exit_code, print_json
+from corea.cli.rows import DeltaOption, MapOption, MaxDropOption, RowsAsked
+from corea.cli.sweep import lines_of
+from corea.errors import ConfigError, CoreaError, unknown_name
+from recipes.guarantee.simulated import WORLDS, world
+from recipes.guarantee.threshold_methods import Power, power
+
+ROWS = 20_000
+app: typer.Typer = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.command()
+def guarantee(
+    simulated: Annotated[str, typer.Option(metavar="NAME", help="A simulated pair, such as ties.")] = "",
+    traces: Annotated[list[Path] | None, typer.Option(help="Or recorded rows of the small model.")] = None,
+    reference: Annotated[list[Path] | None, typer.Option(help="And those of the large model.")] = None,
+    n: Annotated[int, typer.Option(help="Questions in a calibration set.")] = 500,
+    draws: Annotated[int, typer.Option(help="Calibration sets.")] = 1000,
+    max_drop: MaxDropOption = None,
+    delta: DeltaOption = 0.05,
+    power_: Annotated[bool, typer.Option("--power", help="Also what other ways to choose save.")] = False,
+    map: MapOption = "auto",
+    seed: Annotated[int, typer.Option(help="Random seed of the draws.")] = 0,
+    json: JsonOption = False,
+) -> None:
+    """Calibrate on many sets drawn from a population, and judge each on the whole of it.
+
+    Without --max-drop, hard goals are tried. Exit code 1 where a promise is broken more often than delta allows.
+    """
+    population, options = _population(simulated, traces, reference), Options(map=map)
+    goals = {"as asked": Goals(max_drop=max_drop, delta=delta)} if max_drop else edge_goals(population, delta=delta)
+    kept = sweep(population, goals, n=n, draws=draws, options=options, seed=seed)
+    drops, methods = (max_drop or 0.02,), list[Power]()
+    if power_:
+        methods = power(population, n=n, drops=drops, draws=draws, delta=delta, options=options, seed=seed)
+    if json:
+        found = {"goals": [each.as_dict() for each in kept], "power": [each.as_dict() for each in methods]}
+        print_json({"rows": len(population), **found})
+    else:
+        print("\n".join([*lines_of(kept), *method_lines(methods)]))
+    if not all(each.holds for each in kept):
+        raise typer.Exit(1)
+
+
+def method_lines(methods: list[Power]) -> list[str]:
+    """One line for each way to choose a threshold."""
+    return [
+        f"{each.method:22} {each.share:6.1%} of the oracle-threshold's saving of {each.oracle_saving:.1%}, "
+        f"broken {each.broken:6.1%}"
+        for each in methods
+    ]
+
+
+def _population(name: str, traces: list[Path] | None, reference: list[Path] | None) -> Pairs:
+    if traces and reference:
+        return RowsAsked(traces=traces, reference=reference).pairs()
+    if not name:
+        raise ConfigError("guarantee: got no population, expected --simulated NAME, or --traces and --reference")
+    if name not in WORLDS:
+        raise unknown_name("guarantee --simulated", name, list(WORLDS))
+    return world(ROWS, **WORLDS[name])
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs the command; gives its exit code."""
+    try:
+        code = app(arguments, standalone_mode=False)
+        return code if isinstance(code, int) else 0
+    except CoreaError as error:
+        complain(str(error))
+        return exit_code(error)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
