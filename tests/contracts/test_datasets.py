@@ -21,15 +21,18 @@ SPLITS = {
     "deepmath": ("train", "validation", "test"),
     "mmlu_pro": ("validation", "test"),
     "jsonl": ("test",),
+    "recorded": ("test",),
     "bundled": ("test", "validation", "examples", "export"),
 }
 CASES = [(name, split) for name in DATASETS for split in SPLITS[name]]
-PUBLISHED = [name for name in DATASETS if name not in ("jsonl", "bundled")]
+PUBLISHED = [name for name in DATASETS if name not in ("jsonl", "recorded", "bundled")]
 
 
 def options(name: str, split: str) -> dict[str, Any]:
     if name == "bundled":
         return {"n": 40}
+    if name == "recorded":
+        return {}
     if name == "deepmath":
         return {"path": str(DATA / "deepmath.jsonl")}
     stem = "own" if name == "jsonl" else name

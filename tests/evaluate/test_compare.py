@@ -253,9 +253,9 @@ def test_recorded_questions_are_graded_as_their_dataset_is_and_checked_with_thei
         {"id": n, "question": f"{n}?", "gold": str(n), "dataset": "math500", "model": m} for n in (1, 2) for m in "ab"
     ]
     (tmp_path / "r.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    loaded = load_dataset("corea.evaluate.compare.recorded:Recorded", path=str(tmp_path / "r.jsonl"))
+    loaded = load_dataset("recorded", path=str(tmp_path / "r.jsonl"))
     assert [(q.id, grader_name(q)) for q in loaded] == [("1", "maths"), ("2", "maths")]
     rows[2] = {**rows[2], "gold": "banana", "dataset": "gsm8k"}
     (tmp_path / "r.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     with pytest.raises(DataError, match=r"r\.jsonl:3: question '2': the reference 'banana' is no number"):
-        load_dataset("corea.evaluate.compare.recorded:Recorded", path=str(tmp_path / "r.jsonl"))
+        load_dataset("recorded", path=str(tmp_path / "r.jsonl"))

@@ -105,10 +105,11 @@ def table(found: list[Row]) -> Any:
 def _recorded() -> tuple[Any, list[Question], str]:
     from corea.build import build
     from corea.config import load_config
-    from corea.evaluate.recorded import CONFIG, questions
+    from corea.datasets.recorded import packed_questions
+    from corea.demo import RECORDED_CONFIG
 
-    built = build(load_config(CONFIG))
-    return built.cascade, questions(), "Recorded outputs: Qwen2.5-Math-1.5B deferring to gpt-4o-mini on GSM8K"
+    built = build(load_config(RECORDED_CONFIG))
+    return built.cascade, packed_questions(), "Recorded outputs: Qwen2.5-Math-1.5B deferring to gpt-4o-mini on GSM8K"
 
 
 def _bundled(count: int) -> tuple[Any, list[Question], str]:

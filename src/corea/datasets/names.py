@@ -15,6 +15,7 @@ DATASETS = {
     "deepmath": "corea.datasets.deepmath:DeepMath",
     "mmlu_pro": "corea.datasets.mmlu_pro:MmluPro",
     "jsonl": "corea.datasets.jsonl:JsonLines",
+    "recorded": "corea.datasets.recorded:Recorded",
     "bundled": "corea.datasets.bundled:BundledQuestions",
 }
 

@@ -1,6 +1,7 @@
-"""The questions that ship with the package, for the bundled pair of models.
+"""What `corea demo` needs and ships with the package: questions for the bundled pair, and recorded outputs.
 
-They are short reasoning problems with checked answers, of the kinds that the pair was trained for;
+`recorded/` has the outputs of two real models on GSM8K, with a configuration that replays them (`RECORDED_CONFIG`).
+The questions are short reasoning problems with checked answers, of the kinds that the pair was trained for;
 `recipes/bundled_pair/pack_questions.py` generated them. Splits: "test" is what `corea demo` asks, "validation" what
 `corea calibrate` asks without files, "examples" what `corea init --questions` writes, and "export" what `corea export`
 asks both forms of a model.
@@ -13,7 +14,10 @@ from pathlib import Path
 from corea.errors import ConfigError, unknown_name
 from corea.types import Message, Question
 
-FILE = Path(__file__).parent / "questions.jsonl.gz"
+FOLDER = Path(__file__).parent
+FILE = FOLDER / "questions.jsonl.gz"
+RECORDED = FOLDER / "recorded"
+RECORDED_CONFIG = RECORDED / "corea.toml"
 SPLITS = ("test", "validation", "examples", "export")
 
 

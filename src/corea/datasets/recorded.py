@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from corea.datasets.names import with_grader
 from corea.datasets.source import questions as as_questions
 from corea.datasets.source import recorded
+from corea.demo import RECORDED
 from corea.errors import ConfigError
-from corea.evaluate.recorded import questions
-from corea.types import Question
+from corea.types import Message, Question
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +32,7 @@ class Recorded:
         if split != "test":
             raise ConfigError(f"dataset recorded: got the split {split!r}, expected test")
         if self.path is None:
-            return questions()
+            return packed_questions()
         known = {row["id"]: row for _, row in _rows(self.questions)} if self.questions else None
         rows: dict[str, tuple[int, dict[str, Any]]] = {}
         for line, row in _rows(self.path):
@@ -40,6 +41,21 @@ class Recorded:
             own = {"question": row["question"], "answer": row["gold"], "id": row["id"], "dataset": row.get("dataset")}
             rows.setdefault(str(row["id"]), (line, known[row["id"]] if known else own))
         return as_questions(self.path, rows.values(), recorded, "recorded", labelled=True)
+
+
+def packed_questions() -> list[Question]:
+    """The GSM8K test questions of the recording in the package, in the order of their ids."""
+    return [
+        with_grader(
+            Question(
+                id=row["id"],
+                messages=(Message("user", row["question"]),),
+                reference=row["gold"],
+                meta={"dataset": row["dataset"]},
+            )
+        )
+        for _, row in _rows(str(RECORDED / "gsm8k_small.jsonl.gz"))
+    ]
 
 
 def _rows(path: str | None) -> list[tuple[int, dict[str, Any]]]:
