@@ -18,14 +18,14 @@ import time
 from pathlib import Path
 from typing import Any
 
-from recipes.guarantee.simulated import world
+from recipes.guarantee.simulated import simulated_pairs
 
 TARGETS = {1_000: {"seconds": 5.0, "mb": 1000.0}, 100_000: {"seconds": 20.0, "mb": 1000.0}}
 
 
 def write_rows(folder: Path, n: int) -> list[str]:
     """The options that name two files of n simulated rows."""
-    pairs = world(n, columns=True)
+    pairs = simulated_pairs(n, columns=True)
     small, large = folder / f"small_{n}.jsonl", folder / f"large_{n}.jsonl"
     names = ("confidence", "second")
     with small.open("w") as mine, large.open("w") as theirs:

@@ -22,7 +22,7 @@ from corea.calibrate.outcome import cut_of
 from corea.calibrate.tables import Pairs
 from corea.evaluate.compare.provenance import commit
 from corea.metrics.score_map import apply_map
-from recipes.guarantee.simulated import world
+from recipes.guarantee.simulated import simulated_pairs
 
 OUT = Path(__file__).parents[1] / "results" / "calibrate" / "groups.json"
 
@@ -35,7 +35,7 @@ def main() -> None:
     options.add_argument("--out", type=Path, default=OUT)
     chosen = options.parse_args()
     populations = {
-        "simulated: several signals": (world(20_000, columns=True), 1000, 0.05),
+        "simulated: several signals": (simulated_pairs(20_000, columns=True), 1000, 0.05),
         **{name: (mmlu_pro(chosen.data, name), 4000, 0.03) for name in TARGETS[:2]},
     }
     found = [{"population": name, **tried(*how, chosen.draws)} for name, how in populations.items()]

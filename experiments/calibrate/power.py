@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from populations import TARGETS, mmlu_pro
 
 from corea.evaluate.compare.provenance import commit
-from recipes.guarantee.simulated import world
+from recipes.guarantee.simulated import simulated_pairs
 from recipes.guarantee.threshold_methods import power
 
 ROOT = Path(__file__).parents[2]
@@ -46,7 +46,7 @@ def main() -> None:
     worlds = {"simulated: ties": None, TARGETS[0]: TARGETS[0], TARGETS[1]: TARGETS[1]}
     plan = [(name, n) for name in worlds for n in SIZES]
     for name, n in plan[part::parts]:
-        population = world(20_000) if worlds[name] is None else mmlu_pro(chosen.data, name)
+        population = simulated_pairs(20_000) if worlds[name] is None else mmlu_pro(chosen.data, name)
         began = time.process_time()
         found = power(population, n=n, draws=chosen.draws // (2 if n >= 3000 else 1))
         spent = round(time.process_time() - began, 1)

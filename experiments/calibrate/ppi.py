@@ -17,8 +17,8 @@ import numpy as np
 from corea.calibrate.goals import Goals
 from corea.calibrate.tables import Pairs, load_pairs
 from corea.evaluate.compare.provenance import commit
-from recipes.guarantee.few_label_trials import poor_trial
-from recipes.guarantee.simulated import world
+from recipes.guarantee.few_label_trials import few_label_trial
+from recipes.guarantee.simulated import simulated_pairs
 
 ROOT = Path(__file__).parents[2]
 OUT = ROOT / "experiments" / "results" / "calibrate" / "ppi.json"
@@ -29,7 +29,7 @@ N, GOLDS, GOALS = 2000, (100, 300), Goals(max_drop=0.02)
 
 def simulated(n: int = 20_000, seed: int = 0) -> Pairs:
     """A pair with known truth: stated values are few, and both wrong means the same answer in 2 of 5 cases."""
-    pairs = world(n, seed=seed, slm=0.5, llm=0.9, sharp=2.0, columns=True)
+    pairs = simulated_pairs(n, seed=seed, slm=0.5, llm=0.9, sharp=2.0, columns=True)
     both_wrong = (pairs.slm_correct < 0.5) & (pairs.llm_correct < 0.5)
     same = np.random.default_rng([seed, 1]).random(n) < 0.4
     both_right = (pairs.slm_correct > 0.5) & (pairs.llm_correct > 0.5)
@@ -70,7 +70,7 @@ def main() -> None:
         population = recorded(given.traces, *pair) if pair else simulated()
         for gold in (given.gold,) if given.gold else GOLDS:
             seeds = range(FIRST_SEED, FIRST_SEED + given.draws)
-            trials = [poor_trial(population, GOALS, n=N, gold=gold, seed=seed) for seed in seeds]
+            trials = [few_label_trial(population, GOALS, n=N, gold=gold, seed=seed) for seed in seeds]
             store(given.out, name, gold, {"draws": given.draws, "commit": commit(), **summary(trials)})
 
 

@@ -17,7 +17,7 @@ from corea.calibrate.fit import Options
 from corea.calibrate.sweep import edge_goals, sweep
 from corea.calibrate.tables import Pairs
 from corea.evaluate.compare.provenance import commit
-from recipes.guarantee.simulated import WORLDS, world
+from recipes.guarantee.simulated import POPULATIONS, simulated_pairs
 
 RESULTS = Path(__file__).parents[1] / "results" / "calibrate"
 MAPS = (Options(), Options(map="linear"))
@@ -29,15 +29,21 @@ def plan_of(folder: Path) -> list[Part]:
     """Population by population: name, map in words, rows, questions a set, options. "trees" is the default map."""
     other = others(folder)
     plan: list[Part] = [
-        (f"simulated: {name}", "stated", world(20_000, **how), 500, Options())
-        for name, how in WORLDS.items()
+        (f"simulated: {name}", "stated", simulated_pairs(20_000, **how), 500, Options())
+        for name, how in POPULATIONS.items()
         if "columns" not in how
     ]
-    several = world(20_000, columns=True)
+    several = simulated_pairs(20_000, columns=True)
     plan += [("simulated: several signals", how.map, several, 500, how) for how in MAPS]
     plan += [
-        ("simulated: far apart", "stated", world(20_000, slm=0.4, llm=0.95), 50, Options()),
-        ("simulated: far apart, useless", "stated", world(20_000, slm=0.4, llm=0.95, sharp=0.0), 50, Options()),
+        ("simulated: far apart", "stated", simulated_pairs(20_000, slm=0.4, llm=0.95), 50, Options()),
+        (
+            "simulated: far apart, useless",
+            "stated",
+            simulated_pairs(20_000, slm=0.4, llm=0.95, sharp=0.0),
+            50,
+            Options(),
+        ),
         (GSM8K, "stated", other[GSM8K], 300, Options()),
         (CSQA, "stated", other[CSQA], 300, Options()),
         (ROUTELLM, "stated", other[ROUTELLM], 500, Options(map="identity")),

@@ -10,7 +10,7 @@ from typing import Any
 from torch.optim import AdamW, Muon, Optimizer
 
 
-class Both(Optimizer):
+class CombinedOptimizer(Optimizer):
     """Several optimisers, each with its own parameters, that step and are saved as one."""
 
     def __init__(self, parts: list[Optimizer]) -> None:
@@ -32,12 +32,12 @@ class Both(Optimizer):
         self.param_groups: list[dict[str, Any]] = [group for part in self.parts for group in part.param_groups]
 
 
-def muon_and_adamw(model: Any, *, learning_rate: float, weight_decay: float) -> Both:
+def muon_and_adamw(model: Any, *, learning_rate: float, weight_decay: float) -> CombinedOptimizer:
     """Muon for every weight matrix but the embedding; its step is scaled to the size of AdamW's."""
     matrices = [p for name, p in model.named_parameters() if p.ndim == 2 and "embed" not in name]
     chosen = {id(p) for p in matrices}
     others = [p for p in model.parameters() if id(p) not in chosen]
-    return Both(
+    return CombinedOptimizer(
         [
             Muon(matrices, lr=learning_rate, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw"),
             AdamW(others, lr=learning_rate / 2, betas=(0.9, 0.98), weight_decay=0.0),

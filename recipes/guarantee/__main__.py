@@ -14,7 +14,7 @@ from corea.cli.console import JsonOption, complain, exit_code, print_json
 from corea.cli.rows import DeltaOption, MapOption, MaxDropOption, RowsAsked
 from corea.cli.sweep import lines_of
 from corea.errors import ConfigError, CoreaError, unknown_name
-from recipes.guarantee.simulated import WORLDS, world
+from recipes.guarantee.simulated import POPULATIONS, simulated_pairs
 from recipes.guarantee.threshold_methods import Power, power
 
 ROWS = 20_000
@@ -68,9 +68,9 @@ def _population(name: str, traces: list[Path] | None, reference: list[Path] | No
         return RowsAsked(traces=traces, reference=reference).pairs()
     if not name:
         raise ConfigError("guarantee: got no population, expected --simulated NAME, or --traces and --reference")
-    if name not in WORLDS:
-        raise unknown_name("guarantee --simulated", name, list(WORLDS))
-    return world(ROWS, **WORLDS[name])
+    if name not in POPULATIONS:
+        raise unknown_name("guarantee --simulated", name, list(POPULATIONS))
+    return simulated_pairs(ROWS, **POPULATIONS[name])
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -33,7 +33,7 @@ class Trial:
     broken: bool
 
 
-def poor_trial(
+def few_label_trial(
     population: Pairs, goals: Goals, *, n: int, gold: int, seed: int, options: Options = LINEAR
 ) -> dict[str, Trial]:
     """One draw of n rows with `gold` labels, spent in three ways.
@@ -43,7 +43,7 @@ def poor_trial(
         the same random labels, map and cuts, tested without the unlabelled rows.
     """
     if goals.max_drop is None:
-        raise ConfigError("poor_trial: got no max_drop, expected one")
+        raise ConfigError("few_label_trial: got no max_drop, expected one")
     rng = np.random.default_rng(seed)
     at = rng.integers(len(population), size=n)
     rows = replace(population.take(at), ids=np.array([f"d{seed}-{i}" for i in range(n)], dtype=object))

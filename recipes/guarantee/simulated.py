@@ -9,7 +9,7 @@ from corea.calibrate.tables import Pairs
 STATED = np.array([0.6, 0.7, 0.8, 0.9, 0.95, 1.0])
 
 
-def world(
+def simulated_pairs(
     n: int, *, seed: int = 0, slm: float = 0.6, llm: float = 0.85, sharp: float = 1.5, tied: bool = True,
     skew: float = 0.5, slm_price: float = 1.0, columns: bool = False, start: int = 0,
 ) -> Pairs:  # fmt: skip
@@ -50,7 +50,7 @@ def world(
     )
 
 
-WORLDS: dict[str, dict[str, Any]] = {
+POPULATIONS: dict[str, dict[str, Any]] = {
     "ties": {},
     "continuous": {"tied": False},
     "skewed costs": {"skew": 2.0},

@@ -17,21 +17,21 @@ from corea.errors import ConfigError, DataError
 from corea.evaluate.apply import apply_calibration
 from corea.metrics.score_map import apply_map
 
-from .worlds import world
+from .simulated import simulated_pairs
 
 GOALS = Goals(max_drop=0.05)
 
 
 def test_a_useful_signal_is_certified_and_saves_on_other_rows() -> None:
-    found = calibrate(world(3000, seed=1), GOALS)
+    found = calibrate(simulated_pairs(3000, seed=1), GOALS)
     assert found.verdict == "certified"
-    figures = apply_calibration(found, world(20_000, seed=2, start=10**6))
+    figures = apply_calibration(found, simulated_pairs(20_000, seed=2, start=10**6))
     assert figures["saving"] > 0.1
     assert figures["kept_promises"] == {"max_drop": figures["drop"] <= 0.05}
 
 
 def test_a_useless_signal_of_a_poor_model_is_infeasible_and_says_what_to_do() -> None:
-    found = calibrate(world(400, seed=1, slm=0.3, sharp=0.0), Goals(max_drop=0.02))
+    found = calibrate(simulated_pairs(400, seed=1, slm=0.3, sharp=0.0), Goals(max_drop=0.02))
     assert (found.verdict, found.threshold) == ("infeasible", None)
     assert found.sentence.startswith("INFEASIBLE")
     assert any("uncertified point" in each for each in found.advice)
@@ -40,13 +40,13 @@ def test_a_useless_signal_of_a_poor_model_is_infeasible_and_says_what_to_do() ->
 
 
 def test_fifty_questions_cannot_carry_two_points() -> None:
-    found = calibrate(world(50, slm=0.4, llm=0.97, sharp=3.0), Goals(max_drop=0.02))
+    found = calibrate(simulated_pairs(50, slm=0.4, llm=0.97, sharp=3.0), Goals(max_drop=0.02))
     assert found.verdict == "infeasible"
     assert any("labels" in each for each in found.advice)
 
 
 def test_the_rows_that_fit_are_not_rows_of_the_test() -> None:
-    pairs = world(1000, columns=True)
+    pairs = simulated_pairs(1000, columns=True)
     found = certify(pairs, GOALS)
     fitted, tested = set(found.fit.pairs.ids), set(found.test.pairs.ids)
     assert found.map["kind"] == "blend"
@@ -54,7 +54,7 @@ def test_the_rows_that_fit_are_not_rows_of_the_test() -> None:
 
 
 def test_labels_of_the_test_rows_change_neither_map_nor_candidates() -> None:
-    pairs = world(1000, columns=True)
+    pairs = simulated_pairs(1000, columns=True)
     found = certify(pairs, GOALS)
     flipped = pairs.slm_correct.copy()
     in_test = np.isin(pairs.ids, found.test.pairs.ids)
@@ -65,7 +65,10 @@ def test_labels_of_the_test_rows_change_neither_map_nor_candidates() -> None:
 
 
 def test_a_blend_beats_the_stated_confidence_alone() -> None:
-    pairs, fresh = world(3000, seed=3, columns=True), world(20_000, seed=4, columns=True, start=10**6)
+    pairs, fresh = (
+        simulated_pairs(3000, seed=3, columns=True),
+        simulated_pairs(20_000, seed=4, columns=True, start=10**6),
+    )
     saving = {
         kind: apply_calibration(calibrate(pairs, GOALS, Options(map=kind)), fresh)["saving"]
         for kind in ("identity", "trees")
@@ -83,9 +86,9 @@ def test_a_blend_beats_the_stated_confidence_alone() -> None:
     ],
 )
 def test_every_goal_is_certified_and_judged_on_other_rows(goals: Goals, name: str) -> None:
-    found = calibrate(world(4000, seed=5, slm=0.7), goals)
+    found = calibrate(simulated_pairs(4000, seed=5, slm=0.7), goals)
     assert found.verdict == "certified"
-    figures = apply_calibration(found, world(20_000, seed=6, slm=0.7, start=10**6))
+    figures = apply_calibration(found, simulated_pairs(20_000, seed=6, slm=0.7, start=10**6))
     judged = {
         "max_drop": figures["drop"] <= (goals.max_drop or 0),
         "max_risk": figures["selective_risk"] <= (goals.max_risk or 0),
@@ -97,11 +100,11 @@ def test_every_goal_is_certified_and_judged_on_other_rows(goals: Goals, name: st
 
 
 def test_goals_that_cannot_be_had_together_are_infeasible() -> None:
-    assert calibrate(world(3000), Goals(max_drop=0.01, max_cost_usd=0.0003)).verdict == "infeasible"
+    assert calibrate(simulated_pairs(3000), Goals(max_drop=0.01, max_cost_usd=0.0003)).verdict == "infeasible"
 
 
 def test_abstaining_where_a_person_is_cheap_lowers_the_total() -> None:
-    pairs, fresh = world(4000, seed=7), world(20_000, seed=8, start=10**6)
+    pairs, fresh = simulated_pairs(4000, seed=7), simulated_pairs(20_000, seed=8, start=10**6)
     with_person = calibrate(pairs, Goals(value_usd=0.02, abstain_usd=0.001))
     figures = apply_calibration(with_person, fresh)
     assert with_person.threshold is not None
@@ -118,7 +121,7 @@ def test_abstaining_where_a_person_is_cheap_lowers_the_total() -> None:
 
 
 def test_one_threshold_a_group_is_certified_for_each() -> None:
-    found = calibrate(world(6000, seed=9, columns=True), GOALS, Options(by_group=True, map="identity"))
+    found = calibrate(simulated_pairs(6000, seed=9, columns=True), GOALS, Options(by_group=True, map="identity"))
     assert set(found.groups) == {"easy", "hard"}
     taus = {name: each["threshold"] for name, each in found.groups.items()}
     assert taus["easy"] is not None
@@ -128,7 +131,7 @@ def test_one_threshold_a_group_is_certified_for_each() -> None:
 
 
 def test_the_promise_of_each_slice_is_kept_over_draws() -> None:
-    population = world(20_000, seed=10, columns=True)
+    population = simulated_pairs(20_000, seed=10, columns=True)
     slices = {name: np.flatnonzero(population.category == name) for name in ("easy", "hard")}
     certified = broken = 0
     for seed in range(20):
@@ -144,7 +147,7 @@ def test_the_promise_of_each_slice_is_kept_over_draws() -> None:
 
 
 def test_the_small_model_is_not_asked_where_it_does_not_pay() -> None:
-    pairs = world(4000, seed=11, columns=True)
+    pairs = simulated_pairs(4000, seed=11, columns=True)
     dear = replace(pairs, slm_cost=np.where(pairs.category == "hard", 9e-4, 1e-5))
     found = certify(dear, GOALS)
     assert found.cut is not None
@@ -163,20 +166,20 @@ def test_cuts_sit_between_distinct_values_or_share_a_tie() -> None:
 
 
 def test_a_share_of_a_tie_is_kept_about_that_often() -> None:
-    pairs = world(4000)
+    pairs = simulated_pairs(4000)
     sample = Sample.of(pairs, np.full(4000, 0.9))
     cut = cuts_at(sample.score, [0.35])[0]
     assert sample.kept(cut).mean() == pytest.approx(0.35, abs=0.03)
 
 
 def test_unstated_confidences_are_deferred() -> None:
-    pairs = world(500)
+    pairs = simulated_pairs(500)
     sample = Sample.of(pairs, pairs.confidence)
     assert not sample.kept(cuts_at(pairs.confidence, [1.0])[0])[np.isnan(pairs.confidence)].any()
 
 
 def test_the_artefact_survives_the_disk_and_gives_the_same_scores(tmp_path: Path) -> None:
-    pairs = world(1000, columns=True)
+    pairs = simulated_pairs(1000, columns=True)
     found = calibrate(pairs, GOALS, clock=lambda: "2026-11-24")
     found.write(tmp_path / "c.json")
     again = Calibration.read(tmp_path / "c.json")
@@ -188,7 +191,7 @@ def test_the_artefact_survives_the_disk_and_gives_the_same_scores(tmp_path: Path
 
 
 def test_one_row_scores_as_it_does_among_many() -> None:
-    pairs = world(1000, columns=True)
+    pairs = simulated_pairs(1000, columns=True)
     stored = certify(pairs, GOALS).map
     together = apply_map(stored, pairs.inputs())
     alone = [float(apply_map(stored, pairs.take(np.array([i])).inputs())[0]) for i in range(25)]
@@ -196,7 +199,7 @@ def test_one_row_scores_as_it_does_among_many() -> None:
 
 
 def test_the_reports_say_the_sentence_and_need_nothing_else() -> None:
-    found = calibrate(world(2000, seed=1, columns=True), GOALS)
+    found = calibrate(simulated_pairs(2000, seed=1, columns=True), GOALS)
     assert terminal_lines(found)[0] == found.sentence
     assert "certified on 2,000 questions" in found.sentence
     page = html(found)
@@ -208,21 +211,21 @@ def test_the_reports_say_the_sentence_and_need_nothing_else() -> None:
 
 
 def test_within_a_cost_the_sentence_is_about_right_answers() -> None:
-    found = calibrate(world(4000, seed=5, slm=0.7), Goals(max_cost_usd=0.0009))
+    found = calibrate(simulated_pairs(4000, seed=5, slm=0.7), Goals(max_cost_usd=0.0009))
     right, large = (100 * found.expected[name]["value"] for name in ("pass_at_1", "llm_pass_at_1"))
     assert found.sentence.startswith(f"{right:.0f} % (95 %: ")
     assert f"right, the large model {large:.0f} %, at most 0.0009 USD a question" in found.sentence
 
 
 def test_the_rows_that_calibrated_are_known_again() -> None:
-    found = calibrate(world(1000), GOALS)
-    assert "the very rows that calibrated" in apply_calibration(found, world(1000))["notes"][-1]
-    others = replace(world(1000, seed=1, start=10**6), digest="sha256:other")
+    found = calibrate(simulated_pairs(1000), GOALS)
+    assert "the very rows that calibrated" in apply_calibration(found, simulated_pairs(1000))["notes"][-1]
+    others = replace(simulated_pairs(1000, seed=1, start=10**6), digest="sha256:other")
     assert not apply_calibration(found, others)["notes"]
 
 
 def test_an_infeasible_report_promises_nothing_and_names_the_best_point_of_the_test() -> None:
-    found = calibrate(world(150, seed=2, sharp=0.0), Goals(max_drop=0.001))
+    found = calibrate(simulated_pairs(150, seed=2, sharp=0.0), Goals(max_drop=0.001))
     assert found.verdict == "infeasible"
     assert "asked for" in "\n".join(terminal_lines(found))
     assert f"on the {found.guarantee['n_test']} rows of the test" in found.advice[0]
@@ -232,10 +235,12 @@ def test_an_infeasible_report_promises_nothing_and_names_the_best_point_of_the_t
 
 
 def test_an_artefact_of_other_models_is_refused_by_name() -> None:
-    found = calibrate(world(1000), GOALS)
+    found = calibrate(simulated_pairs(1000), GOALS)
     with pytest.raises(ConfigError, match="slm is 'another', calibrated for 'small'"):
-        apply_calibration(found, replace(world(100), slm="another"))
-    assert apply_calibration(found, replace(world(100), slm="another"), force=True)["notes"][-1].startswith("forced")
+        apply_calibration(found, replace(simulated_pairs(100), slm="another"))
+    assert apply_calibration(found, replace(simulated_pairs(100), slm="another"), force=True)["notes"][-1].startswith(
+        "forced"
+    )
 
 
 @pytest.mark.parametrize(
@@ -250,7 +255,7 @@ def test_an_artefact_of_other_models_is_refused_by_name() -> None:
 )
 def test_tables_that_nothing_can_be_learnt_from_are_refused(change: dict[str, object], words: str) -> None:
     with pytest.raises(DataError, match=words):
-        calibrate(replace(world(100), **change), GOALS)  # type: ignore[arg-type]
+        calibrate(replace(simulated_pairs(100), **change), GOALS)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from corea.calibrate.maps import beta, fit_probability, fit_score, isotonic, pla
 from corea.metrics import auroc, expected_calibration_error
 from corea.metrics.score_map import apply_map, blend_features, logit, sigmoid, trees
 
-from .worlds import world
+from .simulated import simulated_pairs
 
 
 def labels(chance: np.ndarray) -> np.ndarray:
@@ -51,7 +51,7 @@ def test_a_map_mends_an_overconfident_signal_on_rows_it_has_not_seen(kind: str) 
 
 def test_the_stored_trees_give_what_scikit_learns_give(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(maps, "N_TREES", 3)
-    pairs = world(600, columns=True)
+    pairs = simulated_pairs(600, columns=True)
     stored, _ = fit_score(pairs, kind="trees", seed=7)
     x = blend_features(stored, pairs.inputs())
     filled = np.where(np.isnan(x), maps.UNMEASURED, x).astype(np.float32)
@@ -74,7 +74,7 @@ def test_the_stored_trees_give_what_scikit_learns_give(monkeypatch: pytest.Monke
 
 
 def test_at_equal_regret_the_question_that_is_dear_to_defer_is_kept_first() -> None:
-    pairs = world(2000, columns=True, skew=0.0)
+    pairs = simulated_pairs(2000, columns=True, skew=0.0)
     dear = np.random.default_rng(0).random(2000) < 0.5
     pairs = replace(pairs, llm_cost=np.where(dear, 3e-3, 1e-3), category=np.where(dear, "dear", "cheap").astype(object))
     _, score = fit_score(pairs, kind="trees")
@@ -82,7 +82,7 @@ def test_at_equal_regret_the_question_that_is_dear_to_defer_is_kept_first() -> N
 
 
 def test_risk_orders_by_being_right_and_regret_by_what_deferring_gains() -> None:
-    pairs = world(3000, columns=True, skew=0.0)
+    pairs = simulated_pairs(3000, columns=True, skew=0.0)
     lost_anyway = pairs.category == "hard"  # where the large model is never right, deferring gains nothing
     pairs = replace(pairs, llm_correct=np.where(lost_anyway, 0.0, pairs.llm_correct))
     _, regret = fit_score(pairs, kind="trees")
@@ -95,7 +95,7 @@ def test_risk_orders_by_being_right_and_regret_by_what_deferring_gains() -> None
 
 @pytest.mark.parametrize(("rows", "kind"), [(50, "identity"), (80, "linear"), (300, "trees")])
 def test_the_blend_grows_with_the_rows(rows: int, kind: str) -> None:
-    stored, score = fit_score(world(rows, columns=True))
+    stored, score = fit_score(simulated_pairs(rows, columns=True))
     made = "identity" if stored["kind"] == "identity" else "trees" if stored.get("trees") else "linear"
     assert made == kind
     assert np.nanmin(score) >= 0 <= np.nanmax(score) <= 1

@@ -12,7 +12,7 @@ from corea.calibrate.poor import calibrate_poor, certify_poor, labels_wanted, po
 from corea.calibrate.tables import Pairs
 from corea.errors import ConfigError, DataError
 
-from .worlds import compared
+from .simulated import compared
 
 GOALS = Goals(max_drop=0.05)
 

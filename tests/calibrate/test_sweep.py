@@ -13,35 +13,35 @@ from corea.calibrate.sweep import Kept, broken_promises, edge_goals, sweep
 from corea.cli.main import main
 from corea.errors import ConfigError
 
-from .worlds import world
+from .simulated import simulated_pairs
 
 
 @pytest.mark.parametrize(
     "how", [{}, {"sharp": 0.0}, {"sharp": -1.5, "tied": False}], ids=["ties", "useless", "inverted"]
 )
 def test_no_promise_is_broken_more_often_than_delta(how: dict[str, Any]) -> None:
-    population = world(4000, **how)
+    population = simulated_pairs(4000, **how)
     found = sweep(population, edge_goals(population, delta=0.1), n=200, draws=60)
     assert all(each.holds for each in found), found
     assert sum(each.certified for each in found) > 60, "a sweep that promises nothing shows nothing"
 
 
 def test_promises_hold_at_fifty_questions() -> None:
-    population = world(4000, slm=0.4, llm=0.95)
+    population = simulated_pairs(4000, slm=0.4, llm=0.95)
     found = sweep(population, {"drop": Goals(max_drop=0.15, delta=0.1)}, n=50, draws=80)[0]
     assert found.certified > 20
     assert found.holds
 
 
 def test_a_map_fitted_on_the_same_draw_keeps_the_promise_too() -> None:
-    population = world(4000, columns=True)
+    population = simulated_pairs(4000, columns=True)
     found = sweep(population, {"drop": Goals(max_drop=0.03, delta=0.1)}, n=400, draws=40, options=Options(map="linear"))
     assert found[0].certified > 10
     assert found[0].holds
 
 
 def test_a_broken_promise_is_seen_as_broken() -> None:
-    population = world(4000)
+    population = simulated_pairs(4000)
     sample = Sample.of(population, population.confidence)
     everything = Cut(tau=0.0)
     drop = float((population.llm_correct - sample.correct(everything)).mean())
@@ -61,11 +61,11 @@ def test_too_many_broken_promises_do_not_hold() -> None:
 
 def test_too_small_a_sweep_is_refused() -> None:
     with pytest.raises(ConfigError, match="n = 10"):
-        sweep(world(100), {}, n=10)
+        sweep(simulated_pairs(100), {}, n=10)
 
 
 def test_the_command_says_what_holds(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    population = world(400)
+    population = simulated_pairs(400)
     for name, right in (("small", population.slm_correct), ("large", population.llm_correct)):
         rows = zip(population.ids, right, population.confidence, strict=True)
         lines = [

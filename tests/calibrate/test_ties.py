@@ -19,13 +19,13 @@ from corea.prices import Price
 from corea.signals.verbalized import Verbalized
 from corea.types import Question, Sampling
 
-from .worlds import world
+from .simulated import simulated_pairs
 
 CUT = Cut(tau=0.9, tie_keep=0.35)
 
 
 def artefact() -> Calibration:
-    found = calibrate(world(600), Goals(max_drop=0.1))
+    found = calibrate(simulated_pairs(600), Goals(max_drop=0.1))
     return replace(
         found, verdict="certified", threshold=threshold_dict(CUT), map={"kind": "identity", "input": "confidence"}
     )
@@ -45,7 +45,7 @@ def cascade() -> Cascade:
 
 async def test_a_cascade_keeps_the_very_answers_of_a_tie_that_the_calibration_counted(tmp_path: Path) -> None:
     artefact().write(tmp_path / "c.json")
-    pairs = world(400, start=5000)
+    pairs = simulated_pairs(400, start=5000)
     tied = replace(pairs, signals={"confidence": np.full(400, 0.9)})
     counted = Sample.of(tied, tied.confidence).kept(CUT)
     asked = [Question(id=key, messages=Question.of("one?").messages) for key in tied.ids]
@@ -58,7 +58,7 @@ async def test_a_cascade_keeps_the_very_answers_of_a_tie_that_the_calibration_co
 
 
 def test_a_part_of_a_tie_reaches_a_drop_between_two_whole_ones() -> None:
-    pairs = world(20_000)
+    pairs = simulated_pairs(20_000)
     sample = Sample.of(pairs, pairs.confidence)
 
     def drop(cut: Cut) -> float:

@@ -61,14 +61,14 @@ class Part:
     """A share of a world: kinds, chances of levels 1 to 5, and the words they are put in.
 
     Args:
-        spoilt: Whether one to three words of each problem are replaced by made-up ones (`spoil`).
+        garbled: Whether one to three words of each problem are replaced by made-up ones (`garble`).
     """
 
     share: float
     levels: tuple[float, float, float, float, float]
     kinds: Mapping[str, Generator]
     style: Style = HOME
-    spoilt: bool = False
+    garbled: bool = False
 
 
 USUAL = (0.3, 0.27, 0.13, 0.3, 0.0)
@@ -81,7 +81,7 @@ UNTAUGHT = Style(  # nor is any of it in the world beyond
 ODD = (
     Part(share=0.14, levels=USUAL, kinds={k: KINDS[k] for k in ("order", "equation")}, style=UNTAUGHT),
     Part(share=0.05, levels=USUAL, kinds={"story": stories.story}, style=UNTAUGHT),
-    Part(share=0.1, levels=USUAL, kinds=KINDS, spoilt=True),
+    Part(share=0.1, levels=USUAL, kinds=KINDS, garbled=True),
     Part(share=0.14, levels=(0.25, 0.25, 0.25, 0.25, 0), kinds=STRANGE_KINDS),
 )
 ANY_NAME = Style(invented=0.7, make_up=varied_word, odd_letters=0.6)
@@ -123,10 +123,10 @@ def problem(world: str, rng: Random) -> Problem:
     kind = rng.choices(names, weights=[WEIGHTS.get(name, 1.0) for name in names])[0]
     level = rng.choices((1, 2, 3, 4, 5), weights=part.levels)[0]
     made = part.kinds[kind](rng, level, part.style)
-    return spoil(made, rng) if part.spoilt else made
+    return garble(made, rng) if part.garbled else made
 
 
-def spoil(made: Problem, rng: Random) -> Problem:
+def garble(made: Problem, rng: Random) -> Problem:
     """The same problem with one to three of its words, not its numbers, made unreadable: the answer stays."""
     words = made.text.split()
     for place in rng.sample(range(len(words)), min(len(words), rng.randint(1, 3))):

@@ -51,8 +51,8 @@ def last_letter(rng: Random, level: int, style: Style) -> Problem:
 MORE = ("picks up", "collects", "catches", "receives", "earns", "borrows", "gathers")
 FEWER = ("eats", "drops", "breaks", "burns", "hides", "spoils", "mails off")
 AS_MANY = ("counts", "washes", "paints", "likes", "looks at")
-Tale = tuple[str, int]  # text, answer
-TALES: tuple[Callable[[Random, int, int, str, str, str], Tale], ...] = (
+ShortStory = tuple[str, int]  # text, answer
+SHORT_STORIES: tuple[Callable[[Random, int, int, str, str, str], ShortStory], ...] = (
     lambda rng, x, y, a, b, t: (f"{a} has {x + y} {t} and {b} {rng.choice(FEWER)} {y} of them. How many are left?", x),
     lambda rng, x, y, a, b, t: (f"{a} has {x + y} {t}. {b} {rng.choice(FEWER)} {y}. How many {t} are left?", x),
     lambda rng, x, y, a, _, t: (f"Of {x + y} {t}, {a} {rng.choice(FEWER)} {y}. How many are left?", x),
@@ -70,7 +70,7 @@ def tale(rng: Random, level: int, style: Style) -> Problem:
     """A short word problem with verbs and sentences that neither model is taught: more, fewer or as many as before."""
     a, b = style.names(rng, 2)
     x, y = rng.randint(1, 9 * level), rng.randint(2, 9 * level)
-    text, answer = rng.choice(TALES)(rng, x, y, a, b, style.thing(rng))
+    text, answer = rng.choice(SHORT_STORIES)(rng, x, y, a, b, style.thing(rng))
     problem = Problem(kind="tale", level=level, text=text, steps="", answer=str(answer))
     first, second = map(int, re.findall(r"\d+", text))
     by_hand = first + second * any(f" {verb} " in text for verb in MORE)

@@ -9,7 +9,7 @@ from recipes.bundled_pair.problems.style import Style
 
 SIZES = {1: 12, 2: 50, 3: 60, 4: 20_000, 5: 50_000}  # level: largest number of a count
 Story = tuple[str, str, int]  # text, steps, answer by plain arithmetic
-Teller = Callable[[Random, int, str, str, str], Story]
+StoryTemplate = Callable[[Random, int, str, str, str], Story]
 
 
 def in_a_box(rng: Random, top: int) -> int:
@@ -131,11 +131,11 @@ def boxes_lost_and_found(rng: Random, top: int, a: str, b: str, thing: str) -> S
     return text, steps, x * y - z + w
 
 
-ONE_STEP: tuple[Teller, ...] = (gain, gain, loss, together, boxes, share)
-TWO_STEPS: tuple[Teller, ...] = (gain_then_loss, boxes_and_more, compared)
-WIDE_ONE_STEP: tuple[Teller, ...] = (received, spent, rows)
-WIDE_MORE_STEPS: tuple[Teller, ...] = (price, two_days)
-THREE_STEPS: tuple[Teller, ...] = (boxes_lost_and_found, boxes_and_more, compared, gain_then_loss)
+ONE_STEP: tuple[StoryTemplate, ...] = (gain, gain, loss, together, boxes, share)
+TWO_STEPS: tuple[StoryTemplate, ...] = (gain_then_loss, boxes_and_more, compared)
+WIDE_ONE_STEP: tuple[StoryTemplate, ...] = (received, spent, rows)
+WIDE_MORE_STEPS: tuple[StoryTemplate, ...] = (price, two_days)
+THREE_STEPS: tuple[StoryTemplate, ...] = (boxes_lost_and_found, boxes_and_more, compared, gain_then_loss)
 
 
 def story(rng: Random, level: int, style: Style) -> Problem:

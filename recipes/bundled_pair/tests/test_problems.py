@@ -8,7 +8,7 @@ import pytest
 
 from corea.errors import ConfigError
 from recipes.bundled_pair.problems import WORLDS, sample, split_of
-from recipes.bundled_pair.problems.mixtures import FAR_KINDS, KINDS, STRANGE_KINDS, UNTAUGHT, spoil
+from recipes.bundled_pair.problems.mixtures import FAR_KINDS, KINDS, STRANGE_KINDS, UNTAUGHT, garble
 from recipes.bundled_pair.problems.problem import Problem, checked
 from recipes.bundled_pair.problems.style import UNTAUGHT_NAMES, WIDE_NAMES, WIDE_THINGS, Style, foreign_word
 
@@ -91,14 +91,14 @@ def test_counting_names_its_letter_then_numbers_each_time_it_is_met() -> None:
             assert step[1:] == (str(met) if step[0] == wanted else "")
 
 
-def test_a_spoilt_problem_keeps_its_numbers_and_its_answer() -> None:
+def test_a_garbled_problem_keeps_its_numbers_and_its_answer() -> None:
     rng = Random(4)
     for q in sample("slm", 200, 6):
         made = Problem(kind="x", level=1, text=q.text, steps=q.meta["steps"], answer=str(q.reference))
-        other = spoil(made, rng)
+        other = garble(made, rng)
         assert re.findall(r"\d+", other.text) == re.findall(r"\d+", made.text)
         assert (other.answer, len(other.text.split())) == (made.answer, len(made.text.split()))
-    assert any(spoil(made, rng).text != made.text for _ in range(9))  # the last one
+    assert any(garble(made, rng).text != made.text for _ in range(9))  # the last one
 
 
 def test_prompts_of_reinforcement_learning_have_no_word_of_the_world_beyond() -> None:

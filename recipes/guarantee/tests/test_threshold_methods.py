@@ -5,12 +5,12 @@ import json
 import pytest
 
 from recipes.guarantee.__main__ import main
-from recipes.guarantee.simulated import world
+from recipes.guarantee.simulated import simulated_pairs
 from recipes.guarantee.threshold_methods import PLAIN, power
 
 
 def test_the_exact_test_saves_most_of_the_valid_ones_and_a_plain_threshold_breaks_its_promise() -> None:
-    found = {each.method: each for each in power(world(4000), n=600, drops=(0.03,), draws=30)}
+    found = {each.method: each for each in power(simulated_pairs(4000), n=600, drops=(0.03,), draws=30)}
     assert found["exact"].share > found["betting"].share > found["hoeffding"].share
     assert found["exact"].broken <= 0.15
     assert found[PLAIN].broken > 0.3
