@@ -250,7 +250,10 @@ def test_a_program_that_ends_closes_the_loop_and_its_connections(server: FakeSer
             )  # fmt: skip
             assert (done.returncode, done.stdout) == (0, "7\n")
             assert "ResourceWarning" not in done.stderr
-            assert hanging or done.stderr == ""
+            said = [
+                line for line in done.stderr.splitlines() if not line.startswith("Executing <")
+            ]  # slow, says asyncio
+            assert hanging or said == []
 
 
 def test_a_loop_that_is_ended_has_no_thread_is_closed_and_is_made_anew() -> None:
