@@ -17,7 +17,7 @@ import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from corea.backends.onnx import OnnxBackend, OnnxSettings
+from corea.backends.local.onnx import OnnxBackend, OnnxSettings
 from corea.types import Question, Sampling
 
 TARGET = 0.85  # of the bare loop's tokens per second, plain greedy

@@ -31,7 +31,7 @@ import aiohttp
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from corea.backends.openai import OpenAIBackend, OpenAISettings
+from corea.backends.openai.client import OpenAIBackend, OpenAISettings
 from corea.cascade import Cascade, Stage
 from corea.policies.threshold import Threshold
 from corea.prices import Price

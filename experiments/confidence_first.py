@@ -23,8 +23,8 @@ import numpy as np
 from corea.build import build, bundled_config
 from corea.metrics import auroc, expected_calibration_error
 from corea.metrics.calibration import auroc_interval
+from corea.parsing import read_answer
 from corea.prompts import load_prompt
-from corea.reading import read_answer
 from corea.signals.expected import Expected
 from corea.types import Completion, Question, Sampling
 from recipes.bundled_pair.dataset import Generated

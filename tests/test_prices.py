@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from corea.baseline import BaselineEstimator
+from corea.baseline_cost import BaselineEstimator
 from corea.errors import ConfigError
 from corea.ledger import Ledger
 from corea.prices import Price, PriceTable, Tier, read_price

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from corea.errors import ConfigError
+from corea.parsing import is_well_formed
 from corea.prompts import BUILT_IN, Prompt, load_prompt, parse_prompt, with_draft
-from corea.reading import is_well_formed
 from corea.types import Message, Question
 
 

@@ -20,7 +20,7 @@ import pytest
 from tests.fakes.server import Fail, FakeServer, Reset, Say
 
 from corea import Cascade, Question, Stage, Trace
-from corea.backends.openai import OpenAIBackend, OpenAISettings
+from corea.backends.openai.client import OpenAIBackend, OpenAISettings
 from corea.errors import BackendError, ConfigError
 from corea.policies.threshold import Threshold
 from corea.signals.verbalized import Verbalized
@@ -121,7 +121,7 @@ def started_background(server: FakeServer) -> None:
 WITHOUT_A_SHUTDOWN = """
 import asyncio, sys
 from corea import Cascade, Stage
-from corea.backends.openai import OpenAIBackend, OpenAISettings
+from corea.backends.openai.client import OpenAIBackend, OpenAISettings
 
 cascade = Cascade(stages=(Stage(name="only", backend=OpenAIBackend(OpenAISettings(model="m", base_url=sys.argv[1]))),))
 for _ in range(5):
@@ -230,7 +230,7 @@ def test_a_plug_that_ends_programs_ends_a_batch(server: FakeServer, error: BaseE
 AT_EXIT = """
 import sys, threading
 from corea import Cascade, Stage
-from corea.backends.openai import OpenAIBackend, OpenAISettings
+from corea.backends.openai.client import OpenAIBackend, OpenAISettings
 def cascade(url):
     return Cascade(stages=(Stage(name="only", backend=OpenAIBackend(OpenAISettings(model="m", base_url=url))),))
 print(cascade(sys.argv[1]).ask_sync("?").answer)

@@ -199,7 +199,7 @@ def early(
 
 
 async def ablate(asked: Asked, models: Sequence[Model], ours: str, concurrency: int) -> dict[str, Any]:
-    from corea.backends.hf import HFEngine
+    from corea.backends.local.transformers import HFEngine
 
     sums = {what: Sums() for what in ("draft", "pre_policy", "early_deferral")}
     held = frozenset(question_hash(q) for q in asked.judge)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from corea.reading import read_answer, read_confidence
+from corea.parsing import read_answer, read_confidence
 from corea.types import Question
 from recipes.bundled_pair.format import CONFIDENCE
 
@@ -113,7 +113,7 @@ def left_padded(rows: Sequence[Sequence[int]], pad: int) -> tuple[Any, Any]:
 
 
 def _before_last(reply: list[int], tag: int) -> list[int]:
-    """What was written before the last tag: the statement that `corea.reading` counts, too."""
+    """What was written before the last tag: the statement that `corea.parsing` counts, too."""
     return reply[: len(reply) - 1 - reply[::-1].index(tag)]
 
 

@@ -23,7 +23,7 @@ from corea.version import VERSION
 
 if TYPE_CHECKING:
     from corea.cascade import Cascade
-    from corea.reading import read_answer, read_confidence
+    from corea.parsing import read_answer, read_confidence
     from corea.stage import Stage
 
 __version__ = VERSION
@@ -33,8 +33,8 @@ logging.getLogger(__name__).addHandler(logging.NullHandler())  # an application 
 _LAZY = {
     "Cascade": "corea.cascade",
     "Stage": "corea.stage",
-    "read_answer": "corea.reading",
-    "read_confidence": "corea.reading",
+    "read_answer": "corea.parsing",
+    "read_confidence": "corea.parsing",
 }
 
 

@@ -15,9 +15,9 @@ from random import Random
 from typing import Self
 
 from corea.background import background
-from corea.baseline import BaselineEstimator, without_draft
+from corea.baseline_cost import BaselineEstimator, without_draft
 from corea.costs.signal_calls import signal_calls
-from corea.early import CUT
+from corea.early_exit import CUT
 from corea.errors import ConfigError
 from corea.prices import EXACT
 from corea.prompts import with_draft

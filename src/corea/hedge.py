@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, fields
 
 from corea.cascade import Cascade, as_question
-from corea.early import Draft
+from corea.early_exit import Draft
 from corea.stage import CUT_OFF, Giver, OnError, OnKeep, OnStep, OnText, Stage, attempt, skip
 from corea.types import Decision, Question, Step, Trace, replace
 

@@ -8,12 +8,12 @@ from functools import reduce
 
 from corea.costs.call_log import CallLog, was_cut
 from corea.costs.signal_calls import signal_calls
-from corea.early import CUT, Draft, Read, interrupted, read_stream
+from corea.early_exit import CUT, Draft, Read, interrupted, read_stream
 from corea.errors import BackendError, ConfigError
+from corea.parsing import declines, read_answer
 from corea.prices import EXACT, Price
 from corea.prompts import Prompt, with_draft
 from corea.protocols import Backend, Policy, PrePolicy, Signal, Streamer
-from corea.reading import declines, read_answer
 from corea.signals.measured import measured
 from corea.signals.tokens import used_logprobs
 from corea.types import ZERO_USD, Completion, Confidence, Decision, Question, Sampling, Step, replace

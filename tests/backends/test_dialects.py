@@ -11,7 +11,7 @@ import pytest
 from tests.fakes.server import SSE, Bytes, FakeServer, serving
 from yarl import URL
 
-from corea.backends.openai import OpenAIBackend, OpenAISettings
+from corea.backends.openai.client import OpenAIBackend, OpenAISettings
 from corea.errors import BackendError
 from corea.types import Completion, Question, Sampling
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from corea.backends.openai import OpenAIBackend, OpenAISettings
+from corea.backends.openai.client import OpenAIBackend, OpenAISettings
 from corea.errors import BackendError
 from corea.types import Completion, Question, Sampling
 

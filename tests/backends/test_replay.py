@@ -56,7 +56,7 @@ async def test_the_prompt_is_estimated_from_the_messages_asked_where_no_question
 
 
 async def test_a_row_without_its_response_gets_a_text_that_reads_as_its_answer(tmp_path: Path) -> None:
-    from corea.reading import read_answer
+    from corea.parsing import read_answer
 
     got = await replayed(recording(tmp_path, row(response=None, answer="B", confidence=0.4, response_chars=400)))
     assert (got.text, got.confidence, read_answer(got.text)) == ("<answer>B</answer>", 0.4, "B")

@@ -208,7 +208,7 @@ def test_without_the_engine_the_bundled_pair_says_how_to_get_it_in_one_line(
     corea: Command, command: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Path("corea.toml").unlink()
-    monkeypatch.setattr("corea.backends.onnx.find_spec", lambda name: None)
+    monkeypatch.setattr("corea.backends.local.onnx.find_spec", lambda name: None)
     ran = corea(*command)
     assert (ran.code, ran.out, ran.err.count("\n")) == (2, "", 1)
     assert "needs onnxruntime-genai, which is not installed; pip install '.[engine]' in " in ran.err

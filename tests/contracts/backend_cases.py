@@ -14,8 +14,8 @@ from tempfile import TemporaryDirectory
 from tests.fakes.server import Fail, FakeServer, Hang, Say
 
 from corea.backends.fake import FakeBackend
-from corea.backends.onnx import OnnxBackend, OnnxSettings
-from corea.backends.openai import OpenAIBackend, OpenAISettings
+from corea.backends.local.onnx import OnnxBackend, OnnxSettings
+from corea.backends.openai.client import OpenAIBackend, OpenAISettings
 from corea.backends.replay import ReplayBackend, ReplaySettings
 from corea.errors import BackendError
 from corea.protocols import Backend
@@ -97,7 +97,7 @@ async def hf(*, failing: bool = False) -> AsyncIterator[Backend]:
         if failing:
             folder = Path(shutil.copytree(folder, scratch, dirs_exist_ok=True))
             (folder / "model.safetensors").unlink()
-        from corea.backends.hf import HFBackend, HFSettings
+        from corea.backends.local.transformers import HFBackend, HFSettings
 
         backend = HFBackend(HFSettings(name=str(folder), device="cpu"))
         yield backend

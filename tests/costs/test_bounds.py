@@ -27,8 +27,8 @@ from corea.prices import Price
 from corea.prompts import load_prompt, with_draft
 from corea.run.budget import InFlight
 from corea.signals.agreement import Agreement
+from corea.signals.calibrated_signal import Mapped
 from corea.signals.expected import Expected
-from corea.signals.mapped import Mapped
 from corea.signals.self_check import SelfCheck
 from corea.signals.verbalized import Verbalized
 from corea.stage import Stage

@@ -14,7 +14,7 @@ from tests.fakes.server import SSE, Bytes, FakeServer, Say
 from tests.fuzzing import examples
 
 from corea.backends.fake import FakeBackend
-from corea.backends.openai import OpenAIBackend, OpenAISettings
+from corea.backends.openai.client import OpenAIBackend, OpenAISettings
 from corea.cascade import Cascade, Stage
 from corea.gateway.app import Gateway, make_app
 from corea.gateway.chat import Chat

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from corea.errors import ConfigError
-from corea.policies.questions import SkipCategories, SkipLong
+from corea.policies.pre_policies import SkipCategories, SkipLong
 from corea.policies.threshold import Threshold, uniform_of
 from corea.types import Confidence, Decision, Question
 

@@ -12,9 +12,9 @@ from decimal import Decimal
 
 from corea.backends.fake import FakeBackend
 from corea.cascade import Cascade, Stage
+from corea.parsing import read_confidence
 from corea.policies.threshold import Threshold
 from corea.prices import Price
-from corea.reading import read_confidence
 from corea.run import runner
 from corea.run.inputs import Source
 from corea.run.journal import Journal

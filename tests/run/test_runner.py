@@ -19,7 +19,7 @@ from corea.run.inputs import Source
 from corea.run.journal import Journal
 from corea.run.runner import OnBadRow, run_batch
 from corea.run.shortcomings import Kind
-from corea.run.stopping import Stop, stopping_on_signals
+from corea.run.shutdown import Stop, stopping_on_signals
 from corea.run.summary import Outcome, Progress, RunSummary
 from corea.trace_io import read_traces
 from corea.types import Question, Status

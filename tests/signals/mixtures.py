@@ -4,7 +4,7 @@ import math
 import re
 from collections.abc import Callable, Sequence
 
-from corea.reading import read_confidence
+from corea.parsing import read_confidence
 from corea.types import Completion, Question, Sampling, TokenLogprob
 
 Cut = Callable[[str], list[str]]

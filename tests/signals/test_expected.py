@@ -8,7 +8,7 @@ from tests.signals.helpers import QUESTION, ScoringStub, Stub, tokens, wrote
 from tests.signals.mixtures import CUTS, PLACES, Mixture, ScoringMixture
 
 from corea.errors import BackendError, ConfigError
-from corea.reading import read_confidence
+from corea.parsing import read_confidence
 from corea.signals.expected import Expected
 from corea.signals.tokens import keep_spans
 from corea.types import Completion, Question, TokenLogprob

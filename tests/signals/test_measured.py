@@ -11,7 +11,7 @@ from tests.signals.helpers import QUESTION, Stub, wrote
 from corea.cascade import Cascade
 from corea.errors import ConfigError
 from corea.policies.threshold import Threshold
-from corea.signals.mapped import Mapped
+from corea.signals.calibrated_signal import Mapped
 from corea.signals.measured import measured
 from corea.stage import Stage
 from corea.types import Completion, Confidence, Question, Status

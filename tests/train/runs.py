@@ -14,8 +14,8 @@ import torch  # noqa: E402  (warnings first)
 from transformers import TrainerCallback  # noqa: E402
 
 from corea.demo import bundled_questions  # noqa: E402
+from corea.parsing import read_answer  # noqa: E402
 from corea.prompts import Prompt  # noqa: E402
-from corea.reading import read_answer  # noqa: E402
 from corea.train.number import catch_logits  # noqa: E402
 from corea.train.rlcc import Rlcc, last_checkpoint, make_trainer, save  # noqa: E402
 from corea.types import Question, Verdict  # noqa: E402

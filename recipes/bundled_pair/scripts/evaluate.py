@@ -51,8 +51,8 @@ def collect_embedded(folder: Path, out: Path, *, split: str, n: int, parameters:
     """The same through the embedded backend, greedily: ten times as fast; it knows no expected confidence."""
     import asyncio
 
-    from corea.backends.onnx import OnnxBackend, OnnxSettings
-    from corea.reading import read_answer, read_confidence
+    from corea.backends.local.onnx import OnnxBackend, OnnxSettings
+    from corea.parsing import read_answer, read_confidence
     from corea.types import Sampling
 
     async def answers() -> dict[str, np.ndarray]:

@@ -9,8 +9,8 @@ warnings.filterwarnings("ignore")
 
 import torch  # noqa: E402  (warnings first)
 
+from corea.parsing import read_answer  # noqa: E402
 from corea.prompts import Prompt  # noqa: E402
-from corea.reading import read_answer  # noqa: E402
 from corea.train.rlcc import save  # noqa: E402
 from corea.types import Question, Verdict  # noqa: E402
 from recipes.bundled_pair.problems import sample  # noqa: E402

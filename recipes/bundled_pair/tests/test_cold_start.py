@@ -13,7 +13,7 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from corea.errors import ConfigError
-from corea.reading import is_well_formed, read_answer, read_confidence
+from corea.parsing import is_well_formed, read_answer, read_confidence
 from corea.train.settings import PROMPT_FILE
 from recipes.bundled_pair.answering import answer, expected_confidences
 from recipes.bundled_pair.cold_start import (

@@ -11,10 +11,10 @@ import msgspec
 from corea.errors import ConfigError, DataError, unknown_name
 from corea.metrics.score_map import inputs_of
 from corea.policies.calibrated import Calibrated
-from corea.policies.questions import SkipCategories
+from corea.policies.pre_policies import SkipCategories
 from corea.registry import resolve
 from corea.signals import FROM_THE_COMPLETION, SIGNALS
-from corea.signals.mapped import Mapped
+from corea.signals.calibrated_signal import Mapped
 from corea.signals.tokens import with_logprobs
 from corea.version import VERSION
 

@@ -61,7 +61,7 @@ def live_tables(live: Live) -> "tuple[list[Pairs], dict[str, Any]]":
     )
 
     async def ask() -> "list[Pairs]":
-        from corea.run.stopping import stopping_on_signals
+        from corea.run.shutdown import stopping_on_signals
 
         try:
             with stopping_on_signals() as stop, _Display(quiet=live.quiet) as display:

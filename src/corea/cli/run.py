@@ -64,7 +64,7 @@ def run(
     budget = amount(budget_usd) if budget_usd is not None else settings.run.budget_usd
 
     async def answer() -> RunSummary:
-        from corea.run.stopping import stopping_on_signals
+        from corea.run.shutdown import stopping_on_signals
 
         try:
             with stopping_on_signals() as stop, _display(quiet or json) as display:

@@ -31,7 +31,7 @@ from corea.prices import Price
 from corea.protocols import Signal
 from corea.run.answer_settings import answer_settings
 from corea.run.runner import run_batch
-from corea.run.stopping import Stop
+from corea.run.shutdown import Stop
 from corea.run.summary import Outcome, Progress, RunSummary
 from corea.signals.agreement import same_answer
 from corea.signals.measured import measured

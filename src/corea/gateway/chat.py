@@ -18,7 +18,7 @@ from corea.gateway.settings import GatewaySettings
 from corea.gateway.sticky import Sticky
 from corea.gateway.watch import Cut, Lasting, Watch
 from corea.gateway.wire import ChatRequest, encode_json
-from corea.reading import visible_text
+from corea.parsing import visible_text
 from corea.stage import OnText
 from corea.types import Status, Trace, Usage, replace
 

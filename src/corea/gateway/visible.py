@@ -1,13 +1,13 @@
 """A stream of text without a prompt's tags and special tokens, without thinking, and without `<confidence>`.
 
-The marks of thinking are the readers' (`corea.reading.thinking`). What a closing mark that nothing opened would hide
+The marks of thinking are the readers' (`corea.parsing.thinking`). What a closing mark that nothing opened would hide
 has been sent by then: only the mark itself is left out.
 """
 
 import re
 from dataclasses import dataclass, field
 
-from corea.reading.thinking import BARE_HARMONY, CLOSES_OF, MARKS, TOKENS, opens_bare_harmony
+from corea.parsing.thinking import BARE_HARMONY, CLOSES_OF, MARKS, TOKENS, opens_bare_harmony
 
 HIDDEN: dict[str, tuple[str, ...]] = {**CLOSES_OF, "<confidence>": ("</confidence>",)}
 TAGS = sorted({*MARKS, *TOKENS, *HIDDEN, "<answer>", "</answer>"}, key=len, reverse=True)

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from corea.graders.markup import as_written
 from corea.graders.options import CONTRAST, DENIED, Options, is_name
 from corea.graders.text import is_priced
-from corea.reading import Stated, choice_letter, find_answer
+from corea.parsing import Stated, choice_letter, find_answer
 from corea.types import Question, Verdict
 
 

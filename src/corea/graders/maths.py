@@ -15,7 +15,7 @@ from corea.graders.algebra.forms import is_opaque
 from corea.graders.algebra.phrasing import has_operator
 from corea.graders.algebra.structure import read_structure
 from corea.graders.pool import Limits, shared_pool
-from corea.reading import read_answer
+from corea.parsing import read_answer
 from corea.registry import install_hint
 from corea.types import Question, Verdict
 

@@ -18,7 +18,7 @@ from fractions import Fraction
 from corea.graders.arithmetic import NUMBER, evaluate, literal
 from corea.graders.number_words import in_digits
 from corea.graders.units import may_precede, parts_of_larger, same_unit, unit_after
-from corea.reading import read_answer
+from corea.parsing import read_answer
 from corea.types import Question, Verdict
 
 _LONGEST = 400  # characters that are looked at; a number that a person means is shorter

@@ -15,7 +15,7 @@ from corea.graders.hints import Hints
 from corea.graders.maths import Maths
 from corea.graders.stated_unit import unit_name, without_unit
 from corea.graders.value import value_of
-from corea.reading import read_answer
+from corea.parsing import read_answer
 from corea.types import Question, Verdict
 
 _EDGE = 1.01  # of the tolerance, so that a difference of just the tolerance is within it; as their judge has it

@@ -8,7 +8,7 @@ from functools import lru_cache
 from corea.graders.markup import as_written
 from corea.graders.number import Amount, read_number, same_amount
 from corea.graders.text import normalise
-from corea.reading import choice_letter
+from corea.parsing import choice_letter
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 from corea.errors import ConfigError
-from corea.reading import find_answer
+from corea.parsing import find_answer
 from corea.types import Question, Verdict
 
 _WORDS_ONLY = re.compile(r"[A-Za-z]{2,}(?: [A-Za-z]{2,})*\.?")

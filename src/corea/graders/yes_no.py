@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 
 from corea.graders.infer import NO, YES, bare_word
-from corea.reading import read_answer
+from corea.parsing import read_answer
 from corea.types import Question, Verdict
 
 _LEADING = re.compile(r"(yes|no|true|false)(?:\s*(?:[,.;:!(–—]|-\s|$)|\s+(?:because|since|as)\b)", re.I)

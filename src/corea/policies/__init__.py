@@ -6,6 +6,6 @@ POLICIES: dict[str, str] = {
 }
 
 PRE_POLICIES: dict[str, str] = {
-    "skip-categories": "corea.policies.questions:SkipCategories",
-    "skip-long": "corea.policies.questions:SkipLong",
+    "skip-categories": "corea.policies.pre_policies:SkipCategories",
+    "skip-long": "corea.policies.pre_policies:SkipLong",
 }

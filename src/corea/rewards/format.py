@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """1 for a text with all its parts, 0 for any other (see `corea.reading.is_well_formed`)."""
+    """1 for a text with all its parts, 0 for any other (see `corea.parsing.is_well_formed`)."""
 
     def __call__(
         self, correct_G: Sequence[float], stated_G: Sequence[float | None], formed_G: Sequence[bool]

@@ -18,7 +18,7 @@ from typing import Any, cast
 import msgspec
 
 from corea.backends import BACKENDS
-from corea.backends.keys import LOOKS_SECRET
+from corea.backends.openai.api_keys import LOOKS_SECRET
 from corea.cascade import Cascade
 from corea.policies import POLICIES, PRE_POLICIES
 from corea.secrets import shown_url

@@ -3,8 +3,8 @@
 from enum import StrEnum
 
 from corea.errors import DataError
-from corea.run.identities import Identities
 from corea.run.inputs import Row, Source
+from corea.run.seen_ids import Identities
 
 MESSAGES_KEPT = 20  # reported one by one; the rest are counted
 

@@ -23,15 +23,15 @@ from corea.ledger import Ledger
 from corea.prices import EXACT
 from corea.run.answer_settings import answer_settings
 from corea.run.budget import Budget, InFlight, check_bounded, worst_case_usd
-from corea.run.feed import rows_of
-from corea.run.identities import fingerprint_of
 from corea.run.inputs import Format, Row, Source, format_of
 from corea.run.journal import Journal
 from corea.run.outputs import write_output
 from corea.run.preflight import answer_bytes_expected, check_is_file, check_output, check_room
 from corea.run.row_checks import OnBadRow, RowChecks
+from corea.run.row_stream import rows_of
+from corea.run.seen_ids import fingerprint_of
 from corea.run.shortcomings import Shortcomings
-from corea.run.stopping import Stop
+from corea.run.shutdown import Stop
 from corea.run.summary import Outcome, Progress, RunSummary
 from corea.trace_io import decode, encode
 from corea.types import ZERO_USD, Question, Status, Step, Trace

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from corea.reading import declines, shows_nothing
+from corea.parsing import declines, shows_nothing
 from corea.stage import DECLINED
 from corea.types import Completion, Status, Step, Trace
 

@@ -8,8 +8,8 @@ from decimal import Decimal, InvalidOperation
 from corea.costs.call_log import ask
 from corea.errors import BackendError, ConfigError, CoreaError
 from corea.graders import grader_for, load_grader
+from corea.parsing import read_answer
 from corea.protocols import Backend
-from corea.reading import read_answer
 from corea.types import Completion, Confidence, Question, Sampling
 from corea.types import replace as replaced
 

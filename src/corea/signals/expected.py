@@ -19,8 +19,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from corea.errors import ConfigError
+from corea.parsing import Stated, find_confidence
 from corea.protocols import Scorer
-from corea.reading import Stated, find_confidence
 from corea.signals import alternatives, scored
 from corea.signals.alternatives import Seen
 from corea.signals.number_forms import place_of

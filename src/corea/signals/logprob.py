@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from corea.reading import find_answer
+from corea.parsing import find_answer
 from corea.signals.tokens import tokens_within
 from corea.types import Completion, Confidence, Question
 

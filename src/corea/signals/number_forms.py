@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from corea.reading import Stated, find_confidence
+from corea.parsing import Stated, find_confidence
 
 HUNDREDTHS = tuple(f"{i / 100:.2f}" for i in range(101))
 TENTHS = tuple(f"{i / 10:.1f}" for i in range(11))

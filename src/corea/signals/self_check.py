@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from corea.costs.call_log import ask
 from corea.errors import BackendError
+from corea.parsing import read_answer, visible_text
 from corea.protocols import Backend
-from corea.reading import read_answer, visible_text
 from corea.signals.tokens import keep_spans, tokens_within
 from corea.signals.verdict import Verdict, find_verdict, token_says
 from corea.types import Completion, Confidence, Message, Question, Sampling, TokenLogprob, replace

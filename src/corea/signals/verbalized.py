@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from corea.reading import read_confidence
+from corea.parsing import read_confidence
 from corea.types import Completion, Confidence, Question
 
 

@@ -20,8 +20,8 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
-from corea.backends.hf import HFBackend, HFSettings
-from corea.backends.onnx import OnnxBackend, OnnxSettings, read_json
+from corea.backends.local.onnx import OnnxBackend, OnnxSettings, read_json
+from corea.backends.local.transformers import HFBackend, HFSettings
 from corea.errors import ConfigError, TrainError
 from corea.registry import install_hint
 from corea.train.settings import PROMPT_FILE

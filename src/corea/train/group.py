@@ -9,8 +9,8 @@ from enum import IntEnum
 from math import isnan, nan
 
 from corea.errors import TrainError
+from corea.parsing import is_well_formed, read_confidence
 from corea.protocols import Reward
-from corea.reading import is_well_formed, read_confidence
 from corea.rewards.calibration import Calibration
 from corea.types import Verdict
 

@@ -19,8 +19,8 @@ from trl.trainer.grpo_trainer import GRPOTrainer
 
 from corea.errors import ConfigError
 from corea.graders import grade_all
+from corea.parsing import find_confidence
 from corea.protocols import Grader
-from corea.reading import find_confidence
 from corea.train.advantages import advantages, by_token, spreads, token_span
 from corea.train.group import Part, facts_of, group_rewards, paid_instead
 from corea.train.number import (

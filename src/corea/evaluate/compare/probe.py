@@ -46,7 +46,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _taken(shelf: Shelf, backend: Backend, prompt: Prompt, questions: Sequence[Question]) -> dict[str, Any]:
-    from corea.backends.hf import HFBackend, HFEngine  # brings torch
+    from corea.backends.local.transformers import HFBackend, HFEngine  # brings torch
 
     if not isinstance(backend, HFBackend):
         raise ConfigError("compare: probe = true: hidden states need the backend kind 'hf'; set probe = false")

@@ -1,0 +1,203 @@
+"""One request to an OpenAI-compatible server: the connection pool, the headers with the key, the timeouts."""
+
+import asyncio
+import threading
+import time
+import weakref
+from collections.abc import AsyncGenerator, Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+import aiohttp
+from aiohttp.abc import AbstractStreamWriter
+from multidict import CIMultiDict
+from yarl import URL
+
+from corea.backends.openai import errors
+from corea.backends.openai.api_keys import Secrets, read_key, without_frames
+from corea.backends.openai.deadlines import Deadlines
+from corea.backends.openai.settings import OpenAISettings
+from corea.secrets import Secret, keys_in_path
+
+KEEP_ALIVE_SECONDS = 4.0  # uvicorn, and so vLLM, closes idle connections after 5: a call must not meet that
+
+
+@dataclass(frozen=True, slots=True)
+class _Pool:
+    """The connections of one event loop, and the time limits of its calls."""
+
+    session: aiohttp.ClientSession
+    deadlines: Deadlines
+    closer: AsyncGenerator[None, None]  # closes the session when the loop shuts down, or when this pool is forgotten
+
+
+@dataclass(slots=True)
+class _Pools:
+    """One pool for each event loop that has asked; any thread may look."""
+
+    of_loop: dict[asyncio.AbstractEventLoop, _Pool] = field(default_factory=dict[asyncio.AbstractEventLoop, _Pool])
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def get(self, loop: asyncio.AbstractEventLoop) -> _Pool | None:
+        pool = self.of_loop.get(loop)
+        return None if pool is None or pool.session.closed else pool
+
+    def put(self, loop: asyncio.AbstractEventLoop, pool: _Pool) -> None:
+        with self.lock:
+            self.of_loop[loop] = pool
+
+    def take(self, loop: asyncio.AbstractEventLoop) -> _Pool | None:
+        with self.lock:
+            return self.of_loop.pop(loop, None)
+
+    def close_ended(self) -> None:
+        """Closes the connections of loops that were closed without a shutdown (`asyncio.run` does shut down)."""
+        with self.lock:
+            ended = [self.of_loop.pop(loop) for loop in list(self.of_loop) if loop.is_closed()]
+        for pool in ended:
+            with suppress(StopIteration):
+                pool.session.close().send(None)  # of a closed loop: there is nothing to wait for
+
+
+async def _close_at_shutdown(session: aiohttp.ClientSession) -> AsyncGenerator[None, None]:
+    """Closes the session where this generator is closed: by the event loop's shutdown, which knows of it once begun.
+
+    Source: https://docs.python.org/3/library/asyncio-eventloop.html#asyncio.loop.shutdown_asyncgens
+    """
+    try:
+        yield
+    finally:
+        await session.close()
+
+
+class _Body(aiohttp.BytesPayload):
+    """A request's body (what aiohttp would make of bytes, after a search), which tells when it goes out."""
+
+    def __init__(self, body: bytes, on_sent: Callable[[], None]) -> None:
+        super().__init__(body)
+        self._on_sent = on_sent
+
+    async def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> None:
+        self._on_sent()
+        await super().write_with_length(writer, content_length)
+
+
+class Http:
+    """Posts requests, over one pool of connections for each event loop, which opens at the first request there.
+
+    Pools close with their loop (at the end of `asyncio.run`), with `close`, and when the last reference goes.
+    """
+
+    def __init__(self, settings: OpenAISettings) -> None:
+        self.settings = settings
+        self._url = URL(settings.url, encoded=True)
+        self._path_keys = tuple(map(Secret, keys_in_path(settings.base_url)))
+        self._headers = _fixed_headers(settings)
+        self._first_byte_seconds = min(settings.first_byte_timeout_seconds, settings.total_timeout_seconds)
+        self._pools = _Pools()
+        weakref.finalize(self, self._pools.close_ended)
+
+    def check(self) -> None:
+        """Raises what would keep every request from being sent.
+
+        Raises:
+            ConfigError: An environment variable holds no key.
+        """
+        self._with_keys()
+
+    async def post(self, body: bytes, on_sent: Callable[[], None]) -> tuple[aiohttp.ClientResponse, Secrets]:
+        """The response, of which only the head is read, and the keys to keep out of it.
+
+        Args:
+            on_sent: Called when the request goes out: there is a connection by then.
+        """
+        headers, secrets = self._with_keys()
+        settings, pool = self.settings, await self._pool()
+        try:
+            with pool.deadlines.within(self._first_byte_seconds):
+                response = await pool.session.post(
+                    self._url,
+                    data=_Body(body, on_sent),
+                    headers=headers,
+                    allow_redirects=False,
+                    proxy=settings.proxy,
+                )
+        except aiohttp.ConnectionTimeoutError as error:
+            raise errors.no_connection_in_time(settings) from without_frames(error)
+        except TimeoutError as error:
+            raise errors.no_first_byte_in_time(settings) from without_frames(error)
+        except (aiohttp.ClientError, OSError) as error:
+            raise errors.unreached(settings, error, secrets) from without_frames(error)
+        return response, secrets
+
+    async def read(self, response: aiohttp.ClientResponse, began: float) -> bytes:
+        """The whole body; `began` is when the request was sent, by `time.perf_counter`."""
+        try:
+            received = b""
+            if response.content.is_eof():  # it came with the head: nothing to wait for
+                received = response.content.read_nowait()
+                if response.content.at_eof():
+                    return received
+            left = self.settings.total_timeout_seconds - (time.perf_counter() - began)
+            with self.deadlines.within(left):
+                return received + await response.read()
+        except TimeoutError as error:
+            response.close()
+            raise errors.not_all_in_time(self.settings) from without_frames(error)
+        except (aiohttp.ClientError, OSError) as error:
+            raise errors.cut_in_the_middle(self.settings, error, response.status) from without_frames(error)
+
+    @property
+    def deadlines(self) -> Deadlines:
+        """The time limits of the calls of this event loop, which has posted a request."""
+        pool = self._pools.of_loop[asyncio.get_running_loop()]
+        return pool.deadlines
+
+    async def close(self) -> None:
+        """Closes the connections of this event loop, and those of loops that have ended."""
+        pool = self._pools.take(asyncio.get_running_loop())
+        if pool is not None:
+            await pool.closer.aclose()
+        self._pools.close_ended()
+
+    async def _pool(self) -> _Pool:
+        loop = asyncio.get_running_loop()
+        if pool := self._pools.get(loop):
+            return pool
+        self._pools.close_ended()
+        session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(
+                limit=self.settings.max_connections, keepalive_timeout=KEEP_ALIVE_SECONDS, ttl_dns_cache=300
+            ),
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=self.settings.connect_timeout_seconds),
+            cookie_jar=aiohttp.DummyCookieJar(),
+        )
+        pool = _Pool(session, Deadlines(loop), _close_at_shutdown(session))
+        self._pools.put(loop, pool)
+        await anext(pool.closer)  # does not suspend; from here on the loop's shutdown closes the session
+        return pool
+
+    def _with_keys(self) -> tuple[CIMultiDict[str], Secrets]:
+        settings = self.settings
+        if not settings.api_key_env and not settings.headers_env:
+            return self._headers, Secrets(self._path_keys)
+        secret = {name: read_key(variable) for name, variable in settings.headers_env.items()}
+        keys = tuple(secret.values())
+        if settings.api_key_env:
+            keys += (read_key(settings.api_key_env),)
+            if settings.bears_key_as_token:
+                secret["Authorization"] = Secret(f"Bearer {keys[-1]}")
+            else:
+                secret["api-key"] = keys[-1]
+        headers = self._headers.copy()
+        headers.update(secret)
+        return headers, Secrets((*keys, *self._path_keys))
+
+
+def _fixed_headers(settings: OpenAISettings) -> CIMultiDict[str]:
+    headers = {"Content-Type": "application/json", "User-Agent": "corea"}
+    if settings.organization:
+        headers["OpenAI-Organization"] = settings.organization
+    if settings.project:
+        headers["OpenAI-Project"] = settings.project
+    return CIMultiDict({**headers, **settings.headers})

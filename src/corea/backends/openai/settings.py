@@ -1,0 +1,163 @@
+"""How to reach one model on one OpenAI-compatible server: the settings of `OpenAIBackend`, which check themselves."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from urllib.parse import quote, urlencode, urlsplit
+
+from corea.backends.openai.addresses import split_url
+from corea.backends.openai.api_keys import variable_name
+from corea.errors import ConfigError
+from corea.secrets import HIDDEN, Secret, marked, may_be_key, shown, shown_url
+
+AZURE_HOSTS = (".openai.azure.com", ".cognitiveservices.azure.com", ".services.ai.azure.com")
+KEY_HEADER = re.compile(
+    r"(?:^|[_-])(?:api[_-]?key|key|token|secret|password|auth|authorization|cookie)$", re.IGNORECASE
+)
+HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # a token of RFC 9110, section 5.6.2
+
+
+class KeyStyle(StrEnum):
+    """The header that carries the key."""
+
+    AUTO = "auto"  # `api-key` for Azure, else a bearer token
+    BEARER = "bearer"  # Authorization: Bearer KEY
+    API_KEY = "api-key"  # api-key: KEY
+
+
+class MaxTokensField(StrEnum):
+    """The request field that limits what is written; OpenAI's reasoning models refuse the old one."""
+
+    AUTO = "auto"  # max_completion_tokens at OpenAI and Azure, else max_tokens
+    OLD = "max_tokens"
+    NEW = "max_completion_tokens"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenAISettings:
+    """How to reach one model on one server.
+
+    Args:
+        model: As the server calls it. On Azure it prices and names; `azure_deployment` selects.
+        base_url: Up to and including `/v1`; with `azure_deployment` the bare resource (`https://NAME.openai.azure.com`).
+        api_key_env: The NAME of the environment variable that holds the key; None for a server that asks for none.
+        headers: Further headers, no secrets.
+        headers_env: Further headers whose values are secrets: header name to environment variable name.
+        organization, project: OpenAI's headers of those names.
+        azure_deployment: The deployment; makes the path `/openai/deployments/NAME/chat/completions`.
+        api_version: The `api-version` query parameter (Azure).
+        stream: Let `complete` stream too: a first token's time is measured, and a proxy sees no long silence.
+        stream_usage: Ask for usage at the end of a stream; False for an old server that refuses `stream_options`.
+        connect_timeout_seconds: To open a connection.
+        first_byte_timeout_seconds: From there until the first byte of the answer; without streaming that comes only
+            when all has been written, so leave a reasoning model time to think.
+        total_timeout_seconds: One attempt in all.
+        max_retries: Further attempts after the first.
+        backoff_base_seconds, backoff_cap_seconds: Attempt n + 1 waits up to base * 2^(n-1), at most the cap.
+        retry_after_cap_seconds: The longest Retry-After that is honoured in full.
+        breaker_failures: So many failures in a row (no connection, timeout, 5xx) open the circuit breaker.
+        breaker_cool_down_seconds: How long it then turns calls away before it lets one through.
+        wait_when_open: Wait for the cool-down instead of failing at once: for batch runs, where late beats never.
+        max_connections: The size of the connection pool; a call beyond it waits for a free one.
+        proxy: URL of an HTTP proxy.
+    """
+
+    model: str
+    base_url: str = "https://api.openai.com/v1"
+    api_key_env: str | None = None
+    key_style: KeyStyle = KeyStyle.AUTO
+    headers: Mapping[str, str] = field(default_factory=dict[str, str])
+    headers_env: Mapping[str, str] = field(default_factory=dict[str, str])
+    organization: str | None = None
+    project: str | None = None
+    azure_deployment: str | None = None
+    api_version: str | None = None
+    max_tokens_field: MaxTokensField = MaxTokensField.AUTO
+    stream: bool = False
+    stream_usage: bool = True
+    connect_timeout_seconds: float = 10.0
+    first_byte_timeout_seconds: float = 300.0
+    total_timeout_seconds: float = 600.0  # as OpenAI's own client
+    max_retries: int = 4
+    backoff_base_seconds: float = 0.5
+    backoff_cap_seconds: float = 20.0
+    retry_after_cap_seconds: float = 60.0
+    breaker_failures: int = 20  # below the default concurrency of a run, above what one hiccup of a pool gives
+    breaker_cool_down_seconds: float = 15.0
+    wait_when_open: bool = False
+    max_connections: int = 128
+    proxy: str | None = None
+
+    def __post_init__(self) -> None:
+        parts = split_url("base_url", self.base_url)
+        if parts.username is not None or parts.query or parts.fragment:
+            raise ConfigError(
+                f"base_url: got a user, password or query in the URL of {parts.hostname}, expected none; name the "
+                "variable that holds the key in api_key_env, and a version in api_version"
+            )
+        for name, variable in (("api_key_env", self.api_key_env), *self.headers_env.items()):
+            if variable is not None:
+                variable_name(
+                    variable,
+                    name if name == "api_key_env" else f"headers_env.{name if not may_be_key(name) else HIDDEN}",
+                )
+        for name in (*self.headers, *self.headers_env):
+            if not HEADER_NAME.fullmatch(name) or may_be_key(name):
+                raise ConfigError(f"headers: got {shown(name)} as a header's name, expected one such as X-Team")
+        if secret := next((name for name in self.headers if KEY_HEADER.search(name)), None):
+            raise ConfigError(
+                f"headers: got {secret!r}, expected no key in a file; put it into an environment variable and name "
+                "that in api_key_env or headers_env"
+            )
+        object.__setattr__(self, "base_url", marked(self.base_url))  # so that no repr shows a key in its path
+        if self.proxy is not None:
+            with_user = split_url("proxy", self.proxy).username is not None
+            object.__setattr__(self, "proxy", Secret(self.proxy) if with_user else self.proxy)
+        if self.azure_deployment and not self.api_version:
+            raise ConfigError("api_version is missing: azure_deployment needs it, such as '2024-10-21'")
+        for name in ("connect_timeout_seconds", "first_byte_timeout_seconds", "total_timeout_seconds"):
+            if not getattr(self, name) > 0:
+                raise ConfigError(f"{name}: got {getattr(self, name)}, expected more than 0")
+        for name, least in (("max_retries", 0), ("breaker_failures", 1), ("max_connections", 1)):
+            if getattr(self, name) < least:
+                raise ConfigError(f"{name}: got {getattr(self, name)}, expected at least {least}")
+        for name in ("backoff_base_seconds", "backoff_cap_seconds", "breaker_cool_down_seconds"):
+            if not getattr(self, name) >= 0:
+                raise ConfigError(f"{name}: got {getattr(self, name)}, expected 0 or more")
+
+    @property
+    def on_azure(self) -> bool:
+        """Whether the server is Azure's, by its name or because a deployment is named."""
+        return self.azure_deployment is not None or (urlsplit(self.base_url).hostname or "").endswith(AZURE_HOSTS)
+
+    @property
+    def url(self) -> str:
+        """Where requests go."""
+        base = self.base_url.rstrip("/").removesuffix("/chat/completions")
+        if self.azure_deployment:
+            base = f"{base.removesuffix('/openai')}/openai/deployments/{quote(self.azure_deployment, safe='')}"
+        query = f"?{urlencode({'api-version': self.api_version})}" if self.api_version else ""
+        return f"{base}/chat/completions{query}"
+
+    @property
+    def limit_field(self) -> str:
+        """The request field that carries `max_tokens`."""
+        if self.max_tokens_field is not MaxTokensField.AUTO:
+            return self.max_tokens_field.value
+        new = self.on_azure or urlsplit(self.base_url).hostname == "api.openai.com"
+        if self.api_version and self.api_version[:7] < "2024-09":
+            new = False  # Azure learnt the new field with o1, in 2024-09-01-preview
+        return (MaxTokensField.NEW if new else MaxTokensField.OLD).value
+
+    @property
+    def bears_key_as_token(self) -> bool:
+        """Whether the key goes into `Authorization`, not `api-key`."""
+        if self.key_style is KeyStyle.AUTO:
+            return not self.on_azure
+        return self.key_style is KeyStyle.BEARER
+
+    @property
+    def where(self) -> str:
+        """The model and server, for messages."""
+        return f"{self.model} at {shown_url(self.base_url)}"

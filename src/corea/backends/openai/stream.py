@@ -1,0 +1,161 @@
+"""One streamed answer of an OpenAI-compatible server: its events as they come, and what they add up to."""
+
+import time
+from collections.abc import AsyncIterator
+
+import aiohttp
+import msgspec
+
+from corea.backends.openai import errors, wire
+from corea.backends.openai.api_keys import Secrets, without_frames
+from corea.backends.openai.deadlines import Deadlines
+from corea.backends.openai.retry import may_help
+from corea.backends.openai.settings import OpenAISettings
+from corea.backends.openai.sse import EventReader
+from corea.errors import BackendError
+from corea.types import Completion, Question, Usage, replace
+
+DRAIN_SECONDS = 0.25
+
+
+class Stream:
+    """An open stream. `first` is awaited once, then `pieces` is read to its end, then `completion` holds all of it.
+
+    Args:
+        began: When the request was sent, by `time.perf_counter`.
+    """
+
+    def __init__(
+        self,
+        settings: OpenAISettings,
+        response: aiohttp.ClientResponse,
+        question: Question,
+        secrets: Secrets,
+        began: float,
+        deadlines: Deadlines,
+    ) -> None:
+        self._settings = settings
+        self._response = response
+        self._question = question
+        self._secrets = secrets
+        self._began = began
+        self._deadlines = deadlines
+        self._first_token_seconds: float | None = None
+        self._events = EventReader()
+        self._ready: list[bytes] = []
+        self._written = wire.Written()
+        self._done = False  # the server said [DONE]
+        self._ended = False  # it did, or closed the stream
+
+    async def first(self) -> None:
+        """Waits for the first event; a keep-alive comment is none."""
+        until = self._began + min(self._settings.first_byte_timeout_seconds, self._settings.total_timeout_seconds)
+        try:
+            if self._response.content_type == "application/json":  # a server that does not stream, or an error
+                with self._deadlines.within(until - time.perf_counter()):
+                    self._ready = [await self._response.read()]
+                self._done = self._ended = True
+            while not self._ready and not self._ended:
+                await self._receive(until)
+        except TimeoutError as error:
+            raise errors.no_first_byte_in_time(self._settings) from without_frames(error)
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            raise self._broken(errors.cause_of(error)) from without_frames(error)
+        if not self._ready:
+            raise self._broken("it ended before it began")
+
+    async def pieces(self) -> AsyncIterator[str]:
+        """The text as it comes, to its end."""
+        until = self._began + self._settings.total_timeout_seconds
+        while True:
+            ready, self._ready = self._ready, []
+            for data in ready:
+                if data == b"[DONE]":
+                    self._done = self._ended = True
+                    break
+                if piece := self._take(data):
+                    yield piece
+            if self._ended:
+                break
+            try:
+                await self._receive(until)
+            except TimeoutError as error:
+                raise errors.not_all_in_time(self._settings, self._spent()) from without_frames(error)
+            except (aiohttp.ClientError, OSError, ValueError) as error:
+                if self._written.finish_reason:
+                    break  # all of it had come
+                raise self._broken(errors.cause_of(error)) from without_frames(error)
+        if not self._written.answered or not (self._done or self._written.finish_reason):
+            raise self._broken("it ended without a finish reason")
+        await self._drain()
+
+    def completion(self, *, retries: int = 0, wasted: Usage | None = None) -> Completion:
+        """What came, whole."""
+        completion = self._written.completion(
+            self._question,
+            self._settings.model,
+            seconds=time.perf_counter() - self._began,
+            first_token_seconds=self._first_token_seconds,
+            retries=retries,
+            wasted=wasted,
+        )
+        for key in self._secrets.keys:  # one that came in pieces, which no single event showed
+            if key in completion.text:
+                completion = replace(completion, text=self._secrets.hide(completion.text), logprobs=None)
+        return completion
+
+    def close(self) -> None:
+        """Gives the connection back if all was read, else closes it, which tells the server to stop."""
+        if self._response.content.at_eof():
+            self._response.release()
+        else:
+            self._response.close()
+
+    def _spent(self) -> Completion | None:
+        """What came so far, with the usage that was sent or an estimate; None if not even a choice came."""
+        return self.completion() if self._written.answered or self._written.billed else None
+
+    async def _receive(self, until: float) -> None:
+        with self._deadlines.within(until - time.perf_counter()):
+            received = await self._response.content.readany()
+        if received:
+            self._ready += self._events.feed(received)
+        elif self._response.content.at_eof():
+            self._ready += self._events.finish()
+            self._ended = True
+
+    def _take(self, data: bytes) -> str:
+        data = self._secrets.hide_bytes(data)
+        try:
+            reply = wire.read_reply(data)
+        except msgspec.DecodeError as error:
+            if (billed := wire.find_usage(data)) is not None:
+                self._written.billed = billed
+            raise self._broken(f"an event is no JSON: {error}") from error
+        if reply.error:
+            fault = wire.fault_of(reply.error)
+            self._written.add(wire.Reply(usage=reply.usage))
+            raise errors.told(
+                self._settings,
+                fault,
+                fault.status,
+                self._secrets,
+                retryable=may_help(fault.status or 500, fault.code, {}),
+                spent=self._spent(),
+            )
+        piece = self._written.add(reply)
+        if piece and self._first_token_seconds is None:
+            self._first_token_seconds = time.perf_counter() - self._began
+        return piece
+
+    async def _drain(self) -> None:
+        """Reads what follows [DONE], the mark of the end, so that the connection can be used again."""
+        try:
+            with self._deadlines.within(DRAIN_SECONDS):
+                while not self._response.content.at_eof():
+                    await self._response.content.readany()
+        except (TimeoutError, aiohttp.ClientError, OSError):
+            pass  # then it is closed: all that was wanted has come
+
+    def _broken(self, why: str) -> BackendError:
+        return errors.stream_broke_off(self._settings, why, self._spent())

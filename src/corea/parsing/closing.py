@@ -1,0 +1,299 @@
+"""The answer of a text that announces none: it is itself no more than an answer, or its last sentence comes to one.
+
+`results` reads a sentence; remarks at the end, hypotheticals and other people's views are passed over.
+"""
+
+import re
+
+from corea.parsing.amounts import amounts
+from corea.parsing.asides import is_check, is_hypothetical, is_remark
+from corea.parsing.cleaning import Found, cleaned, is_placeholder
+from corea.parsing.letters import choice_letter
+from corea.parsing.objects import WORDY
+from corea.parsing.refusals import says_unknown
+from corea.parsing.results import labelled_result, labelled_value, result
+from corea.parsing.sentence_ends import last_sentence
+from corea.parsing.text import closing_brace, lead
+
+_CONFIDENCE_LINE = re.compile(
+    r"(?<![a-z])(?:conf(?:idence)?|prob(?:ability)?)(?![a-z])(?:\s(?:level|score"
+    r"|rating))?[\s*_]{0,4}[:=][^\n]{0,200}|<confidence[^\n]{0,100}"
+    r"|(?<![a-z])confidence(?![a-z])[^\n]{0,200}"
+)
+_TOKEN = re.compile(r"(?:<\|[^<>|]{1,30}\|>|</s>|<end_of_turn>|<eos>)\s*$")
+_SPACE = " \t\r\n*_`|~-–—#"
+_TERMINALS = ".!)]$%}\"'”’*。！」』_?"
+_BARE_TAGS = re.compile(r"</?[a-z]{1,20}>")
+_DECORATION = re.compile(
+    r"(?:[\u2600-\u27bf\u25a0-\u25ff\u220e\u2b00-\u2bff\U0001f000-\U0001faff\ufe0f\u200d\u200b]|\s)+$"
+)
+
+
+def closing(
+    text: str, low: str, start: int, end: int, choices: int | None, *, after_another: bool = False
+) -> Found | None:
+    """An answer that nothing announces.
+
+    Args:
+        after_another: The text goes on from one that had an answer: only what is plainly a value counts.
+    """
+    first = start
+    while token := _TOKEN.search(low, max(start, end - 40), end):
+        end = token.start()
+    whole = end
+    if low[start:end].rstrip().endswith("####") or _is_boxed_open(low, start, end):
+        return None  # cut off before the value
+    end, about_chance = _without_confidence(low, start, end)
+    start += lead(low[start:end], _SPACE + ">")
+    if start >= end:
+        return None
+    start -= low[start] in "0123456789$." and low.startswith("-", max(start - 1, first))
+    if low[start] == "{" and low.find('"answer"', start, end) >= 0:
+        return None  # JSON whose answer is null
+    last = last_sentence(text, start, end)
+    if says_unknown(text[start:end]) or says_unknown(text[last:end]):
+        return Found(None, start, end)
+    kept, last = _without_remarks(text, low, start, end, last)
+    if kept <= start:
+        return None
+    if affirmed := _affirmed(text, low, start, kept) or _lettered_first(text, start, kept, choices):
+        return affirmed
+    if not after_another and (found := _short(text, low, start, kept, choices)):
+        return found if found.value != "" else None
+    if total := labelled_result(text, low, last, kept):
+        return total
+    if (kept == end == whole and low[end - 1] not in _TERMINALS) or low.endswith(
+        ("...", "…", "####", " $", "=$"), start, kept
+    ):
+        return None  # cut off in the middle
+    if _lists_fields(low, start, last, kept):
+        return None
+    return _of_sentences(text, low, start, kept, last, choices, about_chance=about_chance)
+
+
+def _is_boxed_open(low: str, start: int, end: int) -> bool:
+    """Whether the text breaks off inside `\\boxed{`."""
+    box = low.rfind("boxed{", start, end)
+    return box >= 0 and closing_brace(low, box + 5, end) < 0
+
+
+def _without_confidence(low: str, start: int, end: int) -> tuple[int, bool]:
+    """The end of a text before its closing lines on confidence, and whether one of them calls it a probability."""
+    about_chance = False
+    for _ in range(4):
+        end = start + len(low[start:end].rstrip(_SPACE[:-1]))
+        tail = max(start, end - 600)
+        near = low.find("conf", tail, end) >= 0 or low.find("prob", tail, end) >= 0
+        line = (
+            next((m for m in _CONFIDENCE_LINE.finditer(low, tail, end) if m.end() + 3 >= end), None) if near else None
+        )
+        if not line or (line[0].startswith("prob") and (":" not in line[0] or line.start() == start)):
+            break
+        if low[start : line.start()].rstrip(" *_").endswith((" of", " the", " is", " a", " my", "%")):
+            break
+        if line.start() == start:
+            return start, False
+        about_chance = about_chance or line[0].startswith("prob")
+        end = line.start()
+    return start + len(low[start:end].rstrip(_SPACE)), about_chance
+
+
+def _without_remarks(text: str, low: str, start: int, end: int, begin: int) -> tuple[int, int]:
+    """The end of a text before offers of help, wishes and other remarks at its end, and where its last sentence begins.
+
+    Args:
+        begin: Where the last sentence of `text[start:end]` begins.
+    """
+    end = _without_listed_offer(low, start, end, begin)
+    for _ in range(12):
+        end = start + len(low[start:end].rstrip(" \t\r\n"))
+        if decoration := _DECORATION.search(low, max(start, end - 12), end):
+            end = decoration.start()
+        end = start + len(low[start:end].rstrip(" \t\r\n#|`-–—"))
+        if end <= begin:
+            begin = last_sentence(text, start, end) if end > start else start
+        bare = begin + lead(low[begin:end], " \t\n")
+        if (
+            end <= start
+            or not is_remark(low[bare:end])
+            or (bare <= start and low[start:end].strip(_SPACE)[:1].isdigit())
+        ):
+            break
+        if bare <= start:
+            return (start if end - start > 12 or low[end - 1] == "?" else end), start
+        end = begin = bare
+    return end, begin
+
+
+_ITEM = re.compile(r"[ \t]{0,6}(?:[-*•–]|\(?\d{1,2}[.)])[ \t]+\S")
+
+
+def _without_listed_offer(low: str, start: int, end: int, begin: int) -> int:
+    """The end of a text before "If you like, I can also:" and the list after it, the last item of which is at `begin`.
+
+    Where the list is none of offers, its end.
+    """
+    at = low.rfind("\n", start, begin + 1) + 1
+    for _ in range(8):
+        if at <= start or not (_ITEM.match(low, at, end) or not low[at : low.find("\n", at)].strip()):
+            break
+        at = low.rfind("\n", start, at - 1) + 1
+    line = low[max(at, start) : low.find("\n", at, end) % (end + 1)].strip(" *_\n")
+    return at if at > start and line.endswith((":", "?")) and begin > at and is_remark(line) else end
+
+
+_MARKER = re.compile(r"\s{0,6}[*_]{0,2}\(?\d{1,2}[.)][*_]{0,2}[ \t]+(?=\S)")
+_FIELD_ITEM = re.compile(r"[ \t]{0,6}(?:[-*•–]|\(?\d{1,2}[.)])[ \t]+[^\n:=]{1,60}[:–—][ \t*_]{0,4}[^\n:=]{1,30}$")
+
+
+def _lists_fields(low: str, start: int, begin: int, end: int) -> bool:
+    """Whether the line at `begin` and the one before it are rows of a list of names and values."""
+    above = low.rfind("\n", start, max(start, begin - 1)) + 1 if begin > start else -1
+    return (
+        above >= 0
+        and _FIELD_ITEM.match(low, begin, end) is not None
+        and _FIELD_ITEM.match(low, max(above, start), begin - 1) is not None
+    )
+
+
+def _short(text: str, low: str, start: int, end: int, choices: int | None) -> Found | None:
+    """A text of one short line: the answer itself, or a sentence; a value of "" says that there is none in it."""
+    if end - start > 80 or "\n" in low[start:end] or low[end - 1] in ":=+?" or last_sentence(text, start, end) > start:
+        return None
+    bare = _BARE_TAGS.sub("", low[start:end]).strip("<>/ .…?")
+    if is_placeholder(bare, words=False) or _NOT_SAID.search(low[start:end]):
+        return Found("", start, end)
+    if choices == 0 and low.startswith("a: ", start):
+        start += 3
+    elif low.startswith("=", start):
+        start += 1
+    if _CHANCE.fullmatch(low, start, end):
+        return Found("", start, end)
+    if field := labelled_value(text, low, start, end):
+        return field
+    found = amounts(low, start, end)
+    if _is_sentence(low, start, end) or (low.count(" ", start, end) > 2 and any(a.is_formula for a in found)):
+        begin = _own_statement(low, start, end)
+        value = begin >= 0 and (_letter(low, begin, end, choices) or result(text, low, begin, end))
+        if value or end - start > 60 or found or begin != start:
+            return value or Found("", start, end)
+    elif letter := _letter(low, start, end, choices):
+        return letter
+    return cleaned(text, start, end, choices) if end - start <= 60 else None
+
+
+def _is_sentence(low: str, start: int, end: int) -> bool:
+    """Whether a line says something with a verb, rather than being the name of an answer."""
+    spaces = low.count(" ", start, end)
+    if (spaces > 1 and low[end - 1] == "." and not low.isascii()) or (low[end - 1] == "。" and end - start > 8):
+        return True  # in whatever language
+    if spaces > 3 and low[end - 1] == "." and _ELSEWHERE.match(low, start, end):
+        return True
+    if spaces > 2 and (WORDY.search(low, start, end) or _EQUALS.search(low, start, end)):
+        return True
+    return (spaces > 3 and _SUBJECT.match(low, start, end) is not None) or _EQUALS.search(low, start, end) is not None
+
+
+_CHANCE = re.compile(r"prob(?:ability)?[\s*_]{0,3}[:=][\s*_]{0,4}\d{1,3}(?:\.\d{1,3})?\s?%\W{0,4}")  # a confidence
+_EQUALS = re.compile(r"[=≈]")
+_ELSEWHERE = re.compile(
+    r"(?:daher|also|somit|insgesamt|deshalb|folglich|er|sie|es|der|die|das|il|elle|donc|ainsi|le|la|les|por|el|los|ella|entonces|así"
+    r"|quindi|dunque|perciò|lui|lei|então|portanto|ele|ela|o|os|dus|hij|ze|het|zatem|więc)[\s,]"
+)
+"""Words that begin a sentence in languages that write no letters but English ones, as far as a sentence shows."""
+_SUBJECT = re.compile(
+    r"(?:the|an?|each|every|all|half|so|this|that|these|those|his|her|my|our|their|it|there|\d[\d.,]*%?)(?:['’]s)?\s"
+)
+
+
+def _own_statement(low: str, start: int, end: int) -> int:
+    """Where a sentence begins to state its writer's own view, after "some say 12, but"; -1 if nowhere."""
+    if not is_hypothetical(low[start:end]):
+        return start
+    turns = list(_BUT.finditer(low, start, end))
+    begin = turns[-1].end() if turns else end
+    return begin if begin < end and not is_hypothetical(low[begin:end]) else -1
+
+
+_BUT = re.compile(r"[\s,;](?:but|however|yet|though|in\sfact|actually)[,\s]")
+_NOT_SAID = re.compile(
+    r"\banswers?\s(?:is|are)\s(?:not|_{2,})(?![^.]*\bbut\b)|:\s{0,3}_{2,}|^(?:so,?\s|thus,?\s"
+    r"|therefore,?\s)?(?:the\s|my\s)?(?:\w{2,10}\s)?answer(?:\sis)?[:\s]*$"
+)
+_YES = re.compile(r"[*_]{0,2}(?:(yes|no|true|false)(?=[.,!;:*—–]|\s[-–—]\s)(?!,?\s(?:wait|that|this|let|but|not)\b))")
+
+
+def _affirmed(text: str, low: str, start: int, end: int) -> Found | None:
+    """ "Yes" of "Yes, since 7 is prime." """
+    found = _YES.match(low, start, min(end, start + 12))
+    return Found(text[slice(*found.span(1))], *found.span(1)) if found else None
+
+
+def _lettered_first(text: str, start: int, end: int, choices: int | None) -> Found | None:
+    """The letter that is all of the first line, where an explanation follows it."""
+    line = text.find("\n", start, min(end, start + 24))
+    letter = choice_letter(text[start:line].strip(), choices) if line >= 0 and choices else None
+    return Found(letter, start, line) if letter and sum(map(str.isalnum, text[start:line])) == 1 else None
+
+
+_LETTER = re.compile(
+    r"(?:(?<![^\W_])(?:it(?:'s|’s|\sis)|that(?:'s|\sis)|must\sbe|should\sbe|would\sbe|answer\sis|is|so|thus"
+    r"|therefore|hence|then|choose|pick|select|"
+    r"go(?:ing)?\swith|answer|to|with|say|be|=|→|->|:)[,:]?\s{1,2}(?:definitely\s|probably\s|clearly\s|likely\s"
+    r"|option\s|choice\s|answer\s|letter\s|the\sanswer\sis\s){0,2})"
+    r"[*_]{0,2}(?:\(([a-j])\)|([b-j])(?![\w'’&/+#-])|(a)(?=[*_.)]|$))"
+)
+_FITS = re.compile(
+    r"(?<![^\W_])(?:option\s)?[*_]{0,2}\(?([a-j])\)?[*_]{0,2}\s(?:fits|matches|works|satisfies|correctly|accurately|best|is\s(?:the\s)?(?:correct|right"
+    r"|best|only|most))(?![a-z])"
+)
+_DRESSED = re.compile(r"(?<![\w(])\(([a-j])\)(?=\W|$)")
+
+
+def _letter(low: str, start: int, end: int, choices: int | None) -> Found | None:
+    """The letter that a sentence comes to: "So B.", "I think it's (C).", "B fits best." """
+    if choices == 0 or (choices is None and low.find("(", start, end) < 0):
+        return None
+    for pattern in (_LETTER, _FITS):
+        for match in reversed(list(pattern.finditer(low, start, end))):
+            letter = match[match.lastindex or 1]
+            dressed = low[match.start(match.lastindex or 1) - 1] == "("
+            last = not low[match.end() : end].strip(" .*_)!")
+            if ord(letter) - ord("a") >= (choices or 10) or not (choices or dressed):
+                continue
+            if pattern is _FITS or last or dressed or low[match.end() : match.end() + 1] in ".,:;)":
+                return Found(letter.upper(), *match.span(match.lastindex or 1))
+    return None
+
+
+def _lettered_paragraph(low: str, start: int, end: int, choices: int | None) -> Found | None:
+    """The letter of the only choice that the last paragraph names: "they experience (D) getting hurt."."""
+    begin = max(low.rfind("\n\n", start, end), start, end - 600)
+    named = [] if choices == 0 or low.find("(", begin, end) < 0 else list(_DRESSED.finditer(low, begin, end))
+    if not named or len({match[1] for match in named}) > 1 or ord(named[0][1]) - ord("a") >= (choices or 10):
+        return None
+    return Found(named[-1][1].upper(), *named[-1].span(1))
+
+
+def _of_sentences(
+    text: str, low: str, start: int, end: int, begin: int, choices: int | None, *, about_chance: bool
+) -> Found | None:
+    """The result of the last sentence that is the writer's own statement."""
+    for _ in range(4):
+        if marker := _MARKER.match(low, begin, end):
+            begin = marker.end()
+        sentence = low[begin:end]
+        own = _own_statement(low, begin, end)
+        if sentence.strip(" \n*_") and own >= 0 and not (is_check(sentence) or is_remark(sentence)):
+            break
+        if begin <= start:
+            return None
+        end = start + len(low[start:begin].rstrip(" \t\r\n#|`-–—"))
+        begin = last_sentence(text, start, end)
+    else:
+        return None
+    if about_chance and ("probab" in sentence or "%" in sentence):
+        return None  # what it comes to is stated as the confidence
+    return (
+        _letter(low, own, end, choices) or _lettered_paragraph(low, start, end, choices) or result(text, low, own, end)
+    )

@@ -1,0 +1,300 @@
+"""Confidences that a tag, a JSON key, a table or a label states, each with its role."""
+
+import re
+
+from corea.parsing.label_words import ENGLISH_STEMS, LABEL
+from corea.parsing.numbers import Bare, first_number, number_at, plain
+from corea.parsing.roles import Role, below, clause_before, is_statistical, line_above, of_another, option_of, role_of
+from corea.parsing.statement import Statement
+from corea.parsing.stating import WITHHELD, counts_things, leading_number, lists_options, stating_number, value_behind
+from corea.parsing.structured import keyed_object, table_column
+from corea.parsing.text import mentions
+
+_AHEAD, _BACK, _TAG, _MOST = 200, 90, 600, 48
+
+_SCALE = re.compile(
+    r"\s{0,2}[\[(](?P<inside>[^()\[\]\n]{1,60})[\])](?=[\s*_\"'`]{0,6}[:=|→-])"
+    r"|\s{1,2}(?:in|as)\s(?:a\s)?(?P<percent>%|percent(?:age)?)(?![a-z])"
+    r"|\s?(?P<sign>%)(?=[*_]{0,2}\s?[:=])"
+    r"|[\s,]{1,2}(?:on\sa\s(?P<points>\d{1,3})[-\s]point\sscale|on\sa\sscale\s(?:of|from|between)?\s?\d{1,3}\s?(?:-|to|and)"
+    r"\s?(?P<top>\d{1,3})|(?:out\sof|(?:(?:from|between)\s)?\d{1,3}\s?(?:-|to|and))\s?(?P<last>\d{1,3})(?=[*_]{0,2}\s?:))"
+)
+SCALE_BEFORE = re.compile(
+    r"scale\s(?:of|from|between)?\s?\d{1,3}\s?(?:-|to|and)\s?(?P<top>\d{1,3})[,:]?\s(?:[a-z']{1,8}\s){0,5}$"
+)
+_SEPARATED = re.compile(
+    r"(?P<about>[ \t_]{0,2}\(?(?:(?<=[ \t_(])(?:in|of|for|about|that|regarding|before|after|now|at|on|dans|en|in|na"
+    r"|nella|em|von|к|в)(?![a-z])[^\n:=|→{}<>]{0,70}"
+    r"|(?<=\()[a-j0-9]{1,2}))?"
+    r"[ \t*_\"'`)\]\\$}~]{0,10}(?:</\w{1,6}>\s?)?(?P<mark>[:=≈]+>?|→|-{1,2}>|\||-{1,2}(?=\s)|\n|\s?(?:am\si"
+    r"|are\syou)(?:\s[^?\n]{1,40})?\?|(?:已)?(?:降|升|提高|提升|调整|調整|下调|上调|改|修正|更新|下降|上升)?(?:低)?(?:为|為|至|到)|是|[はがを은는을를]|составляет|beträgt|liegt\sbei|wynosi)"
+)
+_STATISTICS_BEHIND = re.compile(
+    r"margin of error|z-?(?:score|\*)?\s?=|sample size|critical value|(?<!\w)n\s?=|interval"
+)
+
+
+def labelled(low: str, start: int, end: int, stems: tuple[str, ...] = ENGLISH_STEMS) -> list[Statement]:
+    """What labels with these stems in `low[start:end]` state, the last first."""
+    found: list[Statement] = []
+    for at in positions(low, stems, start, end, _MOST):
+        if at > start and low[at - 1].isalpha() and low[at - 1].isascii():
+            if not low.startswith("uncertainty", at - 2):
+                continue
+            at -= 2
+        found += _stated(low, start, end, at)
+    return found
+
+
+def positions(low: str, stems: tuple[str, ...], start: int, end: int, most: int) -> list[int]:
+    """Where any of the stems occurs, last first, at most `most` of them."""
+    found: list[int] = []
+    for stem in stems:
+        if (at := low.rfind(stem, start, end)) >= 0:
+            found.append(at)
+            found += mentions(low, stem, start, at, most - 1)
+    return sorted(found, reverse=True)[:most] if len(found) > 1 else found
+
+
+def _stated(low: str, start: int, end: int, at: int) -> list[Statement]:
+    """What the label at one place states: nothing where it is no label, several where it heads a table."""
+    ahead = min(at + _AHEAD, end)
+    window = plain(low[at:ahead])
+    label = LABEL.match(window)
+    if not label or label["blocked"]:
+        return []
+    before = plain(low[max(start, at - _BACK) : at])
+    if before.endswith(("</", "[/", "<\\/")):
+        return _listed(_before_closing_tag(before, at))
+    if before.endswith(("<", "&lt;", "[")) and _opens_tag(window, label.end(), before):
+        return _listed(_tag_content(low, label.end() + at, at, end))
+    if "|" in window[label.end() : label.end() + 24] and (column := table_column(low, at, end)):
+        return column
+    if before.endswith(('"', "'")) and (opened := _OBJECT.match(window, label.end())):
+        return keyed_object(low, at + opened.end(), at, end)
+    return _listed(_after_label(low, before, window, label, at, end))
+
+
+_OBJECT = re.compile(r"s?[\"']\s{0,4}:\s{0,4}\{")
+
+
+def _listed(statement: Statement | None) -> list[Statement]:
+    return [statement] if statement else []
+
+
+# ---- tags
+
+
+def _opens_tag(window: str, pos: int, before: str) -> bool:
+    return window.startswith("]", pos) if before.endswith("[") else not window[pos : pos + 1].isspace()
+
+
+def _tag_content(low: str, pos: int, at: int, end: int) -> Statement | None:
+    """What an opening tag holds, up to the next one: the number that states the confidence, words allowed."""
+    window = plain(low[pos : min(pos + _TAG, end)])
+    if window.startswith((">", "]", "&gt;")):
+        begin = 4 if window[0] == "&" else 1
+    else:  # <confidence value="0.8">, <confidence: 0.8>
+        opened = window.find(">", 0, 40)
+        attribute = first_number(window, 0, bare=Bare.TAG)
+        begin = 0 if opened < 0 or (attribute and attribute.start < opened) else opened + 1
+    close = min(
+        (i for i in (window.find(c, begin) for c in ("<", "&lt;", "[/", "\n\n\n")) if i >= 0), default=len(window)
+    )
+    content = window[:close]
+    if not content[begin:].strip():
+        return None if pos + close >= end else Statement.unread(at, Role.PLAIN)
+    if WITHHELD.match(content, begin) or lists_options(content, begin):
+        return Statement.unread(at, Role.PLAIN)
+    ends_text = pos + close >= end and close == len(window)
+    number = leading_number(content, begin, Bare.TAG, None, ends_text) or stating_number(
+        content, begin, bare=Bare.TAG, whole=None, ends_text=ends_text
+    )
+    if number is None or number.value is None:
+        return None if number and ends_text else Statement.unread(at, Role.PLAIN)
+    bare_zero = number.value == 0 and not number.fractional and not number.scaled
+    if bare_zero and ends_text and content[number.end :] == ".":
+        return None
+    return Statement.of(number, pos, at)
+
+
+def _before_closing_tag(before: str, at: int) -> Statement | None:
+    """The number just before a closing tag whose opening tag is missing."""
+    if "conf" in before or "prob" in before:
+        return None  # its opening tag is near, and is looked at next
+    offset = at - len(before)
+    tail = re.search(r"(?:[\d.,]{1,12})\s{0,3}%?\s{0,3}(?:</|\[/|<\\/)$", before)
+    if not tail or (tail.start() and before[tail.start() - 1].isalnum()):
+        return None
+    number = number_at(before, tail.start(), bare=Bare.TAG)
+    if number is None or number.value is None:
+        return None
+    return Statement.of(number, offset, at)
+
+
+# ---- keys and labels
+
+
+def _after_label(low: str, before: str, window: str, label: re.Match[str], at: int, end: int) -> Statement | None:
+    """What stands behind a key or a label with its separator: a number, words, or nothing."""
+    pos, whole = label.end(), None
+    if scale := _SCALE.match(window, pos):
+        whole, pos = _top_of_scale(scale), scale.end()
+    elif above := SCALE_BEFORE.search(before):
+        whole = int(above["top"])
+    about_event = window.startswith(("prob", "likelihood", "p(", "chance", "accuracy")) and not label["foreign"]
+    is_key = before.endswith(('"', "'"))
+    asked = label["field"] or label["right"] or (is_key and "answer" in low)
+    separated = _SEPARATED.match(window, pos)
+    clause = clause_before(before)
+    if separated and not _is_heading(separated, clause, before, is_key):
+        return None
+    if not separated:
+        return None if about_event else _adjacent(clause, window, label, pos, whole, at, low, end)
+    about = separated["about"] or (scale["inside"] or "" if scale and whole is None else "")
+    if about_event and not _asked_for(about, clause, before, window, separated, label, asked=bool(asked)):
+        return None
+    if "and confidence" in before + window[:12] and "answer" in clause:  # "Answer and Confidence (0-100): B, 85%"
+        line_end = window.find("\n", separated.end())
+        comma = window.rfind(",", separated.end(), line_end if line_end >= 0 else len(window)) + 1
+        begin = max(separated.end(), comma)
+    else:
+        begin = separated.end()
+    role = role_of(clause, about) if clause or about else Role.PLAIN
+    option = option_of(clause, about) if clause or about else ""
+    if not about and not clause.strip(" \t*_#>-"):
+        role, option = below(line_above(before, len(before) - len(clause)))
+    if whole is None and (scale := _SCALE.search(about + ":")):
+        whole = _top_of_scale(scale)
+    value = value_behind(
+        window, begin, separated, Bare.PERCENT if about_event else Bare.LABEL, whole, at + len(window) >= len(low)
+    )
+    if value is None:
+        return None
+    if about_event and not label["right"]:
+        role = min(role, Role.EVENT)
+    if isinstance(value, Role):
+        return Statement.unread(at, min(value, role) if role <= Role.EVENT else value, key=is_key)
+    if about_event and not asked and not _closes(low, at + value.stop):
+        return None
+    if _is_statistical(label[0], low, at + value.stop, end):
+        return None
+    if option and _NEXT_OPTION.match(window, value.stop):
+        return Statement.unread(at, Role.OTHER)
+    return Statement.of(value, at, at, role, option=option, is_key=is_key, turned=bool(label["reversed"]))
+
+
+_NEXT_TO = re.compile(
+    r"(?:[\s*_`\"'$\\()\[\]{}~≈<>≥&#]|(?:is|of|at|about|around|approximately|roughly|text|mathbf|boxed)(?![a-z])){0,40}"
+)
+
+
+def _adjacent(
+    clause: str,
+    window: str,
+    label: re.Match[str],
+    pos: int,
+    whole: int | None,
+    at: int,
+    low: str,
+    end: int,
+) -> Statement | None:
+    """A label with its number next to it: "confidence 0.9", "confidence of 90%"."""
+    number = first_number(window, pos, bare=Bare.LABEL, whole=whole, ends_text=at + len(window) >= len(low))
+    gap = _NEXT_TO.match(window, pos)
+    if number is None or number.value is None or gap is None or gap.end() < number.start:
+        return None
+    if (
+        "\n" in window[pos : number.start]
+        or not (number.whole or number.fractional)
+        or counts_things(number, window)
+        or is_statistical(low, at, end)
+        or of_another(clause)
+    ):
+        return None
+    option = "" if label["reversed"] else option_of(clause, "")
+    return Statement.of(number, at, at, role_of(clause, ""), option=option, turned=bool(label["reversed"]))
+
+
+_NEXT_OPTION = re.compile(r"[;,]\s?(?:and\s)?(?:for\s|in\s)?\(?[a-j]\)?\s?[:=]")
+
+
+def _is_heading(separated: re.Match[str], clause: str, before: str, is_key: bool) -> bool:
+    """Whether a label and what follows are no part of running text."""
+    head = clause.strip(" \t*_#>|\"'`{,([-~$\\")
+    mark = separated["mark"]
+    if separated["about"] and (len(head) > 30 or ("=" in mark and "that" in separated["about"])):
+        return False  # "I am confident that f(2) = 18"
+    if separated.string.startswith("confident") and not is_key and "?" not in mark and (mark != ":" or head):
+        return False
+    if "=" in mark and _IN_CODE.search(before):
+        return False
+    if mark == "\n" or (mark.startswith("-") and ">" not in mark):
+        return (not head or _ends_head(head)) and (mark != "\n" or bool(separated["about"]) is False)
+    return is_key or not re.search(
+        r"(?:reason|basis|rationale|explanation|justification)s?\s(?:for|of|behind)\s(?:my\s|this\s|the\s)?$", before
+    )
+
+
+_IN_CODE = re.compile(r"```(?:py|js|java|r|c|cpp|bash|sh)(?:thon|script)?\s[^`]*$|\w\((?:[^()\n]{0,40},\s?)?$|^`$|\n`$")
+
+
+def _ends_head(head: str) -> bool:
+    return head.endswith((":", "my", "overall", "final", "(", "**")) or len(head) <= 40
+
+
+def _asked_for(
+    about: str, clause: str, before: str, window: str, separated: re.Match[str], label: re.Match[str], *, asked: bool
+) -> bool:
+    """Whether a probability is that of the answer's being right, not one of the question's own."""
+    if re.search(r"(?<!\w)(?:wrong|incorrect|error|false|mistak\w{1,3})(?!\w)", clause + about):
+        return False
+    if re.search(r"(?<!\w)correctness[\s_]$", clause) or re.search(
+        r"(?:answer|solution)\s(?:is|being)\s(?:correct|right)|(?:of|being)\s(?:correct|right)", about
+    ):
+        return True
+    if not asked and (not _heads_line(before) or window.startswith(("chance", "accuracy"))):
+        return False
+    return asked or (not about and "=" not in separated["mark"])
+
+
+def _heads_line(before: str) -> bool:
+    """Whether a label begins its line, but for markup or "The final answer is:"."""
+    line = before.rpartition("\n")[2].strip(" \t*_#>-|\"'`{,")
+    return not line or line.endswith(":") or before.rstrip().endswith((".", "**"))
+
+
+def _closes(low: str, stop: int) -> bool:
+    """Whether a line "Probability: 0.25" is the text's last word, not a step of its mathematics."""
+    rest = low[stop : stop + 400]
+    line = rest.partition("\n")[0].strip(" .*_`$\\)]}|\"',<>/abcdefghijklmnopqrstuvwxyz")
+    return (
+        not line
+        and len(rest) < 400
+        and not any(mark in rest for mark in ("boxed", "####", "=", "answer:", "answer is"))
+    )
+
+
+_LEVEL = re.compile(r"level|niveau|水平|水準|수준")
+
+
+def _is_statistical(label: str, low: str, stop: int, end: int) -> bool:
+    """Whether "confidence level: 95%" is a term of the statistics that go on behind it."""
+    return _LEVEL.search(label) is not None and _STATISTICS_BEHIND.search(low, stop, min(end, stop + 80)) is not None
+
+
+_SPAN = re.compile(r"\d\s?(?:-|to|=|and)|(?:/|of|scale|max\w*|points?)\s?\d")
+
+
+def _top_of_scale(scale: re.Match[str]) -> int | None:
+    """What "(0-100)", "(out of 10)", "(%)" or "on a scale of 1 to 10" say the number is out of."""
+    if scale["percent"] or scale["sign"]:
+        return 100
+    if top := scale["points"] or scale["top"] or scale["last"]:
+        return int(top)
+    inside = scale["inside"]
+    if "%" in inside or "percent" in inside:
+        return 100
+    numbers = re.findall(r"\d{1,4}(?:\.0)?", inside) if _SPAN.search(inside) else []
+    top = float(numbers[-1]) if numbers else 0.0
+    return int(top) if top in (1, 5, 7, 10, 100) else None

@@ -1,0 +1,226 @@
+"""The number that states the confidence, among those that a tag or the words after a label hold."""
+
+import re
+
+from corea.parsing.numbers import Bare, Number, first_number, number_at
+from corea.parsing.roles import Role
+
+_MOST_NUMBERS = 24
+
+_SAY = r"(?:say|put|estimate|rate|give|guess|call)(?:\s(?:it|this|that))?(?:\sat|\sas)?"
+_APPROXIMATELY = (
+    r"about|around|approximately|approx\.?|roughly|nearly|almost|ca\.?|circa|etwa|rund|environ|около|примерно"
+    r"|aproximadamente|alrededor\sde"
+    r"|大约|大概|约|約"
+)
+OPENING = re.compile(
+    rf"(?:[^\w.+!%]|_|(?:text|textbf|textit|mathbf|mathrm|boxed|bf|large|lt|gt|quot|{_APPROXIMATELY}|i\sam|i'm"
+    rf"|am\si|i\swould\s{_SAY}|i'd\s{_SAY}|i\s{_SAY}"
+    r"|it\sis|it's|is|of|at|a|an|my|own|overall|final|score|level|rating|value|estimated?)(?![a-z])){0,80}"
+)
+"""What may stand between a separator and its number and says nothing: markup, emoji, "about", "I'd say"."""
+
+_LEAD_IN = re.compile(
+    rf"(?:(?P<overall>overall|final(?:ly)?|total|combined|in\ssum)|(?:score|confiden\w{{2,4}}|probability"
+    rf"|likelihood|chance|certainty|so|thus|hence|therefore"
+    rf"|{_APPROXIMATELY}|i\sam|i'm|i'd\s{_SAY}|i\swould\s{_SAY}|i\s{_SAY}|→))[\W_]{{1,6}}(?:(?:is|of|it|this"
+    rf"|at|as|a|an|my|i'm|only|score|confidence|{_APPROXIMATELY}|~)[\W_]{{1,4}}){{0,4}}$"
+)
+_SURE = re.compile(
+    r"[ \t*_()]{0,4}(?:(?P<overall>overall|in\stotal|combined"
+    r"|(?:for|in)\s(?:the|my)\s(?:final\s)?answer|final(?:\sanswer)?\))"
+    r"|sure|confiden|certain|likely|likelihood"
+    r"|probability|chance)(?!\w{0,3}ty?\s(?:interval|level\sof))"
+)
+_NOT_BEFORE = re.compile(
+    r"(?:(?<![a-z])(?:step|stage|part|claim|premise|check|option|less\sthan|below|under|at\smost|up\sto|not|was"
+    r"|initially|from|passed|verified|tests?|sources?|(?:answer|result|value)(?=\s\Z)"
+    r"|(?:uncertainty|doubt|error|risk)(?:\s(?:is|of))?[\s:=]{0,3}$|(?:answer|result|value|rate|total|sum|x"
+    r"|y)\s(?:is|=|of))|n't)[\W_]{0,3}(?:\d{1,3}[\W_]{1,3}|\w{1,9}\s){0,1}$"
+)
+_NOT_AFTER = re.compile(
+    r"[ \t*_)]{0,4}(?:initially|originally|at\sfirst"
+    r"|(?:for|in|on|about)\s(?:step|stage|part|claim|the\s(?:first|second|third)|each)"
+    r"|(?:chance|risk|probability|likelihood|possibility)\s(?:of|that|i|it|for|the|this)[^.;\n]{0,30}?(?:wrong"
+    r"|err|mis|slip|incorrect|fail)"
+    r"|(?:un(?:certain|sure)|doubt|error|risk|wrong|(?:of|through)(?!\s(?:being|10))))"
+)
+_NOUN = re.compile(
+    r"[ \t*_-]{1,4}(?!(?:confiden|sure|certain|likely|likelihood|based|because|since|as|for|in|that|on|given|due"
+    r"|but|and|with|which|i|my|this|the|if|or|so|it|though"
+    r"|although|out|overall|points?|stars?|level|score|percent|probability|chance|after"
+    r"|from)(?![a-z]{4}))(?:[a-z]{3,}|of\s(?:the|my|all|th[eo]se|them)(?![a-z]))"
+)
+
+
+_SHARE_OF = re.compile(r"[ \t*_]{1,4}of\s(?:the|my|all|th[eo]se|them)(?![a-z])")  # "50% of the facts verified"
+
+
+def counts_things(number: Number, words: str) -> bool:
+    """Whether a number counts what follows it: "3 checks", "2/3 steps correct"; "4/5 stars" does not."""
+    if number.fractional or "%" in words[number.end : number.stop] or number.whole == 100:
+        return _SHARE_OF.match(words, number.stop) is not None
+    return _NOUN.match(words, number.stop) is not None
+
+
+def stating_number(words: str, start: int, *, bare: Bare, whole: int | None, ends_text: bool) -> Number | None:
+    """The number in `words[start:]` that states a confidence; None where none clearly does.
+
+    An overall one goes before one that is led in ("so 0.85", "90 % sure"), and that before the only one there is
+    (behind a label, if it has a percent sign or the like: "0.75" may be the answer).
+    """
+    numbers = _numbers(words, start, bare, whole, ends_text)
+    fit = [number for number in numbers if _fits(number, words, alone=len(numbers) == 1)]
+    if not fit:
+        return None
+    ranks = [_rank(number, words, start) for number in fit]
+    best = max(ranks)
+    if best == 0 and (len(fit) > 1 or (bare is Bare.LABEL and fit[0].whole is None)):
+        return None
+    return fit[len(ranks) - 1 - ranks[::-1].index(best)]
+
+
+def _rank(number: Number, words: str, start: int) -> int:
+    """2 of a number that is said to be the overall one, 1 of one that is said to be a confidence, else 0."""
+    before = _LEAD_IN.search(words, max(start, number.start - 60), number.start)
+    after = _SURE.match(words, number.stop)
+    if (before and before["overall"]) or (after and after["overall"]):
+        return 2
+    return 1 if before or after else 0
+
+
+_OVERALL_BEHIND = re.compile(r"[^\n.;]{0,100}?(?:\.\d[^\n.;]{0,60}?){0,3}(?:overall|final|total|combined|answer)")
+
+
+def _overall_behind(words: str, first: Number, *, bare: Bare, whole: int | None, ends_text: bool) -> Number | None:
+    """The overall number that comes later in the same sentence: "0.9 for the method, 0.6 for the answer"."""
+    if not _OVERALL_BEHIND.match(words, first.stop):
+        return None
+    line_end = _LINE_END.search(words, first.stop)
+    words = words[: line_end.start() if line_end else len(words)]
+    behind = stating_number(words, first.stop, bare=bare, whole=whole, ends_text=ends_text and not line_end)
+    if behind is None or _rank(first, words, first.start) == 2:
+        return None
+    return behind if _rank(behind, words, first.stop) == 2 else None
+
+
+def _numbers(words: str, start: int, bare: Bare, whole: int | None, ends_text: bool) -> list[Number]:
+    found: list[Number] = []
+    at = start
+    while len(found) < _MOST_NUMBERS:
+        number = first_number(words, at, bare=bare, whole=whole, ends_text=ends_text)
+        if number is None:
+            break
+        found.append(number)
+        at = max(number.stop, number.start + 1)
+    return found
+
+
+def _fits(number: Number, words: str, *, alone: bool) -> bool:
+    """Whether a number could be a confidence at all, and is not said to be something else."""
+    if number.value is None or not (number.whole is not None or number.fractional or alone):
+        return False
+    return not (
+        counts_things(number, words)
+        or _NOT_BEFORE.search(words, max(0, number.start - 40), number.start)
+        or _NOT_AFTER.match(words, number.stop)
+    )
+
+
+# ---- the value of a label
+
+WITHHELD = re.compile(
+    r"[\s*_`\"'$\\()\[\]{}:=|<>-]{0,12}(?:n/a|na|none|null|nan|unknown|withheld|not\s(?:applicable|available"
+    r"|stated|given|sure))(?![a-z])"
+)
+_DEGREE = re.compile(
+    r"[\s*_`\"'$\\(\[{~<|-]{0,12}(?:\\text(?:bf)?\{)?(?:(?:very|fairly|extremely|quite|moderately|somewhat"
+    r"|pretty|rather|relatively|reasonably|mostly|absolutely|completely|my)[\s-]){0,2}"
+    r"(?:high|low|medium|moderate|strong|weak|certain|confident|sure|full|absolute|good|great|solid|uncertain"
+    r"|unsure|limited|maximum|minimal|complete|total|excellent|fair"
+    r"|hoch|niedrig|mittel|élevée?|faible|moyenne?|alt[oa]|baj[oa]|media|médi[oa]|baix[oa]|elevat[oa]|bass[oa]"
+    r"|hoog|laag|wysok[ai]|nisk[ai]|высок\w{2}|низк\w{2}|средн\w{2}|高|中|低|높음|낮음|보통)"
+    r"(?:[\s/-](?:to[\s-])?(?:high|low|medium|moderate|very|confidence|certainty))?(?![a-z])"
+)
+_BESIDE_DEGREE = re.compile(
+    r"[^\w\n.!?%+|]{1,8}(?:(?:about|around|approximately|approx\.?|roughly|at|i'd\ssay|say|score"
+    r"|i\.e\.,?)[\s:]{1,2})?(?=[.,]?\d)"
+)
+_CLOSED = re.compile(
+    r"[ \t*_`$)\]}\"'|]*(?:$|[\n.,;:!?(/–—+-]|(?:confiden|sure|certain|based|because|since|as|given|for|in"
+    r"|that|due|out|on)(?!\w*\s=))"
+)
+_LOW_DEGREE = re.compile(
+    r"[ \t*_]{0,3}[(,=:-]{1,3}\s?(?:very|extremely|quite|completely|the|i'm|not|totally|=)?\s?(?:low|lowest"
+    r"|unsure|uncertain|not|guess|no|least|worst|minimum|min)|\s?stars?(?!\w)"
+)
+_OPTIONS = re.compile(
+    r"[\s*_({\[\"']{0,8}\(?[a-j][)\"']?[\s:=-]{1,3}\(?[\d.]{1,6}\s?%?\)?"
+    r"[\s,;/|]{1,4}(?:and\s)?[\"'(]?[a-j][)\"']?[\s:=-]{1,3}\(?[.\d]"
+    r"|[\s*_(]{0,4}[\d.]{1,6}\s?%?\s\(?[a-j]\)?[\s,;/|]{1,3}(?:and\s)?[\d.]{1,6}\s?%?\s\(?[a-j](?![a-z])"
+    r"|[\s*_(]{0,4}[\d.]{1,6}\s?%\s(?!confiden|sure|certain|likel|overall|based)[a-z]{3,15}[,;/]\s"
+    r"(?:and\s)?[\d.]{1,6}\s?%\s[a-z]"
+    r"|[\s*_({\[\"']{0,8}[\d.]{1,6}\s?%?,\s[\d.]{1,6}\s?%?\s{0,2}(?:$|\n|,)"
+)
+_LINE_END = re.compile(r"\n|(?<=[\w%)\"'])[.!?;](?=\s)")
+
+
+def lists_options(words: str, begin: int) -> bool:
+    """Whether a value is one for each option: "A 70%, B 30%"."""
+    return _OPTIONS.match(words, begin) is not None
+
+
+_LIST_MARK = re.compile(r"\d{1,2}[.)][ \t]+\S")
+
+
+def leading_number(content: str, begin: int, bare: Bare, whole: int | None, ends_text: bool) -> Number | None:
+    """The number that a tag's content or a label's value begins with, unless it counts or belongs to a step."""
+    opening = OPENING.match(content, begin)
+    number = number_at(content, opening.end() if opening else begin, bare=bare, whole=whole, ends_text=ends_text)
+    if number is None or ("\n" in content[begin : number.start] and _LIST_MARK.match(content, number.start)):
+        return None
+    if counts_things(number, content) or re.match(
+        r"[\s*_)]{0,4}(?:initially|originally|at\sfirst|(?:for|in|on)\s(?:step|stage|part|claim|each))",
+        content[number.stop :],
+    ):
+        return None
+    return _overall_behind(content, number, bare=bare, whole=whole, ends_text=ends_text) or number
+
+
+def value_behind(
+    window: str, begin: int, separated: re.Match[str], bare: Bare, whole: int | None, ends_text: bool
+) -> Number | Role | None:
+    """The number that a label's value states; its role where it states none; None where nothing stands there."""
+    if WITHHELD.match(window, begin):
+        return Role.PLAIN
+    if lists_options(window, begin):
+        return Role.OTHER
+    if degree := _DEGREE.match(window, begin):
+        beside = _BESIDE_DEGREE.match(window, degree.end())
+        number = number_at(window, beside.end(), bare=bare, whole=whole, ends_text=ends_text) if beside else None
+        return number if number and number.value is not None and _CLOSED.match(window, number.stop) else Role.PLAIN
+    number = leading_number(window, begin, bare, whole, ends_text)
+    if number:
+        return _checked(number, window)
+    line_end = _LINE_END.search(window, begin + len(window[begin:]) - len(window[begin:].lstrip()))
+    words = window[: line_end.start() if line_end else len(window)]
+    if not words[begin:].strip():
+        return None if ends_text and not line_end else Role.PLAIN
+    if separated["mark"] == "\n":
+        return None
+    if "\n" in words[begin:].rstrip():
+        return Role.PLAIN
+    if separated["mark"].startswith("-") and ">" not in separated["mark"]:
+        return None
+    stated = stating_number(words, begin, bare=bare, whole=whole, ends_text=ends_text and not line_end)
+    return stated or Role.PROSE
+
+
+def _checked(number: Number, window: str) -> Number | Role | None:
+    """A label's number, unless it is cut off or the words behind take it back: "1 - very low"."""
+    if number.value is None:
+        return None if number.cut else Role.PLAIN
+    whole = not number.scaled and not number.fractional and number.whole is None
+    if whole and _LOW_DEGREE.match(window, number.stop):
+        return Role.PLAIN
+    return number

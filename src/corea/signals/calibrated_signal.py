@@ -1,0 +1,81 @@
+"""Another signal, put through a calibration's confidence map."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from corea.errors import ConfigError
+from corea.metrics.score_map import apply_map, inputs_of
+from corea.parsing import read_answer
+from corea.protocols import Signal
+from corea.signals.measured import measured
+from corea.signals.tokens import wants_logprobs
+from corea.types import Completion, Confidence, Question
+
+FROM_THE_ANSWER = ("category", "completion_tokens")
+
+
+class Mapped:
+    """The score that a calibration's threshold is for, from the inner signal and what is known of the answer.
+
+    Args:
+        inner: Gives the column "confidence".
+        stored: The artefact's map. It may also read the question's category and the completion's token count.
+        others: Further signals by the column they give.
+        where: The artefact, for messages.
+
+    Raises:
+        ConfigError: The map reads a column that no signal here gives.
+    """
+
+    def __init__(
+        self, inner: Signal, stored: Mapping[str, Any], *, others: Mapping[str, Signal] | None = None, where: str = ""
+    ) -> None:
+        self.inner: Signal = inner
+        self.stored: Mapping[str, Any] = stored
+        self.others: dict[str, Signal] = dict(others or {})
+        lacking = [c for c in inputs_of(stored) if c not in ("confidence", *self.others, *FROM_THE_ANSWER)]
+        if lacking:
+            raise ConfigError(
+                f"calibration {where}: its map reads {', '.join(lacking)}, which the stage's signal does not give; "
+                "calibrate again with --signals confidence, or hand these signals to Mapped"
+            )
+        signals = (inner, *self.others.values())
+        self.logprobs_wanted: bool = any(getattr(signal, "logprobs_wanted", False) for signal in signals)
+        self.top_logprobs_wanted: int = max(getattr(signal, "top_logprobs_wanted", 0) for signal in signals)
+
+    async def measure(self, question: Question, completion: Completion) -> Confidence:
+        stated = await measured(self.inner, question, completion)
+        columns: dict[str, Any] = {
+            "confidence": _cell(stated.value),
+            "category": np.array([question.category], dtype=object),
+            "completion_tokens": np.array([float(completion.usage.completion_tokens)]),
+        }
+        calls = stated.calls
+        spans = stated.spans if wants_logprobs(self.inner) else ()
+        for name, signal in self.others.items():
+            further = await measured(signal, question, completion)
+            columns[name], calls = _cell(further.value), (*calls, *further.calls)
+            spans = _joined(spans, further.spans, signal)
+        name, raw = f"mapped {stated.signal}", "nothing" if stated.value is None else f"{stated.value:g}"
+        choices = len(question.choices) or None
+        if self.stored.get("needs_answer") and read_answer(completion.text, choices=choices) is None:
+            return Confidence(value=None, signal=name, reason="no answer could be read", calls=calls, spans=spans)
+        score = float(apply_map(self.stored, columns)[0])
+        value, reason = (None, stated.reason) if np.isnan(score) else (score, f"{stated.signal} {raw}")
+        return Confidence(value=value, signal=name, reason=reason, calls=calls, spans=spans)
+
+
+_Spans = tuple[tuple[int, int], ...] | None
+
+
+def _joined(spans: _Spans, more: _Spans, signal: Signal) -> _Spans:
+    """The characters that both read; a further signal that reads no log-probabilities adds none."""
+    if not wants_logprobs(signal):
+        return spans
+    return None if spans is None or more is None else (*spans, *more)
+
+
+def _cell(value: float | None) -> Any:
+    return np.array([np.nan if value is None else value])
