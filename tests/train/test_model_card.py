@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from corea.train.model_card import Measured, reliability_points, table, write_card
+from corea.train.model_card import ReliabilityData, reliability_points, table, write_card
 
 
 def test_reliability_points_by_hand() -> None:
@@ -31,7 +31,7 @@ def test_a_table_has_every_column_once_and_leaves_gaps_open() -> None:
 def test_the_card_holds_command_hash_seed_versions_and_figures(tmp_path: Path) -> None:
     facts = {"recipe": "rlcc", "parameters": 7, "data_hash": "abc", "settings": {"seed": 3}}
     (tmp_path / "training.json").write_text(json.dumps(facts))
-    measured = Measured(name="in domain", confidence=np.array([0.2, 0.9]), correct=np.array([0, 1]))
+    measured = ReliabilityData(name="in domain", confidence=np.array([0.2, 0.9]), correct=np.array([0, 1]))
     card = write_card(
         tmp_path,
         title="Small",

@@ -7,29 +7,29 @@ import pytest
 
 from corea.errors import ConfigError, TrainError
 from corea.prompts import Prompt
-from corea.rewards.calibration import Calibration, Unpaid
-from corea.train.rlcc import Rlcc, prompt_text, refuse_absent_trackers, rlcc
+from corea.rewards.calibration import CalibrationReward, NoConfidenceReward
+from corea.train.rlcc import RlccSettings, prompt_text, refuse_absent_trackers, rlcc
 from corea.types import Question
 
 
-def settings(**given: Any) -> Rlcc:
-    return Rlcc(model="m", out=Path("o"), **given)
+def settings(**given: Any) -> RlccSettings:
+    return RlccSettings(model="m", out=Path("o"), **given)
 
 
 def test_the_published_combination_is_the_default() -> None:
-    assert settings().confidence_reward() == Calibration("l1", "group")
+    assert settings().confidence_reward() == CalibrationReward("l1", "group")
 
 
 def test_distance_and_estimate_change_half_of_a_named_reward_each() -> None:
-    assert settings(reward="rlcc", distance="kl").confidence_reward() == Calibration("kl", "group")
-    assert settings(reward="brier", estimate="group").confidence_reward() == Calibration("l2", "group")
-    assert settings(reward="rlvr").confidence_reward() == Unpaid()
+    assert settings(reward="rlcc", distance="kl").confidence_reward() == CalibrationReward("kl", "group")
+    assert settings(reward="brier", estimate="group").confidence_reward() == CalibrationReward("l2", "group")
+    assert settings(reward="rlvr").confidence_reward() == NoConfidenceReward()
 
 
 def test_the_last_part_pays_for_confidence_by_its_weight() -> None:
     parts = settings(reward="brier", confidence_weight=2.0).parts()
     assert [part.name for part in parts] == ["correctness", "format", "confidence"]
-    assert (parts[-1].reward, parts[-1].weight) == (Calibration("l2", "sample"), 2.0)
+    assert (parts[-1].reward, parts[-1].weight) == (CalibrationReward("l2", "sample"), 2.0)
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,7 @@ def test_a_saved_prompt_reads_back(tmp_path: Path) -> None:
 
 def test_a_model_that_cannot_be_loaded_is_said_in_one_line(tmp_path: Path) -> None:
     pytest.importorskip("trl")
-    run, asked = Rlcc(model=str(tmp_path / "nowhere"), out=tmp_path), [Question.of("1 + 1?", reference="2")]
+    run, asked = RlccSettings(model=str(tmp_path / "nowhere"), out=tmp_path), [Question.of("1 + 1?", reference="2")]
     with pytest.raises(ConfigError, match=r"train\.model: got '.*nowhere', which cannot be loaded") as said:
         rlcc(run, questions=asked, held_out=[], grader=None, prompt=Prompt("p"), command="")  # type: ignore[arg-type]
     assert "\n" not in str(said.value)

@@ -19,13 +19,13 @@ from typing import Any, cast
 from corea.errors import BackendError
 from corea.types import Completion, Question, Sampling, TokenLogprob, Usage, replace
 
-Reply = str | Completion | Exception
+ScriptedReply = str | Completion | Exception
 Replies = (
-    Reply
-    | Sequence[Reply]
-    | Mapping[str, Reply | Sequence[Reply]]
-    | Callable[[Question], Reply]
-    | Callable[[Question], Awaitable[Reply]]
+    ScriptedReply
+    | Sequence[ScriptedReply]
+    | Mapping[str, ScriptedReply | Sequence[ScriptedReply]]
+    | Callable[[Question], ScriptedReply]
+    | Callable[[Question], Awaitable[ScriptedReply]]
 )
 Sleep = Callable[[float], Awaitable[None]]
 WORD = re.compile(r"\s*\S+|\s+\Z")
@@ -87,7 +87,7 @@ class FakeBackend:
         self._failures = iter(failures)
         self._probability = probability
         self._scores = scores
-        self._in_order: dict[str, Iterator[Reply]] = {}
+        self._in_order: dict[str, Iterator[ScriptedReply]] = {}
         if scores is not None:
             # only then is it a Scorer: the protocol is checked by the method's presence
             self.score: Callable[[Question, str, Sequence[str]], Coroutine[Any, Any, list[float]]] = self._score
@@ -142,7 +142,7 @@ class FakeBackend:
             self.running -= 1
         return self._written(reply, question, sampling) if isinstance(reply, str) else reply
 
-    def _choose(self, question: Question) -> Reply | Awaitable[Reply]:
+    def _choose(self, question: Question) -> ScriptedReply | Awaitable[ScriptedReply]:
         replies = self._replies
         if isinstance(replies, str | Completion | Exception):
             return replies
@@ -160,7 +160,7 @@ class FakeBackend:
             backend=self.model,
         )
 
-    def _next(self, key: str, replies: Sequence[Reply]) -> Reply:
+    def _next(self, key: str, replies: Sequence[ScriptedReply]) -> ScriptedReply:
         reply = next(self._in_order.setdefault(key, iter(replies)), None)
         if reply is None:
             whose = f" for {key!r}" if key else ""

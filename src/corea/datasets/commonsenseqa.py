@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from corea.datasets.source import Row, Source, choice_question
+from corea.datasets.source import HubSource, Row, choice_question
 from corea.types import Question
 
 
@@ -15,7 +15,7 @@ class CommonsenseQA:
     """
 
     path: str | None = None
-    source: ClassVar[Source] = Source(
+    source: ClassVar[HubSource] = HubSource(
         hub="tau/commonsense_qa",
         revision="94630fe30dad47192a8546eb75f094926d47e155",
         licence="MIT",

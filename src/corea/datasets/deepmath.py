@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from corea.datasets.source import Row, Source, bucket, text_question
+from corea.datasets.source import HubSource, Row, bucket, text_question
 from corea.types import Question
 
 _BUCKETS = 206  # about 500 of 103,022 questions each
@@ -23,7 +23,7 @@ class DeepMath:
     """
 
     path: str | None = None
-    source: ClassVar[Source] = Source(
+    source: ClassVar[HubSource] = HubSource(
         hub="zwhe99/DeepMath-103K",
         revision="5cf055d1fe3d7a2eb19719ac020211469736ae44",
         licence="MIT",

@@ -6,7 +6,7 @@ Its authors ask that no question be published in plain text: this project holds 
 from dataclasses import dataclass
 from typing import ClassVar
 
-from corea.datasets.source import Row, Source, bucket, choice_question
+from corea.datasets.source import HubSource, Row, bucket, choice_question
 from corea.types import Question
 
 
@@ -18,7 +18,7 @@ class Gpqa:
     """
 
     path: str | None = None
-    source: ClassVar[Source] = Source(
+    source: ClassVar[HubSource] = HubSource(
         hub="Idavidrein/gpqa",
         config="gpqa_diamond",
         revision="633f5ee89ab8ad4522a9f850766b73f62147ffdd",

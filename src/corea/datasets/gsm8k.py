@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from corea.datasets.source import Row, Source, text_question
+from corea.datasets.source import HubSource, Row, text_question
 from corea.types import Question
 
 
@@ -12,7 +12,7 @@ class Gsm8k:
     """Splits train (7,473) and test (1,319). Source: Cobbe et al. 2021, arXiv:2110.14168."""
 
     path: str | None = None
-    source: ClassVar[Source] = Source(
+    source: ClassVar[HubSource] = HubSource(
         hub="openai/gsm8k",
         config="main",
         revision="e53f048856ff4f594e959d75785d2c2d37b678ee",

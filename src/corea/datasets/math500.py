@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from corea.datasets.source import Row, Source, text_question
+from corea.datasets.source import HubSource, Row, text_question
 from corea.types import Question
 
 
@@ -15,7 +15,7 @@ class Math500:
     """
 
     path: str | None = None
-    source: ClassVar[Source] = Source(
+    source: ClassVar[HubSource] = HubSource(
         hub="HuggingFaceH4/MATH-500",
         revision="6e4ed1a2a79af7d8630a6b768ec859cb5af4d3be",
         licence="MIT (MATH); not to be republished",

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from corea.datasets.source import Row, Source, choice_question
+from corea.datasets.source import HubSource, Row, choice_question
 from corea.types import Question
 
 
@@ -12,7 +12,7 @@ class MmluPro:
     """Splits validation (70) and test (12,032). Source: Wang et al. 2024, arXiv:2406.01574."""
 
     path: str | None = None
-    source: ClassVar[Source] = Source(
+    source: ClassVar[HubSource] = HubSource(
         hub="TIGER-Lab/MMLU-Pro",
         revision="b189ec765aa7ed75c8acfea42df31fdae71f97be",
         licence="MIT",

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from corea.datasets.source import Row, Source, text_question
+from corea.datasets.source import HubSource, Row, text_question
 from corea.types import Question
 
 HINTS = ("answer_type", "unit", "error", "is_multiple_answer")
@@ -17,7 +17,7 @@ class OlympiadBench:
     """
 
     path: str | None = None
-    source: ClassVar[Source] = Source(
+    source: ClassVar[HubSource] = HubSource(
         hub="Hothan/OlympiadBench",
         config="OE_TO_maths_en_COMP",
         revision="91184b52131e7fc9455fef848035173aea8cc01a",

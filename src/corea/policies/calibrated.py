@@ -18,7 +18,7 @@ DEFER_ALL = Threshold(tau=float("inf"), tie_keep=0.0)
 
 @dataclass(frozen=True, slots=True)
 class Calibrated:
-    """Thresholds by category, and one for the rest; over a score that a `Mapped` signal gives.
+    """Thresholds by category, and one for the rest; over a score that a `CalibratedSignal` signal gives.
 
     Args:
         path: The artefact; then its map is applied here, to one confidence and the category. None: the confidence

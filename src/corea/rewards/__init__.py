@@ -6,11 +6,11 @@ confidence is paid.
 
 REWARDS = {
     "correctness": "corea.rewards.correctness:Correctness",
-    "format": "corea.rewards.format:Format",
+    "format": "corea.rewards.format:FormatReward",
     # by the recipe's name
     "rlcc": "corea.rewards.calibration:rlcc",
     "brier": "corea.rewards.calibration:brier",
-    "rlvr": "corea.rewards.calibration:Unpaid",
+    "rlvr": "corea.rewards.calibration:NoConfidenceReward",
     # by distance and estimate
     "l1-group": "corea.rewards.calibration:l1_group",
     "l2-group": "corea.rewards.calibration:l2_group",

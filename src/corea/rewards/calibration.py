@@ -60,7 +60,7 @@ ESTIMATES: dict[str, Callable[[Sequence[float]], list[float]]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Calibration:
+class CalibrationReward:
     """Minus the distance from the stated confidence to the estimated chance of being right; at most 0.
 
     A confidence that is missing earns the worst that could have been stated, being certain and wrong: else
@@ -99,7 +99,7 @@ class Calibration:
 
 
 @dataclass(frozen=True, slots=True)
-class Unpaid:
+class NoConfidenceReward:
     """Pays nothing for confidence: RLVR, correctness and format alone."""
 
     def __call__(
@@ -109,35 +109,35 @@ class Unpaid:
         return [0.0] * len(correct_G)
 
 
-def l1_group() -> Calibration:
+def l1_group() -> CalibrationReward:
     """The published combination."""
-    return Calibration("l1", "group")
+    return CalibrationReward("l1", "group")
 
 
-def l2_group() -> Calibration:
+def l2_group() -> CalibrationReward:
     """The squared distance to the group's share: in expectation it pays most for the true chance."""
-    return Calibration("l2", "group")
+    return CalibrationReward("l2", "group")
 
 
-def kl_group() -> Calibration:
+def kl_group() -> CalibrationReward:
     """The divergence of the group's share from the stated number: as l2, and severe near 0 and 1."""
-    return Calibration("kl", "group")
+    return CalibrationReward("kl", "group")
 
 
-def l1_sample() -> Calibration:
+def l1_sample() -> CalibrationReward:
     """The distance to this rollout's own outcome: no proper score, it pays most for 0 or 1."""
-    return Calibration("l1", "sample")
+    return CalibrationReward("l1", "sample")
 
 
-def l2_sample() -> Calibration:
+def l2_sample() -> CalibrationReward:
     """Brier's score of this rollout: RLCR's reward."""
-    return Calibration("l2", "sample")
+    return CalibrationReward("l2", "sample")
 
 
-def kl_sample() -> Calibration:
+def kl_sample() -> CalibrationReward:
     """The log score of this rollout, with the stated number clipped."""
-    return Calibration("kl", "sample")
+    return CalibrationReward("kl", "sample")
 
 
-rlcc: Callable[[], Calibration] = l1_group
-brier: Callable[[], Calibration] = l2_sample
+rlcc: Callable[[], CalibrationReward] = l1_group
+brier: Callable[[], CalibrationReward] = l2_sample

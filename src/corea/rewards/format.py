@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Format:
+class FormatReward:
     """1 for a text with all its parts, 0 for any other (see `corea.parsing.is_well_formed`)."""
 
     def __call__(

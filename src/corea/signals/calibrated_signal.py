@@ -16,7 +16,7 @@ from corea.types import Completion, Confidence, Question
 FROM_THE_ANSWER = ("category", "completion_tokens")
 
 
-class Mapped:
+class CalibratedSignal:
     """The score that a calibration's threshold is for, from the inner signal and what is known of the answer.
 
     Args:
@@ -39,7 +39,7 @@ class Mapped:
         if lacking:
             raise ConfigError(
                 f"calibration {where}: its map reads {', '.join(lacking)}, which the stage's signal does not give; "
-                "calibrate again with --signals confidence, or hand these signals to Mapped"
+                "calibrate again with --signals confidence, or hand these signals to CalibratedSignal"
             )
         signals = (inner, *self.others.values())
         self.logprobs_wanted: bool = any(getattr(signal, "logprobs_wanted", False) for signal in signals)

@@ -18,7 +18,7 @@ SIDE, EDGE = 240, 40  # of the diagram, in SVG units
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Measured:
+class ReliabilityData:
     """Confidences and their outcomes on one held-out set, for the reliability diagram.
 
     Args:
@@ -39,7 +39,7 @@ def write_card(
     purpose: str,
     command: str,
     figures: Mapping[str, Mapping[str, Any]],
-    measured: Sequence[Measured] = (),
+    measured: Sequence[ReliabilityData] = (),
     notes: Sequence[str] = (),
 ) -> Path:
     """Write README.md, and reliability.svg where something was measured, beside the weights.
@@ -96,7 +96,7 @@ def reliability_points(confidence: np.ndarray, correct: np.ndarray, bins: int = 
     ]
 
 
-def reliability_svg(measured: Sequence[Measured]) -> str:
+def reliability_svg(measured: Sequence[ReliabilityData]) -> str:
     """Panels side by side: accuracy against confidence, a dot a bin, its area the share of questions."""
     width, height = len(measured) * (SIDE + EDGE) + EDGE, SIDE + 2 * EDGE
     parts = [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" font-family="sans-serif">']

@@ -21,12 +21,12 @@ from corea.prompts import Prompt
 from corea.protocols import Grader, Reward
 from corea.registry import resolve
 from corea.rewards import REWARDS
-from corea.rewards.calibration import Calibration
+from corea.rewards.calibration import CalibrationReward
 from corea.train.data import data_hash
-from corea.train.group import Fact, Part
-from corea.train.model_card import Measured, write_card
+from corea.train.group import RewardPart, RolloutFact
+from corea.train.model_card import ReliabilityData, write_card
+from corea.train.rollout_metrics import calibration
 from corea.train.settings import PROMPT_FILE, trl_settings
-from corea.train.watch import calibration
 from corea.types import Question
 
 SCALES = ("batch", "group", "none")
@@ -44,7 +44,7 @@ OURS = {  # settings of TRL's that ours stand for
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Rlcc:
+class RlccSettings:
     """Settings of one run. What is TRL's own goes in `trl`, untouched: see docs/training.md for the usual ones.
 
     Args:
@@ -57,7 +57,7 @@ class Rlcc:
             (experiments/log.d/rl-2.md).
         credit: What answers for the confidence reward. "sampled": every token, as in plain GRPO. "segment": the stated
             number alone, every other token for the rest. "all-values": as segment, and the number by what each digit
-            would have earned, not only the sampled one (`corea.train.number`).
+            would have earned, not only the sampled one (`corea.train.confidence_credit`).
         entropy_bonus: With all-values: what a nat of entropy of the number's first digit is worth, in units of the
             confidence reward; it falls to 0 by the last step.
         scale: Advantages are divided by the spread of the rewards of the whole "batch", of each "group", or by 1
@@ -126,24 +126,24 @@ class Rlcc:
         reward = resolve("train.reward", self.reward, REWARDS)()
         if not self.distance and not self.estimate:
             return reward
-        if not isinstance(reward, Calibration):
+        if not isinstance(reward, CalibrationReward):
             raise ConfigError(
                 f"train.reward: got {self.reward!r} with a distance or estimate, which it has not; "
                 "expected one that has, such as 'rlcc'"
             )
         return replace(reward, distance=self.distance or reward.distance, estimate=self.estimate or reward.estimate)
 
-    def parts(self) -> tuple[Part, ...]:
+    def parts(self) -> tuple[RewardPart, ...]:
         """The rewards of a run; the last pays for confidence."""
         return (
-            Part("correctness", resolve("train", "correctness", REWARDS)(), self.correctness_weight),
-            Part("format", resolve("train", "format", REWARDS)(), self.format_weight),
-            Part("confidence", self.confidence_reward(), self.confidence_weight),
+            RewardPart("correctness", resolve("train", "correctness", REWARDS)(), self.correctness_weight),
+            RewardPart("format", resolve("train", "format", REWARDS)(), self.format_weight),
+            RewardPart("confidence", self.confidence_reward(), self.confidence_weight),
         )
 
 
 def rlcc(
-    settings: Rlcc,
+    settings: RlccSettings,
     *,
     questions: Sequence[Question],
     held_out: Sequence[Question],
@@ -171,7 +171,7 @@ def rlcc(
 
 
 def make_trainer(
-    settings: Rlcc,
+    settings: RlccSettings,
     *,
     questions: Sequence[Question],
     held_out: Sequence[Question],
@@ -223,7 +223,7 @@ def make_trainer(
     )
 
 
-def grpo_config(settings: Rlcc) -> Any:
+def grpo_config(settings: RlccSettings) -> Any:
     """TRL's settings: ours by their names there, its own as given in `trl`."""
     from accelerate import PartialState
     from trl.trainer.grpo_config import GRPOConfig
@@ -279,7 +279,7 @@ def refuse_absent_trackers(names: str | Sequence[str]) -> None:
             raise ConfigError(f"train.trl.report_to: got {name!r}, expected it installed; pip install {name}")
 
 
-def last_checkpoint(settings: Rlcc) -> str | None:
+def last_checkpoint(settings: RlccSettings) -> str | None:
     """The newest whole checkpoint of this run, if it was begun before."""
     from transformers.trainer_utils import get_last_checkpoint
 
@@ -287,7 +287,7 @@ def last_checkpoint(settings: Rlcc) -> str | None:
     return get_last_checkpoint(str(folder)) if folder.is_dir() else None
 
 
-def save(settings: Rlcc, trainer: Any, questions: Sequence[Question], prompt: Prompt, command: str) -> Path:
+def save(settings: RlccSettings, trainer: Any, questions: Sequence[Question], prompt: Prompt, command: str) -> Path:
     """Write weights, tokenizer, chat template, prompt, log, the facts of the run and the model card."""
     model = trainer.accelerator.unwrap_model(trainer.model)
     if settings.lora:
@@ -317,9 +317,9 @@ def save(settings: Rlcc, trainer: Any, questions: Sequence[Question], prompt: Pr
     return settings.out
 
 
-def card(settings: Rlcc, facts_RF: Sequence[Sequence[float]], command: str) -> None:
+def card(settings: RlccSettings, facts_RF: Sequence[Sequence[float]], command: str) -> None:
     """The model card, with the figures and the reliability diagram of held-out rollouts."""
-    facts = np.array([row for row in facts_RF if not isnan(row[Fact.STATED])])
+    facts = np.array([row for row in facts_RF if not isnan(row[RolloutFact.STATED])])
     figures = {name: value for name, value in calibration(facts_RF).items() if "/" not in name}
     write_card(
         settings.out,
@@ -330,7 +330,11 @@ def card(settings: Rlcc, facts_RF: Sequence[Sequence[float]], command: str) -> N
         ),
         command=command,
         figures={"held out": figures},
-        measured=[Measured(name="held out, stated", confidence=facts[:, Fact.STATED], correct=facts[:, Fact.CORRECT])]
+        measured=[
+            ReliabilityData(
+                name="held out, stated", confidence=facts[:, RolloutFact.STATED], correct=facts[:, RolloutFact.CORRECT]
+            )
+        ]
         if len(facts)
         else [],
         notes=["the best checkpoint was chosen on these same held-out questions; replies sampled, not greedy"],

@@ -22,8 +22,7 @@ from corea.graders import grade_all
 from corea.parsing import find_confidence
 from corea.protocols import Grader
 from corea.train.advantages import advantages, by_token, spreads, token_span
-from corea.train.group import Part, facts_of, group_rewards, paid_instead
-from corea.train.number import (
+from corea.train.confidence_credit import (
     as_tensor,
     catch_logits,
     digit_places,
@@ -33,7 +32,8 @@ from corea.train.number import (
     pay_of_all,
     refuse_scaled_logits,
 )
-from corea.train.watch import calibration, criterion, expectation
+from corea.train.group import RewardPart, counterfactual_reward, facts_of, group_rewards
+from corea.train.rollout_metrics import calibration, criterion, expectation
 from corea.types import Question
 
 
@@ -41,14 +41,14 @@ class RlccTrainer(GRPOTrainer):
     """Args:
     parts: The rewards. The last one pays for confidence.
     questions: What a dataset row's "question" (an index) stands for.
-    credit: What the stated number answers for; see `corea.train.rlcc.Rlcc`, and there for `entropy_bonus`.
+    credit: What the stated number answers for; see `corea.train.rlcc.RlccSettings`, and there for `entropy_bonus`.
     accuracy_margin: How far held-out accuracy may fall below its first value before a checkpoint is out.
     """
 
     def __init__(
         self,
         *args: Any,
-        parts: Sequence[Part],
+        parts: Sequence[RewardPart],
         questions: Sequence[Question],
         grader: Grader,
         credit: str,
@@ -58,7 +58,7 @@ class RlccTrainer(GRPOTrainer):
     ) -> None:
         # TRL names and weighs rewards by its functions, but hands them one process's slice: ours never run there
         super().__init__(*args, reward_funcs=[_named(part.name) for part in parts], **kwargs)
-        self.parts: tuple[Part, ...] = tuple(parts)
+        self.parts: tuple[RewardPart, ...] = tuple(parts)
         self.questions = questions
         self.grader = grader
         self.credit = credit
@@ -135,7 +135,7 @@ class RlccTrainer(GRPOTrainer):
         def pay(b: int, numbers_K: list[float]) -> list[float]:
             group, member = divmod(first + b, generations)
             facts_GF = facts[group * generations : (group + 1) * generations]
-            return paid_instead(self.parts[-1].reward, facts_GF, member, numbers_K)
+            return counterfactual_reward(self.parts[-1].reward, facts_GF, member, numbers_K)
 
         per_pay_B1 = weights_P[-1] / spreads(rewards_RP, weights_P, **shape)[mine]
         pay_BNK = pay_of_all(numbers_B, places_B, pay).to(rewards_RP.device)

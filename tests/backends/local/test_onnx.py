@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from corea.backends.local.onnx import ByteDecoder, OnnxBackend, OnnxSettings, byte_pieces
-from corea.backends.local.worker import _Batch  # pyright: ignore[reportPrivateUsage]
+from corea.backends.local.worker import RunningBatch  # pyright: ignore[reportPrivateUsage]
 from corea.errors import BackendError, ConfigError
 from corea.types import Completion, Message, Question, Sampling, replace
 
@@ -175,7 +175,7 @@ async def test_newcomers_do_not_wait_for_a_straggler(backend: OnnxBackend, monke
     endless = next(
         q for q, c in zip(QUESTIONS, await together(backend, LONG), strict=True) if c.finish_reason == "length"
     )
-    newcomers_wait, step = threading.Event(), _Batch.step
+    newcomers_wait, step = threading.Event(), RunningBatch.step
 
     def held(batch: object) -> object:
         assert newcomers_wait.wait(60)
@@ -184,7 +184,7 @@ async def test_newcomers_do_not_wait_for_a_straggler(backend: OnnxBackend, monke
     worker = backend._worker  # pyright: ignore[reportPrivateUsage]
     while worker.busy:  # with the last of the batch before, whose answers are here
         await asyncio.sleep(0.001)
-    monkeypatch.setattr(_Batch, "step", held)
+    monkeypatch.setattr(RunningBatch, "step", held)
     straggler = asyncio.create_task(ask(replace(endless, id="long"), 220))
     while not worker.busy:
         assert not straggler.done(), straggler

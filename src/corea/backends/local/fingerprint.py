@@ -11,7 +11,7 @@ FACTS = ("training.json", "log.jsonl")  # of how it was made; they do not change
 def fingerprint(folder: Path) -> str | None:
     """The names and sizes of a model folder's files, with the first and last MiB of each, hashed; None without files.
 
-    Gigabytes of weights are told apart in milliseconds, since training changes every part of them.
+    Gigabytes of weights are distinguished in milliseconds, since training changes every part of them.
     """
     made, seen = hashlib.sha256(), False
     for file in sorted(folder.iterdir()) if folder.is_dir() else []:

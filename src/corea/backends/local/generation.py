@@ -32,7 +32,7 @@ class Decoder(Protocol):
         ...
 
 
-class Session(Protocol):
+class DecodingSession(Protocol):
     """A batch of B sequences under way in a model of vocabulary V."""
 
     def logits(self) -> Floats:
@@ -73,7 +73,7 @@ class Engine(Protocol):
         """Special tokens have none."""
         ...
 
-    def start(self, prompts: Sequence[Sequence[int]], room: int) -> Session:
+    def start(self, prompts: Sequence[Sequence[int]], room: int) -> DecodingSession:
         """A batch that has read these prompts, with room for so many further tokens a row."""
         ...
 
@@ -83,7 +83,7 @@ class Engine(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
+class GenerationLimits:
     """What a local model is held to, and what it does where a `Sampling` says nothing.
 
     Args:
@@ -108,7 +108,7 @@ class Limits:
             raise ConfigError(f"top_p: got {self.top_p}, expected above 0 and at most 1")
 
 
-class Reply:
+class PendingResult:
     """What one caller waits for: handed back in the loop it asked from."""
 
     def __init__(self) -> None:
@@ -126,13 +126,13 @@ class Reply:
 
 
 @dataclass(slots=True, eq=False)
-class Job:
+class GenerationRequest:
     """One question being answered: its tokens so far, and the text they make."""
 
     question: Question
     sampling: Sampling
-    limits: Limits
-    reply: Reply
+    limits: GenerationLimits
+    reply: PendingResult
     on_text: Callable[[str], None] | None = None
     began: float = field(default_factory=time.perf_counter)
     first_text: float | None = None
@@ -143,7 +143,7 @@ class Job:
     tops: list[list[tuple[int, float]]] = field(default_factory=list[list[tuple[int, float]]])
     pieces: list[str] = field(default_factory=list[str])
     text: str = ""
-    told: int = 0  # characters of `text` already streamed
+    streamed: int = 0  # characters of `text` already streamed
     finish: str | None = None
     decoder: Decoder | None = None
     random: np.random.Generator | None = None
@@ -196,10 +196,10 @@ class Job:
         if self.on_text is not None or self.sampling.stop:
             self.decoder = engine.decoder()
 
-    def drawing(self) -> "Drawing":
+    def drawing(self) -> "Draw":
         """The next draw of a sampled reply."""
         assert self.random is not None
-        return Drawing(self.temperature, self.top_p, self.random.random())
+        return Draw(self.temperature, self.top_p, self.random.random())
 
     def take(self, token: int, ends: frozenset[int]) -> bool:
         """Adds a written token, and says whether the reply is complete."""
@@ -249,14 +249,16 @@ class Job:
             if cut is not None:
                 self.text, self.finish = self.text[:cut], "stop"
         if self.on_text is not None:
-            self._tell(len(self.text) if self.finish else len(self.text) - _held_back(self.text, self.sampling.stop))
+            self._stream(
+                len(self.text) if self.finish else len(self.text) - _may_begin_stop(self.text, self.sampling.stop)
+            )
 
-    def _tell(self, until: int) -> None:
-        if self.on_text is not None and until > self.told:
+    def _stream(self, until: int) -> None:
+        if self.on_text is not None and until > self.streamed:
             if self.first_text is None:
                 self.first_text = time.perf_counter()
-            self.on_text(self.text[self.told : until])
-            self.told = until
+            self.on_text(self.text[self.streamed : until])
+            self.streamed = until
 
     def _logprobs(self, engine: Engine) -> tuple[TokenLogprob, ...]:
         """Per token of the text: the end token and what a stop string cut off have none."""
@@ -273,33 +275,33 @@ class Job:
         return tuple(tokens)
 
 
-class SideJob(Protocol):
+class SideRequest(Protocol):
     """Something short that the worker does between two steps of a batch."""
 
-    reply: Reply
+    reply: PendingResult
 
     def run(self, engine: Engine) -> Any: ...
 
 
 @dataclass(slots=True, eq=False)
-class ReadJob:
+class TokenizeRequest:
     """A question whose tokens one caller wants to see."""
 
     question: Question
-    reply: Reply
+    reply: PendingResult
 
     def run(self, engine: Engine) -> list[int]:
         return engine.prompt(self.question)[1]
 
 
 @dataclass(slots=True, eq=False)
-class ScoreJob:
+class ScoreRequest:
     """Texts whose probability one caller wants to know."""
 
     question: Question
     prefix: str
     continuations: tuple[str, ...]
-    reply: Reply
+    reply: PendingResult
 
     def run(self, engine: Engine) -> list[float]:
         """Natural-log probability of each continuation: one reading of the base, one step for each distinct prefix."""
@@ -331,7 +333,7 @@ def log_softmax(logits: Floats) -> Floats:
 
 
 @dataclass(frozen=True, slots=True)
-class Drawing:
+class Draw:
     """How the next token of one reply is drawn: by `chance`, uniform in [0, 1)."""
 
     temperature: float
@@ -339,20 +341,20 @@ class Drawing:
     chance: float
 
 
-def sample(logits_RV: Floats, drawings: Sequence[Drawing]) -> Tokens:
+def sample(logits_RV: Floats, draws: Sequence[Draw]) -> Tokens:
     """For each row a token, of the smallest set of likeliest tokens holding `top_p`. No row depends on another.
 
     Source: nucleus sampling, Holtzman et al. 2019, arXiv:1904.09751, sec. 3.1.
     """
-    scaled_RV = logits_RV.astype(np.float64) / np.array([[d.temperature] for d in drawings])
+    scaled_RV = logits_RV.astype(np.float64) / np.array([[d.temperature] for d in draws])
     weights_RV = np.exp(scaled_RV - scaled_RV.max(axis=1, keepdims=True))
-    for row, drawing in zip(weights_RV, drawings, strict=True):
+    for row, drawing in zip(weights_RV, draws, strict=True):
         if drawing.top_p < 1:
             order = np.argsort(-row, kind="stable")
             kept = int(np.searchsorted(row[order].cumsum(), drawing.top_p * row.sum())) + 1
             row[order[kept:]] = 0
     total_RV = weights_RV.cumsum(axis=1)
-    chances_R = np.array([[d.chance] for d in drawings]) * total_RV[:, -1:]
+    chances_R = np.array([[d.chance] for d in draws]) * total_RV[:, -1:]
     return (total_RV <= chances_R).sum(axis=1)
 
 
@@ -372,7 +374,7 @@ def _first_of(stops: Iterable[str], text: str, since: int) -> int | None:
     return min(found, default=None)
 
 
-def _held_back(text: str, stops: Iterable[str]) -> int:
+def _may_begin_stop(text: str, stops: Iterable[str]) -> int:
     """How many last characters may be the beginning of a stop string."""
     return max(
         (n for stop in stops for n in range(1, min(len(stop), len(text) + 1)) if text.endswith(stop[:n])), default=0

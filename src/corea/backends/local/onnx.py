@@ -13,7 +13,7 @@ from typing import Any, cast
 import numpy as np
 
 from corea.backends.local.fingerprint import fingerprint
-from corea.backends.local.generation import Decoder, Floats, Limits, Session, Tokens
+from corea.backends.local.generation import Decoder, DecodingSession, Floats, GenerationLimits, Tokens
 from corea.backends.local.worker import LocalBackend
 from corea.errors import BackendError, ConfigError
 from corea.registry import install_hint
@@ -24,7 +24,7 @@ NO_TOKEN = -1  # fills up shorter rows; no text has it, so a prompt that ends in
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OnnxSettings(Limits):
+class OnnxSettings(GenerationLimits):
     """Which folder, under what name, and how it is run.
 
     Args:
@@ -49,7 +49,7 @@ class OnnxSettings(Limits):
             raise ConfigError(
                 f"max_batch: got {self.max_batch}, expected at most {MOST_ROWS}: onnxruntime-genai takes no more"
             )
-        Limits.__post_init__(self)
+        GenerationLimits.__post_init__(self)
 
 
 class OnnxBackend(LocalBackend):
@@ -136,7 +136,7 @@ class OnnxEngine:
         decoder = self.decoder()
         return "".join([decoder.add(token) for token in tokens]) + decoder.end()
 
-    def start(self, prompts: Sequence[Sequence[int]], room: int) -> Session:
+    def start(self, prompts: Sequence[Sequence[int]], room: int) -> DecodingSession:
         longest = max(map(len, prompts))
         tokens = np.full((len(prompts), longest), NO_TOKEN, np.int32)
         for row, prompt in zip(tokens, prompts, strict=True):

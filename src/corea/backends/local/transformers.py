@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from corea.backends.local.fingerprint import fingerprint
-from corea.backends.local.generation import Decoder, Floats, Limits, Session, Tokens
+from corea.backends.local.generation import Decoder, DecodingSession, Floats, GenerationLimits, Tokens
 from corea.backends.local.worker import LocalBackend
 from corea.errors import BackendError, ConfigError
 from corea.registry import install_hint
@@ -22,7 +22,7 @@ DTYPES = ("auto", "float32", "bfloat16", "float16")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HFSettings(Limits):
+class HFSettings(GenerationLimits):
     """Which model, and how it is run.
 
     Args:
@@ -50,7 +50,7 @@ class HFSettings(Limits):
             raise ConfigError(
                 f"name: got {self.name!r}, which has no config.json; expected a Hugging Face model folder"
             )
-        Limits.__post_init__(self)
+        GenerationLimits.__post_init__(self)
 
 
 class HFBackend(LocalBackend):
@@ -120,15 +120,15 @@ class HFEngine:
         return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
 
     def decoder(self) -> Decoder:
-        return _Decoder(self.tokenizer, self.special)
+        return _TransformersDecoder(self.tokenizer, self.special)
 
     def text(self, tokens: Sequence[int]) -> str:
-        decoder = _Decoder(self.tokenizer, self.special)
+        decoder = _TransformersDecoder(self.tokenizer, self.special)
         decoder.open = [token for token in tokens if token not in self.special]
         return decoder.end()
 
-    def start(self, prompts: Sequence[Sequence[int]], room: int) -> Session:
-        return _Session(self, prompts)
+    def start(self, prompts: Sequence[Sequence[int]], room: int) -> DecodingSession:
+        return _TransformersSession(self, prompts)
 
     def read(self, base: Sequence[int], paths: Sequence[tuple[int, ...]]) -> list[Floats]:
         """Reads the base once, then the longest paths behind it as one batch; the shorter paths are their prefixes."""
@@ -172,7 +172,7 @@ class HFEngine:
         return {"input_ids": ids, "attention_mask": mask, "position_ids": positions}
 
 
-class _Session:
+class _TransformersSession:
     """One batch under way, over transformers' key-value cache."""
 
     def __init__(self, engine: HFEngine, prompts: Sequence[Sequence[int]]) -> None:
@@ -203,7 +203,7 @@ class _Session:
         return tokens
 
 
-class _Decoder:
+class _TransformersDecoder:
     """Text of tokens as they come. A character is given once its last byte has; decoding begins anew at each."""
 
     def __init__(self, tokenizer: Any, special: frozenset[int]) -> None:

@@ -1,7 +1,7 @@
 """Running a model in this process: callers from any event loop gathered into batches, in one worker thread.
 
 `onnx.py` and `hf.py` each bring an `Engine`, which knows one library. A running batch cannot take in another row, so it
-is formed anew at times, by reading the unfinished rows again; see `_Batch.worth_forming_anew`.
+is formed anew at times, by reading the unfinished rows again; see `RunningBatch.worth_reforming`.
 """
 
 import asyncio
@@ -16,12 +16,12 @@ import numpy as np
 from corea.backends.local.generation import (
     Engine,
     Floats,
-    Job,
-    Limits,
-    ReadJob,
-    Reply,
-    ScoreJob,
-    SideJob,
+    GenerationLimits,
+    GenerationRequest,
+    PendingResult,
+    ScoreRequest,
+    SideRequest,
+    TokenizeRequest,
     Tokens,
     best,
     log_softmax,
@@ -33,34 +33,34 @@ from corea.types import Completion, Question, Sampling
 MOST_UNREAD = 1 << 20  # logits kept until their log-probabilities are taken, 4 MB
 
 
-class _Batch:
+class RunningBatch:
     """Jobs under way together in one session; a row whose job is done goes on unread until the batch is formed anew."""
 
-    def __init__(self, engine: Engine, jobs: list[Job]) -> None:
+    def __init__(self, engine: Engine, jobs: list[GenerationRequest]) -> None:
         self.engine = engine
         self.lost = 0  # steps that waiting jobs could have made in free rows
         room = max(job.room - len(job.written) for job in jobs)
         self.session = engine.start([job.prompt + job.written for job in jobs], room)
         self.unread: list[tuple[Floats, Tokens]] = []  # steps whose log-probabilities have not been taken yet
-        self._go_on_with(list(enumerate(jobs)))
+        self._set_live(list(enumerate(jobs)))
 
-    def _go_on_with(self, live: list[tuple[int, Job]]) -> None:
+    def _set_live(self, live: list[tuple[int, GenerationRequest]]) -> None:
         self.live = live
         self.drawn = [(row, job) for row, job in live if job.random is not None]
         self.noted = [(row, job) for row, job in live if job.wants_logprobs]
 
     @property
-    def active(self) -> list[Job]:
+    def active(self) -> list[GenerationRequest]:
         return [job for _, job in self.live]
 
-    def step(self) -> list[Job]:
+    def step(self) -> list[GenerationRequest]:
         """Writes one token in each row, and gives the jobs that this completed."""
         tokens, ends = self._next_tokens(), self.engine.ends
         ended = [pair for pair in self.live if pair[1].take(tokens[pair[0]], ends) or pair[1].reply.cancelled]
         if not ended:
             return []
         self.note_logprobs()
-        self._go_on_with([pair for pair in self.live if pair not in ended])
+        self._set_live([pair for pair in self.live if pair not in ended])
         return [job for _, job in ended if not job.reply.cancelled]
 
     def _next_tokens(self) -> list[int]:
@@ -94,7 +94,7 @@ class _Batch:
             if job.sampling.top_logprobs:
                 job.tops += best(logprobs_SRV[:, k], job.sampling.top_logprobs)
 
-    def worth_forming_anew(self, waiting: int, max_batch: int) -> bool:
+    def worth_reforming(self, waiting: int, max_batch: int) -> bool:
         """Whether a new batch, of the unfinished rows and those who wait, is now worth reading the former again.
 
         The ski-rental rule: each step, every waiting job that could have had a free row has lost one token. When as
@@ -106,25 +106,25 @@ class _Batch:
         return self.lost > sum(len(job.prompt) + len(job.written) for job in active)
 
 
-class Worker:
+class ModelWorker:
     """The thread that owns the model. It starts at the first call, loads the model there, and ends with its owner."""
 
-    def __init__(self, name: str, load: Callable[[], Engine], limits: Limits) -> None:
+    def __init__(self, name: str, load: Callable[[], Engine], limits: GenerationLimits) -> None:
         self.name = name
         self.load = load
         self.limits = limits
-        self.waiting: deque[Job] = deque()
-        self.scoring: deque[SideJob] = deque()
+        self.waiting: deque[GenerationRequest] = deque()
+        self.scoring: deque[SideRequest] = deque()
         self.changed: threading.Condition = threading.Condition()
         self.closed: bool = False
         self.thread: threading.Thread | None = None
         self.engine: Engine | None = None
-        self.submitted: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, list[Job | SideJob]]
+        self.submitted: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, list[GenerationRequest | SideRequest]]
         self.submitted = weakref.WeakKeyDictionary()
-        self.answers: list[tuple[Reply, Any, BaseException | None]] = []
+        self.answers: list[tuple[PendingResult, Any, BaseException | None]] = []
         self.busy: bool = False  # a batch is under way
 
-    def submit(self, job: Job | SideJob) -> None:
+    def submit(self, job: GenerationRequest | SideRequest) -> None:
         """Queues a job; those of one turn of the event loop reach the worker together, to begin in one batch."""
         loop = job.reply.loop
         gathered = self.submitted.setdefault(loop, [])
@@ -140,7 +140,7 @@ class Worker:
                     job.reply.settle(None, BackendError("the backend has been closed", backend=self.name))
                 return
             for job in jobs:
-                self.waiting.append(job) if isinstance(job, Job) else self.scoring.append(job)
+                self.waiting.append(job) if isinstance(job, GenerationRequest) else self.scoring.append(job)
             if self.thread is None:
                 self.thread = threading.Thread(target=self._run, name=f"corea {self.name}", daemon=True)
                 self.thread.start()
@@ -163,7 +163,7 @@ class Worker:
                 self._score(self.engine)
                 self._generate(self.engine)
             except Exception as error:  # a bug, or a library's error at load: the callers must hear of it
-                self._fail_all(as_backend_error(error, self.name))
+                self._fail_all(backend_error(error, self.name))
             self._hand_over()
         self._fail_all(BackendError("the backend has been closed", backend=self.name))
         self._hand_over()
@@ -179,12 +179,12 @@ class Worker:
         jobs = self._admit(engine, [])
         while jobs and not self.closed:
             try:
-                batch = _Batch(engine, jobs)
+                batch = RunningBatch(engine, jobs)
                 self.busy = True
                 jobs = self._steps(engine, batch)
             except Exception as error:
                 for job in jobs:
-                    self._answer(job.reply, None, as_backend_error(error, self.name))
+                    self._answer(job.reply, None, backend_error(error, self.name))
                 jobs = []
             self.busy = False
             self._hand_over()
@@ -192,7 +192,7 @@ class Worker:
         for job in jobs:
             self._answer(job.reply, None, BackendError("the backend has been closed", backend=self.name))
 
-    def _steps(self, engine: Engine, batch: _Batch) -> list[Job]:
+    def _steps(self, engine: Engine, batch: RunningBatch) -> list[GenerationRequest]:
         """Steps until all are done, or a new batch is worth forming; gives the unfinished jobs."""
         while batch.live and not self.closed:
             for job in batch.step():
@@ -201,12 +201,12 @@ class Worker:
                 self._hand_over()
             if self.scoring:
                 self._score(engine)
-            if self.waiting and batch.worth_forming_anew(len(self.waiting), self.limits.max_batch):
+            if self.waiting and batch.worth_reforming(len(self.waiting), self.limits.max_batch):
                 batch.note_logprobs()
                 break
         return batch.active
 
-    def _admit(self, engine: Engine, jobs: list[Job]) -> list[Job]:
+    def _admit(self, engine: Engine, jobs: list[GenerationRequest]) -> list[GenerationRequest]:
         """Those still under way, and as many of the waiting, in order, as fit beside them."""
         jobs = list(jobs)
         while self.waiting and len(jobs) < self.limits.max_batch:
@@ -219,11 +219,11 @@ class Worker:
                         break
                     jobs.append(job)
             except Exception as error:
-                self._answer(job.reply, None, as_backend_error(error, self.name))
+                self._answer(job.reply, None, backend_error(error, self.name))
             self.waiting.popleft()
         return jobs
 
-    def _fits(self, engine: Engine, jobs: list[Job]) -> bool:
+    def _fits(self, engine: Engine, jobs: list[GenerationRequest]) -> bool:
         longest = max(len(job.prompt) + len(job.written) for job in jobs)
         room = max(job.room - len(job.written) for job in jobs)
         return len(jobs) == 1 or (
@@ -238,10 +238,10 @@ class Worker:
             try:
                 self._answer(job.reply, job.run(engine), None)
             except Exception as error:
-                self._answer(job.reply, None, as_backend_error(error, self.name))
+                self._answer(job.reply, None, backend_error(error, self.name))
             self._hand_over()
 
-    def _answer(self, reply: Reply, result: Any, error: BaseException | None) -> None:
+    def _answer(self, reply: PendingResult, result: Any, error: BaseException | None) -> None:
         self.answers.append((reply, result, error))
 
     def _hand_over(self) -> None:
@@ -264,32 +264,32 @@ class Worker:
 
 
 class LocalBackend:
-    """A backend whose model runs in this process: complete, stream and score, over a `Worker`."""
+    """A backend whose model runs in this process: complete, stream and score, over a `ModelWorker`."""
 
-    takes: frozenset[str] = frozenset()  # beside text: no tools, no images, no form that the answer must have
+    capabilities: frozenset[str] = frozenset()  # beside text: no tools, no images, no form that the answer must have
 
-    def __init__(self, model: str, load: Callable[[], Engine], limits: Limits) -> None:
+    def __init__(self, model: str, load: Callable[[], Engine], limits: GenerationLimits) -> None:
         self.model = model
         self.limits = limits
-        self._worker = Worker(model, load, limits)
+        self._worker = ModelWorker(model, load, limits)
         # also when the program ends: a model library unloaded under a running thread would crash
         self._finalizer = weakref.finalize(self, self._worker.close)
 
     async def complete(self, question: Question, sampling: Sampling) -> Completion:
         """Answers one question, in a batch with whoever else asks."""
-        job = Job(question, sampling, self.limits, Reply())
+        job = GenerationRequest(question, sampling, self.limits, PendingResult())
         return await self._wait(job)
 
     async def stream(self, question: Question, sampling: Sampling) -> AsyncIterator[str | Completion]:
         """The text in pieces as it is written, then the completion."""
-        reply = Reply()
+        reply = PendingResult()
         pieces: asyncio.Queue[str | None] = asyncio.Queue()
 
         def on_text(piece: str) -> None:
             reply.loop.call_soon_threadsafe(pieces.put_nowait, piece)
 
         reply.future.add_done_callback(lambda _: pieces.put_nowait(None))
-        self._worker.submit(Job(question, sampling, self.limits, reply, on_text))
+        self._worker.submit(GenerationRequest(question, sampling, self.limits, reply, on_text))
         try:
             while (piece := await pieces.get()) is not None:
                 yield piece
@@ -299,17 +299,17 @@ class LocalBackend:
 
     async def score(self, question: Question, prefix: str, continuations: Sequence[str]) -> list[float]:
         """Natural-log probability of each continuation after `prefix` of the model's own reply; exact."""
-        return await self._wait(ScoreJob(question, prefix, tuple(continuations), Reply()))
+        return await self._wait(ScoreRequest(question, prefix, tuple(continuations), PendingResult()))
 
     async def prompt_tokens(self, question: Question) -> list[int]:
         """The tokens that the model reads for a question, chat format included."""
-        return await self._wait(ReadJob(question, Reply()))
+        return await self._wait(TokenizeRequest(question, PendingResult()))
 
     async def close(self) -> None:
         """Ends the worker thread and frees the model."""
         await asyncio.to_thread(self._finalizer)
 
-    async def _wait(self, job: Job | SideJob) -> Any:
+    async def _wait(self, job: GenerationRequest | SideRequest) -> Any:
         self._worker.submit(job)
         try:
             return await job.reply.future
@@ -317,7 +317,7 @@ class LocalBackend:
             job.reply.cancelled = True  # nobody listens any more, whether answered or given up
 
 
-def as_backend_error(error: Exception, backend: str) -> BackendError | ConfigError:
+def backend_error(error: Exception, backend: str) -> BackendError | ConfigError:
     """The same error in our own tree, as one line."""
     if isinstance(error, ConfigError):
         return error
@@ -331,6 +331,6 @@ def as_backend_error(error: Exception, backend: str) -> BackendError | ConfigErr
     return wrapped
 
 
-def _settle(answers: list[tuple[Reply, Any, BaseException | None]]) -> None:
+def _settle(answers: list[tuple[PendingResult, Any, BaseException | None]]) -> None:
     for reply, result, error in answers:
         reply.settle(result, error)

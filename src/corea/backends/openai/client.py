@@ -202,15 +202,15 @@ class OpenAIBackend:
         finally:
             response.release()
         if response.status != 200:
-            raise errors.bad_status(self.settings, response, received, secrets)
+            raise errors.status_error(self.settings, response, received, secrets)
         try:
-            reply = wire.read_reply(received)
+            reply = wire.read_response(received)
         except msgspec.DecodeError as error:
-            raise errors.unusable(self.settings, received, str(error)) from error
-        written = wire.Written()
+            raise errors.format_error(self.settings, received, str(error)) from error
+        written = wire.ReplyBuilder()
         written.add(reply)
         if not written.answered:
-            raise errors.unanswered(self.settings, reply, received, secrets)
+            raise errors.no_choices_error(self.settings, reply, received, secrets)
         return written.completion(
             question, self.model, seconds=time.perf_counter() - began, retries=past.retries, wasted=past.wasted
         )
@@ -223,7 +223,7 @@ class OpenAIBackend:
         try:
             if response.status != 200:
                 received = secrets.hide_bytes(await self._http.read(response, began))
-                raise errors.bad_status(self.settings, response, received, secrets)
+                raise errors.status_error(self.settings, response, received, secrets)
             await stream.first()
         except BaseException:
             stream.close()
@@ -258,7 +258,7 @@ class OpenAIBackend:
     async def _guarded(self, once: Callable[[_Past], Awaitable[T]], past: _Past) -> T:
         """One attempt, if the breaker lets it go; it learns how that went."""
         if wait := self.breaker.admit():
-            raise errors.breaker_open(self.settings, self.breaker.failures, wait)
+            raise errors.breaker_open_error(self.settings, self.breaker.failures, wait)
         try:
             result = await once(past)
         except BackendError as error:

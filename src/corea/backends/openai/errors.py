@@ -18,7 +18,7 @@ class BreakerOpen(BackendRefused):
     """Turned away by our own circuit breaker, not by the far end."""
 
 
-def breaker_open(settings: OpenAISettings, failures: int, wait_seconds: float) -> BreakerOpen:
+def breaker_open_error(settings: OpenAISettings, failures: int, wait_seconds: float) -> BreakerOpen:
     """The server has failed too often of late to be asked now."""
     return BreakerOpen(
         f"got {failures} failures in a row, so calls are held back for {wait_seconds:.0f} s more; see that the "
@@ -29,7 +29,7 @@ def breaker_open(settings: OpenAISettings, failures: int, wait_seconds: float) -
     )
 
 
-def no_connection_in_time(settings: OpenAISettings) -> BackendTimeout:
+def connect_timeout_error(settings: OpenAISettings) -> BackendTimeout:
     """No connection was opened in time."""
     return BackendTimeout(
         f"got no connection within {settings.connect_timeout_seconds:g} s, expected one; see that the server runs and "
@@ -39,7 +39,7 @@ def no_connection_in_time(settings: OpenAISettings) -> BackendTimeout:
     )
 
 
-def no_first_byte_in_time(settings: OpenAISettings) -> BackendTimeout:
+def first_byte_timeout_error(settings: OpenAISettings) -> BackendTimeout:
     """Nothing came in time."""
     return BackendTimeout(
         f"got no answer within {settings.first_byte_timeout_seconds:g} s, expected its first byte; lower the "
@@ -49,7 +49,7 @@ def no_first_byte_in_time(settings: OpenAISettings) -> BackendTimeout:
     )
 
 
-def not_all_in_time(settings: OpenAISettings, spent: Completion | None = None) -> BackendTimeout:
+def total_timeout_error(settings: OpenAISettings, spent: Completion | None = None) -> BackendTimeout:
     """Not all came in time. Not repeated: it would take as long again."""
     return BackendTimeout(
         f"got only part of the answer within {settings.total_timeout_seconds:g} s, expected all of it; lower "
@@ -59,7 +59,7 @@ def not_all_in_time(settings: OpenAISettings, spent: Completion | None = None) -
     )
 
 
-def unreached(settings: OpenAISettings, error: Exception, secrets: Secrets) -> BackendError:
+def connection_error(settings: OpenAISettings, error: Exception, secrets: Secrets) -> BackendError:
     """No answer at all: no such name, no listener, no valid certificate, or the connection was cut."""
     cause, where = secrets.hide(cause_of(error)), settings.where
     if isinstance(error, aiohttp.InvalidURL):
@@ -78,7 +78,7 @@ def unreached(settings: OpenAISettings, error: Exception, secrets: Secrets) -> B
     )
 
 
-def cut_in_the_middle(settings: OpenAISettings, error: Exception, status: int) -> BackendError:
+def body_error(settings: OpenAISettings, error: Exception, status: int) -> BackendError:
     """The connection broke in the body of an answer that nobody has seen any of."""
     return BackendError(
         f"the connection broke in the middle of the answer ({cause_of(error)}), expected the whole of it; see the "
@@ -89,7 +89,7 @@ def cut_in_the_middle(settings: OpenAISettings, error: Exception, status: int) -
     )
 
 
-def stream_broke_off(settings: OpenAISettings, why: str, spent: Completion | None) -> BackendError:
+def stream_error(settings: OpenAISettings, why: str, spent: Completion | None) -> BackendError:
     """A stream did not reach its end."""
     return BackendError(
         f"the stream broke off ({why}), expected a finish reason and [DONE]; see the server's log",
@@ -99,7 +99,7 @@ def stream_broke_off(settings: OpenAISettings, why: str, spent: Completion | Non
     )
 
 
-def bad_status(
+def status_error(
     settings: OpenAISettings, response: aiohttp.ClientResponse, received: bytes, secrets: Secrets
 ) -> BackendError:
     """An answer that is no 200."""
@@ -111,21 +111,21 @@ def bad_status(
             backend=settings.where,
             status=status,
         )
-    fault = wire.read_fault(received)
-    return told(
+    fault = wire.read_error(received)
+    return server_error(
         settings,
         fault,
         status,
         secrets,
         retryable=may_help(status, fault.code, headers),
         retry_after=retry_after_seconds(headers, time.time()),
-        spent=billed(settings, received),
+        spent=billed_completion(settings, received),
     )
 
 
-def told(
+def server_error(
     settings: OpenAISettings,
-    fault: wire.Fault,
+    fault: wire.ServerError,
     status: int | None,
     secrets: Secrets,
     *,
@@ -148,16 +148,20 @@ def told(
     )
 
 
-def unanswered(settings: OpenAISettings, reply: wire.Reply, received: bytes, secrets: Secrets) -> BackendError:
+def no_choices_error(
+    settings: OpenAISettings, reply: wire.ChatResponse, received: bytes, secrets: Secrets
+) -> BackendError:
     """A 200 without an answer: an error in disguise, or nothing."""
     if not reply.error:
-        return unusable(settings, received, "no choices")
-    fault = wire.fault_of(reply.error)
+        return format_error(settings, received, "no choices")
+    fault = wire.error_of(reply.error)
     retryable = may_help(fault.status or 200, fault.code, {})
-    return told(settings, fault, fault.status, secrets, retryable=retryable, spent=billed(settings, received))
+    return server_error(
+        settings, fault, fault.status, secrets, retryable=retryable, spent=billed_completion(settings, received)
+    )
 
 
-def unusable(settings: OpenAISettings, received: bytes, why: str) -> BackendError:
+def format_error(settings: OpenAISettings, received: bytes, why: str) -> BackendError:
     """A 200 with something else in it; what it says it used is counted as spent."""
     start = wire.one_line(received[:200].decode("utf-8", "replace"), 80)
     return BackendError(
@@ -165,11 +169,11 @@ def unusable(settings: OpenAISettings, received: bytes, why: str) -> BackendErro
         backend=settings.where,
         status=200,
         retryable=True,
-        spent=billed(settings, received),
+        spent=billed_completion(settings, received),
     )
 
 
-def billed(settings: OpenAISettings, received: bytes) -> Completion | None:
+def billed_completion(settings: OpenAISettings, received: bytes) -> Completion | None:
     """What a response that cannot be used says it used."""
     found = wire.find_usage(received)
     return Completion(text="", model=settings.model, usage=found.usage) if found else None
@@ -186,7 +190,7 @@ def cause_of(error: BaseException) -> str:
     return wire.one_line(str(inner), 120) or type(error).__name__
 
 
-def _advice(settings: OpenAISettings, status: int, fault: wire.Fault) -> str:
+def _advice(settings: OpenAISettings, status: int, fault: wire.ServerError) -> str:
     variable = settings.api_key_env
     if status in (401, 403):
         if variable:

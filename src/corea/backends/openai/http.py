@@ -123,11 +123,11 @@ class Http:
                     proxy=settings.proxy,
                 )
         except aiohttp.ConnectionTimeoutError as error:
-            raise errors.no_connection_in_time(settings) from without_frames(error)
+            raise errors.connect_timeout_error(settings) from without_frames(error)
         except TimeoutError as error:
-            raise errors.no_first_byte_in_time(settings) from without_frames(error)
+            raise errors.first_byte_timeout_error(settings) from without_frames(error)
         except (aiohttp.ClientError, OSError) as error:
-            raise errors.unreached(settings, error, secrets) from without_frames(error)
+            raise errors.connection_error(settings, error, secrets) from without_frames(error)
         return response, secrets
 
     async def read(self, response: aiohttp.ClientResponse, began: float) -> bytes:
@@ -143,9 +143,9 @@ class Http:
                 return received + await response.read()
         except TimeoutError as error:
             response.close()
-            raise errors.not_all_in_time(self.settings) from without_frames(error)
+            raise errors.total_timeout_error(self.settings) from without_frames(error)
         except (aiohttp.ClientError, OSError) as error:
-            raise errors.cut_in_the_middle(self.settings, error, response.status) from without_frames(error)
+            raise errors.body_error(self.settings, error, response.status) from without_frames(error)
 
     @property
     def deadlines(self) -> Deadlines:

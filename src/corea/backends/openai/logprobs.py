@@ -11,23 +11,23 @@ REPLACED = "\ufffd"  # what a decoder writes for bytes that are no character
 IMPOSSIBLE = -9999.0  # a log-probability of minus infinity, as vLLM writes it: JSON has no infinity
 
 
-class Token(msgspec.Struct):
+class ListedToken(msgspec.Struct):
     """A token as a server lists it; `bytes` where it is no whole text."""
 
     token: str = ""
     logprob: float | None = None
     bytes: list[int] | None = None
-    top_logprobs: "list[Token] | None" = None
+    top_logprobs: "list[ListedToken] | None" = None
 
 
-class _Logprobs(msgspec.Struct):
-    content: list[Token] | None = None
+class _TokenList(msgspec.Struct):
+    content: list[ListedToken] | None = None
 
 
-_read_logprobs = msgspec.json.Decoder(_Logprobs).decode
+_read_logprobs = msgspec.json.Decoder(_TokenList).decode
 
 
-def read_tokens(raw: msgspec.Raw) -> list[Token]:
+def read_tokens(raw: msgspec.Raw) -> list[ListedToken]:
     """The tokens that an answer lists; none where they are not in the form of the chat endpoint."""
     try:
         logprobs = _read_logprobs(raw)
@@ -36,7 +36,7 @@ def read_tokens(raw: msgspec.Raw) -> list[Token]:
     return logprobs.content or []
 
 
-def aligned(tokens: Sequence[Token], text: str) -> tuple[TokenLogprob, ...] | None:
+def aligned(tokens: Sequence[ListedToken], text: str) -> tuple[TokenLogprob, ...] | None:
     """The log-probabilities of the tokens of `text`, whose strings join to it.
 
     Servers also list tokens that are not in the text (reasoning that was split off, an end mark, a stop string): these
@@ -54,7 +54,7 @@ def aligned(tokens: Sequence[Token], text: str) -> tuple[TokenLogprob, ...] | No
     return tuple(TokenLogprob(string, _logprob(token), _top(token)) for token, string in inside)
 
 
-def _strings(tokens: Sequence[Token]) -> Iterator[str]:
+def _strings(tokens: Sequence[ListedToken]) -> Iterator[str]:
     """Each token's string; one that ends within a character leaves that character to the next."""
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
     for token in tokens:
@@ -64,14 +64,14 @@ def _strings(tokens: Sequence[Token]) -> Iterator[str]:
             yield decoder.decode(bytes(byte & 255 for byte in token.bytes))
 
 
-def _cut(tokens: Sequence[Token], strings: Sequence[str], text: str) -> list[tuple[Token, str]] | None:
+def _cut(tokens: Sequence[ListedToken], strings: Sequence[str], text: str) -> list[tuple[ListedToken, str]] | None:
     """The tokens that make up the text, where their strings last hold it; None where they do not."""
     joined = "".join(strings)
     start = 0 if joined == text else joined.rfind(text)
     if start < 0:
         return None
     end = start + len(text)
-    kept: list[tuple[Token, str]] = []
+    kept: list[tuple[ListedToken, str]] = []
     after = 0
     for token, string in zip(tokens, strings, strict=True):
         before, after = after, after + len(string)
@@ -81,9 +81,9 @@ def _cut(tokens: Sequence[Token], strings: Sequence[str], text: str) -> list[tup
     return kept
 
 
-def _with_replaced(whole: Sequence[tuple[Token, str]], text: str) -> list[tuple[Token, str]]:
+def _with_replaced(whole: Sequence[tuple[ListedToken, str]], text: str) -> list[tuple[ListedToken, str]]:
     """The same with the broken characters of the text put back: each to the token of the next whole one, or last."""
-    given: list[tuple[Token, str]] = []
+    given: list[tuple[ListedToken, str]] = []
     position = 0
     for token, string in whole:
         begin = position
@@ -95,7 +95,7 @@ def _with_replaced(whole: Sequence[tuple[Token, str]], text: str) -> list[tuple[
     return given
 
 
-def _top(token: Token) -> tuple[tuple[str, float], ...]:
+def _top(token: ListedToken) -> tuple[tuple[str, float], ...]:
     if not token.top_logprobs:
         return ()
     top = [(alternative.token, _logprob(alternative)) for alternative in token.top_logprobs]
@@ -103,5 +103,5 @@ def _top(token: Token) -> tuple[tuple[str, float], ...]:
     return tuple(top)
 
 
-def _logprob(token: Token) -> float:
+def _logprob(token: ListedToken) -> float:
     return IMPOSSIBLE if token.logprob is None else token.logprob

@@ -43,7 +43,7 @@ class Stream:
         self._first_token_seconds: float | None = None
         self._events = EventReader()
         self._ready: list[bytes] = []
-        self._written = wire.Written()
+        self._written = wire.ReplyBuilder()
         self._done = False  # the server said [DONE]
         self._ended = False  # it did, or closed the stream
 
@@ -58,7 +58,7 @@ class Stream:
             while not self._ready and not self._ended:
                 await self._receive(until)
         except TimeoutError as error:
-            raise errors.no_first_byte_in_time(self._settings) from without_frames(error)
+            raise errors.first_byte_timeout_error(self._settings) from without_frames(error)
         except (aiohttp.ClientError, OSError, ValueError) as error:
             raise self._broken(errors.cause_of(error)) from without_frames(error)
         if not self._ready:
@@ -80,7 +80,7 @@ class Stream:
             try:
                 await self._receive(until)
             except TimeoutError as error:
-                raise errors.not_all_in_time(self._settings, self._spent()) from without_frames(error)
+                raise errors.total_timeout_error(self._settings, self._spent()) from without_frames(error)
             except (aiohttp.ClientError, OSError, ValueError) as error:
                 if self._written.finish_reason:
                     break  # all of it had come
@@ -127,15 +127,15 @@ class Stream:
     def _take(self, data: bytes) -> str:
         data = self._secrets.hide_bytes(data)
         try:
-            reply = wire.read_reply(data)
+            reply = wire.read_response(data)
         except msgspec.DecodeError as error:
             if (billed := wire.find_usage(data)) is not None:
                 self._written.billed = billed
             raise self._broken(f"an event is no JSON: {error}") from error
         if reply.error:
-            fault = wire.fault_of(reply.error)
-            self._written.add(wire.Reply(usage=reply.usage))
-            raise errors.told(
+            fault = wire.error_of(reply.error)
+            self._written.add(wire.ChatResponse(usage=reply.usage))
+            raise errors.server_error(
                 self._settings,
                 fault,
                 fault.status,
@@ -158,4 +158,4 @@ class Stream:
             pass  # then it is closed: all that was wanted has come
 
     def _broken(self, why: str) -> BackendError:
-        return errors.stream_broke_off(self._settings, why, self._spent())
+        return errors.stream_error(self._settings, why, self._spent())

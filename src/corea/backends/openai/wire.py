@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from corea.backends.openai.logprobs import Token, aligned, read_tokens
+from corea.backends.openai.logprobs import ListedToken, aligned, read_tokens
 from corea.backends.openai.usage import Billed, read_usage, whole_usage
 from corea.backends.openai.usage import find_usage as find_usage
 from corea.types import Completion, Message, Question, Sampling, Usage
@@ -23,7 +23,7 @@ REASONING = ("reasoning_content", "reasoning")  # DeepSeek, llama.cpp, transform
 PLAIN = frozenset({"role", "content", "reasoning_details", *REASONING})
 
 
-class Choice(msgspec.Struct):
+class ResponseChoice(msgspec.Struct):
     """One answer, or one piece of it; `message` whole, `delta` streamed."""
 
     index: int = 0
@@ -33,16 +33,16 @@ class Choice(msgspec.Struct):
     logprobs: msgspec.Raw = NOTHING
 
 
-class Reply(msgspec.Struct):
+class ChatResponse(msgspec.Struct):
     """A response, or one chunk of a streamed one."""
 
     model: str | None = None
-    choices: list[Choice] | None = None
+    choices: list[ResponseChoice] | None = None
     usage: msgspec.Raw = NOTHING
     error: Any = None
 
 
-_read_reply = msgspec.json.Decoder(Reply).decode
+_decode_response = msgspec.json.Decoder(ChatResponse).decode
 _write = msgspec.json.Encoder().encode
 
 
@@ -80,16 +80,16 @@ def request_body(
     return _write(fields)
 
 
-def read_reply(received: bytes) -> Reply:
+def read_response(received: bytes) -> ChatResponse:
     """A response or chunk.
 
     Raises:
         msgspec.DecodeError: It is no JSON, or no object with the fields of a chat completion.
     """
-    return _read_reply(received)
+    return _decode_response(received)
 
 
-class Written:
+class ReplyBuilder:
     """What a model wrote, put together from one whole message or from the pieces of a stream."""
 
     def __init__(self) -> None:
@@ -99,10 +99,10 @@ class Written:
         self.finish_reason: str | None = None
         self.billed: Billed | None = None
         self.answered: bool = False  # whether any choice came at all
-        self._tokens: list[Token] = []
+        self._tokens: list[ListedToken] = []
         self._extra: dict[str, Any] = {}
 
-    def add(self, reply: Reply) -> str:
+    def add(self, reply: ChatResponse) -> str:
         """Takes in a response or chunk; returns the text that it brought."""
         if reply.model:
             self.model = reply.model
@@ -185,7 +185,7 @@ class Written:
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class ServerError:
     """An error as a server words it: one line, its own code and type, and the whole object."""
 
     message: str
@@ -194,26 +194,26 @@ class Fault:
     body: Any = None
 
 
-def read_fault(received: bytes) -> Fault:
+def read_error(received: bytes) -> ServerError:
     """The error in a response, in any of the shapes servers give it; a page of HTML or plain text is one too."""
     try:
         body = msgspec.json.decode(received)
     except msgspec.DecodeError:
-        return Fault(one_line(received.decode("utf-8", "replace")))
-    return fault_of(body)
+        return ServerError(one_line(received.decode("utf-8", "replace")))
+    return error_of(body)
 
 
-def fault_of(body: Any) -> Fault:
+def error_of(body: Any) -> ServerError:
     """The error in a decoded response: with `error`, `message` or `detail`, nested or not."""
     inner: Any = body[0] if isinstance(body, list) and body else body  # Google wraps it in a list
     while isinstance(inner, dict) and inner.get("error"):
         inner = inner["error"]
     if not isinstance(inner, dict):
-        return Fault(one_line(str(inner)), body=body)
+        return ServerError(one_line(str(inner)), body=body)
     message = inner.get("message") or inner.get("detail") or inner.get("msg") or msgspec.json.encode(inner).decode()
     code = inner.get("code") or inner.get("type")
     status = code if isinstance(code, int) and 400 <= code < 600 else None
-    return Fault(one_line(str(message)), str(code) if code else None, status, inner)
+    return ServerError(one_line(str(message)), str(code) if code else None, status, inner)
 
 
 def one_line(text: str, most: int = 300) -> str:

@@ -80,19 +80,19 @@ _SHORT = {"in": False, "wr": False, "fa": False, "n": False, "ye": True, "tr": T
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class YesNo:
     """Yes or no, and the character at which the text begins to say so."""
 
     right: bool
     at: int
 
 
-def find_verdict(text: str) -> Verdict | None:
+def find_yes_no(text: str) -> YesNo | None:
     """The verdict of a text; None where it gives none, is unsure, or contradicts itself ("Yes, but ...")."""
     low = text.lower()
     if letter := _LETTER.match(low):
-        return Verdict(letter[1] in "yt", letter.start(1))
-    found: Verdict | None = None
+        return YesNo(letter[1] in "yt", letter.start(1))
+    found: YesNo | None = None
     for match in _ANY.finditer(low):
         says = _PATTERNS[int((match.lastgroup or "p0")[1:])][0]
         if says is _Says.NOTHING:
@@ -100,13 +100,13 @@ def find_verdict(text: str) -> Verdict | None:
         if says is _Says.UNSURE:
             break
         if found is None:
-            found = Verdict(says is _Says.YES, match.start())
+            found = YesNo(says is _Says.YES, match.start())
         elif found.right is not (says is _Says.YES):
             return None
     return None if found and found.right and _RESERVED.search(low, found.at) else found
 
 
-def token_says(token: str) -> bool | None:
+def token_yes_no(token: str) -> bool | None:
     """Whether a single token says yes (True) or no (False), or begins a word that does; None: neither."""
     word = token.strip(_BESIDE).lower()
     if word in YES or word in NO or word in ("not", "never"):
