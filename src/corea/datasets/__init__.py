@@ -22,8 +22,8 @@ def make_dataset(name: str, **options: Any) -> Dataset:
     Raises:
         ConfigError: No such dataset, or it has no such option.
     """
-    kind = resolve("dataset", name, DATASETS)
-    known = [field.name for field in fields(kind)] if is_dataclass(kind) else []
+    kind: Any = resolve("dataset", name, DATASETS)
+    known = [field.name for field in fields(kind)] if is_dataclass(kind) else list[str]()
     for option in options:
         if option not in known:
             raise ConfigError(

@@ -109,7 +109,7 @@ def sized(source: Mapping[str, Any], wanted: int) -> dict[str, Any]:
     options: dict[str, Any] = {**source, "limit": wanted}
     del options["share"]
     kind = resolve("dataset", options["name"], DATASETS) if "name" in options else None
-    return {"n": wanted, **options} if hasattr(kind, "n") else options
+    return {"n": wanted, **options} if "n" in getattr(kind, "__dataclass_fields__", {}) else options
 
 
 def data_hash(questions: Sequence[Question]) -> str:
