@@ -7,8 +7,7 @@ import pytest
 
 from corea.errors import TrainError
 from corea.rewards.calibration import CalibrationReward
-from corea.rewards.correctness import Correctness
-from corea.rewards.format import FormatReward
+from corea.rewards.outcome import Correctness, FormatReward
 from corea.train.group import RewardPart, RolloutFact, counterfactual_reward, facts_of, group_rewards
 from corea.types import Verdict
 

@@ -23,7 +23,7 @@ def make_dataset(name: str, **options: Any) -> Dataset:
         ConfigError: No such dataset, or it has no such option.
     """
     kind: Any = resolve("dataset", name, DATASETS)
-    known = [field.name for field in fields(kind)] if is_dataclass(kind) else list[str]()
+    known = _option_names(kind)
     for option in options:
         if option not in known:
             raise ConfigError(
@@ -31,6 +31,10 @@ def make_dataset(name: str, **options: Any) -> Dataset:
             )
     dataset: Dataset = kind(**options)
     return dataset
+
+
+def _option_names(kind: Any) -> list[str]:
+    return [field.name for field in fields(kind)] if is_dataclass(kind) else []
 
 
 def load_dataset(

@@ -1,4 +1,4 @@
-"""How a question is put to a model: files that anyone can replace.
+"""Prompts: text files that turn a question into messages, and that anyone can replace.
 
 A prompt file is plain text in up to two parts, headed by lines `=== system ===` and `=== user ===`; without headings
 it is all user part. In the user part `{question}` stands for the question's text and its lettered choices, if any.
@@ -39,7 +39,7 @@ class Prompt:
 
     @cached_property
     def sha256(self) -> str:
-        """Hash of the wording: two prompts with the same hash ask the same thing."""
+        """Hash of the wording."""
         return hashlib.sha256(f"{self.system}\0{self.user}".encode()).hexdigest()
 
     @cached_property

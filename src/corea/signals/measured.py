@@ -1,4 +1,4 @@
-"""A signal's confidence, checked: a plug from elsewhere may return anything."""
+"""Checks a signal's confidence: a signal of another package may return anything."""
 
 from inspect import isawaitable
 from numbers import Real
@@ -24,7 +24,7 @@ async def measured(signal: Signal, question: Question, completion: Completion) -
 
 
 def checked(signal: Signal, found: Any) -> Confidence:
-    """What a signal returned, its value a float in [0, 1] or None; see `measured`."""
+    """The confidence that a signal returned, its value a float in [0, 1] or None; see `measured`."""
     if not isinstance(found, Confidence):
         hint = "expected a Confidence; where it cannot be computed, one with value None and a reason"
         raise _wrong(signal, f"measure returned {_shown(found)}", hint)

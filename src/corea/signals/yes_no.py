@@ -1,4 +1,4 @@
-"""Yes or no, in the words of a model that was asked whether an answer is right."""
+"""Yes or no in the reply of a model that was asked if an answer is right."""
 
 import re
 from dataclasses import dataclass
@@ -81,14 +81,14 @@ _SHORT = {"in": False, "wr": False, "fa": False, "n": False, "ye": True, "tr": T
 
 @dataclass(frozen=True, slots=True)
 class YesNo:
-    """Yes or no, and the character at which the text begins to say so."""
+    """Yes or no, and the character of the text at which it begins."""
 
     right: bool
     at: int
 
 
 def find_yes_no(text: str) -> YesNo | None:
-    """The verdict of a text; None where it gives none, is unsure, or contradicts itself ("Yes, but ...")."""
+    """The yes or no of a text; None if it has neither, is unsure, or contradicts itself ("Yes, but ...")."""
     low = text.lower()
     if letter := _LETTER.match(low):
         return YesNo(letter[1] in "yt", letter.start(1))
@@ -107,7 +107,7 @@ def find_yes_no(text: str) -> YesNo | None:
 
 
 def token_yes_no(token: str) -> bool | None:
-    """Whether a single token says yes (True) or no (False), or begins a word that does; None: neither."""
+    """True for a token that is yes or begins such a word, False for no; None: neither."""
     word = token.strip(_BESIDE).lower()
     if word in YES or word in NO or word in ("not", "never"):
         return word in YES

@@ -1,7 +1,6 @@
 """Correctness and format."""
 
-from corea.rewards.correctness import Correctness
-from corea.rewards.format import FormatReward
+from corea.rewards.outcome import Correctness, FormatReward
 
 
 def test_correctness_pays_for_right_answers_alone() -> None:
