@@ -28,7 +28,7 @@ from trl.trainer.grpo_trainer import GRPOTrainer  # noqa: E402
 
 from corea.graders import AutoGrader  # noqa: E402
 from corea.prompts import Prompt  # noqa: E402
-from corea.train.rlcc import grpo_config  # noqa: E402
+from corea.train.settings import grpo_config  # noqa: E402
 from recipes.bundled_pair.problems import sample  # noqa: E402
 from recipes.bundled_pair.rlcc import BundledRlcc, make_trainer  # noqa: E402
 

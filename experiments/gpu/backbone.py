@@ -26,7 +26,8 @@ from transformers import AutoTokenizer, Qwen2Config, Qwen2ForCausalLM, logging
 
 from corea.graders import AutoGrader
 from corea.prompts import Prompt
-from corea.train.rlcc import RlccSettings, make_trainer, rlcc
+from corea.train.rlcc import make_trainer, rlcc
+from corea.train.settings import RlccSettings
 from recipes.bundled_pair.problems import sample
 
 TOKENIZER = Path(__file__).parents[1] / "pair" / "weights" / "slm"

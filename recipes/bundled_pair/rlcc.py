@@ -8,7 +8,7 @@ from typing import Any
 
 from corea.errors import ConfigError
 from corea.train import rlcc as product
-from corea.train.rlcc import RlccSettings
+from corea.train.settings import RlccSettings
 
 SUMMED_LOSSES = ("dapo", "cispo", "vespo")
 

@@ -17,7 +17,8 @@ from corea.demo import bundled_questions  # noqa: E402
 from corea.parsing import read_answer  # noqa: E402
 from corea.prompts import Prompt  # noqa: E402
 from corea.train.confidence_credit import catch_logits  # noqa: E402
-from corea.train.rlcc import RlccSettings, last_checkpoint, make_trainer, save  # noqa: E402
+from corea.train.rlcc import make_trainer, save  # noqa: E402
+from corea.train.settings import RlccSettings, last_checkpoint  # noqa: E402
 from corea.types import Question, Verdict  # noqa: E402
 
 MODEL = Path(__file__).parent / "data" / "cold"

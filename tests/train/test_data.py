@@ -128,8 +128,8 @@ BUNDLED = {"name": "bundled", "split": "test"}
 @pytest.mark.parametrize(
     ("changed", "says"),
     [
-        ({"limit": None}, r"t\.limit: got None, expected how many"),
-        ({"name": "jsonl"}, r"t\.name: got a value beside mix"),
+        ({"limit": None}, r"t\.limit: got None, expected the number of questions"),
+        ({"name": "jsonl"}, r"t\.name: got a value next to mix"),
         ({"mix": {"share": 1}}, r"t\.mix: got .* expected tables"),
         ({"mix": [{**BUNDLED}]}, r"t\.mix\[0\]\.share: got None"),
         (

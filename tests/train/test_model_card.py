@@ -1,22 +1,11 @@
-"""The model card: what it says, and the reliability diagram's points by hand."""
+"""The model card and its reliability diagram."""
 
 import json
 from pathlib import Path
 
 import numpy as np
-import pytest
 
-from corea.train.model_card import ReliabilityData, reliability_points, table, write_card
-
-
-def test_reliability_points_by_hand() -> None:
-    confidence = np.array([0.05, 0.15, 0.15, 0.95, 1.0])
-    correct = np.array([0, 1, 0, 1, 1])
-    assert reliability_points(confidence, correct) == [
-        (pytest.approx(0.05), 0.0, 1),
-        (pytest.approx(0.15), 0.5, 2),
-        (pytest.approx(0.975), 1.0, 2),
-    ]
+from corea.train.model_card import ReliabilityData, table, write_card
 
 
 def test_a_table_has_every_column_once_and_leaves_gaps_open() -> None:

@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 
 from corea.errors import ConfigError, TrainError
-from corea.prompts import Prompt
+from corea.prompts import Prompt, prompt_text
 from corea.rewards.calibration import CalibrationReward, NoConfidenceReward
-from corea.train.rlcc import RlccSettings, prompt_text, refuse_absent_trackers, rlcc
+from corea.train.rlcc import rlcc
+from corea.train.settings import RlccSettings, refuse_absent_trackers
 from corea.types import Question
 
 
@@ -37,7 +38,7 @@ def test_the_last_part_pays_for_confidence_by_its_weight() -> None:
     [
         ({"reward": "brire"}, r"train\.reward: got 'brire'.*Did you mean 'brier'"),
         ({"distance": "L2"}, r"train\.distance: got 'L2'"),
-        ({"reward": "rlvr", "distance": "l2"}, "which it has not"),
+        ({"reward": "rlvr", "distance": "l2"}, "which it does not have"),
         ({"scale": "std"}, r"train\.scale: got 'std'"),
         ({"credit": "all"}, r"train\.credit: got 'all', expected one of all-values, sampled, segment"),
         ({"credit": "all-values", "trl": {"importance_sampling_level": "sequence"}}, "expected .segment. there"),
@@ -52,7 +53,7 @@ def test_a_wrong_setting_is_named(given: dict[str, Any], says: str) -> None:
 
 
 def test_a_tracker_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("corea.train.rlcc.find_spec", lambda name: None)
+    monkeypatch.setattr("corea.train.settings.find_spec", lambda name: None)
     refuse_absent_trackers("none")
     with pytest.raises(ConfigError, match=r"train\.trl\.report_to: got 'wandb'.*pip install wandb"):
         refuse_absent_trackers(["none", "wandb"])

@@ -7,7 +7,7 @@ import pytest
 
 from corea.config import settings
 from corea.train.data import DataSettings
-from corea.train.rlcc import RlccSettings
+from corea.train.settings import RlccSettings
 
 FOLDER = Path(__file__).parents[2] / "configs" / "train"
 MATERIAL = ("questions", "held_out", "grader", "prompt")

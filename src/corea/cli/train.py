@@ -29,8 +29,8 @@ def rlcc(
     set_: SetOption = None,
 ) -> None:
     """Reinforcement learning with confidence calibration, from a model that knows the format."""
-    from corea.train.rlcc import RlccSettings
     from corea.train.rlcc import rlcc as train
+    from corea.train.settings import RlccSettings
 
     print(run_rlcc(config, out, model, set_ or [], kind=RlccSettings, train=train, program=("corea", "train", "rlcc")))
 

@@ -1,7 +1,7 @@
 """Metrics, with numpy alone: arrays in, floats out.
 
 `arrays` checks the arguments; `calibration` has the error of stated confidences and their power to rank; `deferral` the
-costs and accuracies of a cascade; `bootstrap` intervals and paired tests; `score_map` evaluates a stored confidence map.
+cost and accuracy of a cascade; `bootstrap` intervals and paired tests; `score_map` evaluates a stored confidence map.
 """
 
 from corea.metrics.bootstrap import (

@@ -100,7 +100,7 @@ def oracle_point(slm_correct: Any, llm_correct: Any, slm_cost: Any, llm_cost: An
 
 
 def oracle_frontier(slm_correct: Any, llm_correct: Any, slm_cost: Any, llm_cost: Any) -> Frontier:
-    """The best that any rule could do at each cost, knowing all answers: gains first, then losses, expensive calls first.
+    """The best possible rule at each cost, which knows all answers: gains first, then losses, expensive calls first.
 
     It begins with the questions where the SLM alone is right, goes on with those where both are equal (in order of
     the LLM's cost) and ends with those where only the LLM is right.

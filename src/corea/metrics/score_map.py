@@ -5,7 +5,7 @@ A map turns columns measured about an answer into one score in [0, 1]; NaN where
 - `isotonic`: piecewise linear through `x`, `y`.
 - `platt`: sigmoid(a logit(c) + b); `beta`: sigmoid(a ln c - b ln(1-c) + c0).
 - `blend`: features of several columns, then randomised trees for the expected gain of deferring (or the probability
-  that the SLM is wrong) and for the LLM's cost, or linear logits for few rows; the score falls with the gain over the cost.
+  that the SLM is wrong) and for the LLM's cost, or linear logits for few rows; the score falls with gain / cost.
 The same code runs when a map is fitted on 100,000 rows and when one answer is judged.
 """
 

@@ -117,6 +117,11 @@ def parse_prompt(name: str, text: str) -> Prompt:
     return Prompt(name, user=user.strip("\n"), system=head.partition(_SYSTEM)[2].strip("\n"))
 
 
+def prompt_text(prompt: Prompt) -> str:
+    """A prompt as the text of a prompt file; `parse_prompt` reads it."""
+    return f"=== system ===\n{prompt.system}\n=== user ===\n{prompt.user}\n" if prompt.system else f"{prompt.user}\n"
+
+
 @cache
 def _draft_note() -> str:
     return (BUILT_IN / "draft.md").read_text(encoding="utf-8")

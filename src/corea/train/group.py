@@ -1,4 +1,4 @@
-"""One group: the G rollouts of one question, seen whole.
+"""Rewards of a group: the G rollouts of one question.
 
 Axes: Q questions, G rollouts of each, R = Q*G rollouts side by side, F facts of a rollout, P parts of its reward.
 """
@@ -16,7 +16,7 @@ from corea.types import Verdict
 
 
 class RolloutFact(IntEnum):
-    """What is known of a rollout: numbers, so that processes can exchange them as one tensor."""
+    """Columns of a rollout's facts: numbers, so that processes can exchange them as one tensor."""
 
     CORRECT = 0
     FORMED = 1
@@ -26,7 +26,7 @@ class RolloutFact(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class RewardPart:
-    """A reward and what it weighs in the sum."""
+    """A reward and its weight in the sum."""
 
     name: str
     reward: Reward
@@ -66,9 +66,9 @@ def group_rewards(
 def counterfactual_reward(
     reward: Reward, group_GF: Sequence[Sequence[float]], member: int, numbers_K: Sequence[float]
 ) -> list[float]:
-    """What one rollout of a group would have earned for each of these numbers, all else being the same.
+    """The reward of one rollout of a group for each of these stated numbers, all else being equal.
 
-    A reward of one's own is asked for the whole group each time; ours say it for the one rollout (`of_one`).
+    A reward of another package is computed for the whole group each time; ours for the one rollout (`of_one`).
     """
     if isinstance(reward, CalibrationReward):
         return reward.of_one([facts[RolloutFact.CORRECT] for facts in group_GF], member, numbers_K)

@@ -1,6 +1,6 @@
 # pyright: basic
 # (numpy arrays of facts)
-"""What is watched at each step and on held-out questions: is the stated confidence worth anything yet?"""
+"""Metrics of rollouts, at each step and on held-out questions: accuracy, and the value of the stated confidence."""
 
 from collections.abc import Sequence
 from math import nan
@@ -60,7 +60,9 @@ def expectation(facts_RF: Sequence[Sequence[float]], expected_R: Sequence[float]
 
 
 def criterion(figures: dict[str, float], *, accuracy_floor: float) -> float:
-    """What the best checkpoint is chosen by, lower is better: held-out Brier score, but above 1 where accuracy has
-    fallen below the floor. So no checkpoint wins by hedging: being calibrated about answers that got worse."""
+    """The objective to minimise over checkpoints: held-out Brier score, but above 1 if accuracy is below the floor.
+
+    So no checkpoint wins by hedging: by being calibrated about answers that got worse.
+    """
     short = accuracy_floor - figures["accuracy"]
     return figures["brier"] if short <= 0 else 1 + short
