@@ -1,11 +1,11 @@
-"""Which weights a folder holds, in a short word: a model that was trained anew under its old name is another one."""
+"""Fingerprint of a model folder: a model that was trained again under its old name has another one."""
 
 import hashlib
 from pathlib import Path
 
 ENDS = 1 << 20  # bytes read at each end of a large file
 MODEL_FILES = (".onnx", ".data", ".safetensors", ".bin", ".json", ".jinja")
-FACTS = ("training.json", "log.jsonl")  # of how it was made; they do not change what it answers
+FACTS = ("training.json", "log.jsonl")  # about the training; they do not change the answers
 
 
 def fingerprint(folder: Path) -> str | None:

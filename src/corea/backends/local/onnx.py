@@ -19,21 +19,21 @@ from corea.errors import BackendError, ConfigError
 from corea.registry import install_hint
 from corea.types import Question
 
-MOST_ROWS = 32  # of a batch, that the library takes
-NO_TOKEN = -1  # fills up shorter rows; no text has it, so a prompt that ends in the real padding token is safe
+MOST_ROWS = 32  # of a batch, in onnxruntime-genai
+NO_TOKEN = -1  # pads shorter rows; no text has it, so a prompt may end in the real padding token
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OnnxSettings(GenerationLimits):
-    """Which folder, under what name, and how it is run.
+    """A genai model folder, its name, and how it is run.
 
     Args:
-        folder: As `corea export` or genai's own model builder writes it, `genai_config.json` in it.
-        model: What traces and price tables call it; the folder's name by default.
+        folder: Written by `corea export` or genai's own model builder, with a `genai_config.json`.
+        model: Its name in traces and price tables; the folder's name by default.
         max_batch: Questions answered together, up to 32; 16 to 32 give the most tokens per second on a CPU.
-        max_batch_tokens: Rows times the longest prompt: bounds memory, and how long one step takes. The library holds
-            Python's lock during a step, so nothing else runs in that time.
-        max_tokens, temperature, top_p: Used where the sampling leaves them open; temperature 0 is greedy.
+        max_batch_tokens: Rows times the longest prompt: bounds memory and the time of one step, in which the library
+            holds Python's lock.
+        max_tokens, temperature, top_p: Used where the sampling says None; temperature 0 is greedy.
         threads: For one matrix product; None leaves it to ONNX Runtime. Tiny models are fastest with 1.
     """
 
@@ -68,7 +68,7 @@ class OnnxBackend(LocalBackend):
 
     @cached_property
     def revision(self) -> str | None:
-        """What a calibration artefact binds: the folder's fingerprint."""
+        """The folder's fingerprint, which a calibration artefact binds."""
         return fingerprint(Path(self.settings.folder))
 
 
@@ -79,7 +79,7 @@ class OnnxEngine:
         """Loads it.
 
         Raises:
-            ConfigError: The folder is not a whole genai folder.
+            ConfigError: The folder is not a complete genai folder.
             BackendError: The library cannot load it.
         """
         check_folder(folder)
@@ -146,7 +146,7 @@ class OnnxEngine:
         return _OnnxSession(generator, len(prompts), self.vocabulary)
 
     def read(self, base: Sequence[int], paths: Sequence[tuple[int, ...]]) -> list[Floats]:
-        """Each path's prefix comes before it, so one sequence, wound back to where two paths part, reads them all."""
+        """Each path's prefix comes before it, so one sequence, rewound to where two paths part, reads them all."""
         generator = self._generator(1, len(base) + max(map(len, paths)) + 1)
         generator.append_tokens(np.asarray([base], np.int32))
         found: list[Floats] = []
@@ -162,7 +162,7 @@ class OnnxEngine:
 
     def _generator(self, rows: int, length: int) -> Any:
         params = self._genai.GeneratorParams(self._model)
-        # the folder's own sampling settings must not bend what we call greedy, or the probabilities
+        # the folder's own sampling settings must not change greedy decoding or the probabilities
         params.set_search_options(
             max_length=length,
             batch_size=rows,
@@ -186,7 +186,7 @@ class _OnnxSession:
         return cast(Floats, self._generator.get_logits())[:, -1]
 
     def advance(self, tokens: Tokens) -> None:
-        """The library chooses the token itself; it is left no other choice."""
+        """The library chooses the token itself, so all other logits are set to the minimum."""
         logits = np.full((len(tokens), 1, self._vocabulary), np.finfo(np.float32).min, np.float32)
         logits[self._rows, 0, tokens] = 0
         self._generator.set_logits(logits)
@@ -198,7 +198,7 @@ class _OnnxSession:
 
 
 class ByteDecoder:
-    """Text of byte-level tokens. The library's own decoder drops what stands beside bytes that are no UTF-8."""
+    """Text of byte-level tokens. The library's own decoder drops text next to bytes that are not UTF-8."""
 
     def __init__(self, pieces: dict[int, bytes]) -> None:
         self._pieces = pieces
@@ -255,10 +255,10 @@ def _byte_alphabet() -> dict[str, int]:
 
 
 def check_folder(folder: Path) -> None:
-    """Whether this is a genai model folder with all its files.
+    """Checks a genai model folder.
 
     Raises:
-        ConfigError: It is not; says what is missing.
+        ConfigError: A file is missing.
     """
     if not folder.is_dir():
         raise ConfigError(f"folder: got {str(folder)!r}, which is no folder; expected one that `corea export` wrote")
@@ -285,15 +285,15 @@ def check_folder(folder: Path) -> None:
 
 
 def _external_files(model: Path) -> list[str]:
-    """The weight file beside a model, by the name that the exporters give it, where the model speaks of it."""
-    beside = f"{model.name}.data"
-    if not model.is_file() or model.stat().st_size > 64 * 2**20:  # a large file has its weights in it
+    """The weight file of a model, by the name that exporters give it, if the model refers to one."""
+    weights = f"{model.name}.data"
+    if not model.is_file() or model.stat().st_size > 64 * 2**20:  # a large file contains its weights
         return []
-    return [beside] if beside.encode() in model.read_bytes() else []
+    return [weights] if weights.encode() in model.read_bytes() else []
 
 
 def has_chat_template(folder: Path) -> bool:
-    """Whether the folder's tokenizer comes with one."""
+    """True if the folder's tokenizer has a chat template."""
     if (folder / "chat_template.jinja").is_file():
         return True
     return bool(read_json(folder / "tokenizer_config.json").get("chat_template"))
