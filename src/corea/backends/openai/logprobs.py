@@ -1,4 +1,4 @@
-"""The log-probabilities of an OpenAI-compatible answer, token by token, put in line with its text."""
+"""The log-probabilities of an OpenAI-compatible response, by token, aligned with its text."""
 
 import codecs
 from collections.abc import Iterator, Sequence
@@ -7,12 +7,12 @@ import msgspec
 
 from corea.types import TokenLogprob
 
-REPLACED = "\ufffd"  # what a decoder writes for bytes that are no character
+REPLACED = "\ufffd"  # stands for bytes that are not a character
 IMPOSSIBLE = -9999.0  # a log-probability of minus infinity, as vLLM writes it: JSON has no infinity
 
 
 class ListedToken(msgspec.Struct):
-    """A token as a server lists it; `bytes` where it is no whole text."""
+    """A token as a server lists it; `bytes` if it is not whole characters."""
 
     token: str = ""
     logprob: float | None = None
@@ -28,7 +28,7 @@ _read_logprobs = msgspec.json.Decoder(_TokenList).decode
 
 
 def read_tokens(raw: msgspec.Raw) -> list[ListedToken]:
-    """The tokens that an answer lists; none where they are not in the form of the chat endpoint."""
+    """The tokens of a choice; none if they are not in the form of the chat endpoint."""
     try:
         logprobs = _read_logprobs(raw)
     except msgspec.DecodeError:
@@ -39,9 +39,9 @@ def read_tokens(raw: msgspec.Raw) -> list[ListedToken]:
 def aligned(tokens: Sequence[ListedToken], text: str) -> tuple[TokenLogprob, ...] | None:
     """The log-probabilities of the tokens of `text`, whose strings join to it.
 
-    Servers also list tokens that are not in the text (reasoning that was split off, an end mark, a stop string): these
-    are left out. A character that is split over several tokens is given to the last of them. None where the tokens do
-    not hold the text at all.
+    Servers also list tokens that are not in the text (reasoning that was split off, an end token, a stop string): these
+    are left out. A character that is split over several tokens belongs to the last of them. None if the tokens do not
+    contain the text.
     """
     strings = list(_strings(tokens))
     inside = _cut(tokens, strings, text)
@@ -65,7 +65,7 @@ def _strings(tokens: Sequence[ListedToken]) -> Iterator[str]:
 
 
 def _cut(tokens: Sequence[ListedToken], strings: Sequence[str], text: str) -> list[tuple[ListedToken, str]] | None:
-    """The tokens that make up the text, where their strings last hold it; None where they do not."""
+    """The tokens of the text, at its last occurrence in their strings; None if it has none."""
     joined = "".join(strings)
     start = 0 if joined == text else joined.rfind(text)
     if start < 0:
@@ -82,7 +82,7 @@ def _cut(tokens: Sequence[ListedToken], strings: Sequence[str], text: str) -> li
 
 
 def _with_replaced(whole: Sequence[tuple[ListedToken, str]], text: str) -> list[tuple[ListedToken, str]]:
-    """The same with the broken characters of the text put back: each to the token of the next whole one, or last."""
+    """The same tokens with the broken characters of the text: each in the token of the next whole one, or the last."""
     given: list[tuple[ListedToken, str]] = []
     position = 0
     for token, string in whole:

@@ -9,7 +9,6 @@ import msgspec
 from corea.backends.openai import errors, wire
 from corea.backends.openai.api_keys import Secrets, without_frames
 from corea.backends.openai.deadlines import Deadlines
-from corea.backends.openai.retry import may_help
 from corea.backends.openai.settings import OpenAISettings
 from corea.backends.openai.sse import EventReader
 from corea.errors import BackendError
@@ -133,16 +132,9 @@ class Stream:
                 self._written.billed = billed
             raise self._broken(f"an event is no JSON: {error}") from error
         if reply.error:
-            fault = wire.error_of(reply.error)
             self._written.add(wire.ChatResponse(usage=reply.usage))
-            raise errors.server_error(
-                self._settings,
-                fault,
-                fault.status,
-                self._secrets,
-                retryable=may_help(fault.status or 500, fault.code, {}),
-                spent=self._spent(),
-            )
+            error = wire.error_of(reply.error)
+            raise errors.server_error(self._settings, error, self._secrets, default_status=500, spent=self._spent())
         piece = self._written.add(reply)
         if piece and self._first_token_seconds is None:
             self._first_token_seconds = time.perf_counter() - self._began
