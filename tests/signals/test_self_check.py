@@ -7,7 +7,7 @@ from tests.signals.helpers import QUESTION, Stub, tokens, wrote
 
 from corea.errors import BackendTimeout
 from corea.signals.self_check import SelfCheck
-from corea.signals.yes_no import find_yes_no, token_yes_no
+from corea.signals.self_verdict import find_verdict, token_verdict
 from corea.types import Completion, TokenLogprob
 
 YES = [
@@ -58,14 +58,14 @@ NEITHER = [
 
 @pytest.mark.parametrize(("text", "right"), [(t, True) for t in YES] + [(t, False) for t in NO])
 def test_a_verdict_is_read_from_the_whole_reply(text: str, right: bool) -> None:
-    verdict = find_yes_no(text)
+    verdict = find_verdict(text)
     assert verdict is not None
     assert verdict.right is right
 
 
 @pytest.mark.parametrize("text", NEITHER)
 def test_an_unsure_or_contradictory_reply_gives_no_verdict(text: str) -> None:
-    assert find_yes_no(text) is None
+    assert find_verdict(text) is None
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,7 @@ def test_an_unsure_or_contradictory_reply_gives_no_verdict(text: str) -> None:
      ("", None), ("Maybe", None), ("不对", False), ("对", True)],
 )  # fmt: skip
 def test_a_token_says_yes_or_no_where_it_begins_such_a_word(token: str, says: bool | None) -> None:
-    assert token_yes_no(token) is says
+    assert token_verdict(token) is says
 
 
 async def test_p_true_is_read_from_the_probabilities() -> None:

@@ -7,8 +7,8 @@ from corea.costs.call_log import ask
 from corea.errors import BackendError
 from corea.parsing import read_answer, visible_text
 from corea.protocols import Backend
+from corea.signals.self_verdict import SelfVerdict, find_verdict, token_verdict
 from corea.signals.tokens import keep_spans, tokens_within
-from corea.signals.yes_no import YesNo, find_yes_no, token_yes_no
 from corea.types import Completion, Confidence, Message, Question, Sampling, TokenLogprob, replace
 
 NAME = "self_check"
@@ -46,13 +46,13 @@ class SelfCheck:
             spent = (error.spent,) if isinstance(error.spent, Completion) else ()
             return Confidence(value=None, signal=NAME, reason=f"the second call failed: {error}", calls=spent)
         shown = visible_text(reply.text)
-        verdict = find_yes_no(shown)
+        verdict = find_verdict(shown)
         at = reply.text.rfind(shown) + verdict.at if verdict and shown in reply.text else None
         value, reason = self._judge(reply, verdict, at)
         used = keep_spans(reply, () if at is None else [(at, at + 1)])
         return Confidence(value=value, signal=NAME, reason=reason, calls=(used,))
 
-    def _judge(self, reply: Completion, verdict: YesNo | None, at: int | None) -> tuple[float | None, str]:
+    def _judge(self, reply: Completion, verdict: SelfVerdict | None, at: int | None) -> tuple[float | None, str]:
         """P(True) from the reply, and a note on it."""
         if verdict is None:
             return None, f"the reply says neither yes nor no: {reply.text[:40]!r}"
@@ -68,7 +68,7 @@ class SelfCheck:
 
 def _masses(token: TokenLogprob, right: bool) -> tuple[float, float]:
     """Probability of yes and of no at a token, in any spelling; the written token counts as its whole word."""
-    says = {text: token_yes_no(text) for text, _ in token.top} | {token.token: right}
+    says = {text: token_verdict(text) for text, _ in token.top} | {token.token: right}
     masses = dict(token.top) | {token.token: token.logprob}
     yes, no = (math.fsum(math.exp(masses[text]) for text in says if says[text] is wanted) for wanted in (True, False))
     return min(1.0, yes), min(1.0, no)
