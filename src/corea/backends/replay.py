@@ -130,7 +130,7 @@ def read_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
 
     Raises:
         ConfigError: No such file, or none in the folder.
-        DataError: A line that is no JSON object with an id and a model.
+        DataError: A line that is not a JSON object with an id and a model.
     """
     for file in _files(path):
         number = 0
@@ -154,7 +154,7 @@ def _files(path: Path) -> list[Path]:
             )
         return files
     if not path.is_file():
-        raise ConfigError(f"path: got {str(path)!r}, which is no file; expected a recording (.jsonl or .jsonl.gz)")
+        raise ConfigError(f"path: got {str(path)!r}, which is not a file; expected a recording (.jsonl or .jsonl.gz)")
     return [path]
 
 

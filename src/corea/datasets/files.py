@@ -47,10 +47,10 @@ def read_rows(file: Path, *, columns: tuple[str, ...] = ()) -> Iterator[tuple[in
     """(line, row) of each row of a JSON lines, JSON array, CSV or Parquet file, all but the last also packed with gzip.
 
     Args:
-        columns: The columns of a Parquet file that are read, beside those of the recorded form; none: all.
+        columns: The columns of a Parquet file that are read, with those of the recorded form; none: all.
 
     Raises:
-        DataError: It cannot be read, or a row is no object.
+        DataError: It cannot be read, or a row is not an object.
     """
     if not file.name.endswith(SUFFIXES):
         raise DataError(f"got the suffix {file.suffix!r}, expected one of {', '.join(SUFFIXES)}", path=str(file))

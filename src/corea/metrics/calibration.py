@@ -57,7 +57,7 @@ def reliability_bins(confidence: Any, correct: Any, *, bins: int = 10, equal_mas
     """The non-empty bins of a reliability diagram, low to high.
 
     Args:
-        bins: At most so many.
+        bins: The largest number of bins.
         equal_mass: Edges at the quantiles of the confidence in place of equal widths.
 
     Raises:

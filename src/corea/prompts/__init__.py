@@ -1,7 +1,7 @@
 """Prompts: text files that turn a question into messages, and that anyone can replace.
 
 A prompt file is plain text in up to two parts, headed by lines `=== system ===` and `=== user ===`; without headings
-it is all user part. In the user part `{question}` stands for the question's text and its lettered choices, if any.
+it is all user part. In the user part `{question}` is replaced by the question's text and its lettered choices, if any.
 Every other brace is left as it is.
 """
 

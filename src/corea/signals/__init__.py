@@ -1,8 +1,8 @@
 """Confidence signals: the probability that an answer is right, from its text, its log-probabilities or further calls.
 
 In order of cost: verbalized (the stated number), logprob, expected (over number_forms, scored and alternatives),
-self_check (over self_verdict), agreement; calibrated_signal applies a confidence map. measured checks the value that a signal
-returns, tokens finds tokens in the text. To add one: a file with a class, and a line here.
+self_check (over self_verdict), agreement; calibrated_signal applies a confidence map. measured checks the value that a
+signal returns, tokens finds tokens in the text. To add one: a file with a class, and a line here.
 """
 
 SIGNALS: dict[str, str] = {

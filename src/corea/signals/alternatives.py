@@ -48,7 +48,7 @@ def branches(place: Place, start: int, tokens: Sequence[tuple[int, TokenLogprob]
     Args:
         start: Of the number in the text.
         tokens: Those of the number, the one behind it, and the spaces before it where they are a token of their own
-            (" ." may stand in the place of " "); each with its start in the text.
+            (" ." may replace " "); each with its start in the text.
     """
     found: list[WeightedValue] = []
     reached = whole = 1.0
@@ -66,7 +66,7 @@ def branches(place: Place, start: int, tokens: Sequence[tuple[int, TokenLogprob]
 
 
 def _alternative(place: Place, start: int, at: int, written: str, text: str) -> "_Outcome | None":
-    """The bounds of the confidence where `text` stands in the place of the token `written`; None: no number."""
+    """The bounds of the confidence if `text` replaces the token `written`; None: no number."""
     lead = written[: max(0, start - at)]
     piece = _without_lead(text, lead)
     if piece is None:

@@ -21,7 +21,7 @@ PROMPT_FILE = "corea_prompt.txt"  # of a trained folder: the prompt that the mod
 SCALES = ("batch", "group", "none")
 CREDITS = ("sampled", "segment", "all-values")
 TRACKERS = ("tensorboard", "trackio", "wandb")
-OURS = {  # settings of TRL's that ours stand for
+OURS = {  # TRL's settings that ours replace
     "output_dir": "out",
     "num_generations": "generations",
     "reward_weights": "*_weight",

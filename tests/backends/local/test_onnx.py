@@ -256,7 +256,7 @@ def test_a_missing_file_is_named_before_anything_is_loaded(tmp_path: Path, missi
 
 
 def test_a_missing_weight_file_and_a_missing_folder_are_named(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="which is no folder"):
+    with pytest.raises(ConfigError, match="which is not a folder"):
         OnnxSettings(folder=str(tmp_path / "none"))
     (tmp_path / "config.json").write_text("{}")
     with pytest.raises(ConfigError, match="run `corea export`"):

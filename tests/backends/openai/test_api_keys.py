@@ -177,7 +177,7 @@ def test_a_configuration_file_with_a_key_is_no_exception(tmp_path: Path) -> None
     key = PASTED[1]
     path = tmp_path / "corea.toml"
     path.write_text(f'[stages.s.backend]\nkind = "openai"\nmodel = "m"\napi_key_env = "{key}"\n')
-    with pytest.raises(ConfigError, match=r"api_key_env: got a value that is not the name of an environment var") as caught:
+    with pytest.raises(ConfigError, match=r"api_key_env: got a value that is not the name of an env") as caught:
         build(load_config(path), need_prices=False)
     assert key not in shown_by(caught.value)
 

@@ -244,9 +244,9 @@ def byte_pieces(folder: Path) -> dict[int, bytes] | None:
 
 
 def _byte_alphabet() -> dict[str, int]:
-    """The printable character that stands for each byte in a byte-level vocabulary.
+    """The printable character for each byte in a byte-level vocabulary.
 
-    Printable bytes stand for themselves, the other 68 for the characters from U+0100 on, in order.
+    Printable bytes are themselves, the other 68 the characters from U+0100 on, in order.
     Source: Radford et al. 2019 (GPT-2), byte-level BPE.
     """
     printable = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
@@ -261,7 +261,7 @@ def check_folder(folder: Path) -> None:
         ConfigError: A file is missing.
     """
     if not folder.is_dir():
-        raise ConfigError(f"folder: got {str(folder)!r}, which is no folder; expected one that `corea export` wrote")
+        raise ConfigError(f"folder: got {str(folder)!r}, which is not a folder; expected one that `corea export` wrote")
     if not (folder / "genai_config.json").is_file():
         hint = (
             "it looks like a Hugging Face folder: run `corea export` on it"

@@ -7,7 +7,7 @@ import msgspec
 
 from corea.types import TokenLogprob
 
-REPLACED = "\ufffd"  # stands for bytes that are not a character
+REPLACED = "\ufffd"  # in place of bytes that are not a character
 IMPOSSIBLE = -9999.0  # a log-probability of minus infinity, as vLLM writes it: JSON has no infinity
 
 
