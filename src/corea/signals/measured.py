@@ -2,6 +2,7 @@
 
 from inspect import isawaitable
 from numbers import Real
+from types import CoroutineType
 from typing import Any
 
 from corea.errors import ConfigError
@@ -18,7 +19,7 @@ async def measured(signal: Signal, question: Question, completion: Completion) -
         ConfigError: It is not; names the signal's class and what it returned.
     """
     found: Any = signal.measure(question, completion)
-    if not isawaitable(found):
+    if type(found) is not CoroutineType and not isawaitable(found):  # the first of these is quick
         raise _wrong(signal, "measure is no coroutine", "expected `async def measure`")
     return checked(signal, await found)
 
@@ -28,7 +29,9 @@ def checked(signal: Signal, found: Any) -> Confidence:
     if not isinstance(found, Confidence):
         hint = "expected a Confidence; where it cannot be computed, one with value None and a reason"
         raise _wrong(signal, f"measure returned {_shown(found)}", hint)
-    if not isinstance(found.calls, tuple) or not all(isinstance(call, Completion) for call in found.calls):  # pyright: ignore[reportUnnecessaryIsInstance] -- a plug may hold anything
+    if found.calls != () and (
+        not isinstance(found.calls, tuple) or not all(isinstance(call, Completion) for call in found.calls)  # pyright: ignore[reportUnnecessaryIsInstance] -- a plug may hold anything
+    ):
         raise _wrong(signal, f"got calls {_shown(found.calls)}", "expected a tuple of Completion")
     value: Any = found.value
     if value is None or (type(value) is float and 0 <= value <= 1):

@@ -73,12 +73,11 @@ async def _close_at_shutdown(session: aiohttp.ClientSession) -> AsyncGenerator[N
 class _Body(aiohttp.BytesPayload):
     """A request's body (what aiohttp would make of bytes, after a search), which tells when it goes out."""
 
-    def __init__(self, body: bytes, on_sent: Callable[[], None]) -> None:
-        super().__init__(body)
-        self._on_sent = on_sent
+    on_sent: Callable[[], None] | None = None
 
     async def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> None:
-        self._on_sent()
+        if self.on_sent is not None:
+            self.on_sent()
         await super().write_with_length(writer, content_length)
 
 
@@ -92,6 +91,7 @@ class Http:
         self.settings = settings
         self._url = URL(settings.url, encoded=True)
         self._path_keys = tuple(map(Secret, keys_in_path(settings.base_url)))
+        self._path_secrets = Secrets(self._path_keys)
         self._headers = _fixed_headers(settings)
         self._first_byte_seconds = min(settings.first_byte_timeout_seconds, settings.total_timeout_seconds)
         self._pools = _Pools()
@@ -112,12 +112,15 @@ class Http:
             on_sent: Called when the request goes out: there is a connection by then.
         """
         headers, secrets = self._with_keys()
-        settings, pool = self.settings, await self._pool()
+        settings, loop = self.settings, asyncio.get_running_loop()
+        pool = self._pools.get(loop) or await self._open_pool(loop)
+        payload = _Body(body)
+        payload.on_sent = on_sent
         try:
             with pool.deadlines.within(self._first_byte_seconds):
                 response = await pool.session.post(
                     self._url,
-                    data=_Body(body, on_sent),
+                    data=payload,
                     headers=headers,
                     allow_redirects=False,
                     proxy=settings.proxy,
@@ -160,10 +163,7 @@ class Http:
             await pool.closer.aclose()
         self._pools.close_ended()
 
-    async def _pool(self) -> _Pool:
-        loop = asyncio.get_running_loop()
-        if pool := self._pools.get(loop):
-            return pool
+    async def _open_pool(self, loop: asyncio.AbstractEventLoop) -> _Pool:
         self._pools.close_ended()
         session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
@@ -180,7 +180,7 @@ class Http:
     def _with_keys(self) -> tuple[CIMultiDict[str], Secrets]:
         settings = self.settings
         if not settings.api_key_env and not settings.headers_env:
-            return self._headers, Secrets(self._path_keys)
+            return self._headers, self._path_secrets
         secret = {name: read_key(variable) for name, variable in settings.headers_env.items()}
         keys = tuple(secret.values())
         if settings.api_key_env:

@@ -92,6 +92,8 @@ def read_usage(raw: msgspec.Raw | bytes) -> Billed | None:
         given = _readable(raw)
     if given is None:  # pyright: ignore[reportUnnecessaryComparison]  # null
         return None
+    if plain := _plain_usage(given):
+        return Billed(plain)
     found = _usage(given)
     return None if found is None else Billed(found[0], _cost(given), found[1])
 
@@ -156,6 +158,16 @@ def _number(value: Any) -> Decimal | None:
     except InvalidOperation:
         return None
     return number if number.is_finite() and -MOST_TOKENS < number < MOST_TOKENS else None
+
+
+def _plain_usage(given: _Usage) -> Usage | None:
+    """The counts of most servers' usage objects, which have no more than a prompt, a completion and their sum."""
+    prompt, completion, total = given.prompt_tokens, given.completion_tokens, given.total_tokens
+    if prompt is None or completion is None or total is None or prompt < 0 or completion < 0:
+        return None
+    if prompt + completion != total or total > MOST_TOKENS or given != _Usage(prompt, completion, total):
+        return None
+    return Usage(prompt_tokens=int(prompt), completion_tokens=int(completion))
 
 
 def _usage(given: _Usage) -> tuple[Usage, Lacks] | None:
