@@ -20,7 +20,7 @@ async def measured(signal: Signal, question: Question, completion: Completion) -
     """
     found: Any = signal.measure(question, completion)
     if type(found) is not CoroutineType and not isawaitable(found):  # the first of these is quick
-        raise _wrong(signal, "measure is no coroutine", "expected `async def measure`")
+        raise _wrong(signal, "measure is not a coroutine function", "expected `async def measure`")
     return checked(signal, await found)
 
 

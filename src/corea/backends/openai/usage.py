@@ -1,7 +1,7 @@
-"""Usage objects of servers, each with its own way of counting, read as OpenAI counts.
+"""Token usage in the forms of many servers, converted to OpenAI's way of counting.
 
 Sources: https://platform.openai.com/docs/api-reference/chat/object (`usage`);
-https://docs.anthropic.com/en/docs/build-with-claude/prompt-caching (counts beside `input_tokens`); LiteLLM,
+https://docs.anthropic.com/en/docs/build-with-claude/prompt-caching (counts next to `input_tokens`); LiteLLM,
 litellm/llms/anthropic/chat/transformation.py (the same counts within `prompt_tokens`).
 """
 
@@ -17,7 +17,7 @@ import msgspec
 from corea.costs.token_estimate import estimate_prompt, estimate_tokens, estimate_usage
 from corea.types import Message, Usage, replace
 
-MOST_TOKENS = 2**53  # of what a server claims: more fits no database, and is no truth
+MOST_TOKENS = 2**53  # the largest count accepted from a server; SQLite has 64 bits
 USAGE = re.compile(rb'"usage"\s*:\s*(\{(?:[^{}]|\{(?:[^{}]|\{[^{}]*\})*\})*\})')
 
 
@@ -26,7 +26,7 @@ class _Upstream(msgspec.Struct):
 
 
 class _Kept(msgspec.Struct):
-    """Cache writes by how long they are kept (Anthropic)."""
+    """Cache writes by their lifetime (Anthropic)."""
 
     ephemeral_1h_input_tokens: float | None = None
 
@@ -68,16 +68,16 @@ _NOT_KEPT = _Kept()
 
 
 class Lacks(StrEnum):
-    """What a server left out of its counts; the usage is then marked as estimated, with 0 in its place."""
+    """The count that a server left out; the usage is then marked as estimated, with 0 in its place."""
 
     NOTHING = "nothing"
     PROMPT = "prompt"
     COMPLETION = "completion"
-    DIVISION = "division"  # only their total is known, and stands as the completion
+    DIVISION = "division"  # only their total is known, and is in the completion
 
 
 class Billed(msgspec.Struct, frozen=True):
-    """The tokens that a call used by its server's account and, if the server says so, the charge."""
+    """The usage of a call as its server states it and, if stated, the charge."""
 
     usage: Usage
     cost_usd: Decimal | None = None
@@ -85,7 +85,7 @@ class Billed(msgspec.Struct, frozen=True):
 
 
 def read_usage(raw: msgspec.Raw | bytes) -> Billed | None:
-    """The counts of a usage object; None if it has none. A field that cannot be read is one that was not given."""
+    """The counts of a usage object; None if it has none. Fields that cannot be read count as absent."""
     try:
         given = _read_usage(raw)
     except msgspec.DecodeError:
@@ -99,13 +99,13 @@ def read_usage(raw: msgspec.Raw | bytes) -> Billed | None:
 
 
 def find_usage(received: bytes) -> Billed | None:
-    """The usage object in bytes that are otherwise no JSON: what is left of a response that was billed."""
+    """The usage object in bytes that are not valid JSON: the rest of a response that was billed."""
     found = USAGE.search(received)
     return read_usage(found[1]) if found else None
 
 
 def whole_usage(billed: Billed | None, messages: Iterable[Message], text: str, reasoning: str = "") -> Usage:
-    """The usage of a call, where what its server left out is estimated; so is a completion of 0 that has a text."""
+    """The usage of a call, with estimates of absent counts, and of a completion of 0 that has a text."""
     if billed is None:
         return estimate_usage(messages, text, reasoning)
     usage, lacks = billed.usage, billed.lacks
@@ -127,7 +127,7 @@ T = TypeVar("T", bound=msgspec.Struct)
 
 
 def _readable(raw: msgspec.Raw | bytes) -> _Usage | None:
-    """The fields that can be read of a usage object in which another one cannot."""
+    """The readable fields of a usage object."""
     try:
         given = _read_any(raw)
     except msgspec.DecodeError:
@@ -161,7 +161,7 @@ def _number(value: Any) -> Decimal | None:
 
 
 def _plain_usage(given: _Usage) -> Usage | None:
-    """The counts of most servers' usage objects, which have no more than a prompt, a completion and their sum."""
+    """The counts of most servers: a prompt, a completion and their sum, without further fields."""
     prompt, completion, total = given.prompt_tokens, given.completion_tokens, given.total_tokens
     if prompt is None or completion is None or total is None or prompt < 0 or completion < 0:
         return None
@@ -171,7 +171,7 @@ def _plain_usage(given: _Usage) -> Usage | None:
 
 
 def _usage(given: _Usage) -> tuple[Usage, Lacks] | None:
-    """The counts as OpenAI counts: cached tokens part of the prompt, reasoning part of the completion."""
+    """OpenAI's counts: cached tokens are part of the prompt, reasoning is part of the completion."""
     inside = given.prompt_tokens_details or given.input_tokens_details or _NO_DETAILS
     outside = given.completion_tokens_details or given.output_tokens_details or _NO_DETAILS
     total = _count(given.total_tokens)
@@ -185,13 +185,13 @@ def _usage(given: _Usage) -> tuple[Usage, Lacks] | None:
     if completion is None:
         completion, lacks = max(total - prompt, 0), Lacks.NOTHING if total else Lacks.COMPLETION
     caches, reasoning = _caches(given, inside), _count(outside.reasoning_tokens)
-    if given.prompt_tokens is None and inside is _NO_DETAILS:  # Anthropic's own names, and so its way to count
+    if given.prompt_tokens is None and inside is _NO_DETAILS:  # Anthropic's own names, and so its way of counting
         prompt += caches.read + caches.written
         more = (0, max(total - prompt - completion, 0))
     else:
         if lacks is Lacks.PROMPT:
             prompt = caches.read + caches.written
-        more = _beside(prompt, completion, total, caches, reasoning)
+        more = _additional(prompt, completion, total, caches, reasoning)
     prompt, completion = prompt + more[0], completion + more[1]
     reasoning += 0 if more[1] == reasoning else more[1]
     read = min(prompt, caches.read)
@@ -209,10 +209,10 @@ def _usage(given: _Usage) -> tuple[Usage, Lacks] | None:
 
 
 class _Caches(NamedTuple):
-    """Prompt tokens read from a cache, written to one, and of the latter those that are kept for an hour.
+    """Prompt tokens read from a cache, written to one, and of the latter those kept for an hour.
 
     Args:
-        apart: Reads and writes that are named outside the details of the prompt.
+        apart: Reads and writes stated outside the details of the prompt.
     """
 
     read: int
@@ -238,12 +238,12 @@ def _caches(given: _Usage, inside: _Details) -> _Caches:
     )
 
 
-def _beside(prompt: int, completion: int, total: int, caches: _Caches, reasoning: int) -> tuple[int, int]:
-    """Tokens that stand beside the prompt, and beside the completion, instead of within.
+def _additional(prompt: int, completion: int, total: int, caches: _Caches, reasoning: int) -> tuple[int, int]:
+    """Tokens in addition to the prompt, and to the completion, instead of within them.
 
-    The total says so: its rest beyond the two is either a count that is named (cache reads and writes, reasoning of
-    xAI) or reasoning that is not (Gemini). Without a total that fits, a count that is larger than what it should be
-    part of stands beside it.
+    The total decides: the rest of it beyond the two is either a stated count (cache reads and writes, reasoning of xAI)
+    or unstated reasoning (Gemini). Without a total that fits, a count larger than the one it should be part of is
+    additional.
     """
     rest, cached = max(total - prompt - completion, 0), caches.read + caches.written
     if not (rest or cached or reasoning):
