@@ -5,18 +5,8 @@ from typing import Annotated, Any
 
 import typer
 
-from corea.cli.console import (
-    EXIT_BACKEND,
-    EXIT_FAILED,
-    CalibrationOption,
-    ConfigOption,
-    ForceOption,
-    JsonOption,
-    SetOption,
-    complain,
-    print_json,
-    usd,
-)
+from corea.cli.console import EXIT_BACKEND, EXIT_FAILED, complain, print_json, usd
+from corea.cli.options import CalibrationOption, ConfigOption, ForceOption, JsonOption, SetOption
 from corea.errors import ConfigError
 from corea.prices import COUNTED_AS_FREE
 from corea.types import Question, Status, Step, Trace

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from corea.cli.console import EXIT_FAILED, ConfigOption, JsonOption, SetOption, print_json
+from corea.cli.console import EXIT_FAILED, print_json
+from corea.cli.options import ConfigOption, JsonOption, SetOption
 from corea.prices import Price
 from corea.types import Question, Status, Step, Trace
 

@@ -7,18 +7,8 @@ from typing import IO, TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from corea.cli.console import (
-    CalibrationOption,
-    ConfigOption,
-    ForceOption,
-    JsonOption,
-    SetOption,
-    amount,
-    note,
-    percent,
-    print_json,
-    usd,
-)
+from corea.cli.console import amount, note, percent, print_json, usd
+from corea.cli.options import CalibrationOption, ConfigOption, ForceOption, JsonOption, SetOption
 from corea.cli.run_report import describe, exit_code_of
 from corea.errors import ConfigError
 from corea.run.runner import OnBadRow, run_batch

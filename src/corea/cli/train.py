@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from corea.cli.console import SetOption
+from corea.cli.options import SetOption
 from corea.errors import ConfigError
 from corea.registry import install_hint
 
