@@ -16,75 +16,48 @@ from typing import Annotated, Any, get_type_hints
 import typer
 
 FILE, FOLDER, NAME, NAMES, PRICE, USD, SHARE = "FILE", "FOLDER", "NAME", "NAME,...", "NAME=IN/OUT", "USD", "SHARE"
-CONFIGURATION, ROWS, TARGETS, MODELS = (
-    "Configuration",
-    "Recorded rows",
-    "Targets",
-    "Asking the models",
-)  # panels in help
+CONFIGURATION, ROWS, TARGETS = "Configuration", "Recorded rows", "Targets"  # panels of the help
+MODELS = "Asking the models"
+
+
+def _option(panel: str | None, metavar: str | None, text: str, *names: str, **more: Any) -> Any:
+    return typer.Option(*names, metavar=metavar, help=text, rich_help_panel=panel, **more)
+
+
+def _row(metavar: str, text: str) -> Any:
+    return _option(ROWS, metavar, text, show_default=False)
+
 
 ConfigOption = Annotated[
     Path | None,
-    typer.Option(
-        "--config",
-        "-c",
-        metavar=FILE,
-        help="Configuration file. Default: corea.toml in this folder if there is one, else the bundled pair.",
-        rich_help_panel=CONFIGURATION,
+    _option(
+        CONFIGURATION, FILE, "Configuration file. Default: corea.toml here if there is one, else the bundled pair.",
+        "--config", "-c",
     ),
-]
+]  # fmt: skip
 SetOption = Annotated[
     list[str] | None,
-    typer.Option(
-        "--set",
-        metavar="KEY=VALUE",
-        help="Override one setting, as a.b=value; may be repeated.",
-        rich_help_panel=CONFIGURATION,
-    ),
+    _option(CONFIGURATION, "KEY=VALUE", "Override one setting, as a.b=value; may be repeated.", "--set"),
 ]
-CascadeOption = Annotated[
-    str | None,
-    typer.Option(metavar=NAME, help="Cascade of the configuration. Default: the first.", rich_help_panel=CONFIGURATION),
-]
+CascadeOption = Annotated[str | None, _option(CONFIGURATION, NAME, "Cascade of the configuration. Default: the first.")]
 CalibrationOption = Annotated[
     Path | None,
-    typer.Option(
-        "--calibration",
-        metavar=FILE,
-        help="Calibration, as written by `corea calibrate`; it decides which answers are kept.",
-        rich_help_panel=CONFIGURATION,
-    ),
+    _option(CONFIGURATION, FILE, "Calibration, as written by `corea calibrate`; it decides which answers are kept."),
 ]
 ForceOption = Annotated[
     bool,
-    typer.Option(
-        "--force",
-        help="Use a calibration made for another configuration; every trace is marked.",
-        rich_help_panel=CONFIGURATION,
-    ),
+    _option(CONFIGURATION, None, "Use a calibration made for another configuration; traces are marked.", "--force"),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")]
 BudgetOption = Annotated[
-    str | None,
-    typer.Option("--budget-usd", metavar=USD, help="Stop before more than this is spent, over all starts of a run."),
+    str | None, _option(None, USD, "Stop before more than this is spent, over all starts of a run.", "--budget-usd")
 ]
 ConcurrencyOption = Annotated[int | None, typer.Option(min=1, help="Questions in flight at once.")]
-QuestionsOption = Annotated[
-    Path | None,
-    typer.Option(metavar=FILE, help="Questions with reference answers.", rich_help_panel=ROWS),
-]
-GraderOption = Annotated[
-    str | None,
-    typer.Option(metavar=NAME, help="Grader of all questions. Default: each question's own.", rich_help_panel=ROWS),
-]
+QuestionsOption = Annotated[Path | None, _row(FILE, "Questions with reference answers.")]
+GraderOption = Annotated[str | None, _row(NAME, "Grader of all questions. Default: each question's own.")]
 PriceOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        metavar=PRICE,
-        help="Price in USD per million prompt and completion tokens; may be repeated.",
-        rich_help_panel=ROWS,
-    ),
+    list[str] | None, _row(PRICE, "Price in USD per million prompt and completion tokens; may be repeated.")
 ]
 
 
@@ -105,29 +78,25 @@ class CascadeOptions(ConfigOptions):
     force: ForceOption = False
 
 
-def _rows(metavar: str, text: str) -> Any:
-    return typer.Option(metavar=metavar, help=text, rich_help_panel=ROWS, show_default=False)
-
-
 @dataclass(frozen=True, kw_only=True)
 class RowOptions:
     """Recorded rows of a small and a large model: files, and the models, variants and columns to read from them."""
 
-    traces: Annotated[list[Path] | None, _rows(FILE, "Rows or a run of the small model; may be repeated.")] = None
-    reference: Annotated[list[Path] | None, _rows(FILE, "Rows or a run of the large model; may be repeated.")] = None
-    slm: Annotated[str, _rows(NAME, "Small model to read, if --traces holds several.")] = ""
-    llm: Annotated[str, _rows(NAME, "Large model to read, if --reference holds several.")] = ""
-    variant: Annotated[str, _rows(NAME, "Variant of the small model's rows.")] = ""
-    llm_variant: Annotated[str, _rows(NAME, "Variant of the large model's rows.")] = ""
+    traces: Annotated[list[Path] | None, _row(FILE, "Rows or a run of the small model; may be repeated.")] = None
+    reference: Annotated[list[Path] | None, _row(FILE, "Rows or a run of the large model; may be repeated.")] = None
+    slm: Annotated[str, _row(NAME, "Small model to read, if --traces holds several.")] = ""
+    llm: Annotated[str, _row(NAME, "Large model to read, if --reference holds several.")] = ""
+    variant: Annotated[str, _row(NAME, "Variant of the small model's rows.")] = ""
+    llm_variant: Annotated[str, _row(NAME, "Variant of the large model's rows.")] = ""
     price: PriceOption = None
-    signals: Annotated[str, _rows(NAMES, "Signals to read, comma separated. Default: all that are recorded.")] = ""
-    group: Annotated[str, _rows(NAME, "Column that holds the group of a row. Default: category.")] = "category"
+    signals: Annotated[str, _row(NAMES, "Signals to read, comma separated. Default: all that are recorded.")] = ""
+    group: Annotated[str, _row(NAME, "Column that holds the group of a row. Default: category.")] = "category"
     questions: QuestionsOption = None
     grader: GraderOption = None
 
 
 def _target(metavar: str, text: str) -> Any:
-    return typer.Option(metavar=metavar, help=text, rich_help_panel=TARGETS)
+    return _option(TARGETS, metavar, text)
 
 
 @dataclass(frozen=True, kw_only=True)
