@@ -1,9 +1,16 @@
 """The house: sizes below their ceilings, a class name once, no unused module, no circle, plain words."""
 
+import re
+from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
 from tests import house, prose
+
+from corea.cli.main import make_app
 
 UNCONVERTED = set((house.ROOT / "tests" / "unconverted.txt").read_text(encoding="utf-8").split())
 
@@ -81,3 +88,29 @@ def test_a_circle_and_a_repeated_class_are_found(tmp_path: Path, monkeypatch: py
     assert house.circles() == [["corea.one", "corea.two"]]
     assert {name: sorted(at) for name, at in house.repeated_classes().items()} == {"Row": ["corea.one", "corea.three"]}
     assert house.use_graph()["corea.one"] == {"corea.two", "corea.three"}
+
+
+def test_the_names_in_the_glossary_exist() -> None:
+    page = (house.ROOT / "docs" / "glossary.md").read_text(encoding="utf-8")
+    app = typer.main.get_command(make_app())
+    options = {name for _, command in commands(app) for param in command.params for name in param.opts}
+    assert set(re.findall(r"`(--[\w-]+)", page)) <= options
+    for name in re.findall(r"`(corea\.[\w.]+)`", page):
+        assert found_object(name) is not None, name
+
+
+def commands(command: Any, name: str = "corea") -> Iterator[tuple[str, Any]]:
+    """A command and its subcommands, by name."""
+    yield name, command
+    for each, below in getattr(command, "commands", {}).items():
+        yield from commands(below, f"{name} {each}")
+
+
+def found_object(name: str) -> Any:
+    """The module, class, function, field or property of a dotted name."""
+    parts = name.split(".")
+    at = max(i for i in range(1, len(parts) + 1) if ".".join(parts[:i]) in house.modules())
+    found = import_module(".".join(parts[:at]))
+    for part in parts[at:]:
+        found = getattr(found, part)
+    return found
