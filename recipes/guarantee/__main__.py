@@ -10,7 +10,8 @@ from corea.calibrate.fit import Options
 from corea.calibrate.goals import Goals
 from corea.calibrate.sweep import edge_goals, sweep
 from corea.calibrate.tables import Pairs
-from corea.cli.console import JsonOption, complain, exit_code, print_json
+from corea.cli.console import complain, exit_code, print_json
+from corea.cli.options import JsonOption
 from corea.cli.rows import DeltaOption, MapOption, MaxDropOption, RowsAsked
 from corea.cli.sweep import lines_of
 from corea.errors import ConfigError, CoreaError, unknown_name

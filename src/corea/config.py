@@ -5,7 +5,7 @@ mean is said where they are declared; `corea.build` makes live objects of them.
 """
 
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from decimal import Decimal
 from enum import StrEnum
@@ -115,24 +115,35 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
         ConfigError: The file cannot be read, is no TOML, or a key is unknown, missing or of the wrong type.
     """
     path = Path(path)
+    tree = _marked(read_toml(path, "write one with `corea init`, or name yours with --config"))
+    return parse_config(tree, overrides, source=str(path), base=path.parent)
+
+
+def read_toml(path: Path, advice: str) -> Table:
+    """A TOML file as a table.
+
+    Args:
+        advice: Ending of the message if there is no such file.
+
+    Raises:
+        ConfigError: The file cannot be read or is not TOML.
+    """
     try:
-        tree = _marked(tomllib.loads(path.read_text(encoding="utf-8")))
+        return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise ConfigError(f"{path}: no such file; write one with `corea init`, or name yours with --config") from error
+        raise ConfigError(f"{path}: no such file; {advice}") from error
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: got text that is not UTF-8 ({error.reason}); save it as UTF-8") from error
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror}), expected a TOML file; name yours") from error
     except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{path}: not TOML ({error}); correct it there, `corea init` shows the form") from error
-    return parse_config(tree, overrides, source=str(path), base=path.parent)
+        raise ConfigError(f"{path}: not TOML ({error}); correct it there") from error
 
 
 def parse_config(tree: Table, overrides: Sequence[str] = (), *, source: str = "config", base: Path = Path()) -> Config:
     """A configuration from a table, as `load_config` from a file."""
     tree = _marked(tree)
-    for override in map(marked, overrides):
-        _overlay(tree, override)
+    overlay(tree, map(marked, overrides))
     tree = _marked(tree)
     known = ("cascade", "cascades", "stages", "prices", "run", "gateway")
     for key in tree:
@@ -273,18 +284,24 @@ def _table(source: str, tree: Table, key: str) -> Table:
     return value  # pyright: ignore[reportUnknownVariableType]  # TOML tables have string keys
 
 
-def _overlay(tree: Table, override: str) -> None:
-    dotted, separator, text = override.partition("=")
-    if not separator or not dotted.strip():
-        raise ConfigError(f"--set: got {shown(override)}, expected a.b=value")
-    try:
-        value: Any = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        value = text
-    *parents, last = dotted.strip().split(".")
-    here: Any = tree
-    for parent in parents:
-        here = here.setdefault(parent, {})
-        if not isinstance(here, dict):
-            raise ConfigError(f"--set {dotted}: {parent} is not a table, but {shown(here)}")
-    here[last] = value
+def overlay(tree: Table, overrides: Iterable[str]) -> None:
+    """Sets values in a table, as `--set a.b=value` gives them: TOML, or else a plain string.
+
+    Raises:
+        ConfigError: An override has no key or no value, or its path leads through something that is not a table.
+    """
+    for override in overrides:
+        dotted, separator, text = override.partition("=")
+        if not separator or not dotted.strip():
+            raise ConfigError(f"--set: got {shown(override)}, expected a.b=value")
+        try:
+            value: Any = tomllib.loads(f"value = {text}")["value"]
+        except tomllib.TOMLDecodeError:
+            value = text
+        *parents, last = dotted.strip().split(".")
+        here: Any = tree
+        for parent in parents:
+            here = here.setdefault(parent, {})
+            if not isinstance(here, dict):
+                raise ConfigError(f"--set {dotted}: {parent} is not a table, but {shown(here)}")
+        here[last] = value

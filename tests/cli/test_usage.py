@@ -84,7 +84,9 @@ def test_wrong_usage_names_the_option_and_the_help(
         ("keys create b --budget-usd -1", 2, "--budget-usd: got '-1', expected an amount"),
         ("keys create b --budget-usd nan", 2, "--budget-usd: got 'nan', expected an amount"),
         ("keys set a --budget-usd -3", 2, "--budget-usd: got '-3', expected an amount"),
-        ("train rlcc none.toml --out o", 2, "none.toml: cannot be read (No such file or directory), expected a TOML"),
+        ("train rlcc latin.toml --out o --set =3", 2, "latin.toml: got text that is not UTF-8"),
+        ("train rlcc good.toml --out o --set =3", 2, "--set: got '=3', expected a.b=value"),
+        ("train rlcc none.toml --out o", 2, "none.toml: no such file; see configs/ for examples"),
         ("eval none.jsonl --questions q.jsonl", 2, "none.jsonl: no such file, expected answers or recorded rows; name"),
         ("eval latin.jsonl --questions q.jsonl", 3, "latin.jsonl:1: not UTF-8 (invalid start byte); save the file as"),
         ("sweep --traces latin.jsonl --reference q.jsonl", 3, "latin.jsonl:1: not UTF-8 (invalid start byte); save"),
@@ -106,6 +108,7 @@ def test_a_wrong_value_is_one_line_that_says_what_to_do(
     Path("latin.toml").write_bytes("# é\n".encode("latin-1"))
     Path("latin.jsonl").write_bytes('{"question": "Où?"}\n'.encode("latin-1"))
     Path("bad.toml").write_text("[stages\n")
+    Path("good.toml").write_text("")
     assert corea("keys", "create", "a").code == 0
     ran = corea(*command.split())
     assert (ran.code, ran.out, ran.err.count("\n")) == (code, "", 1), ran

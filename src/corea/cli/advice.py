@@ -1,4 +1,4 @@
-"""What to do about answers that are less than they should be: by why they are so, and never what is so already."""
+"""Advice on answers that are cut, filtered, unreadable or without a confidence, by their cause."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from corea.stage import Stage
 from corea.types import Status, Trace
 
 ANSWER, CONFIDENCE = "<answer>", "<confidence>"
-LACKING = {  # what a signal says that it did not find, and the tag by which a prompt asks for it
+TAG_OF = {  # reason given by a signal, and the tag by which a prompt asks for the missing part
     "the text states no confidence": CONFIDENCE,
     "no answer was found in the text": ANSWER,
     "there is no answer to check": ANSWER,
@@ -20,18 +20,18 @@ SEE: dict[Why | None, str] = {
     Why.FILTERED: "a content filter or refusal, see above",
     Why.CUT: "cut off by the token limit, see above",
 }
-LOGPROBS = "; ask for them with sampling."  # how signals advise it
+LOGPROBS = "; ask for them with sampling."  # the advice in a signal's reason
 NO_LOGPROBS = 'the stage asks for them already: take a server that gives them, or signal = "verbalized"'
 ANOTHER_OUT = "name another --out"
 
 
 @dataclass(frozen=True, slots=True)
 class Advice:
-    """Writes the lines of one run.
+    """Lines of advice on one run.
 
     Args:
-        where: The file that holds the traces; None: they went to a pipe.
-        stages: Those of the cascade, in order.
+        stages: Stages of the cascade, in order.
+        where: File of the traces; None if they went to a pipe.
     """
 
     found: Shortcomings
@@ -40,8 +40,8 @@ class Advice:
     free_text: bool = False
 
     def lines(self) -> list[str]:
-        """One line for each kind of fault at each stage."""
-        said = {
+        """One line per kind of fault and stage."""
+        writers = {
             Kind.CUT: self._cut,
             Kind.FILTERED: self._filtered,
             Kind.EMPTY if self.free_text else Kind.UNREADABLE: self._unreadable,
@@ -49,7 +49,7 @@ class Advice:
         }
         places = [stage.name for stage in self.stages]
         faults = sorted(self.found.found, key=lambda fault: places.index(fault.stage) if fault.stage in places else -1)
-        return [write(fault) for kind, write in said.items() for fault in faults if fault.kind is kind]
+        return [write(fault) for kind, write in writers.items() for fault in faults if fault.kind is kind]
 
     def _cut(self, fault: Shortcoming) -> str:
         advice = f"{_more_tokens(fault.stage, self._stage(fault))}, and {ANOTHER_OUT}"
@@ -83,7 +83,7 @@ class Advice:
         if fault.why is Why.EMPTY:
             return f"{line}: the text shows nothing; look at the completion {self._example(fault)}"
         reason = self.found.reasons[fault.stage].most_common(1)[0][0]
-        tag = LACKING.get(reason)
+        tag = TAG_OF.get(reason)
         if tag is not None:
             return f"{line} ({reason}); {self._ask_for(tag, fault)}; or take another signal"
         stage = self._stage(fault)
@@ -117,18 +117,18 @@ def _more_tokens(name: str, stage: Stage | None) -> str:
 
 
 def asks_for(stage: Stage | None, tag: str) -> bool:
-    """Whether the prompt of a stage asks for a tag."""
+    """True if the prompt of a stage asks for a tag."""
     return stage is not None and stage.prompt is not None and tag in f"{stage.prompt.system}{stage.prompt.user}".lower()
 
 
 def traces_of(summary: RunSummary) -> str | None:
-    """The file that holds the whole traces of a run: its output, or where that is flat its journal."""
+    """File of the whole traces of a run: its output, or its journal if the output is a table."""
     whole = Path(summary.output.removesuffix(".gz")).suffix.lower() in (".jsonl", ".ndjson", ".json")
     return summary.output if whole and summary.output != "-" else summary.journal
 
 
 def why_one_is_unreadable(trace: Trace, stages: Sequence[Stage]) -> str | None:
-    """Why the answer of a trace cannot be read, and what to do, in one line; None where it can be, or there is none."""
+    """Cause and remedy of an unreadable answer, in one line; None if the answer was read or there is none."""
     completion = answering(trace)
     stage = next((stage for stage in stages if stage.name == trace.stage), None)
     if trace.answer is not None or trace.status is Status.ABSTAINED or completion is None or stage is None:

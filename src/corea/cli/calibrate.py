@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from corea.cli.console import ConfigOption, JsonOption, SetOption, amount, print_json
+from corea.cli.console import amount, print_json
+from corea.cli.options import ConfigOption, JsonOption, SetOption
 from corea.cli.rows import (
     FILE,
     NAME,

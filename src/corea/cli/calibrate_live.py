@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from corea.cli.console import EXIT_INTERRUPTED, complain
-from corea.cli.example_questions import write_examples
+from corea.cli.init import write_examples
 from corea.errors import ConfigError
 
 if TYPE_CHECKING:

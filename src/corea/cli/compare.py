@@ -11,7 +11,8 @@ from typing import Annotated, Any
 
 import typer
 
-from corea.cli.console import JsonOption, print_json
+from corea.cli.console import print_json
+from corea.cli.options import JsonOption
 from corea.errors import ConfigError
 from corea.evaluate.compare.asking import Model
 from corea.evaluate.compare.settings import CompareSettings, DatasetSettings, ModelSettings

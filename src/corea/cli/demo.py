@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from corea.cli.console import JsonOption, percent, print_json, usd
+from corea.cli.console import percent, print_json, usd
+from corea.cli.options import JsonOption
 from corea.errors import ConfigError
 from corea.evaluate.table import Row
 from corea.models import BUNDLED

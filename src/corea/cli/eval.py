@@ -5,7 +5,8 @@ from typing import Annotated, Any
 
 import typer
 
-from corea.cli.console import JsonOption, percent, print_json
+from corea.cli.console import percent, print_json
+from corea.cli.options import JsonOption
 from corea.cli.rows import GraderOption, PriceOption, RowsAsked, prices_of, read_questions
 from corea.errors import ConfigError
 from corea.evaluate.measure import Measured, measure

@@ -10,7 +10,8 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 
-from corea.cli.console import ConfigOption, JsonOption, SetOption, amount, print_json, usd
+from corea.cli.console import amount, print_json, usd
+from corea.cli.options import ConfigOption, JsonOption, SetOption
 from corea.errors import ConfigError
 
 T = TypeVar("T")

@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from corea.cli.console import JsonOption, percent, print_json
+from corea.cli.console import percent, print_json
+from corea.cli.options import JsonOption
 from corea.cli.rows import SHARE
 
 

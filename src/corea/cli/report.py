@@ -6,7 +6,8 @@ from typing import Annotated, Any, cast
 
 import typer
 
-from corea.cli.console import JsonOption, print_json
+from corea.cli.console import print_json
+from corea.cli.options import JsonOption
 from corea.errors import ConfigError, DataError
 
 

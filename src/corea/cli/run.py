@@ -3,21 +3,18 @@
 import asyncio
 import sys
 from contextlib import nullcontext
-from typing import IO, TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from corea.cli.console import (
-    CalibrationOption,
-    ConfigOption,
-    ForceOption,
+from corea.cli.console import amount, note, percent, print_json, usd
+from corea.cli.options import (
+    BudgetOption,
+    CascadeOptions,
+    ConcurrencyOption,
     JsonOption,
-    SetOption,
-    amount,
-    note,
-    percent,
-    print_json,
-    usd,
+    QuietOption,
+    spread,
 )
 from corea.cli.run_report import describe, exit_code_of
 from corea.errors import ConfigError
@@ -29,43 +26,33 @@ if TYPE_CHECKING:
     from rich.progress import TaskID
 
 
+@spread
 def run(
     questions: Annotated[
         str, typer.Argument(help="JSONL, CSV, TSV or Parquet, also .gz; - reads JSON lines from a pipe.")
     ],
-    out: Annotated[str, typer.Option("--out", "-o", help="Where the answers go; - writes traces to a pipe.")],
-    config: ConfigOption = None,
-    set_: SetOption = None,
-    cascade: Annotated[str | None, typer.Option(help="Which cascade of the configuration; default: the first.")] = None,
-    calibration: CalibrationOption = None,
-    force: ForceOption = False,
-    concurrency: Annotated[int | None, typer.Option(min=1, help="Questions under way at once.")] = None,
-    budget_usd: Annotated[
-        str | None, typer.Option(help="Stop before more than this is spent, over all starts.")
-    ] = None,
-    on_bad_row: Annotated[OnBadRow, typer.Option(help="What follows on a row that is no question.")] = OnBadRow.STOP,
+    out: Annotated[str, typer.Option("--out", "-o", help="File of the answers; - writes traces to a pipe.")],
+    options: CascadeOptions,
+    concurrency: ConcurrencyOption = None,
+    budget_usd: BudgetOption = None,
+    on_bad_row: Annotated[OnBadRow, typer.Option(help="Action on an invalid row.")] = OnBadRow.STOP,
     free_text: Annotated[
-        bool,
-        typer.Option(
-            "--free-text", help="Whole texts are wanted: none has to hold a short answer, but none may be empty."
-        ),
+        bool, typer.Option("--free-text", help="Accept whole texts without a short answer; an empty one still counts.")
     ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
+    quiet: QuietOption = False,
     json: JsonOption = False,
 ) -> None:
     """Answer a file of questions. Re-running the same command resumes the run."""
-    from corea.cli.configuration import BUNDLED_NOTE, find_cascade, settings_of_answers
+    from corea.cli.configuration import BUNDLED_NOTE, build_cascade, settings_of_answers
+    from corea.run.shutdown import stopping_on_signals
 
     if json and out == "-":
         raise ConfigError("--json: got it together with --out -, expected one of the two to use standard output")
-    built, settings, bundled = find_cascade(config, set_, cascade, calibration=calibration, force=force)
+    built, settings, bundled = build_cascade(options)
     if bundled and not quiet:
         note(BUNDLED_NOTE)
-    budget = amount(budget_usd) if budget_usd is not None else settings.run.budget_usd
 
     async def answer() -> RunSummary:
-        from corea.run.shutdown import stopping_on_signals
-
         try:
             with stopping_on_signals() as stop, _display(quiet or json) as display:
                 return await run_batch(
@@ -73,12 +60,12 @@ def run(
                     questions,
                     out,
                     concurrency=settings.run.concurrency if concurrency is None else concurrency,
-                    budget_usd=budget,
+                    budget_usd=settings.run.budget_usd if budget_usd is None else amount(budget_usd),
                     on_bad_row=on_bad_row,
                     settings=settings_of_answers(settings, built),
                     on_progress=display,
                     stop=stop,
-                    pipe=_stdout() if out == "-" else None,
+                    pipe=sys.stdout.buffer if out == "-" else None,
                 )
         finally:
             await built.cascade.close()
@@ -89,13 +76,8 @@ def run(
     else:
         for line in describe(summary, built.cascade.stages, free_text=free_text):
             note(line) if out == "-" else print(line)
-    code = exit_code_of(summary, free_text=free_text)
-    if code:
+    if code := exit_code_of(summary, free_text=free_text):
         raise typer.Exit(code)
-
-
-def _stdout() -> IO[bytes]:
-    return sys.stdout.buffer
 
 
 def _display(quiet: bool) -> Any:
@@ -103,9 +85,9 @@ def _display(quiet: bool) -> Any:
 
 
 class ProgressDisplay:
-    """A bar on standard error with counts, rate, deferral rate, money spent and saved, and time left.
+    """Progress bar on standard error: counts, rate, deferral rate, money spent and saved, time left.
 
-    In a narrow window the counts are shown whole, and the facts behind them as far as they fit.
+    In a narrow window the counts are shown whole, and the text behind them as much as fits.
     """
 
     def __init__(self, console: "Console | None" = None) -> None:
@@ -139,4 +121,4 @@ class ProgressDisplay:
             f"saved {usd(ledger.saved_usd)}"
         )
         self.bars.update(self.task, completed=progress.done, total=progress.total, facts=facts)
-        self.bars.start()  # at the first news: an error before it stays one clear line
+        self.bars.start()  # at the first update: an error before it stays one clear line

@@ -6,7 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
-from corea.cli.console import EXIT_INTERRUPTED, CalibrationOption, ConfigOption, ForceOption, SetOption
+from corea.cli.console import EXIT_INTERRUPTED
+from corea.cli.options import CalibrationOption, ConfigOption, ForceOption, SetOption
 
 
 def serve(

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from corea.cli.console import JsonOption, print_json
+from corea.cli.console import print_json
+from corea.cli.options import JsonOption
 from corea.cli.rows import (
     FILE,
     CostCapOption,
