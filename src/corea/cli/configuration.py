@@ -5,7 +5,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from corea.build import Built, build, bundled_config
+from corea.build import BuiltCascade, build, bundled_config
 from corea.config import Config, load_config, settings
 from corea.errors import ConfigError
 from corea.gateway.settings import GatewaySettings
@@ -33,7 +33,7 @@ def find_cascade(
     *,
     calibration: Path | None = None,
     force: bool = False,
-) -> tuple[Built, Config, bool]:
+) -> tuple[BuiltCascade, Config, bool]:
     """The cascade of that configuration, built, with the settings that it was built from."""
     config, bundled = find_config(path, overrides)
     config = with_calibration(config, name, calibration, force=force)
@@ -53,7 +53,7 @@ def with_calibration(config: Config, name: str | None, calibration: Path | None,
     return replace(config, cascades={**config.cascades, name: wanted})
 
 
-def settings_of_answers(config: Config, built: Built) -> dict[str, Any]:
+def settings_of_answers(config: Config, built: BuiltCascade) -> dict[str, Any]:
     """All that decides the answers of a built cascade, by the keys of its configuration."""
     from corea.run.answer_settings import answer_settings
 

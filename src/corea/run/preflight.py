@@ -7,8 +7,8 @@ from tempfile import TemporaryFile
 
 from corea.cascade import Cascade
 from corea.errors import ConfigError, DataError
-from corea.run.inputs import Format
 from corea.run.readers import import_parquet
+from corea.run.source import FileFormat
 
 ANSWER_BYTES, LOGPROB_BYTES = 2000, 3000  # of a trace, and of one stage's log-probabilities, until answers show theirs
 PACKED = 0.25  # of a file in .gz or .parquet
@@ -40,7 +40,7 @@ def _check_name(output: str) -> None:
             raise ConfigError(f"--out: got {shown}, which cannot be written ({why}); name another") from error
 
 
-def check_output(output: str, format: Format, *, has_journal: bool) -> None:
+def check_output(output: str, format: FileFormat, *, has_journal: bool) -> None:
     """Refuses an output that cannot be written at the end.
 
     Raises:
@@ -48,7 +48,7 @@ def check_output(output: str, format: Format, *, has_journal: bool) -> None:
         DataError: Its place cannot be written.
     """
     path = Path(output)
-    if format is Format.PARQUET:
+    if format is FileFormat.PARQUET:
         import_parquet(output)
     if not has_journal and path.is_file() and path.stat().st_size:
         raise ConfigError(

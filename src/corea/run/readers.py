@@ -34,17 +34,17 @@ PRETTY = re.compile(rb'\s*\{[ \t\r]*\n\s*"')  # one object over several lines
 SEPARATOR_LINE = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)  # Excel's own first line
 
 
-class Plain(msgspec.Struct, forbid_unknown_fields=True):
+class PlainRow(msgspec.Struct, forbid_unknown_fields=True):
     """A row of no more than an id and a question: most files have only such, and they are read quickly."""
 
     id: str
     question: str
 
 
-Record = Mapping[str, Any] | Plain | str
+Record = Mapping[str, Any] | PlainRow | str
 """A row as read; text says what is wrong with it."""
 
-_decode_plain = msgspec.json.Decoder(Plain).decode
+_decode_plain = msgspec.json.Decoder(PlainRow).decode
 _decode = msgspec.json.Decoder().decode
 
 

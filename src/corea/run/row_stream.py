@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 from corea.errors import DataError
-from corea.run.inputs import Row, Source
 from corea.run.shutdown import Stop
+from corea.run.source import QuestionSource, SourceRow
 
 PIPE_ROWS = 256  # read ahead of the questions asked
 
@@ -19,17 +19,17 @@ class _Broken:
     error: DataError
 
 
-async def rows_of(source: Source, stop: Stop) -> AsyncIterator[Row | DataError]:
+async def rows_of(source: QuestionSource, stop: Stop) -> AsyncIterator[SourceRow | DataError]:
     """The rows of a source; those of a pipe are read by a thread, so that waiting for one holds nothing up."""
     if not source.is_pipe:
         for row in source.rows():
             yield row
         return
     loop = asyncio.get_running_loop()
-    waiting: asyncio.Queue[Row | DataError | _Broken | None] = asyncio.Queue()
+    waiting: asyncio.Queue[SourceRow | DataError | _Broken | None] = asyncio.Queue()
     room = threading.Semaphore(PIPE_ROWS)
 
-    def put(item: Row | DataError | _Broken | None) -> None:
+    def put(item: SourceRow | DataError | _Broken | None) -> None:
         try:
             loop.call_soon_threadsafe(waiting.put_nowait, item)
         except RuntimeError:  # the run is over; nobody reads

@@ -3,8 +3,8 @@
 from enum import StrEnum
 
 from corea.errors import DataError
-from corea.run.inputs import Row, Source
 from corea.run.seen_ids import Identities
+from corea.run.source import QuestionSource, SourceRow
 
 MESSAGES_KEPT = 20  # reported one by one; the rest are counted
 
@@ -25,7 +25,7 @@ class RowChecks:
         bad_rows: How many were left out; `messages` says why of the first few.
     """
 
-    def __init__(self, source: Source, on_bad_row: OnBadRow) -> None:
+    def __init__(self, source: QuestionSource, on_bad_row: OnBadRow) -> None:
         self.total: int | None = None
         self.rows: int | None = None
         self.bad_rows: int = 0
@@ -46,7 +46,7 @@ class RowChecks:
         self.total, self.rows = total, rows
         self._identities, self._surveyed = None, True  # the second reading need not look again
 
-    def good(self, row: Row | DataError) -> Row | None:
+    def good(self, row: SourceRow | DataError) -> SourceRow | None:
         """The row if it is a question with an id of its own; else it is reported, or raised, as asked."""
         if isinstance(row, DataError):
             self._refused(row)

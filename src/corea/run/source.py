@@ -21,11 +21,11 @@ from corea.datasets.rows import is_blank, question_from_row
 from corea.errors import ConfigError, DataError
 from corea.run.batch_rows import is_batch_row, row_of_request
 from corea.run.byte_streams import UnreadableError, open_utf8
-from corea.run.readers import Plain, Record, csv_records, json_records, parquet_records, tsv_records
+from corea.run.readers import PlainRow, Record, csv_records, json_records, parquet_records, tsv_records
 from corea.types import Message, Question
 
 
-class Format(StrEnum):
+class FileFormat(StrEnum):
     """How rows are written in a file."""
 
     JSONL = "jsonl"
@@ -35,12 +35,12 @@ class Format(StrEnum):
 
 
 SUFFIXES = {
-    ".jsonl": Format.JSONL,
-    ".ndjson": Format.JSONL,
-    ".json": Format.JSONL,
-    ".csv": Format.CSV,
-    ".tsv": Format.TSV,
-    ".parquet": Format.PARQUET,
+    ".jsonl": FileFormat.JSONL,
+    ".ndjson": FileFormat.JSONL,
+    ".json": FileFormat.JSONL,
+    ".csv": FileFormat.CSV,
+    ".tsv": FileFormat.TSV,
+    ".parquet": FileFormat.PARQUET,
 }
 ADVICE = {
     ".txt": "save it as .csv with a first line `question`, or as .jsonl",
@@ -49,14 +49,14 @@ ADVICE = {
     ".ods": "save the sheet as CSV (UTF-8)",
     ".zip": "unpack it",
 }
-READERS: dict[Format, Callable[[io.BufferedReader], Iterator[tuple[int, Record]]]] = {
-    Format.JSONL: json_records,
-    Format.CSV: csv_records,
-    Format.TSV: tsv_records,
+READERS: dict[FileFormat, Callable[[io.BufferedReader], Iterator[tuple[int, Record]]]] = {
+    FileFormat.JSONL: json_records,
+    FileFormat.CSV: csv_records,
+    FileFormat.TSV: tsv_records,
 }
 
 
-class Row(Struct, frozen=True):
+class SourceRow(Struct, frozen=True):
     """One question of a source.
 
     Args:
@@ -72,7 +72,7 @@ class Row(Struct, frozen=True):
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class QuestionSource:
     """Questions to be read: a path, or "-" for standard input, which can be read only once.
 
     Args:
@@ -84,7 +84,7 @@ class Source:
     """
 
     path: str
-    format: Format | None = None
+    format: FileFormat | None = None
     pipe: IO[bytes] | None = None
 
     def __post_init__(self) -> None:
@@ -101,27 +101,27 @@ class Source:
         return "<stdin>" if self.is_pipe else self.path
 
     @property
-    def kind(self) -> Format:
+    def kind(self) -> FileFormat:
         """The format of its rows."""
-        return self.format or (Format.JSONL if self.is_pipe else format_of(self.path))
+        return self.format or (FileFormat.JSONL if self.is_pipe else format_of(self.path))
 
-    def rows(self) -> Iterator[Row | DataError]:
+    def rows(self) -> Iterator[SourceRow | DataError]:
         """Every row in order; a bad one is a DataError that says where.
 
         Raises:
             DataError: The file itself cannot be read (any further).
         """
         for number, line, record in self._numbered():
-            if isinstance(record, Plain) and _is_good(record):
-                yield Row(number, line, Question(id=record.id, messages=(Message("user", record.question),)))
+            if isinstance(record, PlainRow) and _is_good(record):
+                yield SourceRow(number, line, Question(id=record.id, messages=(Message("user", record.question),)))
                 continue
             found = self._question(line, record)
-            yield found if isinstance(found, DataError) else Row(number, line, *found)
+            yield found if isinstance(found, DataError) else SourceRow(number, line, *found)
 
     def ids(self) -> Iterator[tuple[int, int, str] | DataError]:
         """(number, line, id) of every row in order, and what is wrong with bad ones: a first look, for less."""
         for number, line, record in self._numbered():
-            if isinstance(record, Plain) and _is_good(record):
+            if isinstance(record, PlainRow) and _is_good(record):
                 yield number, line, record.id
             else:
                 found = self._question(line, record)
@@ -129,7 +129,7 @@ class Source:
 
     def _question(self, line: int, record: Record) -> tuple[Question, tuple[str, ...]] | DataError:
         """The question of a record, and the settings of it that are not used."""
-        if isinstance(record, Plain):
+        if isinstance(record, PlainRow):
             record = {"id": record.id, "question": record.question}
         if isinstance(record, str):
             return DataError(record, path=self.name, line=line)
@@ -159,20 +159,20 @@ class Source:
             raise DataError("has no rows, expected at least one question", path=self.name)
 
     def _records(self) -> Iterator[tuple[int, Record]]:
-        if self.kind is Format.PARQUET:
+        if self.kind is FileFormat.PARQUET:
             yield from parquet_records(self.path)
             return
         with open_utf8(self.path, (self.pipe or sys.stdin.buffer) if self.is_pipe else None) as stream:
             yield from READERS[self.kind](stream)
 
 
-def _is_good(record: Plain) -> bool:
+def _is_good(record: PlainRow) -> bool:
     """True where there are an id and a question; most questions begin with a letter, which is quick to see."""
     text = record.question
     return bool(record.id) and ("!" <= text[:1] <= "~" or not is_blank(text))
 
 
-def format_of(path: str, *, written: bool = False) -> Format:
+def format_of(path: str, *, written: bool = False) -> FileFormat:
     """The format that a name tells; .gz may follow the suffix.
 
     Args:

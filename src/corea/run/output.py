@@ -16,9 +16,9 @@ from typing import IO, Any, cast
 
 from corea.errors import DataError
 from corea.ledger import money
-from corea.run.inputs import Format, format_of
 from corea.run.journal import BUFFER
 from corea.run.readers import import_parquet
+from corea.run.source import FileFormat, format_of
 from corea.trace_io import decode
 from corea.types import Trace, Usage
 
@@ -57,7 +57,7 @@ def flat(trace: Trace) -> dict[str, Any]:
     }
 
 
-def write_output(path: str, lines: Iterable[bytes], format: Format | None = None) -> None:
+def write_output(path: str, lines: Iterable[bytes], format: FileFormat | None = None) -> None:
     """Writes traces, each one line of JSON, to a file in its format.
 
     Raises:
@@ -65,7 +65,7 @@ def write_output(path: str, lines: Iterable[bytes], format: Format | None = None
     """
     part = Path(f"{path}.part")
     try:
-        if (format or format_of(path)) is Format.PARQUET:
+        if (format or format_of(path)) is FileFormat.PARQUET:
             _write_parquet(part, lines)
         else:
             with _packed(part, path.endswith(".gz")) as stream:
@@ -115,10 +115,10 @@ def _write_tsv(stream: IO[bytes], lines: Iterable[bytes]) -> None:
     _write_csv(stream, lines, "\t")
 
 
-WRITERS: dict[Format, Callable[[IO[bytes], Iterable[bytes]], None]] = {
-    Format.JSONL: _write_jsonl,
-    Format.CSV: _write_csv,
-    Format.TSV: _write_tsv,
+WRITERS: dict[FileFormat, Callable[[IO[bytes], Iterable[bytes]], None]] = {
+    FileFormat.JSONL: _write_jsonl,
+    FileFormat.CSV: _write_csv,
+    FileFormat.TSV: _write_tsv,
 }
 
 
