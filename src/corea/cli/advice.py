@@ -144,7 +144,9 @@ def why_one_is_unreadable(trace: Trace, stages: Sequence[Stage]) -> str | None:
     if not asks_for(stage, ANSWER):
         prompt = f"let stages.{stage.name}.prompt ask for {ANSWER}, as `default` and `answer_only` do"
     why = {
-        UnreadableReason.FILTERED: "a content filter ended the text, or it refuses; put the question in other words",
+        UnreadableReason.FILTERED: (
+            "a content filter ended the text, or it is a refusal; put the question in other words"
+        ),
         UnreadableReason.CUT: f"it was cut off by the token limit; {_more_tokens(stage.name, stage)}",
         UnreadableReason.EMPTY: "it shows nothing (thinking does not count); try another prompt or model",
         UnreadableReason.DECLINED: "it says that the model does not know; ask a larger model",

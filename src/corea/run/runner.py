@@ -24,11 +24,8 @@ from corea.prices import EXACT
 from corea.run.answer_settings import answer_settings
 from corea.run.budget import Budget, WorstCase, check_bounded, worst_case_usd
 from corea.run.journal import Journal
-from corea.run.output import write_output
-from corea.run.preflight import answer_bytes_expected, check_is_file, check_output, check_room
-from corea.run.row_stream import rows_of
-from corea.run.rows import OnBadRow, RowChecks
-from corea.run.seen_ids import fingerprint_of
+from corea.run.output import answer_bytes_expected, check_is_file, check_output, check_room, write_output
+from corea.run.rows import OnBadRow, RowChecks, fingerprint_of, rows_of
 from corea.run.shortcomings import Shortcomings
 from corea.run.shutdown import Stop
 from corea.run.source import FileFormat, QuestionSource, SourceRow, format_of

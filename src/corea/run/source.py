@@ -9,17 +9,16 @@ import csv
 import io
 import sys
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import IO
+from typing import IO, Any, cast
 
 from msgspec import Struct
 
 from corea.datasets.rows import is_blank, question_from_row
 from corea.errors import ConfigError, DataError
-from corea.run.batch_rows import is_batch_row, row_of_request
 from corea.run.byte_streams import UnreadableError, open_utf8
 from corea.run.readers import PlainRow, Record, csv_records, json_records, parquet_records, tsv_records
 from corea.types import Message, Question
@@ -54,6 +53,8 @@ READERS: dict[FileFormat, Callable[[io.BufferedReader], Iterator[tuple[int, Reco
     FileFormat.CSV: csv_records,
     FileFormat.TSV: tsv_records,
 }
+CHAT = "/chat/completions"
+SAYS_NOTHING: tuple[Any, ...] = (None, "", [], {}, False)
 
 
 class SourceRow(Struct, frozen=True):
@@ -192,3 +193,38 @@ def format_of(path: str, *, written: bool = False) -> FileFormat:
             f"{advice}"
         )
     return SUFFIXES[suffix]
+
+
+# --- rows of OpenAI's batch format ------------------------------------------------------------------------------------
+
+
+def is_batch_row(row: Mapping[str, Any]) -> bool:
+    """True for a request of a file for OpenAI's Batch API: `{"custom_id": ..., "url": ..., "body": {"messages": ...}}`.
+
+    Source: https://platform.openai.com/docs/guides/batch
+    """
+    return "body" in row and ("custom_id" in row or "url" in row) and "messages" not in row
+
+
+def row_of_request(row: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """The request as a row of COREA's own, and the fields of its body that are not used.
+
+    The configuration decides which models are asked and how: of the body only the messages count.
+
+    Raises:
+        DataError: It is a request of another kind than a chat completion; without the place, which the caller knows.
+    """
+    url, method, body = row.get("url"), row.get("method"), row["body"]
+    if url is not None and not (isinstance(url, str) and url.rstrip("/").endswith(CHAT)):
+        raise DataError(f"url: got {url!r}, expected '/v1{CHAT}', the only kind of request that can be answered")
+    if method not in (None, "POST"):
+        raise DataError(f"method: got {method!r}, expected 'POST'")
+    if not isinstance(body, dict):
+        raise DataError(f"body: got {type(body).__name__}, expected an object with messages")
+    request = cast(dict[str, Any], body)
+    if not isinstance(request.get("messages"), list) or not request["messages"]:
+        raise DataError("body.messages: is missing or empty, expected a list of objects with role and content")
+    rest = {key: value for key, value in row.items() if key not in ("custom_id", "method", "url", "body")}
+    own = {**rest, "id": row.get("custom_id"), "messages": request["messages"]}
+    unused = sorted(key for key, value in request.items() if key != "messages" and value not in SAYS_NOTHING)
+    return own, tuple(unused)

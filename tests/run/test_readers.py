@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from corea.errors import DataError
-from corea.run.row_advice import OBJECT, QUOTES, WORDS, not_csv
+from corea.run.readers import OBJECT, QUOTES, WORDS, not_csv
 from corea.run.source import QuestionSource, SourceRow
 
 
