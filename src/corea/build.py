@@ -28,7 +28,7 @@ IN_PROCESS = ("onnx", "hf", "fake")  # kinds of backends whose models run in thi
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Built:
+class BuiltCascade:
     """A cascade and the parts that commands ask for by name.
 
     Args:
@@ -43,7 +43,7 @@ class Built:
     uncalibrated: Cascade
 
 
-class Backends:
+class BackendCache:
     """Makes each backend once: cascades that say the same share it, and so does a configuration that is read anew."""
 
     def __init__(self) -> None:
@@ -76,7 +76,7 @@ def _hash(options: Any) -> str:
     return sha256(json.dumps(options, sort_keys=True, default=str).encode()).hexdigest()
 
 
-def build_all(config: Config, backends: Backends) -> tuple[dict[str, Cascade], tuple[Backend, ...]]:
+def build_all(config: Config, backends: BackendCache) -> tuple[dict[str, Cascade], tuple[Backend, ...]]:
     """Every cascade of a configuration, over shared backends, and those backends."""
     backends.begin()
     cascades = {name: build(config, name, backends=backends).cascade for name in config.cascades}
@@ -84,8 +84,8 @@ def build_all(config: Config, backends: Backends) -> tuple[dict[str, Cascade], t
 
 
 def build(
-    config: Config, name: str | None = None, *, need_prices: bool = True, backends: Backends | None = None
-) -> Built:
+    config: Config, name: str | None = None, *, need_prices: bool = True, backends: BackendCache | None = None
+) -> BuiltCascade:
     """The cascade of a configuration, ready to ask. Nothing is contacted and no model is loaded yet.
 
     Args:
@@ -100,7 +100,7 @@ def build(
     """
     name, wanted = config.cascade(name)
     prices = PriceTable(config.prices)
-    backends = backends or Backends()
+    backends = backends or BackendCache()
     made = {stage: backends.get(config, stage) for stage in wanted.stages}
     stages = tuple(
         _stage(config, stage, backends, prices, need_prices=need_prices, last=stage == wanted.stages[-1])
@@ -108,7 +108,7 @@ def build(
     )
     plain = Cascade(stages=stages, name=name, on_last_down=wanted.on_last_down, flags=_flags(stages))
     cascade = plain if wanted.calibration is None else _calibrated(config, wanted, plain)
-    return Built(name=name, cascade=cascade, backends=made, prices=prices, uncalibrated=plain)
+    return BuiltCascade(name=name, cascade=cascade, backends=made, prices=prices, uncalibrated=plain)
 
 
 def make_backend(config: Config, stage: str) -> Backend:
@@ -177,7 +177,7 @@ def _flags(stages: tuple[Stage, ...]) -> tuple[str, ...]:
 def _stage(
     config: Config,
     name: str,
-    backends: Backends,
+    backends: BackendCache,
     prices: PriceTable,
     *,
     need_prices: bool,
@@ -217,7 +217,7 @@ def _stage(
         price=price,
         signal_price=signal_price,
         on_error=declared.on_error,
-        hand_over_draft=declared.hand_over_draft,
+        pass_draft=declared.pass_draft,
         confidence_first=declared.confidence_first,
         keep_logprobs=declared.sampling.logprobs or declared.sampling.top_logprobs > 0,
     )
@@ -231,7 +231,7 @@ class _Checker(NamedTuple):
     price: str | None
 
 
-def _checker(config: Config, name: str, backends: Backends) -> tuple[dict[str, Any], _Checker | None]:
+def _checker(config: Config, name: str, backends: BackendCache) -> tuple[dict[str, Any], _Checker | None]:
     """A signal's own options, and the model that it asks where that is not its stage's.
 
     `backend` names a stage of the configuration, in this cascade or not, or is a table as under a stage; `price` is

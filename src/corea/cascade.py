@@ -22,7 +22,7 @@ from corea.errors import ConfigError
 from corea.prices import EXACT
 from corea.prompts import with_draft
 from corea.protocols import Backend, Policy
-from corea.stage import Giver, OnError, OnKeep, OnStep, OnText, Stage, attempt, skip, total
+from corea.stage import OnError, OnKeep, OnStep, OnText, Stage, TextSink, attempt, skip, total
 from corea.types import ZERO_USD, Completion, Decision, Question, Status, Step, Trace
 
 _random = Random(os.urandom(32))
@@ -65,9 +65,9 @@ class Cascade:
                 f"cascade {self.name}: got stages {names}, expected distinct names; rename {sorted(twice)}"
             )
         for stage in self.stages[:-1]:
-            if stage.confidence_first and stage.hand_over_draft:
+            if stage.confidence_first and stage.pass_draft:
                 raise ConfigError(
-                    f"cascade {self.name}, stage {stage.name}: got confidence_first and hand_over_draft, expected one; "
+                    f"cascade {self.name}, stage {stage.name}: got confidence_first and pass_draft, expected one; "
                     "a draft that is cut off has nothing to hand over"
                 )
             if stage.signal is None or stage.policy is None:
@@ -119,7 +119,7 @@ class Cascade:
         began = self.clock()
         steps: list[Step] = []
         draft: str | None = None
-        give = Giver(on_text) if on_text else None
+        give = TextSink(on_text) if on_text else None
         for stage in self.stages:
             last = stage is self.stages[-1]
             skipped = None if last else skip(stage, question)
@@ -136,7 +136,7 @@ class Cascade:
                     break
             elif last or step.decision is not Decision.DEFER:
                 break
-            elif stage.hand_over_draft and step.completion is not None:
+            elif stage.pass_draft and step.completion is not None:
                 draft = step.completion.text
         return await self._finish(question, tuple(steps), began, give, trace_id)
 
@@ -291,7 +291,7 @@ class Cascade:
         question: Question,
         steps: tuple[Step, ...],
         began: float,
-        give: Giver | None,
+        give: TextSink | None,
         trace_id: str | None,
     ) -> Trace:
         final = steps[-1] if steps else None
@@ -344,7 +344,7 @@ class Cascade:
 
     def _draft_shown(self, steps: tuple[Step, ...]) -> str | None:
         """The draft that the last stage was shown, if any."""
-        passing = {stage.name for stage in self.stages if stage.hand_over_draft and self.in_order}
+        passing = {stage.name for stage in self.stages if stage.pass_draft and self.in_order}
         drafts = (
             s.completion.text for s in reversed(steps[:-1]) if s.stage in passing and not s.error and s.completion
         )

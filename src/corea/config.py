@@ -47,7 +47,7 @@ class StageSettings:
     prompt: str = "default"
     price: str | None = None
     on_error: OnError = OnError.NEXT
-    hand_over_draft: bool = False
+    pass_draft: bool = False
     confidence_first: bool = False
 
 

@@ -25,7 +25,7 @@ OnKeep = Callable[[Confidence], None]
 
 
 @dataclass(slots=True)
-class Draft:
+class PartialCompletion:
     """What a call that is under way has written so far.
 
     Args:
@@ -35,7 +35,7 @@ class Draft:
     model: str
     asked: Question
     pieces: list[str] = field(default_factory=list[str])
-    on_piece: Callable[["Draft"], None] | None = None
+    on_piece: Callable[["PartialCompletion"], None] | None = None
 
     @property
     def text(self) -> str:
@@ -58,7 +58,7 @@ class Draft:
         return Completion(text=self.text, model=self.model, usage=usage, finish_reason=CUT)
 
 
-def interrupted(draft: Draft, log: CallLog) -> Completion:
+def interrupted(draft: PartialCompletion, log: CallLog) -> Completion:
     """What a call used that was cut off: as its backend knows it, else the estimate of the draft."""
     known = log.interrupted
     if known is None:
@@ -68,7 +68,7 @@ def interrupted(draft: Draft, log: CallLog) -> Completion:
     return replace(known, usage=replace(known.usage, completion_tokens=len(draft.pieces)))
 
 
-class Read(Struct, frozen=True):
+class StreamResult(Struct, frozen=True):
     """What came of a stream; `confidence` and `decision` are None where the text did not state one first."""
 
     completion: Completion
@@ -78,14 +78,14 @@ class Read(Struct, frozen=True):
 
 async def read_stream(
     backend: Streamer,
-    draft: Draft,
+    draft: PartialCompletion,
     sampling: Sampling,
     log: CallLog,
     *,
     judge: Judge | None = None,
     give: Give | None = None,
     on_keep: OnKeep | None = None,
-) -> Read:
+) -> StreamResult:
     """Reads an answer to its end, or until it is deferred.
 
     Args:
@@ -120,7 +120,7 @@ async def read_stream(
                     confidence, decision = await _judged(judge, draft)
                     if decision not in (None, Decision.KEEP):
                         await _close(stream)  # which logs what it knows
-                        return Read(interrupted(draft, log), confidence, decision)
+                        return StreamResult(interrupted(draft, log), confidence, decision)
                     if decision is Decision.KEEP and confidence is not None:
                         if on_keep is not None:
                             on_keep(confidence)
@@ -130,10 +130,10 @@ async def read_stream(
         await _close(stream)
     if final is None:
         raise BackendError(f"{draft.model}: the stream ended without a completion; the backend must yield one last")
-    return Read(final, confidence, decision)
+    return StreamResult(final, confidence, decision)
 
 
-async def _judged(judge: Judge, draft: Draft) -> tuple[Confidence | None, Decision | None]:
+async def _judged(judge: Judge, draft: PartialCompletion) -> tuple[Confidence | None, Decision | None]:
     """The decision; None where the signal needs the whole completion (such as one of token probabilities)."""
     confidence, decision = await judge(draft.completion())
     return (confidence, decision) if confidence.value is not None or confidence.calls else (None, None)

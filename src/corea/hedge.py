@@ -8,8 +8,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, fields
 
 from corea.cascade import Cascade, as_question
-from corea.early_exit import Draft
-from corea.stage import CUT_OFF, Giver, OnError, OnKeep, OnStep, OnText, Stage, attempt, skip
+from corea.early_exit import PartialCompletion
+from corea.stage import CUT_OFF, OnError, OnKeep, OnStep, OnText, Stage, TextSink, attempt, skip
 from corea.types import Decision, Question, Step, Trace, replace
 
 LOST = "Hedged"  # the `error_kind` of a call that was cut off since another was faster
@@ -63,7 +63,7 @@ class HedgedCascade(Cascade):
             return await super().ask(question, on_text=on_text, on_step=on_step, on_keep=on_keep, trace_id=trace_id)
         question = as_question(question)
         began = self.clock()
-        give = Giver(on_text) if on_text else None
+        give = TextSink(on_text) if on_text else None
         race = _Race(self, question, give, on_step, on_keep, self.hedge_seconds)
         return await self._finish(question, await race.run(), began, give, trace_id)
 
@@ -74,10 +74,10 @@ def hedged(cascade: Cascade, seconds: float) -> HedgedCascade:
     return HedgedCascade(**given, hedge_seconds=seconds)
 
 
-class _Side(Giver):
+class _Side(TextSink):
     """One side's way to the client: its first text wins the race."""
 
-    def __init__(self, race: "_Race", name: str, give: Giver) -> None:
+    def __init__(self, race: "_Race", name: str, give: TextSink) -> None:
         super().__init__(give)
         self.race = race
         self.name = name
@@ -94,7 +94,7 @@ class _Race:
 
     cascade: HedgedCascade
     question: Question
-    give: Giver | None
+    give: TextSink | None
     on_step: OnStep | None
     on_keep: OnKeep | None
     seconds: float
@@ -179,7 +179,7 @@ class _Race:
             last=stage is self.cascade.stages[-1],
             on_keep=self.on_keep,
             on_cut=self._lose,
-            watch=Draft(stage.backend.model, asked, on_piece=self._look if side == "earlier" else None),
+            watch=PartialCompletion(stage.backend.model, asked, on_piece=self._look if side == "earlier" else None),
             clock=self.cascade.clock,
         )
 
@@ -191,7 +191,7 @@ class _Race:
         error = "cut off: another stage was faster" if self.winner else "cut off"
         self._add(replace(step, error=error, error_kind=LOST))
 
-    def _look(self, draft: Draft) -> None:
+    def _look(self, draft: PartialCompletion) -> None:
         if len(draft.pieces) % LOOK_EVERY == 0 and not self.go.is_set() and self.cascade.hopeless(draft.text):
             self.go.set()
 

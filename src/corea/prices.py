@@ -30,7 +30,7 @@ MTOK = Decimal(1_000_000)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Tier:
+class PriceTier:
     """Prices that hold for a whole request once its prompt is longer than `above_prompt_tokens`."""
 
     above_prompt_tokens: int
@@ -67,7 +67,7 @@ class Price:
     cache_write_1h_usd_per_mtok: Decimal | None = None
     reasoning_usd_per_mtok: Decimal | None = None
     usd_per_request: Decimal = ZERO_USD
-    tiers: tuple[Tier, ...] = ()
+    tiers: tuple[PriceTier, ...] = ()
     machine_usd_per_hour: Decimal | None = None
     tokens_per_second: Decimal | None = None
     source: str = "given"
@@ -201,7 +201,7 @@ def _decimals(value: Decimal) -> int:
     return max(0, -int(value.normalize().as_tuple().exponent))
 
 
-TIER_FIELDS = tuple(f.name for f in fields(Tier) if "usd_per" in f.name)
+TIER_FIELDS = tuple(f.name for f in fields(PriceTier) if "usd_per" in f.name)
 MONEY_FIELDS = tuple(f.name for f in fields(Price) if "usd_per" in f.name)
 
 
@@ -377,7 +377,7 @@ def _one_price(entry: "ModelPrice", source: str) -> Price | None:
     }
     starts = sorted({tier.start for v in columns.values() for tier in getattr(v, "tiers", ())})
     tiers = tuple(
-        Tier(
+        PriceTier(
             above_prompt_tokens=start,
             **{n: _rounded(_at_length(v, start + 1)) for n, v in columns.items() if v is not None and n in TIER_FIELDS},
         )

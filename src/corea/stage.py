@@ -9,7 +9,7 @@ from typing import Any
 
 from corea.costs.call_log import CallLog, was_cut
 from corea.costs.signal_calls import signal_calls
-from corea.early_exit import CUT, Draft, Read, interrupted, read_stream
+from corea.early_exit import CUT, PartialCompletion, StreamResult, interrupted, read_stream
 from corea.errors import BackendError, ConfigError
 from corea.parsing import declines, read_answer
 from corea.prices import EXACT, Price
@@ -43,7 +43,7 @@ class Stage:
         price: What the tokens cost; None makes every cost of this stage unknown (None), never 0.
         signal_price: What the signal's own calls cost. None: `price` where it asks this stage's model; the price of the
             stage that it asks, in a cascade; else not known.
-        hand_over_draft: Shows the next stage this stage's text when it is deferred.
+        pass_draft: Shows the next stage this stage's text when it is deferred.
         confidence_first: Decides as soon as a confidence is stated before the answer (by a prompt such as the built-in
             one of this name), where the backend streams and the signal needs no more than the text: a kept answer is
             then given on as it is written, a deferred one is cut off, its tokens estimated.
@@ -60,7 +60,7 @@ class Stage:
     price: Price | None = None
     signal_price: Price | None = None
     on_error: OnError = OnError.NEXT
-    hand_over_draft: bool = False
+    pass_draft: bool = False
     confidence_first: bool = False
     keep_logprobs: bool = False
 
@@ -90,7 +90,7 @@ class Stage:
         return self.price if own else None
 
 
-class Giver:
+class TextSink:
     """Hands text on, and remembers whether any has been."""
 
     def __init__(self, on_text: OnText) -> None:
@@ -114,12 +114,12 @@ def attempt(
     stage: Stage,
     question: Question,
     draft: str | None,
-    give: Giver | None,
+    give: TextSink | None,
     *,
     last: bool,
     on_keep: OnKeep | None = None,
     on_cut: OnStep | None = None,
-    watch: Draft | None = None,
+    watch: PartialCompletion | None = None,
     clock: Callable[[], float],
 ) -> Coroutine[Any, Any, Step]:
     """Asks the stage's model, measures how sure it is, and decides; a backend that is down makes a step with an error.
@@ -152,13 +152,13 @@ class _Attempt:
     stage: Stage
     question: Question
     asked: Question
-    watch: Draft | None
+    watch: PartialCompletion | None
     clock: Callable[[], float]
     began: float
     log: CallLog
     completion: Completion | None = None
 
-    async def run(self, give: Giver | None, last: bool, on_keep: OnKeep | None, on_cut: OnStep | None) -> Step:
+    async def run(self, give: TextSink | None, last: bool, on_keep: OnKeep | None, on_cut: OnStep | None) -> Step:
         """The step that this makes."""
         stage, early = self.stage, self.stage.confidence_first and not last
         give = give if last or early else None
@@ -223,7 +223,7 @@ class _Attempt:
         return self._ended(spent, "an error came between", f"{type(error).__name__}: {error}", type(error).__name__)
 
     def _begun(self) -> Completion:
-        return interrupted(self.watch or Draft(self.stage.backend.model, self.asked), self.log)
+        return interrupted(self.watch or PartialCompletion(self.stage.backend.model, self.asked), self.log)
 
     def _failed(self, error: BackendError) -> Step:
         spent = error.spent if isinstance(error.spent, Completion) else None
@@ -253,7 +253,9 @@ class _Attempt:
         calls = tuple(call for _, call in self.log.calls)
         return Confidence(value=None, signal=type(self.stage.signal).__name__, reason=reason, calls=calls)
 
-    async def _stream(self, backend: Streamer, give: Giver | None, *, early: bool, on_keep: OnKeep | None) -> Read:
+    async def _stream(
+        self, backend: Streamer, give: TextSink | None, *, early: bool, on_keep: OnKeep | None
+    ) -> StreamResult:
         """The stage's answer as a stream, for who waits for its text or looks at it half-written."""
         stage = self.stage
 
@@ -262,7 +264,7 @@ class _Attempt:
             confidence = await self._measure(stage.signal, so_far)
             return confidence, stage.policy.decide(self.question, confidence)
 
-        self.watch = self.watch or Draft(stage.backend.model, self.asked)
+        self.watch = self.watch or PartialCompletion(stage.backend.model, self.asked)
         return await read_stream(
             backend,
             self.watch,

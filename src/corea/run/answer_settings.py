@@ -89,7 +89,7 @@ class _Described:
             "pre_policy": self._plain(stage.pre_policy),
             "prompt": None if prompt is None else {"system": prompt.system, "user": prompt.user},
             "on_error": stage.on_error.value,
-            "hand_over_draft": stage.hand_over_draft,
+            "pass_draft": stage.pass_draft,
             "confidence_first": stage.confidence_first,
         }
 

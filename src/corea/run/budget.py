@@ -81,7 +81,7 @@ def check_bounded(cascade: Cascade) -> None:
     )
 
 
-class InFlight:
+class WorstCase:
     """What a question that is being asked can cost: in all, and up to the end of the stage that is asked now.
 
     Args:
@@ -111,7 +111,7 @@ class InFlight:
         stage, self._stages = self._stages[index], self._stages[index + 1 :]
         cost = step.cost_usd
         self._spent_usd = self.now_at_most_usd if cost is None else EXACT.add(self._spent_usd, cost)
-        if stage.hand_over_draft and step.completion is not None and step.error is None:
+        if stage.pass_draft and step.completion is not None and step.error is None:
             self._draft = step.completion.text
         self._bound()
 

@@ -44,7 +44,7 @@ _BODY = len(b'{"crc":"00000000","line":')
 _UNTOUCHED, _STARTED = 0, 1  # offsets below the first done line, which is never here
 
 
-class _Line(msgspec.Struct):
+class JournalLine(msgspec.Struct):
     journal: int | None = None
     settings: dict[str, Any] | None = None
     rows: int | None = None
@@ -56,11 +56,11 @@ class _Line(msgspec.Struct):
     trace: msgspec.Raw = msgspec.Raw(b"")
 
 
-_decode = msgspec.json.Decoder(_Line).decode
+_decode = msgspec.json.Decoder(JournalLine).decode
 
 
 @dataclass(slots=True)
-class Lost:
+class LostInFlight:
     """Questions that were in flight when a run was killed, over all its starts.
 
     Args:
@@ -93,7 +93,7 @@ class Journal:
 
     path: Path
     write: Callable[[int, bytes], int] = os.write
-    lost: Lost = field(default_factory=Lost)
+    lost: LostInFlight = field(default_factory=LostInFlight)
     answered: int = 0
     rows: int = 0
     _descriptor: int = -1
@@ -182,7 +182,7 @@ class Journal:
         self.flush()
         self.sync()
 
-    def _settings_of(self, line: _Line) -> dict[str, Any]:
+    def _settings_of(self, line: JournalLine) -> dict[str, Any]:
         if line.journal != VERSION:
             raise DataError(
                 f"journal version {line.journal}, expected {VERSION}; finish this run with the corea that began it, or "

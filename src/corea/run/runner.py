@@ -22,17 +22,14 @@ from corea.errors import ConfigError, DataError
 from corea.ledger import Ledger
 from corea.prices import EXACT
 from corea.run.answer_settings import answer_settings
-from corea.run.budget import Budget, InFlight, check_bounded, worst_case_usd
-from corea.run.inputs import Format, Row, Source, format_of
+from corea.run.budget import Budget, WorstCase, check_bounded, worst_case_usd
 from corea.run.journal import Journal
-from corea.run.outputs import write_output
-from corea.run.preflight import answer_bytes_expected, check_is_file, check_output, check_room
-from corea.run.row_checks import OnBadRow, RowChecks
-from corea.run.row_stream import rows_of
-from corea.run.seen_ids import fingerprint_of
+from corea.run.output import answer_bytes_expected, check_is_file, check_output, check_room, write_output
+from corea.run.rows import OnBadRow, RowChecks, fingerprint_of, rows_of
 from corea.run.shortcomings import Shortcomings
 from corea.run.shutdown import Stop
-from corea.run.summary import Outcome, Progress, RunSummary
+from corea.run.source import FileFormat, QuestionSource, SourceRow, format_of
+from corea.run.summary import RunOutcome, RunProgress, RunSummary
 from corea.trace_io import decode, encode
 from corea.types import ZERO_USD, Question, Status, Step, Trace
 
@@ -44,16 +41,16 @@ GIVE_UP_AFTER = 50  # questions that failed in a row
 
 async def run_batch(
     cascade: Cascade,
-    source: Source | str,
+    source: QuestionSource | str,
     output: str,
     *,
-    format: Format | None = None,
+    format: FileFormat | None = None,
     concurrency: int = 32,
     budget_usd: Decimal | None = None,
     on_bad_row: OnBadRow = OnBadRow.STOP,
     settings: Mapping[str, Any] | None = None,
     give_up_after: int = GIVE_UP_AFTER,
-    on_progress: Callable[[Progress], None] | None = None,
+    on_progress: Callable[[RunProgress], None] | None = None,
     stop: Stop | None = None,
     clock: Callable[[], float] = time.monotonic,
     pipe: IO[bytes] | None = None,
@@ -78,7 +75,7 @@ async def run_batch(
             journal is another run's. DataError: A bad row under `OnBadRow.STOP`, an input that changed, or a disk that
             is full. All but the last two are raised before anything is asked.
     """
-    source = Source(source) if isinstance(source, str) else source
+    source = QuestionSource(source) if isinstance(source, str) else source
     if concurrency < 1:
         raise ConfigError(f"concurrency: got {concurrency}, expected at least 1")
     if budget_usd is not None:
@@ -105,7 +102,7 @@ async def run_batch(
     return await _into_file(run, format or format_of(output, written=True), settings or answer_settings(cascade))
 
 
-async def _into_file(run: "_Run", format: Format, settings: Mapping[str, Any]) -> RunSummary:
+async def _into_file(run: "_Run", format: FileFormat, settings: Mapping[str, Any]) -> RunSummary:
     journal = Journal(Path(f"{run.output}.journal"))
     check_output(run.output, format, has_journal=journal.path.exists())
     run.checks.survey()
@@ -137,12 +134,12 @@ def _collecting_seldom() -> Generator[None]:
         gc.unfreeze()
 
 
-class _Flight(Struct, frozen=True):
+class InFlight(Struct, frozen=True):
     """A question that is being asked: its row, the hash of what it asks, and under a budget what it can cost."""
 
     row: int
     key: int
-    money: InFlight | None
+    money: WorstCase | None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -150,13 +147,13 @@ class _Run:
     """The moving parts of one start."""
 
     cascade: Cascade
-    source: Source
+    source: QuestionSource
     output: str
     concurrency: int
     budget: Budget
     checks: RowChecks
     give_up_after: int
-    on_progress: Callable[[Progress], None] | None
+    on_progress: Callable[[RunProgress], None] | None
     stop: Stop
     clock: Callable[[], float]
     pipe: IO[bytes] | None
@@ -165,14 +162,14 @@ class _Run:
     shortcomings: Shortcomings = field(default_factory=Shortcomings)
     unused: Counter[str] = field(default_factory=Counter[str])
     next_usd_at_most: Decimal | None = None
-    outcome: Outcome = Outcome.COMPLETE
+    outcome: RunOutcome = RunOutcome.COMPLETE
     resumed: int = 0
     asked: int = 0
     failed_usd: dict[int, Decimal] = field(default_factory=dict[int, Decimal])
     failed_in_a_row: int = 0
     last_error: str | None = None
     repeated_usd: Decimal = ZERO_USD
-    flights: dict[str, _Flight] = field(default_factory=dict[str, _Flight])
+    flights: dict[str, InFlight] = field(default_factory=dict[str, InFlight])
     began: float = 0.0
     told: float = 0.0
     flushing: bool = False
@@ -227,7 +224,7 @@ class _Run:
         except asyncio.CancelledError:
             if not self.stop.asked:
                 raise
-            self.outcome = Outcome.INTERRUPTED  # a second Ctrl-C: what was in flight stays a start without an end
+            self.outcome = RunOutcome.INTERRUPTED  # a second Ctrl-C: what was in flight stays a start without an end
             cast("asyncio.Task[Any]", asyncio.current_task()).uncancel()
         finally:
             syncing.cancel()
@@ -260,15 +257,15 @@ class _Run:
                 self.cascade.check()
             money = None
             if self.budget.limit_usd is not None:
-                money = InFlight(self.cascade, row.question)
+                money = WorstCase(self.cascade, row.question)
                 if not await self.budget.reserve(money.at_most_usd):
-                    self.outcome, self.next_usd_at_most = Outcome.BUDGET, money.at_most_usd
+                    self.outcome, self.next_usd_at_most = RunOutcome.BUDGET, money.at_most_usd
                     return
                 if self.stop.asked:  # while it waited
                     self.budget.settle(money.at_most_usd, ZERO_USD)
                     self._note_stop()
                     return
-            self.flights[row.question.id] = _Flight(row.number, key, money)
+            self.flights[row.question.id] = InFlight(row.number, key, money)
             if self.journal is not None:
                 self.journal.start(row.number, money.now_at_most_usd if money is not None else None)
             yield row.question
@@ -291,10 +288,10 @@ class _Run:
             self.journal.next_stage(flight.row, flight.money.now_at_most_usd)
 
     def _note_stop(self) -> None:
-        if self.outcome is not Outcome.GAVE_UP:
-            self.outcome = Outcome.INTERRUPTED
+        if self.outcome is not RunOutcome.GAVE_UP:
+            self.outcome = RunOutcome.INTERRUPTED
 
-    def _finished(self, row: Row, key: int) -> bool:
+    def _finished(self, row: SourceRow, key: int) -> bool:
         if self.journal is None or not self.journal.finished(row.number):
             return False
         if self.journal.key(row.number) != key:
@@ -326,7 +323,7 @@ class _Run:
         if trace.status is Status.FAILED:
             self.failed_in_a_row += 1
             if self.failed_in_a_row >= self.give_up_after and not self.stop.asked:
-                self.outcome = Outcome.GAVE_UP
+                self.outcome = RunOutcome.GAVE_UP
                 self.stop()
         else:
             self.failed_in_a_row = 0
@@ -346,7 +343,9 @@ class _Run:
         rate = self.asked / (now - self.began) if now > self.began else 0.0
         done = self.asked + self.resumed
         left = (self.checks.total - done) / rate if self.checks.total is not None and rate else None
-        self.on_progress(Progress(done=done, total=self.checks.total, ledger=self.ledger, rate=rate, seconds_left=left))
+        self.on_progress(
+            RunProgress(done=done, total=self.checks.total, ledger=self.ledger, rate=rate, seconds_left=left)
+        )
 
     def _flush(self, journal: Journal) -> None:
         """At the end of a turn of the event loop: what no next start has taken along."""

@@ -9,7 +9,7 @@ from corea.ledger import Ledger, money
 from corea.run.shortcomings import Shortcomings
 
 
-class Outcome(StrEnum):
+class RunOutcome(StrEnum):
     """Why a run ended."""
 
     COMPLETE = "complete"  # every question has its answer, or failed and is told
@@ -19,7 +19,7 @@ class Outcome(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Progress:
+class RunProgress:
     """Where a run stands.
 
     Args:
@@ -59,7 +59,7 @@ class RunSummary:
             price needs.
     """
 
-    outcome: Outcome
+    outcome: RunOutcome
     output: str
     journal: str | None
     done: int
