@@ -11,10 +11,10 @@ from corea.cli.console import amount
 from corea.cli.rows import prices_of
 from corea.config import parse_config
 from corea.errors import ConfigError
-from corea.gateway.faults import Fault
-from corea.gateway.keys import Limits
-from corea.gateway.settings import GatewaySettings
-from corea.gateway.wire import CONTROLS
+from corea.gateway.billing.keys import Limits
+from corea.gateway.chat.request import CONTROLS
+from corea.gateway.errors import Fault
+from corea.gateway.ops.settings import GatewaySettings
 from corea.money import parse_usd
 from corea.prices import read_price
 from corea.run.budget import Budget

@@ -26,16 +26,16 @@ from tests.gateway.conftest import House, chat
 
 from corea.cascade import Cascade
 from corea.costs.bounds import question_bound
-from corea.gateway.app import Gateway, make_app
-from corea.gateway.chat import Chat
-from corea.gateway.database import connect
-from corea.gateway.keys import Limits, create_key, list_keys
-from corea.gateway.money import KeyAccounts
-from corea.gateway.plan import Routes
-from corea.gateway.settings import GatewaySettings
-from corea.gateway.store import DecisionStore
-from corea.gateway.wire import ChatRequest, parse_chat
-from corea.gateway.writer import Writer
+from corea.gateway.billing.budgets import KeyAccounts
+from corea.gateway.billing.database import connect
+from corea.gateway.billing.db_writer import Writer
+from corea.gateway.billing.decision_log import DecisionStore
+from corea.gateway.billing.keys import Limits, create_key, list_keys
+from corea.gateway.chat.request import ChatRequest, parse_chat
+from corea.gateway.chat.routing import Routes
+from corea.gateway.chat.service import Chat
+from corea.gateway.ops.settings import GatewaySettings
+from corea.gateway.server.app import Gateway, make_app
 from corea.types import Message, Question
 
 PROMPT = [{"role": "user", "content": "what is number 3"}]

@@ -11,13 +11,13 @@ import pytest
 
 from corea.backends.fake import FakeBackend
 from corea.cascade import Cascade, OnLastDown, Stage
-from corea.gateway.accounts import Accounts, OpenAccounts
-from corea.gateway.app import Gateway, make_app
-from corea.gateway.cache import AnswerCache
-from corea.gateway.chat import Chat
-from corea.gateway.plan import Routes
-from corea.gateway.progress import Done
-from corea.gateway.settings import GatewaySettings
+from corea.gateway.billing.auth import Accounts, OpenAccounts
+from corea.gateway.chat.request_state import Done
+from corea.gateway.chat.routing import Routes
+from corea.gateway.chat.service import Chat
+from corea.gateway.ops.cache import AnswerCache
+from corea.gateway.ops.settings import GatewaySettings
+from corea.gateway.server.app import Gateway, make_app
 from corea.policies.threshold import Threshold
 from corea.prices import Price
 from corea.signals.verbalized import Verbalized

@@ -8,7 +8,7 @@ from typing import Any
 from corea.build import Built, build, bundled_config
 from corea.config import Config, load_config, settings
 from corea.errors import ConfigError
-from corea.gateway.settings import GatewaySettings
+from corea.gateway.ops.settings import GatewaySettings
 
 DEFAULT = Path("corea.toml")
 BUNDLED_NOTE = (

@@ -32,7 +32,7 @@ def create(
     json: JsonOption = False,
 ) -> None:
     """Make a key and print it, once: it is stored as a hash only. A running server knows it at once."""
-    from corea.gateway.keys import Limits, create_key
+    from corea.gateway.billing.keys import Limits, create_key
 
     if not name.strip():
         raise ConfigError("name: got an empty one, expected some text to know the key by")
@@ -55,7 +55,7 @@ def list_(
     config: ConfigOption = None, set_: SetOption = None, state: StateOption = None, json: JsonOption = False
 ) -> None:
     """Show every key and what it has spent."""
-    from corea.gateway.keys import list_keys
+    from corea.gateway.billing.keys import list_keys
 
     with _file(state, config, set_) as connection:
         found = list_keys(connection)
@@ -87,7 +87,7 @@ def set_limits(
     json: JsonOption = False,
 ) -> None:
     """Change what a key may do; what is not given stays. A running server holds its next request to it."""
-    from corea.gateway.keys import Limits, named_key, set_limits
+    from corea.gateway.billing.keys import Limits, named_key, set_limits
 
     cascades = None if cascade == ["all"] else cascade
     with _file(state, config, set_, cascades) as connection:
@@ -116,7 +116,7 @@ def revoke(
     state: StateOption = None,
 ) -> None:
     """End a key; a running server turns its next request away."""
-    from corea.gateway.keys import named_key, revoke_key
+    from corea.gateway.billing.keys import named_key, revoke_key
 
     with _file(state, config, set_) as connection:
         ended = revoke_key(connection, named_key(connection, key).id)
@@ -127,7 +127,7 @@ def revoke(
 def _file(
     state: Path | None, config_path: Path | None, overrides: list[str] | None, cascades: list[str] | None = None
 ) -> Iterator[sqlite3.Connection]:
-    from corea.gateway.database import connect
+    from corea.gateway.billing.database import connect
 
     if state is None:
         from corea.cli.configuration import find_config, find_gateway, state_folder

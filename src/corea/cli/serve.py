@@ -22,8 +22,8 @@ def serve(
     from corea.cli.configuration import BUNDLED_NOTE, find_config, find_gateway, state_folder, with_calibration
     from corea.registry import resolve
 
-    server = resolve("corea serve", "corea.gateway.serve:serve", {})  # says which extra is missing
-    loaded = resolve("corea serve", "corea.gateway.serve:Loaded", {})
+    server = resolve("corea serve", "corea.gateway.server.serve:serve", {})  # says which extra is missing
+    loaded = resolve("corea serve", "corea.gateway.server.serve:Loaded", {})
     backends = Backends()
 
     def load() -> Any:

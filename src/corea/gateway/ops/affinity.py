@@ -4,7 +4,7 @@ import hashlib
 from collections import OrderedDict
 from dataclasses import dataclass, field
 
-from corea.gateway.wire import ChatRequest
+from corea.gateway.chat.request import ChatRequest
 
 
 @dataclass(slots=True)

@@ -18,19 +18,19 @@ import uvicorn
 
 from corea.cascade import Cascade
 from corea.errors import ConfigError, CoreaError
-from corea.gateway.app import Gateway, make_app
-from corea.gateway.cache import AnswerCache
-from corea.gateway.chat import Chat
-from corea.gateway.database import connect
-from corea.gateway.http import protocol_with
-from corea.gateway.keys import any_keys
-from corea.gateway.metrics import Metrics
-from corea.gateway.money import KeyAccounts
-from corea.gateway.plan import Routes
-from corea.gateway.progress import Done
-from corea.gateway.settings import GatewaySettings
-from corea.gateway.store import DecisionStore
-from corea.gateway.writer import Writer
+from corea.gateway.billing.budgets import KeyAccounts
+from corea.gateway.billing.database import connect
+from corea.gateway.billing.db_writer import Writer
+from corea.gateway.billing.decision_log import DecisionStore
+from corea.gateway.billing.keys import any_keys
+from corea.gateway.chat.request_state import Done
+from corea.gateway.chat.routing import Routes
+from corea.gateway.chat.service import Chat
+from corea.gateway.ops.cache import AnswerCache
+from corea.gateway.ops.metrics import Metrics
+from corea.gateway.ops.settings import GatewaySettings
+from corea.gateway.server.app import Gateway, make_app
+from corea.gateway.server.connection import protocol_with
 from corea.protocols import Backend
 
 log: logging.Logger = logging.getLogger("corea.gateway")

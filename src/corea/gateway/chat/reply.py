@@ -4,8 +4,8 @@ import time
 from typing import Any
 from urllib.parse import quote
 
-from corea.gateway.progress import Progress
-from corea.gateway.wire import JSON, encode_json
+from corea.gateway.chat.request import JSON, encode_json
+from corea.gateway.chat.request_state import Progress
 from corea.types import Completion, Decision, Status, Trace, Usage
 
 Headers = list[tuple[str, str]]

@@ -12,9 +12,9 @@ from typing import Any, cast
 import msgspec
 
 from corea.errors import ConfigError
-from corea.gateway.progress import Done
-from corea.gateway.reply import first_confidence
-from corea.gateway.settings import GatewaySettings
+from corea.gateway.chat.reply import first_confidence
+from corea.gateway.chat.request_state import Done
+from corea.gateway.ops.settings import GatewaySettings
 from corea.registry import resolve
 from corea.types import Trace
 

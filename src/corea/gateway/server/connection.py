@@ -6,9 +6,9 @@ from typing import Any
 from starlette.types import Scope
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
-from corea.gateway.faults import Fault
-from corea.gateway.settings import GatewaySettings
-from corea.gateway.wire import encode_json
+from corea.gateway.chat.request import encode_json
+from corea.gateway.errors import Fault
+from corea.gateway.ops.settings import GatewaySettings
 
 AT_ONCE = "corea.at_once"  # an extension of ASGI: what is here already, and what can be sent already, is not waited for
 

@@ -9,8 +9,8 @@ from decimal import Decimal
 
 import msgspec
 
-from corea.gateway.plan import Plan
-from corea.gateway.wire import ChatRequest
+from corea.gateway.chat.request import ChatRequest
+from corea.gateway.chat.routing import Plan
 from corea.types import Status, Step, Trace, Usage, replace
 
 _encode = msgspec.json.Encoder(decimal_format="string", order="sorted").encode

@@ -10,10 +10,10 @@ import pytest
 from tests.gateway.conftest import UNSURE, House, make_house
 
 from corea.errors import ConfigError
-from corea.gateway.database import connect
-from corea.gateway.settings import GatewaySettings
-from corea.gateway.store import DecisionStore
-from corea.gateway.writer import Writer
+from corea.gateway.billing.database import connect
+from corea.gateway.billing.db_writer import Writer
+from corea.gateway.billing.decision_log import DecisionStore
+from corea.gateway.ops.settings import GatewaySettings
 from corea.types import Usage
 
 

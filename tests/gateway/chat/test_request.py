@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from corea.gateway.faults import Fault
-from corea.gateway.wire import parse_chat
+from corea.gateway.chat.request import parse_chat
+from corea.gateway.errors import Fault
 from corea.types import Message
 
 GOOD: dict[str, Any] = {"model": "corea", "messages": [{"role": "user", "content": "12 + 7?"}]}

@@ -6,8 +6,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.gateway.conftest import UNSURE, House, make_house
 
 from corea.errors import BackendTimeout
-from corea.gateway.faults import Fault
-from corea.gateway.metrics import Metrics
+from corea.gateway.errors import Fault
+from corea.gateway.ops.metrics import Metrics
 
 
 def exposed(house: House, metrics: Metrics) -> dict[tuple[str, ...], float]:

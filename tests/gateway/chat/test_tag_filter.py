@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from corea.gateway.visible import VisibleStream
+from corea.gateway.chat.tag_filter import VisibleStream
 
 
 def shown(pieces: list[str]) -> str:

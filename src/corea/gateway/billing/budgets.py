@@ -17,13 +17,13 @@ from math import ceil
 from pathlib import Path
 from typing import TypeVar
 
-from corea.gateway.accounts import Admission, Claim, Holder
-from corea.gateway.database import connect
-from corea.gateway.faults import Fault
-from corea.gateway.holds import boot_id, release_holds
-from corea.gateway.keys import Key, any_keys, find_key, read_key
-from corea.gateway.limits import Bucket
-from corea.gateway.writer import Writer
+from corea.gateway.billing.auth import Admission, Claim, Holder
+from corea.gateway.billing.budget_holds import boot_id, release_holds
+from corea.gateway.billing.database import connect
+from corea.gateway.billing.db_writer import Writer
+from corea.gateway.billing.keys import Key, any_keys, find_key, read_key
+from corea.gateway.billing.rate_limit import Bucket
+from corea.gateway.errors import Fault
 from corea.types import ZERO_USD
 
 log: logging.Logger = logging.getLogger("corea.gateway")

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from corea.gateway.faults import Fault, bad_field, unsupported
+from corea.gateway.errors import Fault, bad_field, unsupported
 from corea.money import parse_usd
 from corea.types import ANSWERS, LIMITS, Message, wrong_fields
 

@@ -16,15 +16,15 @@ from pathlib import Path
 import pytest
 from tests.gateway.conftest import UNSURE, make_house
 
-from corea.gateway import writer as writer_module
-from corea.gateway.database import MIGRATIONS, connect, version
-from corea.gateway.faults import Fault
-from corea.gateway.holds import boot_id, release_holds
-from corea.gateway.keys import Limits, create_key, list_keys
-from corea.gateway.money import KeyAccounts
-from corea.gateway.settings import GatewaySettings
-from corea.gateway.store import DecisionStore
-from corea.gateway.writer import Writer
+from corea.gateway.billing import db_writer as writer_module
+from corea.gateway.billing.budget_holds import boot_id, release_holds
+from corea.gateway.billing.budgets import KeyAccounts
+from corea.gateway.billing.database import MIGRATIONS, connect, version
+from corea.gateway.billing.db_writer import Writer
+from corea.gateway.billing.decision_log import DecisionStore
+from corea.gateway.billing.keys import Limits, create_key, list_keys
+from corea.gateway.errors import Fault
+from corea.gateway.ops.settings import GatewaySettings
 
 
 @dataclass
@@ -265,12 +265,12 @@ async def test_a_disk_that_fails_once_to_sync_is_trusted_again(bank: Bank, monke
 KILLED = """
 import asyncio, os, signal, sys
 from decimal import Decimal
-from corea.gateway.database import connect
-from corea.gateway.keys import Limits, create_key
-from corea.gateway.money import KeyAccounts
-from corea.gateway.settings import GatewaySettings
-from corea.gateway.store import DecisionStore
-from corea.gateway.writer import Writer
+from corea.gateway.billing.database import connect
+from corea.gateway.billing.keys import Limits, create_key
+from corea.gateway.billing.budgets import KeyAccounts
+from corea.gateway.ops.settings import GatewaySettings
+from corea.gateway.billing.decision_log import DecisionStore
+from corea.gateway.billing.db_writer import Writer
 
 class Ask:
     route, reserve_usd, reserve_tokens = "c", Decimal(1), 1

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from corea.cascade import Cascade
 from corea.errors import ConfigError, unknown_name
-from corea.gateway.faults import unsupported
+from corea.gateway.errors import unsupported
 from corea.protocols import Backend
 from corea.stage import Stage
 

@@ -16,7 +16,7 @@ from decimal import Decimal
 from typing import Any
 
 from corea.errors import ConfigError
-from corea.gateway.accounts import Holder
+from corea.gateway.billing.auth import Holder
 from corea.money import read_usd
 
 PREFIX = "corea"

@@ -20,8 +20,8 @@ from tests.fakes.server import Hang, Say, running
 from tests.gateway.conftest import events
 
 from corea.errors import ConfigError
-from corea.gateway.serve import check_host
-from corea.gateway.settings import GatewaySettings
+from corea.gateway.ops.settings import GatewaySettings
+from corea.gateway.server.serve import check_host
 
 CONFIG = """
 [stages.small]

@@ -10,20 +10,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.gateway.billing.test_budgets import Ask
 from tests.gateway.conftest import make_house
-from tests.gateway.test_money import Ask
 
 from corea.cli.main import main
 from corea.errors import ConfigError
-from corea.gateway import keys
-from corea.gateway.database import connect
-from corea.gateway.faults import Fault
-from corea.gateway.keys import Limits, create_key, find_key, list_keys, named_key, revoke_key, set_limits
-from corea.gateway.limits import Bucket
-from corea.gateway.money import KeyAccounts
-from corea.gateway.settings import GatewaySettings
-from corea.gateway.store import DecisionStore
-from corea.gateway.writer import Writer
+from corea.gateway.billing import keys
+from corea.gateway.billing.budgets import KeyAccounts
+from corea.gateway.billing.database import connect
+from corea.gateway.billing.db_writer import Writer
+from corea.gateway.billing.decision_log import DecisionStore
+from corea.gateway.billing.keys import Limits, create_key, find_key, list_keys, named_key, revoke_key, set_limits
+from corea.gateway.billing.rate_limit import Bucket
+from corea.gateway.errors import Fault
+from corea.gateway.ops.settings import GatewaySettings
 
 
 class Clock:

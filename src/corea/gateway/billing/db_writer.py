@@ -23,8 +23,8 @@ from typing import Any
 
 import msgspec
 
-from corea.gateway.database import connect
-from corea.gateway.holds import boot_id, release_holds
+from corea.gateway.billing.budget_holds import boot_id, release_holds
+from corea.gateway.billing.database import connect
 from corea.types import ZERO_USD
 
 log: logging.Logger = logging.getLogger("corea.gateway")

@@ -10,10 +10,10 @@ import msgspec
 from corea.cascade import Cascade, new_id
 from corea.costs.bounds import Assumed, request_tokens, stage_bounds
 from corea.errors import unknown_name
-from corea.gateway.abilities import able, check_accepts, declared
-from corea.gateway.faults import Fault, bad_field, unsupported
-from corea.gateway.settings import GatewaySettings
-from corea.gateway.wire import ChatRequest
+from corea.gateway.chat.capabilities import able, check_accepts, declared
+from corea.gateway.chat.request import ChatRequest
+from corea.gateway.errors import Fault, bad_field, unsupported
+from corea.gateway.ops.settings import GatewaySettings
 from corea.hedge import hedged
 from corea.policies.threshold import Threshold
 from corea.protocols import Policy

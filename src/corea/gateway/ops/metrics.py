@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 
-from corea.gateway.faults import Fault
-from corea.gateway.progress import Done
+from corea.gateway.chat.request_state import Done
+from corea.gateway.errors import Fault
 from corea.types import ZERO_USD
 
 SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
@@ -29,7 +29,7 @@ class Histogram:
 
 
 class Metrics:
-    """Plain numbers; `corea.gateway.exposition` shows them to Prometheus.
+    """Plain numbers; `corea.gateway.ops.prometheus` shows them to Prometheus.
 
     Args:
         gauges: Gives what is only looked at when asked, by the names in `exposition.GAUGES`.
@@ -55,7 +55,7 @@ class Metrics:
 
     def text(self) -> bytes:
         """What /metrics serves."""
-        from corea.gateway.exposition import exposed  # Prometheus' client takes its time, and the start has none
+        from corea.gateway.ops.prometheus import exposed  # Prometheus' client takes its time, and the start has none
 
         return exposed(self)
 

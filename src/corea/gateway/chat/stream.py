@@ -4,9 +4,7 @@ import asyncio
 import time
 from typing import Protocol
 
-from corea.gateway.faults import Fault
-from corea.gateway.progress import Progress
-from corea.gateway.reply import (
+from corea.gateway.chat.reply import (
     SSE_COMMENT,
     SSE_DONE,
     Headers,
@@ -18,8 +16,10 @@ from corea.gateway.reply import (
     sse,
     usage_object,
 )
-from corea.gateway.visible import VisibleStream
-from corea.gateway.wire import JSON
+from corea.gateway.chat.request import JSON
+from corea.gateway.chat.request_state import Progress
+from corea.gateway.chat.tag_filter import VisibleStream
+from corea.gateway.errors import Fault
 from corea.types import Trace
 
 

@@ -7,7 +7,7 @@ from prometheus_client import CollectorRegistry, ProcessCollector, generate_late
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from corea.gateway.metrics import SECONDS, Histogram, Metrics
+from corea.gateway.ops.metrics import SECONDS, Histogram, Metrics
 
 GAUGES = {
     "corea_requests_running": "Requests under way.",

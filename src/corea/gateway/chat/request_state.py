@@ -5,10 +5,10 @@ from collections.abc import Callable
 
 import msgspec
 
-from corea.gateway.accounts import Admission
-from corea.gateway.faults import Fault
-from corea.gateway.plan import Plan
-from corea.gateway.wire import ChatRequest
+from corea.gateway.billing.auth import Admission
+from corea.gateway.chat.request import ChatRequest
+from corea.gateway.chat.routing import Plan
+from corea.gateway.errors import Fault
 from corea.stage import CUT_OFF, total
 from corea.types import Confidence, Status, Step, Trace, Usage, replace
 

@@ -7,17 +7,17 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from corea.errors import ConfigError
-from corea.gateway.accounts import Accounts, OpenAccounts
-from corea.gateway.cache import AnswerCache
-from corea.gateway.events import Events, KeptAlive, Outlet
-from corea.gateway.faults import Fault, upstream_fault
-from corea.gateway.plan import Routes
-from corea.gateway.progress import Done, Progress, Recorder
-from corea.gateway.reply import Headers, completion_object, corea_object, finish_reason, headers_of, total_usage
-from corea.gateway.settings import GatewaySettings
-from corea.gateway.sticky import Sticky
-from corea.gateway.watch import Cut, Lasting, Watch
-from corea.gateway.wire import ChatRequest, encode_json
+from corea.gateway.billing.auth import Accounts, OpenAccounts
+from corea.gateway.chat.cancellation import Cut, Lasting, Watch
+from corea.gateway.chat.reply import Headers, completion_object, corea_object, finish_reason, headers_of, total_usage
+from corea.gateway.chat.request import ChatRequest, encode_json
+from corea.gateway.chat.request_state import Done, Progress, Recorder
+from corea.gateway.chat.routing import Routes
+from corea.gateway.chat.stream import Events, KeptAlive, Outlet
+from corea.gateway.errors import Fault, upstream_fault
+from corea.gateway.ops.affinity import Sticky
+from corea.gateway.ops.cache import AnswerCache
+from corea.gateway.ops.settings import GatewaySettings
 from corea.parsing import visible_text
 from corea.stage import OnText
 from corea.types import Status, Trace, Usage, replace

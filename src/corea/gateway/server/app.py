@@ -1,4 +1,4 @@
-"""The ASGI application: routes, bodies, headers. What a request means is in `corea.gateway.chat`."""
+"""The ASGI application: routes, bodies, headers. What a request means is in `corea.gateway.chat.service`."""
 
 import logging
 import time
@@ -15,12 +15,12 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from corea.gateway.chat import Chat
-from corea.gateway.faults import Fault, unsupported
-from corea.gateway.http import answer_at_once, body_at_once
-from corea.gateway.openapi import openapi_document
-from corea.gateway.reply import Headers
-from corea.gateway.wire import JSON, encode_json, parse_chat
+from corea.gateway.chat.reply import Headers
+from corea.gateway.chat.request import JSON, encode_json, parse_chat
+from corea.gateway.chat.service import Chat
+from corea.gateway.errors import Fault, unsupported
+from corea.gateway.ops.openapi import openapi_document
+from corea.gateway.server.connection import answer_at_once, body_at_once
 
 log: logging.Logger = logging.getLogger("corea.gateway")
 Hook = Callable[[], Awaitable[None]]

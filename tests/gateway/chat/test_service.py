@@ -12,11 +12,11 @@ from corea.backends.fake import FakeBackend
 from corea.build import build, bundled_config
 from corea.cascade import OnLastDown
 from corea.errors import BackendError, BackendRefused, BackendTimeout, ConfigError
-from corea.gateway.accounts import Admission, OpenAccounts
-from corea.gateway.faults import Fault
-from corea.gateway.plan import Routes
-from corea.gateway.settings import GatewaySettings
-from corea.gateway.wire import parse_chat
+from corea.gateway.billing.auth import Admission, OpenAccounts
+from corea.gateway.chat.request import parse_chat
+from corea.gateway.chat.routing import Routes
+from corea.gateway.errors import Fault
+from corea.gateway.ops.settings import GatewaySettings
 from corea.types import Completion, Message, Sampling, Status, Usage
 
 

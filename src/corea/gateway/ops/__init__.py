@@ -1,0 +1,1 @@
+"""Operation: `settings`, `metrics` and `prometheus`, `cache` of answers, `affinity` of sessions, `openapi`."""
