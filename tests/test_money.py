@@ -11,9 +11,9 @@ from corea.cli.console import amount
 from corea.cli.rows import prices_of
 from corea.config import parse_config
 from corea.errors import ConfigError
-from corea.gateway.billing.keys import Limits
+from corea.gateway.billing.keys import KeyLimits
 from corea.gateway.chat.request import CONTROLS
-from corea.gateway.errors import Fault
+from corea.gateway.errors import GatewayError
 from corea.gateway.ops.settings import GatewaySettings
 from corea.money import parse_usd
 from corea.prices import read_price
@@ -70,7 +70,7 @@ READERS: dict[str, Callable[[str], Any]] = {
 @pytest.mark.parametrize("written", NO_AMOUNTS)
 @pytest.mark.parametrize("where", READERS)
 def test_it_is_refused_in_one_line_that_names_the_place(where: str, written: str) -> None:
-    with pytest.raises((ConfigError, Fault)) as caught:
+    with pytest.raises((ConfigError, GatewayError)) as caught:
         READERS[where](written)
     said = str(caught.value)
     assert said.startswith(f"{where}: got ")
@@ -81,7 +81,7 @@ def test_it_is_refused_in_one_line_that_names_the_place(where: str, written: str
 @pytest.mark.parametrize("value", ["NaN", "-0.01", "1e400", "1e-400"])
 def test_amounts_that_programs_hand_over_are_checked_too(value: str) -> None:
     with pytest.raises(ConfigError, match=r"^budget: got"):
-        Limits(budget_usd=Decimal(value))
+        KeyLimits(budget_usd=Decimal(value))
     with pytest.raises(ConfigError, match=r"^budget-usd: got"):
         Budget(Decimal(value))
     with pytest.raises(ConfigError, match=r"^gateway.default_reserve_usd: got"):

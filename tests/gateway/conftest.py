@@ -12,9 +12,9 @@ import pytest
 from corea.backends.fake import FakeBackend
 from corea.cascade import Cascade, OnLastDown, Stage
 from corea.gateway.billing.auth import Accounts, OpenAccounts
-from corea.gateway.chat.request_state import Done
-from corea.gateway.chat.routing import Routes
-from corea.gateway.chat.service import Chat
+from corea.gateway.chat.request_state import CompletedRequest
+from corea.gateway.chat.routing import RoutingTable
+from corea.gateway.chat.service import ChatService
 from corea.gateway.ops.cache import AnswerCache
 from corea.gateway.ops.settings import GatewaySettings
 from corea.gateway.server.app import Gateway, make_app
@@ -38,10 +38,10 @@ class House:
     large: FakeBackend
     gateway: Gateway
     app: Any
-    done: list[Done] = field(default_factory=list)
+    done: list[CompletedRequest] = field(default_factory=list)
 
     @property
-    def last(self) -> Done:
+    def last(self) -> CompletedRequest:
         return self.done[-1]
 
     async def post(self, headers: dict[str, str] | None = None, **body: Any) -> httpx.Response:
@@ -101,8 +101,8 @@ def make_house(
     entries = configured.cache_entries
     house: House
     gateway = Gateway(
-        Chat(
-            Routes({"corea": cascade}, configured),
+        ChatService(
+            RoutingTable({"corea": cascade}, configured),
             configured,
             accounts=accounts or OpenAccounts(),
             record=lambda done: house.done.append(done),

@@ -15,8 +15,8 @@ from tests.fuzzing import examples
 
 from corea.backends.fake import FakeBackend
 from corea.cascade import Cascade, Stage
-from corea.gateway.chat.routing import Routes
-from corea.gateway.chat.service import Chat
+from corea.gateway.chat.routing import RoutingTable
+from corea.gateway.chat.service import ChatService
 from corea.gateway.ops.openapi import openapi_document
 from corea.gateway.ops.settings import GatewaySettings
 from corea.gateway.server.app import Gateway, make_app
@@ -33,7 +33,9 @@ def make() -> Any:
         Stage(name="large", backend=FakeBackend("large-model", "It is nineteen.")),
     )
     configured = GatewaySettings()
-    gateway = Gateway(Chat(Routes({"corea": Cascade(stages=stages, name="corea")}, configured), configured))
+    gateway = Gateway(
+        ChatService(RoutingTable({"corea": Cascade(stages=stages, name="corea")}, configured), configured)
+    )
     gateway.ready = True
     return make_app(gateway)
 

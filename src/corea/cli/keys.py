@@ -32,11 +32,11 @@ def create(
     json: JsonOption = False,
 ) -> None:
     """Make a key and print it, once: it is stored as a hash only. A running server knows it at once."""
-    from corea.gateway.billing.keys import Limits, create_key
+    from corea.gateway.billing.keys import KeyLimits, create_key
 
     if not name.strip():
         raise ConfigError("name: got an empty one, expected some text to know the key by")
-    limits = Limits(
+    limits = KeyLimits(
         cascades=tuple(cascade) if cascade else None,
         budget_usd=amount(budget_usd) if budget_usd is not None else None,
         requests_per_minute=requests_per_minute,
@@ -87,7 +87,7 @@ def set_limits(
     json: JsonOption = False,
 ) -> None:
     """Change what a key may do; what is not given stays. A running server holds its next request to it."""
-    from corea.gateway.billing.keys import Limits, named_key, set_limits
+    from corea.gateway.billing.keys import KeyLimits, named_key, set_limits
 
     cascades = None if cascade == ["all"] else cascade
     with _file(state, config, set_, cascades) as connection:
@@ -95,7 +95,7 @@ def set_limits(
         if was.revoked_at is not None:
             raise ConfigError(f"key {key!r}: it was revoked, for good; `corea keys create` makes another")
         own = tuple(sorted(was.cascades)) if was.cascades is not None else None
-        limits = Limits(
+        limits = KeyLimits(
             cascades=own if cascade is None else tuple(cascades) if cascades else None,
             budget_usd=_changed(budget_usd, was.budget_usd, amount),
             requests_per_minute=_changed(requests_per_minute, was.requests_per_minute, partial(_per_minute, "--rpm")),

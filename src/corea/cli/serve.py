@@ -23,7 +23,7 @@ def serve(
     from corea.registry import resolve
 
     server = resolve("corea serve", "corea.gateway.server.serve:serve", {})  # says which extra is missing
-    loaded = resolve("corea serve", "corea.gateway.server.serve:Loaded", {})
+    loaded = resolve("corea serve", "corea.gateway.server.serve:LiveConfig", {})
     backends = Backends()
 
     def load() -> Any:

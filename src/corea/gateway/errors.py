@@ -8,7 +8,7 @@ from corea.types import Trace
 
 
 @dataclass(eq=False)
-class Fault(Exception):
+class GatewayError(Exception):
     """A request that is not answered, with all that its response needs.
 
     Args:
@@ -32,29 +32,29 @@ class Fault(Exception):
         return {"error": {"message": self.message, "type": self.kind, "param": self.param, "code": self.code}}
 
 
-def bad_field(param: str, got: object, expected: str) -> Fault:
+def bad_field(param: str, got: object, expected: str) -> GatewayError:
     """A 400 for one field of the request."""
     shown = repr(got)
     shown = shown if len(shown) <= 80 else shown[:77] + "..."
-    return Fault(400, f"{param}: got {shown}, expected {expected}.", param=param, code="invalid_value")
+    return GatewayError(400, f"{param}: got {shown}, expected {expected}.", param=param, code="invalid_value")
 
 
-def unsupported(param: str, why: str) -> Fault:
+def unsupported(param: str, why: str) -> GatewayError:
     """A 400 for a field that this server cannot honour, rather than ignoring it."""
-    return Fault(400, f"{param} is not supported here: {why}.", param=param, code="unsupported_parameter")
+    return GatewayError(400, f"{param} is not supported here: {why}.", param=param, code="unsupported_parameter")
 
 
-def upstream_fault(trace: Trace) -> Fault:
+def upstream_error(trace: Trace) -> GatewayError:
     """What a client is told when no stage could answer: the last failure, by its kind."""
     message = trace.error or "No stage could answer."
     step = next((s for s in reversed(trace.steps) if s.error is not None), None)
     kind, status = (step.error_kind, step.error_status) if step else (None, None)
     if kind == BackendTimeout.__name__:
-        return Fault(504, message, "api_error", "upstream_timeout")
+        return GatewayError(504, message, "api_error", "upstream_timeout")
     if status == 429:
-        return Fault(429, message, "rate_limit_error", "upstream_rate_limited", headers=(("retry-after", "1"),))
+        return GatewayError(429, message, "rate_limit_error", "upstream_rate_limited", headers=(("retry-after", "1"),))
     if kind == BackendRefused.__name__ and status not in (400, 401, 403, 404, 422):
-        return Fault(503, message, "api_error", "upstream_unavailable", headers=(("retry-after", "1"),))
+        return GatewayError(503, message, "api_error", "upstream_unavailable", headers=(("retry-after", "1"),))
     if status in (400, 404, 413, 422):
-        return Fault(status, message, "invalid_request_error", "upstream_refused")
-    return Fault(502, message, "api_error", "upstream_error")
+        return GatewayError(status, message, "invalid_request_error", "upstream_refused")
+    return GatewayError(502, message, "api_error", "upstream_error")

@@ -20,10 +20,10 @@ from corea.gateway.billing import db_writer as writer_module
 from corea.gateway.billing.budget_holds import boot_id, release_holds
 from corea.gateway.billing.budgets import KeyAccounts
 from corea.gateway.billing.database import MIGRATIONS, connect, version
-from corea.gateway.billing.db_writer import Writer
-from corea.gateway.billing.decision_log import DecisionStore
-from corea.gateway.billing.keys import Limits, create_key, list_keys
-from corea.gateway.errors import Fault
+from corea.gateway.billing.db_writer import DbWriter
+from corea.gateway.billing.decision_log import DecisionLog
+from corea.gateway.billing.keys import KeyLimits, create_key, list_keys
+from corea.gateway.errors import GatewayError
 from corea.gateway.ops.settings import GatewaySettings
 
 
@@ -42,7 +42,7 @@ class Bank:
 
     path: Path
     file: sqlite3.Connection
-    writer: Writer
+    writer: DbWriter
     accounts: KeyAccounts
 
     def spent(self) -> Decimal:
@@ -52,8 +52,8 @@ class Bank:
 @pytest.fixture
 async def bank(tmp_path: Path) -> AsyncIterator[Bank]:
     path = tmp_path / "corea.db"
-    store = DecisionStore(GatewaySettings())
-    writer = Writer(path, rows=store.rows, prepare=store.prepare)
+    store = DecisionLog(GatewaySettings())
+    writer = DbWriter(path, rows=store.rows, prepare=store.prepare)
     made = Bank(path, connect(path), writer, KeyAccounts.at(path, writer))
     writer.start()
     yield made
@@ -64,7 +64,7 @@ async def bank(tmp_path: Path) -> AsyncIterator[Bank]:
 
 async def test_200_requests_at_once_cannot_overrun_a_budget(bank: Bank) -> None:
     """Each reserves 0.03 and costs 0.01: never is more let in than the budget covers at worst."""
-    _, secret = create_key(bank.file, "alice", Limits(budget_usd=Decimal("1")))
+    _, secret = create_key(bank.file, "alice", KeyLimits(budget_usd=Decimal("1")))
     under_way = most = 0
     codes: list[str] = []
     all_decided = asyncio.Event()
@@ -73,7 +73,7 @@ async def test_200_requests_at_once_cannot_overrun_a_budget(bank: Bank) -> None:
         nonlocal under_way, most
         try:
             admission = await bank.accounts.admit(bank.accounts.identify(secret), Ask(Decimal("0.03"), 10))
-        except Fault as fault:
+        except GatewayError as fault:
             codes.append(fault.code or "")
             return
         under_way += 1
@@ -96,7 +96,7 @@ async def test_200_requests_at_once_cannot_overrun_a_budget(bank: Bank) -> None:
 
 
 async def test_200_requests_at_once_over_http(bank: Bank) -> None:
-    _, secret = create_key(bank.file, "alice", Limits(budget_usd=Decimal("0.1")))
+    _, secret = create_key(bank.file, "alice", KeyLimits(budget_usd=Decimal("0.1")))
     house = make_house(UNSURE, accounts=bank.accounts)
     headers = {"authorization": f"Bearer {secret}"}
     answers = await asyncio.gather(*(house.post(headers=headers, max_tokens=50) for _ in range(200)))
@@ -136,7 +136,7 @@ async def test_one_request_in_many_of_a_key_with_a_budget_waits_for_the_disk(
         await until(number, synced=synced)
 
     monkeypatch.setattr(bank.writer, "until", noted)
-    _, secret = create_key(bank.file, "alice", Limits(budget_usd=Decimal(100)))
+    _, secret = create_key(bank.file, "alice", KeyLimits(budget_usd=Decimal(100)))
     for _ in range(50):  # 0.5 of the 1.7 that the first one holds
         admission = await bank.accounts.admit(bank.accounts.identify(secret), Ask(Decimal("0.1"), 1))
         await bank.accounts.settle(admission, cost_usd=Decimal("0.01"), tokens=1)
@@ -167,7 +167,7 @@ async def test_whenever_the_power_fails_no_more_than_a_budget_is_spent(
         reserve = Decimal(rng.randint(1, 9)) / 1000
         try:
             admission = await bank.accounts.admit(bank.accounts.identify(secret), Ask(reserve))
-        except Fault as fault:
+        except GatewayError as fault:
             assert fault.code in ("budget_reserved", "insufficient_quota")
             refused += 1
             return
@@ -180,7 +180,7 @@ async def test_whenever_the_power_fails_no_more_than_a_budget_is_spent(
         owed += cost - reserve
 
     monkeypatch.setattr(os, "fsync", fsync)
-    _, secret = create_key(bank.file, "alice", Limits(budget_usd=budget))
+    _, secret = create_key(bank.file, "alice", KeyLimits(budget_usd=budget))
     for _ in range(100):
         await asyncio.gather(*(one() for _ in range(rng.randint(1, 8))))
     assert bank.spent() == owed <= budget
@@ -190,12 +190,12 @@ async def test_whenever_the_power_fails_no_more_than_a_budget_is_spent(
 
 async def test_a_clean_stop_gives_back_what_was_held(tmp_path: Path) -> None:
     path = tmp_path / "corea.db"
-    store = DecisionStore(GatewaySettings())
-    writer = Writer(path, rows=store.rows, prepare=store.prepare)
+    store = DecisionLog(GatewaySettings())
+    writer = DbWriter(path, rows=store.rows, prepare=store.prepare)
     accounts = KeyAccounts.at(path, writer)
     writer.start()
     with closing(connect(path)) as file:
-        _, secret = create_key(file, "alice", Limits(budget_usd=Decimal(1)))
+        _, secret = create_key(file, "alice", KeyLimits(budget_usd=Decimal(1)))
         admission = await accounts.admit(accounts.identify(secret), Ask(Decimal("0.1")))
         await accounts.settle(admission, cost_usd=Decimal("0.01"), tokens=1)
         assert [row[0] for row in file.execute("SELECT held_usd FROM keys")] == ["1"]
@@ -209,12 +209,12 @@ async def test_while_money_cannot_be_written_no_budget_is_trusted(
     bank: Bank, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(writer_module, "RETRY_SECONDS", 0.001)
-    _, secret = create_key(bank.file, "alice", Limits(budget_usd=Decimal(1)))
+    _, secret = create_key(bank.file, "alice", KeyLimits(budget_usd=Decimal(1)))
     holder = bank.accounts.identify(secret)
     admission = await bank.accounts.admit(holder, Ask(Decimal("0.1"), 1))
     bank.file.execute("ALTER TABLE keys RENAME TO hidden")  # as good as a full disk
     await bank.accounts.settle(admission, cost_usd=Decimal("0.1"), tokens=1)  # the answer is not held back
-    with pytest.raises(Fault) as caught:
+    with pytest.raises(GatewayError) as caught:
         await bank.accounts.admit(holder, Ask(Decimal("0.1"), 1))
     assert (caught.value.status, caught.value.code) == (503, "accounts_unavailable")
     bank.file.execute("ALTER TABLE hidden RENAME TO keys")
@@ -248,7 +248,7 @@ async def test_a_disk_that_fails_once_to_sync_is_trusted_again(bank: Bank, monke
         sync(descriptor)
 
     monkeypatch.setattr(os, "fsync", fsync)
-    _, secret = create_key(bank.file, "alice", Limits(budget_usd=Decimal(1)))
+    _, secret = create_key(bank.file, "alice", KeyLimits(budget_usd=Decimal(1)))
     codes: list[str] = []
     async with asyncio.timeout(10):
         while not codes or codes[-1] != "let in":
@@ -256,7 +256,7 @@ async def test_a_disk_that_fails_once_to_sync_is_trusted_again(bank: Bank, monke
                 admission = await bank.accounts.admit(bank.accounts.identify(secret), Ask(Decimal("0.1")))
                 await bank.accounts.settle(admission, cost_usd=Decimal("0.1"), tokens=1)
                 codes.append("let in" if not failed and not bank.writer.failing else "early")
-            except Fault as fault:
+            except GatewayError as fault:
                 codes.append(fault.code or "")
             await asyncio.sleep(0.01)
     assert not failed
@@ -266,21 +266,21 @@ KILLED = """
 import asyncio, os, signal, sys
 from decimal import Decimal
 from corea.gateway.billing.database import connect
-from corea.gateway.billing.keys import Limits, create_key
+from corea.gateway.billing.keys import KeyLimits, create_key
 from corea.gateway.billing.budgets import KeyAccounts
 from corea.gateway.ops.settings import GatewaySettings
-from corea.gateway.billing.decision_log import DecisionStore
-from corea.gateway.billing.db_writer import Writer
+from corea.gateway.billing.decision_log import DecisionLog
+from corea.gateway.billing.db_writer import DbWriter
 
 class Ask:
     route, reserve_usd, reserve_tokens = "c", Decimal(1), 1
 
 async def main():
-    store = DecisionStore(GatewaySettings())
-    writer = Writer(sys.argv[1], rows=store.rows, prepare=store.prepare)
+    store = DecisionLog(GatewaySettings())
+    writer = DbWriter(sys.argv[1], rows=store.rows, prepare=store.prepare)
     writer.start()
     accounts = KeyAccounts.at(sys.argv[1], writer)
-    secret = create_key(connect(sys.argv[1]), "alice", Limits(budget_usd=Decimal(1000)))[1]
+    secret = create_key(connect(sys.argv[1]), "alice", KeyLimits(budget_usd=Decimal(1000)))[1]
     settled = 0
 
     async def one():

@@ -11,18 +11,18 @@ from tests.gateway.conftest import UNSURE, House, make_house
 
 from corea.errors import ConfigError
 from corea.gateway.billing.database import connect
-from corea.gateway.billing.db_writer import Writer
-from corea.gateway.billing.decision_log import DecisionStore
+from corea.gateway.billing.db_writer import DbWriter
+from corea.gateway.billing.decision_log import DecisionLog
 from corea.gateway.ops.settings import GatewaySettings
 from corea.types import Usage
 
 
 async def stored(tmp_path: Path, house: House, settings: GatewaySettings, **named: Any) -> list[sqlite3.Row]:
     """What is in the file after all that the house did."""
-    store = DecisionStore(settings, **named)
+    store = DecisionLog(settings, **named)
     for done in house.done:
         store.record(done)
-    writer = Writer(
+    writer = DbWriter(
         tmp_path / "corea.db", rows=store.rows, prepare=store.prepare, retention_days=settings.retention_days
     )
     writer.start()
@@ -92,7 +92,7 @@ async def test_a_redaction_that_fails_stores_nothing_and_logs_no_text(
 
 def test_a_redaction_that_is_not_there_is_an_error_at_the_start() -> None:
     with pytest.raises(ConfigError, match=r"gateway\.redact.*'nowhere'.*PYTHONPATH"):
-        DecisionStore(GatewaySettings(redact="nowhere:nothing"))
+        DecisionLog(GatewaySettings(redact="nowhere:nothing"))
 
 
 async def test_what_does_not_fit_is_dropped_counted_and_logged(
@@ -101,7 +101,7 @@ async def test_what_does_not_fit_is_dropped_counted_and_logged(
     house = make_house()
     for _ in range(5):
         await house.post()
-    store = DecisionStore(GatewaySettings(), capacity=3)
+    store = DecisionLog(GatewaySettings(), capacity=3)
     for done in house.done:
         store.record(done)
     assert (len(store.rows), store.dropped) == (3, 2)

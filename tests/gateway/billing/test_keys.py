@@ -18,11 +18,11 @@ from corea.errors import ConfigError
 from corea.gateway.billing import keys
 from corea.gateway.billing.budgets import KeyAccounts
 from corea.gateway.billing.database import connect
-from corea.gateway.billing.db_writer import Writer
-from corea.gateway.billing.decision_log import DecisionStore
-from corea.gateway.billing.keys import Limits, create_key, find_key, list_keys, named_key, revoke_key, set_limits
-from corea.gateway.billing.rate_limit import Bucket
-from corea.gateway.errors import Fault
+from corea.gateway.billing.db_writer import DbWriter
+from corea.gateway.billing.decision_log import DecisionLog
+from corea.gateway.billing.keys import KeyLimits, create_key, find_key, list_keys, named_key, revoke_key, set_limits
+from corea.gateway.billing.rate_limit import TokenBucket
+from corea.gateway.errors import GatewayError
 from corea.gateway.ops.settings import GatewaySettings
 
 
@@ -40,8 +40,8 @@ def file(tmp_path: Path) -> sqlite3.Connection:
 
 @pytest.fixture
 async def accounts(tmp_path: Path, file: sqlite3.Connection) -> AsyncIterator[KeyAccounts]:
-    store = DecisionStore(GatewaySettings())
-    writer = Writer(tmp_path / "corea.db", rows=store.rows, prepare=store.prepare)
+    store = DecisionLog(GatewaySettings())
+    writer = DbWriter(tmp_path / "corea.db", rows=store.rows, prepare=store.prepare)
     writer.start()
     accounts = KeyAccounts(connect(tmp_path / "corea.db"), writer, clock=Clock())
     yield accounts
@@ -55,7 +55,7 @@ def bearer(secret: str) -> dict[str, str]:
 
 
 def test_the_secret_is_nowhere_in_the_file(tmp_path: Path, file: sqlite3.Connection) -> None:
-    key, secret = create_key(file, "alice", Limits(budget_usd=Decimal("1.50")))
+    key, secret = create_key(file, "alice", KeyLimits(budget_usd=Decimal("1.50")))
     file.close()
     stored = b"".join(path.read_bytes() for path in tmp_path.iterdir())
     assert secret.rpartition(f"{key.id}-")[2].encode() not in stored
@@ -112,7 +112,7 @@ def test_a_revoked_key_is_no_key_but_is_still_listed(file: sqlite3.Connection) -
 )
 def test_a_limit_must_be_one(limit: dict[str, Any]) -> None:
     with pytest.raises(ConfigError):
-        Limits(**limit)
+        KeyLimits(**limit)
 
 
 async def test_from_the_first_key_on_nobody_gets_in_without_one(
@@ -140,7 +140,7 @@ async def test_from_the_first_key_on_nobody_gets_in_without_one(
 
 
 async def test_a_key_may_be_for_some_cascades_only(accounts: KeyAccounts, file: sqlite3.Connection) -> None:
-    _, secret = create_key(file, "alice", Limits(cascades=("other",)))
+    _, secret = create_key(file, "alice", KeyLimits(cascades=("other",)))
     house = make_house(accounts=accounts)
     refused = await house.post(headers=bearer(secret))
     assert (refused.status_code, refused.json()["error"]["code"]) == (403, "model_not_allowed")
@@ -149,7 +149,7 @@ async def test_a_key_may_be_for_some_cascades_only(accounts: KeyAccounts, file: 
 
 
 async def test_requests_per_minute(accounts: KeyAccounts, file: sqlite3.Connection) -> None:
-    _, secret = create_key(file, "alice", Limits(requests_per_minute=2))
+    _, secret = create_key(file, "alice", KeyLimits(requests_per_minute=2))
     house = make_house(accounts=accounts)
     answers = [await house.post(headers=bearer(secret)) for _ in range(3)]
     assert [answer.status_code for answer in answers] == [200, 200, 429]
@@ -159,10 +159,10 @@ async def test_requests_per_minute(accounts: KeyAccounts, file: sqlite3.Connecti
 
 
 async def test_a_changed_budget_counts_at_the_next_request(accounts: KeyAccounts, file: sqlite3.Connection) -> None:
-    key, secret = create_key(file, "alice", Limits(budget_usd=Decimal(0)))
+    key, secret = create_key(file, "alice", KeyLimits(budget_usd=Decimal(0)))
     house = make_house(accounts=accounts)
     codes = [(await house.post(headers=bearer(secret))).status_code]
-    for limits in (Limits(budget_usd=Decimal(100)), Limits(cascades=("other",)), Limits()):
+    for limits in (KeyLimits(budget_usd=Decimal(100)), KeyLimits(cascades=("other",)), KeyLimits()):
         set_limits(file, key.id, limits)
         await asyncio.sleep(0)
         codes.append((await house.post(headers=bearer(secret))).status_code)
@@ -172,18 +172,18 @@ async def test_a_changed_budget_counts_at_the_next_request(accounts: KeyAccounts
 async def test_tokens_per_minute_count_what_was_used_in_the_end(
     accounts: KeyAccounts, file: sqlite3.Connection
 ) -> None:
-    _, secret = create_key(file, "alice", Limits(tokens_per_minute=1000))
+    _, secret = create_key(file, "alice", KeyLimits(tokens_per_minute=1000))
     holder = accounts.identify(secret)
     for _ in range(4):
         admission = await accounts.admit(holder, Ask(Decimal(1), 700))
         await accounts.settle(admission, cost_usd=Decimal(0), tokens=100)
-    with pytest.raises(Fault, match="1000 tokens per minute") as caught:
+    with pytest.raises(GatewayError, match="1000 tokens per minute") as caught:
         await accounts.admit(holder, Ask(Decimal(1), 700))
     assert caught.value.headers == (("retry-after", "6"),)
 
 
 def test_a_bucket_refills_evenly_and_never_over() -> None:
-    bucket = Bucket(60, 60, 0.0)
+    bucket = TokenBucket(60, 60, 0.0)
     bucket.level -= 60
     assert bucket.wait_seconds(1) == 1.0
     bucket.refill(0.5, 60)

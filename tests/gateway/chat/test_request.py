@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from corea.gateway.chat.request import parse_chat
-from corea.gateway.errors import Fault
+from corea.gateway.errors import GatewayError
 from corea.types import Message
 
 GOOD: dict[str, Any] = {"model": "corea", "messages": [{"role": "user", "content": "12 + 7?"}]}
@@ -83,14 +83,14 @@ def test_controls() -> None:
     ],
 )
 def test_a_field_at_fault_is_named(changes: dict[str, Any], param: str) -> None:
-    with pytest.raises(Fault) as caught:
+    with pytest.raises(GatewayError) as caught:
         parse_chat(body(**changes))
     assert (caught.value.status, caught.value.param) == (400, param)
 
 
 @pytest.mark.parametrize("junk", [b"", b"{", b"[]", b"3", b"\xff\xfe", b'{"model": ' + b"[" * 5000])
 def test_a_body_that_is_no_object_is_refused(junk: bytes) -> None:
-    with pytest.raises(Fault) as caught:
+    with pytest.raises(GatewayError) as caught:
         parse_chat(junk)
     assert caught.value.code == "invalid_json"
 
@@ -108,5 +108,5 @@ JSON_VALUES = st.recursive(
 def test_any_object_is_read_or_refused_but_never_crashes(value: dict[str, Any]) -> None:
     try:
         parse_chat(json.dumps({**GOOD, **value}).encode())
-    except Fault as fault:
+    except GatewayError as fault:
         assert fault.status == 400

@@ -14,8 +14,8 @@ from corea.cascade import OnLastDown
 from corea.errors import BackendError, BackendRefused, BackendTimeout, ConfigError
 from corea.gateway.billing.auth import Admission, OpenAccounts
 from corea.gateway.chat.request import parse_chat
-from corea.gateway.chat.routing import Routes
-from corea.gateway.errors import Fault
+from corea.gateway.chat.routing import RoutingTable
+from corea.gateway.errors import GatewayError
 from corea.gateway.ops.settings import GatewaySettings
 from corea.types import Completion, Message, Sampling, Status, Usage
 
@@ -226,11 +226,11 @@ def test_accepts_must_name_a_stage_and_what_it_can_take() -> None:
 
 def test_the_bundled_pair_refuses_tools() -> None:
     cascade = build(bundled_config()).cascade
-    routes = Routes({cascade.name: cascade}, GatewaySettings())
+    routes = RoutingTable({cascade.name: cascade}, GatewaySettings())
     tools = {"tools": [{"type": "function", "function": {"name": "f"}}]}
     for model in routes.names():
         assert routes.plan(parse_chat(json.dumps(chat(model=model)).encode())).cascade.stages
-        with pytest.raises(Fault, match="tools is not supported here"):
+        with pytest.raises(GatewayError, match="tools is not supported here"):
             routes.plan(parse_chat(json.dumps(chat(model=model, **tools)).encode()))
 
 
@@ -339,7 +339,7 @@ async def test_a_client_that_hangs_up_stops_the_work_and_is_counted(stream: bool
         return {"type": "http.disconnect"}
 
     await house.call(chat(stream=stream), leave)
-    assert (house.large.cancelled, house.last.hung_up, house.gateway.chat.running) == (1, True, 0)
+    assert (house.large.cancelled, house.last.client_disconnected, house.gateway.chat.running) == (1, True, 0)
     assert house.last.trace.status is Status.FAILED
     small = house.last.trace.steps[0].cost_usd
     assert small is not None

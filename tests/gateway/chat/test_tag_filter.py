@@ -4,11 +4,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from corea.gateway.chat.tag_filter import VisibleStream
+from corea.gateway.chat.tag_filter import TagFilter
 
 
 def shown(pieces: list[str]) -> str:
-    stream = VisibleStream()
+    stream = TagFilter()
     return "".join([stream.feed(piece) for piece in pieces] + [stream.end()])
 
 
@@ -41,5 +41,5 @@ def test_the_pieces_do_not_matter(pieces: list[str]) -> None:
 
 
 def test_text_is_shown_as_soon_as_it_is_certain() -> None:
-    stream = VisibleStream()
+    stream = TagFilter()
     assert [stream.feed(p) for p in ("Hel", "lo <", "answer", ">19", "</ans")] == ["Hel", "lo", "", " 19", ""]

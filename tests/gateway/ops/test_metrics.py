@@ -6,7 +6,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.gateway.conftest import UNSURE, House, make_house
 
 from corea.errors import BackendTimeout
-from corea.gateway.errors import Fault
+from corea.gateway.errors import GatewayError
 from corea.gateway.ops.metrics import Metrics
 
 
@@ -42,7 +42,7 @@ async def test_failures_hang_ups_and_what_is_looked_at() -> None:
     house = make_house(UNSURE, BackendTimeout("slow"))
     await house.post(stream=True)
     metrics = make_metrics()
-    metrics.refused(Fault(401, "no", code="missing_api_key"))
+    metrics.refused(GatewayError(401, "no", code="missing_api_key"))
     seen = exposed(house, metrics)
     assert seen["corea_requests_total", "corea", "", "504"] == 1
     assert seen["corea_requests_refused_total", "missing_api_key", "401"] == 1

@@ -297,7 +297,7 @@ def test_a_client_that_takes_nothing_is_cut_off(tmp_path: Path, servers: list[Ru
         head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: {len(body)}\r\n\r\n"
         client.sendall(head.encode() + body)
         deadline = time.monotonic() + 20
-        while 'corea_requests_hung_up_total{cascade="corea"} 1.0' not in server.get("/metrics").text:
+        while 'corea_requests_client_disconnected_total{cascade="corea"} 1.0' not in server.get("/metrics").text:
             assert time.monotonic() < deadline
             time.sleep(0.1)
 

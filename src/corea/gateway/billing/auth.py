@@ -8,7 +8,7 @@ import msgspec
 from corea.types import ZERO_USD
 
 
-class Holder(msgspec.Struct, frozen=True, kw_only=True):
+class Principal(msgspec.Struct, frozen=True, kw_only=True):
     """Who asks.
 
     Args:
@@ -24,7 +24,7 @@ class Holder(msgspec.Struct, frozen=True, kw_only=True):
         return self.cascades is None or cascade in self.cascades
 
 
-class Claim(Protocol):
+class SpendRequest(Protocol):
     """What a request asks for. The reserves are only computed where somebody has a limit."""
 
     @property
@@ -52,7 +52,7 @@ class Admission(msgspec.Struct, frozen=True, kw_only=True):  # made in a tenth o
     """
 
     key_id: str | None
-    claim: Claim
+    claim: SpendRequest
     reserved_usd: Decimal = ZERO_USD
     reserved_tokens: int = 0
 
@@ -60,19 +60,19 @@ class Admission(msgspec.Struct, frozen=True, kw_only=True):  # made in a tenth o
 class Accounts(Protocol):
     """Lets requests in and books what they cost."""
 
-    def identify(self, secret: str | None) -> Holder:
+    def identify(self, secret: str | None) -> Principal:
         """Who holds this key.
 
         Raises:
-            Fault: 401, there is no key, or it is wrong or revoked.
+            GatewayError: 401, there is no key, or it is wrong or revoked.
         """
         ...
 
-    async def admit(self, holder: Holder, claim: Claim) -> Admission:
+    async def admit(self, holder: Principal, claim: SpendRequest) -> Admission:
         """Lets a request in, its worst cost reserved.
 
         Raises:
-            Fault: 403 not this cascade, 429 over the budget or a rate limit, 503 the money cannot be written down.
+            GatewayError: 403 not this cascade, 429 over the budget or a rate limit, 503 the money cannot be written down.
         """
         ...
 
@@ -88,11 +88,11 @@ class Accounts(Protocol):
 class OpenAccounts:
     """No keys: everyone on this machine may ask, and nothing is booked."""
 
-    def identify(self, secret: str | None) -> Holder:
+    def identify(self, secret: str | None) -> Principal:
         """Everyone may ask everything."""
-        return Holder()
+        return Principal()
 
-    async def admit(self, holder: Holder, claim: Claim) -> Admission:
+    async def admit(self, holder: Principal, claim: SpendRequest) -> Admission:
         """Lets everyone in."""
         return Admission(key_id=None, claim=claim)
 

@@ -17,13 +17,13 @@ from math import ceil
 from pathlib import Path
 from typing import TypeVar
 
-from corea.gateway.billing.auth import Admission, Claim, Holder
+from corea.gateway.billing.auth import Admission, Principal, SpendRequest
 from corea.gateway.billing.budget_holds import boot_id, release_holds
 from corea.gateway.billing.database import connect
-from corea.gateway.billing.db_writer import Writer
-from corea.gateway.billing.keys import Key, any_keys, find_key, read_key
-from corea.gateway.billing.rate_limit import Bucket
-from corea.gateway.errors import Fault
+from corea.gateway.billing.db_writer import DbWriter
+from corea.gateway.billing.keys import ApiKey, any_keys, find_key, read_key
+from corea.gateway.billing.rate_limit import TokenBucket
+from corea.gateway.errors import GatewayError
 from corea.types import ZERO_USD
 
 log: logging.Logger = logging.getLogger("corea.gateway")
@@ -35,7 +35,7 @@ WRONG_KEY = "This API key is not known here, or was revoked."
 
 
 @dataclass(slots=True)
-class _Running:
+class _Account:
     """What a key has spent and has under way, and its rate limits.
 
     Args:
@@ -49,8 +49,8 @@ class _Running:
     held: Decimal = ZERO_USD
     held_number: int = 0
     safe: Decimal = ZERO_USD
-    requests: Bucket | None = None
-    tokens: Bucket | None = None
+    requests: TokenBucket | None = None
+    tokens: TokenBucket | None = None
 
 
 @dataclass(slots=True)
@@ -64,56 +64,56 @@ class KeyAccounts:
     """
 
     reading: sqlite3.Connection
-    writer: Writer
+    writer: DbWriter
     clock: Callable[[], float] = time.monotonic
-    running: dict[str, _Running] = field(default_factory=dict[str, _Running])
-    read_now: dict[str, Key] = field(default_factory=dict[str, Key])  # in this turn of the event loop, by secret
+    running: dict[str, _Account] = field(default_factory=dict[str, _Account])
+    read_now: dict[str, ApiKey] = field(default_factory=dict[str, ApiKey])  # in this turn of the event loop, by secret
     under_way: int = 0  # admitted, and not settled
     locked: bool = False  # a key was seen: they are never deleted, so this need not be asked again
 
     @classmethod
-    def at(cls, path: str | Path, writer: Writer) -> "KeyAccounts":
+    def at(cls, path: str | Path, writer: DbWriter) -> "KeyAccounts":
         """The accounts in a file, whose server is about to start."""
         reading = connect(path)
         release_holds(reading, boot_id())
         return cls(reading, writer)
 
-    def identify(self, secret: str | None) -> Holder:
+    def identify(self, secret: str | None) -> Principal:
         """Who holds this key.
 
         Raises:
-            Fault: 401, there is no key, or it is wrong or revoked.
+            GatewayError: 401, there is no key, or it is wrong or revoked.
         """
         if not self.locked:
             self.locked = self._read(lambda: any_keys(self.reading))
             if not self.locked:
-                return Holder()
+                return Principal()
         if secret is None:
-            raise Fault(401, NO_KEY, "authentication_error", "missing_api_key")
+            raise GatewayError(401, NO_KEY, "authentication_error", "missing_api_key")
         if (key := self.read_now.get(secret)) is None:
             key = self._read(lambda: find_key(self.reading, secret))
             if key is None:
-                raise Fault(401, WRONG_KEY, "authentication_error", "invalid_api_key")
+                raise GatewayError(401, WRONG_KEY, "authentication_error", "invalid_api_key")
             if not self.read_now:  # for the requests that have come already, but for none that comes later
                 asyncio.get_running_loop().call_soon(self.read_now.clear)
             self.read_now[secret] = key
         return key
 
-    async def admit(self, holder: Holder, claim: Claim) -> Admission:
+    async def admit(self, holder: Principal, claim: SpendRequest) -> Admission:
         """Lets a request in, its worst cost reserved.
 
         Raises:
-            Fault: 403 not this cascade, 429 over the budget or a rate limit, 503 the money cannot be written down.
+            GatewayError: 403 not this cascade, 429 over the budget or a rate limit, 503 the money cannot be written down.
         """
-        if not isinstance(holder, Key):
+        if not isinstance(holder, ApiKey):
             return Admission(key_id=None, claim=claim)
         if not holder.may_ask(claim.route):
             allowed = ", ".join(sorted(holder.cascades or ()))
             message = f"model: this key may not ask {claim.route!r}, only {allowed}."
-            raise Fault(403, message, "permission_error", "model_not_allowed", "model")
+            raise GatewayError(403, message, "permission_error", "model_not_allowed", "model")
         running = self.running.get(holder.id)
         if running is None:
-            running = self.running[holder.id] = _Running(holder.spent_usd)
+            running = self.running[holder.id] = _Account(holder.spent_usd)
         reserve = ZERO_USD
         if holder.budget_usd is not None:
             reserve = claim.reserve_usd
@@ -147,7 +147,7 @@ class KeyAccounts:
         """Closes the file."""
         self.reading.close()
 
-    async def _hold(self, key: Key, budget: Decimal, running: _Running, reserve: Decimal) -> None:
+    async def _hold(self, key: ApiKey, budget: Decimal, running: _Account, reserve: Decimal) -> None:
         """Sees to it that all that the key can have spent by its next request is held on disk."""
         needed = running.spent + running.reserved
         if self.writer.synced >= running.held_number:
@@ -166,11 +166,11 @@ class KeyAccounts:
             running.safe = max(running.safe, held)
             self._still_good(key, running, reserve)
 
-    def _still_good(self, key: Key, running: _Running, reserve: Decimal) -> None:
+    def _still_good(self, key: ApiKey, running: _Account, reserve: Decimal) -> None:
         """Looks again at a key that has waited: it may have been revoked, or its budget cut."""
         again = self._read(lambda: read_key(self.reading, key.id))
         if again is None or again.revoked_at is not None:
-            raise Fault(401, WRONG_KEY, "authentication_error", "invalid_api_key")
+            raise GatewayError(401, WRONG_KEY, "authentication_error", "invalid_api_key")
         if again.budget_usd is not None:
             running.reserved -= reserve
             try:
@@ -185,7 +185,7 @@ class KeyAccounts:
             log.error("the accounts cannot be read (%s)", error)
             raise _unavailable() from error
 
-    def _limit(self, key: Key, running: _Running, claim: Claim) -> int:
+    def _limit(self, key: ApiKey, running: _Account, claim: SpendRequest) -> int:
         """Takes a request of the rate limits, and gives how many tokens were taken for it."""
         if key.requests_per_minute is None and key.tokens_per_minute is None:
             running.requests = running.tokens = None
@@ -198,7 +198,7 @@ class KeyAccounts:
             if bucket is not None and (wait := bucket.wait_seconds(amount)) > 0:
                 message = f"This key's limit is {bucket.per_minute} {what} per minute; try again in {wait:.1f} s."
                 retry = (("retry-after", str(ceil(wait))),)
-                raise Fault(429, message, "rate_limit_error", "rate_limit_exceeded", headers=retry)
+                raise GatewayError(429, message, "rate_limit_error", "rate_limit_exceeded", headers=retry)
         if running.requests is not None:
             running.requests.level -= 1
         if running.tokens is not None:
@@ -206,27 +206,27 @@ class KeyAccounts:
         return tokens
 
 
-def _unavailable() -> Fault:
+def _unavailable() -> GatewayError:
     message = "The accounts cannot be read or written, so nobody with a budget is let in; try again."
-    return Fault(503, message, "api_error", "accounts_unavailable", headers=(("retry-after", "1"),))
+    return GatewayError(503, message, "api_error", "accounts_unavailable", headers=(("retry-after", "1"),))
 
 
-def _within_budget(budget: Decimal, running: _Running, reserve: Decimal) -> None:
+def _within_budget(budget: Decimal, running: _Account, reserve: Decimal) -> None:
     left = budget - running.spent
     if reserve <= left - running.reserved:
         return
     if reserve <= left:
         message = f"${running.reserved:f} of the ${left:f} left of this key's budget is reserved by requests under way."
         retry = (("retry-after", "1"),)
-        raise Fault(429, message, "rate_limit_error", "budget_reserved", headers=retry)
+        raise GatewayError(429, message, "rate_limit_error", "budget_reserved", headers=retry)
     message = f"This request may cost ${reserve:f}, and ${max(left, ZERO_USD):f} is left of this key's ${budget:f}."
-    raise Fault(429, message, "insufficient_quota", "insufficient_quota")
+    raise GatewayError(429, message, "insufficient_quota", "insufficient_quota")
 
 
-def _bucket(bucket: Bucket | None, per_minute: int | None, now: float) -> Bucket | None:
+def _bucket(bucket: TokenBucket | None, per_minute: int | None, now: float) -> TokenBucket | None:
     if per_minute is None:
         return None
     if bucket is None:
-        return Bucket(per_minute, per_minute, now)
+        return TokenBucket(per_minute, per_minute, now)
     bucket.refill(now, per_minute)
     return bucket

@@ -45,7 +45,7 @@ MIGRATIONS = (
         first_text_seconds REAL,
         streamed INTEGER NOT NULL,
         cached INTEGER NOT NULL,
-        hung_up INTEGER NOT NULL,
+        client_disconnected INTEGER NOT NULL,
         steps TEXT NOT NULL,               -- JSON, without any text
         prompt TEXT,                       -- only where store_text is on, redacted
         answer TEXT
@@ -62,7 +62,7 @@ MIGRATIONS = (
 def connect(path: str | Path) -> sqlite3.Connection:
     """A connection to the file, which is made or brought up to date if need be.
 
-    WAL with synchronous=NORMAL: a commit survives the death of the process; `Writer` sees to the power cut.
+    WAL with synchronous=NORMAL: a commit survives the death of the process; `DbWriter` sees to the power cut.
 
     Raises:
         ConfigError: It cannot be opened, is no such file, or is of a newer COREA.

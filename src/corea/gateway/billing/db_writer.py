@@ -46,7 +46,7 @@ Row = tuple[Any, ...]
 
 
 @dataclass(slots=True)
-class _Money:
+class _Spending:
     """One key's part of a batch."""
 
     usd: Decimal = ZERO_USD
@@ -54,7 +54,7 @@ class _Money:
     requests: int = 0
     held: Decimal | None = None
 
-    def add(self, more: "_Money") -> None:
+    def add(self, more: "_Spending") -> None:
         self.usd += more.usd
         self.tokens += more.tokens
         self.requests += more.requests
@@ -62,14 +62,14 @@ class _Money:
 
 
 @dataclass(slots=True)
-class _Batch:
+class _WriteBatch:
     """Money by key, up to a number."""
 
-    money: dict[str, _Money]
+    money: dict[str, _Spending]
     upto: int
 
 
-class Writer:
+class DbWriter:
     """Writes in batches: one transaction for all that has come while the last was under way.
 
     Each time that the thread is woken it fights the event loop for the interpreter, so it is woken once a batch.
@@ -105,16 +105,16 @@ class Writer:
         self.synced: int = 0
         self.failing: bool = False
         self.written_rows: int = 0
-        self._coming: dict[str, _Money] = {}  # on the event loop's side, as all until `_queue`
+        self._coming: dict[str, _Spending] = {}  # on the event loop's side, as all until `_queue`
         self._handed = 0
         self._pressing = False
         self._gathering: asyncio.TimerHandle | None = None
-        self._queue: queue.SimpleQueue[_Batch | int | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[_WriteBatch | int | None] = queue.SimpleQueue()
         self._waiting: deque[tuple[int, bool, asyncio.Future[None]]] = deque()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = threading.Thread(target=self._run, name="corea-writer", daemon=True)
         self._next_cleaning = 0.0
-        self._pending: dict[str, _Money] = {}
+        self._pending: dict[str, _Spending] = {}
         self._batch: list[Row] = []
         self._upto = 0
         self._untidy = 0
@@ -143,13 +143,13 @@ class Writer:
         Args:
             pressing: Write it at once, rather than with what else comes in the next few milliseconds.
         """
-        return self._take_in(key_id, _Money(usd, tokens, 1), pressing)
+        return self._take_in(key_id, _Spending(usd, tokens, 1), pressing)
 
     def hold(self, key_id: str, usd: Decimal, *, pressing: bool = True) -> int:
         """Takes how much of its budget a key may have spent by the next hold, and gives its number, as `spend` does."""
-        return self._take_in(key_id, _Money(held=usd), pressing)
+        return self._take_in(key_id, _Spending(held=usd), pressing)
 
-    def _take_in(self, key_id: str, money: _Money, pressing: bool) -> int:
+    def _take_in(self, key_id: str, money: _Spending, pressing: bool) -> int:
         self.submitted += 1
         if (coming := self._coming.get(key_id)) is None:
             self._coming[key_id] = money
@@ -174,7 +174,7 @@ class Writer:
             self._gathering = None
         if self._coming:
             self._handed = self.submitted
-            self._queue.put(_Batch(self._coming, self.submitted))
+            self._queue.put(_WriteBatch(self._coming, self.submitted))
             self._coming, self._pressing = {}, False
 
     async def until(self, number: int, *, synced: bool = False) -> None:
@@ -248,7 +248,7 @@ class Writer:
                     self._sync_to = max(self._sync_to, item)
                 else:
                     for key_id, money in item.money.items():
-                        self._pending.setdefault(key_id, _Money()).add(money)
+                        self._pending.setdefault(key_id, _Spending()).add(money)
                     self._upto = item.upto
                 item = self._queue.get_nowait()
         except queue.Empty:

@@ -13,7 +13,7 @@ import msgspec
 
 from corea.errors import ConfigError
 from corea.gateway.chat.reply import first_confidence
-from corea.gateway.chat.request_state import Done
+from corea.gateway.chat.request_state import CompletedRequest
 from corea.gateway.ops.settings import GatewaySettings
 from corea.registry import resolve
 from corea.types import Trace
@@ -30,7 +30,7 @@ LOG_SECONDS = 10.0
 
 
 @dataclass(slots=True)
-class Waiting:
+class QueuedDecision:
     """A decision that is not written yet: its row without texts, and the texts before redaction."""
 
     row: Row
@@ -38,8 +38,8 @@ class Waiting:
     answer: str | None
 
 
-class DecisionStore:
-    """Takes what has ended, drops what does not fit, and makes rows for the `Writer`.
+class DecisionLog:
+    """Takes what has ended, drops what does not fit, and makes rows for the `DbWriter`.
 
     Args:
         clock: Seconds since 1970.
@@ -52,7 +52,7 @@ class DecisionStore:
     def __init__(
         self, settings: GatewaySettings, *, capacity: int = CAPACITY, clock: Callable[[], float] = time.time
     ) -> None:
-        self.rows: deque[Waiting] = deque()
+        self.rows: deque[QueuedDecision] = deque()
         self.dropped: int = 0
         self.capacity = capacity
         self.clock = clock
@@ -66,7 +66,7 @@ class DecisionStore:
         redact = find_redact(settings.redact)
         self.store_text, self.redact = settings.store_text, redact
 
-    def record(self, done: Done) -> None:
+    def record(self, done: CompletedRequest) -> None:
         """Queues a decision."""
         prompt = answer = None
         if self.store_text:
@@ -77,9 +77,9 @@ class DecisionStore:
             self._drop()
             return
         self._text_in += length
-        self.rows.append(Waiting(row_of(done, self.clock()), prompt, answer))
+        self.rows.append(QueuedDecision(row_of(done, self.clock()), prompt, answer))
 
-    def prepare(self, waiting: Waiting) -> Row:
+    def prepare(self, waiting: QueuedDecision) -> Row:
         """The whole row, texts redacted; called by the writer's thread."""
         self._text_out += len(waiting.prompt or "") + len(waiting.answer or "")
         if waiting.prompt is None and waiting.answer is None:
@@ -105,7 +105,7 @@ class DecisionStore:
             log.warning("decisions come faster than they are written: %d dropped so far", self.dropped)
 
 
-def row_of(done: Done, at: float) -> Row:
+def row_of(done: CompletedRequest, at: float) -> Row:
     """The columns of `decisions` up to `steps`, in their order."""
     trace, usage = done.trace, done.usage
     return (
@@ -128,7 +128,7 @@ def row_of(done: Done, at: float) -> Row:
         done.first_text_seconds,
         int(done.request.stream),
         int(done.cached),
-        int(done.hung_up),
+        int(done.client_disconnected),
         _encode(steps_of(trace)).decode(),
     )
 

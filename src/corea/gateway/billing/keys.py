@@ -16,7 +16,7 @@ from decimal import Decimal
 from typing import Any
 
 from corea.errors import ConfigError
-from corea.gateway.billing.auth import Holder
+from corea.gateway.billing.auth import Principal
 from corea.money import read_usd
 
 PREFIX = "corea"
@@ -29,7 +29,7 @@ NOBODY = bytes(32)
 LIMITS = "cascades, budget_usd, requests_per_minute, tokens_per_minute"
 
 
-class Key(Holder, frozen=True, kw_only=True):
+class ApiKey(Principal, frozen=True, kw_only=True):
     """A key as it stands in the file; `cascades` None allows all, a limit of None is none.
 
     Args:
@@ -51,7 +51,7 @@ class Key(Holder, frozen=True, kw_only=True):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
+class KeyLimits:
     """What a key may do; None is no limit, and for `cascades` all of them.
 
     Raises:
@@ -81,10 +81,10 @@ class Limits:
         )
 
 
-UNLIMITED = Limits()
+UNLIMITED = KeyLimits()
 
 
-def create_key(connection: sqlite3.Connection, name: str, limits: Limits = UNLIMITED) -> tuple[Key, str]:
+def create_key(connection: sqlite3.Connection, name: str, limits: KeyLimits = UNLIMITED) -> tuple[ApiKey, str]:
     """A new key, and its secret, which nobody can find out again."""
     key_id = secrets.token_hex(6)
     secret = f"{PREFIX}-{key_id}-{secrets.token_urlsafe(32)}"
@@ -97,7 +97,7 @@ def create_key(connection: sqlite3.Connection, name: str, limits: Limits = UNLIM
     return key, secret
 
 
-def set_limits(connection: sqlite3.Connection, key_id: str, limits: Limits) -> Key:
+def set_limits(connection: sqlite3.Connection, key_id: str, limits: KeyLimits) -> ApiKey:
     """Gives a key other limits; a running server holds its next request to them."""
     connection.execute(f"UPDATE keys SET ({LIMITS}) = (?, ?, ?, ?) WHERE id = ?", (*limits.columns, key_id))
     key = read_key(connection, key_id)
@@ -105,7 +105,7 @@ def set_limits(connection: sqlite3.Connection, key_id: str, limits: Limits) -> K
     return key
 
 
-def named_key(connection: sqlite3.Connection, who: str) -> Key:
+def named_key(connection: sqlite3.Connection, who: str) -> ApiKey:
     """The key with this id, else the only one with this name that is not revoked.
 
     Raises:
@@ -120,12 +120,12 @@ def named_key(connection: sqlite3.Connection, who: str) -> Key:
     return found[0]
 
 
-def list_keys(connection: sqlite3.Connection) -> list[Key]:
+def list_keys(connection: sqlite3.Connection) -> list[ApiKey]:
     """Every key, revoked ones too, the oldest first."""
     return [_key(row) for row in connection.execute(f"SELECT {COLUMNS} FROM keys ORDER BY created_at, id")]
 
 
-def revoke_key(connection: sqlite3.Connection, key_id: str) -> Key:
+def revoke_key(connection: sqlite3.Connection, key_id: str) -> ApiKey:
     """Ends a key; a running server turns its next request away."""
     connection.execute("UPDATE keys SET revoked_at = ? WHERE id = ? AND revoked_at IS NULL", (time.time(), key_id))
     key = read_key(connection, key_id)
@@ -133,13 +133,13 @@ def revoke_key(connection: sqlite3.Connection, key_id: str) -> Key:
     return key
 
 
-def read_key(connection: sqlite3.Connection, key_id: str) -> Key | None:
+def read_key(connection: sqlite3.Connection, key_id: str) -> ApiKey | None:
     """A key by its public id."""
     row = connection.execute(FIND, (key_id,)).fetchone()
     return None if row is None else _key(row)
 
 
-def find_key(connection: sqlite3.Connection, secret: str) -> Key | None:
+def find_key(connection: sqlite3.Connection, secret: str) -> ApiKey | None:
     """The key whose secret this is; None where there is none, or it was revoked."""
     prefix, _, rest = secret.partition("-")
     key_id = rest.partition("-")[0]
@@ -157,10 +157,10 @@ def _hash(secret: str) -> bytes:
     return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).digest()
 
 
-def _key(row: tuple[Any, ...]) -> Key:
+def _key(row: tuple[Any, ...]) -> ApiKey:
     key_id, name, digest, created_at, revoked_at, cascades, budget, per_minute, tokens_per_minute, *used = row
     spent, tokens, requests = used
-    return Key(
+    return ApiKey(
         key_id=key_id,
         id=key_id,
         name=name,

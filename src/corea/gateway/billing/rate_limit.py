@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 
 @dataclass(slots=True)
-class Bucket:
+class TokenBucket:
     """Holds at most `per_minute`, full at first, and refills evenly (a token bucket).
 
     Source: RFC 2697, section 3, with one bucket.

@@ -8,21 +8,21 @@ from types import TracebackType
 LOOK_AFTER_SECONDS = 0.05  # most failures and short answers are over by then, and pay for no task
 
 
-class Cut(StrEnum):
+class CancelReason(StrEnum):
     """Why a request was ended."""
 
     GONE = "gone"
     LATE = "late"
 
 
-class Lasting:
+class DeadlineTimer:
     """Finds the work that lasts. One timer serves all, since most work is over before."""
 
     def __init__(self) -> None:
-        self._running: dict[Watch, float] = {}  # when each is to be looked at, the first one first
+        self._running: dict[Cancellation, float] = {}  # when each is to be looked at, the first one first
         self._timing = False
 
-    def add(self, watch: "Watch") -> None:
+    def add(self, watch: "Cancellation") -> None:
         """Has the watch look after LOOK_AFTER_SECONDS."""
         loop = asyncio.get_running_loop()
         self._running[watch] = due = loop.time() + LOOK_AFTER_SECONDS
@@ -30,7 +30,7 @@ class Lasting:
             self._timing = True
             loop.call_at(due, self._look)
 
-    def remove(self, watch: "Watch") -> None:
+    def remove(self, watch: "Cancellation") -> None:
         """The work is over."""
         self._running.pop(watch, None)
 
@@ -46,8 +46,8 @@ class Lasting:
             watch.look()
 
 
-class Watch:
-    """`with Watch(...) as watch: await work` ends the work when it must; `watch.cut` then says why.
+class Cancellation:
+    """`with Cancellation(...) as watch: await work` ends the work when it must; `watch.cut` then says why.
 
     Nothing is raised. The task that waits for a client to hang up is only made for work that lasts.
 
@@ -58,14 +58,14 @@ class Watch:
 
     __slots__ = ("_cancelling", "_gone", "_lasting", "_limit_seconds", "_looking", "_task", "cut")
 
-    def __init__(self, gone: Callable[[], Awaitable[object]], limit_seconds: float, lasting: Lasting) -> None:
-        self.cut: Cut | None = None
+    def __init__(self, gone: Callable[[], Awaitable[object]], limit_seconds: float, lasting: DeadlineTimer) -> None:
+        self.cut: CancelReason | None = None
         self._gone = gone
         self._limit_seconds = limit_seconds
         self._lasting = lasting
         self._looking: asyncio.Task[None] | None = None
 
-    def __enter__(self) -> "Watch":
+    def __enter__(self) -> "Cancellation":
         task = asyncio.current_task()
         assert task is not None
         self._task, self._cancelling = task, task.cancelling()
@@ -91,7 +91,7 @@ class Watch:
         try:
             async with asyncio.timeout(max(self._limit_seconds - LOOK_AFTER_SECONDS, 0)):
                 await self._gone()
-            self.cut = Cut.GONE
+            self.cut = CancelReason.GONE
         except TimeoutError:
-            self.cut = Cut.LATE
+            self.cut = CancelReason.LATE
         self._task.cancel()

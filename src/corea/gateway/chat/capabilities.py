@@ -28,7 +28,7 @@ def check_accepts(accepts: Mapping[str, tuple[str, ...]], stages: Sequence[Stage
                 )
 
 
-def declared(cascade: Cascade, needs: Mapping[str, str], accepts: Mapping[str, tuple[str, ...]]) -> Cascade:
+def declaring(cascade: Cascade, needs: Mapping[str, str], accepts: Mapping[str, tuple[str, ...]]) -> Cascade:
     """The cascade without the earlier stages that do not declare what the request needs."""
     if not needs:
         return cascade
@@ -36,11 +36,11 @@ def declared(cascade: Cascade, needs: Mapping[str, str], accepts: Mapping[str, t
     return _only(cascade, [*(s for s in earlier if needs.keys() <= set(accepts.get(s.name, ()))), last], needs)
 
 
-def able(cascade: Cascade, needs: Mapping[str, str]) -> Cascade:
+def capable(cascade: Cascade, needs: Mapping[str, str]) -> Cascade:
     """The cascade without the stages whose backend cannot take what the request needs.
 
     Raises:
-        Fault: None is left; names the field.
+        GatewayError: None is left; names the field.
     """
     if not needs:
         return cascade

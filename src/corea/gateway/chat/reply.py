@@ -5,7 +5,7 @@ from typing import Any
 from urllib.parse import quote
 
 from corea.gateway.chat.request import JSON, encode_json
-from corea.gateway.chat.request_state import Progress
+from corea.gateway.chat.request_state import RequestState
 from corea.types import Completion, Decision, Status, Trace, Usage
 
 Headers = list[tuple[str, str]]
@@ -150,7 +150,7 @@ def sse(value: JSON) -> bytes:
     return b"data: " + encode_json(value) + b"\n\n"
 
 
-def headers_of(progress: Progress, trace: Trace | None) -> Headers:
+def headers_of(progress: RequestState, trace: Trace | None) -> Headers:
     """What is known when the headers go out; the last chunk of a stream has it all."""
     plan = progress.plan
     headers: Headers = [("x-corea-trace-id", plan.question.id), ("x-corea-cascade", header_text(plan.route))]
@@ -170,7 +170,7 @@ def headers_of(progress: Progress, trace: Trace | None) -> Headers:
     return headers
 
 
-def _so_far(progress: Progress) -> tuple[str | None, float | None]:
+def _so_far(progress: RequestState) -> tuple[str | None, float | None]:
     """Who speaks, and how sure, while the answer is still being written."""
     steps, kept = progress.steps, progress.kept
     if kept is not None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from corea.gateway.errors import Fault, bad_field, unsupported
+from corea.gateway.errors import GatewayError, bad_field, unsupported
 from corea.money import parse_usd
 from corea.types import ANSWERS, LIMITS, Message, wrong_fields
 
@@ -17,7 +17,7 @@ _decode_json = msgspec.json.Decoder(JSON).decode
 encode_json: Callable[[Any], bytes] = msgspec.json.Encoder(decimal_format="number").encode
 
 
-class Controls(msgspec.Struct, frozen=True, kw_only=True):
+class RequestControls(msgspec.Struct, frozen=True, kw_only=True):
     """The request's `corea` object: what it asks of the cascade itself."""
 
     threshold: float | None = None
@@ -27,7 +27,7 @@ class Controls(msgspec.Struct, frozen=True, kw_only=True):
     session: str | None = None
 
 
-NO_CONTROLS = Controls()
+NO_CONTROLS = RequestControls()
 
 
 class ChatRequest(msgspec.Struct, frozen=True, kw_only=True):  # made in a tenth of a dataclass's time
@@ -45,7 +45,7 @@ class ChatRequest(msgspec.Struct, frozen=True, kw_only=True):  # made in a tenth
     logprobs: bool = False
     top_logprobs: int = 0
     extra: Mapping[str, Any]
-    controls: Controls = NO_CONTROLS
+    controls: RequestControls = NO_CONTROLS
 
     @property
     def plain(self) -> bool:
@@ -86,12 +86,12 @@ def parse_chat(body: bytes) -> ChatRequest:
     """A chat request from its body.
 
     Raises:
-        Fault: The body is no JSON object, or a field that we use is not what it should be; names the field.
+        GatewayError: The body is no JSON object, or a field that we use is not what it should be; names the field.
     """
     try:
         data = _decode_json(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise Fault(400, f"The body is not a JSON object: {error}.", code="invalid_json") from error
+        raise GatewayError(400, f"The body is not a JSON object: {error}.", code="invalid_json") from error
     given: JSON = {"model": None, "messages": None}
     extra: JSON = {}
     for key, value in data.items():
@@ -210,14 +210,14 @@ def _amount(key: str, value: Any) -> Decimal:
         raise bad_field(key, value, str(error)) from error
 
 
-def _controls(key: str, value: Any) -> Controls:
+def _controls(key: str, value: Any) -> RequestControls:
     given: JSON = {}
     for name, wanted in _typed(dict, "an object")(key, value).items():
         if name not in CONTROLS:
             raise bad_field(f"corea.{name}", wanted, f"one of {', '.join(CONTROLS)}")
         if wanted is not None:
             given[name] = CONTROLS[name](f"corea.{name}", wanted)
-    return Controls(**given)
+    return RequestControls(**given)
 
 
 CONTROLS: dict[str, Reader] = {

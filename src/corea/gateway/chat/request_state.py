@@ -7,13 +7,13 @@ import msgspec
 
 from corea.gateway.billing.auth import Admission
 from corea.gateway.chat.request import ChatRequest
-from corea.gateway.chat.routing import Plan
-from corea.gateway.errors import Fault
+from corea.gateway.chat.routing import RequestPlan
+from corea.gateway.errors import GatewayError
 from corea.stage import CUT_OFF, total
 from corea.types import Confidence, Status, Step, Trace, Usage, replace
 
 
-class Progress(msgspec.Struct):  # made in a tenth of a dataclass's time
+class RequestState(msgspec.Struct):  # made in a tenth of a dataclass's time
     """A request under way: enough to count it when it is cut off.
 
     Args:
@@ -21,7 +21,7 @@ class Progress(msgspec.Struct):  # made in a tenth of a dataclass's time
     """
 
     request: ChatRequest
-    plan: Plan
+    plan: RequestPlan
     admission: Admission
     began: float = msgspec.field(default_factory=time.perf_counter)
     steps: list[Step] = []
@@ -56,7 +56,7 @@ class Progress(msgspec.Struct):  # made in a tenth of a dataclass's time
         )
 
 
-class Done(msgspec.Struct, frozen=True, kw_only=True):
+class CompletedRequest(msgspec.Struct, frozen=True, kw_only=True):
     """A request that has ended, as the recorder and the metrics see it.
 
     Args:
@@ -65,15 +65,15 @@ class Done(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     request: ChatRequest
-    plan: Plan
+    plan: RequestPlan
     trace: Trace
     admission: Admission
     seconds: float
     first_text_seconds: float | None
-    hung_up: bool = False
-    fault: Fault | None = None
+    client_disconnected: bool = False
+    fault: GatewayError | None = None
     cached: bool = False
     usage: Usage
 
 
-Recorder = Callable[[Done], None]
+Recorder = Callable[[CompletedRequest], None]

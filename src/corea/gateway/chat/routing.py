@@ -10,9 +10,9 @@ import msgspec
 from corea.cascade import Cascade, new_id
 from corea.costs.bounds import Assumed, request_tokens, stage_bounds
 from corea.errors import unknown_name
-from corea.gateway.chat.capabilities import able, check_accepts, declared
+from corea.gateway.chat.capabilities import capable, declaring, check_accepts
 from corea.gateway.chat.request import ChatRequest
-from corea.gateway.errors import Fault, bad_field, unsupported
+from corea.gateway.errors import GatewayError, bad_field, unsupported
 from corea.gateway.ops.settings import GatewaySettings
 from corea.hedge import hedged
 from corea.policies.threshold import Threshold
@@ -21,7 +21,7 @@ from corea.stage import Stage
 from corea.types import Question, Sampling
 
 
-class Plan(msgspec.Struct, frozen=True, kw_only=True):  # made in a tenth of a dataclass's time
+class RequestPlan(msgspec.Struct, frozen=True, kw_only=True):  # made in a tenth of a dataclass's time
     """How one request will be answered.
 
     Args:
@@ -53,7 +53,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):  # made in a tenth of a d
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Route:
+class ModelRoute:
     """What one name of a model stands for.
 
     Args:
@@ -70,13 +70,13 @@ class Route:
     threshold: float | None
 
 
-class Routes:
+class RoutingTable:
     """The models that the server offers: each cascade, each stage as "name/0" or "name/stage", each passthrough."""
 
     def __init__(self, cascades: Mapping[str, Cascade], settings: GatewaySettings) -> None:
         self.cascades = cascades
         self.settings = settings
-        self._known: dict[str, Route] = {}
+        self._known: dict[str, ModelRoute] = {}
         for name, cascade in cascades.items():
             for number, stage in enumerate(cascade.stages):
                 direct = self._route(name, _direct(cascade, stage), direct=True)
@@ -90,9 +90,9 @@ class Routes:
             self._known[model] = self._known[f"{found[0]}/{wanted}"]
         self._known |= {name: self._route(name, cascade, direct=False) for name, cascade in cascades.items()}
 
-    def _route(self, name: str, cascade: Cascade, *, direct: bool) -> Route:
+    def _route(self, name: str, cascade: Cascade, *, direct: bool) -> ModelRoute:
         usual = self._hedged(cascade)
-        return Route(name=name, cascade=cascade, direct=direct, usual=usual, threshold=first_threshold(cascade))
+        return ModelRoute(name=name, cascade=cascade, direct=direct, usual=usual, threshold=first_threshold(cascade))
 
     def _hedged(self, cascade: Cascade) -> Cascade:
         seconds = self.settings.hedge_seconds
@@ -103,19 +103,19 @@ class Routes:
         numbered = [f"{name}/{i}" for name, cascade in self.cascades.items() for i in range(len(cascade.stages))]
         return [*self.cascades, *numbered, *self.settings.passthrough]
 
-    def find(self, model: str) -> Route:
+    def find(self, model: str) -> ModelRoute:
         """What a name stands for.
 
         Raises:
-            Fault: 404, there is no such model.
+            GatewayError: 404, there is no such model.
         """
         known = self._known.get(model)
         if known is None:
             message = f"model: got {model[:80]!r}, expected one of {', '.join(self.names())}."
-            raise Fault(404, message, param="model", code="model_not_found")
+            raise GatewayError(404, message, param="model", code="model_not_found")
         return known
 
-    def plan(self, request: ChatRequest, *, sticky: bool = False) -> Plan:
+    def plan(self, request: ChatRequest, *, sticky: bool = False) -> RequestPlan:
         """How to answer a request.
 
         The rule for what a stage can take: a request with tools, images (or sound, files) or a response_format skips
@@ -127,7 +127,7 @@ class Routes:
             sticky: The conversation was deferred before and stays so: only the last stage is asked.
 
         Raises:
-            Fault: The model is not known, or the request asks for what is not allowed or not possible.
+            GatewayError: The model is not known, or the request asks for what is not allowed or not possible.
         """
         route = self.find(request.model)
         if request.plain and not sticky:
@@ -135,7 +135,7 @@ class Routes:
         else:
             cascade = self._as_asked(route, request, sticky=sticky)
             threshold = first_threshold(cascade)
-        return Plan(
+        return RequestPlan(
             route=route.name,
             cascade=cascade,
             question=Question(id=new_id(), messages=request.messages),
@@ -145,7 +145,7 @@ class Routes:
             settings=self.settings,
         )
 
-    def _as_asked(self, route: Route, request: ChatRequest, *, sticky: bool) -> Cascade:
+    def _as_asked(self, route: ModelRoute, request: ChatRequest, *, sticky: bool) -> Cascade:
         """The route's cascade with all that the request changes."""
         controls, cascade = request.controls, route.cascade
         for control in ("threshold", "max_cost_usd", "stage", "raw"):
@@ -159,8 +159,8 @@ class Routes:
             if request.logprobs or request.top_logprobs:
                 why = f"they would be of a text with tags; ask a stage directly, as {route.name}/0"
                 raise unsupported("logprobs", why)
-            cascade = declared(cascade, request.needs, self.settings.accepts)
-        cascade = able(cascade, request.needs)
+            cascade = declaring(cascade, request.needs, self.settings.accepts)
+        cascade = capable(cascade, request.needs)
         if sticky and len(cascade.stages) > 1:
             cascade = replace(cascade, stages=cascade.stages[-1:], flags=(*cascade.flags, "sticky"))
         stages = tuple(

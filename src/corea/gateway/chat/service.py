@@ -8,14 +8,14 @@ from dataclasses import dataclass, field
 
 from corea.errors import ConfigError
 from corea.gateway.billing.auth import Accounts, OpenAccounts
-from corea.gateway.chat.cancellation import Cut, Lasting, Watch
+from corea.gateway.chat.cancellation import Cancellation, CancelReason, DeadlineTimer
 from corea.gateway.chat.reply import Headers, completion_object, corea_object, finish_reason, headers_of, total_usage
 from corea.gateway.chat.request import ChatRequest, encode_json
-from corea.gateway.chat.request_state import Done, Progress, Recorder
-from corea.gateway.chat.routing import Routes
-from corea.gateway.chat.stream import Events, KeptAlive, Outlet
-from corea.gateway.errors import Fault, upstream_fault
-from corea.gateway.ops.affinity import Sticky
+from corea.gateway.chat.request_state import CompletedRequest, Recorder, RequestState
+from corea.gateway.chat.routing import RoutingTable
+from corea.gateway.chat.stream import EventSink, EventStream, Heartbeat
+from corea.gateway.errors import GatewayError, upstream_error
+from corea.gateway.ops.affinity import SessionAffinity
 from corea.gateway.ops.cache import AnswerCache
 from corea.gateway.ops.settings import GatewaySettings
 from corea.parsing import visible_text
@@ -27,7 +27,7 @@ HangUp = Callable[[], Awaitable[object]]
 
 
 @dataclass(slots=True)
-class Chat:
+class ChatService:
     """The machine behind `POST /v1/chat/completions`. A request is `admit`ted, then `answer`ed or `stream`ed, once.
 
     Args:
@@ -35,24 +35,26 @@ class Chat:
         running: Requests between their admission and their end.
     """
 
-    routes: Routes
+    routes: RoutingTable
     settings: GatewaySettings
     accounts: Accounts = field(default_factory=OpenAccounts)
     record: Recorder = lambda done: None
-    sticky: Sticky = field(default_factory=Sticky)
+    sticky: SessionAffinity = field(default_factory=SessionAffinity)
     cache: AnswerCache | None = None
-    lasting: Lasting = field(default_factory=Lasting)
+    lasting: DeadlineTimer = field(default_factory=DeadlineTimer)
     running: int = 0
 
-    async def admit(self, request: ChatRequest, secret: str | None) -> Progress:
+    async def admit(self, request: ChatRequest, secret: str | None) -> RequestState:
         """Plans a request and lets it in.
 
         Raises:
-            Fault: It is not possible, not allowed, or too much at once.
+            GatewayError: It is not possible, not allowed, or too much at once.
         """
         if self.running >= self.settings.max_concurrency:
             retry = (("retry-after", "1"),)
-            raise Fault(429, "Too many requests at once; try again.", "rate_limit_error", "overloaded", headers=retry)
+            raise GatewayError(
+                429, "Too many requests at once; try again.", "rate_limit_error", "overloaded", headers=retry
+            )
         self.running += 1
         try:
             holder = self.accounts.identify(secret)  # before all else: who has no key learns nothing
@@ -62,16 +64,16 @@ class Chat:
         except BaseException:
             self.running -= 1
             raise
-        return Progress(request, plan, admission)
+        return RequestState(request, plan, admission)
 
-    async def answer(self, progress: Progress, gone: HangUp) -> tuple[bytes, Headers]:
+    async def answer(self, progress: RequestState, gone: HangUp) -> tuple[bytes, Headers]:
         """A whole answer: its body and headers.
 
         Args:
             gone: Waits until the client hangs up; the upstream work is then stopped.
 
         Raises:
-            Fault: No stage could answer, or it took too long.
+            GatewayError: No stage could answer, or it took too long.
         """
         try:
             trace, fault = await self._run(progress, None, gone)
@@ -82,28 +84,30 @@ class Chat:
         finally:
             await self._close(progress)
 
-    async def stream(self, progress: Progress, gone: HangUp, out: Outlet) -> None:
+    async def stream(self, progress: RequestState, gone: HangUp, out: EventSink) -> None:
         """Writes a streamed answer to `out`: first its headers, then server-sent events.
 
         The headers wait for the first text or the first keep-alive comment, whichever comes first, so that they can
         say who answers. When the client hangs up the upstream work stops, and what was used until then is counted.
 
         Raises:
-            Fault: Before the headers only; later failures are an event of the stream.
+            GatewayError: Before the headers only; later failures are an event of the stream.
         """
-        events = Events(progress, out)
+        events = EventStream(progress, out)
         try:
-            with KeptAlive(events, self.settings.keep_alive_seconds):
+            with Heartbeat(events, self.settings.keep_alive_seconds):
                 trace, fault = await self._run(progress, events.text, gone)
             await self._end(progress, trace, fault)
             await events.end(trace, fault)
         finally:
             await self._close(progress)
 
-    async def _run(self, progress: Progress, on_text: OnText | None, gone: HangUp) -> tuple[Trace, Fault | None]:
+    async def _run(
+        self, progress: RequestState, on_text: OnText | None, gone: HangUp
+    ) -> tuple[Trace, GatewayError | None]:
         """The trace, whatever happens, and what the client is told if there is no answer."""
         trace: Trace | None = None
-        watch = Watch(gone, self.settings.request_seconds, self.lasting)
+        watch = Cancellation(gone, self.settings.request_seconds, self.lasting)
         try:
             with watch:
                 trace = await self._ask(progress, on_text)
@@ -115,22 +119,26 @@ class Chat:
             return progress.cut_off(fault.message), fault
         except ConfigError as error:  # such as a key that is missing
             log.error("request %s: %s", progress.plan.question.id, error)
-            fault = Fault(502, "A model behind this server is not set up.", "api_error", "upstream_not_configured")
+            fault = GatewayError(
+                502, "A model behind this server is not set up.", "api_error", "upstream_not_configured"
+            )
             return progress.cut_off(fault.message), fault
         except Exception:  # a bug of ours, or of a plug, ends this request alone
             log.exception("an error inside the gateway, request %s", progress.plan.question.id)
-            fault = Fault(500, "An error inside the gateway.", "api_error", "internal_error")
+            fault = GatewayError(500, "An error inside the gateway.", "api_error", "internal_error")
             return progress.cut_off(fault.message), fault
         if trace is not None:
-            return trace, upstream_fault(trace) if trace.status is Status.FAILED else None
-        if watch.cut is Cut.GONE:
-            fault = Fault(HUNG_UP, "The client hung up.", "api_error", "client_closed_request")
+            return trace, upstream_error(trace) if trace.status is Status.FAILED else None
+        if watch.cut is CancelReason.GONE:
+            fault = GatewayError(CLIENT_CLOSED_REQUEST, "The client hung up.", "api_error", "client_closed_request")
         else:
             limit = self.settings.request_seconds
-            fault = Fault(504, f"No answer within {limit:g} s, the operator's limit.", "api_error", "request_timeout")
+            fault = GatewayError(
+                504, f"No answer within {limit:g} s, the operator's limit.", "api_error", "request_timeout"
+            )
         return progress.cut_off(fault.message), fault
 
-    async def _ask(self, progress: Progress, on_text: OnText | None) -> Trace:
+    async def _ask(self, progress: RequestState, on_text: OnText | None) -> Trace:
         plan, cache = progress.plan, self.cache
         key = cache.key(progress.request, plan, progress.admission.key_id) if cache is not None else None
         if cache is not None and key is not None and (hit := cache.get(key)) is not None:
@@ -150,7 +158,7 @@ class Chat:
             cache.put(key, trace)
         return trace
 
-    async def _close(self, progress: Progress) -> None:
+    async def _close(self, progress: RequestState) -> None:
         """The request is over; one that broke off is still booked, and runs until it is."""
         try:
             if not progress.ended:
@@ -159,7 +167,7 @@ class Chat:
         finally:
             self.running -= 1
 
-    async def _end(self, progress: Progress, trace: Trace, fault: Fault | None) -> None:
+    async def _end(self, progress: RequestState, trace: Trace, fault: GatewayError | None) -> None:
         """Books what a request cost, once; only then may its answer go out."""
         progress.ended = True
         usage = total_usage(trace)
@@ -168,28 +176,28 @@ class Chat:
         finally:  # also where the server breaks off meanwhile: the money is on its way all the same
             self._note(progress, trace, fault, usage)
 
-    def _note(self, progress: Progress, trace: Trace, fault: Fault | None, usage: Usage) -> None:
+    def _note(self, progress: RequestState, trace: Trace, fault: GatewayError | None, usage: Usage) -> None:
         if self.settings.sticky_turns and trace.deferred and not progress.cached:
             self.sticky.keep(
                 self.sticky.session(progress.request, progress.admission.key_id), self.settings.sticky_turns
             )
         first = progress.first_text - progress.began if progress.first_text is not None else None
         self.record(
-            Done(
+            CompletedRequest(
                 request=progress.request,
                 plan=progress.plan,
                 trace=trace,
                 admission=progress.admission,
                 seconds=time.perf_counter() - progress.began,
                 first_text_seconds=first,
-                hung_up=fault is not None and fault.status == HUNG_UP,
+                client_disconnected=fault is not None and fault.status == CLIENT_CLOSED_REQUEST,
                 fault=fault,
                 cached=progress.cached,
                 usage=usage,
             )
         )
 
-    def _body(self, progress: Progress, trace: Trace) -> bytes:
+    def _body(self, progress: RequestState, trace: Trace) -> bytes:
         text, plan = trace.text or "", progress.plan
         return encode_json(
             completion_object(
@@ -202,8 +210,8 @@ class Chat:
         )
 
 
-def _stopping() -> Fault:
-    return Fault(503, "The server is stopping.", "api_error", "stopping")
+def _stopping() -> GatewayError:
+    return GatewayError(503, "The server is stopping.", "api_error", "stopping")
 
 
-HUNG_UP = 499  # nginx's number for a client that did not wait; nobody is there to read it
+CLIENT_CLOSED_REQUEST = 499  # nginx's number for a client that did not wait; nobody is there to read it

@@ -17,13 +17,13 @@ from corea.gateway.chat.reply import (
     usage_object,
 )
 from corea.gateway.chat.request import JSON
-from corea.gateway.chat.request_state import Progress
-from corea.gateway.chat.tag_filter import VisibleStream
-from corea.gateway.errors import Fault
+from corea.gateway.chat.request_state import RequestState
+from corea.gateway.chat.tag_filter import TagFilter
+from corea.gateway.errors import GatewayError
 from corea.types import Trace
 
 
-class Outlet(Protocol):
+class EventSink(Protocol):
     """Where the events of a stream go: to the client, in the end."""
 
     async def open(self, headers: Headers) -> None:
@@ -35,10 +35,10 @@ class Outlet(Protocol):
         ...
 
 
-class KeptAlive:
+class Heartbeat:
     """Sends a comment whenever a stream has been silent for so long. Costs one timer, however many events there are."""
 
-    def __init__(self, events: "Events", seconds: float) -> None:
+    def __init__(self, events: "EventStream", seconds: float) -> None:
         self.events = events
         self.seconds = seconds
         self.loop: asyncio.AbstractEventLoop = asyncio.get_running_loop()
@@ -60,13 +60,13 @@ class KeptAlive:
         self.timer = self.loop.call_later(max(self.seconds - silent, 0.01), self._look)
 
 
-class Events:
+class EventStream:
     """The events of one stream, in the order that OpenAI's clients expect them."""
 
-    def __init__(self, progress: Progress, out: Outlet) -> None:
+    def __init__(self, progress: RequestState, out: EventSink) -> None:
         self.progress = progress
         self.out = out
-        self.visible: VisibleStream = VisibleStream()
+        self.visible: TagFilter = TagFilter()
         self.opened: bool = False  # the headers are out
         self.greeted: bool = False  # the first chunk, with the role, is out
         self.created: int = int(time.time())
@@ -84,11 +84,11 @@ class Events:
         if shown:
             await self._send(self._greeting() + self._chunk({"content": shown}), None)
 
-    async def end(self, trace: Trace, fault: Fault | None) -> None:
+    async def end(self, trace: Trace, fault: GatewayError | None) -> None:
         """Sends what is still to be said.
 
         Raises:
-            Fault: There is no answer, and nothing has been sent.
+            GatewayError: There is no answer, and nothing has been sent.
         """
         if fault is not None:
             if not self.opened:

@@ -18,7 +18,7 @@ _START = re.compile("[" + "".join(re.escape(first) for first in sorted({tag[0] f
 
 
 @dataclass(slots=True)
-class VisibleStream:
+class TagFilter:
     """Feed it pieces; it gives what may be shown as soon as that is certain. Memory is bounded by the longest tag."""
 
     held: str = ""

@@ -8,7 +8,7 @@ from corea.gateway.chat.request import ChatRequest
 
 
 @dataclass(slots=True)
-class Sticky:
+class SessionAffinity:
     """Remembers deferred conversations, the newest `capacity` of them, each for a number of further requests.
 
     A conversation is the `corea.session` that a request names, else its messages up to the first answer in it, which

@@ -10,7 +10,7 @@ from decimal import Decimal
 import msgspec
 
 from corea.gateway.chat.request import ChatRequest
-from corea.gateway.chat.routing import Plan
+from corea.gateway.chat.routing import RequestPlan
 from corea.types import Status, Step, Trace, Usage, replace
 
 _encode = msgspec.json.Encoder(decimal_format="string", order="sorted").encode
@@ -31,7 +31,7 @@ class AnswerCache:
     clock: Callable[[], float] = time.monotonic
     held: OrderedDict[bytes, tuple[float, Trace]] = field(default_factory=OrderedDict[bytes, tuple[float, Trace]])
 
-    def key(self, request: ChatRequest, plan: Plan, key_id: str | None) -> bytes | None:
+    def key(self, request: ChatRequest, plan: RequestPlan, key_id: str | None) -> bytes | None:
         """What stands for all that decides the answer; None where the answer is left to chance."""
         stages = plan.cascade.stages
         if any(stage.sampling.temperature != 0 for stage in stages):

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 
-from corea.gateway.chat.request_state import Done
-from corea.gateway.errors import Fault
+from corea.gateway.chat.request_state import CompletedRequest
+from corea.gateway.errors import GatewayError
 from corea.types import ZERO_USD
 
 SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
@@ -50,7 +50,7 @@ class Metrics:
         self.spent: dict[str, Decimal] = {}
         self.saved: dict[str, Decimal] = {}
         self.unpriced: Counter[str] = Counter()
-        self.hung_up: Counter[str] = Counter()
+        self.client_disconnected: Counter[str] = Counter()
         self.cached: Counter[str] = Counter()
 
     def text(self) -> bytes:
@@ -59,11 +59,11 @@ class Metrics:
 
         return exposed(self)
 
-    def refused(self, fault: Fault) -> None:
+    def refused(self, fault: GatewayError) -> None:
         """Counts a request that was not let in."""
         self.refusals[str(fault.status), fault.code or ""] += 1
 
-    def record(self, done: Done) -> None:
+    def record(self, done: CompletedRequest) -> None:
         """Counts a request that has ended."""
         trace, cascade = done.trace, done.plan.route
         stage = trace.stage or ""
@@ -71,8 +71,8 @@ class Metrics:
         _observe(self.seconds, (cascade, stage), done.seconds)
         if done.first_text_seconds is not None:
             _observe(self.first_text, (cascade, stage), done.first_text_seconds)
-        if done.hung_up:
-            self.hung_up[cascade] += 1
+        if done.client_disconnected:
+            self.client_disconnected[cascade] += 1
         if done.cached:
             self.cached[cascade] += 1
         for step in trace.steps:

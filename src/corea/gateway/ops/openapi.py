@@ -78,7 +78,7 @@ def _text(summary: str) -> JSON:
 def _fault() -> JSON:
     return {
         "description": "Why there is no answer.",
-        "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Fault"}}},
+        "content": {"application/json": {"schema": {"$ref": "#/components/schemas/GatewayError"}}},
     }
 
 
@@ -129,7 +129,7 @@ SCHEMAS: JSON = {
         {"object": {"const": "list"}, "data": {"type": "array", "items": {"$ref": "#/components/schemas/Model"}}},
         ("object", "data"),
     ),
-    "Fault": _object(
+    "GatewayError": _object(
         {
             "error": _object(
                 {

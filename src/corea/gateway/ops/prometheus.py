@@ -46,7 +46,7 @@ class Families(Collector):
         )
         for counted, name, what in (
             (counts.unpriced, "corea_requests_unpriced", "Requests whose cost is not known."),
-            (counts.hung_up, "corea_requests_hung_up", "Requests whose client did not wait."),
+            (counts.client_disconnected, "corea_requests_client_disconnected", "Requests whose client did not wait."),
             (counts.cached, "corea_requests_cached", "Requests answered from the response cache."),
         ):
             yield _counter(name, what, ["cascade"], {(cascade,): count for cascade, count in counted.items()})

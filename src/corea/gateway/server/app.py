@@ -17,8 +17,8 @@ from starlette.types import Receive, Scope, Send
 
 from corea.gateway.chat.reply import Headers
 from corea.gateway.chat.request import JSON, encode_json, parse_chat
-from corea.gateway.chat.service import Chat
-from corea.gateway.errors import Fault, unsupported
+from corea.gateway.chat.service import ChatService
+from corea.gateway.errors import GatewayError, unsupported
 from corea.gateway.ops.openapi import openapi_document
 from corea.gateway.server.connection import answer_at_once, body_at_once
 
@@ -37,16 +37,16 @@ class Gateway:
         stops: Awaited after the last.
     """
 
-    chat: Chat
+    chat: ChatService
     metrics: Callable[[], bytes] = lambda: b""
-    refused: Callable[[Fault], None] = lambda fault: None
+    refused: Callable[[GatewayError], None] = lambda fault: None
     starts: list[Hook] = field(default_factory=list[Hook])
     stops: list[Hook] = field(default_factory=list[Hook])
     ready: bool = False
     draining: bool = False
 
 
-class Direct:
+class GatewayApp:
     """The way of `POST /v1/chat/completions`, past Starlette's router, middleware, request and response, which together
     cost more than all that we do with a request.
 
@@ -64,19 +64,19 @@ class Direct:
             return
         try:
             await chat_completions(self.gateway, scope, receive, send)
-        except Fault as fault:
+        except GatewayError as fault:
             await _send_fault(send, fault)
-        except _Gone:
+        except ClientDisconnected:
             return
         except Exception:  # a bug of ours
             await _send_fault(send, _bug())
 
 
-class _Gone(Exception):
+class ClientDisconnected(Exception):
     """The client hung up before its request had all come."""
 
 
-def make_app(gateway: Gateway) -> Direct:
+def make_app(gateway: Gateway) -> GatewayApp:
     """The application of a gateway."""
 
     @asynccontextmanager
@@ -98,7 +98,9 @@ def make_app(gateway: Gateway) -> Direct:
     async def model(request: Request) -> Response:
         holder, name = gateway.chat.accounts.identify(secret_of(request.scope)), request.path_params["name"]
         if not holder.may_ask(gateway.chat.routes.find(name).name):
-            raise Fault(403, f"model: this key may not ask {name[:80]!r}.", "permission_error", "model_not_allowed")
+            raise GatewayError(
+                403, f"model: this key may not ask {name[:80]!r}.", "permission_error", "model_not_allowed"
+            )
         return reply(_model(name, int(time.time())))
 
     async def healthz(request: Request) -> Response:
@@ -124,15 +126,15 @@ def make_app(gateway: Gateway) -> Direct:
         Route("/metrics", metrics, methods=["GET"]),
         Route("/openapi.json", openapi, methods=["GET"]),
     ]
-    handlers: dict[Any, Any] = {Fault: _on_fault, HTTPException: _on_http, Exception: _on_bug}
-    return Direct(gateway, Starlette(routes=routes, lifespan=lifespan, exception_handlers=handlers))
+    handlers: dict[Any, Any] = {GatewayError: _on_fault, HTTPException: _on_http, Exception: _on_bug}
+    return GatewayApp(gateway, Starlette(routes=routes, lifespan=lifespan, exception_handlers=handlers))
 
 
 async def chat_completions(gateway: Gateway, scope: Scope, receive: Receive, send: Send) -> None:
     """Answers `POST /v1/chat/completions`.
 
     Raises:
-        Fault: It is not answered, and nothing has been sent.
+        GatewayError: It is not answered, and nothing has been sent.
     """
     chat = gateway.chat  # one and the same to the end, whatever is reloaded meanwhile
     try:
@@ -140,14 +142,14 @@ async def chat_completions(gateway: Gateway, scope: Scope, receive: Receive, sen
             raise unsupported("stage", "it is no query parameter; use the corea object of the body")
         parsed = parse_chat(await read_body(scope, receive, chat.settings.max_body_bytes))
         progress = await chat.admit(parsed, secret_of(scope))
-    except Fault as fault:
+    except GatewayError as fault:
         gateway.refused(fault)
         raise
     if parsed.stream:
-        await chat.stream(progress, lambda: _hung_up(receive), _Out(send))
+        await chat.stream(progress, lambda: _client_disconnected(receive), _Out(send))
         await send({"type": "http.response.body", "body": b"", "more_body": False})
     else:
-        body, headers = await chat.answer(progress, lambda: _hung_up(receive))
+        body, headers = await chat.answer(progress, lambda: _client_disconnected(receive))
         if not answer_at_once(scope, _head(headers, body), body):
             await _send(send, 200, body, headers)
 
@@ -156,7 +158,7 @@ async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes:
     """The whole body; how long it may take to come is the protocol's affair.
 
     Raises:
-        Fault: 413, it is over `limit` bytes.
+        GatewayError: 413, it is over `limit` bytes.
     """
     declared = _header(scope, b"content-length") or b""
     if declared.isdigit() and int(declared) > limit:
@@ -171,7 +173,7 @@ async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes:
     while more:
         message = await receive()
         if message["type"] == "http.disconnect":
-            raise _Gone
+            raise ClientDisconnected
         body, more = message.get("body", b""), message.get("more_body", False)
         length += len(body)
         if length > limit:
@@ -216,7 +218,7 @@ async def _send(send: Send, status: int, body: bytes, headers: Headers) -> None:
     await send({"type": "http.response.body", "body": body})
 
 
-async def _send_fault(send: Send, fault: Fault) -> None:
+async def _send_fault(send: Send, fault: GatewayError) -> None:
     await _send(send, fault.status, encode_json(fault.body()), list(fault.headers))
 
 
@@ -248,10 +250,10 @@ EVENT_STREAM = [
 
 
 async def _only_post(request: Request) -> Response:
-    raise AssertionError("POST is taken by `Direct`; this route is there to say 405 to the rest")
+    raise AssertionError("POST is taken by `GatewayApp`; this route is there to say 405 to the rest")
 
 
-async def _hung_up(receive: Receive) -> None:
+async def _client_disconnected(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
 
@@ -260,12 +262,12 @@ def _model(name: str, created: int) -> JSON:
     return {"id": name, "object": "model", "created": created, "owned_by": "corea"}
 
 
-def _too_long(limit: int) -> Fault:
-    return Fault(413, f"The body is over {limit} bytes, the operator's limit.", code="body_too_large")
+def _too_long(limit: int) -> GatewayError:
+    return GatewayError(413, f"The body is over {limit} bytes, the operator's limit.", code="body_too_large")
 
 
 async def _on_fault(request: Request, fault: Exception) -> Response:
-    assert isinstance(fault, Fault)
+    assert isinstance(fault, GatewayError)
     return reply(fault.body(), status=fault.status, headers=list(fault.headers))
 
 
@@ -273,7 +275,7 @@ async def _on_http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     known = "POST /v1/chat/completions, GET /v1/models, /healthz, /readyz, /metrics, /openapi.json"
     code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code)
-    fault = Fault(error.status_code, f"{request.method} {request.url.path[:80]}: there is {known}.", code=code)
+    fault = GatewayError(error.status_code, f"{request.method} {request.url.path[:80]}: there is {known}.", code=code)
     return reply(fault.body(), status=fault.status, headers=list((error.headers or {}).items()))
 
 
@@ -281,6 +283,6 @@ async def _on_bug(request: Request, error: Exception) -> Response:
     return reply(_bug().body(), status=500)
 
 
-def _bug() -> Fault:
+def _bug() -> GatewayError:
     log.exception("an error inside the gateway")
-    return Fault(500, "An error inside the gateway.", "api_error", "internal_error")
+    return GatewayError(500, "An error inside the gateway.", "api_error", "internal_error")

@@ -7,7 +7,7 @@ from starlette.types import Scope
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from corea.gateway.chat.request import encode_json
-from corea.gateway.errors import Fault
+from corea.gateway.errors import GatewayError
 from corea.gateway.ops.settings import GatewaySettings
 
 AT_ONCE = "corea.at_once"  # an extension of ASGI: what is here already, and what can be sent already, is not waited for
@@ -58,13 +58,13 @@ def answer_at_once(scope: Scope, headers: bytes, body: bytes) -> bool:
 def protocol_with(settings: GatewaySettings) -> type[HttpToolsProtocol]:
     """The protocol class with an operator's limits."""
 
-    class Limited(LimitedProtocol):
+    class Limited(ConnectionGuard):
         limits = settings
 
     return Limited
 
 
-class LimitedProtocol(HttpToolsProtocol):
+class ConnectionGuard(HttpToolsProtocol):
     """httptools has no limit on a head, and uvicorn none on the time that a request takes to come."""
 
     limits: GatewaySettings
@@ -134,7 +134,7 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:
         """What is no HTTP is refused in OpenAI's form too."""
-        self._refuse(Fault(400, msg, code="invalid_http"))
+        self._refuse(GatewayError(400, msg, code="invalid_http"))
 
     def _under_way(self) -> bool:
         return bool(self.cycle) and not self.cycle.response_complete
@@ -142,15 +142,15 @@ class LimitedProtocol(HttpToolsProtocol):
     def _too_slow(self) -> None:
         self._timer = None
         if self._coming:
-            self._refuse(Fault(408, "The request did not come in time.", code="request_timeout"))
+            self._refuse(GatewayError(408, "The request did not come in time.", code="request_timeout"))
         elif not self.transport.is_closing():
             self.transport.close()
 
     def _too_long(self) -> None:
         limit = self.limits.max_head_bytes
-        self._refuse(Fault(431, f"The head is over {limit} bytes, the operator's limit.", code="head_too_large"))
+        self._refuse(GatewayError(431, f"The head is over {limit} bytes, the operator's limit.", code="head_too_large"))
 
-    def _refuse(self, fault: Fault) -> None:
+    def _refuse(self, fault: GatewayError) -> None:
         if self._refused or self.transport.is_closing():
             return
         self._refused = True

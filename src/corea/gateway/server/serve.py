@@ -20,12 +20,12 @@ from corea.cascade import Cascade
 from corea.errors import ConfigError, CoreaError
 from corea.gateway.billing.budgets import KeyAccounts
 from corea.gateway.billing.database import connect
-from corea.gateway.billing.db_writer import Writer
-from corea.gateway.billing.decision_log import DecisionStore
+from corea.gateway.billing.db_writer import DbWriter
+from corea.gateway.billing.decision_log import DecisionLog
 from corea.gateway.billing.keys import any_keys
-from corea.gateway.chat.request_state import Done
-from corea.gateway.chat.routing import Routes
-from corea.gateway.chat.service import Chat
+from corea.gateway.chat.request_state import CompletedRequest
+from corea.gateway.chat.routing import RoutingTable
+from corea.gateway.chat.service import ChatService
 from corea.gateway.ops.cache import AnswerCache
 from corea.gateway.ops.metrics import Metrics
 from corea.gateway.ops.settings import GatewaySettings
@@ -39,7 +39,7 @@ FIXED = ("host", "port", "state", "max_head_bytes", "max_connections", "read_sec
 
 
 @dataclass(frozen=True, slots=True)
-class Loaded:
+class LiveConfig:
     """A configuration, made live.
 
     Args:
@@ -54,7 +54,7 @@ class Loaded:
 
 
 @dataclass(slots=True)
-class Service:
+class GatewayService:
     """A gateway with all that it stands on.
 
     Args:
@@ -62,21 +62,21 @@ class Service:
             did not change.
     """
 
-    load: Callable[[], Loaded]
-    loaded: Loaded
+    load: Callable[[], LiveConfig]
+    loaded: LiveConfig
     path: Path
     forgotten: bool
     gateway: Gateway = field(init=False)
-    store: DecisionStore = field(init=False)
-    writer: Writer = field(init=False)
+    store: DecisionLog = field(init=False)
+    writer: DbWriter = field(init=False)
     accounts: KeyAccounts = field(init=False)
     metrics: Metrics = field(init=False)
     retiring: set["asyncio.Task[None]"] = field(default_factory=set["asyncio.Task[None]"])
 
     def __post_init__(self) -> None:
         settings = self.loaded.settings
-        self.store = DecisionStore(settings)
-        self.writer = Writer(
+        self.store = DecisionLog(settings)
+        self.writer = DbWriter(
             self.path,
             rows=self.store.rows,
             prepare=self.store.prepare,
@@ -85,8 +85,8 @@ class Service:
         )
         self.accounts = KeyAccounts.at(self.path, self.writer)
         self.metrics = Metrics(self._gauges, lambda: self.store.dropped, self._breakers)
-        chat = Chat(
-            Routes(self.loaded.cascades, settings),
+        chat = ChatService(
+            RoutingTable(self.loaded.cascades, settings),
             settings,
             accounts=self.accounts,
             record=self._record,
@@ -117,8 +117,8 @@ class Service:
                 log.warning("gateway.%s: was changed; that needs a restart", name)
         self.writer.retention_days = loaded.settings.retention_days
         self.loaded = loaded
-        self.gateway.chat = Chat(
-            Routes(loaded.cascades, loaded.settings),
+        self.gateway.chat = ChatService(
+            RoutingTable(loaded.cascades, loaded.settings),
             loaded.settings,
             accounts=self.accounts,
             record=self._record,
@@ -133,7 +133,7 @@ class Service:
         log.warning("the configuration was reloaded: %s", ", ".join(loaded.cascades))
         return True
 
-    async def _retire(self, chat: Chat, backends: list[Backend]) -> None:
+    async def _retire(self, chat: ChatService, backends: list[Backend]) -> None:
         while chat.running:
             await asyncio.sleep(0.1)
         await _close(backends)
@@ -160,7 +160,7 @@ class Service:
         await _close(list(self.loaded.backends))
         self.accounts.close()
 
-    def _record(self, done: Done) -> None:
+    def _record(self, done: CompletedRequest) -> None:
         self.metrics.record(done)
         self.store.record(done)
 
@@ -179,7 +179,7 @@ class Service:
         return {name: str(breaker.state) for name, breaker in breakers.items() if breaker is not None}
 
 
-class Server(uvicorn.Server):
+class GatewayServer(uvicorn.Server):
     """uvicorn's server, whose end is announced on /readyz first, and is no failure."""
 
     def __init__(self, config: uvicorn.Config, gateway: Gateway, notice_seconds: float) -> None:
@@ -209,7 +209,7 @@ class Server(uvicorn.Server):
         self.should_exit = True
 
 
-def serve(load: Callable[[], Loaded], *, say: Callable[[str], None] = lambda line: None) -> bool:
+def serve(load: Callable[[], LiveConfig], *, say: Callable[[str], None] = lambda line: None) -> bool:
     """Serves until it is told to end; True if that was Ctrl-C.
 
     Args:
@@ -228,7 +228,7 @@ def serve(load: Callable[[], Loaded], *, say: Callable[[str], None] = lambda lin
         connection.close()
         check_host(settings.host, keys=keys)
         listening = listen(settings)
-        service = Service(load, loaded, path, forgotten)
+        service = GatewayService(load, loaded, path, forgotten)
         config = uvicorn.Config(
             make_app(service.gateway),
             http=protocol_with(settings),
@@ -244,14 +244,14 @@ def serve(load: Callable[[], Loaded], *, say: Callable[[str], None] = lambda lin
         )
         for line in (*greeting(listening, loaded, keys=keys), *unready):
             say(line)
-        server = Server(config, service.gateway, settings.notice_seconds)
+        server = GatewayServer(config, service.gateway, settings.notice_seconds)
         gc.freeze()  # what is loaded by now stays; looking through it at every turn is a tenth of the time
         gc.set_threshold(GARBAGE)
         server.run(sockets=[listening])
         return server.interrupted
 
 
-def greeting(listening: socket.socket, loaded: Loaded, *, keys: bool) -> list[str]:
+def greeting(listening: socket.socket, loaded: LiveConfig, *, keys: bool) -> list[str]:
     """What a person at the terminal should know."""
     host, port = listening.getsockname()[:2]
     shown = f"[{host}]" if ":" in host else host
@@ -322,7 +322,7 @@ def listen(settings: GatewaySettings) -> socket.socket:
 
 
 @contextlib.contextmanager
-def _state(loaded: Loaded):  # pyright: ignore[reportUnknownParameterType]  # a context manager
+def _state(loaded: LiveConfig):  # pyright: ignore[reportUnknownParameterType]  # a context manager
     """The path of the state file, ours alone, and whether it is forgotten at the end."""
     if not loaded.settings.state:
         with tempfile.TemporaryDirectory(prefix="corea-") as folder:
