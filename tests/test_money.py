@@ -1,5 +1,6 @@
 """Money is read by one rule, whoever writes it, and what is no amount is refused where it stands."""
 
+import json
 from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
@@ -12,9 +13,9 @@ from corea.cli.rows import prices_of
 from corea.config import parse_config
 from corea.errors import ConfigError
 from corea.gateway.billing.keys import KeyLimits
-from corea.gateway.chat.request import CONTROLS
+from corea.gateway.chat.request import parse_chat
 from corea.gateway.errors import GatewayError
-from corea.gateway.ops.settings import GatewaySettings
+from corea.gateway.ops.settings import GatewayBudgets
 from corea.money import parse_usd
 from corea.prices import read_price
 from corea.run.budget import Budget
@@ -45,7 +46,8 @@ def test_what_is_no_amount_is_refused(written: Any) -> None:
 
 
 def gateway_control(text: str) -> Any:
-    return CONTROLS["max_cost_usd"]("corea.max_cost_usd", text)
+    body = {"model": "corea", "messages": [{"role": "user", "content": "?"}], "corea": {"max_cost_usd": text}}
+    return parse_chat(json.dumps(body).encode())
 
 
 def run_budget(text: str) -> Any:
@@ -84,8 +86,8 @@ def test_amounts_that_programs_hand_over_are_checked_too(value: str) -> None:
         KeyLimits(budget_usd=Decimal(value))
     with pytest.raises(ConfigError, match=r"^budget-usd: got"):
         Budget(Decimal(value))
-    with pytest.raises(ConfigError, match=r"^gateway.default_reserve_usd: got"):
-        GatewaySettings(default_reserve_usd=Decimal(value))
+    with pytest.raises(ConfigError, match=r"^gateway.budgets.default_reserve_usd: got"):
+        GatewayBudgets(default_reserve_usd=Decimal(value))
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -0.01, 1e300])

@@ -25,6 +25,7 @@ from tests.fakes.server import Asked, FakeServer, serving
 from tests.gateway.conftest import House, chat
 
 from corea.cascade import Cascade
+from corea.config import settings as read_settings
 from corea.costs.bounds import question_bound
 from corea.gateway.billing.budgets import KeyAccounts
 from corea.gateway.billing.database import connect
@@ -88,9 +89,8 @@ async def open_shop(tmp_path: Path) -> AsyncIterator[Open]:
         serves = serving(otherwise=otherwise)
         server = await serves.__aenter__()
         cascade = make_cascade(server.base_url, signal(server.base_url))
-        path, configured = tmp_path / "corea.db", GatewaySettings(**settings)
-        store = DecisionLog(configured)
-        writer = DbWriter(path, rows=store.rows, prepare=store.prepare)
+        path, configured = tmp_path / "corea.db", read_settings("gateway", GatewaySettings, settings)
+        writer = DbWriter(path, DecisionLog(configured.storage))
         accounts = KeyAccounts.at(path, writer)
         writer.start()
         file = connect(path)
@@ -158,7 +158,7 @@ async def test_a_request_whose_time_is_over_is_booked_with_its_draft_and_its_che
     def only_the_large_answer(asked: Asked) -> bool:
         return asked.body["model"] == "large" and not checking(asked)
 
-    shop = await open_shop(hanging(only_the_large_answer), lambda url: BY_LARGE, request_seconds=30)
+    shop = await open_shop(hanging(only_the_large_answer), lambda url: BY_LARGE, timeouts={"request_seconds": 30})
     asking = asyncio.create_task(shop.house.post(shop.key, messages=PROMPT))
     while len(shop.server.requests) < 3:
         await asyncio.sleep(0.001)

@@ -11,6 +11,7 @@ import pytest
 
 from corea.backends.fake import FakeBackend
 from corea.cascade import Cascade, OnLastDown, Stage
+from corea.config import settings as read_settings
 from corea.gateway.billing.auth import Accounts, OpenAccounts
 from corea.gateway.chat.request_state import CompletedRequest
 from corea.gateway.chat.routing import RoutingTable
@@ -97,8 +98,8 @@ def make_house(
         Stage(name="large", backend=backends[1], price=DEAR),
     )  # fmt: skip
     cascade = Cascade(stages=stages, name="corea", on_last_down=on_last_down)
-    configured = GatewaySettings(**settings)
-    entries = configured.cache_entries
+    configured = read_settings("gateway", GatewaySettings, settings)
+    entries = configured.cache.entries
     house: House
     gateway = Gateway(
         ChatService(
@@ -106,7 +107,7 @@ def make_house(
             configured,
             accounts=accounts or OpenAccounts(),
             record=lambda done: house.done.append(done),
-            cache=AnswerCache(entries, configured.cache_seconds) if entries else None,
+            cache=AnswerCache(entries, configured.cache.seconds) if entries else None,
         )
     )
     gateway.ready = True

@@ -19,7 +19,7 @@ from corea.cascade import Cascade, Stage
 from corea.gateway.chat.request_state import CompletedRequest
 from corea.gateway.chat.routing import RoutingTable
 from corea.gateway.chat.service import ChatService
-from corea.gateway.ops.settings import GatewaySettings
+from corea.gateway.ops.settings import GatewaySettings, GatewayTimeouts
 from corea.gateway.server.app import Gateway, make_app
 from corea.policies.threshold import Threshold
 from corea.prices import Price
@@ -69,7 +69,7 @@ def gateway(small: Backend, large: Backend, done: list[CompletedRequest] | None 
         Stage(name="small", backend=small, signal=Verbalized(), policy=Threshold(0.8), price=WORTH),
         Stage(name="large", backend=large, price=WORTH),
     )
-    configured = GatewaySettings(read_seconds=2)
+    configured = GatewaySettings(timeouts=GatewayTimeouts(read_seconds=2))
     record: Callable[[CompletedRequest], None] = (
         (lambda ended: done.append(ended)) if done is not None else (lambda ended: None)
     )
@@ -184,4 +184,4 @@ def test_any_stream_from_upstream_is_an_answer_or_a_proper_error(sent: bytes, st
         assert set(response.json()["error"]) == {"message", "type", "param", "code"}
     (ended,) = done  # booked once, whatever happened
     assert ended.trace.cost_usd is not None
-    assert ended.fault is None or ended.fault.code != "internal_error", ended.fault
+    assert ended.error is None or ended.error.code != "internal_error", ended.error

@@ -64,10 +64,10 @@ def settings_of_answers(config: Config, built: Built) -> dict[str, Any]:
 
 
 def find_gateway(config: Config) -> GatewaySettings:
-    """What `[gateway]` says."""
+    """Settings of `[gateway]`."""
     return settings(f"{config.source}: gateway", GatewaySettings, config.gateway)
 
 
 def state_folder(config: Config, *, bundled: bool) -> Path:
-    """The folder that `gateway.state` is relative to: the configuration's, but this one for the bundled pair's."""
+    """The folder that `gateway.storage.path` is relative to: the configuration's, but this one for the bundled pair's."""
     return Path() if bundled else config.base

@@ -1,4 +1,4 @@
-"""`corea keys`: who may use `corea serve`, and what they may spend."""
+"""`corea keys`: API keys of `corea serve`, with budgets and rate limits."""
 
 import sqlite3
 import time
@@ -16,26 +16,26 @@ from corea.errors import ConfigError
 T = TypeVar("T")
 keys: typer.Typer = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="API keys of `corea serve`.")
 KeyArgument = Annotated[str, typer.Argument(help="Its id, which `corea keys list` shows, or its name.")]
-StateOption = Annotated[Path | None, typer.Option(help="The state file. Default: what [gateway] state says.")]
+StateOption = Annotated[Path | None, typer.Option(help="The database file. Default: path of [gateway.storage].")]
 
 
 @keys.command()
 def create(
-    name: Annotated[str, typer.Argument(help="Whose key it is; for you to know it by.")],
+    name: Annotated[str, typer.Argument(help="A name for the key, such as its user's.")],
     config: ConfigOption = None,
     set_: SetOption = None,
     state: StateOption = None,
-    budget_usd: Annotated[str | None, typer.Option(help="All that it may ever spend.")] = None,
+    budget_usd: Annotated[str | None, typer.Option(help="Total budget of the key.")] = None,
     requests_per_minute: Annotated[int | None, typer.Option("--rpm", min=1, help="Requests per minute.")] = None,
     tokens_per_minute: Annotated[int | None, typer.Option("--tpm", min=1, help="Tokens per minute.")] = None,
     cascade: Annotated[list[str] | None, typer.Option(help="Allow only this cascade; may be repeated.")] = None,
     json: JsonOption = False,
 ) -> None:
-    """Make a key and print it, once: it is stored as a hash only. A running server knows it at once."""
+    """Create a key and print it, once: only its hash is stored. A running server accepts it at once."""
     from corea.gateway.billing.keys import KeyLimits, create_key
 
     if not name.strip():
-        raise ConfigError("name: got an empty one, expected some text to know the key by")
+        raise ConfigError("name: got an empty one, expected a name for the key")
     limits = KeyLimits(
         cascades=tuple(cascade) if cascade else None,
         budget_usd=amount(budget_usd) if budget_usd is not None else None,
@@ -47,14 +47,14 @@ def create(
     if json:
         print_json({**_as_dict(key), "key": secret})
     else:
-        print(f"{secret}\n{key.name} ({key.id}): {_limits(key)}. Keep the key now, it is not shown again.")
+        print(f"{secret}\n{key.name} ({key.id}): {_limits(key)}. Copy the key now; it is not shown again.")
 
 
 @keys.command("list")
 def list_(
     config: ConfigOption = None, set_: SetOption = None, state: StateOption = None, json: JsonOption = False
 ) -> None:
-    """Show every key and what it has spent."""
+    """List all keys with their limits and spending."""
     from corea.gateway.billing.keys import list_keys
 
     with _file(state, config, set_) as connection:
@@ -69,7 +69,7 @@ def list_(
             f"made {_date(key.created_at)}{revoked}"
         )
     if not found:
-        print("No keys: `corea serve` listens on loopback only and asks for none.")
+        print("No keys: `corea serve` listens on loopback only and needs none.")
 
 
 @keys.command("set")
@@ -78,7 +78,7 @@ def set_limits(
     config: ConfigOption = None,
     set_: SetOption = None,
     state: StateOption = None,
-    budget_usd: Annotated[str | None, typer.Option(help="All that it may ever spend, or `none`.")] = None,
+    budget_usd: Annotated[str | None, typer.Option(help="Total budget of the key, or `none`.")] = None,
     requests_per_minute: Annotated[str | None, typer.Option("--rpm", help="Requests per minute, or `none`.")] = None,
     tokens_per_minute: Annotated[str | None, typer.Option("--tpm", help="Tokens per minute, or `none`.")] = None,
     cascade: Annotated[
@@ -86,7 +86,7 @@ def set_limits(
     ] = None,
     json: JsonOption = False,
 ) -> None:
-    """Change what a key may do; what is not given stays. A running server holds its next request to it."""
+    """Change the given limits of a key; a running server applies them to its next request."""
     from corea.gateway.billing.keys import KeyLimits, named_key, set_limits
 
     cascades = None if cascade == ["all"] else cascade
@@ -115,7 +115,7 @@ def revoke(
     set_: SetOption = None,
     state: StateOption = None,
 ) -> None:
-    """End a key; a running server turns its next request away."""
+    """Revoke a key; a running server refuses its next request."""
     from corea.gateway.billing.keys import named_key, revoke_key
 
     with _file(state, config, set_) as connection:
@@ -136,9 +136,9 @@ def _file(
         for name in cascades or ():
             config.cascade(name)  # an unknown one is an error
         settings = find_gateway(config)
-        if not settings.state:
-            raise ConfigError('gateway.state: got "", expected a file; keys would be forgotten with the server')
-        state = state_folder(config, bundled=bundled) / settings.state
+        if not settings.storage.path:
+            raise ConfigError('gateway.storage.path: got "", expected a file; keys would be deleted with the server')
+        state = state_folder(config, bundled=bundled) / settings.storage.path
     connection = connect(state)
     try:
         yield connection
@@ -154,12 +154,12 @@ def _per_minute(option: str, text: str) -> int:
     except ValueError:
         limit = 0
     if limit < 1:
-        raise ConfigError(f"{option}: got {text!r}, expected a whole number of at least 1, or `none` to lift the limit")
+        raise ConfigError(f"{option}: got {text!r}, expected a whole number of at least 1, or `none` for no limit")
     return limit
 
 
 def _changed(given: str | None, was: T | None, read: Callable[[str], T]) -> T | None:
-    """What a limit is now; `none` lifts it."""
+    """The new value of a limit; `none` removes it."""
     if given is None:
         return was
     return None if given == "none" else read(given)

@@ -9,11 +9,11 @@ from corea.types import Trace
 
 @dataclass(eq=False)
 class GatewayError(Exception):
-    """A request that is not answered, with all that its response needs.
+    """An error response.
 
     Args:
         kind: The `type` field: invalid_request_error, authentication_error, rate_limit_error, api_error ...
-        param: The request field at fault, if one is.
+        param: The request field at fault, if any.
         headers: Further response headers, such as Retry-After.
     """
 
@@ -45,16 +45,17 @@ def unsupported(param: str, why: str) -> GatewayError:
 
 
 def upstream_error(trace: Trace) -> GatewayError:
-    """What a client is told when no stage could answer: the last failure, by its kind."""
+    """The error response if no stage could answer: of the last failure, by its kind."""
     message = trace.error or "No stage could answer."
     step = next((s for s in reversed(trace.steps) if s.error is not None), None)
     kind, status = (step.error_kind, step.error_status) if step else (None, None)
+    retry = (("retry-after", "1"),)
     if kind == BackendTimeout.__name__:
         return GatewayError(504, message, "api_error", "upstream_timeout")
     if status == 429:
-        return GatewayError(429, message, "rate_limit_error", "upstream_rate_limited", headers=(("retry-after", "1"),))
+        return GatewayError(429, message, "rate_limit_error", "upstream_rate_limited", headers=retry)
     if kind == BackendRefused.__name__ and status not in (400, 401, 403, 404, 422):
-        return GatewayError(503, message, "api_error", "upstream_unavailable", headers=(("retry-after", "1"),))
+        return GatewayError(503, message, "api_error", "upstream_unavailable", headers=retry)
     if status in (400, 404, 413, 422):
         return GatewayError(status, message, "invalid_request_error", "upstream_refused")
     return GatewayError(502, message, "api_error", "upstream_error")

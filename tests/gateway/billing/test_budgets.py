@@ -20,11 +20,11 @@ from corea.gateway.billing import db_writer as writer_module
 from corea.gateway.billing.budget_holds import boot_id, release_holds
 from corea.gateway.billing.budgets import KeyAccounts
 from corea.gateway.billing.database import MIGRATIONS, connect, version
-from corea.gateway.billing.db_writer import DbWriter
+from corea.gateway.billing.db_writer import Committed, DbWriter
 from corea.gateway.billing.decision_log import DecisionLog
 from corea.gateway.billing.keys import KeyLimits, create_key, list_keys
 from corea.gateway.errors import GatewayError
-from corea.gateway.ops.settings import GatewaySettings
+from corea.gateway.ops.settings import GatewayStorage
 
 
 @dataclass
@@ -52,8 +52,7 @@ class Bank:
 @pytest.fixture
 async def bank(tmp_path: Path) -> AsyncIterator[Bank]:
     path = tmp_path / "corea.db"
-    store = DecisionLog(GatewaySettings())
-    writer = DbWriter(path, rows=store.rows, prepare=store.prepare)
+    writer = DbWriter(path, DecisionLog(GatewayStorage()))
     made = Bank(path, connect(path), writer, KeyAccounts.at(path, writer))
     writer.start()
     yield made
@@ -73,8 +72,8 @@ async def test_200_requests_at_once_cannot_overrun_a_budget(bank: Bank) -> None:
         nonlocal under_way, most
         try:
             admission = await bank.accounts.admit(bank.accounts.identify(secret), Ask(Decimal("0.03"), 10))
-        except GatewayError as fault:
-            codes.append(fault.code or "")
+        except GatewayError as error:
+            codes.append(error.code or "")
             return
         under_way += 1
         most = max(most, under_way)
@@ -105,7 +104,7 @@ async def test_200_requests_at_once_over_http(bank: Bank) -> None:
     assert 0 < len(good) < 200
     assert {answer.status_code for answer in answers} == {200, 429}
     assert bank.spent() == billed <= Decimal("0.1")
-    assert all(r.reserved == 0 for r in bank.accounts.running.values())
+    assert all(a.reserved == 0 for a in bank.accounts.accounts.values())
 
 
 async def test_money_is_exact(bank: Bank) -> None:
@@ -128,20 +127,19 @@ async def test_an_unknown_cost_is_booked_as_what_was_reserved(bank: Bank) -> Non
 async def test_one_request_in_many_of_a_key_with_a_budget_waits_for_the_disk(
     bank: Bank, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    waited: list[int] = []
-    until = bank.writer.until
+    waited: list[Decimal] = []
+    hold = bank.writer.hold
 
-    async def noted(number: int, *, synced: bool = False) -> None:
-        waited.extend([number] if synced else [])
-        await until(number, synced=synced)
+    def noted(key_id: str, usd: Decimal, *, pressing: bool = True) -> Committed:
+        waited.extend([usd] if pressing else [])
+        return hold(key_id, usd, pressing=pressing)
 
-    monkeypatch.setattr(bank.writer, "until", noted)
+    monkeypatch.setattr(bank.writer, "hold", noted)
     _, secret = create_key(bank.file, "alice", KeyLimits(budget_usd=Decimal(100)))
     for _ in range(50):  # 0.5 of the 1.7 that the first one holds
         admission = await bank.accounts.admit(bank.accounts.identify(secret), Ask(Decimal("0.1"), 1))
         await bank.accounts.settle(admission, cost_usd=Decimal("0.01"), tokens=1)
-        assert bank.writer.committed == bank.writer.submitted
-    assert waited == [1]
+    assert waited == [Decimal("1.7")]
     assert bank.spent() == Decimal("0.5")
 
 
@@ -167,8 +165,8 @@ async def test_whenever_the_power_fails_no_more_than_a_budget_is_spent(
         reserve = Decimal(rng.randint(1, 9)) / 1000
         try:
             admission = await bank.accounts.admit(bank.accounts.identify(secret), Ask(reserve))
-        except GatewayError as fault:
-            assert fault.code in ("budget_reserved", "insufficient_quota")
+        except GatewayError as error:
+            assert error.code in ("budget_reserved", "insufficient_quota")
             refused += 1
             return
         owed += reserve
@@ -190,8 +188,7 @@ async def test_whenever_the_power_fails_no_more_than_a_budget_is_spent(
 
 async def test_a_clean_stop_gives_back_what_was_held(tmp_path: Path) -> None:
     path = tmp_path / "corea.db"
-    store = DecisionLog(GatewaySettings())
-    writer = DbWriter(path, rows=store.rows, prepare=store.prepare)
+    writer = DbWriter(path, DecisionLog(GatewayStorage()))
     accounts = KeyAccounts.at(path, writer)
     writer.start()
     with closing(connect(path)) as file:
@@ -232,7 +229,7 @@ async def test_a_lone_request_does_not_wait_for_company(bank: Bank, monkeypatch:
     async with asyncio.timeout(10):
         gathered = asyncio.create_task(bank.accounts.settle(first, cost_usd=Decimal("0.1"), tokens=1))
         await asyncio.sleep(0)
-        assert bank.writer.committed < bank.writer.submitted  # one more is under way
+        assert not gathered.done()  # one more is under way
         await bank.accounts.settle(last, cost_usd=Decimal("0.1"), tokens=1)
         await gathered
     assert bank.spent() == Decimal("0.2")
@@ -256,8 +253,8 @@ async def test_a_disk_that_fails_once_to_sync_is_trusted_again(bank: Bank, monke
                 admission = await bank.accounts.admit(bank.accounts.identify(secret), Ask(Decimal("0.1")))
                 await bank.accounts.settle(admission, cost_usd=Decimal("0.1"), tokens=1)
                 codes.append("let in" if not failed and not bank.writer.failing else "early")
-            except GatewayError as fault:
-                codes.append(fault.code or "")
+            except GatewayError as error:
+                codes.append(error.code or "")
             await asyncio.sleep(0.01)
     assert not failed
 
@@ -268,7 +265,7 @@ from decimal import Decimal
 from corea.gateway.billing.database import connect
 from corea.gateway.billing.keys import KeyLimits, create_key
 from corea.gateway.billing.budgets import KeyAccounts
-from corea.gateway.ops.settings import GatewaySettings
+from corea.gateway.ops.settings import GatewayStorage
 from corea.gateway.billing.decision_log import DecisionLog
 from corea.gateway.billing.db_writer import DbWriter
 
@@ -276,8 +273,7 @@ class Ask:
     route, reserve_usd, reserve_tokens = "c", Decimal(1), 1
 
 async def main():
-    store = DecisionLog(GatewaySettings())
-    writer = DbWriter(sys.argv[1], rows=store.rows, prepare=store.prepare)
+    writer = DbWriter(sys.argv[1], DecisionLog(GatewayStorage()))
     writer.start()
     accounts = KeyAccounts.at(sys.argv[1], writer)
     secret = create_key(connect(sys.argv[1]), "alice", KeyLimits(budget_usd=Decimal(1000)))[1]

@@ -23,7 +23,7 @@ from corea.gateway.billing.decision_log import DecisionLog
 from corea.gateway.billing.keys import KeyLimits, create_key, find_key, list_keys, named_key, revoke_key, set_limits
 from corea.gateway.billing.rate_limit import TokenBucket
 from corea.gateway.errors import GatewayError
-from corea.gateway.ops.settings import GatewaySettings
+from corea.gateway.ops.settings import GatewayStorage
 
 
 class Clock:
@@ -40,8 +40,7 @@ def file(tmp_path: Path) -> sqlite3.Connection:
 
 @pytest.fixture
 async def accounts(tmp_path: Path, file: sqlite3.Connection) -> AsyncIterator[KeyAccounts]:
-    store = DecisionLog(GatewaySettings())
-    writer = DbWriter(tmp_path / "corea.db", rows=store.rows, prepare=store.prepare)
+    writer = DbWriter(tmp_path / "corea.db", DecisionLog(GatewayStorage()))
     writer.start()
     accounts = KeyAccounts(connect(tmp_path / "corea.db"), writer, clock=Clock())
     yield accounts

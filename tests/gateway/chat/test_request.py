@@ -108,5 +108,5 @@ JSON_VALUES = st.recursive(
 def test_any_object_is_read_or_refused_but_never_crashes(value: dict[str, Any]) -> None:
     try:
         parse_chat(json.dumps({**GOOD, **value}).encode())
-    except GatewayError as fault:
-        assert fault.status == 400
+    except GatewayError as error:
+        assert error.status == 400

@@ -155,7 +155,7 @@ async def test_a_request_may_set_threshold_stage_and_cost() -> None:
 
 
 async def test_an_operator_can_forbid_it() -> None:
-    house = make_house(allow=("stage",))
+    house = make_house(security={"allow": ["stage"]})
     for control in ({"threshold": 0.5}, {"max_cost_usd": 1}, {"raw": True}):
         refused = await house.post(corea=control)
         assert (refused.status_code, refused.json()["error"]["code"]) == (400, "unsupported_parameter")
@@ -300,7 +300,7 @@ async def test_every_failure_upstream_has_its_status(error: Exception, status: i
     house = make_house(UNSURE, error)
     failed = await house.post(stream=stream)
     assert (failed.status_code, failed.json()["error"]["code"]) == (status, code)
-    assert (house.last.fault.code if house.last.fault else None, house.gateway.chat.running) == (code, 0)
+    assert (house.last.error.code if house.last.error else None, house.gateway.chat.running) == (code, 0)
 
 
 async def test_a_stream_that_breaks_ends_with_an_error_event() -> None:
@@ -322,7 +322,7 @@ async def test_a_fallback_says_so() -> None:
 
 @pytest.mark.parametrize("stream", [False, True])
 async def test_a_request_has_a_time_limit(stream: bool) -> None:
-    house = make_house(UNSURE, never(), request_seconds=0.02)
+    house = make_house(UNSURE, never(), timeouts={"request_seconds": 0.02})
     late = await house.post(stream=stream)
     assert (late.status_code, late.json()["error"]["code"]) == (504, "request_timeout")
     assert (house.large.cancelled, house.gateway.chat.running) == (1, 0)
@@ -348,7 +348,7 @@ async def test_a_client_that_hangs_up_stops_the_work_and_is_counted(stream: bool
 
 
 async def test_a_stream_is_kept_alive_by_comments() -> None:
-    house = make_house(UNSURE, never(), keep_alive_seconds=0.01)
+    house = make_house(UNSURE, never(), timeouts={"keep_alive_seconds": 0.01})
     sent: list[bytes] = []
 
     async def leave() -> Any:
@@ -372,7 +372,7 @@ async def test_a_stream_is_kept_alive_by_comments() -> None:
 
 
 async def test_too_many_at_once_are_told_to_come_back() -> None:
-    house = make_house(UNSURE, never(), max_concurrency=1)
+    house = make_house(UNSURE, never(), limits={"max_concurrency": 1})
     left = asyncio.Event()
 
     async def leave() -> Any:
@@ -400,7 +400,7 @@ async def test_a_deferred_conversation_stays_deferred_for_a_while() -> None:
 
 
 async def test_the_cache_gives_the_same_answer_for_nothing() -> None:
-    house = make_house(small_stage={"sampling": Sampling(temperature=0)}, cache_entries=2)
+    house = make_house(small_stage={"sampling": Sampling(temperature=0)}, cache={"entries": 2})
     asked: dict[str, Any] = {"temperature": 0}
     first, again = await house.post(**asked), await house.post(**asked)
     streamed = await house.post(**asked, stream=True)
@@ -419,14 +419,14 @@ async def test_the_cache_gives_the_same_answer_for_nothing() -> None:
 
 async def test_a_fallback_is_never_cached() -> None:
     house = make_house(
-        UNSURE, BackendTimeout("slow"), on_last_down=OnLastDown.BEST, cache_entries=2,
+        UNSURE, BackendTimeout("slow"), on_last_down=OnLastDown.BEST, cache={"entries": 2},
         small_stage={"sampling": Sampling(temperature=0)},
     )  # fmt: skip
     assert [(await house.post(temperature=0)).json()["corea"]["cached"] for _ in range(2)] == [False, False]
 
 
 async def test_a_body_may_be_too_long_or_no_json() -> None:
-    house = make_house(max_body_bytes=200)
+    house = make_house(limits={"max_body_bytes": 200})
     long = await house.post(user="x" * 300)
     assert (long.status_code, long.json()["error"]["code"]) == (413, "body_too_large")
     junk = await house.request("POST", "/v1/chat/completions", content=b"{")

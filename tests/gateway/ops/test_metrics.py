@@ -2,6 +2,7 @@
 
 from decimal import Decimal
 
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from tests.gateway.conftest import UNSURE, House, make_house
 
@@ -33,7 +34,7 @@ async def test_requests_decisions_tokens_and_money() -> None:
     tokens = sum(value for key, value in seen.items() if key[0] == "corea_tokens_total")
     assert tokens == sum(answer["usage"]["total_tokens"] for answer in answers)
     spent = sum(Decimal(str(answer["corea"]["cost_usd"])) for answer in answers)
-    assert seen["corea_spent_usd_total", "corea"] == float(spent)
+    assert seen["corea_spent_usd_total", "corea"] == pytest.approx(float(spent), rel=1e-12)
     assert seen["corea_request_seconds_count", "corea", "large"] == 2
     assert ("corea_first_text_seconds_count", "corea", "large") not in seen
 

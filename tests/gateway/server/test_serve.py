@@ -19,6 +19,7 @@ import pytest
 from tests.fakes.server import Hang, Say, running
 from tests.gateway.conftest import events
 
+from corea.config import settings as read_settings
 from corea.errors import ConfigError
 from corea.gateway.ops.settings import GatewaySettings
 from corea.gateway.server.serve import check_host
@@ -158,7 +159,7 @@ def test_requests_under_way_finish_after_sigterm(tmp_path: Path, servers: list[R
 
     with running(answer) as upstream:
         backend = f'kind = "openai"\nmodel = "large"\nbase_url = "{upstream}"'
-        write(tmp_path, large=backend, gateway="notice_seconds = 60")
+        write(tmp_path, large=backend, gateway="timeouts.notice_seconds = 60")
         server = start(tmp_path)
         servers.append(server)
         answers: list[httpx.Response] = []
@@ -184,7 +185,11 @@ def test_what_the_drain_limit_cuts_off_is_told_and_stored(tmp_path: Path, server
         return Say("word " * 1000, between_seconds=0.05) if request.streamed else Hang()
 
     with running(answer) as upstream:
-        write(tmp_path, large=f'kind = "openai"\nmodel = "large"\nbase_url = "{upstream}"', gateway="drain_seconds = 1")
+        write(
+            tmp_path,
+            large=f'kind = "openai"\nmodel = "large"\nbase_url = "{upstream}"',
+            gateway="timeouts.drain_seconds = 1",
+        )
         server = start(tmp_path)
         servers.append(server)
         answers: dict[bool, httpx.Response] = {}
@@ -208,7 +213,8 @@ def test_what_the_drain_limit_cuts_off_is_told_and_stored(tmp_path: Path, server
 
 
 def test_limits_of_the_wire(tmp_path: Path, servers: list[Running]) -> None:
-    write(tmp_path, gateway="read_seconds = 0.2\nmax_head_bytes = 2000\nmax_connections = 3\nidle_seconds = 60")
+    timeouts, limits = "{read_seconds = 0.2, idle_seconds = 60}", "{max_head_bytes = 2000, max_connections = 3}"
+    write(tmp_path, gateway=f"timeouts = {timeouts}\nlimits = {limits}")
     server = start(tmp_path)
     servers.append(server)
     address = ("127.0.0.1", httpx.URL(server.url).port or 0)
@@ -287,7 +293,7 @@ def test_each_way_of_http_gets_a_whole_answer(tmp_path: Path, servers: list[Runn
 @pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="needs Linux")
 def test_a_client_that_takes_nothing_is_cut_off(tmp_path: Path, servers: list[Running]) -> None:
     words = FAKE.replace("<answer>nineteen</answer>", "word " * 200_000)  # 40 MB of events, more than any buffer holds
-    write(tmp_path, large=words, gateway="write_seconds = 1")
+    write(tmp_path, large=words, gateway="timeouts.write_seconds = 1")
     server = start(tmp_path)
     servers.append(server)
     body = json.dumps({**BODY, "model": "corea/1", "stream": True}).encode()
@@ -331,16 +337,31 @@ def test_what_counts_as_loopback() -> None:
 @pytest.mark.parametrize(
     "wrong",
     [
-        {"allow": ("everything",)},
-        {"accepts": {"small": ("smell",)}},
-        {"request_seconds": 0},
+        {"security": {"allow": ["everything"]}},
+        {"accepts": {"small": ["smell"]}},
+        {"timeouts": {"request_seconds": 0}},
+        {"limits": {"max_connections": 0}},
+        {"budgets": {"default_reserve_tokens": 0}},
+        {"storage": {"retention_days": -1}},
+        {"cache": {"seconds": 0}},
         {"sticky_turns": -1},
         {"port": 70000},
     ],
 )
 def test_a_setting_that_cannot_be_is_named(wrong: dict[str, Any]) -> None:
-    with pytest.raises(ConfigError, match=rf"gateway\.{next(iter(wrong))}"):
-        GatewaySettings(**wrong)
+    ((table, inner),) = wrong.items()
+    key = f"{table}.{next(iter(inner))}" if isinstance(inner, dict) else table
+    with pytest.raises(ConfigError, match=rf"gateway\.{key}"):
+        read_settings("gateway", GatewaySettings, wrong)
+
+
+def test_a_key_in_the_wrong_table_is_pointed_to_its_own() -> None:
+    with pytest.raises(ConfigError, match=r"^gateway: key: got 'drain_seconds', .*; write timeouts.drain_seconds"):
+        read_settings("gateway", GatewaySettings, {"drain_seconds": 3})
+    with pytest.raises(
+        ConfigError, match=r"^gateway.limits: key: got 'max_hed_bytes', .* Did you mean 'max_head_bytes'"
+    ):
+        read_settings("gateway", GatewaySettings, {"limits": {"max_hed_bytes": 3}})
 
 
 @pytest.mark.slow

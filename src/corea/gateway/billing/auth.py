@@ -1,4 +1,4 @@
-"""Who may ask, and what they may spend: the seam between a request and the money."""
+"""Principals and admissions: the interface between a request and what it may spend."""
 
 from decimal import Decimal
 from typing import Protocol
@@ -9,92 +9,93 @@ from corea.types import ZERO_USD
 
 
 class Principal(msgspec.Struct, frozen=True, kw_only=True):
-    """Who asks.
+    """The sender of a request.
 
     Args:
-        key_id: The key's public id; None where no keys are set.
-        cascades: Those that may be asked; None is all of them.
+        id: The API key's public id; None where no keys exist.
+        cascades: Those that may be used; None is all of them.
     """
 
-    key_id: str | None = None
+    id: str | None = None
     cascades: frozenset[str] | None = None
 
-    def may_ask(self, cascade: str) -> bool:
-        """Whether this cascade is allowed."""
+    def may_use(self, cascade: str) -> bool:
+        """True if this cascade is allowed."""
         return self.cascades is None or cascade in self.cascades
 
 
 class SpendRequest(Protocol):
-    """What a request asks for. The reserves are only computed where somebody has a limit."""
+    """Demands of a request on its key. Reserves are only computed where a limit applies."""
 
     @property
     def route(self) -> str:
-        """The cascade's name."""
+        """Name of the cascade."""
         ...
 
     @property
     def reserve_usd(self) -> Decimal:
-        """The most that the answer can cost, as far as prices and limits tell."""
+        """Upper bound of the answer's cost, as far as prices and limits are known."""
         ...
 
     @property
     def reserve_tokens(self) -> int:
-        """The most tokens that it may be expected to use."""
+        """Upper estimate of the answer's tokens."""
         ...
 
 
 class Admission(msgspec.Struct, frozen=True, kw_only=True):  # made in a tenth of a dataclass's time
-    """A request that was let in; `settle` it exactly once.
+    """An admitted request; `settle` it exactly once.
 
     Args:
-        reserved_usd: Held back of the key's budget until then.
+        key_id: None where no keys exist, and nothing is booked.
+        reserved_usd: Reserved of the key's budget until then.
         reserved_tokens: Taken of its rate limit.
     """
 
     key_id: str | None
-    claim: SpendRequest
+    request: SpendRequest
     reserved_usd: Decimal = ZERO_USD
     reserved_tokens: int = 0
 
 
 class Accounts(Protocol):
-    """Lets requests in and books what they cost."""
+    """Admits requests and books their costs."""
 
     def identify(self, secret: str | None) -> Principal:
-        """Who holds this key.
+        """The principal of an API key.
 
         Raises:
-            GatewayError: 401, there is no key, or it is wrong or revoked.
+            GatewayError: 401, the key is missing, wrong or revoked.
         """
         ...
 
-    async def admit(self, holder: Principal, claim: SpendRequest) -> Admission:
-        """Lets a request in, its worst cost reserved.
+    async def admit(self, principal: Principal, request: SpendRequest) -> Admission:
+        """Admits a request and reserves its worst-case cost.
 
         Raises:
-            GatewayError: 403 not this cascade, 429 over the budget or a rate limit, 503 the money cannot be written down.
+            GatewayError: 403 cascade not allowed, 429 over the budget or a rate limit, 503 accounts not writable.
         """
         ...
 
     async def settle(self, admission: Admission, *, cost_usd: Decimal | None, tokens: int) -> None:
-        """Books what was really spent and frees the reservation. When it returns, the money is written down.
+        """Books the actual cost and releases the reservation; returns when the booking is committed.
 
         Args:
-            cost_usd: None, where it is not known, books what was reserved.
+            cost_usd: None, an unknown cost, books the reserve.
         """
         ...
 
 
 class OpenAccounts:
-    """No keys: everyone on this machine may ask, and nothing is booked."""
+    """Accounts without keys: every request is admitted, and nothing is booked."""
 
     def identify(self, secret: str | None) -> Principal:
-        """Everyone may ask everything."""
+        """An unrestricted principal."""
         return Principal()
 
-    async def admit(self, holder: Principal, claim: SpendRequest) -> Admission:
-        """Lets everyone in."""
-        return Admission(key_id=None, claim=claim)
+    async def admit(self, principal: Principal, request: SpendRequest) -> Admission:
+        """Admits the request."""
+        return Admission(key_id=None, request=request)
 
     async def settle(self, admission: Admission, *, cost_usd: Decimal | None, tokens: int) -> None:
         """Books nothing."""

@@ -1,8 +1,8 @@
-"""What of a budget is held on disk, so that no request need wait until the one before it is synced.
+"""Budget holds: spend authorised on disk ahead of use, so that requests need not wait for fsync.
 
-A key with a budget always has more *held* in the file, and synced, than it can have spent by then. After a power cut,
-which may have taken what was committed last, all that was held counts as spent: too much by a few requests' worth, but
-never too little. Where only the process died, what is recorded is whole, and the rest of what was held is given back.
+A key with a budget always has more *held* in the file, synced, than it can have spent by then. After a power cut, which
+may have lost the last commits, all that was held counts as spent: too much by a few requests' worth, never too little.
+If only the process died, the committed spending is complete, and the rest of the hold is released.
 """
 
 import logging
@@ -16,7 +16,7 @@ HELD = "SELECT id, spent_usd, held_usd, held_boot FROM keys WHERE held_usd IS NO
 
 
 def boot_id() -> str:
-    """Another after each start of the machine; "" where no such thing is known, which counts as another each time."""
+    """The kernel's id of this boot; "" where there is none, which counts as another boot each time."""
     try:
         return BOOT_ID.read_text().strip()
     except OSError:
@@ -24,10 +24,10 @@ def boot_id() -> str:
 
 
 def release_holds(connection: sqlite3.Connection, boot: str) -> None:
-    """Gives back, or books, what a server that did not stop as it should has left; before anyone is let in.
+    """Releases, or books, the holds of a server that did not stop cleanly; before any request is admitted.
 
     Args:
-        boot: This `boot_id`.
+        boot: The present `boot_id`.
     """
     connection.execute("BEGIN IMMEDIATE")
     for key_id, spent, held, since in connection.execute(HELD).fetchall():

@@ -1,4 +1,4 @@
-"""The SQLite file of keys, money and decisions: how it is opened, and how an older one is brought up to date."""
+"""The SQLite file of keys, spending and decisions: schema, opening, migration."""
 
 import sqlite3
 import time
@@ -23,7 +23,9 @@ MIGRATIONS = (
         tokens_per_minute INTEGER,
         spent_usd TEXT NOT NULL DEFAULT '0',
         tokens INTEGER NOT NULL DEFAULT 0,
-        requests INTEGER NOT NULL DEFAULT 0
+        requests INTEGER NOT NULL DEFAULT 0,
+        held_usd TEXT,                     -- of the budget, while a server runs, see budget_holds.py
+        held_boot TEXT
     ) WITHOUT ROWID;
     CREATE TABLE decisions (
         trace_id TEXT NOT NULL,
@@ -33,7 +35,7 @@ MIGRATIONS = (
         model TEXT NOT NULL,               -- as the request named it
         stage TEXT,                        -- that answered, NULL: none
         status TEXT NOT NULL,
-        error TEXT,                        -- the code that the client was told
+        error TEXT,                        -- code of the error response
         deferred INTEGER NOT NULL,
         confidence REAL,
         threshold REAL,
@@ -50,22 +52,18 @@ MIGRATIONS = (
         prompt TEXT,                       -- only where store_text is on, redacted
         answer TEXT
     );
-    CREATE INDEX decisions_at ON decisions (at);
-    """,
-    """
-    ALTER TABLE keys ADD COLUMN held_usd TEXT;   -- of the budget, while a server runs, see holds.py
-    ALTER TABLE keys ADD COLUMN held_boot TEXT
+    CREATE INDEX decisions_at ON decisions (at)
     """,
 )
 
 
 def connect(path: str | Path) -> sqlite3.Connection:
-    """A connection to the file, which is made or brought up to date if need be.
+    """A connection to the file, which is created or migrated if need be.
 
-    WAL with synchronous=NORMAL: a commit survives the death of the process; `DbWriter` sees to the power cut.
+    WAL with synchronous=NORMAL: a commit survives the death of the process; `DbWriter` syncs against power cuts.
 
     Raises:
-        ConfigError: It cannot be opened, is no such file, or is of a newer COREA.
+        ConfigError: It cannot be opened, is not such a file, or was written by a newer COREA.
     """
     try:
         connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None)
@@ -73,12 +71,19 @@ def connect(path: str | Path) -> sqlite3.Connection:
         connection.execute("PRAGMA synchronous=NORMAL")
         _migrate(connection, str(path))
     except sqlite3.Error as error:
-        raise ConfigError(f"gateway.state: {path} cannot be used ({error}); name a file that can be written") from error
+        raise ConfigError(
+            f"gateway.storage.path: {path} cannot be used ({error}); name a file that can be written"
+        ) from error
     return connection
 
 
+def version(connection: sqlite3.Connection) -> int:
+    """The file's version: the number of migrations it has had."""
+    return int(connection.execute("PRAGMA user_version").fetchone()[0])
+
+
 def _use_wal(connection: sqlite3.Connection) -> None:
-    """SQLite's own timeout does not hold for this pragma: while another makes the file, it fails at once."""
+    """SQLite's own timeout does not apply to this pragma: while another process creates the file, it fails at once."""
     until = time.monotonic() + BUSY_SECONDS
     while True:
         try:
@@ -99,20 +104,14 @@ def _migrate(connection: sqlite3.Connection, path: str) -> None:
         at = version(connection)  # another process may have been faster
         if at > newest:
             raise ConfigError(
-                f"gateway.state: {path} is of version {at}, expected at most {newest}; install a newer corea"
+                f"gateway.storage.path: {path} is of version {at}, expected at most {newest}; install a newer corea"
             )
         for script in MIGRATIONS[at:]:
             for statement in script.split(";"):
-                if statement.strip():
-                    connection.execute(statement)
+                connection.execute(statement)
         connection.execute(f"PRAGMA user_version={newest}")
         connection.execute("COMMIT")
     except BaseException:
         connection.execute("ROLLBACK")
         connection.close()
         raise
-
-
-def version(connection: sqlite3.Connection) -> int:
-    """The version that the file says it is of."""
-    return int(connection.execute("PRAGMA user_version").fetchone()[0])

@@ -1,4 +1,4 @@
-"""What a stage can take beside text: "tools", "images" (or sound, files), "structured" (an answer in a given form)."""
+"""Capabilities of stages beside text: "tools", "images" (also sound and files), "structured" (a required format)."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -11,7 +11,7 @@ from corea.stage import Stage
 
 
 def check_accepts(accepts: Mapping[str, tuple[str, ...]], stages: Sequence[Stage]) -> None:
-    """Looks over `gateway.accepts`.
+    """Checks `gateway.accepts`.
 
     Raises:
         ConfigError: There is no such stage, or its backend takes text only.
@@ -23,13 +23,13 @@ def check_accepts(accepts: Mapping[str, tuple[str, ...]], stages: Sequence[Stage
         for stage in named:
             if lacking := _lacks(stage.backend, kinds):
                 raise ConfigError(
-                    f"gateway.accepts.{name}: got {lacking[0]!r}, expected what {stage.backend.model} can take: it is "
-                    "a model in this process, for text only; leave it out"
+                    f"gateway.accepts.{name}: got {lacking[0]!r}, expected a capability of {stage.backend.model}, "
+                    "which takes text only; leave it out"
                 )
 
 
 def declaring(cascade: Cascade, needs: Mapping[str, str], accepts: Mapping[str, tuple[str, ...]]) -> Cascade:
-    """The cascade without the earlier stages that do not declare what the request needs."""
+    """The cascade without the earlier stages that do not declare the capabilities that a request needs."""
     if not needs:
         return cascade
     *earlier, last = cascade.stages
@@ -37,7 +37,7 @@ def declaring(cascade: Cascade, needs: Mapping[str, str], accepts: Mapping[str, 
 
 
 def capable(cascade: Cascade, needs: Mapping[str, str]) -> Cascade:
-    """The cascade without the stages whose backend cannot take what the request needs.
+    """The cascade without the stages whose backend lacks a capability that a request needs.
 
     Raises:
         GatewayError: None is left; names the field.
@@ -61,6 +61,6 @@ def _only(cascade: Cascade, stages: Sequence[Stage], needs: Mapping[str, str]) -
 
 
 def _lacks(backend: Backend, needs: Iterable[str]) -> list[str]:
-    """What of `needs` a backend says it cannot take; one that says nothing passes on whatever there is."""
+    """The capabilities that a backend declares to lack; one that declares none passes everything on."""
     takes: frozenset[str] | None = getattr(backend, "takes", None)
     return [] if takes is None else [need for need in needs if need not in takes]

@@ -1,37 +1,79 @@
-"""OpenAI's chat requests, read strictly where we use a field and left alone where we do not."""
+"""OpenAI's chat requests: fields that we use are checked, all others are carried unchanged."""
 
+import re
 from collections.abc import Callable, Mapping
 from decimal import Decimal
-from typing import Any
+from typing import Annotated, Any, Literal, get_args
 
 import msgspec
+from msgspec import Meta, Struct
 
 from corea.gateway.errors import GatewayError, bad_field, unsupported
 from corea.money import parse_usd
 from corea.types import ANSWERS, LIMITS, Message, wrong_fields
 
 JSON = dict[str, Any]
-ROLES = ("system", "developer", "user", "assistant", "tool", "function")
-MOST_TOKENS = 10_000_000
 _decode_json = msgspec.json.Decoder(JSON).decode
 encode_json: Callable[[Any], bytes] = msgspec.json.Encoder(decimal_format="number").encode
 
+Role = Literal["system", "developer", "user", "assistant", "tool", "function"]
+MaxTokens = Annotated[int, Meta(ge=1, le=10_000_000)]
+StopText = Annotated[str, Meta(min_length=1)]
 
-class RequestControls(msgspec.Struct, frozen=True, kw_only=True):
-    """The request's `corea` object: what it asks of the cascade itself."""
 
-    threshold: float | None = None
+class ContentPart(Struct):
+    """A part of a message's content."""
+
+    type: str
+    text: Any = ""
+
+
+class ChatMessage(Struct):
+    """A message of a request."""
+
+    role: Role
+    content: str | list[ContentPart] | None = None
+
+
+class RequestControls(Struct, frozen=True, forbid_unknown_fields=True):
+    """The request's `corea` object: settings of the cascade for this request."""
+
+    threshold: Annotated[float, Meta(ge=0, le=1)] | None = None
     max_cost_usd: Decimal | None = None
     stage: str | None = None
-    raw: bool = False
+    raw: bool | None = None
     session: str | None = None
 
 
+class ChatBody(Struct):
+    """Body of a chat request, as far as its fields are used here; null is the same as no field."""
+
+    model: Annotated[str, Meta(min_length=1)]
+    messages: Annotated[list[ChatMessage], Meta(min_length=1)]
+    stream: bool | None = None
+    stream_options: JSON | None = None
+    n: int | None = None
+    max_tokens: MaxTokens | None = None
+    max_completion_tokens: MaxTokens | None = None
+    temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
+    top_p: Annotated[float, Meta(ge=0, le=1)] | None = None
+    stop: StopText | Annotated[list[StopText], Meta(max_length=4)] | None = None
+    seed: Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)] | None = None
+    logprobs: bool | None = None
+    top_logprobs: Annotated[int, Meta(ge=0, le=20)] | None = None
+    corea: RequestControls | None = None
+
+
+FIELDS = frozenset(ChatBody.__struct_fields__)
 NO_CONTROLS = RequestControls()
 
 
-class ChatRequest(msgspec.Struct, frozen=True, kw_only=True):  # made in a tenth of a dataclass's time
-    """A checked request. `extra` holds every field that we do not use, as it came."""
+class ChatRequest(Struct, frozen=True, kw_only=True):  # made in a tenth of a dataclass's time
+    """A checked request.
+
+    Args:
+        extra: Every field that is not used here, as it came.
+    """
 
     model: str
     messages: tuple[Message, ...]
@@ -49,21 +91,20 @@ class ChatRequest(msgspec.Struct, frozen=True, kw_only=True):  # made in a tenth
 
     @property
     def plain(self) -> bool:
-        """Whether it is a conversation in text and nothing else, as most are."""
-        if self.extra or self.settings or self.controls is not NO_CONTROLS:
+        """True if it is a conversation in text and sets nothing, as most are."""
+        if self.extra or self.sets_sampling or self.controls is not NO_CONTROLS:
             return False
         return all(message.raw is None for message in self.messages)
 
     @property
-    def settings(self) -> bool:
-        """Whether it sets anything of how a stage writes."""
+    def sets_sampling(self) -> bool:
+        """True if it sets anything of the sampling."""
         given = (self.max_tokens, self.temperature, self.top_p, self.seed)
         return given != NOTHING_GIVEN or bool(self.stop or self.logprobs or self.top_logprobs)
 
     @property
     def needs(self) -> dict[str, str]:
-        """What a stage must be able to take beside text, and the field that says so: tools, images (or sound, files),
-        structured."""
+        """Capabilities that a stage needs beside text, each with the field that shows it."""
         found: dict[str, str] = {}
         for name in ("tools", "functions"):
             if self.extra.get(name):
@@ -80,167 +121,98 @@ class ChatRequest(msgspec.Struct, frozen=True, kw_only=True):  # made in a tenth
 
 
 NOTHING_GIVEN = (None, None, None, None)
+HINTS = {
+    "model": "the name of a model; GET /v1/models lists them",
+    "messages": "a list of at least one message",
+}
 
 
 def parse_chat(body: bytes) -> ChatRequest:
     """A chat request from its body.
 
     Raises:
-        GatewayError: The body is no JSON object, or a field that we use is not what it should be; names the field.
+        GatewayError: The body is not a JSON object, or a field that is used has a wrong value; names the field.
     """
     try:
         data = _decode_json(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise GatewayError(400, f"The body is not a JSON object: {error}.", code="invalid_json") from error
-    given: JSON = {"model": None, "messages": None}
-    extra: JSON = {}
-    for key, value in data.items():
-        if (ours := FIELDS.get(key)) is None:
-            if value is not None or key not in (*LIMITS, *ANSWERS):
-                extra[key] = value
-        elif value is not None:
-            name, read = ours
-            given[name] = read(key, value)
+    extra = {k: v for k, v in data.items() if k not in FIELDS and (v is not None or k not in (*LIMITS, *ANSWERS))}
     for key, expected in wrong_fields(extra).items():
         raise bad_field(key, extra[key], expected)
-    if given["model"] is None:
-        raise bad_field("model", None, "the name of a model; GET /v1/models lists them")
-    if given["messages"] is None:
-        raise bad_field("messages", None, "a list of at least one message")
-    given.pop("n", None)
-    if (limit := given.pop("max_completion_tokens", None)) is not None:
-        given["max_tokens"] = limit
-    return ChatRequest(**given, extra=extra)
+    fields = _checked(data)
+    if fields.n not in (None, 1):
+        raise unsupported("n", "a cascade gives one answer, so n must be 1")
+    stop = fields.stop or ()
+    return ChatRequest(
+        model=fields.model,
+        messages=tuple([_message(i, m, data["messages"][i]) for i, m in enumerate(fields.messages)]),
+        stream=fields.stream or False,
+        include_usage=bool(fields.stream_options and fields.stream_options.get("include_usage")),
+        max_tokens=fields.max_completion_tokens or fields.max_tokens,
+        temperature=fields.temperature,
+        top_p=fields.top_p,
+        stop=(stop,) if isinstance(stop, str) else tuple(stop),
+        seed=fields.seed,
+        logprobs=fields.logprobs or False,
+        top_logprobs=fields.top_logprobs or 0,
+        extra=extra,
+        controls=fields.corea or NO_CONTROLS,
+    )
 
 
-Reader = Callable[[str, Any], Any]
+def _checked(data: JSON) -> ChatBody:
+    controls = data.get("corea")
+    if isinstance(controls, dict) and controls.get("max_cost_usd") is not None:  # pyright: ignore[reportUnknownMemberType]
+        data["corea"] = {**controls, "max_cost_usd": _amount(controls["max_cost_usd"])}
+    try:
+        return msgspec.convert(data, ChatBody)
+    except msgspec.ValidationError as error:
+        raise _field_error(data, str(error)) from error
 
 
-def _typed(kind: type, expected: str) -> Reader:
-    def read(key: str, value: Any) -> Any:
-        if not isinstance(value, kind):
-            raise bad_field(key, value, expected)
-        return value
-
-    return read
+def _amount(value: Any) -> Decimal:
+    try:
+        return parse_usd(value)
+    except ValueError as error:
+        raise bad_field("corea.max_cost_usd", value, str(error)) from error
 
 
-def _whole(low: int, high: int, expected: str) -> Reader:
-    def read(key: str, value: Any) -> int:
-        if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
-            raise bad_field(key, value, expected)
-        return value
-
-    return read
-
-
-def _number(low: float, high: float) -> Reader:
-    def read(key: str, value: Any) -> float:
-        if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
-            raise bad_field(key, value, f"a number from {low} to {high}")
-        return float(value)
-
-    return read
-
-
-def _model(key: str, value: Any) -> str:
-    if not isinstance(value, str) or not value:
-        raise bad_field(key, value, "the name of a model; GET /v1/models lists them")
-    return value
+def _field_error(data: JSON, message: str) -> GatewayError:
+    """A 400 from msgspec's message, such as "Expected `int` >= 1 - at `$.max_tokens`"."""
+    problem, _, path = message.partition(" - at `$")
+    path, field = path.strip(".`"), re.search("field `(.*)`$", problem, re.DOTALL)
+    got: Any = data
+    for name, index in re.findall(r"(\w+)|\[(\d+)\]", path):
+        got = got[name] if name else got[int(index)]
+    if field is not None and (not path or "unknown" in problem):
+        path, got = f"{path}.{field[1]}".strip("."), got.get(field[1])
+    if not path.startswith(("messages", "corea")):
+        path = path.partition("[")[0]
+    if "unknown field" in problem:
+        expected = f"one of {', '.join(RequestControls.__struct_fields__)}"
+    elif "enum" in problem:
+        expected = f"one of {', '.join(get_args(Role))}"
+    elif path in HINTS:
+        expected = HINTS[path]
+    else:
+        expected = f"an object with {field[1]}" if field else problem.removeprefix("Expected ").partition(", got")[0]
+    return bad_field(path, got, expected)
 
 
-def _messages(key: str, value: Any) -> tuple[Message, ...]:
-    if not isinstance(value, list) or not value:
-        raise bad_field(key, value, "a list of at least one message")
-    return tuple([_message(i, m) for i, m in enumerate(value)])  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
-
-
-def _one(key: str, value: Any) -> int:
-    if _whole(-(2**63), 2**63, "a whole number")(key, value) != 1:
-        raise unsupported(key, "a cascade gives one answer, so n must be 1")
-    return 1
-
-
-def _stops(key: str, value: Any) -> tuple[str, ...]:
-    stops: Any = [value] if isinstance(value, str) else value
-    if not isinstance(stops, list) or len(stops) > 4 or not all(isinstance(s, str) and s for s in stops):  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
-        raise bad_field(key, value, "a string or a list of up to 4 strings")
-    return tuple(stops)  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
-
-
-def _include_usage(key: str, value: Any) -> bool:
-    return bool(_typed(dict, "an object")(key, value).get("include_usage"))
-
-
-def _message(index: int, value: Any) -> Message:
-    where = f"messages[{index}]"
-    if not isinstance(value, dict):
-        raise bad_field(where, value, "an object with role and content")
-    message: JSON = value
-    role, content = message.get("role"), message.get("content")
-    if role not in ROLES:
-        raise bad_field(f"{where}.role", role, f"one of {', '.join(ROLES)}")
-    if content is None and role != "assistant":
-        raise bad_field(f"{where}.content", content, "a string or a list of parts")
-    if isinstance(content, str) and message.keys() <= {"role", "content"} and role in ("system", "user", "assistant"):
-        return Message(role, content)
-    if content is not None and not isinstance(content, str | list):
-        raise bad_field(f"{where}.content", content, "a string or a list of parts")
-    if isinstance(content, list):
-        parts: list[Any] = content
-        for number, part in enumerate(parts):
-            if not isinstance(part, dict) or not isinstance(part.get("type"), str):  # pyright: ignore[reportUnknownMemberType]
-                raise bad_field(f"{where}.content[{number}]", part, "an object with a type")
-        text = "\n".join(str(part.get("text", "")) for part in parts if part.get("type") == "text")
-        if all(part.get("type") == "text" for part in parts) and message.keys() <= {"role", "content"}:
-            return Message(str(role), text)
-        return Message(str(role), text, raw=message)
-    return Message(str(role), content or "", raw=message)
+def _message(index: int, checked: ChatMessage, raw: JSON) -> Message:
+    role, content = checked.role, checked.content
+    if content is None:
+        if role != "assistant":
+            raise bad_field(f"messages[{index}].content", None, "a string or a list of parts")
+        return Message(role, "", raw=raw)
+    plain = raw.keys() <= {"role", "content"}
+    if isinstance(content, str):
+        return Message(role, content, raw=None if plain and role in ("system", "user", "assistant") else raw)
+    text = "\n".join([str(part.text) for part in content if part.type == "text"])
+    return Message(role, text, raw=None if plain and all(part.type == "text" for part in content) else raw)
 
 
 def _has_media(message: Message) -> bool:
     content = message.raw.get("content") if message.raw else None
     return isinstance(content, list) and any(part.get("type") != "text" for part in content)  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
-
-
-def _amount(key: str, value: Any) -> Decimal:
-    try:
-        return parse_usd(value)
-    except ValueError as error:
-        raise bad_field(key, value, str(error)) from error
-
-
-def _controls(key: str, value: Any) -> RequestControls:
-    given: JSON = {}
-    for name, wanted in _typed(dict, "an object")(key, value).items():
-        if name not in CONTROLS:
-            raise bad_field(f"corea.{name}", wanted, f"one of {', '.join(CONTROLS)}")
-        if wanted is not None:
-            given[name] = CONTROLS[name](f"corea.{name}", wanted)
-    return RequestControls(**given)
-
-
-CONTROLS: dict[str, Reader] = {
-    "threshold": _number(0, 1),
-    "max_cost_usd": _amount,
-    "stage": _typed(str, "the name of a stage"),
-    "raw": _typed(bool, "true or false"),
-    "session": _typed(str, "a string"),
-}
-_limit = _whole(1, MOST_TOKENS, "a whole number of at least 1")
-FIELDS: dict[str, tuple[str, Reader]] = {
-    "model": ("model", _model),
-    "messages": ("messages", _messages),
-    "stream": ("stream", _typed(bool, "true or false")),
-    "stream_options": ("include_usage", _include_usage),
-    "n": ("n", _one),
-    "max_tokens": ("max_tokens", _limit),
-    "max_completion_tokens": ("max_completion_tokens", _limit),
-    "temperature": ("temperature", _number(0, 2)),
-    "top_p": ("top_p", _number(0, 1)),
-    "stop": ("stop", _stops),
-    "seed": ("seed", _whole(-(2**63), 2**63 - 1, "a whole number of 64 bits")),
-    "logprobs": ("logprobs", _typed(bool, "true or false")),
-    "top_logprobs": ("top_logprobs", _whole(0, 20, "a whole number from 0 to 20")),
-    "corea": ("controls", _controls),
-}

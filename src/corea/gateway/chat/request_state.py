@@ -1,4 +1,4 @@
-"""What is known of a request while it runs, and what is told of it when it has ended."""
+"""A request while it runs, and its record when it is complete."""
 
 import time
 from collections.abc import Callable
@@ -14,10 +14,10 @@ from corea.types import Confidence, Status, Step, Trace, Usage, replace
 
 
 class RequestState(msgspec.Struct):  # made in a tenth of a dataclass's time
-    """A request under way: enough to count it when it is cut off.
+    """A request under way, with enough to book it when it is interrupted.
 
     Args:
-        kept: The stage and confidence of an answer that is given while it is still being written.
+        kept: Stage and confidence of an answer that is passed on while it is still being written.
     """
 
     request: ChatRequest
@@ -25,24 +25,22 @@ class RequestState(msgspec.Struct):  # made in a tenth of a dataclass's time
     admission: Admission
     began: float = msgspec.field(default_factory=time.perf_counter)
     steps: list[Step] = []
-    text: list[str] = []
     first_text: float | None = None
     ended: bool = False
     cached: bool = False
     kept: tuple[str, Confidence] | None = None
 
     def keep(self, stage: str, confidence: Confidence) -> None:
-        """Notes who speaks before its step has ended."""
+        """Notes the answering stage before its step has ended."""
         self.kept = (stage, confidence)
 
-    def add_text(self, text: str) -> None:
-        """Notes a piece of the answer."""
+    def note_text(self) -> None:
+        """Notes that text of the answer was passed on."""
         if self.first_text is None:
             self.first_text = time.perf_counter()
-        self.text.append(text)
 
-    def cut_off(self, reason: str) -> Trace:
-        """The trace of a request that ended before its cascade did; the call under way is a step like the others."""
+    def interrupted(self, reason: str) -> Trace:
+        """The trace of a request that ended before its cascade did; the unfinished call is a step like the others."""
         steps = [replace(step, error=reason) if step.error_kind == CUT_OFF else step for step in self.steps]
         return Trace(
             question_id=self.plan.question.id,
@@ -57,22 +55,22 @@ class RequestState(msgspec.Struct):  # made in a tenth of a dataclass's time
 
 
 class CompletedRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """A request that has ended, as the recorder and the metrics see it.
+    """A request that has ended, for metrics and the decision log.
 
     Args:
-        fault: What the client was, or would have been, told where it was not answered.
+        error: The error response, sent or not, of a request that was not answered.
         usage: Of all stages, with billed retries and the signals' calls.
     """
 
     request: ChatRequest
     plan: RequestPlan
     trace: Trace
-    admission: Admission
+    key_id: str | None
     seconds: float
     first_text_seconds: float | None
-    client_disconnected: bool = False
-    fault: GatewayError | None = None
-    cached: bool = False
+    client_disconnected: bool
+    error: GatewayError | None
+    cached: bool
     usage: Usage
 
 

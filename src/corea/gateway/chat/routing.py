@@ -1,4 +1,4 @@
-"""From a checked request to the cascade that will answer it: what the `model` names, and what the request changes."""
+"""From a checked request to the cascade that answers it: the model's name, and the request's own settings."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, is_dataclass, replace
@@ -10,10 +10,10 @@ import msgspec
 from corea.cascade import Cascade, new_id
 from corea.costs.bounds import Assumed, request_tokens, stage_bounds
 from corea.errors import unknown_name
-from corea.gateway.chat.capabilities import capable, declaring, check_accepts
+from corea.gateway.chat.capabilities import capable, check_accepts, declaring
 from corea.gateway.chat.request import ChatRequest
 from corea.gateway.errors import GatewayError, bad_field, unsupported
-from corea.gateway.ops.settings import GatewaySettings
+from corea.gateway.ops.settings import CONTROLS, GatewaySettings
 from corea.hedge import hedged
 from corea.policies.threshold import Threshold
 from corea.protocols import Policy
@@ -22,10 +22,10 @@ from corea.types import Question, Sampling
 
 
 class RequestPlan(msgspec.Struct, frozen=True, kw_only=True):  # made in a tenth of a dataclass's time
-    """How one request will be answered.
+    """Cascade and question of one request.
 
     Args:
-        raw: The text goes out as it was written, tags and all.
+        raw: The text is returned as written, with its tags.
         threshold: The threshold at the first stage, where there is one.
     """
 
@@ -39,13 +39,13 @@ class RequestPlan(msgspec.Struct, frozen=True, kw_only=True):  # made in a tenth
 
     @property
     def reserve_usd(self) -> Decimal:
-        """The most that the answer can cost, as far as prices and limits tell."""
+        """Upper bound of the answer's cost, as far as prices and limits are known."""
         return sum(worst_costs(self.cascade.stages, self.question, self.settings), Decimal(0))
 
     @property
     def reserve_tokens(self) -> int:
-        """The most tokens that it may be expected to use: four bytes of prompt a token, and each stage's limit."""
-        longest = self.settings.default_reserve_tokens
+        """Upper estimate of the answer's tokens: four bytes of prompt a token, and each stage's limit."""
+        longest = self.settings.budgets.default_reserve_tokens
         return sum(
             request_tokens(self.question, stage.sampling) // 4 + (stage.sampling.max_tokens or longest)
             for stage in self.cascade.stages
@@ -54,24 +54,24 @@ class RequestPlan(msgspec.Struct, frozen=True, kw_only=True):  # made in a tenth
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelRoute:
-    """What one name of a model stands for.
+    """The meaning of one model name.
 
     Args:
         name: The cascade's.
-        direct: A single stage is asked as it is, without our prompt.
-        usual: The cascade as a request that sets nothing has it asked.
-        threshold: The first stage's, in the usual cascade.
+        direct: A single stage, asked without our prompt.
+        default: The cascade for a request that sets nothing.
+        threshold: The first stage's, in the default cascade.
     """
 
     name: str
     cascade: Cascade
     direct: bool
-    usual: Cascade
+    default: Cascade
     threshold: float | None
 
 
 class RoutingTable:
-    """The models that the server offers: each cascade, each stage as "name/0" or "name/stage", each passthrough."""
+    """The model names of the server: each cascade, each stage as "name/0" or "name/stage", each passthrough."""
 
     def __init__(self, cascades: Mapping[str, Cascade], settings: GatewaySettings) -> None:
         self.cascades = cascades
@@ -91,20 +91,20 @@ class RoutingTable:
         self._known |= {name: self._route(name, cascade, direct=False) for name, cascade in cascades.items()}
 
     def _route(self, name: str, cascade: Cascade, *, direct: bool) -> ModelRoute:
-        usual = self._hedged(cascade)
-        return ModelRoute(name=name, cascade=cascade, direct=direct, usual=usual, threshold=first_threshold(cascade))
+        threshold, default = first_threshold(cascade), self._hedged(cascade)
+        return ModelRoute(name=name, cascade=cascade, direct=direct, default=default, threshold=threshold)
 
     def _hedged(self, cascade: Cascade) -> Cascade:
         seconds = self.settings.hedge_seconds
         return hedged(cascade, seconds) if seconds is not None and len(cascade.stages) > 1 else cascade
 
     def names(self) -> list[str]:
-        """Every name that a request may give as `model`."""
+        """Every name that `model` may have."""
         numbered = [f"{name}/{i}" for name, cascade in self.cascades.items() for i in range(len(cascade.stages))]
         return [*self.cascades, *numbered, *self.settings.passthrough]
 
     def find(self, model: str) -> ModelRoute:
-        """What a name stands for.
+        """The route of a model name.
 
         Raises:
             GatewayError: 404, there is no such model.
@@ -116,40 +116,40 @@ class RoutingTable:
         return known
 
     def plan(self, request: ChatRequest, *, sticky: bool = False) -> RequestPlan:
-        """How to answer a request.
+        """The plan of a request.
 
-        The rule for what a stage can take: a request with tools, images (or sound, files) or a response_format skips
-        each stage that does not declare it in `gateway.accepts`. The last stage, and one asked directly, is sent
-        whatever the request holds. A backend that takes text only (a model in this process) is never sent more: where
-        no other stage is left, the request is refused.
+        A request with tools, images (or sound, files) or a response_format skips each stage that does not declare it
+        in `gateway.accepts`. The last stage, and one asked directly, is sent whatever the request holds. A backend
+        that takes text only (a model in this process) is never sent more: if no other stage is left, the request is
+        refused.
 
         Args:
-            sticky: The conversation was deferred before and stays so: only the last stage is asked.
+            sticky: The conversation stays deferred: only the last stage is asked.
 
         Raises:
-            GatewayError: The model is not known, or the request asks for what is not allowed or not possible.
+            GatewayError: The model is unknown, or the request sets something that is not allowed or not possible.
         """
         route = self.find(request.model)
         if request.plain and not sticky:
-            cascade, threshold = route.usual, route.threshold
+            cascade, threshold = route.default, route.threshold
         else:
-            cascade = self._as_asked(route, request, sticky=sticky)
+            cascade = self._adapted(route, request, sticky=sticky)
             threshold = first_threshold(cascade)
         return RequestPlan(
             route=route.name,
             cascade=cascade,
             question=Question(id=new_id(), messages=request.messages),
-            raw=route.direct or request.controls.raw,
+            raw=route.direct or bool(request.controls.raw),
             threshold=threshold,
             request=request,
             settings=self.settings,
         )
 
-    def _as_asked(self, route: ModelRoute, request: ChatRequest, *, sticky: bool) -> Cascade:
-        """The route's cascade with all that the request changes."""
+    def _adapted(self, route: ModelRoute, request: ChatRequest, *, sticky: bool) -> Cascade:
+        """The route's cascade with the request's own settings."""
         controls, cascade = request.controls, route.cascade
-        for control in ("threshold", "max_cost_usd", "stage", "raw"):
-            if getattr(controls, control) not in (None, False) and control not in self.settings.allow:
+        for control in CONTROLS:
+            if getattr(controls, control) not in (None, False) and control not in self.settings.security.allow:
                 raise unsupported(f"corea.{control}", "the operator does not allow it")
         if controls.stage is not None:
             if controls.stage not in [s.name for s in cascade.stages]:
@@ -157,14 +157,14 @@ class RoutingTable:
             cascade = replace(cascade, stages=tuple(s for s in cascade.stages if s.name == controls.stage))
         if not route.direct:
             if request.logprobs or request.top_logprobs:
-                why = f"they would be of a text with tags; ask a stage directly, as {route.name}/0"
+                why = f"they would belong to a text with tags; ask a stage directly, as {route.name}/0"
                 raise unsupported("logprobs", why)
             cascade = declaring(cascade, request.needs, self.settings.accepts)
         cascade = capable(cascade, request.needs)
         if sticky and len(cascade.stages) > 1:
             cascade = replace(cascade, stages=cascade.stages[-1:], flags=(*cascade.flags, "sticky"))
         stages = tuple(
-            _asked(stage, request, last=route.direct or number == len(cascade.stages))
+            _stage_for(stage, request, last=route.direct or number == len(cascade.stages))
             for number, stage in enumerate(cascade.stages, 1)
         )
         if controls.max_cost_usd is not None:
@@ -176,14 +176,15 @@ class RoutingTable:
 
 
 def worst_costs(stages: Sequence[Stage], question: Question, settings: GatewaySettings) -> list[Decimal]:
-    """The most that each stage can cost."""
-    assumed = Assumed(max_tokens=settings.default_reserve_tokens, usd_per_call=settings.default_reserve_usd)
+    """Upper bounds of each stage's cost."""
+    budgets = settings.budgets
+    assumed = Assumed(max_tokens=budgets.default_reserve_tokens, usd_per_call=budgets.default_reserve_usd)
     bounds = stage_bounds(stages, question, assumed)
-    return [bound for bound in bounds if bound is not None]  # all of them, since something is assumed
+    return [bound for bound in bounds if bound is not None]  # none is None, since something is assumed
 
 
 def at_threshold(policy: Policy | None, tau: float) -> Policy:
-    """The policy with another threshold; one that has none of its own is replaced."""
+    """The policy with another threshold; one without a threshold is replaced."""
     if policy is not None and is_dataclass(policy) and not isinstance(policy, type) and hasattr(policy, "tau"):
         changes: dict[str, Any] = {"tau": tau}
         return replace(policy, **changes)
@@ -191,7 +192,7 @@ def at_threshold(policy: Policy | None, tau: float) -> Policy:
 
 
 def first_threshold(cascade: Cascade) -> float | None:
-    """The threshold at the first of several stages, where it has one."""
+    """The threshold at the first of several stages, if it has one."""
     tau = getattr(cascade.stages[0].policy, "tau", None) if len(cascade.stages) > 1 else None
     return float(tau) if tau is not None else None
 
@@ -201,8 +202,8 @@ def _direct(cascade: Cascade, stage: Stage) -> Cascade:
     return replace(cascade, stages=(bare,))
 
 
-def _asked(stage: Stage, request: ChatRequest, *, last: bool) -> Stage:
-    """The stage as this request wants it asked; the same object where it wants nothing of its own."""
+def _stage_for(stage: Stage, request: ChatRequest, *, last: bool) -> Stage:
+    """The stage with the request's own settings; the same object if it has none."""
     sampling = _sampling(stage.sampling, request, last=last)
     tau = request.controls.threshold
     if tau is not None:
@@ -211,14 +212,14 @@ def _asked(stage: Stage, request: ChatRequest, *, last: bool) -> Stage:
 
 
 def _sampling(own: Sampling, request: ChatRequest, *, last: bool) -> Sampling:
-    """What a stage is asked to write with.
+    """The sampling of a stage for a request.
 
-    The last stage takes the request's settings as they are. An earlier one keeps its own temperature and top_p (its
-    confidence was calibrated with them) and is sent neither stop nor further fields that could cut its tags off;
-    max_tokens caps every stage: a draft cut short has no confidence, and is deferred.
+    The last stage uses the request's settings. An earlier one keeps its own temperature and top_p (its confidence was
+    calibrated with them) and is sent neither stop nor further fields that could cut its tags off; max_tokens caps
+    every stage: a truncated draft has no confidence, and is deferred.
     """
     limit = request.max_tokens
-    if not (request.extra or request.settings):
+    if not (request.extra or request.sets_sampling):
         return own
     if not last:
         capped = limit if own.max_tokens is None else own.max_tokens if limit is None else min(limit, own.max_tokens)
@@ -243,7 +244,7 @@ def _sampling(own: Sampling, request: ChatRequest, *, last: bool) -> Sampling:
 
 
 def _affordable(stages: tuple[Stage, ...], worst: list[Decimal], limit: Decimal) -> tuple[Stage, ...]:
-    """As many of the first stages as can be paid for at worst; what the last of them says is then kept."""
+    """The first stages that can be paid for in the worst case; the answer of the last of them is kept."""
     spent, kept = Decimal(0), 0
     for stage, cost in zip(stages, worst, strict=True):
         if stage.price is None:
@@ -253,5 +254,5 @@ def _affordable(stages: tuple[Stage, ...], worst: list[Decimal], limit: Decimal)
             break
         kept += 1
     if not kept:
-        raise bad_field("corea.max_cost_usd", str(limit), f"at least {spent} (what the first stage may cost)")
+        raise bad_field("corea.max_cost_usd", str(limit), f"at least {spent} (the first stage's worst-case cost)")
     return stages[:kept]

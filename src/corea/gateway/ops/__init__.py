@@ -1,1 +1,1 @@
-"""Operation: `settings`, `metrics` and `prometheus`, `cache` of answers, `affinity` of sessions, `openapi`."""
+"""Operation: `settings`, `metrics`, `cache` of answers, `affinity` of sessions, `openapi`."""

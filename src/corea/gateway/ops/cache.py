@@ -1,4 +1,4 @@
-"""The exact response cache: the same request by the same key gets the same answer again, for nothing."""
+"""The exact response cache: an equal request of the same key gets the same answer again, at no cost."""
 
 import hashlib
 import time
@@ -19,24 +19,23 @@ COMPLETE = ("stop", "tool_calls")
 
 @dataclass(slots=True)
 class AnswerCache:
-    """The newest `capacity` answers, each for so many seconds.
+    """The `capacity` answers used last, each for `seconds`.
 
-    Only answers that would come out the same again are kept: every stage writes at temperature 0, and the answer is
-    whole and of the stage that decided (no fallback). Keys never share answers, since the time that an answer takes
-    would tell one customer what another has asked.
+    Only reproducible answers are kept: every stage samples at temperature 0, and the answer is whole and of the stage
+    that decided (no fallback). Keys never share answers, since response times would reveal another customer's requests.
     """
 
     capacity: int
     seconds: float
     clock: Callable[[], float] = time.monotonic
-    held: OrderedDict[bytes, tuple[float, Trace]] = field(default_factory=OrderedDict[bytes, tuple[float, Trace]])
+    entries: OrderedDict[bytes, tuple[float, Trace]] = field(default_factory=OrderedDict[bytes, tuple[float, Trace]])
 
     def key(self, request: ChatRequest, plan: RequestPlan, key_id: str | None) -> bytes | None:
-        """What stands for all that decides the answer; None where the answer is left to chance."""
+        """Digest of all that determines the answer; None where it is not reproducible."""
         stages = plan.cascade.stages
         if any(stage.sampling.temperature != 0 for stage in stages):
             return None
-        decides = (
+        determines = (
             key_id,
             plan.route,
             plan.raw,
@@ -44,27 +43,25 @@ class AnswerCache:
             [(stage.name, stage.sampling) for stage in stages],
             [(message.role, message.content, message.raw) for message in request.messages],
         )
-        return hashlib.sha256(_encode(decides)).digest()
+        return hashlib.sha256(_encode(determines)).digest()
 
     def get(self, key: bytes) -> Trace | None:
-        """The answer, as one that cost nothing."""
-        found = self.held.get(key)
-        if found is None:
+        """The answer, with all costs zero."""
+        expires, trace = self.entries.get(key, (0.0, None))
+        if trace is None or self.clock() > expires:
+            self.entries.pop(key, None)
             return None
-        if self.clock() > found[0]:
-            del self.held[key]
-            return None
-        self.held.move_to_end(key)
-        return found[1]
+        self.entries.move_to_end(key)
+        return trace
 
     def put(self, key: bytes, trace: Trace) -> None:
-        """Keeps an answer, if it may be given again."""
+        """Keeps an answer, if it is reproducible."""
         if not _is_whole(trace):
             return
-        self.held[key] = (self.clock() + self.seconds, _for_nothing(trace))
-        self.held.move_to_end(key)
-        while len(self.held) > self.capacity:
-            self.held.popitem(last=False)
+        self.entries[key] = (self.clock() + self.seconds, _at_no_cost(trace))
+        self.entries.move_to_end(key)
+        while len(self.entries) > self.capacity:
+            self.entries.popitem(last=False)
 
 
 def _is_whole(trace: Trace) -> bool:
@@ -73,12 +70,12 @@ def _is_whole(trace: Trace) -> bool:
     return any(s.stage == trace.stage and s.completion and s.completion.finish_reason in COMPLETE for s in trace.steps)
 
 
-def _for_nothing(trace: Trace) -> Trace:
-    steps = tuple(_step(step) for step in trace.steps)
+def _at_no_cost(trace: Trace) -> Trace:
+    steps = tuple([_step_at_no_cost(step) for step in trace.steps])
     return replace(trace, steps=steps, cost_usd=Decimal(0), flags=(*trace.flags, "cached"))
 
 
-def _step(step: Step) -> Step:
+def _step_at_no_cost(step: Step) -> Step:
     return replace(
         step,
         cost_usd=Decimal(0),

@@ -1,96 +1,135 @@
-"""What is counted. Counting is adding to plain numbers, since every request pays for it."""
+"""Counters, histograms and gauges for Prometheus."""
 
-from bisect import bisect_left
-from collections import Counter
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from decimal import Decimal
+from collections.abc import Callable, Iterable, Mapping
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    disable_created_metrics,
+    generate_latest,
+)
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
 
 from corea.gateway.chat.request_state import CompletedRequest
 from corea.gateway.errors import GatewayError
-from corea.types import ZERO_USD
 
 SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
-Gauges = Callable[[], Mapping[str, float]]
-Breakers = Callable[[], Mapping[str, str]]
-
-
-@dataclass(slots=True)
-class Histogram:
-    """Counts by bucket; the last bucket has no bound."""
-
-    counts: list[int] = field(default_factory=lambda: [0] * (len(SECONDS) + 1))
-    total: float = 0.0
-
-    def observe(self, seconds: float) -> None:
-        """Adds one."""
-        self.counts[bisect_left(SECONDS, seconds)] += 1
-        self.total += seconds
+GAUGES = {
+    "corea_requests_running": "Requests under way.",
+    "corea_decisions_waiting": "Decisions that are not stored yet.",
+    "corea_accounts_failing": "1 while spending cannot be written.",
+    "corea_cache_entries": "Answers in the response cache.",
+}
 
 
 class Metrics:
-    """Plain numbers; `corea.gateway.ops.prometheus` shows them to Prometheus.
+    """Metrics of the requests, in a registry of its own.
 
     Args:
-        gauges: Gives what is only looked at when asked, by the names in `exposition.GAUGES`.
-        dropped: How many decisions were dropped.
+        gauges: Current values, by the names in `GAUGES`.
+        dropped: Number of decisions dropped.
         breakers: State of each stage's circuit breaker.
     """
 
-    def __init__(self, gauges: Gauges, dropped: Callable[[], int], breakers: Breakers) -> None:
-        self.gauges: Gauges = gauges
-        self.dropped: Callable[[], int] = dropped
-        self.breakers: Breakers = breakers
-        self.requests: Counter[tuple[str, str, str]] = Counter()
-        self.refusals: Counter[tuple[str, str]] = Counter()
-        self.decisions: Counter[tuple[str, str, str]] = Counter()
-        self.tokens: Counter[tuple[str, str, str]] = Counter()
-        self.seconds: dict[tuple[str, str], Histogram] = {}
-        self.first_text: dict[tuple[str, str], Histogram] = {}
-        self.spent: dict[str, Decimal] = {}
-        self.saved: dict[str, Decimal] = {}
-        self.unpriced: Counter[str] = Counter()
-        self.client_disconnected: Counter[str] = Counter()
-        self.cached: Counter[str] = Counter()
+    def __init__(
+        self,
+        gauges: Callable[[], Mapping[str, float]],
+        dropped: Callable[[], int],
+        breakers: Callable[[], Mapping[str, str]],
+    ) -> None:
+        disable_created_metrics()
+        self.registry: CollectorRegistry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        self.registry.register(_CurrentValues(gauges, dropped, breakers))
+        stage = ("cascade", "stage")
+        self.requests: Counter = self._counter("corea_requests", "Admitted requests, by status.", *stage, "status")
+        self.refusals: Counter = self._counter("corea_requests_refused", "Refused requests.", "status", "code")
+        self.decisions: Counter = self._counter(
+            "corea_decisions", "Answers kept, deferred or abstained from.", *stage, "decision"
+        )
+        self.tokens: Counter = self._counter("corea_tokens", "Tokens of all calls except signals'.", *stage, "kind")
+        self.unpriced: Counter = self._counter("corea_requests_unpriced", "Requests of unknown cost.", "cascade")
+        self.disconnected: Counter = self._counter(
+            "corea_requests_client_disconnected", "Requests whose client disconnected.", "cascade"
+        )
+        self.cached: Counter = self._counter(
+            "corea_requests_cached", "Requests answered from the response cache.", "cascade"
+        )
+        self.spent: Counter = self._counter("corea_spent_usd", "Cost of the answers.", "cascade")
+        self.saved: Gauge = Gauge(
+            "corea_saved_usd", "Saving over the last stage alone; may fall.", ("cascade",), registry=self.registry
+        )
+        self.seconds: Histogram = Histogram(
+            "corea_request_seconds", "From admission to the end.", stage, buckets=SECONDS, registry=self.registry
+        )
+        self.first_text: Histogram = Histogram(
+            "corea_first_text_seconds",
+            "From admission to the first text of a streamed answer.",
+            stage,
+            buckets=SECONDS,
+            registry=self.registry,
+        )
 
     def text(self) -> bytes:
-        """What /metrics serves."""
-        from corea.gateway.ops.prometheus import exposed  # Prometheus' client takes its time, and the start has none
+        """Prometheus' text format, with the process's own metrics."""
+        return generate_latest(self.registry)
 
-        return exposed(self)
+    def refused(self, error: GatewayError) -> None:
+        """Counts a request that was not admitted."""
+        self.refusals.labels(error.status, error.code or "").inc()
 
-    def refused(self, fault: GatewayError) -> None:
-        """Counts a request that was not let in."""
-        self.refusals[str(fault.status), fault.code or ""] += 1
-
-    def record(self, done: CompletedRequest) -> None:
-        """Counts a request that has ended."""
-        trace, cascade = done.trace, done.plan.route
+    def record(self, completed: CompletedRequest) -> None:
+        """Counts a completed request."""
+        trace, cascade = completed.trace, completed.plan.route
         stage = trace.stage or ""
-        self.requests[cascade, stage, str(done.fault.status) if done.fault is not None else "200"] += 1
-        _observe(self.seconds, (cascade, stage), done.seconds)
-        if done.first_text_seconds is not None:
-            _observe(self.first_text, (cascade, stage), done.first_text_seconds)
-        if done.client_disconnected:
-            self.client_disconnected[cascade] += 1
-        if done.cached:
-            self.cached[cascade] += 1
+        self.requests.labels(cascade, stage, completed.error.status if completed.error is not None else 200).inc()
+        self.seconds.labels(cascade, stage).observe(completed.seconds)
+        if completed.first_text_seconds is not None:
+            self.first_text.labels(cascade, stage).observe(completed.first_text_seconds)
+        if completed.client_disconnected:
+            self.disconnected.labels(cascade).inc()
+        if completed.cached:
+            self.cached.labels(cascade).inc()
         for step in trace.steps:
-            if step.confidence is not None and step.decision is not None and not done.cached:
-                self.decisions[cascade, step.stage, step.decision.value] += 1
+            if step.confidence is not None and step.decision is not None and not completed.cached:
+                self.decisions.labels(cascade, step.stage, step.decision.value).inc()
             if step.completion is not None:
-                self.tokens[cascade, step.stage, "prompt"] += step.completion.usage.prompt_tokens
-                self.tokens[cascade, step.stage, "completion"] += step.completion.usage.completion_tokens
+                self.tokens.labels(cascade, step.stage, "prompt").inc(step.completion.usage.prompt_tokens)
+                self.tokens.labels(cascade, step.stage, "completion").inc(step.completion.usage.completion_tokens)
         if trace.cost_usd is None:
-            self.unpriced[cascade] += 1
+            self.unpriced.labels(cascade).inc()
         else:
-            self.spent[cascade] = self.spent.get(cascade, ZERO_USD) + trace.cost_usd
+            self.spent.labels(cascade).inc(float(trace.cost_usd))
         if (saved := trace.saved_usd) is not None:
-            self.saved[cascade] = self.saved.get(cascade, ZERO_USD) + saved
+            self.saved.labels(cascade).inc(float(saved))
+
+    def _counter(self, name: str, help_text: str, *labels: str) -> Counter:
+        return Counter(name, help_text, labels, registry=self.registry)
 
 
-def _observe(histograms: dict[tuple[str, str], Histogram], labels: tuple[str, str], seconds: float) -> None:
-    histogram = histograms.get(labels)
-    if histogram is None:
-        histogram = histograms[labels] = Histogram()
-    histogram.observe(seconds)
+class _CurrentValues(Collector):
+    """Values that are read when /metrics is."""
+
+    def __init__(
+        self,
+        gauges: Callable[[], Mapping[str, float]],
+        dropped: Callable[[], int],
+        breakers: Callable[[], Mapping[str, str]],
+    ) -> None:
+        self.gauges = gauges
+        self.dropped = dropped
+        self.breakers = breakers
+
+    def collect(self) -> Iterable[Metric]:
+        """One family each."""
+        yield CounterMetricFamily("corea_decisions_dropped", "Decisions that could not be stored.", self.dropped())
+        for name, value in self.gauges().items():
+            yield GaugeMetricFamily(name, GAUGES[name], value)
+        states = GaugeMetricFamily("corea_breaker_open", "1 where no call is allowed.", labels=["stage", "state"])
+        for stage, state in self.breakers().items():
+            states.add_metric([stage, state], float(state != "closed"))
+        yield states

@@ -1,169 +1,167 @@
-"""uvicorn's HTTP protocol with limits: on a head's length, on the time a request takes to come, on connections."""
+"""Limits of a connection: on a head's length, on the time that a request takes to arrive, on connections.
+
+uvicorn has none of them. `ConnectionGuard` is an `asyncio.Protocol` between the transport and uvicorn's protocol: it
+follows the bytes with a parser of its own, and passes on what is within the limits.
+"""
 
 import asyncio
-from typing import Any
+from functools import partial
+from http import HTTPStatus
+from typing import Any, cast
 
+import httptools
 from starlette.types import Scope
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from corea.gateway.chat.request import encode_json
 from corea.gateway.errors import GatewayError
 from corea.gateway.ops.settings import GatewaySettings
 
-AT_ONCE = "corea.at_once"  # an extension of ASGI: what is here already, and what can be sent already, is not waited for
 
+class ConnectionGuard(asyncio.Protocol):
+    """One connection, for uvicorn's `http` setting by way of `guard_with`.
 
-def body_at_once(scope: Scope) -> bytes | None:
-    """The whole body, where it is all here; None where ASGI's `receive` has to wait for it."""
-    extension = scope.get("extensions", {}).get(AT_ONCE)
-    if extension is None:
-        return None
-    cycle: RequestResponseCycle = extension["cycle"]
-    if cycle.more_body or cycle.disconnected or cycle.waiting_for_100_continue:
-        return None
-    body, cycle.body = bytes(cycle.body), bytearray()
-    cycle.message_event.clear()  # the next `receive` waits for the client to hang up
-    cycle.flow.resume_reading()
-    return body
-
-
-def answer_at_once(scope: Scope, headers: bytes, body: bytes) -> bool:
-    """Writes a whole response with status 200; False where it cannot be, or has to wait, and is left to ASGI's `send`.
-
-    `send` looks each header over with two patterns and writes head and body apart, a tenth of what a request costs.
-
-    Args:
-        headers: Whole lines of our own making, each with its end.
+    Attributes:
+        answering: Requests that the application is answering; it counts them.
+        arriving: A part of a request has not arrived yet.
     """
-    extension = scope.get("extensions", {}).get(AT_ONCE)
-    if extension is None:
-        return False
-    cycle: RequestResponseCycle = extension["cycle"]
-    if cycle.response_started or cycle.disconnected or cycle.flow.write_paused:
-        return False
-    cycle.response_started = cycle.response_complete = True
-    cycle.waiting_for_100_continue = False
-    lines = [STATUS_LINE[200]]
-    for name, value in cycle.default_headers:
-        lines += (name, b": ", value, b"\r\n")
-    lines += (headers, b"\r\n" if cycle.keep_alive else b"connection: close\r\n\r\n", body)
-    cycle.transport.write(b"".join(lines))
-    cycle.message_event.set()
-    if not cycle.keep_alive:
-        cycle.transport.close()
-    cycle.on_response()
-    return True
 
-
-def protocol_with(settings: GatewaySettings) -> type[HttpToolsProtocol]:
-    """The protocol class with an operator's limits."""
-
-    class Limited(ConnectionGuard):
-        limits = settings
-
-    return Limited
-
-
-class ConnectionGuard(HttpToolsProtocol):
-    """httptools has no limit on a head, and uvicorn none on the time that a request takes to come."""
-
-    limits: GatewaySettings
-
-    def __init__(self, *args: Any, **named: Any) -> None:
-        super().__init__(*args, **named)
-        self._head_bytes = self._chunk = 0
-        self._in_head = False
-        self._coming = False  # a request that is not all here
-        self._refused = False
+    def __init__(
+        self, settings: GatewaySettings, connections: "set[ConnectionGuard]", app_state: dict[str, Any], **uvicorn: Any
+    ) -> None:
+        self.limit: int = settings.limits.max_head_bytes
+        self.most_connections: int = settings.limits.max_connections
+        self.read_seconds: float = settings.timeouts.read_seconds
+        self.connections = connections
+        self.answering: int = 0
+        self._http = HttpToolsProtocol(app_state={**app_state, "connection": self}, **uvicorn)
+        self._parser = httptools.HttpRequestParser(self)
+        self._parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn's
+        self.arriving: bool = False
+        self._in_head = self._refused = False
+        self._url = b""
+        self._head_bytes = 0
+        self._data = b""
         self._timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """Counts the connection and gives its first request a time to come."""
-        super().connection_made(transport)
-        if len(self.connections) > self.limits.max_connections:
+        """Counts the connection and starts the timer of its first request."""
+        self.transport = transport
+        self.connections.add(self)
+        self._http.connection_made(transport)
+        if len(self.connections) > self.most_connections:
             transport.abort()
-            return
-        self._timer = self.loop.call_later(self.limits.read_seconds, self._too_slow)
+        else:
+            self._start_timer()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Drops the timers too."""
+        """Forgets the connection."""
+        self.connections.discard(self)
         self._stop_timer()
-        super().connection_lost(exc)
+        self._http.connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Reads; what has begun to come must come in time, and its head must not be too long."""
+        """Passes data on unless it exceeds a limit or is not HTTP."""
         if self._refused:
             return
-        self._chunk = len(data)
-        super().data_received(data)
+        self._data = data
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:  # not supported; uvicorn answers as if it had not been asked for
+            pass
+        except httptools.HttpParserError:
+            self._refuse(GatewayError(400, "Invalid HTTP request.", code="invalid_http"))
         if self._in_head:
             self._head_bytes += len(data)
-            if self._head_bytes > self.limits.max_head_bytes:
-                self._too_long()
-        if self._timer is None and not self._refused and (self._coming or not self._under_way()):
-            self._timer = self.loop.call_later(self.limits.read_seconds, self._too_slow)
+            self._check_head(self._head_bytes)
+        if self._refused:
+            return
+        if self._timer is None and (self.arriving or not self.answering):
+            self._start_timer()
+        self._http.data_received(data)
+
+    def eof_received(self) -> None:
+        """The client sends no more."""
+        self._http.eof_received()
+
+    def pause_writing(self) -> None:
+        """The client reads too slowly."""
+        self._http.pause_writing()
+
+    def resume_writing(self) -> None:
+        """The client has caught up."""
+        self._http.resume_writing()
 
     def on_message_begin(self) -> None:
         """A head begins."""
-        self._in_head = self._coming = True
-        self._head_bytes = 0
-        super().on_message_begin()
+        self._in_head = self.arriving = True
+        self._head_bytes, self._url = 0, b""
+
+    def on_url(self, url: bytes) -> None:
+        """A part of the URL."""
+        self._url += url
 
     def on_headers_complete(self) -> None:
-        """A head has come."""
+        """A head has arrived."""
         self._in_head = False
-        if self._head_bytes + self._chunk > self.limits.max_head_bytes:  # with what came of the body, so look closely
-            head = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
-            if head > self.limits.max_head_bytes:
-                self._too_long()
-                return
-        super().on_headers_complete()
-        self.scope["extensions"] = {AT_ONCE: {"cycle": self.cycle}}
-
-    def on_body(self, body: bytes) -> None:
-        """A part of the body."""
-        if not self._refused:
-            super().on_body(body)
+        if self._head_bytes + len(self._data) > self.limit:  # with a part of the body, perhaps
+            self._check_head(self._head_bytes + self._data.find(b"\r\n\r\n"))
+        httptools.parse_url(self._url)
 
     def on_message_complete(self) -> None:
-        """The whole request has come."""
-        self._coming = False
+        """A whole request has arrived."""
+        self.arriving = False
         self._stop_timer()
-        if not self._refused:
-            super().on_message_complete()
 
-    def send_400_response(self, msg: str) -> None:
-        """What is no HTTP is refused in OpenAI's form too."""
-        self._refuse(GatewayError(400, msg, code="invalid_http"))
+    def _check_head(self, length: int) -> None:
+        if length > self.limit:
+            message = f"The head is over {self.limit} bytes, the operator's limit."
+            self._refuse(GatewayError(431, message, code="head_too_large"))
 
-    def _under_way(self) -> bool:
-        return bool(self.cycle) and not self.cycle.response_complete
-
-    def _too_slow(self) -> None:
-        self._timer = None
-        if self._coming:
-            self._refuse(GatewayError(408, "The request did not come in time.", code="request_timeout"))
-        elif not self.transport.is_closing():
-            self.transport.close()
-
-    def _too_long(self) -> None:
-        limit = self.limits.max_head_bytes
-        self._refuse(GatewayError(431, f"The head is over {limit} bytes, the operator's limit.", code="head_too_large"))
-
-    def _refuse(self, fault: GatewayError) -> None:
-        if self._refused or self.transport.is_closing():
-            return
-        self._refused = True
-        self._stop_timer()
-        if self._under_way() and self.cycle.response_started:  # it was answered before it had all come
-            self.transport.close()
-            return
-        body = encode_json(fault.body())
-        head = b"content-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n" % len(body)
-        self.transport.write(STATUS_LINE[fault.status] + head + body)
-        self.transport.close()
+    def _start_timer(self) -> None:
+        self._timer = asyncio.get_running_loop().call_later(self.read_seconds, self._too_slow)
 
     def _stop_timer(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+    def _too_slow(self) -> None:
+        self._timer = None
+        if self.answering:  # the application has time limits of its own
+            self._start_timer()
+        elif self._in_head:
+            self._refuse(late())
+        else:
+            self.transport.close()
+
+    def _refuse(self, error: GatewayError) -> None:
+        """Closes the connection; with a response, unless another one may be half written."""
+        if self._refused:
+            return
+        self._refused = True
+        self._stop_timer()
+        if not self.answering and not self.transport.is_closing():
+            body = encode_json(error.body())
+            status = f"HTTP/1.1 {error.status} {HTTPStatus(error.status).phrase}\r\n"
+            head = f"content-type: application/json\r\ncontent-length: {len(body)}\r\nconnection: close\r\n\r\n"
+            self.transport.write(f"{status}{head}".encode() + body)
+        self.transport.close()
+
+
+def guard_with(settings: GatewaySettings) -> type[asyncio.Protocol]:
+    """A protocol class with an operator's limits, for uvicorn's `http` setting."""
+    return cast(type[asyncio.Protocol], partial(ConnectionGuard, settings, set[ConnectionGuard]()))
+
+
+def guard_of(scope: Scope) -> ConnectionGuard | None:
+    """The guard of the connection that a request came on; None where another server runs the application."""
+    return scope.get("state", {}).get("connection")
+
+
+def late() -> GatewayError:
+    """The error for a request that takes too long to arrive."""
+    return GatewayError(408, "The request did not arrive in time.", code="request_timeout", headers=CLOSE)
+
+
+CLOSE = (("connection", "close"),)

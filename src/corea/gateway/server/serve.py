@@ -1,4 +1,4 @@
-"""The running server: what it holds, how it starts, reads its configuration anew, and ends."""
+"""The server process: start, reload of the configuration, graceful stop."""
 
 import asyncio
 import contextlib
@@ -9,10 +9,9 @@ import os
 import signal
 import socket
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import FrameType
 
 import uvicorn
 
@@ -26,25 +25,29 @@ from corea.gateway.billing.keys import any_keys
 from corea.gateway.chat.request_state import CompletedRequest
 from corea.gateway.chat.routing import RoutingTable
 from corea.gateway.chat.service import ChatService
+from corea.gateway.ops.affinity import SessionAffinity
 from corea.gateway.ops.cache import AnswerCache
 from corea.gateway.ops.metrics import Metrics
 from corea.gateway.ops.settings import GatewaySettings
 from corea.gateway.server.app import Gateway, make_app
-from corea.gateway.server.connection import protocol_with
+from corea.gateway.server.connection import guard_with
 from corea.protocols import Backend
 
 log: logging.Logger = logging.getLogger("corea.gateway")
-GARBAGE = 20_000  # so many new objects, some megabytes, before the next look for those that hold one another
-FIXED = ("host", "port", "state", "max_head_bytes", "max_connections", "read_seconds", "write_seconds", "idle_seconds")
+GARBAGE_OBJECTS = 20_000  # new objects, some megabytes, between collections
+FIXED = (
+    ("host",), ("port",), ("storage", "path"), ("limits", "max_head_bytes"), ("limits", "max_connections"),
+    ("timeouts", "read_seconds"), ("timeouts", "write_seconds"), ("timeouts", "idle_seconds"),
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class LiveConfig:
-    """A configuration, made live.
+    """A configuration with its built cascades.
 
     Args:
-        base: The folder that `settings.state` is relative to.
-        backends: Those of all cascades; one that an older configuration had too is the same object.
+        base: The folder that `settings.storage.path` is relative to.
+        backends: Those of all cascades; an unchanged one is the same object after a reload.
     """
 
     settings: GatewaySettings
@@ -55,82 +58,63 @@ class LiveConfig:
 
 @dataclass(slots=True)
 class GatewayService:
-    """A gateway with all that it stands on.
+    """All parts of a running gateway.
 
     Args:
-        load: Reads the configuration; called again at SIGHUP, in a thread. Gives the same backend objects where they
-            did not change.
+        load: Reads the configuration; called again at SIGHUP, in a thread.
+        temporary: The database is deleted at the end.
     """
 
     load: Callable[[], LiveConfig]
-    loaded: LiveConfig
+    config: LiveConfig
     path: Path
-    forgotten: bool
+    temporary: bool
     gateway: Gateway = field(init=False)
-    store: DecisionLog = field(init=False)
+    decisions: DecisionLog = field(init=False)
     writer: DbWriter = field(init=False)
     accounts: KeyAccounts = field(init=False)
     metrics: Metrics = field(init=False)
-    retiring: set["asyncio.Task[None]"] = field(default_factory=set["asyncio.Task[None]"])
+    server: uvicorn.Server | None = None
+    interrupted: bool = False
+    tasks: set["asyncio.Task[object]"] = field(default_factory=set["asyncio.Task[object]"])
 
     def __post_init__(self) -> None:
-        settings = self.loaded.settings
-        self.store = DecisionLog(settings)
-        self.writer = DbWriter(
-            self.path,
-            rows=self.store.rows,
-            prepare=self.store.prepare,
-            retention_days=settings.retention_days,
-            durable=not self.forgotten,
-        )
+        self.decisions = DecisionLog(self.config.settings.storage)
+        self.writer = DbWriter(self.path, self.decisions, durable=not self.temporary)
         self.accounts = KeyAccounts.at(self.path, self.writer)
-        self.metrics = Metrics(self._gauges, lambda: self.store.dropped, self._breakers)
-        chat = ChatService(
-            RoutingTable(self.loaded.cascades, settings),
-            settings,
-            accounts=self.accounts,
-            record=self._record,
-            cache=_cache(settings),
-        )
+        self.metrics = Metrics(self._gauges, lambda: self.decisions.dropped, self._breakers)
         self.gateway = Gateway(
-            chat,
+            self._chat(SessionAffinity()),
             metrics=self.metrics.text,
             refused=self.metrics.refused,
             starts=[self._start],
             stops=[self._stop],
         )
 
+    def _chat(self, affinity: SessionAffinity) -> ChatService:
+        settings = self.config.settings
+        cache = AnswerCache(settings.cache.entries, settings.cache.seconds) if settings.cache.entries else None
+        routes = RoutingTable(self.config.cascades, settings)
+        return ChatService(routes, settings, self.accounts, self._record, affinity, cache)
+
     async def reload(self) -> bool:
-        """Reads the configuration anew; requests under way end as they began. A broken one changes nothing."""
+        """Reads the configuration again; running requests end as they began. An invalid one changes nothing."""
+        before, chat = self.config, self.gateway.chat
         try:
-            loaded = await asyncio.to_thread(self.load)
-            unready = check_ready(loaded.cascades)
-            self.store.use(loaded.settings)
+            config = await asyncio.to_thread(self.load)
+            warnings = check_ready(config.cascades)
+            self.decisions.use(config.settings.storage)
+            self.config = config
+            self.gateway.chat = self._chat(chat.affinity)
         except (CoreaError, OSError) as error:
+            self.config = before
             log.error("the configuration was not reloaded, the old one stays: %s", error)
             return False
-        for line in unready:
+        for line in (*warnings, *_needing_restart(before.settings, config.settings)):
             log.warning("%s", line)
-        was, old = self.loaded, self.gateway.chat
-        for name in FIXED:
-            if getattr(was.settings, name) != getattr(loaded.settings, name):
-                log.warning("gateway.%s: was changed; that needs a restart", name)
-        self.writer.retention_days = loaded.settings.retention_days
-        self.loaded = loaded
-        self.gateway.chat = ChatService(
-            RoutingTable(loaded.cascades, loaded.settings),
-            loaded.settings,
-            accounts=self.accounts,
-            record=self._record,
-            sticky=old.sticky,
-            cache=_cache(loaded.settings),
-        )
-        kept = {id(backend) for backend in loaded.backends}
-        unused = [backend for backend in was.backends if id(backend) not in kept]
-        task = asyncio.create_task(self._retire(old, unused))
-        self.retiring.add(task)
-        task.add_done_callback(self.retiring.discard)
-        log.warning("the configuration was reloaded: %s", ", ".join(loaded.cascades))
+        kept = {id(backend) for backend in config.backends}
+        self._in_background(self._retire(chat, [b for b in before.backends if id(b) not in kept]))
+        log.warning("the configuration was reloaded: %s", ", ".join(config.cascades))
         return True
 
     async def _retire(self, chat: ChatService, backends: list[Backend]) -> None:
@@ -140,145 +124,133 @@ class GatewayService:
 
     async def _start(self) -> None:
         self.writer.start()
-        if hasattr(signal, "SIGHUP"):
-            with contextlib.suppress(RuntimeError, ValueError, NotImplementedError):  # not in the main thread
-                asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._on_hangup)
+        loop = asyncio.get_running_loop()
+        with contextlib.suppress(RuntimeError, ValueError, NotImplementedError):  # Windows, or not the main thread
+            loop.add_signal_handler(signal.SIGHUP, lambda: self._in_background(self.reload()))
+            for number in (signal.SIGTERM, signal.SIGINT):
+                loop.add_signal_handler(number, self._on_stop_signal, number)
 
-    def _on_hangup(self) -> None:
-        task = asyncio.create_task(self.reload())
-        self.retiring.add(task)  # type: ignore[arg-type]
-        task.add_done_callback(self.retiring.discard)  # type: ignore[arg-type]
+    def _on_stop_signal(self, number: int) -> None:
+        """The first SIGTERM waits for its notice; a second one, or Ctrl-C, does not, and a third one breaks off."""
+        server, again = self.server, self.gateway.draining
+        assert server is not None
+        self.gateway.draining = True
+        self.interrupted = self.interrupted or number == signal.SIGINT
+        notice = self.config.settings.timeouts.notice_seconds
+        if server.should_exit:
+            server.force_exit = True
+        elif again or self.interrupted or not notice:
+            server.should_exit = True
+        else:
+            asyncio.get_running_loop().call_later(notice, setattr, server, "should_exit", True)
 
     async def _stop(self) -> None:
-        for _ in range(50):  # requests that the drain limit cut off are being booked
+        for _ in range(50):  # requests that the drain limit interrupted are being booked
             if not self.gateway.chat.running:
                 break
             await asyncio.sleep(0.1)
-        for task in list(self.retiring):
+        for task in list(self.tasks):
             task.cancel()
         await self.writer.stop()
-        await _close(list(self.loaded.backends))
+        await _close(list(self.config.backends))
         self.accounts.close()
 
-    def _record(self, done: CompletedRequest) -> None:
-        self.metrics.record(done)
-        self.store.record(done)
+    def _in_background(self, work: "asyncio.Future[object] | object") -> None:
+        task: asyncio.Task[object] = asyncio.get_running_loop().create_task(work)  # type: ignore[arg-type]
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+
+    def _record(self, completed: CompletedRequest) -> None:
+        self.metrics.record(completed)
+        self.decisions.record(completed)
 
     def _gauges(self) -> Mapping[str, float]:
         chat = self.gateway.chat
         return {
             "corea_requests_running": chat.running,
-            "corea_decisions_waiting": len(self.store.rows),
+            "corea_decisions_waiting": len(self.decisions.queue),
             "corea_accounts_failing": float(self.writer.failing),
-            "corea_cache_entries": len(chat.cache.held) if chat.cache is not None else 0,
+            "corea_cache_entries": len(chat.cache.entries) if chat.cache is not None else 0,
         }
 
     def _breakers(self) -> Mapping[str, str]:
-        stages = (stage for cascade in self.loaded.cascades.values() for stage in cascade.stages)
+        stages = (stage for cascade in self.config.cascades.values() for stage in cascade.stages)
         breakers = {stage.name: getattr(stage.backend, "breaker", None) for stage in stages}
         return {name: str(breaker.state) for name, breaker in breakers.items() if breaker is not None}
 
 
-class GatewayServer(uvicorn.Server):
-    """uvicorn's server, whose end is announced on /readyz first, and is no failure."""
-
-    def __init__(self, config: uvicorn.Config, gateway: Gateway, notice_seconds: float) -> None:
-        super().__init__(config)
-        self.gateway = gateway
-        self.notice_seconds = notice_seconds
-        self.loop: asyncio.AbstractEventLoop | None = None
-        self.interrupted: bool = False
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Remembers the loop, for signals."""
-        self.loop = asyncio.get_running_loop()
-        await super().startup(sockets)
-
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """The first SIGTERM waits for its notice; a second one, or Ctrl-C, does not, and a further one breaks off."""
-        again, self.gateway.draining = self.gateway.draining, True
-        self.interrupted = self.interrupted or sig == signal.SIGINT
-        if self.should_exit:
-            self.force_exit = True
-        elif again or self.interrupted or not self.notice_seconds or self.loop is None:
-            self.should_exit: bool = True
-        else:
-            self.loop.call_soon_threadsafe(self.loop.call_later, self.notice_seconds, self._exit)
-
-    def _exit(self) -> None:
-        self.should_exit = True
-
-
 def serve(load: Callable[[], LiveConfig], *, say: Callable[[str], None] = lambda line: None) -> bool:
-    """Serves until it is told to end; True if that was Ctrl-C.
+    """Serves until it is stopped; True if that was by Ctrl-C.
 
     Args:
-        say: Told the few lines that a person at the terminal should see.
+        say: Called with the lines for a person at the terminal.
 
     Raises:
-        ConfigError: The configuration is wrong, a key is missing, the address is taken or not allowed, another server
-            has the file.
+        ConfigError: The configuration is invalid, a key is missing, the address is in use or not allowed, another
+            server uses the file.
     """
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.WARNING)
-    loaded = load()
-    settings, unready = loaded.settings, check_ready(loaded.cascades)
-    with _state(loaded) as (path, forgotten):
-        connection = connect(path)
-        keys = any_keys(connection)
-        connection.close()
+    config = load()
+    settings, warnings = config.settings, check_ready(config.cascades)
+    with _state_file(config) as (path, temporary):
+        with contextlib.closing(connect(path)) as connection:
+            keys = any_keys(connection)
         check_host(settings.host, keys=keys)
         listening = listen(settings)
-        service = GatewayService(load, loaded, path, forgotten)
-        config = uvicorn.Config(
-            make_app(service.gateway),
-            http=protocol_with(settings),
-            loop="uvloop" if os.name != "nt" else "auto",
-            ws="none",
-            lifespan="on",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            proxy_headers=False,
-            timeout_keep_alive=int(settings.idle_seconds) or 1,
-            timeout_graceful_shutdown=int(settings.drain_seconds) or 1,
-        )
-        for line in (*greeting(listening, loaded, keys=keys), *unready):
+        service = GatewayService(load, config, path, temporary)
+        service.server = uvicorn.Server(_uvicorn_config(service, settings))
+        for line in (*start_lines(listening, config, keys=keys), *warnings):
             say(line)
-        server = GatewayServer(config, service.gateway, settings.notice_seconds)
-        gc.freeze()  # what is loaded by now stays; looking through it at every turn is a tenth of the time
-        gc.set_threshold(GARBAGE)
-        server.run(sockets=[listening])
-        return server.interrupted
+        gc.freeze()  # what is loaded by now stays; collecting it each time would take a tenth of the time
+        gc.set_threshold(GARBAGE_OBJECTS)
+        service.server.run(sockets=[listening])
+        return service.interrupted
 
 
-def greeting(listening: socket.socket, loaded: LiveConfig, *, keys: bool) -> list[str]:
-    """What a person at the terminal should know."""
+def _uvicorn_config(service: GatewayService, settings: GatewaySettings) -> uvicorn.Config:
+    return uvicorn.Config(
+        make_app(service.gateway),
+        http=guard_with(settings),
+        loop="uvloop" if os.name != "nt" else "auto",
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=int(settings.timeouts.idle_seconds) or 1,
+        timeout_graceful_shutdown=int(settings.timeouts.drain_seconds) or 1,
+    )
+
+
+def start_lines(listening: socket.socket, config: LiveConfig, *, keys: bool) -> list[str]:
+    """The lines for a person at the terminal."""
     host, port = listening.getsockname()[:2]
     shown = f"[{host}]" if ":" in host else host
-    models = ", ".join([*loaded.cascades, *loaded.settings.passthrough])
+    models = ", ".join([*config.cascades, *config.settings.passthrough])
     lines = [f"corea serves {models} at http://{shown}:{port}/v1"]
     if not keys:
-        lines.append("No API keys, so it listens on loopback only and asks for none; `corea keys create` makes one.")
+        lines.append("No API keys, so it listens on loopback only and needs none; `corea keys create` makes one.")
     return lines
 
 
 def check_ready(cascades: Mapping[str, Cascade]) -> list[str]:
-    """A line for each stage that can never answer, since its key is missing.
+    """A line for each stage that cannot answer, since its key is missing.
 
     Raises:
-        ConfigError: No cascade can do without such a stage.
+        ConfigError: Every cascade has such a stage.
     """
-    faults, broken = dict[str, str](), dict[str, list[str]]()
+    problems, broken = dict[str, str](), dict[str, list[str]]()
     for name, cascade in cascades.items():
         for stage in cascade.stages:
             try:
                 stage.check()
             except ConfigError as error:
-                faults[stage.name] = str(error)
+                problems[stage.name] = str(error)
                 broken.setdefault(stage.name, []).append(name)
-    if faults and {name for names in broken.values() for name in names} == set(cascades):
-        raise ConfigError(next(iter(faults.values())))
-    return [f"{faults[stage]}; until then {', '.join(names)} cannot answer" for stage, names in broken.items()]
+    if problems and {name for names in broken.values() for name in names} == set(cascades):
+        raise ConfigError(next(iter(problems.values())))
+    return [f"{problems[stage]}; until then {', '.join(names)} cannot answer" for stage, names in broken.items()]
 
 
 def check_host(host: str, *, keys: bool) -> None:
@@ -308,8 +280,9 @@ def listen(settings: GatewaySettings) -> socket.socket:
     listening = socket.socket(family, socket.SOCK_STREAM)
     try:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if hasattr(socket, "TCP_USER_TIMEOUT"):  # the kernel drops a client that takes nothing; connections inherit it
-            listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(settings.write_seconds * 1000))
+        if hasattr(socket, "TCP_USER_TIMEOUT"):  # the kernel drops a client that reads nothing; connections inherit it
+            milliseconds = int(settings.timeouts.write_seconds * 1000)
+            listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
         listening.bind((settings.host, settings.port))
         listening.listen(2048)
     except OSError as error:
@@ -322,41 +295,46 @@ def listen(settings: GatewaySettings) -> socket.socket:
 
 
 @contextlib.contextmanager
-def _state(loaded: LiveConfig):  # pyright: ignore[reportUnknownParameterType]  # a context manager
-    """The path of the state file, ours alone, and whether it is forgotten at the end."""
-    if not loaded.settings.state:
+def _state_file(config: LiveConfig) -> Iterator[tuple[Path, bool]]:
+    """The path of the database, locked, and whether it is temporary."""
+    if not config.settings.storage.path:
         with tempfile.TemporaryDirectory(prefix="corea-") as folder:
             yield Path(folder) / "corea.db", True
         return
-    path = loaded.base / loaded.settings.state
+    path = config.base / config.settings.storage.path
     with _locked(path):
         yield path, False
 
 
 @contextlib.contextmanager
-def _locked(path: Path):  # pyright: ignore[reportUnknownParameterType]
+def _locked(path: Path) -> Iterator[None]:
     """Two servers on one file would each let a key spend its whole budget."""
     try:
         import fcntl
     except ImportError:  # Windows
         yield
         return
+    where = f"gateway.storage.path: {path}"
     try:
         file = open(f"{path}.lock", "a")  # noqa: SIM115  # held to the end
     except OSError as error:
-        raise ConfigError(
-            f"gateway.state: {path} cannot be used ({error.strerror}); name a file that can be written"
-        ) from error
+        raise ConfigError(f"{where} cannot be used ({error.strerror}); name a file that can be written") from error
     with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            raise ConfigError(f"gateway.state: {path} is in use by another `corea serve`; name another file") from error
+            raise ConfigError(f"{where} is in use by another `corea serve`; name another file") from error
         yield
 
 
-def _cache(settings: GatewaySettings) -> AnswerCache | None:
-    return AnswerCache(settings.cache_entries, settings.cache_seconds) if settings.cache_entries else None
+def _needing_restart(before: GatewaySettings, after: GatewaySettings) -> list[str]:
+    def value(settings: object, names: tuple[str, ...]) -> object:
+        for name in names:
+            settings = getattr(settings, name)
+        return settings
+
+    changed = [names for names in FIXED if value(before, names) != value(after, names)]
+    return [f"gateway.{'.'.join(names)}: was changed; that needs a restart" for names in changed]
 
 
 async def _close(backends: list[Backend]) -> None:
