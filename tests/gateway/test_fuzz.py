@@ -16,11 +16,11 @@ from tests.fuzzing import examples
 from corea.backends.fake import FakeBackend
 from corea.backends.openai.client import OpenAIBackend, OpenAISettings
 from corea.cascade import Cascade, Stage
-from corea.gateway.app import Gateway, make_app
-from corea.gateway.chat import Chat
-from corea.gateway.plan import Routes
-from corea.gateway.progress import Done
-from corea.gateway.settings import GatewaySettings
+from corea.gateway.chat.request_state import CompletedRequest
+from corea.gateway.chat.routing import RoutingTable
+from corea.gateway.chat.service import ChatService
+from corea.gateway.ops.settings import GatewaySettings, GatewayTimeouts
+from corea.gateway.server.app import Gateway, make_app
 from corea.policies.threshold import Threshold
 from corea.prices import Price
 from corea.protocols import Backend
@@ -64,14 +64,18 @@ HEADERS = st.dictionaries(
 )
 
 
-def gateway(small: Backend, large: Backend, done: list[Done] | None = None) -> Any:
+def gateway(small: Backend, large: Backend, done: list[CompletedRequest] | None = None) -> Any:
     stages = (
         Stage(name="small", backend=small, signal=Verbalized(), policy=Threshold(0.8), price=WORTH),
         Stage(name="large", backend=large, price=WORTH),
     )
-    configured = GatewaySettings(read_seconds=2)
-    record: Callable[[Done], None] = (lambda ended: done.append(ended)) if done is not None else (lambda ended: None)
-    chat = Chat(Routes({"corea": Cascade(stages=stages, name="corea")}, configured), configured, record=record)
+    configured = GatewaySettings(timeouts=GatewayTimeouts(read_seconds=2))
+    record: Callable[[CompletedRequest], None] = (
+        (lambda ended: done.append(ended)) if done is not None else (lambda ended: None)
+    )
+    chat = ChatService(
+        RoutingTable({"corea": Cascade(stages=stages, name="corea")}, configured), configured, record=record
+    )
     made = Gateway(chat)
     made.ready = True
     return make_app(made)
@@ -159,7 +163,7 @@ EVENTS = st.lists(
 @examples(60, suppress_health_check=list(HealthCheck))
 @given(EVENTS, st.booleans(), st.sampled_from([0, 1, 3]))
 def test_any_stream_from_upstream_is_an_answer_or_a_proper_error(sent: bytes, stream: bool, split: int) -> None:
-    done: list[Done] = []
+    done: list[CompletedRequest] = []
 
     async def ask() -> httpx.Response:
         async with FakeServer(Say(SURE.replace("0.9", "0.1"))) as far:
@@ -180,4 +184,4 @@ def test_any_stream_from_upstream_is_an_answer_or_a_proper_error(sent: bytes, st
         assert set(response.json()["error"]) == {"message", "type", "param", "code"}
     (ended,) = done  # booked once, whatever happened
     assert ended.trace.cost_usd is not None
-    assert ended.fault is None or ended.fault.code != "internal_error", ended.fault
+    assert ended.error is None or ended.error.code != "internal_error", ended.error

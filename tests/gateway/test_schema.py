@@ -15,11 +15,11 @@ from tests.fuzzing import examples
 
 from corea.backends.fake import FakeBackend
 from corea.cascade import Cascade, Stage
-from corea.gateway.app import Gateway, make_app
-from corea.gateway.chat import Chat
-from corea.gateway.openapi import openapi_document
-from corea.gateway.plan import Routes
-from corea.gateway.settings import GatewaySettings
+from corea.gateway.chat.routing import RoutingTable
+from corea.gateway.chat.service import ChatService
+from corea.gateway.ops.openapi import openapi_document
+from corea.gateway.ops.settings import GatewaySettings
+from corea.gateway.server.app import Gateway, make_app
 from corea.policies.threshold import Threshold
 from corea.signals.verbalized import Verbalized
 
@@ -33,7 +33,9 @@ def make() -> Any:
         Stage(name="large", backend=FakeBackend("large-model", "It is nineteen.")),
     )
     configured = GatewaySettings()
-    gateway = Gateway(Chat(Routes({"corea": Cascade(stages=stages, name="corea")}, configured), configured))
+    gateway = Gateway(
+        ChatService(RoutingTable({"corea": Cascade(stages=stages, name="corea")}, configured), configured)
+    )
     gateway.ready = True
     return make_app(gateway)
 
