@@ -1,4 +1,4 @@
-"""Questions as users give them: one or a stream, as texts or as `Question`s."""
+"""The questions given to a cascade: one or a stream, as texts or as `Question`s."""
 
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping
 

@@ -103,7 +103,7 @@ def check_room(output: str, *, rows: int, unanswered: int, answer_bytes: float) 
     wanted = answer_bytes * (unanswered + share * rows)
     try:
         free = shutil.disk_usage(Path(output).parent).free
-    except OSError:  # a place that does not tell
+    except OSError:  # unknown for this place
         return
     if wanted > free:
         raise DataError(
