@@ -18,7 +18,7 @@ from corea.baseline_cost import BaselineEstimator, last_stage_alone
 from corea.costs.signal_calls import signal_calls
 from corea.early_exit import CUT
 from corea.errors import ConfigError
-from corea.protocols import Backend, Policy
+from corea.protocols import Backend
 from corea.question_stream import Questions, as_question, question_stream
 from corea.stage import OnError, OnKeep, OnStep, OnText, Stage, TextSink, attempt, skip, total
 from corea.types import Decision, Question, Status, Step, Trace
@@ -353,9 +353,3 @@ CUT_BY_LIMIT = "cut by the token limit"
 def new_id() -> str:
     """A unique trace id. It is no secret, so the operating system's random source is not needed for each."""
     return f"{_random.getrandbits(128):032x}"
-
-
-def with_threshold(cascade: Cascade, stage: str, policy: Policy) -> Cascade:
-    """The same cascade with another policy at one stage; backends and baseline are shared."""
-    stages = tuple(replace(s, policy=policy) if s.name == stage else s for s in cascade.stages)
-    return replace(cascade, stages=stages)
