@@ -119,7 +119,7 @@ class Cascade:
         sink = TextSink(on_text) if on_text else None
         for stage in self.stages:
             last = stage is self.stages[-1]
-            skipped = None if last else skip(stage, question)
+            skipped = None if last or stage.pre_policy is None else skip(stage, question)
             step = skipped or await attempt(
                 stage, question, draft, sink, last=last, on_keep=on_keep, on_cut=on_step, clock=self.clock
             )
@@ -264,13 +264,14 @@ class Cascade:
 
     async def _ask_safely(self, question: Question, on_step: Callable[[Question, Step], None] | None) -> Trace:
         steps: list[Step] = []
+        try:
+            if on_step is None:
+                return await self.ask(question, on_step=steps.append)
 
-        def note(step: Step) -> None:
-            steps.append(step)
-            if on_step is not None:
+            def note(step: Step) -> None:
+                steps.append(step)
                 on_step(question, step)
 
-        try:
             return await self.ask(question, on_step=note)
         except Exception as error:  # a plug's bug must not cancel the other questions
             return Trace(
