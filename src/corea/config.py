@@ -1,7 +1,7 @@
-"""A TOML file and overrides -> the settings each part declares.
+"""A TOML file and overrides -> the settings that each part declares.
 
-This module only reads, overlays `--set a.b=value`, refuses unknown keys and names the key at fault. What the settings
-mean is said where they are declared; `corea.build` makes live objects of them.
+This module reads, overlays `--set a.b=value`, refuses unknown keys and names the invalid key. The settings are
+explained where they are declared; `corea.build` makes objects of them.
 """
 
 import tomllib
@@ -23,7 +23,7 @@ from corea.types import Sampling
 
 T = TypeVar("T")
 Table = dict[str, Any]
-NO_KEYS = ("kind", "model", "replies", "folder", "path")  # of a backend's table: what nobody pastes a key into
+NO_KEYS = ("kind", "model", "replies", "folder", "path")  # of a backend's table: they hold no keys
 NESTED = ("backend", "signal", "policy", "pre_policy")
 
 
@@ -36,7 +36,7 @@ class StageSettings:
         signal: Its `kind` and options; a bare string is a kind.
         policy: Its `kind` and options; `threshold = 0.8` is short for `{kind = "threshold", tau = 0.8}`.
         prompt: A built-in prompt's name, or a path (relative to the file that says so).
-        price: What the price table calls this model; by default the backend's model.
+        price: This model's name in the price table; by default the backend's model.
     """
 
     backend: Mapping[str, Any]
@@ -57,7 +57,7 @@ class CascadeSettings:
 
     Args:
         calibration: The path of an artefact that `corea calibrate` wrote; it then decides at the first stage.
-        force: Run although the artefact does not match; recorded in every trace.
+        force: Run although the artefact does not match; every trace is flagged.
     """
 
     stages: tuple[str, ...] = ()
@@ -80,8 +80,8 @@ class Config:
 
     Args:
         prices: USD per million tokens and the like, by model; see `corea.prices`.
-        gateway: Left to `corea.gateway` to read.
-        base: The folder that relative paths start from.
+        gateway: Read by `corea.gateway`.
+        base: The folder of relative paths.
     """
 
     stages: Mapping[str, StageSettings]
@@ -93,7 +93,7 @@ class Config:
     source: str = ""
 
     def cascade(self, name: str | None = None) -> tuple[str, CascadeSettings]:
-        """A cascade by name; with no name the first."""
+        """A cascade by name; by default the first."""
         if name is None:
             return next(iter(self.cascades.items()))
         if name not in self.cascades:
@@ -101,7 +101,7 @@ class Config:
         return name, self.cascades[name]
 
     def path(self, path: str) -> Path:
-        """A path as meant by the file that named it."""
+        """A path, relative to the folder of the configuration."""
         return self.base / path
 
 
@@ -109,7 +109,7 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     """Reads a configuration file.
 
     Args:
-        overrides: "a.b=value" each; the value is read as TOML, and as a plain string where it is none.
+        overrides: Each "a.b=value"; the value is read as TOML, else as a string.
 
     Raises:
         ConfigError: The file cannot be read, is no TOML, or a key is unknown, missing or of the wrong type.
@@ -141,7 +141,7 @@ def read_toml(path: Path, advice: str) -> Table:
 
 
 def parse_config(tree: Table, overrides: Sequence[str] = (), *, source: str = "config", base: Path = Path()) -> Config:
-    """A configuration from a table, as `load_config` from a file."""
+    """Reads a configuration from a table; see `load_config`."""
     tree = _marked(tree)
     overlay(tree, map(marked, overrides))
     tree = _marked(tree)
@@ -166,7 +166,7 @@ def parse_config(tree: Table, overrides: Sequence[str] = (), *, source: str = "c
 
 
 def _marked(table: Table) -> Table:
-    """A copy in which what may be a key in the table of a backend is a Secret: no repr in a traceback shows it."""
+    """A copy in which possible keys in a backend's table are `Secret`s, which no traceback shows."""
     return {key: _marked_backend(value) if key == "backend" else _marked_below(value) for key, value in table.items()}
 
 
@@ -181,11 +181,11 @@ def _marked_backend(value: Any) -> Any:
 
 
 def settings(where: str, kind: type[T], table: Mapping[str, Any], **given: Any) -> T:
-    """A settings dataclass from a table: unknown keys are refused, values are checked against the declared types.
+    """A settings dataclass from a table, with unknown keys refused and values checked against the declared types.
 
     Args:
         where: The table's name, for messages.
-        given: Fields that are set already and may not be in the table.
+        given: Fields set by the caller, which the table may not hold.
 
     Raises:
         ConfigError: A key is unknown, missing, of the wrong type, or refused by the settings themselves.
@@ -212,7 +212,7 @@ def settings(where: str, kind: type[T], table: Mapping[str, Any], **given: Any) 
 
 
 def _converted(where: str, value: Any, hint: Any) -> Any:
-    """A setting's value in its declared type; every Decimal among settings is money, every dataclass a table."""
+    """A setting's value in its declared type; every Decimal setting is an amount of money, every dataclass a table."""
     if is_dataclass(hint) and isinstance(value, dict):
         return settings(where, cast(type[Any], hint), cast(Table, value))
     if hint in (Decimal, Decimal | None):
@@ -233,7 +233,7 @@ def _decode(kind: Any, value: Any) -> Any:
 
 
 def _expected(kind: Any) -> str:
-    """The values of an enumeration; "" for other types, of which msgspec tells."""
+    """The values of an enumeration; "" for other types, which msgspec's message names."""
     return f", expected one of {', '.join(kind)}" if isinstance(kind, type) and issubclass(kind, StrEnum) else ""
 
 

@@ -108,7 +108,7 @@ def _call_bound(
 
 
 def attempts_at_most(backend: Any) -> int:
-    """How often a backend may call its server for one completion: 1 + its `max_retries`, where it has such."""
+    """The most requests that a backend sends for one completion: 1 + its `max_retries`, if any."""
     settings = getattr(backend, "settings", backend)
     return 1 + int(getattr(settings, "max_retries", 0) or 0)
 

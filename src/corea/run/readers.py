@@ -1,6 +1,6 @@
 """Streams of bytes -> records: JSON lines, a JSON array, CSV with commas, semicolons or tabs, and Parquet.
 
-Every reader gives (line, record) one at a time, and a text in the place of a bad record says what is wrong with it.
+Every reader yields (line, record); a text instead of a record is the message of an invalid row.
 """
 
 import csv
@@ -58,14 +58,14 @@ _PLACE = re.compile(r"\(byte (\d+)\)")
 
 
 class PlainRow(msgspec.Struct, forbid_unknown_fields=True):
-    """A row of no more than an id and a question: most files have only such, and they are read quickly."""
+    """A row of only an id and a question, the most frequent kind, which is decoded quickly."""
 
     id: str
     question: str
 
 
 Record = Mapping[str, Any] | PlainRow | str
-"""A row as read; text says what is wrong with it."""
+"""A row as read; a text is the message of an invalid one."""
 
 _decode_plain = msgspec.json.Decoder(PlainRow).decode
 _decode = msgspec.json.Decoder().decode
@@ -232,7 +232,7 @@ def tsv_records(stream: io.BufferedReader) -> Iterator[tuple[int, Record]]:
 
 
 def _first_line(text: io.TextIOWrapper, delimiter: str) -> tuple[int, str, str]:
-    """How many lines come before that of the column names, that line, and its delimiter."""
+    """The number of lines before that of the column names, that line, and its delimiter."""
     before, first = 0, text.readline()
     while first and not first.strip():
         before, first = before + 1, text.readline()
@@ -313,7 +313,7 @@ def import_parquet(path: str) -> tuple[Any, Any]:
 
 
 def not_json(error: Exception, data: bytes) -> str:
-    """What is wrong with a line of JSON, what is expected, and what to do."""
+    """The message for an invalid line of JSON: the error, the expected form, and the correction."""
     if isinstance(error, UnicodeDecodeError):
         return f"{NOT_UTF8} ({error.reason}){SAVE_AS_UTF8}"
     message = str(error).removeprefix("JSON is malformed: ")
@@ -322,13 +322,13 @@ def not_json(error: Exception, data: bytes) -> str:
 
 def _advice(message: str, data: bytes) -> str:
     place = _PLACE.search(message)
-    at = int(place[1]) - message.startswith("trailing characters") if place else 0  # told is the byte behind it
+    at = int(place[1]) - message.startswith("trailing characters") if place else 0  # it names the byte after
     rest = data[at : at + 16].decode("utf-8", "replace")
     found = (advice for part, text, advice in JSON_ADVICE if part in message and re.match(text, rest))
     return next(found, f"expected JSON; correct it at {rest[:8]!r}")
 
 
 def not_csv(error: csv.Error) -> str:
-    """The same of a row of CSV."""
+    """The message for an invalid row of CSV."""
     advice = next((advice for part, advice in CSV_ADVICE if part in str(error)), "correct the row")
     return f"not CSV ({error}), expected a row; {advice}"

@@ -21,14 +21,14 @@ PIPE_ROWS = 256  # read ahead of the questions asked
 
 
 class OnBadRow(StrEnum):
-    """What follows on a row that is no question, or whose id was there before."""
+    """The reaction to a row that is no question, or whose id was used before."""
 
     STOP = "stop"  # the run ends with an error, before anything is asked where the source can be read twice
     SKIP = "skip"  # it is counted, reported and left out
 
 
 class RowChecks:
-    """Finds bad rows and repeated ids, once.
+    """Finds bad rows and repeated ids.
 
     Attributes:
         total: Questions of the source; None for a pipe.
@@ -59,7 +59,7 @@ class RowChecks:
         self._lines.clear()
 
     def good(self, row: SourceRow | DataError) -> SourceRow | None:
-        """The row if it is a question with an id of its own; else it is reported, or raised, as asked."""
+        """The row if it is a question with an id of its own; an invalid one is reported or raised."""
         if isinstance(row, DataError):
             self._refused(row)
             return None
@@ -68,7 +68,7 @@ class RowChecks:
         return row if self._is_new(row.number, row.line, row.question.id) else None
 
     def _is_new(self, number: int, line: int, identity: str) -> bool:
-        key = hash(identity)  # 64 bits, and seeded in each process: nobody can choose two that are alike
+        key = hash(identity)  # 64 bits, seeded in each process: collisions cannot be constructed
         if key not in self._lines:
             self._lines[key] = line
             return True
@@ -77,7 +77,7 @@ class RowChecks:
         return self._refused(DataError(why, path=self._source.name, line=line))
 
     def _refused(self, why: DataError) -> bool:
-        """Reports a bad row, or raises it, as asked; False."""
+        """Raises a bad row, or reports it and returns False."""
         if self._on_bad_row is OnBadRow.STOP:
             raise why
         if not self._surveyed:
@@ -89,13 +89,13 @@ class RowChecks:
 
 @dataclass(frozen=True, slots=True)
 class _Broken:
-    """The end of a pipe that could not be read any further."""
+    """The error at which reading a pipe ended."""
 
     error: DataError
 
 
 async def rows_of(source: QuestionSource, stop: Stop) -> AsyncIterator[SourceRow | DataError]:
-    """The rows of a source; those of a pipe are read by a thread, so that waiting for one holds nothing up."""
+    """The rows of a source; those of a pipe are read by a thread, so that waiting does not block the loop."""
     if not source.is_pipe:
         for row in source.rows():
             yield row
@@ -107,7 +107,7 @@ async def rows_of(source: QuestionSource, stop: Stop) -> AsyncIterator[SourceRow
     def put(item: SourceRow | DataError | _Broken | None) -> None:
         try:
             loop.call_soon_threadsafe(waiting.put_nowait, item)
-        except RuntimeError:  # the run is over; nobody reads
+        except RuntimeError:  # the run is over
             pass
 
     def read() -> None:

@@ -1,4 +1,4 @@
-"""What is wrong with questions that did not fail: texts without an answer, cut, filtered, or sure of nothing."""
+"""Problems of questions that did not fail: unreadable, empty, cut or filtered texts, and unstated confidence."""
 
 import re
 from collections import Counter
@@ -21,7 +21,7 @@ _AS_ASKED = re.compile(r"</answer>\s{0,9}(?:<confidence>[^<>]{0,40}</confidence>
 
 
 class ShortcomingKind(StrEnum):
-    """What can be wrong."""
+    """The kinds of problems."""
 
     UNREADABLE = "unreadable"  # a text that was returned, with no short answer to be read in it
     EMPTY = "empty"  # a text that was returned, with nothing to be seen in it
@@ -31,7 +31,7 @@ class ShortcomingKind(StrEnum):
 
 
 class UnreadableReason(StrEnum):
-    """Why a text holds no answer, or a draft no confidence: the first of these that is so."""
+    """The reason of a missing answer or confidence: the first of these that applies."""
 
     FILTERED = "content_filter_or_refusal"
     CUT = "token_limit"
@@ -41,7 +41,7 @@ class UnreadableReason(StrEnum):
 
 
 class Shortcoming(NamedTuple):
-    """One kind of fault at one stage."""
+    """One kind of problem at one stage."""
 
     kind: ShortcomingKind
     stage: str
@@ -53,9 +53,9 @@ class Shortcomings:
     """Counts over all starts.
 
     Args:
-        found: How often each was found; an answer that cannot be read may count under several kinds.
+        found: The number of each; an unreadable answer may count under several kinds.
         examples: The first question of each.
-        reasons: By stage, what the signal said of drafts without a confidence (`Why.NOT_FOUND`).
+        reasons: By stage, the signal's reasons for a missing confidence (`UnreadableReason.NOT_FOUND`).
     """
 
     found: Counter[Shortcoming] = field(default_factory=Counter[Shortcoming])
@@ -63,7 +63,7 @@ class Shortcomings:
     reasons: dict[str, Counter[str]] = field(default_factory=dict[str, Counter[str]])
 
     def add(self, trace: Trace) -> None:
-        """Takes in one trace."""
+        """Adds one trace."""
         if trace.status is Status.FAILED:
             return
         for step in trace.steps:
@@ -101,7 +101,7 @@ class Shortcomings:
         return self._by(ShortcomingKind.EMPTY if free_text else ShortcomingKind.UNREADABLE, "kind").total()
 
     def by_stage(self, kind: ShortcomingKind) -> dict[str, int]:
-        """How often a kind of fault was found, by stage."""
+        """The number of problems of a kind, by stage."""
         return dict(self._by(kind, "stage"))
 
     def _by(self, kind: ShortcomingKind, part: str) -> Counter[str]:
@@ -132,13 +132,13 @@ def answering(trace: Trace) -> Completion | None:
 
 
 def is_filtered(completion: Completion) -> bool:
-    """Whether a content filter ended it, or the server says that it is a refusal (OpenAI's field of that name)."""
+    """True where a content filter ended it, or the server marks it as a refusal (OpenAI's field of that name)."""
     reason = (completion.finish_reason or "").lower().replace("-", "_")
     return reason in FILTERS or (completion.raw is not None and bool(completion.raw.get("refusal")))
 
 
 def why_unreadable(completion: Completion) -> UnreadableReason:
-    """Why a text holds no answer, given that it holds none."""
+    """The reason why a text without an answer has none."""
     if is_filtered(completion):
         return UnreadableReason.FILTERED
     if completion.cut_by_limit:
@@ -149,6 +149,6 @@ def why_unreadable(completion: Completion) -> UnreadableReason:
 
 
 def _shows_nothing(text: str, answer: str | None) -> bool:
-    """Whether nothing is to be seen; most texts end with the answer as they were asked to, which is quick to see."""
+    """True for a text with nothing visible; most end with the answer in the asked form, which is quick to check."""
     end = text.rfind("</answer>") if answer else -1
     return not (end >= 0 and _AS_ASKED.match(text, end)) and shows_nothing(text)

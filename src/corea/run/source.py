@@ -1,8 +1,8 @@
 """Files and pipes of questions: JSON lines or a JSON array, CSV, TSV, Parquet, each packed with .gz or not, and "-" for
 a pipe.
 
-A source is read one row at a time. A bad row is a `DataError` with path and line in the stream, not an
-exception: the run decides what follows.
+A source is read one row at a time. A bad row is a `DataError` with path and line in the stream, not raised: the run
+decides on it.
 """
 
 import csv
@@ -25,7 +25,7 @@ from corea.types import Message, Question
 
 
 class FileFormat(StrEnum):
-    """How rows are written in a file."""
+    """The format of the rows of a file."""
 
     JSONL = "jsonl"
     CSV = "csv"
@@ -74,14 +74,14 @@ class SourceRow(Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class QuestionSource:
-    """Questions to be read: a path, or "-" for standard input, which can be read only once.
+    """A source of questions: a path, or "-" for standard input, which can be read only once.
 
     Args:
-        format: By default told by the name; a pipe's is JSON lines.
+        format: By default given by the name; a pipe's is JSON lines.
         pipe: What "-" reads; by default standard input.
 
     Raises:
-        ConfigError: The name does not tell the format.
+        ConfigError: The name does not give the format.
     """
 
     path: str
@@ -93,12 +93,12 @@ class QuestionSource:
 
     @property
     def is_pipe(self) -> bool:
-        """Whether it can be read only once."""
+        """True for a pipe, which can be read only once."""
         return self.path == "-"
 
     @property
     def name(self) -> str:
-        """What messages call it."""
+        """The name in messages."""
         return "<stdin>" if self.is_pipe else self.path
 
     @property
@@ -107,7 +107,7 @@ class QuestionSource:
         return self.format or (FileFormat.JSONL if self.is_pipe else format_of(self.path))
 
     def rows(self) -> Iterator[SourceRow | DataError]:
-        """Every row in order; a bad one is a DataError that says where.
+        """Every row in order; a bad one is a DataError with its line.
 
         Raises:
             DataError: The file itself cannot be read (any further).
@@ -120,7 +120,7 @@ class QuestionSource:
             yield found if isinstance(found, DataError) else SourceRow(number, line, *found)
 
     def ids(self) -> Iterator[tuple[int, int, str] | DataError]:
-        """(number, line, id) of every row in order, and what is wrong with bad ones: a first look, for less."""
+        """(number, line, id) of every row in order, or the error of a bad one: cheaper than `rows`."""
         for number, line, record in self._numbered():
             if isinstance(record, PlainRow) and _is_good(record):
                 yield number, line, record.id
@@ -174,13 +174,13 @@ def _is_good(record: PlainRow) -> bool:
 
 
 def format_of(path: str, *, written: bool = False) -> FileFormat:
-    """The format that a name tells; .gz may follow the suffix.
+    """The format given by a name's suffix; .gz may follow it.
 
     Args:
-        written: It is an output's, which is advised otherwise.
+        written: True for an output, which gets another advice.
 
     Raises:
-        ConfigError: It tells none.
+        ConfigError: The suffix is unknown.
     """
     suffix = Path(path.removesuffix(".gz")).suffix.lower()
     if suffix not in SUFFIXES or path.endswith(".parquet.gz"):
