@@ -159,7 +159,7 @@ class Http:
     def _with_keys(self) -> tuple[CIMultiDict[str], KeyRedactor]:
         settings = self.settings
         if not settings.api_key_env and not settings.headers_env:
-            return self._headers, self._path_secrets
+            return self._headers, self._path_redactor
         secret = {name: read_key(variable) for name, variable in settings.headers_env.items()}
         keys = tuple(secret.values())
         if settings.api_key_env:
