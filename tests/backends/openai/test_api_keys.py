@@ -13,7 +13,7 @@ import pytest
 from tests.fakes.server import SSE, Act, Bytes, Echo, Fail, FakeServer, Reset, Say
 
 import corea
-from corea.backends.openai.api_keys import HIDDEN, Secrets
+from corea.backends.openai.api_keys import HIDDEN, KeyRedactor
 from corea.backends.openai.client import OpenAIBackend, OpenAISettings
 from corea.backends.openai.http import Http
 from corea.build import build
@@ -137,18 +137,18 @@ def test_nothing_is_read_or_opened_before_the_first_call(monkeypatch: pytest.Mon
     monkeypatch.delenv("TEST_KEY")
     asked = backend("https://unreachable.example/v1")
     assert isinstance(asked, OpenAIBackend)
-    assert repr(Secrets((KEY,))) == "Secrets(1)"
+    assert repr(KeyRedactor((KEY,))) == "KeyRedactor(1)"
     assert Http(asked.settings).settings is asked.settings
 
 
 def test_short_dummies_are_no_secrets_and_words_stay_whole() -> None:
-    dummies = Secrets(("EMPTY", "ollama"))
+    dummies = KeyRedactor(("EMPTY", "ollama"))
     assert dummies.hide_bytes(b"ollama is EMPTY") == b"ollama is EMPTY"
     assert (
-        Secrets(()).hide("use Bearer authentication; risk-free, ask-me")
+        KeyRedactor(()).hide("use Bearer authentication; risk-free, ask-me")
         == "use Bearer authentication; risk-free, ask-me"
     )
-    assert Secrets(()).hide("got sk-proj-abc123") == f"got sk-{HIDDEN}"
+    assert KeyRedactor(()).hide("got sk-proj-abc123") == f"got sk-{HIDDEN}"
 
 
 # ---- a key that was pasted where none belongs

@@ -82,7 +82,7 @@ def _fault_of_key(key: str) -> str | None:
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class Secrets:
+class KeyRedactor:
     """The keys that one call was sent with, to remove them from the response. Its repr shows none."""
 
     keys: tuple[str, ...]
@@ -125,4 +125,4 @@ class Secrets:
         return sorted(forms, key=len, reverse=True)
 
     def __repr__(self) -> str:
-        return f"Secrets({len(self.keys)})"
+        return f"KeyRedactor({len(self.keys)})"

@@ -195,13 +195,13 @@ class OpenAIBackend:
     async def _whole(self, body: bytes, question: Question, attempts: _Attempts) -> Completion:
         """One attempt at a whole response."""
         began = time.perf_counter()
-        response, secrets = await self._http.post(body, attempts.sent)
+        response, redactor = await self._http.post(body, attempts.sent)
         try:
-            received = secrets.hide_bytes(await self._http.read(response, began))
+            received = redactor.hide_bytes(await self._http.read(response, began))
         finally:
             response.release()
         if response.status != 200:
-            raise errors.status_error(self.settings, response, received, secrets)
+            raise errors.status_error(self.settings, response, received, redactor)
         try:
             reply = wire.read_response(received)
         except msgspec.DecodeError as error:
@@ -209,7 +209,7 @@ class OpenAIBackend:
         written = wire.ReplyBuilder()
         written.add(reply)
         if not written.answered:
-            raise errors.no_choices_error(self.settings, reply, received, secrets)
+            raise errors.no_choices_error(self.settings, reply, received, redactor)
         return written.completion(
             question, self.model, seconds=time.perf_counter() - began, retries=attempts.retries, wasted=attempts.wasted
         )
@@ -217,12 +217,12 @@ class OpenAIBackend:
     async def _open(self, body: bytes, question: Question, attempts: _Attempts) -> Stream:
         """One attempt at a stream, up to its first event."""
         began = time.perf_counter()
-        response, secrets = await self._http.post(body, attempts.sent)
-        stream = Stream(self.settings, response, question, secrets, began, self._http.deadlines)
+        response, redactor = await self._http.post(body, attempts.sent)
+        stream = Stream(self.settings, response, question, redactor, began, self._http.deadlines)
         try:
             if response.status != 200:
-                received = secrets.hide_bytes(await self._http.read(response, began))
-                raise errors.status_error(self.settings, response, received, secrets)
+                received = redactor.hide_bytes(await self._http.read(response, began))
+                raise errors.status_error(self.settings, response, received, redactor)
             await stream.first()
         except BaseException:
             stream.close()

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import aiohttp
 
 from corea.backends.openai import wire
-from corea.backends.openai.api_keys import Secrets
+from corea.backends.openai.api_keys import KeyRedactor
 from corea.backends.openai.retry import may_help, retry_after_seconds
 from corea.backends.openai.settings import OpenAISettings
 from corea.errors import BackendError, BackendRefused, BackendTimeout
@@ -62,9 +62,9 @@ def total_timeout_error(settings: OpenAISettings, spent: Completion | None = Non
     )
 
 
-def connection_error(settings: OpenAISettings, error: Exception, secrets: Secrets) -> BackendError:
+def connection_error(settings: OpenAISettings, error: Exception, redactor: KeyRedactor) -> BackendError:
     """No response: unknown host, no listener, no valid certificate, or a connection that was cut."""
-    cause, where = secrets.hide(cause_of(error)), settings.where
+    cause, where = redactor.hide(cause_of(error)), settings.where
     if isinstance(error, aiohttp.InvalidURL):
         return BackendError(f"got {cause}, expected a URL; correct base_url", backend=where)
     if isinstance(error, aiohttp.ClientConnectorDNSError):
@@ -103,12 +103,12 @@ def stream_error(settings: OpenAISettings, why: str, spent: Completion | None) -
 
 
 def status_error(
-    settings: OpenAISettings, response: aiohttp.ClientResponse, received: bytes, secrets: Secrets
+    settings: OpenAISettings, response: aiohttp.ClientResponse, received: bytes, redactor: KeyRedactor
 ) -> BackendError:
     """A response with another status than 200."""
     status, headers = response.status, response.headers
     if status < 400:
-        location = secrets.hide(headers.get("location", "nowhere"))
+        location = redactor.hide(headers.get("location", "nowhere"))
         return BackendError(
             f"got HTTP {status} (to {location}), expected 200; set base_url to where the API is",
             backend=settings.where,
@@ -117,7 +117,7 @@ def status_error(
     return server_error(
         settings,
         wire.read_error(received),
-        secrets,
+        redactor,
         status=status,
         headers=headers,
         spent=billed_completion(settings, received),
@@ -127,7 +127,7 @@ def status_error(
 def server_error(
     settings: OpenAISettings,
     error: wire.ServerError,
-    secrets: Secrets,
+    redactor: KeyRedactor,
     *,
     status: int | None = None,
     default_status: int = 200,
@@ -142,7 +142,7 @@ def server_error(
         headers: Of the response.
     """
     status = status or error.status
-    message = secrets.hide(error.message)
+    message = redactor.hide(error.message)
     got = f"HTTP {status}" if status else "an error instead of an answer"
     kind = BackendRefused if status and 400 <= status < 500 else BackendError
     return (BackendTimeout if status in (408, 504) else kind)(
@@ -152,17 +152,17 @@ def server_error(
         retryable=may_help(status or default_status, error.code, headers),
         retry_after_seconds=retry_after_seconds(headers, time.time()),
         spent=spent,
-        body=secrets.hide_all(error.body),
+        body=redactor.hide_all(error.body),
     )
 
 
 def no_choices_error(
-    settings: OpenAISettings, reply: wire.ChatResponse, received: bytes, secrets: Secrets
+    settings: OpenAISettings, reply: wire.ChatResponse, received: bytes, redactor: KeyRedactor
 ) -> BackendError:
     """A 200 without choices: with an error in its body, or empty."""
     if not reply.error:
         return format_error(settings, received, "no choices")
-    return server_error(settings, wire.error_of(reply.error), secrets, spent=billed_completion(settings, received))
+    return server_error(settings, wire.error_of(reply.error), redactor, spent=billed_completion(settings, received))
 
 
 def format_error(settings: OpenAISettings, received: bytes, why: str) -> BackendError:

@@ -13,7 +13,7 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from corea.backends.openai import errors
-from corea.backends.openai.api_keys import Secrets, read_key, without_frames
+from corea.backends.openai.api_keys import KeyRedactor, read_key, without_frames
 from corea.backends.openai.deadlines import Deadlines
 from corea.backends.openai.settings import OpenAISettings
 from corea.secrets import Secret, keys_in_path
@@ -70,7 +70,7 @@ class Http:
         self.settings = settings
         self._url = URL(settings.url, encoded=True)
         self._path_keys = tuple(map(Secret, keys_in_path(settings.base_url)))
-        self._path_secrets = Secrets(self._path_keys)
+        self._path_redactor = KeyRedactor(self._path_keys)
         self._headers = _fixed_headers(settings)
         self._first_byte_seconds = min(settings.first_byte_timeout_seconds, settings.total_timeout_seconds)
         self._pools: dict[asyncio.AbstractEventLoop, _Pool] = {}  # single operations on a dict are atomic
@@ -84,13 +84,13 @@ class Http:
         """
         self._with_keys()
 
-    async def post(self, body: bytes, on_sent: Callable[[], None]) -> tuple[aiohttp.ClientResponse, Secrets]:
+    async def post(self, body: bytes, on_sent: Callable[[], None]) -> tuple[aiohttp.ClientResponse, KeyRedactor]:
         """The response, of which only the head is read, and the keys to remove from it.
 
         Args:
             on_sent: Called when the request is sent, after a connection is open.
         """
-        headers, secrets = self._with_keys()
+        headers, redactor = self._with_keys()
         settings, loop = self.settings, asyncio.get_running_loop()
         pool = self._pools.get(loop)
         if pool is None or pool.session.closed:
@@ -111,8 +111,8 @@ class Http:
         except TimeoutError as error:
             raise errors.first_byte_timeout_error(settings) from without_frames(error)
         except (aiohttp.ClientError, OSError) as error:
-            raise errors.connection_error(settings, error, secrets) from without_frames(error)
-        return response, secrets
+            raise errors.connection_error(settings, error, redactor) from without_frames(error)
+        return response, redactor
 
     async def read(self, response: aiohttp.ClientResponse, began: float) -> bytes:
         """The whole body; `began` is when the request was sent, by `time.perf_counter`."""
@@ -156,10 +156,10 @@ class Http:
         await anext(pool.closer)  # does not suspend; from here on the loop's shutdown closes the session
         return pool
 
-    def _with_keys(self) -> tuple[CIMultiDict[str], Secrets]:
+    def _with_keys(self) -> tuple[CIMultiDict[str], KeyRedactor]:
         settings = self.settings
         if not settings.api_key_env and not settings.headers_env:
-            return self._headers, self._path_secrets
+            return self._headers, self._path_redactor
         secret = {name: read_key(variable) for name, variable in settings.headers_env.items()}
         keys = tuple(secret.values())
         if settings.api_key_env:
@@ -170,7 +170,7 @@ class Http:
                 secret["api-key"] = keys[-1]
         headers = self._headers.copy()
         headers.update(secret)
-        return headers, Secrets((*keys, *self._path_keys))
+        return headers, KeyRedactor((*keys, *self._path_keys))
 
 
 def _fixed_headers(settings: OpenAISettings) -> CIMultiDict[str]:

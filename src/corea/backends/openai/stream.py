@@ -7,7 +7,7 @@ import aiohttp
 import msgspec
 
 from corea.backends.openai import errors, wire
-from corea.backends.openai.api_keys import Secrets, without_frames
+from corea.backends.openai.api_keys import KeyRedactor, without_frames
 from corea.backends.openai.deadlines import Deadlines
 from corea.backends.openai.settings import OpenAISettings
 from corea.backends.openai.sse import EventReader
@@ -29,14 +29,14 @@ class Stream:
         settings: OpenAISettings,
         response: aiohttp.ClientResponse,
         question: Question,
-        secrets: Secrets,
+        redactor: KeyRedactor,
         began: float,
         deadlines: Deadlines,
     ) -> None:
         self._settings = settings
         self._response = response
         self._question = question
-        self._secrets = secrets
+        self._redactor = redactor
         self._began = began
         self._deadlines = deadlines
         self._first_token_seconds: float | None = None
@@ -98,9 +98,9 @@ class Stream:
             retries=retries,
             wasted=wasted,
         )
-        for key in self._secrets.keys:  # one that was split over events
+        for key in self._redactor.keys:  # one that was split over events
             if key in completion.text:
-                completion = replace(completion, text=self._secrets.hide(completion.text), logprobs=None)
+                completion = replace(completion, text=self._redactor.hide(completion.text), logprobs=None)
         return completion
 
     def close(self) -> None:
@@ -124,7 +124,7 @@ class Stream:
             self._ended = True
 
     def _take(self, data: bytes) -> str:
-        data = self._secrets.hide_bytes(data)
+        data = self._redactor.hide_bytes(data)
         try:
             reply = wire.read_response(data)
         except msgspec.DecodeError as error:
@@ -134,7 +134,7 @@ class Stream:
         if reply.error:
             self._written.add(wire.ChatResponse(usage=reply.usage))
             error = wire.error_of(reply.error)
-            raise errors.server_error(self._settings, error, self._secrets, default_status=500, spent=self._spent())
+            raise errors.server_error(self._settings, error, self._redactor, default_status=500, spent=self._spent())
         piece = self._written.add(reply)
         if piece and self._first_token_seconds is None:
             self._first_token_seconds = time.perf_counter() - self._began
