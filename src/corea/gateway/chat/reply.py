@@ -6,11 +6,11 @@ from urllib.parse import quote
 
 from msgspec import UNSET, Struct, UnsetType
 
-from corea.gateway.chat.request import JSON, encode_json
+from corea.gateway.asgi import Headers, encode_json
+from corea.gateway.chat.request import JSON
 from corea.gateway.chat.request_state import RequestState
 from corea.types import Completion, Decision, Status, Trace, Usage
 
-Headers = list[tuple[str, str]]
 SSE_DONE = b"data: [DONE]\n\n"
 SSE_COMMENT = b": still working\n\n"
 

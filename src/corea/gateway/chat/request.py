@@ -1,7 +1,7 @@
 """OpenAI's chat requests: fields that we use are checked, all others are carried unchanged."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from decimal import Decimal
 from typing import Annotated, Any, Literal, get_args
 
@@ -14,7 +14,6 @@ from corea.types import ANSWERS, LIMITS, Message, wrong_fields
 
 JSON = dict[str, Any]
 _decode_json = msgspec.json.Decoder(JSON).decode
-encode_json: Callable[[Any], bytes] = msgspec.json.Encoder(decimal_format="number").encode
 
 Role = Literal["system", "developer", "user", "assistant", "tool", "function"]
 MaxTokens = Annotated[int, Meta(ge=1, le=10_000_000)]

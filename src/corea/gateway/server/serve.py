@@ -29,7 +29,7 @@ from corea.gateway.ops.affinity import SessionAffinity
 from corea.gateway.ops.cache import AnswerCache
 from corea.gateway.ops.metrics import Metrics
 from corea.gateway.ops.settings import GatewaySettings
-from corea.gateway.server.app import Gateway, make_app
+from corea.gateway.server.app import GatewayApp
 from corea.gateway.server.connection import guard_with
 from corea.protocols import Backend
 
@@ -69,7 +69,7 @@ class GatewayService:
     config: LiveConfig
     path: Path
     temporary: bool
-    gateway: Gateway = field(init=False)
+    app: GatewayApp = field(init=False)
     decisions: DecisionLog = field(init=False)
     writer: DbWriter = field(init=False)
     accounts: KeyAccounts = field(init=False)
@@ -83,7 +83,7 @@ class GatewayService:
         self.writer = DbWriter(self.path, self.decisions, durable=not self.temporary)
         self.accounts = KeyAccounts.at(self.path, self.writer)
         self.metrics = Metrics(self._gauges, lambda: self.decisions.dropped, self._breakers)
-        self.gateway = Gateway(
+        self.app = GatewayApp(
             self._chat(SessionAffinity()),
             metrics=self.metrics.text,
             refused=self.metrics.refused,
@@ -99,13 +99,13 @@ class GatewayService:
 
     async def reload(self) -> bool:
         """Reads the configuration again; running requests end as they began. An invalid one changes nothing."""
-        before, chat = self.config, self.gateway.chat
+        before, chat = self.config, self.app.chat
         try:
             config = await asyncio.to_thread(self.load)
             warnings = check_ready(config.cascades)
             self.decisions.use(config.settings.storage)
             self.config = config
-            self.gateway.chat = self._chat(chat.affinity)
+            self.app.chat = self._chat(chat.affinity)
         except (CoreaError, OSError) as error:
             self.config = before
             log.error("the configuration was not reloaded, the old one stays: %s", error)
@@ -132,9 +132,9 @@ class GatewayService:
 
     def _on_stop_signal(self, number: int) -> None:
         """The first SIGTERM waits for its notice; a second one, or Ctrl-C, does not, and a third one breaks off."""
-        server, again = self.server, self.gateway.draining
+        server, again = self.server, self.app.draining
         assert server is not None
-        self.gateway.draining = True
+        self.app.draining = True
         self.interrupted = self.interrupted or number == signal.SIGINT
         notice = self.config.settings.timeouts.notice_seconds
         if server.should_exit:
@@ -146,7 +146,7 @@ class GatewayService:
 
     async def _stop(self) -> None:
         for _ in range(50):  # requests that the drain limit interrupted are being booked
-            if not self.gateway.chat.running:
+            if not self.app.chat.running:
                 break
             await asyncio.sleep(0.1)
         for task in list(self.tasks):
@@ -165,7 +165,7 @@ class GatewayService:
         self.decisions.record(completed)
 
     def _gauges(self) -> Mapping[str, float]:
-        chat = self.gateway.chat
+        chat = self.app.chat
         return {
             "corea_requests_running": chat.running,
             "corea_decisions_waiting": len(self.decisions.queue),
@@ -209,7 +209,7 @@ def serve(load: Callable[[], LiveConfig], *, say: Callable[[str], None] = lambda
 
 def _uvicorn_config(service: GatewayService, settings: GatewaySettings) -> uvicorn.Config:
     return uvicorn.Config(
-        make_app(service.gateway),
+        service.app,
         http=guard_with(settings),
         loop="uvloop" if os.name != "nt" else "auto",
         ws="none",
@@ -277,20 +277,16 @@ def listen(settings: GatewaySettings) -> socket.socket:
         ConfigError: The address cannot be used.
     """
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    listening = socket.socket(family, socket.SOCK_STREAM)
     try:
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if hasattr(socket, "TCP_USER_TIMEOUT"):  # the kernel drops a client that reads nothing; connections inherit it
-            milliseconds = int(settings.timeouts.write_seconds * 1000)
-            listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
-        listening.bind((settings.host, settings.port))
-        listening.listen(2048)
+        listening = socket.create_server((settings.host, settings.port), family=family, backlog=2048)
     except OSError as error:
-        listening.close()
         raise ConfigError(
             f"gateway: cannot listen on {settings.host} port {settings.port} ({error.strerror or error}); "
             "choose another with --host or --port"
         ) from error
+    if hasattr(socket, "TCP_USER_TIMEOUT"):  # the kernel drops a client that reads nothing; connections inherit it
+        milliseconds = int(settings.timeouts.write_seconds * 1000)
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
     return listening
 
 
