@@ -108,7 +108,7 @@ def completion_of(state: RequestState, trace: Trace, text: str) -> ChatCompletio
     return ChatCompletion(
         id=f"chatcmpl-{trace.trace_id}",
         created=int(time.time()),
-        model=state.request.model,
+        model=state.request.body.model,
         choices=[Choice(message, finish_reason(trace), logprobs_object(completion))],
         usage=usage_object(trace),
         corea=corea_object(state, trace),

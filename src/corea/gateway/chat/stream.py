@@ -122,4 +122,4 @@ class EventStream:
     def _object(self, choices: list[ChunkChoice]) -> ChatChunk:
         request, trace_id = self.state.request, self.state.plan.question.id
         usage = None if request.include_usage else UNSET  # OpenAI sends null in all but the last
-        return ChatChunk(f"chatcmpl-{trace_id}", self.created, request.model, choices, usage)
+        return ChatChunk(f"chatcmpl-{trace_id}", self.created, request.body.model, choices, usage)

@@ -97,7 +97,7 @@ class GatewayApp:
         except GatewayError as error:
             self.refused(error)
             raise
-        if request.stream:
+        if request.body.stream:
             await chat.stream(state, lambda: _disconnected(receive), send)
         else:
             body, headers = await chat.answer(state, lambda: _disconnected(receive))
