@@ -16,6 +16,7 @@ HEAVY = {
     "onnxruntime_genai",
     "pydantic",
     "starlette",
+    "uvicorn",
     "sklearn",
     "scipy",
     "matplotlib",
