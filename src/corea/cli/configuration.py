@@ -69,5 +69,5 @@ def find_gateway(config: Config) -> GatewaySettings:
 
 
 def state_folder(config: Config, *, bundled: bool) -> Path:
-    """The folder that `gateway.storage.path` is relative to: the configuration's, but this one for the bundled pair's."""
+    """The folder that `gateway.storage.path` is relative to: of the configuration, or this one for the bundled pair."""
     return Path() if bundled else config.base

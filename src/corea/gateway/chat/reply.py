@@ -53,7 +53,7 @@ class CoreaObject(Struct):
     flags: list[str]
 
 
-class Choice(Struct):
+class ChatChoice(Struct):
     """The choice of a whole answer."""
 
     message: JSON
@@ -68,7 +68,7 @@ class ChatCompletion(Struct):
     id: str
     created: int
     model: str
-    choices: list[Choice]
+    choices: list[ChatChoice]
     usage: UsageObject
     corea: CoreaObject
     object: str = "chat.completion"
@@ -109,7 +109,7 @@ def completion_of(state: RequestState, trace: Trace, text: str) -> ChatCompletio
         id=f"chatcmpl-{trace.trace_id}",
         created=int(time.time()),
         model=state.request.body.model,
-        choices=[Choice(message, finish_reason(trace), logprobs_object(completion))],
+        choices=[ChatChoice(message, finish_reason(trace), logprobs_object(completion))],
         usage=usage_object(trace),
         corea=corea_object(state, trace),
     )
