@@ -36,7 +36,7 @@ from corea.gateway.chat.request import ChatRequest, parse_chat
 from corea.gateway.chat.routing import RoutingTable
 from corea.gateway.chat.service import ChatService
 from corea.gateway.ops.settings import GatewaySettings
-from corea.gateway.server.app import Gateway, make_app
+from corea.gateway.server.app import GatewayApp
 from corea.types import Message, Question
 
 PROMPT = [{"role": "user", "content": "what is number 3"}]
@@ -97,11 +97,11 @@ async def open_shop(tmp_path: Path) -> AsyncIterator[Open]:
         _, secret = create_key(file, "alice", KeyLimits(budget_usd=Decimal(budget)))
         file.close()
         done: list[Any] = []
-        gateway = Gateway(
+        gateway = GatewayApp(
             ChatService(RoutingTable({"corea": cascade}, configured), configured, accounts=accounts, record=done.append)
         )
         gateway.ready = True
-        house = House(None, None, gateway, make_app(gateway), done)  # type: ignore[arg-type]
+        house = House(None, None, gateway, gateway, done)  # type: ignore[arg-type]
         closing.append((serves, cascade, writer, accounts))
         return Shop(server, cascade, house, {"authorization": f"Bearer {secret}"}, path)
 

@@ -12,13 +12,13 @@ import pytest
 from corea.backends.fake import FakeBackend
 from corea.cascade import Cascade, OnLastDown, Stage
 from corea.config import settings as read_settings
-from corea.gateway.billing.auth import Accounts, OpenAccounts
+from corea.gateway.billing.auth import Accounts, Admission, Principal, SpendRequest
 from corea.gateway.chat.request_state import CompletedRequest
 from corea.gateway.chat.routing import RoutingTable
 from corea.gateway.chat.service import ChatService
 from corea.gateway.ops.cache import AnswerCache
 from corea.gateway.ops.settings import GatewaySettings
-from corea.gateway.server.app import Gateway, make_app
+from corea.gateway.server.app import GatewayApp
 from corea.policies.threshold import Threshold
 from corea.prices import Price
 from corea.signals.verbalized import Verbalized
@@ -31,13 +31,26 @@ LARGE = "It is <answer>nineteen</answer>, surely."
 QUESTION = [{"role": "user", "content": "12 + 7?"}]
 
 
+class OpenAccounts:
+    """Accounts without keys: every request is admitted, and nothing is booked."""
+
+    def identify(self, secret: str | None) -> Principal:
+        return Principal()
+
+    async def admit(self, principal: Principal, request: SpendRequest) -> Admission:
+        return Admission(key_id=None, request=request)
+
+    async def settle(self, admission: Admission, *, cost_usd: Decimal | None, tokens: int) -> None:
+        pass
+
+
 @dataclass
 class House:
     """A gateway, its backends, and what it recorded."""
 
     small: FakeBackend
     large: FakeBackend
-    gateway: Gateway
+    gateway: GatewayApp
     app: Any
     done: list[CompletedRequest] = field(default_factory=list)
 
@@ -101,7 +114,7 @@ def make_house(
     configured = read_settings("gateway", GatewaySettings, settings)
     entries = configured.cache.entries
     house: House
-    gateway = Gateway(
+    gateway = GatewayApp(
         ChatService(
             RoutingTable({"corea": cascade}, configured),
             configured,
@@ -111,7 +124,7 @@ def make_house(
         )
     )
     gateway.ready = True
-    house = House(backends[0], backends[1], gateway, make_app(gateway))
+    house = House(backends[0], backends[1], gateway, gateway)
     return house
 
 

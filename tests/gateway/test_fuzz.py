@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 from tests.fakes.server import SSE, Bytes, FakeServer, Say
 from tests.fuzzing import examples
+from tests.gateway.conftest import OpenAccounts
 
 from corea.backends.fake import FakeBackend
 from corea.backends.openai.client import OpenAIBackend, OpenAISettings
@@ -20,7 +21,7 @@ from corea.gateway.chat.request_state import CompletedRequest
 from corea.gateway.chat.routing import RoutingTable
 from corea.gateway.chat.service import ChatService
 from corea.gateway.ops.settings import GatewaySettings, GatewayTimeouts
-from corea.gateway.server.app import Gateway, make_app
+from corea.gateway.server.app import GatewayApp
 from corea.policies.threshold import Threshold
 from corea.prices import Price
 from corea.protocols import Backend
@@ -73,12 +74,11 @@ def gateway(small: Backend, large: Backend, done: list[CompletedRequest] | None 
     record: Callable[[CompletedRequest], None] = (
         (lambda ended: done.append(ended)) if done is not None else (lambda ended: None)
     )
-    chat = ChatService(
-        RoutingTable({"corea": Cascade(stages=stages, name="corea")}, configured), configured, record=record
-    )
-    made = Gateway(chat)
+    routes = RoutingTable({"corea": Cascade(stages=stages, name="corea")}, configured)
+    chat = ChatService(routes, configured, OpenAccounts(), record=record)
+    made = GatewayApp(chat)
     made.ready = True
-    return make_app(made)
+    return made
 
 
 APP = gateway(FakeBackend("small", SURE), FakeBackend("large", "It is nineteen."))

@@ -21,8 +21,8 @@ def body(**changes: Any) -> bytes:
 
 def test_a_plain_request() -> None:
     request = parse_chat(body())
-    assert (request.model, request.messages) == ("corea", (Message("user", "12 + 7?"),))
-    assert (request.stream, request.max_tokens, request.extra, request.needs) == (False, None, {}, {})
+    assert (request.body.model, request.messages) == ("corea", (Message("user", "12 + 7?"),))
+    assert (request.body.stream, request.max_tokens, request.extra, request.needs) == (None, None, {}, {})
 
 
 def test_fields_that_are_not_ours_are_carried_untouched() -> None:

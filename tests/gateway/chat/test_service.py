@@ -6,13 +6,13 @@ from decimal import Decimal
 from typing import Any, ClassVar
 
 import pytest
-from tests.gateway.conftest import LARGE, QUESTION, SURE, UNSURE, chat, events, make_house, text_of
+from tests.gateway.conftest import LARGE, QUESTION, SURE, UNSURE, OpenAccounts, chat, events, make_house, text_of
 
 from corea.backends.fake import FakeBackend
 from corea.build import build, bundled_config
 from corea.cascade import OnLastDown
 from corea.errors import BackendError, BackendRefused, BackendTimeout, ConfigError
-from corea.gateway.billing.auth import Admission, OpenAccounts
+from corea.gateway.billing.auth import Admission
 from corea.gateway.chat.request import parse_chat
 from corea.gateway.chat.routing import RoutingTable
 from corea.gateway.errors import GatewayError
@@ -410,7 +410,7 @@ async def test_the_cache_gives_the_same_answer_for_nothing() -> None:
     assert again.json()["choices"] == first.json()["choices"]
     assert (again.json()["corea"]["cost_usd"], again.json()["usage"]["total_tokens"]) == (0, 0)
     assert text_of(events(streamed)) == "19"
-    assert [done.cached for done in house.done] == [False, True, True]
+    assert [done.state.cached for done in house.done] == [False, True, True]
     assert len({done.trace.trace_id for done in house.done}) == 3
     await house.post()  # the large model's temperature is its own: left to chance, so never cached
     await house.post(**asked, messages=[{"role": "user", "content": "13 + 7?"}])

@@ -84,18 +84,3 @@ class Accounts(Protocol):
             cost_usd: None, an unknown cost, books the reserve.
         """
         ...
-
-
-class OpenAccounts:
-    """Accounts without keys: every request is admitted, and nothing is booked."""
-
-    def identify(self, secret: str | None) -> Principal:
-        """An unrestricted principal."""
-        return Principal()
-
-    async def admit(self, principal: Principal, request: SpendRequest) -> Admission:
-        """Admits the request."""
-        return Admission(key_id=None, request=request)
-
-    async def settle(self, admission: Admission, *, cost_usd: Decimal | None, tokens: int) -> None:
-        """Books nothing."""

@@ -24,7 +24,7 @@ from corea.types import ZERO_USD
 
 log: logging.Logger = logging.getLogger("corea.gateway")
 
-GATHER_SECONDS = 0.005  # maximum delay before a batch is written that nobody waits for alone: fewer thread switches
+GATHER_SECONDS = 0.005  # maximum delay of a batch that is not pressing: fewer thread switches
 SYNC_SECONDS = 0.05  # maximum delay before committed spending is synced
 DECISIONS_SECONDS = 0.2  # maximum delay before decisions are written
 RETRY_SECONDS = 0.5

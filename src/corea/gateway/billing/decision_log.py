@@ -85,7 +85,7 @@ class DecisionLog:
         """Queues a decision."""
         queued = QueuedDecision(row_of(completed, self.clock()), None, None)
         if self.settings.store_text:
-            messages, answer = completed.request.messages, completed.trace.text
+            messages, answer = completed.state.request.messages, completed.trace.text
             queued.prompt = "\n\n".join(f"{m.role}: {m.content}" for m in messages)[:LONGEST_TEXT]
             queued.answer = answer[:LONGEST_TEXT] if answer is not None else None
         length = queued.length
@@ -144,27 +144,27 @@ class DecisionLog:
 
 def row_of(completed: CompletedRequest, at: float) -> Row:
     """The columns of `decisions` up to `steps`, in their order."""
-    trace, usage = completed.trace, completed.usage
+    state, trace, usage = completed.state, completed.trace, completed.usage
     return (
         trace.trace_id,
         at,
-        completed.key_id,
-        completed.plan.route,
-        completed.request.model,
+        state.admission.key_id,
+        state.plan.route,
+        state.request.body.model,
         trace.stage,
         trace.status.value,
         completed.error.code if completed.error is not None else None,
         int(trace.deferred),
         deciding_confidence(trace),
-        completed.plan.threshold,
+        state.plan.threshold,
         _text(trace.cost_usd),
         _text(trace.baseline_cost_usd),
         usage.prompt_tokens,
         usage.completion_tokens,
         completed.seconds,
         completed.first_text_seconds,
-        int(completed.request.stream),
-        int(completed.cached),
+        int(state.request.body.stream or False),
+        int(state.cached),
         int(completed.client_disconnected),
         _encode(steps_of(trace)).decode(),
     )

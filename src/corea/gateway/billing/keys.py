@@ -11,6 +11,7 @@ import json
 import secrets
 import sqlite3
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -21,7 +22,6 @@ from corea.money import read_usd
 
 PREFIX = "corea"
 LIMITS = "cascades, budget_usd, requests_per_minute, tokens_per_minute"
-FIND = f"SELECT id, name, hash, created_at, revoked_at, {LIMITS}, spent_usd, tokens, requests FROM keys"
 NO_HASH = bytes(32)
 
 
@@ -78,6 +78,12 @@ class KeyLimits:
 
 
 UNLIMITED = KeyLimits()
+FIND = f"SELECT {', '.join(ApiKey.__struct_fields__)} FROM keys"
+STORED_AS_TEXT: dict[str, Callable[[str], object]] = {
+    "cascades": lambda text: frozenset(json.loads(text)),
+    "budget_usd": Decimal,
+    "spent_usd": Decimal,
+}
 
 
 def create_key(connection: sqlite3.Connection, name: str, limits: KeyLimits = UNLIMITED) -> tuple[ApiKey, str]:
@@ -154,18 +160,8 @@ def _hash(secret: str) -> bytes:
 
 
 def _key(row: tuple[Any, ...]) -> ApiKey:
-    key_id, name, digest, created, revoked, cascades, budget, rpm, tpm, spent, tokens, requests = row
-    return ApiKey(
-        id=key_id,
-        name=name,
-        hash=digest,
-        created_at=created,
-        revoked_at=revoked,
-        cascades=frozenset(json.loads(cascades)) if cascades is not None else None,
-        budget_usd=Decimal(budget) if budget is not None else None,
-        requests_per_minute=rpm,
-        tokens_per_minute=tpm,
-        spent_usd=Decimal(spent),
-        tokens=tokens,
-        requests=requests,
-    )
+    values = dict(zip(ApiKey.__struct_fields__, row, strict=True))
+    for name, read in STORED_AS_TEXT.items():
+        if values[name] is not None:
+            values[name] = read(values[name])
+    return ApiKey(**values)

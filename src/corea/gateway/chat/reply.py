@@ -6,11 +6,11 @@ from urllib.parse import quote
 
 from msgspec import UNSET, Struct, UnsetType
 
-from corea.gateway.chat.request import JSON, encode_json
+from corea.gateway.asgi import Headers, encode_json
+from corea.gateway.chat.request import JSON
 from corea.gateway.chat.request_state import RequestState
 from corea.types import Completion, Decision, Status, Trace, Usage
 
-Headers = list[tuple[str, str]]
 SSE_DONE = b"data: [DONE]\n\n"
 SSE_COMMENT = b": still working\n\n"
 
@@ -53,7 +53,7 @@ class CoreaObject(Struct):
     flags: list[str]
 
 
-class Choice(Struct):
+class ChatChoice(Struct):
     """The choice of a whole answer."""
 
     message: JSON
@@ -68,7 +68,7 @@ class ChatCompletion(Struct):
     id: str
     created: int
     model: str
-    choices: list[Choice]
+    choices: list[ChatChoice]
     usage: UsageObject
     corea: CoreaObject
     object: str = "chat.completion"
@@ -108,8 +108,8 @@ def completion_of(state: RequestState, trace: Trace, text: str) -> ChatCompletio
     return ChatCompletion(
         id=f"chatcmpl-{trace.trace_id}",
         created=int(time.time()),
-        model=state.request.model,
-        choices=[Choice(message, finish_reason(trace), logprobs_object(completion))],
+        model=state.request.body.model,
+        choices=[ChatChoice(message, finish_reason(trace), logprobs_object(completion))],
         usage=usage_object(trace),
         corea=corea_object(state, trace),
     )

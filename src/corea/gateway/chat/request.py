@@ -1,7 +1,7 @@
 """OpenAI's chat requests: fields that we use are checked, all others are carried unchanged."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from decimal import Decimal
 from typing import Annotated, Any, Literal, get_args
 
@@ -14,7 +14,6 @@ from corea.types import ANSWERS, LIMITS, Message, wrong_fields
 
 JSON = dict[str, Any]
 _decode_json = msgspec.json.Decoder(JSON).decode
-encode_json: Callable[[Any], bytes] = msgspec.json.Encoder(decimal_format="number").encode
 
 Role = Literal["system", "developer", "user", "assistant", "tool", "function"]
 MaxTokens = Annotated[int, Meta(ge=1, le=10_000_000)]
@@ -45,7 +44,7 @@ class RequestControls(Struct, frozen=True, forbid_unknown_fields=True):
     session: str | None = None
 
 
-class ChatBody(Struct):
+class ChatBody(Struct, frozen=True):
     """Body of a chat request, as far as its fields are used here; null is the same as no field."""
 
     model: Annotated[str, Meta(min_length=1)]
@@ -65,7 +64,12 @@ class ChatBody(Struct):
 
 
 FIELDS = frozenset(ChatBody.__struct_fields__)
+SAMPLING = tuple(FIELDS - {"model", "messages", "stream", "stream_options", "n", "corea"})
 NO_CONTROLS = RequestControls()
+HINTS = {
+    "model": "the name of a model; GET /v1/models lists them",
+    "messages": "a list of at least one message",
+}
 
 
 class ChatRequest(Struct, frozen=True, kw_only=True):  # made in a tenth of a dataclass's time
@@ -75,32 +79,42 @@ class ChatRequest(Struct, frozen=True, kw_only=True):  # made in a tenth of a da
         extra: Every field that is not used here, as it came.
     """
 
-    model: str
+    body: ChatBody
     messages: tuple[Message, ...]
-    stream: bool = False
-    include_usage: bool = False
-    max_tokens: int | None = None
-    temperature: float | None = None
-    top_p: float | None = None
-    stop: tuple[str, ...] = ()
-    seed: int | None = None
-    logprobs: bool = False
-    top_logprobs: int = 0
     extra: Mapping[str, Any]
-    controls: RequestControls = NO_CONTROLS
+
+    @property
+    def controls(self) -> RequestControls:
+        """Settings of the cascade for this request."""
+        return self.body.corea or NO_CONTROLS
+
+    @property
+    def include_usage(self) -> bool:
+        """True if a stream should end with its usage."""
+        return bool(self.body.stream_options and self.body.stream_options.get("include_usage"))
+
+    @property
+    def max_tokens(self) -> int | None:
+        """Limit of the answer, by its new or its old name."""
+        return self.body.max_completion_tokens or self.body.max_tokens
+
+    @property
+    def stop(self) -> tuple[str, ...]:
+        """The stop sequences."""
+        stop = self.body.stop or ()
+        return (stop,) if isinstance(stop, str) else tuple(stop)
 
     @property
     def plain(self) -> bool:
         """True if it is a conversation in text and sets nothing, as most are."""
-        if self.extra or self.sets_sampling or self.controls is not NO_CONTROLS:
+        if self.extra or self.body.corea is not None or self.sets_sampling:
             return False
         return all(message.raw is None for message in self.messages)
 
     @property
     def sets_sampling(self) -> bool:
         """True if it sets anything of the sampling."""
-        given = (self.max_tokens, self.temperature, self.top_p, self.seed)
-        return given != NOTHING_GIVEN or bool(self.stop or self.logprobs or self.top_logprobs)
+        return any(getattr(self.body, name) is not None for name in SAMPLING)
 
     @property
     def needs(self) -> dict[str, str]:
@@ -120,13 +134,6 @@ class ChatRequest(Struct, frozen=True, kw_only=True):  # made in a tenth of a da
         return found
 
 
-NOTHING_GIVEN = (None, None, None, None)
-HINTS = {
-    "model": "the name of a model; GET /v1/models lists them",
-    "messages": "a list of at least one message",
-}
-
-
 def parse_chat(body: bytes) -> ChatRequest:
     """A chat request from its body.
 
@@ -140,25 +147,11 @@ def parse_chat(body: bytes) -> ChatRequest:
     extra = {k: v for k, v in data.items() if k not in FIELDS and (v is not None or k not in (*LIMITS, *ANSWERS))}
     for key, expected in wrong_fields(extra).items():
         raise bad_field(key, extra[key], expected)
-    fields = _checked(data)
-    if fields.n not in (None, 1):
+    checked = _checked(data)
+    if checked.n not in (None, 1):
         raise unsupported("n", "a cascade gives one answer, so n must be 1")
-    stop = fields.stop or ()
-    return ChatRequest(
-        model=fields.model,
-        messages=tuple([_message(i, m, data["messages"][i]) for i, m in enumerate(fields.messages)]),
-        stream=fields.stream or False,
-        include_usage=bool(fields.stream_options and fields.stream_options.get("include_usage")),
-        max_tokens=fields.max_completion_tokens or fields.max_tokens,
-        temperature=fields.temperature,
-        top_p=fields.top_p,
-        stop=(stop,) if isinstance(stop, str) else tuple(stop),
-        seed=fields.seed,
-        logprobs=fields.logprobs or False,
-        top_logprobs=fields.top_logprobs or 0,
-        extra=extra,
-        controls=fields.corea or NO_CONTROLS,
-    )
+    messages = [_message(i, m, data["messages"][i]) for i, m in enumerate(checked.messages)]
+    return ChatRequest(body=checked, messages=tuple(messages), extra=extra)
 
 
 def _checked(data: JSON) -> ChatBody:

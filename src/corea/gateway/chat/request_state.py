@@ -12,6 +12,8 @@ from corea.gateway.errors import GatewayError
 from corea.stage import CUT_OFF, total
 from corea.types import Confidence, Status, Step, Trace, Usage, replace
 
+CLIENT_CLOSED_REQUEST = 499  # nginx's status for a client that did not wait; it is logged, not read
+
 
 class RequestState(msgspec.Struct):  # made in a tenth of a dataclass's time
     """A request under way, with enough to book it when it is interrupted.
@@ -62,16 +64,22 @@ class CompletedRequest(msgspec.Struct, frozen=True, kw_only=True):
         usage: Of all stages, with billed retries and the signals' calls.
     """
 
-    request: ChatRequest
-    plan: RequestPlan
+    state: RequestState
     trace: Trace
-    key_id: str | None
-    seconds: float
-    first_text_seconds: float | None
-    client_disconnected: bool
     error: GatewayError | None
-    cached: bool
     usage: Usage
+    seconds: float
+
+    @property
+    def client_disconnected(self) -> bool:
+        """True if the client did not wait for the answer."""
+        return self.error is not None and self.error.status == CLIENT_CLOSED_REQUEST
+
+    @property
+    def first_text_seconds(self) -> float | None:
+        """Time to the first streamed text."""
+        first = self.state.first_text
+        return None if first is None else first - self.state.began
 
 
 Recorder = Callable[[CompletedRequest], None]

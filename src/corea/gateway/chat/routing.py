@@ -129,7 +129,7 @@ class RoutingTable:
         Raises:
             GatewayError: The model is unknown, or the request sets something that is not allowed or not possible.
         """
-        route = self.find(request.model)
+        route = self.find(request.body.model)
         if request.plain and not sticky:
             cascade, threshold = route.default, route.threshold
         else:
@@ -156,7 +156,7 @@ class RoutingTable:
                 raise bad_field("corea.stage", controls.stage, f"one of {', '.join(s.name for s in cascade.stages)}")
             cascade = replace(cascade, stages=tuple(s for s in cascade.stages if s.name == controls.stage))
         if not route.direct:
-            if request.logprobs or request.top_logprobs:
+            if request.body.logprobs or request.body.top_logprobs:
                 why = f"they would belong to a text with tags; ask a stage directly, as {route.name}/0"
                 raise unsupported("logprobs", why)
             cascade = declaring(cascade, request.needs, self.settings.accepts)
@@ -218,7 +218,7 @@ def _sampling(own: Sampling, request: ChatRequest, *, last: bool) -> Sampling:
     calibrated with them) and is sent neither stop nor further fields that could cut its tags off; max_tokens caps
     every stage: a truncated draft has no confidence, and is deferred.
     """
-    limit = request.max_tokens
+    body, limit = request.body, request.max_tokens
     if not (request.extra or request.sets_sampling):
         return own
     if not last:
@@ -227,18 +227,18 @@ def _sampling(own: Sampling, request: ChatRequest, *, last: bool) -> Sampling:
         return replace(
             own,
             max_tokens=capped,
-            seed=own.seed if request.seed is None else request.seed,
+            seed=own.seed if body.seed is None else body.seed,
             extra={**own.extra, **passed},
         )
     return replace(
         own,
         max_tokens=own.max_tokens if limit is None else limit,
-        temperature=own.temperature if request.temperature is None else request.temperature,
-        top_p=own.top_p if request.top_p is None else request.top_p,
-        seed=own.seed if request.seed is None else request.seed,
+        temperature=own.temperature if body.temperature is None else body.temperature,
+        top_p=own.top_p if body.top_p is None else body.top_p,
+        seed=own.seed if body.seed is None else body.seed,
         stop=request.stop or own.stop,
-        logprobs=own.logprobs or request.logprobs,
-        top_logprobs=max(own.top_logprobs, request.top_logprobs),
+        logprobs=own.logprobs or bool(body.logprobs),
+        top_logprobs=max(own.top_logprobs, body.top_logprobs or 0),
         extra={**own.extra, **request.extra},
     )
 

@@ -7,13 +7,14 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from corea.errors import ConfigError
-from corea.gateway.billing.auth import Accounts, OpenAccounts
+from corea.gateway.asgi import Headers, Send, encode_json
+from corea.gateway.billing.auth import Accounts
 from corea.gateway.chat.cancellation import Cancellation, CancelReason
-from corea.gateway.chat.reply import Headers, completion_of, headers_of, total_usage
-from corea.gateway.chat.request import ChatRequest, encode_json
-from corea.gateway.chat.request_state import CompletedRequest, Recorder, RequestState
+from corea.gateway.chat.reply import completion_of, headers_of, total_usage
+from corea.gateway.chat.request import ChatRequest
+from corea.gateway.chat.request_state import CLIENT_CLOSED_REQUEST, CompletedRequest, Recorder, RequestState
 from corea.gateway.chat.routing import RoutingTable
-from corea.gateway.chat.stream import EventSink, EventStream, Heartbeat
+from corea.gateway.chat.stream import EventStream, Heartbeat
 from corea.gateway.errors import GatewayError, upstream_error
 from corea.gateway.ops.affinity import SessionAffinity
 from corea.gateway.ops.cache import AnswerCache
@@ -24,7 +25,6 @@ from corea.types import Status, Trace, Usage, replace
 
 log: logging.Logger = logging.getLogger("corea.gateway")
 Disconnected = Callable[[], Awaitable[object]]
-CLIENT_CLOSED_REQUEST = 499  # nginx's status for a client that did not wait; it is logged, not read
 
 
 @dataclass(slots=True)
@@ -38,7 +38,7 @@ class ChatService:
 
     routes: RoutingTable
     settings: GatewaySettings
-    accounts: Accounts = field(default_factory=OpenAccounts)
+    accounts: Accounts
     record: Recorder = lambda completed: None
     affinity: SessionAffinity = field(default_factory=SessionAffinity)
     cache: AnswerCache | None = None
@@ -84,8 +84,8 @@ class ChatService:
         finally:
             await self._close(state)
 
-    async def stream(self, state: RequestState, disconnected: Disconnected, sink: EventSink) -> None:
-        """Writes a streamed answer to `sink`: first its headers, then server-sent events.
+    async def stream(self, state: RequestState, disconnected: Disconnected, send: Send) -> None:
+        """Sends a streamed answer: first its headers, then server-sent events.
 
         The headers wait for the first text or the first comment, whichever comes first, so that they can name the
         answering stage. When the client disconnects the upstream work is cancelled, and its use until then booked.
@@ -93,7 +93,7 @@ class ChatService:
         Raises:
             GatewayError: Before the headers only; later failures are an event of the stream.
         """
-        events = EventStream(state, sink)
+        events = EventStream(state, send)
         try:
             with Heartbeat(events, self.settings.timeouts.keep_alive_seconds):
                 trace, error = await self._run(state, events.text, disconnected)
@@ -174,20 +174,8 @@ class ChatService:
     def _record(self, state: RequestState, trace: Trace, error: GatewayError | None, usage: Usage) -> None:
         if self.settings.sticky_turns and trace.deferred and not state.cached:
             self.affinity.keep(state.request, state.admission.key_id, self.settings.sticky_turns)
-        self.record(
-            CompletedRequest(
-                request=state.request,
-                plan=state.plan,
-                trace=trace,
-                key_id=state.admission.key_id,
-                seconds=time.perf_counter() - state.began,
-                first_text_seconds=None if state.first_text is None else state.first_text - state.began,
-                client_disconnected=error is not None and error.status == CLIENT_CLOSED_REQUEST,
-                error=error,
-                cached=state.cached,
-                usage=usage,
-            )
-        )
+        seconds = time.perf_counter() - state.began
+        self.record(CompletedRequest(state=state, trace=trace, error=error, usage=usage, seconds=seconds))
 
 
 def _stopping() -> GatewayError:

@@ -2,17 +2,16 @@
 
 import asyncio
 import time
-from typing import Protocol
 
 from msgspec import UNSET, UnsetType
 
+from corea.gateway.asgi import Send, open_stream, send_events
 from corea.gateway.chat.reply import (
     SSE_COMMENT,
     SSE_DONE,
     ChatChunk,
     ChunkChoice,
     CoreaObject,
-    Headers,
     answering_completion,
     corea_object,
     finish_reason,
@@ -25,18 +24,6 @@ from corea.gateway.chat.request_state import RequestState
 from corea.gateway.chat.tag_filter import TagFilter
 from corea.gateway.errors import GatewayError
 from corea.types import Trace
-
-
-class EventSink(Protocol):
-    """Destination of a stream's events: the client's connection."""
-
-    async def open(self, headers: Headers) -> None:
-        """Sends status 200 and the headers; before it, the answer may still become an error."""
-        ...
-
-    async def send(self, events: bytes) -> None:
-        """Sends events; waits while the client reads slowly."""
-        ...
 
 
 class Heartbeat:
@@ -67,9 +54,9 @@ class Heartbeat:
 class EventStream:
     """The events of one stream, in the order that OpenAI's clients expect."""
 
-    def __init__(self, state: RequestState, sink: EventSink) -> None:
+    def __init__(self, state: RequestState, asgi: Send) -> None:
         self.state = state
-        self.sink = sink
+        self.asgi = asgi
         self.filter: TagFilter = TagFilter()
         self.opened: bool = False  # the headers are sent
         self.begun: bool = False  # the first chunk, with the role, is sent
@@ -79,14 +66,14 @@ class EventStream:
 
     async def comment(self) -> None:
         """Keeps the connection alive."""
-        await self._send(SSE_COMMENT, None)
+        await self._send(SSE_COMMENT)
 
     async def text(self, piece: str) -> None:
         """Sends a piece of the answer."""
         self.state.note_text()
         visible = piece if self.state.plan.raw else self.filter.feed(piece)
         if visible:
-            await self._send(self._first_chunk() + self._chunk({"content": visible}), None)
+            await self._send(self._first_chunk() + self._chunk({"content": visible}))
 
     async def end(self, trace: Trace, error: GatewayError | None) -> None:
         """Sends the rest: held-back text, tool calls, finish reason, usage; or the error.
@@ -97,7 +84,7 @@ class EventStream:
         if error is not None:
             if not self.opened:
                 raise error
-            await self._send(sse(error.body()) + SSE_DONE, None)
+            await self._send(sse(error.body()) + SSE_DONE, last=True)
             return
         events = [self._first_chunk()]
         if not self.state.plan.raw and (rest := self.filter.end()):
@@ -111,15 +98,15 @@ class EventStream:
             last = self._object([])
             last.usage = usage_object(trace)
             events.append(sse(last))
-        await self._send(b"".join([*events, SSE_DONE]), trace)
+        await self._send(b"".join([*events, SSE_DONE]), trace, last=True)
 
-    async def _send(self, events: bytes, trace: Trace | None) -> None:
+    async def _send(self, events: bytes, trace: Trace | None = None, *, last: bool = False) -> None:
         async with self.sending:
             self.sent_at = time.monotonic()
             if not self.opened:
                 self.opened = True
-                await self.sink.open(headers_of(self.state, trace))
-            await self.sink.send(events)
+                await open_stream(self.asgi, headers_of(self.state, trace))
+            await send_events(self.asgi, events, last=last)
 
     def _first_chunk(self) -> bytes:
         if self.begun:
@@ -135,4 +122,4 @@ class EventStream:
     def _object(self, choices: list[ChunkChoice]) -> ChatChunk:
         request, trace_id = self.state.request, self.state.plan.question.id
         usage = None if request.include_usage else UNSET  # OpenAI sends null in all but the last
-        return ChatChunk(f"chatcmpl-{trace_id}", self.created, request.model, choices, usage)
+        return ChatChunk(f"chatcmpl-{trace_id}", self.created, request.body.model, choices, usage)

@@ -1,11 +1,11 @@
-"""A stream of text without a prompt's tags and special tokens, without thinking, and without `<confidence>`.
+"""Filter of a text stream: removes a prompt's tags, special tokens, reasoning and `<confidence>`.
 
-The marks of thinking are the readers' (`corea.parsing.thinking`). What a closing mark that nothing opened would hide
-has been sent by then: only the mark itself is left out.
+The marks of reasoning are those of `corea.parsing.thinking`. A closing mark without an opening one removes only itself,
+since the text before it has been sent by then.
 """
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from corea.parsing.thinking import BARE_HARMONY, CLOSES_OF, MARKS, TOKENS, opens_bare_harmony
 
@@ -19,23 +19,30 @@ _START = re.compile("[" + "".join(re.escape(first) for first in sorted({tag[0] f
 
 @dataclass(slots=True)
 class TagFilter:
-    """Feed it pieces; it gives what may be shown as soon as that is certain. Memory is bounded by the longest tag."""
+    """Takes pieces of text, and returns the visible text as soon as it is certain, in memory of the longest tag.
+
+    Args:
+        held: Text that may yet become a tag.
+        closing: Closing marks of the hidden block that is open.
+        first: No text has been examined yet.
+        begun: Visible text has been returned.
+        space: White space that is returned only if more text follows.
+    """
 
     held: str = ""
-    closing: tuple[str, ...] = ()  # of the block that hides what comes
-    first: bool = True  # nothing has been looked at yet
-    begun: bool = field(default=False)
-    space: str = ""  # nothing is shown of it until more text follows: a hidden tag may be all that does
+    closing: tuple[str, ...] = ()
+    first: bool = True
+    begun: bool = False
+    space: str = ""
 
     def feed(self, piece: str) -> str:
-        """What of the text so far may be shown now."""
+        """The text that has become certain with this piece."""
         self.held += piece
         return self._without_outer_space("".join(self._certain(last=False)))
 
     def end(self) -> str:
-        """What was held back and turned out to be text."""
-        shown = "".join(self._certain(last=True))
-        return self._without_outer_space(shown)
+        """The text that was held back."""
+        return self._without_outer_space("".join(self._certain(last=True)))
 
     def _certain(self, *, last: bool) -> list[str]:
         shown: list[str] = []
@@ -65,7 +72,7 @@ class TagFilter:
         return shown
 
     def _closed(self, low: str, at: int) -> tuple[bool, int]:
-        """Whether the hiding block ends in `low[at:]`, and from where to go on."""
+        """True if the hidden block ends in `low[at:]`, and the position to continue from."""
         ends = [(place, -len(mark)) for mark in self.closing if (place := low.find(mark, at)) >= 0]
         if not ends:
             return False, max(at, len(low) - max(map(len, self.closing)) + 1)

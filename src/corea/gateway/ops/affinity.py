@@ -39,7 +39,7 @@ class SessionAffinity:
 
 def session_of(request: ChatRequest, key_id: str | None) -> str:
     """Digest of the request's conversation and key."""
-    digest = hashlib.sha256(f"{key_id}\0{request.model}\0".encode())
+    digest = hashlib.sha256(f"{key_id}\0{request.body.model}\0".encode())
     if request.controls.session is not None:
         digest.update(b"named\0" + request.controls.session.encode())
     else:

@@ -1,6 +1,7 @@
 """Counters, histograms and gauges for Prometheus."""
 
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 
 from prometheus_client import (
     CollectorRegistry,
@@ -17,6 +18,7 @@ from prometheus_client.registry import Collector
 from corea.gateway.chat.request_state import CompletedRequest
 from corea.gateway.errors import GatewayError
 
+STAGE = ("cascade", "stage")
 SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
 GAUGES = {
     "corea_requests_running": "Requests under way.",
@@ -26,8 +28,8 @@ GAUGES = {
 }
 
 
-class Metrics:
-    """Metrics of the requests, in a registry of its own.
+class Metrics(Collector):
+    """Metrics of the requests, in a registry of their own.
 
     Args:
         gauges: Current values, by the names in `GAUGES`.
@@ -41,38 +43,36 @@ class Metrics:
         dropped: Callable[[], int],
         breakers: Callable[[], Mapping[str, str]],
     ) -> None:
+        self.gauges = gauges
+        self.dropped = dropped
+        self.breakers = breakers
         disable_created_metrics()
-        self.registry: CollectorRegistry = CollectorRegistry()
-        ProcessCollector(registry=self.registry)
-        self.registry.register(_CurrentValues(gauges, dropped, breakers))
-        stage = ("cascade", "stage")
-        self.requests: Counter = self._counter("corea_requests", "Admitted requests, by status.", *stage, "status")
-        self.refusals: Counter = self._counter("corea_requests_refused", "Refused requests.", "status", "code")
-        self.decisions: Counter = self._counter(
-            "corea_decisions", "Answers kept, deferred or abstained from.", *stage, "decision"
-        )
-        self.tokens: Counter = self._counter("corea_tokens", "Tokens of all calls except signals'.", *stage, "kind")
-        self.unpriced: Counter = self._counter("corea_requests_unpriced", "Requests of unknown cost.", "cascade")
-        self.disconnected: Counter = self._counter(
-            "corea_requests_client_disconnected", "Requests whose client disconnected.", "cascade"
-        )
-        self.cached: Counter = self._counter(
-            "corea_requests_cached", "Requests answered from the response cache.", "cascade"
-        )
-        self.spent: Counter = self._counter("corea_spent_usd", "Cost of the answers.", "cascade")
-        self.saved: Gauge = Gauge(
-            "corea_saved_usd", "Saving over the last stage alone; may fall.", ("cascade",), registry=self.registry
-        )
-        self.seconds: Histogram = Histogram(
-            "corea_request_seconds", "From admission to the end.", stage, buckets=SECONDS, registry=self.registry
-        )
-        self.first_text: Histogram = Histogram(
-            "corea_first_text_seconds",
-            "From admission to the first text of a streamed answer.",
-            stage,
-            buckets=SECONDS,
-            registry=self.registry,
-        )
+        registry = self.registry = CollectorRegistry()
+        ProcessCollector(registry=registry)
+        registry.register(self)
+        counter = partial(Counter, registry=registry)
+        seconds = partial(Histogram, labelnames=STAGE, buckets=SECONDS, registry=registry)
+        self.requests = counter("corea_requests", "Admitted requests, by status.", (*STAGE, "status"))
+        self.refusals = counter("corea_requests_refused", "Requests not admitted.", ("status", "code"))
+        self.decisions = counter("corea_decisions", "Answers kept, deferred or abstained from.", (*STAGE, "decision"))
+        self.tokens = counter("corea_tokens", "Tokens of all calls except signals'.", (*STAGE, "kind"))
+        self.unpriced = counter("corea_requests_unpriced", "Requests of unknown cost.", STAGE[:1])
+        self.disconnected = counter("corea_requests_client_disconnected", "Requests without a client.", STAGE[:1])
+        self.cached = counter("corea_requests_cached", "Requests answered from the response cache.", STAGE[:1])
+        self.spent = counter("corea_spent_usd", "Cost of the answers.", STAGE[:1])
+        self.saved = Gauge("corea_saved_usd", "Saving over the last stage alone.", STAGE[:1], registry=registry)
+        self.seconds = seconds("corea_request_seconds", "From admission to the end.")
+        self.first_text = seconds("corea_first_text_seconds", "From admission to the first streamed text.")
+
+    def collect(self) -> Iterable[Metric]:
+        """The families whose values are read when /metrics is."""
+        yield CounterMetricFamily("corea_decisions_dropped", "Decisions that could not be stored.", self.dropped())
+        for name, value in self.gauges().items():
+            yield GaugeMetricFamily(name, GAUGES[name], value)
+        states = GaugeMetricFamily("corea_breaker_open", "1 where no call is allowed.", labels=["stage", "state"])
+        for stage, state in self.breakers().items():
+            states.add_metric([stage, state], float(state != "closed"))
+        yield states
 
     def text(self) -> bytes:
         """Prometheus' text format, with the process's own metrics."""
@@ -84,7 +84,7 @@ class Metrics:
 
     def record(self, completed: CompletedRequest) -> None:
         """Counts a completed request."""
-        trace, cascade = completed.trace, completed.plan.route
+        trace, cascade = completed.trace, completed.state.plan.route
         stage = trace.stage or ""
         self.requests.labels(cascade, stage, completed.error.status if completed.error is not None else 200).inc()
         self.seconds.labels(cascade, stage).observe(completed.seconds)
@@ -92,10 +92,10 @@ class Metrics:
             self.first_text.labels(cascade, stage).observe(completed.first_text_seconds)
         if completed.client_disconnected:
             self.disconnected.labels(cascade).inc()
-        if completed.cached:
+        if completed.state.cached:
             self.cached.labels(cascade).inc()
         for step in trace.steps:
-            if step.confidence is not None and step.decision is not None and not completed.cached:
+            if step.confidence is not None and step.decision is not None and not completed.state.cached:
                 self.decisions.labels(cascade, step.stage, step.decision.value).inc()
             if step.completion is not None:
                 self.tokens.labels(cascade, step.stage, "prompt").inc(step.completion.usage.prompt_tokens)
@@ -106,30 +106,3 @@ class Metrics:
             self.spent.labels(cascade).inc(float(trace.cost_usd))
         if (saved := trace.saved_usd) is not None:
             self.saved.labels(cascade).inc(float(saved))
-
-    def _counter(self, name: str, help_text: str, *labels: str) -> Counter:
-        return Counter(name, help_text, labels, registry=self.registry)
-
-
-class _CurrentValues(Collector):
-    """Values that are read when /metrics is."""
-
-    def __init__(
-        self,
-        gauges: Callable[[], Mapping[str, float]],
-        dropped: Callable[[], int],
-        breakers: Callable[[], Mapping[str, str]],
-    ) -> None:
-        self.gauges = gauges
-        self.dropped = dropped
-        self.breakers = breakers
-
-    def collect(self) -> Iterable[Metric]:
-        """One family each."""
-        yield CounterMetricFamily("corea_decisions_dropped", "Decisions that could not be stored.", self.dropped())
-        for name, value in self.gauges().items():
-            yield GaugeMetricFamily(name, GAUGES[name], value)
-        states = GaugeMetricFamily("corea_breaker_open", "1 where no call is allowed.", labels=["stage", "state"])
-        for stage, state in self.breakers().items():
-            states.add_metric([stage, state], float(state != "closed"))
-        yield states

@@ -24,16 +24,16 @@ class ModelObject(Struct):
     """A name that `model` may have."""
 
     id: str
-    object: str
     created: int
-    owned_by: str
+    object: str = "model"
+    owned_by: str = "corea"
 
 
 class ModelList(Struct):
     """All names that `model` may have."""
 
-    object: str
     data: list[ModelObject]
+    object: str = "list"
 
 
 class ErrorDetails(Struct):

@@ -1,46 +1,40 @@
-"""The ASGI application: routes, bodies, headers. `corea.gateway.chat` answers chat requests."""
+"""The ASGI application: paths, request bodies, API keys. `corea.gateway.chat` answers chat requests."""
 
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qs
 
-from starlette.applications import Starlette
-from starlette.exceptions import HTTPException
-from starlette.requests import Request
-from starlette.responses import Response
-from starlette.routing import Route
-from starlette.types import Receive, Scope, Send
-
-from corea.gateway.chat.reply import Headers
-from corea.gateway.chat.request import JSON, encode_json, parse_chat
+from corea.gateway.asgi import JSON_TYPE, Receive, Scope, Send, encode_json, find_header, send_error, send_response
+from corea.gateway.chat.request import parse_chat
 from corea.gateway.chat.service import ChatService
 from corea.gateway.errors import GatewayError, unsupported
-from corea.gateway.ops.openapi import openapi_document
+from corea.gateway.ops.openapi import HealthObject, ModelList, ModelObject, openapi_document
 from corea.gateway.ops.settings import GatewaySettings
 from corea.gateway.server.connection import CLOSE, guard_of, late
 
 log: logging.Logger = logging.getLogger("corea.gateway")
 Hook = Callable[[], Awaitable[None]]
-CHAT = "/v1/chat/completions"
-EVENT_STREAM = [
-    (b"content-type", b"text/event-stream; charset=utf-8"),
-    (b"cache-control", b"no-cache"),
-    (b"x-accel-buffering", b"no"),  # nginx would buffer the events
-]
+CHAT, MODELS = "/v1/chat/completions", "/v1/models"
+PAGES = (MODELS, "/healthz", "/readyz", "/metrics", "/openapi.json")
+PROMETHEUS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+
+class ClientDisconnected(Exception):
+    """The client disconnected before its request had arrived."""
 
 
 @dataclass(slots=True)
-class Gateway:
-    """State of the application; `chat` is replaced as a whole when the configuration is reloaded.
+class GatewayApp:
+    """The application.
 
     Args:
+        chat: Replaced as a whole when the configuration is reloaded.
         metrics: Body of /metrics.
-        refused: Called for every request that is not admitted.
+        refused: Called for every chat request that is not admitted.
         starts: Awaited before the first request.
         stops: Awaited after the last.
     """
@@ -53,119 +47,95 @@ class Gateway:
     ready: bool = False
     draining: bool = False
 
-
-class ClientDisconnected(Exception):
-    """The client disconnected before its request had arrived."""
-
-
-@dataclass(slots=True)
-class GatewayApp:
-    """ASGI application: chat requests past Starlette, whose layers cost more than our own work; the rest through it."""
-
-    gateway: Gateway
-    others: Starlette
-
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._lifespan(receive, send)
+            return
         guard = guard_of(scope)
-        if guard is None:
-            await self._dispatch(scope, receive, send)
-            return
-        guard.answering += 1
+        if guard is not None:
+            guard.answering += 1
         try:
-            await self._dispatch(scope, receive, send)
-        finally:
-            guard.answering -= 1
-
-    async def _dispatch(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"] != CHAT or scope["method"] != "POST":
-            await self.others(scope, receive, send)
-            return
-        try:
-            await chat_completions(self.gateway, scope, receive, send)
+            if scope["path"] == CHAT and scope["method"] == "POST":
+                await self._chat(scope, receive, send)
+            else:
+                await self._page(scope, send)
         except GatewayError as error:
-            await _send_error(send, error)
+            await send_error(send, error)
         except ClientDisconnected:
             return
         except Exception:
-            await _send_error(send, _internal_error())
+            log.exception("an error inside the gateway")
+            await send_error(send, GatewayError(500, "An error inside the gateway.", "api_error", "internal_error"))
+        finally:
+            if guard is not None:
+                guard.answering -= 1
 
-
-def make_app(gateway: Gateway) -> GatewayApp:
-    """The application of a gateway."""
-
-    @asynccontextmanager
-    async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        for start in gateway.starts:
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        await receive()
+        for start in self.starts:
             await start()
-        gateway.ready = True
-        yield
-        gateway.ready = False
-        for stop in gateway.stops:
+        self.ready = True
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        self.ready = False
+        for stop in self.stops:
             await stop()
+        await send({"type": "lifespan.shutdown.complete"})
 
-    async def models(request: Request) -> Response:
-        principal, routes = gateway.chat.accounts.identify(secret_of(request.scope)), gateway.chat.routes
+    async def _chat(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers a chat request.
+
+        Raises:
+            GatewayError: It is not answered, and nothing has been sent.
+        """
+        chat = self.chat  # the same one to the end, even if the configuration is reloaded meanwhile
+        try:
+            if scope["query_string"] and "stage" in parse_qs(scope["query_string"].decode("latin-1")):
+                raise unsupported("stage", "it is not a query parameter; use the corea object of the body")
+            request = parse_chat(await read_body(scope, receive, chat.settings))
+            state = await chat.admit(request, secret_of(scope))
+        except GatewayError as error:
+            self.refused(error)
+            raise
+        if request.body.stream:
+            await chat.stream(state, lambda: _disconnected(receive), send)
+        else:
+            body, headers = await chat.answer(state, lambda: _disconnected(receive))
+            await send_response(send, body, headers=headers)
+
+    async def _page(self, scope: Scope, send: Send) -> None:
+        """Answers a request to any other path."""
+        path, method = scope["path"], scope["method"]
+        model = path.removeprefix(f"{MODELS}/") if path.startswith(f"{MODELS}/") else None
+        if path not in (CHAT, *PAGES) and not model:
+            raise _not_served(404, method, path)
+        if method not in ("GET", "HEAD") or path == CHAT:
+            raise _not_served(405, method, path)
+        status, content_type = 200, JSON_TYPE
+        if path == "/healthz":
+            body = encode_json(HealthObject("ok"))
+        elif path == "/readyz":
+            state = "draining" if self.draining else "ready" if self.ready else "starting"
+            status, body = 200 if state == "ready" else 503, encode_json(HealthObject(state))
+        elif path == "/metrics":
+            body, content_type = self.metrics(), PROMETHEUS_TYPE
+        elif path == "/openapi.json":
+            body = encode_json(openapi_document())
+        else:
+            body = encode_json(self._models(scope) if model is None else self._model(scope, model))
+        await send_response(send, body, status=status, content_type=content_type)
+
+    def _models(self, scope: Scope) -> ModelList:
+        principal, routes = self.chat.accounts.identify(secret_of(scope)), self.chat.routes
         names = [name for name in routes.names() if principal.may_use(routes.find(name).name)]
-        return _response({"object": "list", "data": [_model(name) for name in names]})
+        return ModelList([ModelObject(name, int(time.time())) for name in names])
 
-    async def model(request: Request) -> Response:
-        principal, name = gateway.chat.accounts.identify(secret_of(request.scope)), request.path_params["name"]
-        if not principal.may_use(gateway.chat.routes.find(name).name):
+    def _model(self, scope: Scope, name: str) -> ModelObject:
+        principal = self.chat.accounts.identify(secret_of(scope))
+        if not principal.may_use(self.chat.routes.find(name).name):
             message = f"model: this key may not use {name[:80]!r}."
             raise GatewayError(403, message, "permission_error", "model_not_allowed")
-        return _response(_model(name))
-
-    async def healthz(request: Request) -> Response:
-        return _response({"status": "ok"})
-
-    async def readyz(request: Request) -> Response:
-        if gateway.ready and not gateway.draining:
-            return _response({"status": "ready"})
-        return _response({"status": "draining" if gateway.draining else "starting"}, status=503)
-
-    async def metrics(request: Request) -> Response:
-        return Response(gateway.metrics(), media_type="text/plain; version=0.0.4; charset=utf-8")
-
-    async def openapi(request: Request) -> Response:
-        return _response(openapi_document())
-
-    async def chat(request: Request) -> Response:
-        raise AssertionError("POST is answered by `GatewayApp`; this route returns 405 for other methods")
-
-    routes = [
-        Route(CHAT, chat, methods=["POST"]),
-        Route("/v1/models", models, methods=["GET"]),
-        Route("/v1/models/{name:path}", model, methods=["GET"]),
-        Route("/healthz", healthz, methods=["GET"]),
-        Route("/readyz", readyz, methods=["GET"]),
-        Route("/metrics", metrics, methods=["GET"]),
-        Route("/openapi.json", openapi, methods=["GET"]),
-    ]
-    handlers: dict[Any, Any] = {GatewayError: _on_error, HTTPException: _on_http_error, Exception: _on_exception}
-    return GatewayApp(gateway, Starlette(routes=routes, lifespan=lifespan, exception_handlers=handlers))
-
-
-async def chat_completions(gateway: Gateway, scope: Scope, receive: Receive, send: Send) -> None:
-    """Answers `POST /v1/chat/completions`.
-
-    Raises:
-        GatewayError: It is not answered, and nothing has been sent.
-    """
-    chat = gateway.chat  # the same one to the end, even if the configuration is reloaded meanwhile
-    try:
-        if scope["query_string"] and "stage" in parse_qs(scope["query_string"].decode("latin-1")):
-            raise unsupported("stage", "it is not a query parameter; use the corea object of the body")
-        request = parse_chat(await read_body(scope, receive, chat.settings))
-        state = await chat.admit(request, secret_of(scope))
-    except GatewayError as error:
-        gateway.refused(error)
-        raise
-    if request.stream:
-        await chat.stream(state, lambda: _disconnected(receive), _AsgiEvents(send))
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
-    else:
-        body, headers = await chat.answer(state, lambda: _disconnected(receive))
-        await _send(send, 200, body, headers)
+        return ModelObject(name, int(time.time()))
 
 
 async def read_body(scope: Scope, receive: Receive, settings: GatewaySettings) -> bytes:
@@ -176,7 +146,7 @@ async def read_body(scope: Scope, receive: Receive, settings: GatewaySettings) -
         ClientDisconnected: The client left.
     """
     limit = settings.limits.max_body_bytes
-    declared = _header(scope, b"content-length") or b""
+    declared = find_header(scope, b"content-length") or b""
     if declared.isdigit() and int(declared) > limit:
         raise _too_long(limit)
     guard = guard_of(scope)
@@ -192,7 +162,7 @@ async def read_body(scope: Scope, receive: Receive, settings: GatewaySettings) -
 async def _join_body(receive: Receive, limit: int) -> bytes:
     parts, length, more = list[bytes](), 0, True
     while more:
-        message = await receive()
+        message: Any = await receive()
         if message["type"] == "http.disconnect":
             raise ClientDisconnected
         part, more = message.get("body", b""), message.get("more_body", False)
@@ -205,33 +175,10 @@ async def _join_body(receive: Receive, limit: int) -> bytes:
 
 def secret_of(scope: Scope) -> str | None:
     """The API key of a request, as OpenAI's or Azure's clients send it."""
-    scheme, _, secret = (_header(scope, b"authorization") or b"").partition(b" ")
+    scheme, _, secret = (find_header(scope, b"authorization") or b"").partition(b" ")
     if scheme.lower() == b"bearer" and (secret := secret.strip()):
         return secret.decode("latin-1")
-    return (_header(scope, b"api-key") or b"").decode("latin-1") or None
-
-
-def _header(scope: Scope, wanted: bytes) -> bytes | None:
-    for name, value in scope["headers"]:
-        if name == wanted:
-            return value
-    return None
-
-
-@dataclass(slots=True)
-class _AsgiEvents:
-    """Server-sent events over ASGI."""
-
-    asgi: Send
-
-    async def open(self, headers: Headers) -> None:
-        """Sends the head."""
-        fields = [*EVENT_STREAM, *_encoded(headers)]
-        await self.asgi({"type": "http.response.start", "status": 200, "headers": fields})
-
-    async def send(self, events: bytes) -> None:
-        """Sends events."""
-        await self.asgi({"type": "http.response.body", "body": events, "more_body": True})
+    return (find_header(scope, b"api-key") or b"").decode("latin-1") or None
 
 
 async def _disconnected(receive: Receive) -> None:
@@ -239,51 +186,12 @@ async def _disconnected(receive: Receive) -> None:
         pass
 
 
-async def _send(send: Send, status: int, body: bytes, headers: Headers) -> None:
-    length = (b"content-length", str(len(body)).encode())
-    fields = [length, (b"content-type", b"application/json"), *_encoded(headers)]
-    await send({"type": "http.response.start", "status": status, "headers": fields})
-    await send({"type": "http.response.body", "body": body})
-
-
-async def _send_error(send: Send, error: GatewayError) -> None:
-    await _send(send, error.status, encode_json(error.body()), list(error.headers))
-
-
-def _encoded(headers: Headers) -> list[tuple[bytes, bytes]]:
-    return [(name.encode(), value.encode()) for name, value in headers]
-
-
-def _response(value: JSON, *, status: int = 200, headers: Headers | None = None) -> Response:
-    return Response(encode_json(value), status, dict(headers or ()), media_type="application/json")
-
-
-def _model(name: str) -> JSON:
-    return {"id": name, "object": "model", "created": int(time.time()), "owned_by": "corea"}
-
-
 def _too_long(limit: int) -> GatewayError:
     message = f"The body is over {limit} bytes, the operator's limit."
     return GatewayError(413, message, code="body_too_large", headers=CLOSE)
 
 
-async def _on_error(request: Request, error: Exception) -> Response:
-    assert isinstance(error, GatewayError)
-    return _response(error.body(), status=error.status, headers=list(error.headers))
-
-
-async def _on_http_error(request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)
-    paths = f"POST {CHAT}, GET /v1/models, /healthz, /readyz, /metrics, /openapi.json"
-    code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code)
-    message = f"{request.method} {request.url.path[:80]}: there is only {paths}."
-    return await _on_error(request, GatewayError(error.status_code, message, code=code))
-
-
-async def _on_exception(request: Request, error: Exception) -> Response:
-    return await _on_error(request, _internal_error())
-
-
-def _internal_error() -> GatewayError:
-    log.exception("an error inside the gateway")
-    return GatewayError(500, "An error inside the gateway.", "api_error", "internal_error")
+def _not_served(status: int, method: str, path: str) -> GatewayError:
+    message = f"{method} {path[:80]}: only POST {CHAT} and GET {', '.join(PAGES)} are served."
+    headers = (("allow", "POST" if path == CHAT else "GET, HEAD"),) if status == 405 else ()
+    return GatewayError(status, message, code="method_not_allowed" if status == 405 else "not_found", headers=headers)

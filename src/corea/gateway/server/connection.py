@@ -10,10 +10,9 @@ from http import HTTPStatus
 from typing import Any, cast
 
 import httptools
-from starlette.types import Scope
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from corea.gateway.chat.request import encode_json
+from corea.gateway.asgi import Scope, encode_json
 from corea.gateway.errors import GatewayError
 from corea.gateway.ops.settings import GatewaySettings
 

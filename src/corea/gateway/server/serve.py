@@ -9,9 +9,11 @@ import os
 import signal
 import socket
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Coroutine, Iterator, Mapping
+from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
+from typing import Any
 
 import uvicorn
 
@@ -29,15 +31,15 @@ from corea.gateway.ops.affinity import SessionAffinity
 from corea.gateway.ops.cache import AnswerCache
 from corea.gateway.ops.metrics import Metrics
 from corea.gateway.ops.settings import GatewaySettings
-from corea.gateway.server.app import Gateway, make_app
+from corea.gateway.server.app import GatewayApp
 from corea.gateway.server.connection import guard_with
 from corea.protocols import Backend
 
 log: logging.Logger = logging.getLogger("corea.gateway")
 GARBAGE_OBJECTS = 20_000  # new objects, some megabytes, between collections
 FIXED = (
-    ("host",), ("port",), ("storage", "path"), ("limits", "max_head_bytes"), ("limits", "max_connections"),
-    ("timeouts", "read_seconds"), ("timeouts", "write_seconds"), ("timeouts", "idle_seconds"),
+    "host", "port", "storage.path", "limits.max_head_bytes", "limits.max_connections",
+    "timeouts.read_seconds", "timeouts.write_seconds", "timeouts.idle_seconds",
 )  # fmt: skip
 
 
@@ -56,40 +58,32 @@ class LiveConfig:
     base: Path = Path()
 
 
-@dataclass(slots=True)
 class GatewayService:
     """All parts of a running gateway.
 
     Args:
         load: Reads the configuration; called again at SIGHUP, in a thread.
-        temporary: The database is deleted at the end.
+        path: The database.
+        temporary: It is deleted at the end.
     """
 
-    load: Callable[[], LiveConfig]
-    config: LiveConfig
-    path: Path
-    temporary: bool
-    gateway: Gateway = field(init=False)
-    decisions: DecisionLog = field(init=False)
-    writer: DbWriter = field(init=False)
-    accounts: KeyAccounts = field(init=False)
-    metrics: Metrics = field(init=False)
-    server: uvicorn.Server | None = None
-    interrupted: bool = False
-    tasks: set["asyncio.Task[object]"] = field(default_factory=set["asyncio.Task[object]"])
-
-    def __post_init__(self) -> None:
-        self.decisions = DecisionLog(self.config.settings.storage)
-        self.writer = DbWriter(self.path, self.decisions, durable=not self.temporary)
-        self.accounts = KeyAccounts.at(self.path, self.writer)
-        self.metrics = Metrics(self._gauges, lambda: self.decisions.dropped, self._breakers)
-        self.gateway = Gateway(
+    def __init__(self, load: Callable[[], LiveConfig], config: LiveConfig, path: Path, *, temporary: bool) -> None:
+        self.load = load
+        self.config = config
+        self.interrupted: bool = False
+        self.decisions: DecisionLog = DecisionLog(config.settings.storage)
+        self.writer: DbWriter = DbWriter(path, self.decisions, durable=not temporary)
+        self.accounts: KeyAccounts = KeyAccounts.at(path, self.writer)
+        self.metrics: Metrics = Metrics(self._gauges, lambda: self.decisions.dropped, self._breakers)
+        self.app: GatewayApp = GatewayApp(
             self._chat(SessionAffinity()),
             metrics=self.metrics.text,
             refused=self.metrics.refused,
             starts=[self._start],
             stops=[self._stop],
         )
+        self.server: uvicorn.Server = uvicorn.Server(_uvicorn_config(self.app, config.settings))
+        self._tasks: set[asyncio.Task[object]] = set()
 
     def _chat(self, affinity: SessionAffinity) -> ChatService:
         settings = self.config.settings
@@ -99,13 +93,14 @@ class GatewayService:
 
     async def reload(self) -> bool:
         """Reads the configuration again; running requests end as they began. An invalid one changes nothing."""
-        before, chat = self.config, self.gateway.chat
+        before, chat = self.config, self.app.chat
         try:
             config = await asyncio.to_thread(self.load)
             warnings = check_ready(config.cascades)
-            self.decisions.use(config.settings.storage)
             self.config = config
-            self.gateway.chat = self._chat(chat.affinity)
+            replacement = self._chat(chat.affinity)
+            self.decisions.use(config.settings.storage)
+            self.app.chat = replacement
         except (CoreaError, OSError) as error:
             self.config = before
             log.error("the configuration was not reloaded, the old one stays: %s", error)
@@ -125,16 +120,15 @@ class GatewayService:
     async def _start(self) -> None:
         self.writer.start()
         loop = asyncio.get_running_loop()
-        with contextlib.suppress(RuntimeError, ValueError, NotImplementedError):  # Windows, or not the main thread
+        with contextlib.suppress(RuntimeError, ValueError, NotImplementedError, AttributeError):  # Windows, or a thread
             loop.add_signal_handler(signal.SIGHUP, lambda: self._in_background(self.reload()))
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.add_signal_handler(number, self._on_stop_signal, number)
 
     def _on_stop_signal(self, number: int) -> None:
         """The first SIGTERM waits for its notice; a second one, or Ctrl-C, does not, and a third one breaks off."""
-        server, again = self.server, self.gateway.draining
-        assert server is not None
-        self.gateway.draining = True
+        server, again = self.server, self.app.draining
+        self.app.draining = True
         self.interrupted = self.interrupted or number == signal.SIGINT
         notice = self.config.settings.timeouts.notice_seconds
         if server.should_exit:
@@ -146,26 +140,26 @@ class GatewayService:
 
     async def _stop(self) -> None:
         for _ in range(50):  # requests that the drain limit interrupted are being booked
-            if not self.gateway.chat.running:
+            if not self.app.chat.running:
                 break
             await asyncio.sleep(0.1)
-        for task in list(self.tasks):
+        for task in list(self._tasks):
             task.cancel()
         await self.writer.stop()
         await _close(list(self.config.backends))
         self.accounts.close()
 
-    def _in_background(self, work: "asyncio.Future[object] | object") -> None:
-        task: asyncio.Task[object] = asyncio.get_running_loop().create_task(work)  # type: ignore[arg-type]
-        self.tasks.add(task)
-        task.add_done_callback(self.tasks.discard)
+    def _in_background(self, work: Coroutine[Any, Any, object]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     def _record(self, completed: CompletedRequest) -> None:
         self.metrics.record(completed)
         self.decisions.record(completed)
 
     def _gauges(self) -> Mapping[str, float]:
-        chat = self.gateway.chat
+        chat = self.app.chat
         return {
             "corea_requests_running": chat.running,
             "corea_decisions_waiting": len(self.decisions.queue),
@@ -197,8 +191,7 @@ def serve(load: Callable[[], LiveConfig], *, say: Callable[[str], None] = lambda
             keys = any_keys(connection)
         check_host(settings.host, keys=keys)
         listening = listen(settings)
-        service = GatewayService(load, config, path, temporary)
-        service.server = uvicorn.Server(_uvicorn_config(service, settings))
+        service = GatewayService(load, config, path, temporary=temporary)
         for line in (*start_lines(listening, config, keys=keys), *warnings):
             say(line)
         gc.freeze()  # what is loaded by now stays; collecting it each time would take a tenth of the time
@@ -207,9 +200,9 @@ def serve(load: Callable[[], LiveConfig], *, say: Callable[[str], None] = lambda
         return service.interrupted
 
 
-def _uvicorn_config(service: GatewayService, settings: GatewaySettings) -> uvicorn.Config:
+def _uvicorn_config(app: GatewayApp, settings: GatewaySettings) -> uvicorn.Config:
     return uvicorn.Config(
-        make_app(service.gateway),
+        app,
         http=guard_with(settings),
         loop="uvloop" if os.name != "nt" else "auto",
         ws="none",
@@ -277,20 +270,16 @@ def listen(settings: GatewaySettings) -> socket.socket:
         ConfigError: The address cannot be used.
     """
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    listening = socket.socket(family, socket.SOCK_STREAM)
     try:
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if hasattr(socket, "TCP_USER_TIMEOUT"):  # the kernel drops a client that reads nothing; connections inherit it
-            milliseconds = int(settings.timeouts.write_seconds * 1000)
-            listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
-        listening.bind((settings.host, settings.port))
-        listening.listen(2048)
+        listening = socket.create_server((settings.host, settings.port), family=family, backlog=2048)
     except OSError as error:
-        listening.close()
         raise ConfigError(
             f"gateway: cannot listen on {settings.host} port {settings.port} ({error.strerror or error}); "
             "choose another with --host or --port"
         ) from error
+    if hasattr(socket, "TCP_USER_TIMEOUT"):  # the kernel drops a client that reads nothing; connections inherit it
+        milliseconds = int(settings.timeouts.write_seconds * 1000)
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
     return listening
 
 
@@ -328,13 +317,8 @@ def _locked(path: Path) -> Iterator[None]:
 
 
 def _needing_restart(before: GatewaySettings, after: GatewaySettings) -> list[str]:
-    def value(settings: object, names: tuple[str, ...]) -> object:
-        for name in names:
-            settings = getattr(settings, name)
-        return settings
-
-    changed = [names for names in FIXED if value(before, names) != value(after, names)]
-    return [f"gateway.{'.'.join(names)}: was changed; that needs a restart" for names in changed]
+    changed = [name for name in FIXED if attrgetter(name)(before) != attrgetter(name)(after)]
+    return [f"gateway.{name}: was changed; that needs a restart" for name in changed]
 
 
 async def _close(backends: list[Backend]) -> None:
