@@ -22,7 +22,7 @@ from corea.parsing.closing import closing
 from corea.parsing.corrections import confirms, doubt_after, introduces, next_question
 from corea.parsing.json_values import keyed
 from corea.parsing.letters import choice_letter
-from corea.parsing.text import Stated, ends_of, fold, is_blank
+from corea.parsing.text import Extracted, ends_of, fold, is_blank
 from corea.parsing.thinking import outside_thinking
 
 
@@ -44,16 +44,16 @@ _PLAINLY = re.compile(
 )
 
 
-def declines(text: str, *, choices: int | None = None) -> bool:
+def is_refusal(text: str, *, choices: int | None = None) -> bool:
     """Whether the text says, where its answer should be, that its writer does not know one."""
     found = _find_anywhere(text, choices, cut=False)
     return found is not None and found.value is None
 
 
-def find_answer(text: str, *, choices: int | None = None, cut: bool = False) -> Stated[str] | None:
+def find_answer(text: str, *, choices: int | None = None, cut: bool = False) -> Extracted[str] | None:
     """The final answer with the characters `text[start:end]` that write it, which may have escapes (JSON)."""
     found = _find_anywhere(text, choices, cut=cut)
-    return None if found is None or found.value is None else cast(Stated[str], found)
+    return None if found is None or found.value is None else cast(Extracted[str], found)
 
 
 def _find_anywhere(text: str, choices: int | None, *, cut: bool) -> Found | None:

@@ -3,11 +3,11 @@
 import re
 
 from corea.parsing.letters import choice_letter
-from corea.parsing.refusals import says_unknown
-from corea.parsing.text import CONCLUSIONS, LONGEST, Stated, closing_brace, is_blank, lead
+from corea.parsing.refusals import refuses
+from corea.parsing.text import CONCLUSIONS, LONGEST, Extracted, closing_brace, is_blank, lead
 
 
-class Found(Stated[str | None], frozen=True):
+class Found(Extracted[str | None], frozen=True):
     """An answer and its place; its value is None where the text says "I don't know" in its place."""
 
 
@@ -89,7 +89,7 @@ def cleaned(text: str, start: int, end: int, choices: int | None) -> Found | Non
         return Found(letter, start, end)
     low_end = min(end, start + 700)
     wordy = end - start > 5 and any(c in text[start:low_end] for c in " :=")
-    if wordy and says_unknown(text[start:end]):
+    if wordy and refuses(text[start:end]):
         return Found(None, start, end)
     for pattern, group in (
         ((_FIELD, 1), (_SAYS, 0), (_HEDGE, 0)) if wordy and _MAY_SAY.search(text, start, low_end) else ()
@@ -108,7 +108,7 @@ def cleaned(text: str, start: int, end: int, choices: int | None) -> Found | Non
     if _cut_label(written) or is_placeholder(written, words=False):
         return None
     letter = choice_letter(written, choices) if end - start <= 400 else None
-    if letter is None and says_unknown(written):
+    if letter is None and refuses(written):
         return Found(None, start, end)
     return Found(letter or (written if "\\\\" in written else written.replace("\\ ", " ")), start, end)
 

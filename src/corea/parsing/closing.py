@@ -10,7 +10,7 @@ from corea.parsing.asides import is_check, is_hypothetical, is_remark
 from corea.parsing.cleaning import Found, cleaned, is_placeholder
 from corea.parsing.letters import choice_letter
 from corea.parsing.objects import WORDY
-from corea.parsing.refusals import says_unknown
+from corea.parsing.refusals import refuses
 from corea.parsing.results import labelled_result, labelled_value, result
 from corea.parsing.sentence_ends import last_sentence
 from corea.parsing.text import closing_brace, lead
@@ -51,7 +51,7 @@ def closing(
     if low[start] == "{" and low.find('"answer"', start, end) >= 0:
         return None  # JSON whose answer is null
     last = last_sentence(text, start, end)
-    if says_unknown(text[start:end]) or says_unknown(text[last:end]):
+    if refuses(text[start:end]) or refuses(text[last:end]):
         return Found(None, start, end)
     kept, last = _without_remarks(text, low, start, end, last)
     if kept <= start:

@@ -24,12 +24,12 @@ from corea.parsing.labels import labelled
 from corea.parsing.languages import STEMS as SURE_STEMS
 from corea.parsing.languages import foreign_sentence
 from corea.parsing.numbers import Bare, number_at, plain
-from corea.parsing.refusals import says_unknown
+from corea.parsing.refusals import refuses
 from corea.parsing.roles import Role, line_above, names_another
 from corea.parsing.sentences import sentence
 from corea.parsing.statement import Statement
 from corea.parsing.structured import of_the_answer, top_level
-from corea.parsing.text import Stated, ends_of, fold, outside_thinking
+from corea.parsing.text import Extracted, ends_of, fold, outside_thinking
 
 _PLAINLY = re.compile(r"<confidence>[ \n]?(0?\.\d{1,17}|1\.0{1,17})[ \n]?</confidence>\s{0,9}\Z")
 _LAST_LINE = re.compile(
@@ -56,24 +56,24 @@ def read_confidence(text: str) -> float | None:
     return stated.value if stated else None
 
 
-def find_confidence(text: str) -> Stated[float] | None:
+def find_confidence(text: str) -> Extracted[float] | None:
     """The stated confidence with the characters of its number, without percent sign or scale."""
     if last := _last_word(text):
         return last
     for offset, part in ends_of(text):
         found = _find(part, fold(part))
         if found and found.value is not None:
-            return Stated(found.value, found.start + offset, found.end + offset)
+            return Extracted(found.value, found.start + offset, found.end + offset)
         if found:
             return None
     return None
 
 
-def _last_word(text: str) -> Stated[float] | None:
+def _last_word(text: str) -> Extracted[float] | None:
     """A plain statement that ends the text, in the forms that are most asked for: no need to look on."""
     at = text.rfind("<confidence>")
     if at >= 0 and (plainly := _PLAINLY.match(text, at)):
-        return Stated(float(plainly[1]), *plainly.span(1))
+        return Extracted(float(plainly[1]), *plainly.span(1))
     end = len(text.rstrip())
     at = max(text.rfind("onfidence", max(0, end - 40), end), text.rfind("CONF", max(0, end - 20), end))
     if at < 0:
@@ -89,7 +89,7 @@ def _last_word(text: str) -> Stated[float] | None:
         or (at <= _SHORT and _declined(low[: line if at - line < 8 else at]))
     ):
         return None
-    return Stated(round(float(match[match.lastgroup]) / _WHOLE[match.lastgroup], 12), *match.span(match.lastgroup))
+    return Extracted(round(float(match[match.lastgroup]) / _WHOLE[match.lastgroup], 12), *match.span(match.lastgroup))
 
 
 def _find(text: str, low: str) -> Statement | None:
@@ -155,7 +155,7 @@ _DECLINING = (
 
 def _declined(words: str) -> bool:
     """Whether all that stands before the confidence is "I don't know"."""
-    return any(word in words for word in _DECLINING) and says_unknown(words.strip())
+    return any(word in words for word in _DECLINING) and refuses(words.strip())
 
 
 def _chosen(text: str, low: str, statements: list[Statement]) -> Statement | None:

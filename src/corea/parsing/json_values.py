@@ -7,7 +7,7 @@ import json
 import re
 from typing import Any, cast
 
-from corea.parsing.text import LONGEST, Stated, mentions
+from corea.parsing.text import LONGEST, Extracted, mentions
 
 _GROUPS = (
     r"(?:(?:the|my|your)[_ ]?)?(?:final|correct|short|predicted|selected|chosen|best)?[_ ]?(?:answer"
@@ -32,7 +32,7 @@ _LATEX = re.compile(
 )
 """A backslash that a writer of LaTeX forgot to double."""
 
-Value = Stated[str] | None
+Value = Extracted[str] | None
 
 
 def keyed(text: str, low: str, start: int, end: int) -> Value:
@@ -57,7 +57,7 @@ def keyed(text: str, low: str, start: int, end: int) -> Value:
             if whole is not None and match["key"] in whole and _shown(whole[match["key"]]) != value:
                 continue  # of a step or an alternative
             if value is not None and value.strip():
-                return Stated(value, *span)
+                return Extracted(value, *span)
     return None
 
 

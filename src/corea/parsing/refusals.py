@@ -51,7 +51,7 @@ _SORRY = re.compile(
 _ENDS = re.compile(r"[.!。]+(?:\s+|$)|\n+")
 
 
-def says_unknown(text: str) -> bool:
+def refuses(text: str) -> bool:
     """Whether a text of one or more sentences says no more than that its writer does not know."""
     if not 1 < len(text) <= _LONGEST or not text[0].isalpha():
         return False

@@ -28,7 +28,7 @@ def visible_text(text: str) -> str:
     return _outside(text) or read_answer(text) or ""
 
 
-def shows_nothing(text: str) -> bool:
+def is_visibly_blank(text: str) -> bool:
     """Whether nothing but thinking, tags and a stated confidence is there: no text for a reader."""
     return is_blank(_outside(text))
 

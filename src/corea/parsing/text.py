@@ -27,7 +27,7 @@ MOST_MENTIONS = 128
 """Mentions of one word that a reader looks at, from the end of the text: what keeps hostile text cheap."""
 
 
-class Stated(Struct, Generic[T], frozen=True):
+class Extracted(Struct, Generic[T], frozen=True):
     """A value that a text states, and the characters `text[start:end]` that state it."""
 
     value: T

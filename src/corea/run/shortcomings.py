@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from corea.parsing import declines, shows_nothing
+from corea.parsing import is_refusal, is_visibly_blank
 from corea.stage import DECLINED
 from corea.types import Completion, Status, Step, Trace
 
@@ -140,12 +140,12 @@ def why_unreadable(completion: Completion) -> Why:
         return Why.FILTERED
     if completion.cut_by_limit:
         return Why.CUT
-    if shows_nothing(completion.text):
+    if is_visibly_blank(completion.text):
         return Why.EMPTY
-    return Why.DECLINED if declines(completion.text) else Why.NOT_FOUND
+    return Why.DECLINED if is_refusal(completion.text) else Why.NOT_FOUND
 
 
 def _shows_nothing(text: str, answer: str | None) -> bool:
     """Whether nothing is to be seen; most texts end with the answer as they were asked to, which is quick to see."""
     end = text.rfind("</answer>") if answer else -1
-    return not (end >= 0 and _AS_ASKED.match(text, end)) and shows_nothing(text)
+    return not (end >= 0 and _AS_ASKED.match(text, end)) and is_visibly_blank(text)
