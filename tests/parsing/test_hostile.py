@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from tests.fuzzing import examples
 
 from corea.parsing import find_answer, find_confidence, is_well_formed, read_answer, read_confidence, visible_text
-from corea.parsing.text import LONGEST_TEXT, MOST_MENTIONS, fold, mentions, outside_thinking
+from corea.parsing.text import LONGEST_TEXT, MOST_MENTIONS, fold, mentions
+from corea.parsing.thinking import outside_thinking
 
 PIECES = [
     *("<answer>", "</answer>", "<think>", "</think>", "<confidence>", "</confidence>", "\\boxed{", "{", "}", "$", "**"),

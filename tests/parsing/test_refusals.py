@@ -3,7 +3,7 @@
 import pytest
 
 from corea.parsing import find_answer, is_refusal, read_answer
-from corea.parsing.refusals import refuses
+from corea.parsing.discourse import refuses
 
 DECLINING = [
     "I don't know",

@@ -1,10 +1,10 @@
 """Reads answers and confidences out of text that anyone may have written."""
 
-from corea.parsing.answer import find_answer, is_refusal, read_answer
+from corea.parsing.answer import find_answer, is_refusal, is_well_formed, read_answer, visible_text
+from corea.parsing.cleaning import choice_letter
 from corea.parsing.confidence import find_confidence, read_confidence
-from corea.parsing.letters import choice_letter
-from corea.parsing.tags import is_visibly_blank, is_well_formed, visible_text, without_thinking
 from corea.parsing.text import Extracted
+from corea.parsing.thinking import is_visibly_blank, without_thinking
 
 __all__ = [
     "Extracted",

@@ -2,28 +2,25 @@
 
 What stands outside thinking (see `thinking`) goes before all that stands inside; of a text that runs on into another
 question, what stands before that. Forms are tried from the most explicit to the least, the last mention of a form
-counting: `<answer>` tags; a JSON key "answer"; `\\boxed{}`; a GSM8K line "#### 42"; a line "Answer: 42" or a sentence
+counting: `<answer>` tags; a JSON key "answer"; `\boxed{}`; a GSM8K line "#### 42"; a line "Answer: 42" or a sentence
 "the answer is 42", in many languages; then, where there is none of these, what the text's end comes to (see
 `closing`). A correction after an answer replaces it; a hypothetical or someone else's view does not. A text that ends
 in the middle of its reasoning has no answer: None; nor has one that says "I don't know" in its place (see `unknown`).
 
-What is not the answer is taken off: `**`, `$`, `\\(`, `\\text{}`, `\\boxed{}`, a closing period, "with
+What is not the answer is taken off: `**`, `$`, `\(`, `\text{}`, `\boxed{}`, a closing period, "with
 confidence 0.9", and all but the letter of a lettered choice ("B) bank" is "B"). Whether "1,234.50" is
 1234.5 is the grader's question.
 """
 
-import re
 from typing import cast
 
 from corea.parsing.answer_patterns import FORMS, boxed, chosen, tagged
-from corea.parsing.asides import is_remark
-from corea.parsing.cleaning import Found, cleaned
-from corea.parsing.closing import closing
-from corea.parsing.corrections import confirms, doubt_after, introduces, next_question
-from corea.parsing.json_values import keyed
-from corea.parsing.letters import choice_letter
-from corea.parsing.text import Extracted, ends_of, fold, is_blank
-from corea.parsing.thinking import outside_thinking
+from corea.parsing.cleaning import AnswerSpan, choice_letter, cleaned
+from corea.parsing.discourse import confirms, doubt_after, introduces, is_remark, next_question
+from corea.parsing.final_sentence import closing
+from corea.parsing.json_answer import keyed
+from corea.parsing.text import Extracted, ends_of, fold, is_blank, regex
+from corea.parsing.thinking import outside_markup, outside_thinking
 
 
 def read_answer(text: str, *, choices: int | None = None, cut: bool = False) -> str | None:
@@ -38,7 +35,7 @@ def read_answer(text: str, *, choices: int | None = None, cut: bool = False) -> 
     return stated.value if stated else None
 
 
-_PLAINLY = re.compile(
+_PLAINLY = regex(
     r"<answer>[ \n]?(-?\d{1,12}(?:\.\d{1,12})?|[A-J](?:\) [\w ]{1,60})?)[ \n]?</answer>\s{0,9}"
     r"(?:<confidence>[^<>]{0,40}</confidence>\s{0,9})?\Z"
 )
@@ -56,22 +53,22 @@ def find_answer(text: str, *, choices: int | None = None, cut: bool = False) -> 
     return None if found is None or found.value is None else cast(Extracted[str], found)
 
 
-def _find_anywhere(text: str, choices: int | None, *, cut: bool) -> Found | None:
+def _find_anywhere(text: str, choices: int | None, *, cut: bool) -> AnswerSpan | None:
     """The same; its value is None where the text says "I don't know" in its place."""
     at = text.rfind("<answer>")
     if at == text.find("<answer>") and (plainly := _PLAINLY.match(text, at)):
         written = plainly[1]  # as asked for: it counts inside thinking that never ends, too
         letter = written[0] if ")" in written else ""
         if not letter or (choices != 0 and ord(letter) - ord("A") < (choices or 10)):
-            return Found(letter or written, *plainly.span(1))
+            return AnswerSpan(letter or written, *plainly.span(1))
     for offset, part in ends_of(text):
         low = fold(part)
         if found := _find(part, low, outside_thinking(low), choices, cut=cut):
-            return Found(found.value, found.start + offset, found.end + offset)
+            return AnswerSpan(found.value, found.start + offset, found.end + offset)
     return None
 
 
-def _find(text: str, low: str, spans: list[tuple[int, int]], choices: int | None, *, cut: bool) -> Found | None:
+def _find(text: str, low: str, spans: list[tuple[int, int]], choices: int | None, *, cut: bool) -> AnswerSpan | None:
     if spans[-1][1] < len(low) and not any(tagged(text, low, *span) for span in spans):
         for a, b in tagged(text, low, spans[-1][1], len(low)):  # thinking that was never closed
             if low.find("</", b, b + 2) >= 0 and (found := cleaned(text, a, b, choices)):
@@ -84,7 +81,7 @@ def _find(text: str, low: str, spans: list[tuple[int, int]], choices: int | None
     return _inside_thinking(text, low, choices)
 
 
-_TAG = re.compile(r"<confidence>[^<]{0,60}|<[^<>\n]{1,40}>|conf(?:idence)?\s?[:=][^\n]{0,40}")
+_TAG = regex(r"<confidence>[^<]{0,60}|<[^<>\n]{1,40}>|conf(?:idence)?\s?[:=][^\n]{0,40}")
 
 
 def _says_nothing(low: str, start: int, end: int) -> bool:
@@ -95,7 +92,7 @@ def _says_nothing(low: str, start: int, end: int) -> bool:
     return is_blank(rest) or is_remark(rest)
 
 
-def _inside_thinking(text: str, low: str, choices: int | None) -> Found | None:
+def _inside_thinking(text: str, low: str, choices: int | None) -> AnswerSpan | None:
     """An answer that all stands inside thinking, in a form that is not written in passing."""
     for find in (tagged, boxed):
         for a, b in find(text, low, 0, len(low)):
@@ -104,7 +101,9 @@ def _inside_thinking(text: str, low: str, choices: int | None) -> Found | None:
     return None
 
 
-def _first_of_several(text: str, low: str, start: int, end: int, choices: int | None, *, cut: bool) -> Found | None:
+def _first_of_several(
+    text: str, low: str, start: int, end: int, choices: int | None, *, cut: bool
+) -> AnswerSpan | None:
     """The answer before the text runs on into another question; of the whole where none stands there."""
     for at in next_question(low, start, end):
         head = _explicit(text, low, start, at, choices)
@@ -116,11 +115,13 @@ def _first_of_several(text: str, low: str, start: int, end: int, choices: int | 
     return _with_corrections(text, low, start, end, choices, cut=cut)
 
 
-def _with_corrections(text: str, low: str, start: int, end: int, choices: int | None, *, cut: bool) -> Found | None:
+def _with_corrections(
+    text: str, low: str, start: int, end: int, choices: int | None, *, cut: bool
+) -> AnswerSpan | None:
     found = _explicit(text, low, start, end, choices)
     if not found and cut:
         letter = choice_letter(text[start:end].strip(), choices)  # it is whole, however short the limit
-        return Found(letter, start, end) if letter else None
+        return AnswerSpan(letter, start, end) if letter else None
     if not found:
         return closing(text, low, start, end, choices)
     if cut and is_blank(low[found.end : end]):
@@ -137,14 +138,14 @@ def _with_corrections(text: str, low: str, start: int, end: int, choices: int | 
     return found
 
 
-def _explicit(text: str, low: str, start: int, end: int, choices: int | None) -> Found | None:
+def _explicit(text: str, low: str, start: int, end: int, choices: int | None) -> AnswerSpan | None:
     for a, b in tagged(text, low, start, end):
         if found := cleaned(text, a, b, choices):
             return found
     if stated := keyed(text, low, start, end):
         value = cleaned(stated.value, 0, len(stated.value), choices)
         if value:
-            return Found(value.value, stated.start, stated.end)
+            return AnswerSpan(value.value, stated.start, stated.end)
     for find in FORMS:
         if choices == 0 and find is chosen:
             break
@@ -152,3 +153,39 @@ def _explicit(text: str, low: str, start: int, end: int, choices: int | None) ->
             if found := cleaned(text, a, b, choices):
                 return found
     return None
+
+
+_STATED = regex(r"\s*(?:0(?:\.\d+)?|\.\d+|1(?:\.0*)?)\s*")
+
+
+def visible_text(text: str) -> str:
+    """What a user should see: no thinking, no stated confidence, no `<answer>` tags, all else as written.
+
+    Where nothing is left (some put everything inside their thinking), the short answer; "" if there is none.
+    """
+    return outside_markup(text) or read_answer(text) or ""
+
+
+def is_well_formed(text: str) -> bool:
+    """Whether reasoning, answer and confidence are there, well formed, once each, with space between.
+
+    The order is think, answer, confidence; the confidence, a plain number in [0, 1], may also come first.
+    """
+    parts = {"think": "", "answer": "", "confidence": ""}
+    places: dict[str, tuple[int, int]] = {}
+    for name in parts:
+        opens, closes = f"<{name}>", f"</{name}>"
+        if text.count(opens) != 1 or text.count(closes) != 1:
+            return False
+        start, end = text.index(opens), text.index(closes)
+        parts[name] = text[start + len(opens) : end]
+        places[name] = (start, end + len(closes))
+    order = sorted(places, key=lambda name: places[name])
+    if order not in (["think", "answer", "confidence"], ["confidence", "think", "answer"]):
+        return False
+    ends = [0, *(places[name][1] for name in order)]
+    starts = [*(places[name][0] for name in order), len(text)]
+    if any(text[end:start].strip() or end > start for end, start in zip(ends, starts, strict=True)):
+        return False
+    full = parts["think"].strip() and parts["answer"].strip()
+    return bool(full) and _STATED.fullmatch(parts["confidence"]) is not None

@@ -15,29 +15,24 @@ All work is on at most `MOST_MENTIONS` windows of bounded length for each word, 
 the text: linear.
 """
 
-import re
-
 from corea.parsing.answer import read_answer
-from corea.parsing.confidence_changes import correction
-from corea.parsing.label_words import LATIN_STEMS, OTHER_STEMS
-from corea.parsing.labels import labelled
-from corea.parsing.languages import STEMS as SURE_STEMS
-from corea.parsing.languages import foreign_sentence
-from corea.parsing.numbers import Bare, number_at, plain
-from corea.parsing.refusals import refuses
-from corea.parsing.roles import Role, line_above, names_another
-from corea.parsing.sentences import sentence
-from corea.parsing.statement import Statement
-from corea.parsing.structured import of_the_answer, top_level
-from corea.parsing.text import Extracted, ends_of, fold, outside_thinking
+from corea.parsing.confidence_labels import labelled
+from corea.parsing.confidence_roles import line_above, names_another, of_the_answer, top_level
+from corea.parsing.confidence_sentences import SURE_STEMS, correction, foreign_sentence, sentence
+from corea.parsing.confidence_values import ConfidenceRole, StatedConfidence
+from corea.parsing.discourse import refuses
+from corea.parsing.languages import FOREIGN_LABEL_STEMS, LABEL_LATIN_STEMS
+from corea.parsing.numbers import Unscaled, number_at, plain
+from corea.parsing.text import Extracted, ends_of, fold, regex
+from corea.parsing.thinking import outside_thinking
 
-_PLAINLY = re.compile(r"<confidence>[ \n]?(0?\.\d{1,17}|1\.0{1,17})[ \n]?</confidence>\s{0,9}\Z")
-_LAST_LINE = re.compile(
+_PLAINLY = regex(r"<confidence>[ \n]?(0?\.\d{1,17}|1\.0{1,17})[ \n]?</confidence>\s{0,9}\Z")
+_LAST_LINE = regex(
     r"(?:\*\*|- |#{1,4} )?(?:CONF|[Cc]onfidence(?: (?:[Ll]evel|[Ss]core))?):?(?:\*\*)?:? {0,2}(?:\*\*)?"
     r"(?:(?P<share>0?\.\d{1,17}|1\.0{1,17})|(?P<percent>\d\d(?:\.\d{1,9})?|100)%|(?P<ten>\d|10)/10)(?:\*\*)?\.?"
 )
 _WHOLE = {"share": 1, "percent": 100, "ten": 10}
-_LAST_KEY = re.compile(r"\"confidence\": ?(?P<share>0?\.\d{1,17}|1\.0{1,17})\s{0,4}\}\s{0,4}(?:```)?")
+_LAST_KEY = regex(r"\"confidence\": ?(?P<share>0?\.\d{1,17}|1\.0{1,17})\s{0,4}\}\s{0,4}(?:```)?")
 _COMMON = ("onf", "cert", "prob", "chance", "likel", " sure", "unsure", "accuracy of", "p(")
 
 
@@ -46,7 +41,7 @@ def _shortest(stems: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(stem for stem in dict.fromkeys(stems) if not any(part in stem for part in {*stems, *_COMMON} - {stem}))
 
 
-_OTHERS = _shortest((*OTHER_STEMS, *SURE_STEMS))
+_OTHERS = _shortest((*FOREIGN_LABEL_STEMS, *SURE_STEMS))
 _ASCII = tuple(stem for stem in _OTHERS if stem.isascii())
 
 
@@ -92,7 +87,7 @@ def _last_word(text: str) -> Extracted[float] | None:
     return Extracted(round(float(match[match.lastgroup]) / _WHOLE[match.lastgroup], 12), *match.span(match.lastgroup))
 
 
-def _find(text: str, low: str) -> Statement | None:
+def _find(text: str, low: str) -> StatedConfidence | None:
     """The statement that counts; its value is None where one says that there is none."""
     if not (
         _has_any(low, _COMMON)
@@ -117,31 +112,31 @@ def _has_any(low: str, stems: tuple[str, ...]) -> bool:
 
 
 def _labels_abroad(low: str) -> tuple[str, ...]:
-    return LATIN_STEMS if low.isascii() else OTHER_STEMS
+    return LABEL_LATIN_STEMS if low.isascii() else FOREIGN_LABEL_STEMS
 
 
-def _outside(text: str, low: str, start: int, end: int) -> Statement | None:
+def _outside(text: str, low: str, start: int, end: int) -> StatedConfidence | None:
     """The statement in one span outside the thinking."""
     statements = labelled(low, start, end)
     found = _chosen(text, low, statements)
-    if found is None or found.value is None or found.role is Role.REVERSED:
-        begin = found.at if found and found.role >= Role.PLAIN else start
+    if found is None or found.value is None or found.role is ConfidenceRole.REVERSED:
+        begin = found.at if found and found.role >= ConfidenceRole.PLAIN else start
         found = _in_a_sentence(text, low, begin, end, frozenset(s.at for s in statements)) or found
     if found is None and not statements:
         found = _beside_answer(low, start, end)
     if found is None or found.value is None:
         return found
     if found.at - start <= _SHORT and _declined(low[start : found.at]):
-        return Statement.unread(found.at, found.role)
+        return StatedConfidence.unread(found.at, found.role)
     return correction(low, found.stop, end) or found
 
 
-def _in_a_sentence(text: str, low: str, start: int, end: int, labels: frozenset[int]) -> Statement | None:
+def _in_a_sentence(text: str, low: str, start: int, end: int, labels: frozenset[int]) -> StatedConfidence | None:
     """A sentence in English, else a label or a sentence in another language."""
     if stated := sentence(low, start, end, labels):
         return stated
     label = _chosen(text, low, labelled(low, start, end, _labels_abroad(low)))
-    behind = label.stop if label and label.role >= Role.PLAIN else start
+    behind = label.stop if label and label.role >= ConfidenceRole.PLAIN else start
     return foreign_sentence(low, behind, end) or label
 
 
@@ -158,44 +153,44 @@ def _declined(words: str) -> bool:
     return any(word in words for word in _DECLINING) and refuses(words.strip())
 
 
-def _chosen(text: str, low: str, statements: list[Statement]) -> Statement | None:
+def _chosen(text: str, low: str, statements: list[StatedConfidence]) -> StatedConfidence | None:
     """Of several statements, the last first, the one that counts; None where there are only others'."""
     if len(statements) > 1 or (statements and statements[0].is_key):
         statements = of_the_answer(top_level(low, statements), lambda: read_answer(text))
-    best = max((s.role for s in statements), default=Role.OTHER)
-    return next((s for s in statements if s.role is best), None) if best is not Role.OTHER else None
+    best = max((s.role for s in statements), default=ConfidenceRole.OTHER)
+    return next((s for s in statements if s.role is best), None) if best is not ConfidenceRole.OTHER else None
 
 
 # ---- a short answer with its confidence behind it
 
 _ANNOUNCED = r"\s{0,9}[*_]{0,2}(?:(?:the\s)?(?:final\s)?answer(?:\sis)?[\s:*_]{1,4})?"
 _HEDGED = r"[*_~≈]{0,3}(?:p\s?=\s?|about\s|approximately\s|roughly\s|around\s)?(?=[.\d])"
-_CHOSEN = re.compile(
+_CHOSEN = regex(
     rf"{_ANNOUNCED}\(?(?:[a-j]|yes|no|true|false)\)?(?:[.)]\s[^\d\n%=:,()]{{1,40}})?[*_]{{0,2}}(?:[,:]?\s|\s?\("
     rf"|\s?[-–—]{{1,2}}\s){{1,2}}{_HEDGED}"
 )
-_NAMED = re.compile(
+_NAMED = regex(
     rf"{_ANNOUNCED}(?!(?:the|an?|about|approximately|roughly|around|up|down|by|it|it's|i|this|that|there|we|so"
     rf"|in|of|at)\s)"
     rf"[^\W\d_][\w'.-]{{0,20}}(?:\s[^\W\d_][\w'.-]{{0,20}}){{0,3}}[*_]{{0,2}}(?:,\s|\s?\(){_HEDGED}"
 )
-_QUANTITY = re.compile(
+_QUANTITY = regex(
     r"(?<!\w)(?:is|are|was|rate|share|percent\w*|discount|increase\w*|decrease\w*|growth|profit|loss|tax"
     r"|interest|of|by|probability|chance|error|risk|doubt)(?!\w)"
 )
 
 
-def _beside_answer(low: str, start: int, end: int) -> Statement | None:
+def _beside_answer(low: str, start: int, end: int) -> StatedConfidence | None:
     """The percentage of a text that is no more than "B (85%)"."""
     if end - start > 90 or not (pos := _short_answer(plain(low[start:end]))):
         return None
     window = low[start:end]
-    number = number_at(plain(window), pos, bare=Bare.LABEL)
+    number = number_at(plain(window), pos, bare=Unscaled.LABEL)
     if number is None or number.value is None or not (number.scaled or number.fractional):
         return None
     if window[number.stop :].strip(" \n.*_)"):
         return None
-    return Statement.of(number, start, start)
+    return StatedConfidence.of(number, start, start)
 
 
 def _short_answer(words: str) -> int:

@@ -8,6 +8,8 @@ from enum import Enum, auto
 
 from msgspec import Struct
 
+from corea.parsing.text import regex
+
 ARROWS = "⇒➜➔➡⟶⟹▶►➤"
 """Arrows that `plain` turns into "→"."""
 
@@ -25,7 +27,7 @@ _WORDS = {word: i for i, word in enumerate(f"{_UNITS}|{_TEENS}".split("|"))} | {
     word: 20 + 10 * i for i, word in enumerate(_TENS.split("|"))
 }
 
-_NUMBER = re.compile(
+_NUMBER = regex(
     r"""(?:
       \\[dt]?frac\s?\{\s?(?P<over>\d{1,3})\s?\}\s?\{\s?(?P<under>\d{1,3})\s?\}
     | (?P<digits>\d{1,12}(?:[.,]\d{1,24})?|[.,]\d{1,24})(?![\d])(?:e(?P<exponent>[-+]?\d{1,2})(?!\w))?
@@ -35,32 +37,32 @@ _NUMBER = re.compile(
     )""",
     re.VERBOSE,
 )
-_START = re.compile(
+_START = regex(
     r"(?<![^\W_\u3040-\u9fff\uac00-\ud7af])(?<![.,])(?:[.,]?\d|\\[dt]?frac"
     rf"|(?:{_UNITS}|{_TEENS}|{_TENS}|hundred)(?!\w))"
 )
-_PERCENT = re.compile(
+_PERCENT = regex(
     r"[ \t*_$`\\,-]{0,5}(?:%|per\s?cent[so]?(?!\w)|pct(?!\w)|pro[zc]ent|pour\s?cent|por\s?cien(?:to)?|por\s?cento"
     r"|процент|パーセント|퍼센트|प्रतिशत|بالم[ائ]ئ?ة|في\sالمئة)"
 )
-_OUT_OF = re.compile(
+_OUT_OF = regex(
     r"[*_$`}]{0,3}[ \t]{0,3}(?:/|\(?out\s{1,2}of|of|in(?=\s(?:\d|ten|five))|\(?on\sa\sscale\s(?:of"
     r"|from)(?:\s\d{1,3}\s?(?:-|to))?"
     r"|(?:von|sur|de|su|z|из|van(?:\sde)?)(?=\s10))"
     r"[\s*_$`]{0,3}(?:a\s(?:possible\s|maximum\sof\s)?)?(?P<whole>\d{1,4}(?:\.0{1,2})?|ten|five|(?:one\s"
     r"|a\s)?hundred)(?![\w]|[.,]\d)"
 )
-_TIMES_TEN = re.compile(r"[ \t]{0,2}(?:\\times|\\cdot|×|x|\*)\s{0,2}10\s{0,2}(?:\^|\*\*)\s{0,2}\{?(-?\d{1,2})\}?")
-_RANGE = re.compile(r"[ \t*_$`]{0,3}(?:-{1,3}|~|to|and|or)[ \t*_$`]{0,3}(?=[.,]?\d)")
-_COUNTED = re.compile(r"\d{1,6}\s(?!per\s?cent|out\sof|of\s1)[^\W\d_]{2,}")  # "0.92 - 3 steps verified"
-_ARROW = re.compile(r"[ \t*_$`]{0,3}(?:→|[-=]{1,2}>)[\s*_$`~≈]{0,4}(?=[.,]?\d)")
-_NO_NUMBER = re.compile(r"[:.]\d|(?:s|st|nd|rd|th)(?![a-z])")  # "3:1", "the 70s", "1st"
+_TIMES_TEN = regex(r"[ \t]{0,2}(?:\\times|\\cdot|×|x|\*)\s{0,2}10\s{0,2}(?:\^|\*\*)\s{0,2}\{?(-?\d{1,2})\}?")
+_RANGE = regex(r"[ \t*_$`]{0,3}(?:-{1,3}|~|to|and|or)[ \t*_$`]{0,3}(?=[.,]?\d)")
+_COUNTED = regex(r"\d{1,6}\s(?!per\s?cent|out\sof|of\s1)[^\W\d_]{2,}")  # "0.92 - 3 steps verified"
+_ARROW = regex(r"[ \t*_$`]{0,3}(?:→|[-=]{1,2}>)[\s*_$`~≈]{0,4}(?=[.,]?\d)")
+_NO_NUMBER = regex(r"[:.]\d|(?:s|st|nd|rd|th)(?![a-z])")  # "3:1", "the 70s", "1st"
 _PLAIN_ENDS = ("", "\n", "<", "}", '"')  # nothing behind that would belong to the number
-_REST = re.compile(r"[\d.,]{0,20}\s?%?")
-_COMPUTED = re.compile(r"[ \t*_$`\\%\d.,x×/+()-]{1,60}=\s{0,3}(?=[\d.])")
+_REST = regex(r"[\d.,]{0,20}\s?%?")
+_COMPUTED = regex(r"[ \t*_$`\\%\d.,x×/+()-]{1,60}=\s{0,3}(?=[\d.])")
 
 
-class Bare(Enum):
+class Unscaled(Enum):
     """What a number without a scale can mean where it stands."""
 
     LABEL = auto()  # "Confidence: 8" may be 8 % or 8 of 10: nothing
@@ -68,7 +70,7 @@ class Bare(Enum):
     PERCENT = auto()  # a field that is never out of ten: every whole number from 2 is percent
 
 
-class Number(Struct, frozen=True):
+class WrittenNumber(Struct, frozen=True):
     """A number in a window: its digits are `window[start:end]`, and what belongs to it ends at `stop`.
 
     `value` is the probability it states, None where it states none (out of range, a span of values, cut off).
@@ -90,8 +92,8 @@ def plain(window: str) -> str:
 
 
 def first_number(
-    window: str, start: int = 0, *, bare: Bare, whole: int | None = None, ends_text: bool = False
-) -> Number | None:
+    window: str, start: int = 0, *, bare: Unscaled, whole: int | None = None, ends_text: bool = False
+) -> WrittenNumber | None:
     """The first number in `window[start:]`, read as a probability.
 
     Args:
@@ -105,7 +107,9 @@ def first_number(
     return number_at(window, found.start(), bare=bare, whole=whole, ends_text=ends_text)
 
 
-def number_at(window: str, at: int, *, bare: Bare, whole: int | None = None, ends_text: bool = False) -> Number | None:
+def number_at(
+    window: str, at: int, *, bare: Unscaled, whole: int | None = None, ends_text: bool = False
+) -> WrittenNumber | None:
     """The number that begins at `at`; see `first_number`."""
     match = _NUMBER.match(window, at)
     if not match:
@@ -126,9 +130,9 @@ def number_at(window: str, at: int, *, bare: Bare, whole: int | None = None, end
         return number_at(window, arrow.end(), bare=bare, whole=whole, ends_text=ends_text)
     number = _number(window, match, value, denominator, stop, bare, whole, ends_text)
     if beyond := _end_of_span(window, number):
-        return Number(None, start, match.end(), beyond, number.scaled, number.fractional)
+        return WrittenNumber(None, start, match.end(), beyond, number.scaled, number.fractional)
     if window[stop:] == "/" or _NO_NUMBER.match(window, stop):  # "8/" and no more; "3:1"
-        return Number(None, start, match.end(), stop, number.scaled, number.fractional, cut=window[stop:] == "/")
+        return WrittenNumber(None, start, match.end(), stop, number.scaled, number.fractional, cut=window[stop:] == "/")
     return number
 
 
@@ -138,10 +142,10 @@ def _number(
     value: float,
     denominator: float | None,
     stop: int,
-    bare: Bare,
+    bare: Unscaled,
     whole: int | None,
     ends_text: bool,
-) -> Number:
+) -> WrittenNumber:
     """The number with what it means, given all that belongs to it."""
     start, end = match.span()
     digits, scaled = match["digits"], denominator is not None
@@ -158,10 +162,10 @@ def _number(
         or (sign == "<" and not window.startswith(">", stop))
     ):
         stated = None  # "-0.5", "<50%"
-    return Number(stated, start, end, stop, scaled, fractional, denominator, cut and value <= 1)
+    return WrittenNumber(stated, start, end, stop, scaled, fractional, denominator, cut and value <= 1)
 
 
-def _end_of_span(window: str, number: Number) -> int:
+def _end_of_span(window: str, number: WrittenNumber) -> int:
     """Where a span of values ends that begins with a number, "0.7 to 0.8"; 0 where it begins none."""
     spans = _RANGE.match(window, number.stop)
     if not spans or ((number.scaled or number.fractional) and _COUNTED.match(window, spans.end())):
@@ -199,7 +203,7 @@ def _meaning(
     denominator: float | None,
     in_words: bool,
     fractional: bool,
-    bare: Bare,
+    bare: Unscaled,
     *,
     cut: bool,
     dot: bool,
@@ -213,13 +217,118 @@ def _meaning(
     elif in_words:
         return None  # "one" of what?
     elif value <= 1:
-        if value == 0 and not fractional and bare is not Bare.PERCENT and (cut or (dot and bare is Bare.LABEL)):
+        if value == 0 and not fractional and bare is not Unscaled.PERCENT and (cut or (dot and bare is Unscaled.LABEL)):
             return None  # "CONF: 0." was cut off
         share = value
-    elif value > 10 or bare is Bare.PERCENT:
+    elif value > 10 or bare is Unscaled.PERCENT:
         share = value / 100
-    elif value == 10 and bare is Bare.TAG:
+    elif value == 10 and bare is Unscaled.TAG:
         share = 0.1
     else:
         return None
     return round(share, 12) if 0 <= share <= 1 else None
+
+
+_N = (
+    r"(?:\d{1,3}(?:,\d{2,3}){1,12}(?:\.\d{1,20})?(?![\d,]*\d)|\d{1,3}(?:\.\d{3}){1,6}(?:,\d{1,9})?(?![\d.,]*\d)"
+    r"|\d{1,40},\d{1,20}(?![\d,]*\d)|\d{1,40}(?:\.\d{1,40})?|\.\d{1,40})"
+)
+"""Digits with separators: 1,234.5 and 1.234,5."""
+_TEN = r"(?:\s?(?:×|x|\*|\\times|·)\s?10\s?(?:\^|\*\*)?\s?\{?[-−]?[\d⁰¹²³⁴⁵⁶⁷⁸⁹⁻]{1,4}\}?|[eE][-+]?\d{1,3})"
+_MONTH = r"(?:january|february|march|april|may|june|july|august|september|october|november|december)"
+_FORMULA = regex(
+    r"""
+    (?P<display>\$\$.{1,600}?\$\$|\\\[.{1,600}?\\\])
+  | (?P<formula>\\\(.{1,400}?\\\)
+      | (?<![\\\w])\$(?![\d.,]{1,20}\s[^$\n]{0,200}?[\s(][-+*=/]?\s?\$[\d.])
+        (?=[^\s$])(?:[^$\n\\]|\\.){0,300}?(?<!\s)\$(?![\d]))
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+_VALUE = regex(
+    rf"""
+    (?P<tuple>(?<![\w}}])[(\[]\s?[-−+]?(?:{_N}|∞|[a-z])(?:\s?,\s?[-−+]?(?:{_N}|∞|[a-z])){{1,8}}\s?[)\]]
+      |\{{\s?[-−]?{_N}(?:\s?,\s?[-−]?{_N}){{0,12}}\s?\}})
+  | (?P<date>(?<![\w.])(?:\d{{4}}-\d{{2}}-\d{{2}}|\d{{1,2}}[/.]\d{{1,2}}[/.]\d{{2,4}}
+      |(?:{_MONTH}\s\d{{1,2}}(?:st|nd|rd|th)?(?:,?\s\d{{4}})?
+      |\d{{1,2}}\s{_MONTH}(?:\s\d{{4}})?))(?![\w/]))
+  | (?P<time>(?<![\w.:])\d{{1,2}}:\d{{2}}(?::\d{{2}})?(?![\d:])(?:\s?(?:[ap]\.m\.|[ap]m(?![a-z])))?
+      |(?<![\w.])\d{{1,2}}\s?(?:[ap]\.m\.|[ap]m(?![a-z]))|(?<![\w.])\d{{1,2}}\so'clock)
+  | (?P<ratio>(?<![\w.:]){_N}
+      (?:(?:\s?:\s?{_N}){{1,5}}|\s(?:(?:(?:out\s)?of|in|for|to)\severy|(?:out\s)?of)\s{_N})(?![\w:]))
+  | (?P<range>between\s[$€£¥]?{_N}(?:\s?[a-z°%]{{1,9}})?\sand\s[$€£¥]?{_N})
+  | (?P<ordinal>(?<![\w.])\d{{1,6}}(?:st|nd|rd|th)(?![a-z]))
+  | (?P<number>(?<![a-zß-ɏα-ωа-ё\d])(?<![\w)][-−*/^])(?<!\d[.,])
+      (?:(?:minus|negative)\s)?[-−±]?(?:\\?[$€£¥₹])?\s?[-−]?
+      {_N}(?:\s\d{{1,4}}/\d{{1,4}}|\s?/\s?{_N}|(?:{_TEN})?(?!\d|(?:st|nd|rd|th)\b))
+      (?:\s?\\?%|°\s?[cfk]?(?![a-z])|\s?[€£¥](?!\d)|\s?[万萬亿億千百]{{1,2}})?
+      (?:\s(?:hundred|thousand|million|billion|trillion|dozen|percent|per\scent|squared|cubed|and\s(?:a|one|three)[\s-](?:half|third|quarter)s?|halves|thirds|quarters|fourths|fifths|sixths|eighths|tenths)(?![a-z])){{0,2}})
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+
+
+_BEGINS = regex(r"[\d$\\(\[{€£¥₹−±.-](?<![-−±.](?![\d$€£¥]))")
+"""Where a value may begin, but for the words before it: one class of characters is cheap to look for."""
+_WORDS_BEFORE = frozenset(["minus", "negative", "between", *_MONTH.strip("(?:)").split("|")])
+
+
+class ValueSpan(Struct, frozen=True):
+    """A value's place in a text, and its kind: the name of a group of the pattern."""
+
+    kind: str
+    start: int
+    end: int
+
+    @property
+    def is_formula(self) -> bool:
+        """Whether it is written as mathematics."""
+        return self.kind in ("display", "formula")
+
+
+def amounts(low: str, start: int, end: int) -> list[ValueSpan]:
+    """The values in `low[start:end]`, from left to right."""
+    found: list[ValueSpan] = []
+    at = start
+    while begin := _BEGINS.search(low, at, end):
+        start_of_value = begin.start()
+        paired = begin[0] == "\\" or (begin[0] == "$" and low.find("$", begin.end(), end) >= 0)
+        value = _FORMULA.match(low, start_of_value, end) if paired else None
+        word = low[max(at, start_of_value - 10) : start_of_value].rstrip()
+        word = word[word.rfind(" ") + 1 :]
+        if word in _WORDS_BEFORE:
+            start_of_value -= len(word) + 1
+        if value := value or _VALUE.match(low, start_of_value, end):
+            found.append(ValueSpan(value.lastgroup or "number", *value.span()))
+            at = value.end()
+        else:
+            at = begin.start() + 1
+    return found
+
+
+_PART = regex(
+    r"\s(?:times\s(?:as|more|the|older|larger|faster)|of\s[$€£¥]?\d)|\s?(?:\*(?!\*)|[+×·÷^√=πθ!²³⁴∞<>≤≥≠])|[a-z]|\s[-−–/]\s?[\d(a-z]|[-–]\d|\s?\(\d|\\"
+)
+_PART_BEFORE = regex(
+    r"(?:[*+×·÷^√π/<>≤≥≠\\_]|(?<![a-z])[a-z]\s?[-−]|\d\s?[-−–]|\b(?:log|ln|sin|cos|tan|sqrt|half(?:\sof)?|double"
+    r"|twice|triple|times|not|plus|"
+    r"minus|(?:less|more|fewer|greater|larger|smaller)\sthan|mindestens|höchstens|moins\sde|plus\sde|más\sde|menos\sde)"
+    r"|至少|最多|超过|超過|不到|多于|少于|大于|小于|不是|非)\s?$"
+)
+
+
+def is_whole(low: str, amount: ValueSpan, start: int, end: int) -> bool:
+    """Whether a plain number stands alone, and is no part of an expression such as "x^2 + 3" or "5x"."""
+    if amount.kind != "number":
+        return True
+    unit = _ATTACHED_UNIT.match(low, amount.end, end)
+    after = unit.end() if unit else amount.end
+    return not _PART.match(low, after, end) and not _PART_BEFORE.search(
+        low, max(start, amount.start - 16), amount.start
+    )
+
+
+_ATTACHED_UNIT = regex(
+    r"(?:[kcm]?m|[kmµ]?g|m?l|km/h|mph|kwh?|hrs?|h|min|s|sec|ft|in|lbs?|oz|mm|gb|mb|kb|st|nd|rd|th|k|m²|cm²|usd"
+    r"|x(?=\s(?:as|more|faster)))(?![\w^])"
+)

@@ -9,20 +9,22 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from corea.parsing.text import fold, is_blank, regex
+
 MOST_BLOCKS = 64
 """Blocks of thinking that a reader tells apart; from the next one to the last closing mark all counts as thinking."""
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
+class ThinkingMarks:
     """One way to write a block of thinking; every mark is in lower case, any case is read."""
 
     opens: tuple[str, ...]
     closes: tuple[str, ...]
 
 
-def _tags(*names: str) -> Mark:
-    return Mark(tuple(f"<{name}>" for name in names), tuple(f"</{name}>" for name in names))
+def _tags(*names: str) -> ThinkingMarks:
+    return ThinkingMarks(tuple(f"<{name}>" for name in names), tuple(f"</{name}>" for name in names))
 
 
 THINKING = (
@@ -35,19 +37,19 @@ THINKING = (
     _tags("chain_of_thought", "cot"),
     _tags("inner_monologue", "internal_monologue", "inner_thoughts"),
     _tags("seed:think"),  # Seed-OSS
-    Mark(("[think]",), ("[/think]",)),  # Magistral
-    Mark(("◁think▷",), ("◁/think▷",)),  # Kimi-VL
-    Mark(("<|begin_of_thought|>",), ("<|end_of_thought|>", "<|begin_of_solution|>")),  # Sky-T1, OpenThinker
-    Mark(("<|start_thinking|>",), ("<|end_thinking|>", "<|start_response|>")),  # Command A
-    Mark(("<|thinking|>", "<|think|>"), ("<|/thinking|>", "<|/think|>", "</|thinking|>")),
-    Mark(("<|channel>thought", "<|channel>analysis"), ("<channel|>", "<|channel>final")),  # Gemma
-    Mark(("<unused94>thought",), ("<unused95>",)),  # MedGemma
-    Mark(  # harmony: gpt-oss
+    ThinkingMarks(("[think]",), ("[/think]",)),  # Magistral
+    ThinkingMarks(("◁think▷",), ("◁/think▷",)),  # Kimi-VL
+    ThinkingMarks(("<|begin_of_thought|>",), ("<|end_of_thought|>", "<|begin_of_solution|>")),  # Sky-T1, OpenThinker
+    ThinkingMarks(("<|start_thinking|>",), ("<|end_thinking|>", "<|start_response|>")),  # Command A
+    ThinkingMarks(("<|thinking|>", "<|think|>"), ("<|/thinking|>", "<|/think|>", "</|thinking|>")),
+    ThinkingMarks(("<|channel>thought", "<|channel>analysis"), ("<channel|>", "<|channel>final")),  # Gemma
+    ThinkingMarks(("<unused94>thought",), ("<unused95>",)),  # MedGemma
+    ThinkingMarks(  # harmony: gpt-oss
         ("<|channel|>analysis", "<|channel|>commentary"), ("<|channel|>final<|message|>", "<|channel|>final")
     ),
 )
 
-BARE_HARMONY = Mark(("analysis",), ("assistantfinal",))
+BARE_HARMONY = ThinkingMarks(("analysis",), ("assistantfinal",))
 """Harmony whose special tokens a server has dropped: "analysisWe need ...assistantfinal42"; opens only a text."""
 
 TOKENS = (
@@ -73,12 +75,12 @@ def any_of(marks: Iterable[str]) -> str:
 
 
 MARKS = (*CLOSES_OF, *sorted(_CLOSINGS))
-_MARK = re.compile(any_of(MARKS))
-_CLOSING = re.compile(any_of(_CLOSINGS))
-_CLOSE = {opening: re.compile(any_of(closes)) for opening, closes in CLOSES_OF.items()}
+_MARK = regex(any_of(MARKS))
+_CLOSING = regex(any_of(_CLOSINGS))
+_CLOSE = {opening: regex(any_of(closes)) for opening, closes in CLOSES_OF.items()}
 
 
-_LINE_CHANNEL = re.compile(r"analysis\s{0,3}\n.*\n\s{0,3}(?:assistant\s{0,3})?final\s{0,3}\n", re.S)
+_LINE_CHANNEL = regex(r"analysis\s{0,3}\n.*\n\s{0,3}(?:assistant\s{0,3})?final\s{0,3}\n", re.S)
 """The same with the channels' names on lines of their own, up to the last "final"."""
 
 
@@ -87,7 +89,7 @@ def opens_bare_harmony(low: str) -> bool:
     return low.startswith("analysis") and low[8:9].isalnum()
 
 
-_QUOTED = re.compile(
+_QUOTED = regex(
     r"`[^`\n]{0,40}`|\w,?\s[\"'“(]?[^\s\"'”)]{3,40}[\"'”)]?\s(?:tags?|tokens?|mark(?:er)?s?|blocks?|sections?)\b"
 )
 
@@ -146,3 +148,37 @@ def _spans(low: str, mark: re.Match[str] | None, most: int) -> list[tuple[int, i
     if at < end and low[at:end].strip():
         spans.append((at, end if end < len(low.rstrip()) else len(low)))
     return spans or [(len(low), len(low))]
+
+
+_CONFIDENCE_TAGS = regex(r"<confidence>[^<\n]{0,200}(?:</confidence>|$|(?=[<\n]))", re.I)
+_STRAY = regex(r"</?(?:answer|confidence)>", re.I)
+_TOKENS = regex(any_of(TOKENS), re.I)
+_TOKEN = regex(any_of(TOKENS))  # of a folded text: faster
+_MOST_BLOCKS = 10_000
+_CONFIDENCE_LINE = regex(
+    r"(?:^|\n)[ \t*_#>-]{0,8}(?:conf|confidence)(?:[ _](?:level|score|rating))?"
+    r"[ \t*_]{0,4}[:=][ \t*_$\\]{0,6}"
+    r"[\d.,]{0,12}[ \t]?(?:\\?%|/[ \t]?\d{1,3}|out of \d{1,3}|n/?a)?[ \t*_$.]{0,6}(?=\n|$)",
+    re.I,
+)
+
+
+def is_visibly_blank(text: str) -> bool:
+    """Whether nothing but thinking, tags and a stated confidence is there: no text for a reader."""
+    return is_blank(outside_markup(text))
+
+
+def outside_markup(text: str) -> str:
+    seen = without_thinking(text)
+    low = fold(seen)
+    if "conf" in low:
+        seen = _CONFIDENCE_LINE.sub("", _CONFIDENCE_TAGS.sub("", seen))
+    if "answer>" in low or "confidence>" in low:
+        seen = _STRAY.sub("", seen)
+    return seen.strip()
+
+
+def without_thinking(text: str) -> str:
+    """The text without special tokens and its blocks of thinking (see `thinking`), unopened and unclosed ones too."""
+    seen = "".join(text[start:end] for start, end in outside_thinking(fold(text), most=_MOST_BLOCKS))
+    return _TOKENS.sub("", seen) if _TOKEN.search(fold(seen)) else seen

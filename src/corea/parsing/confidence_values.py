@@ -1,9 +1,67 @@
 """The number that states the confidence, among those that a tag or the words after a label hold."""
 
 import re
+from enum import IntEnum
 
-from corea.parsing.numbers import Bare, Number, first_number, number_at
-from corea.parsing.roles import Role
+from msgspec import Struct
+
+from corea.parsing.numbers import Unscaled, WrittenNumber, first_number, number_at
+from corea.parsing.text import regex
+
+
+class ConfidenceRole(IntEnum):
+    """What a stated confidence is about; the higher ones go before the lower ones."""
+
+    OTHER = 0  # a step, an alternative, somebody else, a supposition, the opposite: never the answer's
+    REVERSED = 1  # an uncertainty, turned round
+    PROSE = 2  # a label with words only
+    EVENT = 3  # a probability: the answer's, unless a confidence is named too
+    PLAIN = 4
+    OVERALL = 5  # "overall", "final", or that of the stated answer among several
+
+
+class StatedConfidence(Struct, frozen=True):
+    """A stated confidence; its digits are `[start:end]` of the folded text and it ends at `stop`.
+
+    `value` is None where something stands in its place that is no probability: "high", "N/A", "0.7 to 0.8".
+    """
+
+    value: float | None
+    start: int
+    end: int
+    stop: int
+    at: int
+    """Where its label or word begins."""
+    role: ConfidenceRole
+    option: str = ""
+    """The option, or the number in a list, that it belongs to."""
+    is_key: bool = False
+    """Of a JSON object."""
+
+    @classmethod
+    def of(
+        cls,
+        number: WrittenNumber,
+        offset: int,
+        at: int,
+        role: ConfidenceRole = ConfidenceRole.PLAIN,
+        *,
+        option: str = "",
+        is_key: bool = False,
+        turned: bool = False,
+    ) -> "StatedConfidence":
+        """That of a number in a window that begins at `offset`; `turned`, of an uncertainty."""
+        value = number.value
+        if turned and value is not None:
+            value, role = round(1 - value, 12), min(role, ConfidenceRole.REVERSED)
+        start, end, stop = offset + number.start, offset + number.end, offset + number.stop
+        return cls(value, start, end, stop, at, role, option, is_key)
+
+    @classmethod
+    def unread(cls, at: int, role: ConfidenceRole, *, key: bool = False) -> "StatedConfidence":
+        """One without a number."""
+        return cls(None, at, at, at, at, role, is_key=key)
+
 
 _MOST_NUMBERS = 24
 
@@ -13,39 +71,39 @@ _APPROXIMATELY = (
     r"|aproximadamente|alrededor\sde"
     r"|大约|大概|约|約"
 )
-OPENING = re.compile(
+OPENING = regex(
     rf"(?:[^\w.+!%]|_|(?:text|textbf|textit|mathbf|mathrm|boxed|bf|large|lt|gt|quot|{_APPROXIMATELY}|i\sam|i'm"
     rf"|am\si|i\swould\s{_SAY}|i'd\s{_SAY}|i\s{_SAY}"
     r"|it\sis|it's|is|of|at|a|an|my|own|overall|final|score|level|rating|value|estimated?)(?![a-z])){0,80}"
 )
 """What may stand between a separator and its number and says nothing: markup, emoji, "about", "I'd say"."""
 
-_LEAD_IN = re.compile(
+_LEAD_IN = regex(
     rf"(?:(?P<overall>overall|final(?:ly)?|total|combined|in\ssum)|(?:score|confiden\w{{2,4}}|probability"
     rf"|likelihood|chance|certainty|so|thus|hence|therefore"
     rf"|{_APPROXIMATELY}|i\sam|i'm|i'd\s{_SAY}|i\swould\s{_SAY}|i\s{_SAY}|→))[\W_]{{1,6}}(?:(?:is|of|it|this"
     rf"|at|as|a|an|my|i'm|only|score|confidence|{_APPROXIMATELY}|~)[\W_]{{1,4}}){{0,4}}$"
 )
-_SURE = re.compile(
+_SURE = regex(
     r"[ \t*_()]{0,4}(?:(?P<overall>overall|in\stotal|combined"
     r"|(?:for|in)\s(?:the|my)\s(?:final\s)?answer|final(?:\sanswer)?\))"
     r"|sure|confiden|certain|likely|likelihood"
     r"|probability|chance)(?!\w{0,3}ty?\s(?:interval|level\sof))"
 )
-_NOT_BEFORE = re.compile(
+_NOT_BEFORE = regex(
     r"(?:(?<![a-z])(?:step|stage|part|claim|premise|check|option|less\sthan|below|under|at\smost|up\sto|not|was"
     r"|initially|from|passed|verified|tests?|sources?|(?:answer|result|value)(?=\s\Z)"
     r"|(?:uncertainty|doubt|error|risk)(?:\s(?:is|of))?[\s:=]{0,3}$|(?:answer|result|value|rate|total|sum|x"
     r"|y)\s(?:is|=|of))|n't)[\W_]{0,3}(?:\d{1,3}[\W_]{1,3}|\w{1,9}\s){0,1}$"
 )
-_NOT_AFTER = re.compile(
+_NOT_AFTER = regex(
     r"[ \t*_)]{0,4}(?:initially|originally|at\sfirst"
     r"|(?:for|in|on|about)\s(?:step|stage|part|claim|the\s(?:first|second|third)|each)"
     r"|(?:chance|risk|probability|likelihood|possibility)\s(?:of|that|i|it|for|the|this)[^.;\n]{0,30}?(?:wrong"
     r"|err|mis|slip|incorrect|fail)"
     r"|(?:un(?:certain|sure)|doubt|error|risk|wrong|(?:of|through)(?!\s(?:being|10))))"
 )
-_NOUN = re.compile(
+_NOUN = regex(
     r"[ \t*_-]{1,4}(?!(?:confiden|sure|certain|likely|likelihood|based|because|since|as|for|in|that|on|given|due"
     r"|but|and|with|which|i|my|this|the|if|or|so|it|though"
     r"|although|out|overall|points?|stars?|level|score|percent|probability|chance|after"
@@ -53,17 +111,19 @@ _NOUN = re.compile(
 )
 
 
-_SHARE_OF = re.compile(r"[ \t*_]{1,4}of\s(?:the|my|all|th[eo]se|them)(?![a-z])")  # "50% of the facts verified"
+_SHARE_OF = regex(r"[ \t*_]{1,4}of\s(?:the|my|all|th[eo]se|them)(?![a-z])")  # "50% of the facts verified"
 
 
-def counts_things(number: Number, words: str) -> bool:
+def counts_things(number: WrittenNumber, words: str) -> bool:
     """Whether a number counts what follows it: "3 checks", "2/3 steps correct"; "4/5 stars" does not."""
     if number.fractional or "%" in words[number.end : number.stop] or number.whole == 100:
         return _SHARE_OF.match(words, number.stop) is not None
     return _NOUN.match(words, number.stop) is not None
 
 
-def stating_number(words: str, start: int, *, bare: Bare, whole: int | None, ends_text: bool) -> Number | None:
+def stating_number(
+    words: str, start: int, *, bare: Unscaled, whole: int | None, ends_text: bool
+) -> WrittenNumber | None:
     """The number in `words[start:]` that states a confidence; None where none clearly does.
 
     An overall one goes before one that is led in ("so 0.85", "90 % sure"), and that before the only one there is
@@ -75,12 +135,12 @@ def stating_number(words: str, start: int, *, bare: Bare, whole: int | None, end
         return None
     ranks = [_rank(number, words, start) for number in fit]
     best = max(ranks)
-    if best == 0 and (len(fit) > 1 or (bare is Bare.LABEL and fit[0].whole is None)):
+    if best == 0 and (len(fit) > 1 or (bare is Unscaled.LABEL and fit[0].whole is None)):
         return None
     return fit[len(ranks) - 1 - ranks[::-1].index(best)]
 
 
-def _rank(number: Number, words: str, start: int) -> int:
+def _rank(number: WrittenNumber, words: str, start: int) -> int:
     """2 of a number that is said to be the overall one, 1 of one that is said to be a confidence, else 0."""
     before = _LEAD_IN.search(words, max(start, number.start - 60), number.start)
     after = _SURE.match(words, number.stop)
@@ -89,10 +149,12 @@ def _rank(number: Number, words: str, start: int) -> int:
     return 1 if before or after else 0
 
 
-_OVERALL_BEHIND = re.compile(r"[^\n.;]{0,100}?(?:\.\d[^\n.;]{0,60}?){0,3}(?:overall|final|total|combined|answer)")
+_OVERALL_BEHIND = regex(r"[^\n.;]{0,100}?(?:\.\d[^\n.;]{0,60}?){0,3}(?:overall|final|total|combined|answer)")
 
 
-def _overall_behind(words: str, first: Number, *, bare: Bare, whole: int | None, ends_text: bool) -> Number | None:
+def _overall_behind(
+    words: str, first: WrittenNumber, *, bare: Unscaled, whole: int | None, ends_text: bool
+) -> WrittenNumber | None:
     """The overall number that comes later in the same sentence: "0.9 for the method, 0.6 for the answer"."""
     if not _OVERALL_BEHIND.match(words, first.stop):
         return None
@@ -104,8 +166,8 @@ def _overall_behind(words: str, first: Number, *, bare: Bare, whole: int | None,
     return behind if _rank(behind, words, first.stop) == 2 else None
 
 
-def _numbers(words: str, start: int, bare: Bare, whole: int | None, ends_text: bool) -> list[Number]:
-    found: list[Number] = []
+def _numbers(words: str, start: int, bare: Unscaled, whole: int | None, ends_text: bool) -> list[WrittenNumber]:
+    found: list[WrittenNumber] = []
     at = start
     while len(found) < _MOST_NUMBERS:
         number = first_number(words, at, bare=bare, whole=whole, ends_text=ends_text)
@@ -116,7 +178,7 @@ def _numbers(words: str, start: int, bare: Bare, whole: int | None, ends_text: b
     return found
 
 
-def _fits(number: Number, words: str, *, alone: bool) -> bool:
+def _fits(number: WrittenNumber, words: str, *, alone: bool) -> bool:
     """Whether a number could be a confidence at all, and is not said to be something else."""
     if number.value is None or not (number.whole is not None or number.fractional or alone):
         return False
@@ -129,11 +191,11 @@ def _fits(number: Number, words: str, *, alone: bool) -> bool:
 
 # ---- the value of a label
 
-WITHHELD = re.compile(
+WITHHELD = regex(
     r"[\s*_`\"'$\\()\[\]{}:=|<>-]{0,12}(?:n/a|na|none|null|nan|unknown|withheld|not\s(?:applicable|available"
     r"|stated|given|sure))(?![a-z])"
 )
-_DEGREE = re.compile(
+_DEGREE = regex(
     r"[\s*_`\"'$\\(\[{~<|-]{0,12}(?:\\text(?:bf)?\{)?(?:(?:very|fairly|extremely|quite|moderately|somewhat"
     r"|pretty|rather|relatively|reasonably|mostly|absolutely|completely|my)[\s-]){0,2}"
     r"(?:high|low|medium|moderate|strong|weak|certain|confident|sure|full|absolute|good|great|solid|uncertain"
@@ -142,19 +204,19 @@ _DEGREE = re.compile(
     r"|hoog|laag|wysok[ai]|nisk[ai]|высок\w{2}|низк\w{2}|средн\w{2}|高|中|低|높음|낮음|보통)"
     r"(?:[\s/-](?:to[\s-])?(?:high|low|medium|moderate|very|confidence|certainty))?(?![a-z])"
 )
-_BESIDE_DEGREE = re.compile(
+_BESIDE_DEGREE = regex(
     r"[^\w\n.!?%+|]{1,8}(?:(?:about|around|approximately|approx\.?|roughly|at|i'd\ssay|say|score"
     r"|i\.e\.,?)[\s:]{1,2})?(?=[.,]?\d)"
 )
-_CLOSED = re.compile(
+_CLOSED = regex(
     r"[ \t*_`$)\]}\"'|]*(?:$|[\n.,;:!?(/–—+-]|(?:confiden|sure|certain|based|because|since|as|given|for|in"
     r"|that|due|out|on)(?!\w*\s=))"
 )
-_LOW_DEGREE = re.compile(
+_LOW_DEGREE = regex(
     r"[ \t*_]{0,3}[(,=:-]{1,3}\s?(?:very|extremely|quite|completely|the|i'm|not|totally|=)?\s?(?:low|lowest"
     r"|unsure|uncertain|not|guess|no|least|worst|minimum|min)|\s?stars?(?!\w)"
 )
-_OPTIONS = re.compile(
+_OPTIONS = regex(
     r"[\s*_({\[\"']{0,8}\(?[a-j][)\"']?[\s:=-]{1,3}\(?[\d.]{1,6}\s?%?\)?"
     r"[\s,;/|]{1,4}(?:and\s)?[\"'(]?[a-j][)\"']?[\s:=-]{1,3}\(?[.\d]"
     r"|[\s*_(]{0,4}[\d.]{1,6}\s?%?\s\(?[a-j]\)?[\s,;/|]{1,3}(?:and\s)?[\d.]{1,6}\s?%?\s\(?[a-j](?![a-z])"
@@ -162,7 +224,7 @@ _OPTIONS = re.compile(
     r"(?:and\s)?[\d.]{1,6}\s?%\s[a-z]"
     r"|[\s*_({\[\"']{0,8}[\d.]{1,6}\s?%?,\s[\d.]{1,6}\s?%?\s{0,2}(?:$|\n|,)"
 )
-_LINE_END = re.compile(r"\n|(?<=[\w%)\"'])[.!?;](?=\s)")
+_LINE_END = regex(r"\n|(?<=[\w%)\"'])[.!?;](?=\s)")
 
 
 def lists_options(words: str, begin: int) -> bool:
@@ -170,10 +232,12 @@ def lists_options(words: str, begin: int) -> bool:
     return _OPTIONS.match(words, begin) is not None
 
 
-_LIST_MARK = re.compile(r"\d{1,2}[.)][ \t]+\S")
+_LIST_MARK = regex(r"\d{1,2}[.)][ \t]+\S")
 
 
-def leading_number(content: str, begin: int, bare: Bare, whole: int | None, ends_text: bool) -> Number | None:
+def leading_number(
+    content: str, begin: int, bare: Unscaled, whole: int | None, ends_text: bool
+) -> WrittenNumber | None:
     """The number that a tag's content or a label's value begins with, unless it counts or belongs to a step."""
     opening = OPENING.match(content, begin)
     number = number_at(content, opening.end() if opening else begin, bare=bare, whole=whole, ends_text=ends_text)
@@ -188,39 +252,43 @@ def leading_number(content: str, begin: int, bare: Bare, whole: int | None, ends
 
 
 def value_behind(
-    window: str, begin: int, separated: re.Match[str], bare: Bare, whole: int | None, ends_text: bool
-) -> Number | Role | None:
+    window: str, begin: int, separated: re.Match[str], bare: Unscaled, whole: int | None, ends_text: bool
+) -> WrittenNumber | ConfidenceRole | None:
     """The number that a label's value states; its role where it states none; None where nothing stands there."""
     if WITHHELD.match(window, begin):
-        return Role.PLAIN
+        return ConfidenceRole.PLAIN
     if lists_options(window, begin):
-        return Role.OTHER
+        return ConfidenceRole.OTHER
     if degree := _DEGREE.match(window, begin):
         beside = _BESIDE_DEGREE.match(window, degree.end())
         number = number_at(window, beside.end(), bare=bare, whole=whole, ends_text=ends_text) if beside else None
-        return number if number and number.value is not None and _CLOSED.match(window, number.stop) else Role.PLAIN
+        return (
+            number
+            if number and number.value is not None and _CLOSED.match(window, number.stop)
+            else ConfidenceRole.PLAIN
+        )
     number = leading_number(window, begin, bare, whole, ends_text)
     if number:
         return _checked(number, window)
     line_end = _LINE_END.search(window, begin + len(window[begin:]) - len(window[begin:].lstrip()))
     words = window[: line_end.start() if line_end else len(window)]
     if not words[begin:].strip():
-        return None if ends_text and not line_end else Role.PLAIN
+        return None if ends_text and not line_end else ConfidenceRole.PLAIN
     if separated["mark"] == "\n":
         return None
     if "\n" in words[begin:].rstrip():
-        return Role.PLAIN
+        return ConfidenceRole.PLAIN
     if separated["mark"].startswith("-") and ">" not in separated["mark"]:
         return None
     stated = stating_number(words, begin, bare=bare, whole=whole, ends_text=ends_text and not line_end)
-    return stated or Role.PROSE
+    return stated or ConfidenceRole.PROSE
 
 
-def _checked(number: Number, window: str) -> Number | Role | None:
+def _checked(number: WrittenNumber, window: str) -> WrittenNumber | ConfidenceRole | None:
     """A label's number, unless it is cut off or the words behind take it back: "1 - very low"."""
     if number.value is None:
-        return None if number.cut else Role.PLAIN
+        return None if number.cut else ConfidenceRole.PLAIN
     whole = not number.scaled and not number.fractional and number.whole is None
     if whole and _LOW_DEGREE.match(window, number.stop):
-        return Role.PLAIN
+        return ConfidenceRole.PLAIN
     return number

@@ -3,35 +3,27 @@
 `results` reads a sentence; remarks at the end, hypotheticals and other people's views are passed over.
 """
 
-import re
+from corea.parsing.cleaning import AnswerSpan, choice_letter, cleaned, is_placeholder
+from corea.parsing.discourse import is_check, is_hypothetical, is_remark, refuses
+from corea.parsing.numbers import amounts
+from corea.parsing.sentence_result import WORDY, labelled_result, labelled_value, result
+from corea.parsing.text import closing_brace, last_sentence, lead, regex
 
-from corea.parsing.amounts import amounts
-from corea.parsing.asides import is_check, is_hypothetical, is_remark
-from corea.parsing.cleaning import Found, cleaned, is_placeholder
-from corea.parsing.letters import choice_letter
-from corea.parsing.objects import WORDY
-from corea.parsing.refusals import refuses
-from corea.parsing.results import labelled_result, labelled_value, result
-from corea.parsing.sentence_ends import last_sentence
-from corea.parsing.text import closing_brace, lead
-
-_CONFIDENCE_LINE = re.compile(
+_CONFIDENCE_LINE = regex(
     r"(?<![a-z])(?:conf(?:idence)?|prob(?:ability)?)(?![a-z])(?:\s(?:level|score"
     r"|rating))?[\s*_]{0,4}[:=][^\n]{0,200}|<confidence[^\n]{0,100}"
     r"|(?<![a-z])confidence(?![a-z])[^\n]{0,200}"
 )
-_TOKEN = re.compile(r"(?:<\|[^<>|]{1,30}\|>|</s>|<end_of_turn>|<eos>)\s*$")
+_TOKEN = regex(r"(?:<\|[^<>|]{1,30}\|>|</s>|<end_of_turn>|<eos>)\s*$")
 _SPACE = " \t\r\n*_`|~-–—#"
 _TERMINALS = ".!)]$%}\"'”’*。！」』_?"
-_BARE_TAGS = re.compile(r"</?[a-z]{1,20}>")
-_DECORATION = re.compile(
-    r"(?:[\u2600-\u27bf\u25a0-\u25ff\u220e\u2b00-\u2bff\U0001f000-\U0001faff\ufe0f\u200d\u200b]|\s)+$"
-)
+_BARE_TAGS = regex(r"</?[a-z]{1,20}>")
+_DECORATION = regex(r"(?:[\u2600-\u27bf\u25a0-\u25ff\u220e\u2b00-\u2bff\U0001f000-\U0001faff\ufe0f\u200d\u200b]|\s)+$")
 
 
 def closing(
     text: str, low: str, start: int, end: int, choices: int | None, *, after_another: bool = False
-) -> Found | None:
+) -> AnswerSpan | None:
     """An answer that nothing announces.
 
     Args:
@@ -52,7 +44,7 @@ def closing(
         return None  # JSON whose answer is null
     last = last_sentence(text, start, end)
     if refuses(text[start:end]) or refuses(text[last:end]):
-        return Found(None, start, end)
+        return AnswerSpan(None, start, end)
     kept, last = _without_remarks(text, low, start, end, last)
     if kept <= start:
         return None
@@ -125,7 +117,7 @@ def _without_remarks(text: str, low: str, start: int, end: int, begin: int) -> t
     return end, begin
 
 
-_ITEM = re.compile(r"[ \t]{0,6}(?:[-*•–]|\(?\d{1,2}[.)])[ \t]+\S")
+_ITEM = regex(r"[ \t]{0,6}(?:[-*•–]|\(?\d{1,2}[.)])[ \t]+\S")
 
 
 def _without_listed_offer(low: str, start: int, end: int, begin: int) -> int:
@@ -142,8 +134,8 @@ def _without_listed_offer(low: str, start: int, end: int, begin: int) -> int:
     return at if at > start and line.endswith((":", "?")) and begin > at and is_remark(line) else end
 
 
-_MARKER = re.compile(r"\s{0,6}[*_]{0,2}\(?\d{1,2}[.)][*_]{0,2}[ \t]+(?=\S)")
-_FIELD_ITEM = re.compile(r"[ \t]{0,6}(?:[-*•–]|\(?\d{1,2}[.)])[ \t]+[^\n:=]{1,60}[:–—][ \t*_]{0,4}[^\n:=]{1,30}$")
+_MARKER = regex(r"\s{0,6}[*_]{0,2}\(?\d{1,2}[.)][*_]{0,2}[ \t]+(?=\S)")
+_FIELD_ITEM = regex(r"[ \t]{0,6}(?:[-*•–]|\(?\d{1,2}[.)])[ \t]+[^\n:=]{1,60}[:–—][ \t*_]{0,4}[^\n:=]{1,30}$")
 
 
 def _lists_fields(low: str, start: int, begin: int, end: int) -> bool:
@@ -156,19 +148,19 @@ def _lists_fields(low: str, start: int, begin: int, end: int) -> bool:
     )
 
 
-def _short(text: str, low: str, start: int, end: int, choices: int | None) -> Found | None:
+def _short(text: str, low: str, start: int, end: int, choices: int | None) -> AnswerSpan | None:
     """A text of one short line: the answer itself, or a sentence; a value of "" says that there is none in it."""
     if end - start > 80 or "\n" in low[start:end] or low[end - 1] in ":=+?" or last_sentence(text, start, end) > start:
         return None
     bare = _BARE_TAGS.sub("", low[start:end]).strip("<>/ .…?")
     if is_placeholder(bare, words=False) or _NOT_SAID.search(low[start:end]):
-        return Found("", start, end)
+        return AnswerSpan("", start, end)
     if choices == 0 and low.startswith("a: ", start):
         start += 3
     elif low.startswith("=", start):
         start += 1
     if _CHANCE.fullmatch(low, start, end):
-        return Found("", start, end)
+        return AnswerSpan("", start, end)
     if field := labelled_value(text, low, start, end):
         return field
     found = amounts(low, start, end)
@@ -176,7 +168,7 @@ def _short(text: str, low: str, start: int, end: int, choices: int | None) -> Fo
         begin = _own_statement(low, start, end)
         value = begin >= 0 and (_letter(low, begin, end, choices) or result(text, low, begin, end))
         if value or end - start > 60 or found or begin != start:
-            return value or Found("", start, end)
+            return value or AnswerSpan("", start, end)
     elif letter := _letter(low, start, end, choices):
         return letter
     return cleaned(text, start, end, choices) if end - start <= 60 else None
@@ -194,14 +186,14 @@ def _is_sentence(low: str, start: int, end: int) -> bool:
     return (spaces > 3 and _SUBJECT.match(low, start, end) is not None) or _EQUALS.search(low, start, end) is not None
 
 
-_CHANCE = re.compile(r"prob(?:ability)?[\s*_]{0,3}[:=][\s*_]{0,4}\d{1,3}(?:\.\d{1,3})?\s?%\W{0,4}")  # a confidence
-_EQUALS = re.compile(r"[=≈]")
-_ELSEWHERE = re.compile(
+_CHANCE = regex(r"prob(?:ability)?[\s*_]{0,3}[:=][\s*_]{0,4}\d{1,3}(?:\.\d{1,3})?\s?%\W{0,4}")  # a confidence
+_EQUALS = regex(r"[=≈]")
+_ELSEWHERE = regex(
     r"(?:daher|also|somit|insgesamt|deshalb|folglich|er|sie|es|der|die|das|il|elle|donc|ainsi|le|la|les|por|el|los|ella|entonces|así"
     r"|quindi|dunque|perciò|lui|lei|então|portanto|ele|ela|o|os|dus|hij|ze|het|zatem|więc)[\s,]"
 )
 """Words that begin a sentence in languages that write no letters but English ones, as far as a sentence shows."""
-_SUBJECT = re.compile(
+_SUBJECT = regex(
     r"(?:the|an?|each|every|all|half|so|this|that|these|those|his|her|my|our|their|it|there|\d[\d.,]*%?)(?:['’]s)?\s"
 )
 
@@ -215,42 +207,42 @@ def _own_statement(low: str, start: int, end: int) -> int:
     return begin if begin < end and not is_hypothetical(low[begin:end]) else -1
 
 
-_BUT = re.compile(r"[\s,;](?:but|however|yet|though|in\sfact|actually)[,\s]")
-_NOT_SAID = re.compile(
+_BUT = regex(r"[\s,;](?:but|however|yet|though|in\sfact|actually)[,\s]")
+_NOT_SAID = regex(
     r"\banswers?\s(?:is|are)\s(?:not|_{2,})(?![^.]*\bbut\b)|:\s{0,3}_{2,}|^(?:so,?\s|thus,?\s"
     r"|therefore,?\s)?(?:the\s|my\s)?(?:\w{2,10}\s)?answer(?:\sis)?[:\s]*$"
 )
-_YES = re.compile(r"[*_]{0,2}(?:(yes|no|true|false)(?=[.,!;:*—–]|\s[-–—]\s)(?!,?\s(?:wait|that|this|let|but|not)\b))")
+_YES = regex(r"[*_]{0,2}(?:(yes|no|true|false)(?=[.,!;:*—–]|\s[-–—]\s)(?!,?\s(?:wait|that|this|let|but|not)\b))")
 
 
-def _affirmed(text: str, low: str, start: int, end: int) -> Found | None:
+def _affirmed(text: str, low: str, start: int, end: int) -> AnswerSpan | None:
     """ "Yes" of "Yes, since 7 is prime." """
     found = _YES.match(low, start, min(end, start + 12))
-    return Found(text[slice(*found.span(1))], *found.span(1)) if found else None
+    return AnswerSpan(text[slice(*found.span(1))], *found.span(1)) if found else None
 
 
-def _lettered_first(text: str, start: int, end: int, choices: int | None) -> Found | None:
+def _lettered_first(text: str, start: int, end: int, choices: int | None) -> AnswerSpan | None:
     """The letter that is all of the first line, where an explanation follows it."""
     line = text.find("\n", start, min(end, start + 24))
     letter = choice_letter(text[start:line].strip(), choices) if line >= 0 and choices else None
-    return Found(letter, start, line) if letter and sum(map(str.isalnum, text[start:line])) == 1 else None
+    return AnswerSpan(letter, start, line) if letter and sum(map(str.isalnum, text[start:line])) == 1 else None
 
 
-_LETTER = re.compile(
+_LETTER = regex(
     r"(?:(?<![^\W_])(?:it(?:'s|’s|\sis)|that(?:'s|\sis)|must\sbe|should\sbe|would\sbe|answer\sis|is|so|thus"
     r"|therefore|hence|then|choose|pick|select|"
     r"go(?:ing)?\swith|answer|to|with|say|be|=|→|->|:)[,:]?\s{1,2}(?:definitely\s|probably\s|clearly\s|likely\s"
     r"|option\s|choice\s|answer\s|letter\s|the\sanswer\sis\s){0,2})"
     r"[*_]{0,2}(?:\(([a-j])\)|([b-j])(?![\w'’&/+#-])|(a)(?=[*_.)]|$))"
 )
-_FITS = re.compile(
+_FITS = regex(
     r"(?<![^\W_])(?:option\s)?[*_]{0,2}\(?([a-j])\)?[*_]{0,2}\s(?:fits|matches|works|satisfies|correctly|accurately|best|is\s(?:the\s)?(?:correct|right"
     r"|best|only|most))(?![a-z])"
 )
-_DRESSED = re.compile(r"(?<![\w(])\(([a-j])\)(?=\W|$)")
+_DRESSED = regex(r"(?<![\w(])\(([a-j])\)(?=\W|$)")
 
 
-def _letter(low: str, start: int, end: int, choices: int | None) -> Found | None:
+def _letter(low: str, start: int, end: int, choices: int | None) -> AnswerSpan | None:
     """The letter that a sentence comes to: "So B.", "I think it's (C).", "B fits best." """
     if choices == 0 or (choices is None and low.find("(", start, end) < 0):
         return None
@@ -262,22 +254,22 @@ def _letter(low: str, start: int, end: int, choices: int | None) -> Found | None
             if ord(letter) - ord("a") >= (choices or 10) or not (choices or dressed):
                 continue
             if pattern is _FITS or last or dressed or low[match.end() : match.end() + 1] in ".,:;)":
-                return Found(letter.upper(), *match.span(match.lastindex or 1))
+                return AnswerSpan(letter.upper(), *match.span(match.lastindex or 1))
     return None
 
 
-def _lettered_paragraph(low: str, start: int, end: int, choices: int | None) -> Found | None:
+def _lettered_paragraph(low: str, start: int, end: int, choices: int | None) -> AnswerSpan | None:
     """The letter of the only choice that the last paragraph names: "they experience (D) getting hurt."."""
     begin = max(low.rfind("\n\n", start, end), start, end - 600)
     named = [] if choices == 0 or low.find("(", begin, end) < 0 else list(_DRESSED.finditer(low, begin, end))
     if not named or len({match[1] for match in named}) > 1 or ord(named[0][1]) - ord("a") >= (choices or 10):
         return None
-    return Found(named[-1][1].upper(), *named[-1].span(1))
+    return AnswerSpan(named[-1][1].upper(), *named[-1].span(1))
 
 
 def _of_sentences(
     text: str, low: str, start: int, end: int, begin: int, choices: int | None, *, about_chance: bool
-) -> Found | None:
+) -> AnswerSpan | None:
     """The result of the last sentence that is the writer's own statement."""
     for _ in range(4):
         if marker := _MARKER.match(low, begin, end):

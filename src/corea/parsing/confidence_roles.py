@@ -1,19 +1,14 @@
 """Roles of the confidences in a text: the final answer's, or a step's, an alternative's, another's, a supposed one."""
 
 import re
-from enum import IntEnum
+from collections import Counter
+from collections.abc import Callable
+from itertools import pairwise
 
+from msgspec.structs import replace
 
-class Role(IntEnum):
-    """What a stated confidence is about; the higher ones go before the lower ones."""
-
-    OTHER = 0  # a step, an alternative, somebody else, a supposition, the opposite: never the answer's
-    REVERSED = 1  # an uncertainty, turned round
-    PROSE = 2  # a label with words only
-    EVENT = 3  # a probability: the answer's, unless a confidence is named too
-    PLAIN = 4
-    OVERALL = 5  # "overall", "final", or that of the stated answer among several
-
+from corea.parsing.confidence_values import ConfidenceRole, StatedConfidence
+from corea.parsing.text import regex
 
 _PARTS = (
     r"step|stage|claim|premise|assumption|sub-?(?:step|question|claim|task|problem|answer|goal|part)|intermediate|partial|component|check\s?\d{1,2}|(?:second|third"
@@ -27,44 +22,40 @@ _NOT_ITS = (
     r"|required|minimum|maximum|min|max|threshold|target|desired|lower|upper|nominal|lack\sof|loss\sof|no|zero|without"
     r"|in|expert|human|reviewer|his|her|their|its|your"
 )
-_JUST_BEFORE = re.compile(
+_JUST_BEFORE = regex(
     rf"(?<![\w-])(?:{_PARTS}|{_BEFORE_NOW}|{_NOT_ITS})(?:\s?#?\d{{1,3}}|\s\(?[a-z]\)?)?(?:'s|s')?"
     r"(?:[\s_](?:answer|option|choice|candidate|hypothesis|guess|stated|average|mean))?(?:'s"
     r"|s')?[\s*_:(\[-]{1,4}(?:\w{1,12}\s)?$"
 )
-_HEADS = re.compile(
+_HEADS = regex(
     r"[\W_]{0,8}(?:(?:the|an?|my|any)\s)?(?:(?:step|stage|claim|premise|part)\s?\d{1,3}(?!\w)|(?:alternat\w{1,6}|runner[\s-]?up|backup"
     r"|fallback|other|(?:less|least|next)(?:\smost)?\slikely|(?:my\s)?(?:second|third|2nd|3rd)[\s-](?:best|choice"
     r"|guess|option|answer|most))(?!\w))"
 )
-_ENDS_IN_PART = re.compile(rf"(?<![\w-])(?:{_PARTS})(?:\s?\d{{1,2}})?\s(?:is|was|has|being)\s(?:\w{{1,10}}\s){{0,2}}$")
-_HEADS_BLOCK = re.compile(
+_ENDS_IN_PART = regex(rf"(?<![\w-])(?:{_PARTS})(?:\s?\d{{1,2}})?\s(?:is|was|has|being)\s(?:\w{{1,10}}\s){{0,2}}$")
+_HEADS_BLOCK = regex(
     r"[\W_]{0,8}(?:alternat\w{1,6}|runner[\s-]?up|backup|fallback|other|(?:my\s)?(?:second|third|2nd"
     r"|3rd)[\s-](?:best|choice|guess|option|answer|most)"
     r"|(?:option|candidate|guess|choice|hypothesis|answer|question|problem|part|q)\s?\(?#?(?P<option>[a-j]|\d{1,2})\)?(?:\s?[:.)=-]|\s?$))"
 )
-_OBJECT = re.compile(
-    rf"(?<![\w-])(?:{_PARTS}|before|wrong|incorrect|mistaken|false|(?:is\s|am\s)?not|isn't|error)(?![\w-])"
-)
-_FINAL_OBJECT = re.compile(
+_OBJECT = regex(rf"(?<![\w-])(?:{_PARTS}|before|wrong|incorrect|mistaken|false|(?:is\s|am\s)?not|isn't|error)(?![\w-])")
+_FINAL_OBJECT = regex(
     r"(?<!\w)(?:final|overall|after|now|(?:this|my|the)\s(?:(?:final|chosen|main|selected)\s)?(?:answer|solution"
     r"|result|conclusion))(?!\w)"
 )
-_OVERALL = re.compile(
+_OVERALL = regex(
     r"(?<!\w)(?:overall|final|total|combined|aggregate|updated|revised|new|adjusted|corrected|net|posterior"
     r"|joint)[\s*_\"'-]{1,3}(?:\w{1,12}\s)?$"
 )
-_IF = re.compile(
+_IF = regex(
     r"(?<!\w)(?:if|unless|suppos(?:e|ing)|assuming|were\sit|had\s(?:i|it|the))(?!\w)(?!\s(?:pressed|asked|forced|pushed)(?!\w)|\si\s(?:had|have|must"
     r"|need|were\s(?:asked|forced|pressed))(?:\sto)?\s(?:give|put|say|quantify|state|assign|rate|estimate|express))"
 )
-_WOULD = re.compile(r"(?<!\w)(?:would|were|could|might|should|had|instead)(?!\w)|'d(?!\w)|:\W*$")
-_MORE = re.compile(
-    r"(?:would|could|might|'d)\s(?:be|feel|have\sbeen)\s(?:much\s|far\s|even\s|a\sbit\s)?(?:more|less)(?!\w)"
-)
-_CLAUSE = re.compile(r"[.!?;](?:(?=\s)|(?<=\.)\.\.)")
-_OPTION = re.compile(r"(?:^|[\s(\[\"'])(?:option\s|choice\s|answer\s)?[(\[]?([a-j]|\d{1,2})[)\]]?[\s*_\"']{0,3}$")
-_HEADING_OPTION = re.compile(
+_WOULD = regex(r"(?<!\w)(?:would|were|could|might|should|had|instead)(?!\w)|'d(?!\w)|:\W*$")
+_MORE = regex(r"(?:would|could|might|'d)\s(?:be|feel|have\sbeen)\s(?:much\s|far\s|even\s|a\sbit\s)?(?:more|less)(?!\w)")
+_CLAUSE = regex(r"[.!?;](?:(?=\s)|(?<=\.)\.\.)")
+_OPTION = regex(r"(?:^|[\s(\[\"'])(?:option\s|choice\s|answer\s)?[(\[]?([a-j]|\d{1,2})[)\]]?[\s*_\"']{0,3}$")
+_HEADING_OPTION = regex(
     r"[\s*_#>\"'{(\[-]{0,8}(?:(?:option|choice|answer|candidate|question|problem|part|q)\s?)?\(?([a-j]|\d{1,2})(?:[).:]|\s[-=:])(?=\W)"
 )
 
@@ -80,7 +71,7 @@ _STATISTICS = (
     "gemiddelde ligt", "доверительн", "среднее значение", "置信区间", "置信區間", "总体均值", "信頼区間", "신뢰구간",
     "parameter lies", "value lies", "mean is between", "z*", "that between", "p <", "p<",
 )  # fmt: skip
-_LIST_MARK = re.compile(r"[\s*_#>(-]{0,6}(?:\d{1,2}|[a-z])")
+_LIST_MARK = regex(r"[\s*_#>(-]{0,6}(?:\d{1,2}|[a-z])")
 
 
 def is_statistical(low: str, at: int, end: int) -> bool:
@@ -89,7 +80,7 @@ def is_statistical(low: str, at: int, end: int) -> bool:
     return any(word in around for word in _STATISTICS)
 
 
-_OF_ANOTHER = re.compile(
+_OF_ANOTHER = regex(
     r"(?<!\w)according\sto\s(?!my|our)|(?<!\w)(?:he|she|they|you|who|user|paper|study|author|model|classifier|detector|system(?!\sof)|algorithm|doctor"
     r"|teacher|professor|student|expert|witness"
     r"|forecast|weather|survey|poll|report|article|manager|company|customer|people|experts|researchers"
@@ -97,7 +88,7 @@ _OF_ANOTHER = re.compile(
     r"|(?<!\w)(?:(?:detect|predict|classifi|label+|report|identifi|recogni[sz]|claim|show|conclud|believ|assign|return"
     r"|output|stat)(?:e?s|e?d)|says|said|finds|found)(?!\w)"
 )
-_SUBJECT = re.compile(
+_SUBJECT = regex(
     r"(?P<who>[^\W\d_]{1,24})(?:'s|'re|\s(?:is|are|was|were|feels?|felt|seems?|became|remains?|had|has|have"
     r"|express(?:es|ed)|assigns?|gives?|gave|puts?|place[sd]?|holds?|shows?|indicates?))\s(?:(?:\w{2,12}ly|about|around|still|only|now|at\sleast|over|also|then|just|quite|very|an?"
     r"|well\sover|high|low|strong|great|full|some|moderate|medium|little|more|less|much)\s){0,3}$"
@@ -143,20 +134,20 @@ def heads_another(clause: str) -> bool:
     return _HEADS.match(clause) is not None or _ENDS_IN_PART.search(clause) is not None
 
 
-def role_of(clause: str, about: str) -> Role:
+def role_of(clause: str, about: str) -> ConfidenceRole:
     """The role of a label, by the words before it in its clause and those that say what it is about."""
     if clause and not clause.isspace():
         if _JUST_BEFORE.search(clause) or _HEADS.match(clause) or is_supposed(clause):
-            return Role.OTHER
+            return ConfidenceRole.OTHER
         if not about and _OVERALL.search(clause):
-            return Role.OVERALL
+            return ConfidenceRole.OVERALL
     if about:
         final = _FINAL_OBJECT.search(about)
         if _OBJECT.search(about):
-            return Role.OTHER
+            return ConfidenceRole.OTHER
         if final or _OVERALL.search(clause):
-            return Role.OVERALL
-    return Role.PLAIN
+            return ConfidenceRole.OVERALL
+    return ConfidenceRole.PLAIN
 
 
 def is_supposed(clause: str) -> bool:
@@ -166,15 +157,111 @@ def is_supposed(clause: str) -> bool:
     return _WOULD.search(clause) is not None
 
 
-def below(line: str) -> tuple[Role, str]:
+def below(line: str) -> tuple[ConfidenceRole, str]:
     """The role and the option of a label that stands alone under a line."""
     heads = _HEADS_BLOCK.match(line)
     if not heads:
-        return Role.PLAIN, ""
-    return (Role.PLAIN, heads["option"]) if heads["option"] else (Role.OTHER, "")
+        return ConfidenceRole.PLAIN, ""
+    return (ConfidenceRole.PLAIN, heads["option"]) if heads["option"] else (ConfidenceRole.OTHER, "")
 
 
 def option_of(clause: str, about: str) -> str:
     """The option, or the number of a list, that a confidence belongs to; "" if none is named."""
     named = _OPTION.search(about.rstrip(" *_)]\"'")) if about else _HEADING_OPTION.match(clause)
     return named[1] if named else ""
+
+
+_LIST_SPAN = 1000
+
+_ANSWER_KEY = regex(
+    r"[\"'](?:final_?)?(?:answer|option|choice|label|guess|candidate|value"
+    r"|name)[\"']\s{0,4}:\s{0,4}[\"']?([^\"',}\n]{1,60})"
+)
+_OWNER = regex(r"[\"']([^\"'\n]{1,40})[\"']\s{0,4}:\s{0,4}$")
+OPTION_EDGE = " \t*_`\"'$()[]{}.,:"
+
+
+def top_level(low: str, statements: list[StatedConfidence]) -> list[StatedConfidence]:
+    """The statements, where those of keys that are a step's, an alternative's or deeper in the JSON are another's."""
+    keys = [s for s in statements if s.is_key]
+    if not keys:
+        return statements
+    depths = {keys[0].at: 0}
+    for later, earlier in pairwise(keys):
+        depths[earlier.at] = depths[later.at] - _levels(low, earlier.at, later.at)
+    top = min(depths.values())
+    lists = {at: _list_around(low, at) for at in depths}
+    shared = Counter(lists.values())
+
+    def changed(key: StatedConfidence) -> StatedConfidence:
+        around = lists[key.at]
+        option = key.option or (_answer_beside(low, key.at) if len(keys) > 1 else "")
+        several = around is not None and shared[around] > 1 and not option
+        if (
+            depths[key.at] > top
+            or several
+            or (around is not None and _PART_LIST.search(low[max(0, around - 40) : around]))
+        ):
+            return replace(key, role=ConfidenceRole.OTHER)
+        return replace(key, option=option)
+
+    return [changed(s) if s.is_key else s for s in statements]
+
+
+_PART_LIST = regex(
+    r"[\"'][\w ]{0,20}(?:step|reason|thought|alternat|other|second|third|2nd|backup|initial|draft"
+    r"|runner|verif|critique|sub_|check|premise|claim|evidence"
+    r"|source)[\w ]{0,20}[\"']\s{0,4}:\s{0,4}\[?\s{0,4}$"
+)
+_BRACKET = regex(r"[\[\]{}]")
+
+
+def _list_around(low: str, at: int) -> int | None:
+    """Where the list begins in whose objects a key stands, else the object that some other key holds."""
+    begin = max(0, at - _LIST_SPAN)
+    depth, inner = 0, None
+    for bracket in reversed(list(_BRACKET.finditer(low, begin, at))):
+        depth += 1 if bracket[0] in "]}" else -1
+        if depth < 0:
+            if bracket[0] == "[":
+                return bracket.start()
+            inner, depth = (bracket.start() if inner is None else inner), 0
+    return inner if inner is not None and low[begin:inner].rstrip().endswith(":") else None
+
+
+def _levels(low: str, start: int, end: int) -> int:
+    """How many more braces and brackets `low[start:end]` opens than it closes."""
+    opened = low.count("{", start, end) + low.count("[", start, end)
+    return opened - low.count("}", start, end) - low.count("]", start, end)
+
+
+def _answer_beside(low: str, at: int) -> str:
+    """The answer in the same JSON object as a key."""
+    begin, stop = low.rfind("{", max(0, at - 300), at), low.find("}", at, at + 300)
+    if begin < 0:
+        return ""
+    named = _ANSWER_KEY.search(low, begin, stop if stop >= 0 else at) or _OWNER.search(low[max(0, begin - 60) : begin])
+    return named[1].strip(OPTION_EDGE) if named else ""
+
+
+def of_the_answer(statements: list[StatedConfidence], answer: Callable[[], str | None]) -> list[StatedConfidence]:
+    """The statements, where several options have one each: the stated answer's overall, the others another's."""
+    options = {s.option for s in statements if s.option and s.role >= ConfidenceRole.EVENT}
+    if len(options) < 2:
+        return statements
+    stated = (answer() or "").lower()
+    stated = "" if "{" in stated else stated.strip(OPTION_EDGE)  # JSON that names no answer
+    return [
+        s
+        if not s.option
+        else replace(s, role=ConfidenceRole.OVERALL if stated and _names(s.option, stated) else ConfidenceRole.OTHER)
+        for s in statements
+    ]
+
+
+def _names(option: str, answer: str) -> bool:
+    """Whether an option, "b" or "b) paris", is the answer "b" or "paris"."""
+    if option == answer:
+        return True
+    letter, _, rest = option.partition(")") if ")" in option else option.partition(". ")
+    return bool(rest) and answer in (letter.strip(OPTION_EDGE), rest.strip(OPTION_EDGE))

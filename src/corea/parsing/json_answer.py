@@ -7,7 +7,7 @@ import json
 import re
 from typing import Any, cast
 
-from corea.parsing.text import LONGEST, Extracted, mentions
+from corea.parsing.text import LONGEST, Extracted, mentions, regex
 
 _GROUPS = (
     r"(?:(?:the|my|your)[_ ]?)?(?:final|correct|short|predicted|selected|chosen|best)?[_ ]?(?:answer"
@@ -15,17 +15,17 @@ _GROUPS = (
     r"(?:final|correct|selected|chosen|best)?[_ ]?(?:choice|option)(?:[_ ]?(?:letter|id))?",
     r"(?:final[_ ]?)?(?:result|solution|prediction|output|response|value)",
 )
-_KEYS = [re.compile(group) for group in _GROUPS]
+_KEYS = [regex(group) for group in _GROUPS]
 _STEMS = (("answer", "ans"), ("choice", "option"), ("result", "solution", "prediction", "output", "response"))
 _INNER = ("value", "text", "letter", "choice", "option", "answer", "final", "result", "content", "label", "id")
-_PAIR = re.compile(
+_PAIR = regex(
     r"[\"'](?P<key>[a-zA-Z_ ]{2,30})[\"']\s{0,4}:\s{0,8}"
     r"(?:(?P<open>[\[{])|\"(?P<double>(?:[^\"\\]|\\.){0,2000})\"|'(?P<single>(?:[^'\\]|\\.){0,2000})'"
     r"|(?P<bare>[^\s\"',}\]{\[][^\",}\]\n]{0,200}))",
     re.S,
 )
-_BRACKETS = re.compile(r"\"(?:[^\"\\]|\\.){0,2000}\"|'(?:[^'\\]|\\.){0,2000}'|[\[\]{}]", re.S)
-_LATEX = re.compile(
+_BRACKETS = regex(r"\"(?:[^\"\\]|\\.){0,2000}\"|'(?:[^'\\]|\\.){0,2000}'|[\[\]{}]", re.S)
+_LATEX = regex(
     r"(?<!\\)\\(?=(?:frac|forall|flat|text|times|theta|tan|tau|triangle|to(?![a-z])|beta|boxed|binom|bar|begin|bmod"
     r"|right|"
     r"rho|rangle|neq?(?![a-z])|nu(?![a-z])|nabla|not|[^\"\\/bfnrtu]))"

@@ -1,0 +1,242 @@
+"""Sentences that do not state the writer's own answer: hypotheticals, other people's opinions, remarks, checks."""
+
+import re
+
+from corea.parsing.languages import QUESTION
+from corea.parsing.text import regex
+
+_BUT_SO = regex(r"\b(?:but|however|yet|so|therefore|thus|hence)\b[,\s]|[;:]\s|\)\s")
+_OTHERS = regex(
+    r"\b(?:many|most|some|other|lots\sof|few)\s(?:people|students|readers|others|would\s(?:say|think|answer|argue"
+    r"|guess)|think|say|believe|of\s(?:us|them|you))\b"
+    r"|\b(?:one|you|people|someone|students|others)\s(?:might|may|could|often|usually|typically|commonly"
+    r"|would\sbe\stempted|mistakenly)\s(?:\w{2,12}ly\s)?(?:think|say|answer|guess|believe|assume|expect|conclude"
+    r"|argue|get|write|forget|be\stempted)"
+    r"|\b(?:common|typical|frequent|usual|tempting|popular)\s(?:\w{1,14}\s)?(?:mistakes?|errors?|answer"
+    r"|misconception|guess|trap|pitfall)\b"
+    r"|\b(?:it(?:'s|\sis)\s(?:tempting|easy)\sto|(?:mistakenly|incorrectly|wrongly)\s(?:\w{2,12}\s)?(?:think|say"
+    r"|answer|get)|(?:book|textbook|teacher|friend|author|(?:other|another|the)\s(?:student|user|model)"
+    r"|answer\skey)\s(?:says?|said|claims?|claimed|thinks?|gives?|answered|wrote)"
+    r"|rumou?red|supposedly|allegedly)\b"
+)
+"""Other people's views, and mistakes."""
+
+_BEFORE = regex(
+    r"\b(?:intuitively|naively|at\sfirst(?:\sglance|\ssight)?|initially|originally|first\si\sthought|i\s(?:first"
+    r"|initially)\s\w{3,10}|"
+    r"(?:my|the|an?)\s(?:initial|first|previous|original|earlier)\s(?:answer|guess|thought|estimate|result|response"
+    r"|calculation|attempt))\b"
+)
+"""The writer's earlier views."""
+
+_IF = regex(
+    r"(?:^|[\s,(])(?:if|unless|suppose|supposing|assuming|imagine|hypothetically|had\s(?:he|she|it|they|we|i|the)"
+    r"|were\s(?:he|she|it|they|we|i|the))\b"
+)
+
+
+def is_doubtful(low: str, start: int, at: int) -> bool:
+    """Whether what the sentence says before `at` makes what follows a hypothetical, or someone else's view."""
+    begin = max(start, at - 160)
+    begin = max(begin, *(low.rfind(mark, begin, at) + 1 for mark in (". ", "\n", "? ", "! ")))
+    clause = low[begin:at]
+    turns = list(_BUT_SO.finditer(clause))
+    clause = clause[turns[-1].end() :] if turns else clause
+    return any(pattern.search(clause) for pattern in (_OTHERS, _BEFORE, _IF))
+
+
+_REMARK = regex(
+    r"(?:(?:please\s)?(?:let|tell)\sme\sknow|(?:please\s)?feel\sfree|(?:i\s)?(?:really\s)?hope|if\syou(?:'d|\swould"
+    r"|'re|\sare|\shave|\sneed|\swant|\slike|\sprefer)"
+    r"|would\syou|do\syou|does\s(?:this|that)|is\sthere\sanything|shall\si|should\si|want\sme|need\s(?:any|more"
+    r"|help)|can\si|may\si|any\s(?:other\s)?questions"
+    r"|happy\sto|glad\sto|i'?(?:m|\sam|'d|\swould)\s(?:be\s)?(?:happy|glad|here\sto|available|always|love\sto)"
+    r"|i\scan\s(?:also\s)?(?:help|explain|show|walk|provide|elaborate)|don't\shesitate|please\s(?:ask|note|verify"
+    r"|check|don't)"
+    r"|good\sluck|great\s(?:job|question|work)|good\s(?:job|question|work)|well\sdone|best(?:\sregards|\swishes)?"
+    r"|kind\sregards|regards|cheers|sincerely|thanks?|thank\syou"
+    r"|you'?re\swelcome|have\sa\s(?:great|nice|good|wonderful)|take\scare|happy\s\w{2,12}ing|enjoy|bye|see\syou"
+    r"|congrat\w{0,12}"
+    r"|your\s(?:ai|friendly|assistant|tutor|helper)|hopefully|that's\sit|that\sis\sall|and\sthat's\sit|done"
+    r"|q\.?e\.?d|easy|simple|voil[aà]|ta-?da|consistent|verified|confirmed|check(?:ed)?"
+    r"|i(?:'m|\sam)\s(?:\w{2,12}\s)?(?:confident|certain|sure)|my\sconfidence|confidence|the\sconfidence"
+    r"|this\s(?:confidence|includes|excludes|assumes|accounts\sfor|takes\sinto|reflects|is\sbased\son)|note\b|p\.?s\b|n\.?b\b|disclaimer|reminder|tip\b|keep\sin\smind|remember"
+    r"|sources?:|references?:|see\salso|follow-?\s?up|want\sto|ask\sme|just\s(?:ask|let)|viel\serfolg|ich\shoffe"
+    r"|bonne\schance|n'hésitez|j'espère|espero|si\s(?:necesitas|tienes)"
+    r"|avísame|spero|ik\shoop|laat\shet|надеюсь|если\s(?:у\sвас|нужно)|希望|如果(?:您|你)|如有|請|お役に立|何か|도움이|더\s궁금|فى\sحال"
+    r"|إذا\sكان|अगर\sआप)"
+)
+_CHECK = regex(
+    r"(?:(?:let(?:'s|\sus|\sme)\s|we\s(?:can\s)?|to\s|quick\s|as\sa\s|double[\s-]|sanity\s|now\s)*(?:check(?:ing|ed)?"
+    r"|verif\w{1,8}|confirm\w{0,4}|double[\s-]check|proof|prüfung|probe|vérification|comprobación)\b)"
+)
+_OTHERWISE = regex(
+    r"(?:(?:and|but|or|note(?:\sthat)?|however|alternatively|of\scourse)?[,:]?\s?)(?:if|unless|with(?:out)?|had"
+    r"|were|assuming|suppose|including|excluding|otherwise|(?:even\s)?counting)\b[^.]*\b(?:would|could|might)\b"
+    r"|[^.]*\b(?:would|could|might)\s(?:have\s)?(?:be(?:en)?|get|become|rise|change)\b[^.]*\b(?:if|unless"
+    r"|with(?:out)?)\b"
+)
+
+
+def is_remark(sentence: str) -> bool:
+    """Whether a folded sentence only takes leave, offers help, comments or asks something back."""
+    bare = sentence.strip(" \t\n*_#>-–—()[]\"'`~.…!✅👍😊🙂🎉")
+    if not bare or not any(c.isalnum() for c in bare):
+        return True
+    if sentence.rstrip(" *_)\"'").endswith(("?", "？")):
+        return True
+    if "confiden" in bare and _ABOUT_CONFIDENCE.search(bare) and "answer" not in bare:
+        return True
+    return _REMARK.match(bare) is not None and not _STATES.search(bare)
+
+
+_ABOUT_CONFIDENCE = regex(
+    r"\b(?:confidence\s(?:level|score|rating)|level\sof\sconfidence|my\sconfidence|i(?:'m|\sam)\s(?:\w{2,12}ly\s"
+    r"|very\s)?confident)\b(?!\sinterval)"
+)
+_STATES = regex(r"^(?:thank|best|note|check|easy|simple|enjoy|done)\w*\b[^.]*=\s?\S|^best\s(?:answer|choice|option)")
+
+
+def is_check(sentence: str) -> bool:
+    """Whether a folded sentence verifies what was found before: "Check: 3 * 4 = 12"."""
+    return _CHECK.match(sentence.strip(" \t\n*_#>-(✅✓✔")) is not None
+
+
+def is_hypothetical(sentence: str) -> bool:
+    """Whether a folded sentence says how it would be otherwise, or how others see it; a computation does not."""
+    bare = sentence.strip(" \t\n*_(")
+    if "=" in bare:
+        return False
+    modal = "would" in bare or "could" in bare or "might" in bare
+    return _OTHERS.search(bare) is not None or (modal and _OTHERWISE.match(bare) is not None)
+
+
+RATHER = r"[\s,;(*–—-]{1,6}(?P<rather>or\srather|make\sthat|no,?\swait)\b"
+"""How a sentence takes back what it has just said."""
+
+_DOUBT = regex(
+    r"(?:^|[.!?…—)\]}*>$|]\s{0,3}|\n\s{0,3})[\"'*_(\[#>-]{0,4}(?:(?:oh|ah|hmm+|uh|but|ok(?:ay)?|and|well"
+    r"|no)[,.…!\s]{1,4}){0,3}"
+    r"(?P<strong>wait\b(?!\s(?:for|until|time))|correction\b|(?:i\s(?:apologi[sz]e|apologi\w+)|apologies"
+    r"|my\smistake|my\sbad|oops|whoops|scratch\sthat|hold\son|never\s?mind|strike\sthat)"
+    r"|on\s(?:second\sthought|reflection|closer)|i\s(?:made|see\s(?:my|an|the)\s(?:mistake|error)"
+    r"|need\sto\s(?:correct|fix|revise|redo)|misread|miscalculated|miscounted|was\swrong|forgot|must\scorrect"
+    r"|overlooked)"
+    r"|that(?:'s|\sis|\swas)\s(?:not\s(?:right|correct)|wrong|incorrect|a\smistake)|this\s(?:is"
+    r"|was)\s(?:not\s(?:right|correct)|wrong|incorrect)"
+    r"|let\sme\s(?:re\w{2,12}|double[\s-]?check|correct|fix|redo|try\sagain|start\sover)|hmm+\b|sorry[,.]"
+    r"|moment\smal|warte\b|halt[,!]|korrektur|attende?[zs]?\b|espera\b|aspetta|等等|等一下|不对|更正|待って|잠깐|подожд|стоп)"
+    r"|(?P<weak>actually[,\s]|no,\s(?:it|the|that)|(?:upon|after|on)\s(?:re\w{3,14}|further|double|checking|closer"
+    r"|second)|re-?(?:check|consider|evaluat|calculat|comput)\w{0,6}|in\sfact[,\s]|edit\b|update[d]?\b\s?:|revised"
+    r"|corrected)"
+    rf"|{RATHER}"
+)
+_CONFIRMS = regex(
+    r"\b(?:(?:yes|yep|indeed|still|also|again)[,.!\s]|(?:is|was|looks|checks?|that's|it's"
+    r"|all)\s(?:indeed\s)?(?:correct|right|fine|good|out|consistent|confirmed)|confirm(?:s|ed)|"
+    r"matches|same\s(?:answer|result)|stands|holds|✓|✅|consistent|verified)"
+)
+
+
+_NO_MORE = regex(r"\W*(?:conf[a-z]{0,7}(?:\slevel)?\W{1,8}[\d./%]{1,8}\W*(?:confidence)?\W*)?")
+"""What says nothing more of the answer: marks, and a number for the confidence."""
+
+
+def doubt_after(low: str, at: int, end: int) -> tuple[int, bool] | None:
+    """Where the text begins to take back what it said before `at`, and whether plainly so; None where it does not."""
+    window = low[at : min(end, at + 3000)]
+    found = None if _NO_MORE.fullmatch(window) else _DOUBT.search(window)
+    if not found:
+        return None
+    return at + found.start(found.lastgroup or 0), found.lastgroup != "weak"
+
+
+def confirms(low: str, at: int, end: int) -> bool:
+    """Whether the second look ends with the same: "yes, that checks out"."""
+    tail = low[max(at, end - 200) : end]
+    return _CONFIRMS.search(tail) is not None and not re.search(r"\b(?:not|wrong|incorrect|n't)\b", tail)
+
+
+_ROLES = (
+    r"(?:next\s|new\s|another\s|follow-?up\s)?(?:question|problem|exercise|q|human|user|instruction|input|example|"
+    rf"{QUESTION})(?:\s?#?\d{{1,3}})?\s?[*_]{{0,2}}(?:[:.](?=[\s*_])|：)"
+)
+_NEXT = regex(rf"\n[ \t#*_>]{{0,6}}(?:{_ROLES}|\[inst\]|(?<=#)\s?(?:instruction|question|input|human|user|problem)\b)")
+_CHAT_TURN = regex(r"<\|(?:im_start|start_header_id|user|start)\|>|<start_of_turn>|(?<=<\|im_end\|>)|(?<=<\|eot_id\|>)")
+
+
+def next_question(low: str, start: int, end: int) -> list[int]:
+    """Where the text seems to run on into another question, the first first; there must be something before it."""
+    found: list[int] = []
+    patterns = (_NEXT, _CHAT_TURN) if "<|" in low or "<start_of" in low else (_NEXT,)
+    for pattern in patterns if low.find("\n", start, end) >= 0 or len(patterns) > 1 else ():
+        for match in pattern.finditer(low, start + 1, end):
+            if low[start : match.start()].strip():
+                found.append(match.start())
+            if len(found) >= 3:
+                break
+    return sorted(found)
+
+
+_INTRODUCTION = regex(
+    r"\W{0,6}(?:sure|ok(?:ay)?|certainly|absolutely|of\scourse|great|alright|hello|hi|thanks?|let(?:'s|\sus|\sme)|here|below|to\s(?:solve"
+    r"|find|answer)|i(?:'ll|\swill)|we(?:'ll|\swill)|solution|gern|natürlich|klar|hier|claro|por\ssupuesto|aquí|vamos|bien\ssûr|voici|d'accord"
+    r"|certo|ecco|конечно|вот|давайте|好的|当然|以下|让我|下面|はい|では|네|물론)(?![a-z])"
+)
+
+
+def introduces(low: str, start: int, end: int) -> bool:
+    """Whether a text before a question only introduces it ("Sure, let's solve it."), so that it is the text's own."""
+    return _INTRODUCTION.match(low, start, end) is not None or low[start:end].rstrip(" \n*_").endswith((":", "!"))
+
+
+_LONGEST = 300  # characters of a text that says no more than that
+_NOT = r"(?:do not|don'?t|did not|didn'?t)"
+_CANNOT = r"(?:cannot|can not|can'?t|could not|couldn'?t|(?:am |are |was |were )?(?:unable to|not able to))"
+_ADVERBS = r"(?:\s(?:\w{3,12}ly|just|still|quite|do|therefore|also))*"
+_HAVE = (
+    r"have(?:\s\w{1,15}){0,4}\s(?:answers?|idea|clue|information|info|knowledge|data|context|details?|access|way"
+    r"|means)"
+)
+_KNOW = rf"(?:know|understand|remember|recall|{_HAVE})"
+_DO = (
+    r"(?:answer|tell|say|determine|solve|help|assist|provide|give|find|compute|calculate|figure|decide|know|comply|"
+    r"identify|choose|select|pick|recommend|conclude|infer|complete|fulfil+|be\s(?:sure|certain))"
+)
+_UNSURE = rf"(?:not{_ADVERBS}\s(?:sure|certain)|unsure|uncertain)"
+_NO_IDEA = r"(?:no\s(?:idea|clue)|not\sa\sclue)"
+_PERHAPS = r"\b(?:but|maybe|perhaps|probably|possibly|guess|think|believe|assume|although|though|however|except)\b"
+_GOES_ON = r"(?:as|since|because|and|or|nor|such|without|given|due|sorry|unfortunately|which|who|what|how|if|to|the)\b"
+_TAIL = rf"(?!\w)(?:(?!{_PERHAPS})(?:[^.!?:;=,\n]|,(?=\s{_GOES_ON})))*"  # nothing that may be an answer after all
+_OPENING = (
+    r"(?:(?:(?:i'?m|i am|we are)\s)?(?:very\s|so\s|really\s)?sorry|unfortunately|honestly|to be honest|apologies|well|"
+    r"as an ai(?:\s\w{1,10}){0,2}|at this time|currently|(?:based on|given"
+    r"|with)\s(?:the\s)?(?:\w{2,12}\s){0,2}information)[,:]?\s(?:but\s)?"
+)
+_ENGLISH = (
+    rf"(?:{_OPENING}){{0,3}}(?:"
+    rf"(?:i|we){_ADVERBS}\s(?:{_NOT}{_ADVERBS}\s{_KNOW}|{_CANNOT}{_ADVERBS}\s{_DO}|have\s{_NO_IDEA})"
+    rf"|(?:i'?m|i am|we'?re|we are){_ADVERBS}\s(?:{_UNSURE}|(?:unable to|not able to)\s{_DO})"
+    rf"|{_NOT}\sknow|{_CANNOT}\s(?:answer|tell|say|determine|know)|not\s(?:sure|certain)|unsure|{_NO_IDEA}"
+    r"|idk|dunno|no answer|n/a"
+    r"|(?:the|my|an)(?:\s\w{1,10})?\sanswer(?:\sto\s(?:this|that|the)\s[^.!?:;=,\n]{1,60})?\s(?:is|remains)"
+    r"(?:\sstill)?\s(?:unclear|not\s(?:clear|known)|unknown\sto\s(?:me|us))"
+    rf"){_TAIL}"
+)
+_ELSEWHERE_UNKNOWN = (
+    r"je ne sais (?:pas|plus)|(?:je n'ai )?aucune idée|ich wei(?:ß|ss)\s(?:es\s|das\s)?nicht|keine ahnung"
+    r"|(?:yo )?no (?:lo )?sé|no tengo (?:ni )?idea|(?:eu )?não sei|(?:io )?non (?:lo )?so|ik weet het niet|nie wiem"
+    r"|(?:я )?не знаю|我?不知道|我?不确定|分かりません|わかりません|모르겠습니다|모르겠어요"
+)
+_SAYING = regex(rf"{_ENGLISH}|{_ELSEWHERE_UNKNOWN}", re.I)
+_SORRY = regex(r"(?:(?:i'?m|i am)\s)?(?:very\s|so\s)?(?:sorry|my apologies)(?:\s(?:about|for)\s(?:that|this))?", re.I)
+_ENDS = regex(r"[.!。]+(?:\s+|$)|\n+")
+
+
+def refuses(text: str) -> bool:
+    """Whether a text of one or more sentences says no more than that its writer does not know."""
+    if not 1 < len(text) <= _LONGEST or not text[0].isalpha():
+        return False
+    sentences = [part.strip(" \t*_`\"'") for part in _ENDS.split(text.replace("’", "'"))]
+    said = [sentence for sentence in sentences if sentence and not _SORRY.fullmatch(sentence)]
+    return bool(said) and all(_SAYING.fullmatch(sentence) for sentence in said)

@@ -1,0 +1,353 @@
+"""The result of one sentence: the value that it comes to, with its whole phrase, or None.
+
+A formula, the object of "is" or "=", a time, a ratio, several values in a row; where a sentence has several numbers and
+none is plainly its result, there is none.
+"""
+
+from itertools import pairwise
+
+from corea.parsing.cleaning import AnswerSpan, cleaned
+from corea.parsing.numbers import ValueSpan, amounts, is_whole
+from corea.parsing.text import lead, regex
+
+_BOLD = regex(r"(?<!\*)\*\*(?!\s)([^*\n]{1,80}?)\*\*(?!\*)|(?<!_)__(?!\s)([^_\n]{1,80}?)__|`([^`\n]{1,80})`")
+_RESULT = regex(
+    r"\W{0,8}(?:(?:the|final|overall|grand|net)\s){0,2}(?:total|result|sum|solution"
+    r"|value)(?:\s\w{1,12}){0,2}[\s*_]{0,3}[:：][\s*_]{1,4}(?=\S)"
+)
+_FIELD = regex(r"(?!\W{0,4}(?:option|choice)\s\(?[a-j]\)?:)[^:=\n]{0,8}?[a-z][\w '’/()*-]{0,48}[:：][\s*_]{1,4}(?=\S)")
+
+
+_FORMULA_WITH_UNIT = regex(r"(\$[^$]*=[^$]*\$)\s[a-z²³^/\d]{1,14}\W{0,3}")
+
+
+def _has_colon(low: str, start: int, end: int) -> bool:
+    """Whether a label may begin a sentence: this is cheap to look for."""
+    end = min(end, start + 70)
+    return low.find(":", start, end) >= 0 or low.find("：", start, end) >= 0
+
+
+def labelled_result(text: str, low: str, start: int, end: int) -> AnswerSpan | None:
+    """The value after "Total:", "Result:" and their like, which needs no full stop to be complete."""
+    field = _RESULT.match(low, start, end) if _has_colon(low, start, end) else None
+    return cleaned(text, field.end(), end, 0) if field and _plain(low, field.end(), end) else None
+
+
+def labelled_value(text: str, low: str, start: int, end: int) -> AnswerSpan | None:
+    """The one value after any label: "Cost of the trip: $45"."""
+    field = _FIELD.match(low, start, end) if _has_colon(low, start, end) else None
+    if field and field.end() < end <= field.end() + 60 and _plain(low, field.end(), end):
+        whole = _FORMULA_WITH_UNIT.fullmatch(low, field.end(), end)
+        return _formula_value(text, low, *whole.span(1)) if whole else cleaned(text, field.end(), end, 0)
+    return None
+
+
+def result(text: str, low: str, start: int, end: int) -> AnswerSpan | None:
+    """What a sentence comes to: what it prints bold, what follows its label or last "=", its object, its one number."""
+    start += lead(low[start:end], " \t\n")
+    marked = low.find("**", start, end) >= 0 or low.find("__", start, end) >= 0 or low.find("`", start, end) >= 0
+    bold = [
+        m for m in (_BOLD.finditer(low, start, end) if marked else ()) if not m[m.lastindex or 1].rstrip().endswith(":")
+    ]
+    if len(bold) == 1:
+        a, b = bold[0].span(bold[0].lastindex or 1)
+        if not amounts(low, a, b):
+            return (
+                cleaned(text, a, b, 0)
+                if not amounts(low, start, end) and b - a <= 60 and low.count(" ", a, b) < 6
+                else None
+            )
+        if not WORDY.search(low, a, b):
+            return cleaned(text, a, b, 0) if _plain(low, a, b) else _of_numbers(text, low, a, b)
+        start, end = a, b
+    if field := labelled_value(text, low, start, end):
+        return field
+    return _of_numbers(text, low, start, end)
+
+
+def _plain(low: str, start: int, end: int) -> bool:
+    """Whether a phrase is one value with at most a few words beside it, and no verb."""
+    found = amounts(low, start, end)
+    return (
+        len(found) == 1
+        and is_whole(low, found[0], start, end)
+        and not low[start : found[0].start].strip(" *_($~≈")
+        and not WORDY.search(low, start, end)
+        and low.count(" ", found[0].end, end) < 4
+    )
+
+
+_ASSIGNMENTS = regex(
+    r"(?:[a-z](?:_\w)?\s?=\s?[-−]?[\d.,/]{1,20}\d|[a-z](?:_\w)?\s?=\s?[-−]?\d)(?:\s?(?:,|and|or|,\s?and"
+    r"|,\s?or)\s{0,2}[a-z](?:_\w)?\s?=\s?[-−]?(?:\d[\d.,/]{0,20}\d|\d)){1,6}(?=[.\s)]*$)"
+)
+
+
+_TWO_SUBJECTS = regex(
+    r"[\d$)²%][^.\d]{0,20}?\s(?:and|while)\s(?:the|its|his|her|their)\s"
+    r"(?!(?:\w+\s){0,3}(?:total|sum|answer|result|difference|product|final|remaining))(?:[a-z]{1,14}\s){1,5}(?:is|are|was|equals)\s"
+)
+"""The perimeter is 26 and the area is 40: two statements, neither of which is the result."""
+
+
+def _of_numbers(text: str, low: str, start: int, end: int) -> AnswerSpan | None:
+    if low.count("=", start, end) > 1 and (several := _ASSIGNMENTS.search(low, start, end)):
+        return cleaned(text, *several.span(), 0)
+    joined = low.find(" and ", start, end) >= 0 or low.find(" while ", start, end) >= 0
+    if joined and _TWO_SUBJECTS.search(low, start, end):
+        return None
+    found = amounts(low, start, end)
+    formulas = [amount for amount in found if amount.is_formula]
+    if formulas:
+        chosen = _formula(low, found, start, end)
+        return _formula_value(text, low, *chosen) if chosen else None
+    if (mark := low.rfind(">>", start, end)) >= 0 and low.find("<<", start, mark) >= 0:
+        return _calculated(text, low, mark + 2, end)
+    equals = max(low.rfind("=", start, end), low.rfind("≈", start, end))
+    if equals >= 0 and (begin := conclusion_of(low, start, end)) > equals:
+        found, equals = [amount for amount in found if amount.start >= begin], -1
+    if equals >= 0:
+        lone = _LONE_VARIABLE.search(low, start, equals) if low.count("=", start, end) < 2 else None
+        found_after = _after_equals(text, low, found, equals + 1, end)
+        return cleaned(text, lone.start(1), found_after.end, 0) if lone and found_after else found_after
+    chosen = object_of(low, found, start, end)
+    return cleaned(text, *chosen, 0) if chosen else None
+
+
+def _calculated(text: str, low: str, begin: int, end: int) -> AnswerSpan | None:
+    """What stands after GSM8K's calculator marks: "5 * 4 = <<5*4=20>>20 eggs"."""
+    found = amounts(low, begin, end)
+    if not found or low[begin : found[0].start].strip(" *_$") or not is_whole(low, found[0], begin, end):
+        return None
+    return cleaned(text, found[0].start, found[0].end, 0)
+
+
+_OBJECT_OF = regex(
+    r"(?:\b(?:is|are|equals?|be|was|were|gets?|gives?|obtain|have|has|had|becomes?|to|of|therefore|thus|so|hence"
+    r"|then|value|makes?|find|yields?|exactly|"
+    r"approximately|about|only|simply|just|namely|answer|at|costs?|leaves?|left\swith|need|needs|there\sare)|[:=≈]"
+    r"|^)[\s:,*_]{0,4}$"
+)
+_JOINS = regex(r"[\s,;.]{0,3}(?:and|or|,|;)?[\s*_]{0,3}$")
+
+
+def _formula(low: str, found: list[ValueSpan], start: int, end: int) -> tuple[int, int] | None:
+    """The formulas in a row that end the sentence, where they are its object."""
+    last = max(i for i, amount in enumerate(found) if amount.is_formula)
+    after = [a for a in found[last + 1 :] if not is_aside(low, a, start)]
+    first = last
+    while first > 0 and found[first - 1].is_formula and _JOINS.fullmatch(low, found[first - 1].end, found[first].start):
+        first -= 1
+    a, b = found[first].start, found[last].end
+    if last > first and len({_names_unknown(low, amount) for amount in found[first : last + 1]}) > 1:
+        return None  # "$\\sin x = 1/2$ and $x = 30$": which of them was asked for is not clear
+    if len(found) == 1 or (first == 0 and not after):
+        return (a, b) if not after else None
+    before = low[max(start, a - 30) : a]
+    if after or not _OBJECT_OF.search(before):
+        plain = [x for x in found if not x.is_formula and is_whole(low, x, start, end) and not is_aside(low, x, start)]
+        return (plain[0].start, plain[0].end) if len(plain) == 1 and not _OBJECT_OF.search(before) else None
+    return a, b
+
+
+def _names_unknown(low: str, formula: ValueSpan) -> bool:
+    """Whether a formula gives the value of a single letter: "$x = 3$", "$\\theta = 60$"."""
+    left, equals, _ = low[formula.start : formula.end].lstrip("$\\([ \n").partition("=")
+    return bool(equals) and left.strip().isalpha()
+
+
+_ASSIGNED = regex(
+    r"\s*\\?[a-zA-Z](?:_\{?\w{1,3}\}?)?(?:\([a-z](?:,\s?[a-z])?\)|\^\{-1\}\(x\))?\s*$|\s*[a-z]\^\{-1\}\(x\)\s*$"
+)
+
+
+def _formula_value(text: str, low: str, start: int, end: int) -> AnswerSpan | None:
+    """A formula whole; of a chain "5! = 5 \\cdot 4 = 20" what it comes to."""
+    stop = end
+    content = low[start:end]
+    if (
+        content.count("$") <= 2
+        and content.count("\\(") <= 1
+        and not any(c in content for c in (">=", "<=", "\\text{ and }", "\\\\"))
+    ):
+        equals = low.rfind("=", start, stop)
+        while equals > start and low[equals - 1] in "\\!<>":
+            equals = low.rfind("=", start, equals)
+        if equals > start and "," not in low[equals:stop].replace("{,}", "").replace(",\\", ""):
+            left = low[start:equals].lstrip("$\\([ \n")
+            if not _ASSIGNED.fullmatch(left) or "=" in left:
+                return cleaned(text, equals + 1, equals + 1 + len(_CLOSES.sub("", low[equals + 1 : stop])), 0)
+    return cleaned(text, start, end, 0)
+
+
+_CLOSES = regex(r"(?:[\s$.]|\\[\])])+$")
+_LONE_VARIABLE = regex(r"(?:^|[\s*_:,(])(?<![+*/^=×·÷-]\s)(?<!\d\s)([a-z](?:_\w)?|[a-z]\([a-z]\))\s?$")
+_EXPRESSION = regex(r"[\s*_]{0,3}(?:[^a-zA-Z\n]|(?<![a-zA-Z])[a-zA-Z](?![a-zA-Z])|sqrt|pi|log|ln|sin|cos|tan){1,60}$")
+
+
+def _after_equals(text: str, low: str, found: list[ValueSpan], begin: int, end: int) -> AnswerSpan | None:
+    """What stands after the last "=" of a sentence: an expression to its end, or a number with words."""
+    stop = begin + len(low[begin:end].rstrip(" .!*_"))
+    found = [amount for amount in found if amount.start >= begin]
+    leads = bool(found) and not low[begin : found[0].start].strip(" *_~≈$")
+    if leads and is_whole(low, found[0], begin, stop) and all(is_aside(low, a, begin) for a in found[1:]):
+        return cleaned(text, found[0].start, found[0].end, 0)
+    if low[begin:stop].strip() and _EXPRESSION.fullmatch(low, begin, stop):
+        return cleaned(text, begin, stop, 0)
+    return None
+
+
+WORDY = regex(
+    r"(?<![a-z'])(?:is|are|was|were|be|has|have|had|will|would|can|needs?|gets?|takes?|makes?|costs?|leaves?"
+    r"|equals?|gives?|becomes?|arrives?|"
+    r"sells?|sold|pays?|paid|earns?|earned|spends?|spent|holds?|made|lasts?|weighs?|contains?|produces?|produced"
+    r"|runs?|ran|returns?|prints?|walks?|saves?|saved|uses?|used|drives?|drove|reads?|buys?|bought|eats?|ate|does|did|collects?"
+    r"|collected|receives?|received|grows?|grew|travels?|travell?ed|remains?|remain|measures?|covers?|there|so|thus"
+    r"|therefore|hence|then|since|because|we|they|he|she|you|it|each|in\stotal|total|altogether)(?![a-z])"
+)
+"""Words of a sentence, as against the bare name of an answer."""
+
+_ASIDE = regex(
+    r"(?:\b(?:in|for|after|every|per|within|over|during|by|from|out\sof|than|before|until|since|with|through|between|"
+    r"first|next|last|full|step|day|week|year|grade|page|chapter|part|problem|question|room|number|age|figure|"
+    r"the|these|those|his|her|their|its|our|all|both|another|to\s(?:reach|make|get|buy|feed|fill|finish|cover|choose|select|arrange|form|seat"
+    r"|complete)|"
+    r"(?:each|all|both|any|some|most|one|none|every|\d[\d,.]{0,12}%?(?:\s\w{1,14})?)\sof(?:\s(?:the|his|her|their"
+    r"|those|these))?)"
+    r"|from\s[^;]{1,20}\sto|[,(]\s?an?\s[a-z]{1,14}\sof|[,(]|[,(]\s?(?:about|or|approximately|roughly|i\.e\.,?|e\.g\.,?|including|that\sis,?))\s?(?:a\s|an\s|about\s"
+    r"|only\s|just\s|another\s|other\s|original\s|remaining\s|initial\s|same\s|total\s|whole\s)?$"
+)
+_CLAUSE = regex(
+    r"[,;(]\s?(?:which|who|whose|where|whereas|including|i\.?e\.?|e\.?g\.?|or|plus|with|since|because|as|while|if"
+    r"|when|not|instead|compared|rather|about|given|given\sthat|out\sof|after|before|having)(?![a-z])|\s(?:because"
+    r"|since|compared|given\sthat|assuming|while|if|when|who)\s|[,;]\s\d{1,9}\s(?:of\swhich|of\swhom)"
+)
+_OPENING = regex(
+    r"[\s*_]{0,3}(?:(?:so|therefore|thus|hence|then|now|finally|and|but)[,\s]\s?)?(?:since|as|if|because|when|after"
+    r"|given|with|out\sof|for\severy|before|by|having|while|although|though)\s[^,;]{1,160},\s(?!and\b|or\b|\d)"
+)
+_SO = regex(
+    r"[,;]\s(?:and\s)?(?:so|therefore|thus|hence|leaving|making|giving|total+ing|meaning|which\sleaves"
+    r"|for\sa\stotal\sof)\b"
+)
+_IS = regex(
+    r"(?<![a-z])(?:is|are|equals?|was|were|be|becomes|makes|leaves)\s(?:about\s|only\s|exactly\s|just\s|now\s"
+    r"|then\s|equal\sto\s|therefore\s|thus\s|approximately\s|actually\s|at\sleast\s){0,2}[*_~≈]{0,3}$"
+)
+_WHICH_IS = regex(r",\s(?:which|that)\s(?:is|equals|comes\sto|makes|means|gives|totals|amounts\sto)\s")
+_TOTAL_BEFORE = regex(
+    r"(?:total(?:ing|s|ling)?(?:\s(?:of|is|was|cost|comes\sto|amount))*|altogether,?|sum\sof|in\sall,?"
+    r"|(?:final|new|remaining)\s[a-z]{1,14}\sof|adds?\sup\sto|comes\sto|amounts?\sto|leaves|left\swith|for)\s(?:a\stotal\sof\s)?$"
+)
+_TOTAL_AFTER = regex(
+    r"\s?(?:[a-z]{1,14}\s){0,2}(?:in\stotal|altogether|in\sall|total|all\stogether|overall|remaining"
+    r"|left(?!\sover))(?![a-z])"
+)
+
+
+_IN_REMARK = regex(r"\w\s\([^()]*[a-z][^()]*$")  # "the Pacific Ocean (about 165 million km²)"
+
+
+def is_aside(low: str, amount: ValueSpan, start: int) -> bool:
+    """Whether a number only goes with another statement: "in 5 weeks", "(about 9.5 liters)", "of the 48"."""
+    return _ASIDE.search(low, max(start, amount.start - 36), amount.start) is not None
+
+
+_JOINED_UNIT = regex(r"\s?[a-z]{1,14}\.?,?\s(?:and\s)?")
+
+
+def _without_asides(low: str, found: list[ValueSpan], start: int) -> list[ValueSpan]:
+    """The numbers that say more than when or of how many; the parts of "for 2 hours and 15 minutes" go together."""
+    own: list[ValueSpan] = []
+    before: ValueSpan | None = None
+    for amount in found:
+        joined = before is not None and _JOINED_UNIT.fullmatch(low, before.end, amount.start) is not None
+        if is_aside(low, amount, start) or (joined and before not in own):
+            before = amount
+            continue
+        own.append(amount)
+        before = amount
+    return own
+
+
+def conclusion_of(low: str, start: int, end: int) -> int:
+    """Where the main clause of a sentence begins, after "Since 360 / 8 = 45," or "2^10 = 1024, so"."""
+    opening = _OPENING.match(low, start, end)
+    so = [match.end() for match in _SO.finditer(low, start, end)]
+    return max(so[-1] if so else start, opening.end() if opening else start)
+
+
+def object_of(low: str, found: list[ValueSpan], start: int, end: int) -> tuple[int, int] | None:
+    """The one value of a sentence that is its object, or its values in a row; None where it is not clear which."""
+    found = [a for a in found if a.kind != "ordinal"] or found
+    if not found:
+        return None
+    if len(found) == 1:
+        return None if _IN_REMARK.search(low, start, found[0].start) else _alone(low, found[0], start, end)
+    if opening := _OPENING.match(low, start, end):
+        later = [a for a in found if a.start >= opening.end()]
+        if later:
+            return object_of(low, later, opening.end(), end)
+    if which := _WHICH_IS.search(low, found[0].end, end):
+        later = [a for a in found if a.start >= which.end()]
+        if later:
+            return _alone(low, later[0], start, end) if len(later) == 1 else None
+    if so := list(_SO.finditer(low, start, end)):
+        later = [a for a in found if a.start >= so[-1].end()]
+        if later:
+            return object_of(low, later, so[-1].end(), end)
+    stated = [a for a in found if _IS.search(low, max(start, a.start - 30), a.start)]
+    if len(stated) == 1 and all(is_aside(low, a, start) for a in found if a.start > stated[0].start):
+        return _alone(low, stated[0], start, end)
+    clause = _CLAUSE.search(low, found[0].end, end)
+    main = [a for a in found if not clause or a.start < clause.start()]
+    if total := [a for a in found if _is_total(low, a, start, end)]:
+        others = [a for a in main if a.start > total[-1].start and low.find(" and ", total[-1].end, a.start) >= 0]
+        return _alone(low, total[0], start, end) if len(total) == 1 and not others else None
+    own = _without_asides(low, main, start)
+    if len(own) == 1:
+        return _alone(low, own[0], start, end)
+    if not own and len(main) == 1:
+        return _alone(low, main[0], start, end)
+    money = [a for a in own if any(sign in low[a.start : a.end] for sign in "$€£¥₹")]
+    if len(money) == 1:
+        return _alone(low, money[0], start, end)
+    return _in_a_row(low, own, end) if len(own) == len(main) else None
+
+
+def _is_total(low: str, amount: ValueSpan, start: int, end: int) -> bool:
+    before = _TOTAL_BEFORE.search(low, max(start, amount.start - 40), amount.start)
+    if before and before[0].startswith("for") and not _TOTAL_AFTER.match(low, amount.end, end):
+        before = None
+    after = _TOTAL_AFTER.match(low, amount.end, end)
+    return bool(before or after)
+
+
+def _alone(low: str, amount: ValueSpan, start: int, end: int) -> tuple[int, int] | None:
+    return (amount.start, amount.end) if is_whole(low, amount, start, end) else None
+
+
+_BETWEEN = regex(
+    r"\s?(?:[a-z]{1,14}\s?){0,3}(?:,\s?(?:and|or)?|\s?(?:and|or|to|by|[-–]))\s?(?:[a-z]\s?=\s?)?(?:a\stotal\sof\s)?$"
+)
+_UNIT = regex(r"\s?(?!(?:for|in|of|per|to|each|with|at|by|on|from|and|or)(?![a-z]))[a-z]{1,14}(?![a-z])")
+
+
+def _in_a_row(low: str, found: list[ValueSpan], end: int) -> tuple[int, int] | None:
+    """Values that follow each other with only units and "and" between: "2 hours and 30 minutes", "7 and 3"."""
+    if len(found) < 2:
+        return None
+    gaps = [low[a.end : b.start] for a, b in pairwise(found)]
+    joined = all(
+        _BETWEEN.fullmatch(gap)
+        or (not gap.strip(" a-z") or (gap.strip().isalpha() and len(gap) < 12 and not WORDY.search(gap)))
+        for gap in gaps
+    )
+    if not joined or len(low[found[-1].end : end].split()) > 3:
+        return None
+    unit = (
+        _UNIT.match(low, found[-1].end, end)
+        if any(gap.strip(" ,").split(" ")[0] not in ("and", "or", "") for gap in gaps)
+        else None
+    )
+    return found[0].start, unit.end() if unit else found[-1].end
