@@ -4,18 +4,7 @@ import re
 
 from corea.parsing.cleaning import is_placeholder
 from corea.parsing.discourse import RATHER, is_doubtful
-from corea.parsing.languages import (
-    AFTER,
-    ANNOUNCED,
-    ANSWER_STEMS,
-    BEFORE,
-    LATIN_ANSWER_STEMS,
-    OPTION,
-    OPTION_WORD,
-    RIGHT,
-    TAIL,
-    VERBS,
-)
+from corea.parsing.languages import stems, words
 from corea.parsing.text import CONCLUSIONS, LONGEST, closing_brace, lead, mentions, regex, sentence_end
 
 Spans = list[tuple[int, int]]
@@ -56,21 +45,22 @@ _UNSURE = regex(
 )
 _STEMS = ("answer", "choice", "option", "response", "decision", "guess", "ans", "selection", "pick", "letter")
 _REASONS = regex(
-    r",?\s(?:because|since|which|where|who(?:se)?|given\sthat|rather\sthan|instead\sof|and\snot|as\s(?:it|they|the|this|that"
-    r"|he|she|we))\s"
-    r"|,\s(?:weil|da|denn|parce\sque|car|puisque|porque|ya\sque|pois|perché|poiché|omdat|ponieważ|потому\sчто"
-    r"|так\sкак)\s|，因为"
-    rf"|{RATHER}"
-    r"|,\s(?:i\.e\.|e\.g\.|that\sis,|but\s(?:i\s|i['’]m)|though\s|although\s)"
-    r"|,\s(?:not|so|as|meaning|hence|while)\s|\s[–—]\s(?=[a-z])|\.\s(?=confidence)"
+    lambda: (
+        r",?\s(?:because|since|which|where|who(?:se)?|given\sthat|rather\sthan|instead\sof|and\snot|as\s(?:it|they|the|this|that"
+        r"|he|she|we))\s"
+        rf"|,\s(?:{words('because')})\s|，因为"
+        rf"|{RATHER}"
+        r"|,\s(?:i\.e\.|e\.g\.|that\sis,|but\s(?:i\s|i['’]m)|though\s|although\s)"
+        r"|,\s(?:not|so|as|meaning|hence|while)\s|\s[–—]\s(?=[a-z])|\.\s(?=confidence)"
+    )
 )
 _AFFIRMED = regex(r"(?:yes|no|true|false)(?=,\s)")
 
 
 def phrased(text: str, low: str, start: int, end: int) -> Spans:
     """What follows the last "Answer:" line or "the answer is"."""
-    stems = {at for word in _STEMS if word in low for at in mentions(low, word, start, end, 24)}
-    for at in sorted(stems, reverse=True)[:64]:
+    places = {at for word in _STEMS if word in low for at in mentions(low, word, start, end, 24)}
+    for at in sorted(places, reverse=True)[:64]:
         for announces, own_line in ((_labels, True), (_says, False)):
             match = announces(low, start, at, end)
             if not match:
@@ -160,16 +150,29 @@ def _end_of_phrase(text: str, low: str, a: int, end: int, *, own_line: bool) -> 
     )
 
 
+_SPACE = r"[\s*_]{0,3}"
+_ANNOUNCED = regex(
+    lambda: (
+        rf"(?:(?:{words('nouns')})(?:\s(?:{words('after')}))?(?![a-zà-ÿ])"
+        rf"{_SPACE}(?:\(\w{{1,12}}\){_SPACE})?"
+        rf"(?:(?::|：|=|->|→|】\s?[:：]?)|(?:{words('verbs')})(?:[\s:：*_]|(?=[^\x00-\x7fà-ÿ])|(?<=[^\x00-\u04ff]))"
+        rf"|\s(?=\S{{1,30}}\s(?:{words('tail')})))"
+        rf"(?:{_SPACE}(?:{words('fill')})(?=[\s:*_,]|(?<=[^\x00-\u04ff])))?[\s:：*_,]{{0,4}})(?=\S)"
+    )
+)
+"""A noun with what joins it to the answer, at a place where a stem was found."""
+_TAIL = regex(lambda: rf"\s?(?:{words('tail')})?\s?[.。!！।]?\s*$")
+
+
 def announced(text: str, low: str, start: int, end: int) -> Spans:
     """What follows "Die Antwort ist", "Réponse :", "答えは" and their like, in the languages of the table."""
-    words = LATIN_ANSWER_STEMS if low.isascii() else ANSWER_STEMS
-    stems = [at for word in words if word in low for at in mentions(low, word, start, end, 8)]
-    for at in sorted(stems, reverse=True)[:32]:
+    places = [at for stem in stems("answer_stems", low) if stem in low for at in mentions(low, stem, start, end, 8)]
+    for at in sorted(places, reverse=True)[:32]:
         for begin in (at, max(start, at - 2)):  # an article may be written as one with its noun
-            match = ANNOUNCED.match(low, begin, min(end, at + 70))
+            match = _ANNOUNCED.match(low, begin, min(end, at + 70))
             if match and match.end() > at:
                 stop = _end_of_phrase(text, low, match.end(), end, own_line=True)
-                tail = TAIL.search(low, max(match.end(), stop - 12), stop)
+                tail = _TAIL.search(low, max(match.end(), stop - 12), stop)
                 return [(match.end(), tail.start() if tail else stop)]
     return []
 
@@ -275,19 +278,22 @@ _VERDICTS = (
     "antwort",
     "letra",
 )
+_OPTION_WORD = regex(lambda: words("option"))
 _CHOSEN = regex(
-    r"(?<![a-z])(?:(?:option|choice)\s[*_]{0,2}\(?([a-j])\)?[*_]{0,2}\s(?:(?:is|would\sbe"
-    r"|seems)\s(?:the\s)?|(?:as\s)?the\s)(?:most\s\w{1,12}\s)?"
-    r"(?:correct|right|best|answer)|(?:\(([a-j])\)|([a-j])\)?)\sis\sthe\s(?:correct|right|best)\s(?:answer|option"
-    r"|choice)"
-    r"|\(([a-j])\)\sis\s(?:correct|right)(?![a-z])"
-    r"|i(?:\swould|\swill|'d|'ll)?\s(?:choose|pick|select|go\swith)\s(?:option\s"
-    r"|choice\s)?[*_]{0,2}\(?([a-j])\)?(?![\w']))"
-    r"|(?:(?:故|应该|应|因此|所以|答案|本题|正确)[,，]?(?:应|该)?|^|[\n，。；])(?:选择|選擇|选|選)[项項]?\s?[:：]?\s?[（(“\"]?([a-j])(?![a-z])"
-    r"|(?:选项|選項)(?:应该)?(?:是|为|為)\s?[（(“\"]?([a-j])(?![a-z])"
-    rf"|(?<![^\W_])(?:(?:{BEFORE})\s(?:{OPTION})|(?:{OPTION})\s(?:{AFTER}))(?:\s?:|\s(?:{VERBS}))\s(?:la\s|el\s|die\s)?"
-    r"[*_]{0,2}\(?([a-j])(?![\w'’])"
-    rf"|(?<![^\W_])(?:{OPTION})\s[*_]{{0,2}}\(?([a-j])\)?[*_]{{0,2}}\s?(?:{RIGHT})"
+    lambda: (
+        r"(?<![a-z])(?:(?:option|choice)\s[*_]{0,2}\(?([a-j])\)?[*_]{0,2}\s(?:(?:is|would\sbe"
+        r"|seems)\s(?:the\s)?|(?:as\s)?the\s)(?:most\s\w{1,12}\s)?"
+        r"(?:correct|right|best|answer)|(?:\(([a-j])\)|([a-j])\)?)\sis\sthe\s(?:correct|right|best)\s(?:answer|option"
+        r"|choice)"
+        r"|\(([a-j])\)\sis\s(?:correct|right)(?![a-z])"
+        r"|i(?:\swould|\swill|'d|'ll)?\s(?:choose|pick|select|go\swith)\s(?:option\s"
+        r"|choice\s)?[*_]{0,2}\(?([a-j])\)?(?![\w']))"
+        r"|(?:(?:故|应该|应|因此|所以|答案|本题|正确)[,，]?(?:应|该)?|^|[\n，。；])(?:选择|選擇|选|選)[项項]?\s?[:：]?\s?[（(“\"]?([a-j])(?![a-z])"
+        r"|(?:选项|選項)(?:应该)?(?:是|为|為)\s?[（(“\"]?([a-j])(?![a-z])"
+        rf"|(?<![^\W_])(?:(?:{words('before')})\s(?:{words('option')})|(?:{words('option')})\s(?:{words('after')}))(?:\s?:|\s(?:{words('verbs')}))\s(?:la\s|el\s|die\s)?"
+        r"[*_]{0,2}\(?([a-j])(?![\w'’])"
+        rf"|(?<![^\W_])(?:{words('option')})\s[*_]{{0,2}}\(?([a-j])\)?[*_]{{0,2}}\s?(?:{words('right')})"
+    )
 )
 
 
@@ -298,7 +304,7 @@ def chosen(text: str, low: str, start: int, end: int) -> Spans:
     """The letter that is said to be the right one: "option D is correct", "I choose B"."""
     tail = max(start, end - 600)
     window = low[tail:end]
-    if not any(word in window for word in _VERDICTS) and (low.isascii() or not OPTION_WORD.search(low, tail, end)):
+    if not any(word in window for word in _VERDICTS) and (low.isascii() or not _OPTION_WORD.search(low, tail, end)):
         return []
     for match in list(_CHOSEN.finditer(low, tail, end))[:-9:-1]:
         if not is_doubtful(low, start, match.start()) and not _TAKEN_BACK.match(low, match.end(), end):

@@ -3,11 +3,16 @@
 import re
 
 from corea.parsing.discourse import refuses
-from corea.parsing.languages import OPTION
+from corea.parsing.languages import words
 from corea.parsing.text import CONCLUSIONS, LONGEST, Extracted, closing_brace, is_blank, lead, regex
 
-_NAMES = rf"(?:(?:la|el|il|die|der|das|het|l['’])\s?)?(?:option|choice|answer|letter|{OPTION})"
-_NAMED = regex(rf"(?:{_NAMES}\s{{0,2}}|(?:la|el|il|die|het)\s)(?=[^\w\s]|[A-Z](?![\w]))", re.I)
+_NAMED = regex(
+    lambda: (
+        rf"(?:(?:(?:{words('article')})\s?)?(?:option|choice|answer|letter|{words('option')})\s{{0,2}}"
+        rf"|(?:{words('article')})\s)(?=[^\w\s]|[A-Z](?![\w]))"
+    ),
+    re.I,
+)
 _LONE = regex(r"[(\[{（【]?\s?([A-Z])\s?[)\]}）】]?[.):。]?(?:\s?(?:选项|番|번))?", re.I)
 _LETTERED = regex(
     r"(?:[(\[（【]([A-Z])[)\]）】][\s:.,-]{0,4}|([A-Z])(?:\s?[):）、．：]|\.(?=\s)(?!\s?[A-Z]\.)|\s[-–—]\s|\s?(?:->|→)"

@@ -15,13 +15,15 @@ All work is on at most `MOST_MENTIONS` windows of bounded length for each word, 
 the text: linear.
 """
 
+from functools import cache
+
 from corea.parsing.answer import read_answer
 from corea.parsing.confidence_labels import labelled
 from corea.parsing.confidence_roles import line_above, names_another, of_the_answer, top_level
-from corea.parsing.confidence_sentences import SURE_STEMS, correction, foreign_sentence, sentence
+from corea.parsing.confidence_sentences import correction, foreign_sentence, sentence
 from corea.parsing.confidence_values import ConfidenceRole, StatedConfidence
 from corea.parsing.discourse import refuses
-from corea.parsing.languages import FOREIGN_LABEL_STEMS, LABEL_LATIN_STEMS
+from corea.parsing.languages import stems
 from corea.parsing.numbers import Unscaled, number_at, plain
 from corea.parsing.text import Extracted, ends_of, fold, regex
 from corea.parsing.thinking import outside_thinking
@@ -36,13 +38,12 @@ _LAST_KEY = regex(r"\"confidence\": ?(?P<share>0?\.\d{1,17}|1\.0{1,17})\s{0,4}\}
 _COMMON = ("onf", "cert", "prob", "chance", "likel", " sure", "unsure", "accuracy of", "p(")
 
 
-def _shortest(stems: tuple[str, ...]) -> tuple[str, ...]:
-    """The stems that no other one is part of: where none of these is, none is."""
-    return tuple(stem for stem in dict.fromkeys(stems) if not any(part in stem for part in {*stems, *_COMMON} - {stem}))
-
-
-_OTHERS = _shortest((*FOREIGN_LABEL_STEMS, *SURE_STEMS))
-_ASCII = tuple(stem for stem in _OTHERS if stem.isascii())
+@cache
+def _foreign_stems(is_ascii: bool) -> tuple[str, ...]:
+    """Stems of other languages, without those that have another one in them: if none of these occurs, none does."""
+    low = "" if is_ascii else "ä"
+    found = {*stems("confidence_stems", low), *stems("sure_stems", low)}
+    return tuple(stem for stem in sorted(found) if not any(part in stem for part in {*found, *_COMMON} - {stem}))
 
 
 def read_confidence(text: str) -> float | None:
@@ -91,7 +92,7 @@ def _find(text: str, low: str) -> StatedConfidence | None:
     """The statement that counts; its value is None where one says that there is none."""
     if not (
         _has_any(low, _COMMON)
-        or _has_any(low, _ASCII if low.isascii() else _OTHERS)
+        or _has_any(low, _foreign_stems(low.isascii()))
         or (len(low) < 200 and ("%" in low or "(p" in low))
     ):
         return None
@@ -101,7 +102,7 @@ def _find(text: str, low: str) -> StatedConfidence | None:
             return found
     if spans == [(0, len(low))]:
         return None
-    return _chosen(text, low, labelled(low, 0, len(low)) or labelled(low, 0, len(low), _labels_abroad(low)))
+    return _chosen(text, low, labelled(low, 0, len(low)) or labelled(low, 0, len(low), stems("confidence_stems", low)))
 
 
 def _has_any(low: str, stems: tuple[str, ...]) -> bool:
@@ -109,10 +110,6 @@ def _has_any(low: str, stems: tuple[str, ...]) -> bool:
         if stem in low:
             return True
     return False
-
-
-def _labels_abroad(low: str) -> tuple[str, ...]:
-    return LABEL_LATIN_STEMS if low.isascii() else FOREIGN_LABEL_STEMS
 
 
 def _outside(text: str, low: str, start: int, end: int) -> StatedConfidence | None:
@@ -135,7 +132,7 @@ def _in_a_sentence(text: str, low: str, start: int, end: int, labels: frozenset[
     """A sentence in English, else a label or a sentence in another language."""
     if stated := sentence(low, start, end, labels):
         return stated
-    label = _chosen(text, low, labelled(low, start, end, _labels_abroad(low)))
+    label = _chosen(text, low, labelled(low, start, end, stems("confidence_stems", low)))
     behind = label.stop if label and label.role >= ConfidenceRole.PLAIN else start
     return foreign_sentence(low, behind, end) or label
 
@@ -143,14 +140,13 @@ def _in_a_sentence(text: str, low: str, start: int, end: int, labels: frozenset[
 _SHORT = 300
 _DECLINING = (
     "know", "can't", "cannot", "could not", "couldn't", "unable", "no idea", "clue", "not sure", "unsure",
-    "not certain", "no answer", "unclear", "sais", "aucune", "wei", "keine", "no sé", "lo sé", "idea", "sei",
-    "lo so", "non so", "weet", "wiem", "знаю", "知道", "不确定", "分か", "わか", "모르",
+    "not certain", "no answer", "unclear",
 )  # fmt: skip
 
 
 def _declined(words: str) -> bool:
     """Whether all that stands before the confidence is "I don't know"."""
-    return any(word in words for word in _DECLINING) and refuses(words.strip())
+    return _has_any(words, (*_DECLINING, *stems("refusal_stems", words))) and refuses(words.strip())
 
 
 def _chosen(text: str, low: str, statements: list[StatedConfidence]) -> StatedConfidence | None:

@@ -23,9 +23,42 @@ from corea.parsing.confidence_values import (
     stating_number,
     value_behind,
 )
-from corea.parsing.languages import LABEL, LABEL_STEMS
+from corea.parsing.languages import words
 from corea.parsing.numbers import Unscaled, first_number, number_at, plain
 from corea.parsing.text import mentions, regex
+
+LABEL = regex(
+    lambda: (
+        r"conf(?:idence|ident)?s?(?P<blocked>[\s_-]{0,2}(?:interval|limit|bound|region|band|set|ind(?:ex|ices)|threshold"
+        r"|parameter|cut-?off|coefficient)s?)?"
+        r"(?:[\s_-]{0,2}(?:level|score|rating|value|estimate|assessment|percentage|percent|pct|probability)s?)?(?![a-z])"
+        r"(?:\.(?=\s?[:=]))?"
+        r"|(?P<right>(?:probability|likelihood|chance)\s(?:(?=correct)|of\s(?:being\s|the\sanswer\sbeing\s)?|that\si(?:'m|\sam)\s|that\s(?:my|the"
+        r"|this)\s(?:answer|solution)\sis\s)"
+        r"(?:correct(?:ness)?|right)|accuracy\sof\s(?:my|this)\s(?:answer|solution)|p\((?:(?:my|the|this)\s)?(?:answer\s(?:is\s|being\s)?)?(?:correct|true|right)\))"
+        r"|prob(?:ability)?(?P<field>_(?!of_(?!being|correct|answer))[a-z_]{1,30}|_?yes|_?correct)?(?![a-z])|likelihood(?![a-z])"
+        r"|(?P<reversed>uncertainty(?:[\s_-](?:level|score|estimate))?(?![a-z]))|certainty(?:[\s_-](?:level"
+        r"|score))?(?![a-z])"
+        rf"|(?:{words('confidence')})(?:(?<![a-zć])|(?![a-z]))|(?P<foreign>{words('probability')})"
+    )
+)
+"""A label; `blocked`, a term of statistics; `right`, `field`, an event that is the answer's being right; `reversed`."""
+
+LABEL_STEMS = (
+    "conf",
+    "prob",
+    "likelihood",
+    "certainty",
+    "chance of",
+    "chance that",
+    "accuracy of",
+    "p(correct",
+    "p(true",
+    "p(right",
+    "p(answer",
+    "p(my a",
+    "p(the a",
+)
 
 _AHEAD, _BACK, _TAG, _MOST = 200, 90, 600, 48
 
@@ -40,11 +73,13 @@ SCALE_BEFORE = regex(
     r"scale\s(?:of|from|between)?\s?\d{1,3}\s?(?:-|to|and)\s?(?P<top>\d{1,3})[,:]?\s(?:[a-z']{1,8}\s){0,5}$"
 )
 _SEPARATED = regex(
-    r"(?P<about>[ \t_]{0,2}\(?(?:(?<=[ \t_(])(?:in|of|for|about|that|regarding|before|after|now|at|on|dans|en|in|na"
-    r"|nella|em|von|к|в)(?![a-z])[^\n:=|→{}<>]{0,70}"
-    r"|(?<=\()[a-j0-9]{1,2}))?"
-    r"[ \t*_\"'`)\]\\$}~]{0,10}(?:</\w{1,6}>\s?)?(?P<mark>[:=≈]+>?|→|-{1,2}>|\||-{1,2}(?=\s)|\n|\s?(?:am\si"
-    r"|are\syou)(?:\s[^?\n]{1,40})?\?|(?:已)?(?:降|升|提高|提升|调整|調整|下调|上调|改|修正|更新|下降|上升)?(?:低)?(?:为|為|至|到)|是|[はがを은는을를]|составляет|beträgt|liegt\sbei|wynosi)"
+    lambda: (
+        r"(?P<about>[ \t_]{0,2}\(?(?:(?<=[ \t_(])(?:in|of|for|about|that|regarding|before|after|now|at|on"
+        rf"|{words('about')})(?![a-z])[^\n:=|→{{}}<>]{{0,70}}"
+        r"|(?<=\()[a-j0-9]{1,2}))?"
+        r"[ \t*_\"'`)\]\\$}~]{0,10}(?:</\w{1,6}>\s?)?(?P<mark>[:=≈]+>?|→|-{1,2}>|\||-{1,2}(?=\s)|\n|\s?(?:am\si"
+        r"|are\syou)(?:\s[^?\n]{1,40})?\?|(?:已)?(?:降|升|提高|提升|调整|調整|下调|上调|改|修正|更新|下降|上升)?(?:低)?(?:为|為|至|到)|是|[はがを은는을를]|составляет|beträgt|liegt\sbei|wynosi)"
+    )
 )
 _STATISTICS_BEHIND = regex(r"margin of error|z-?(?:score|\*)?\s?=|sample size|critical value|(?<!\w)n\s?=|interval")
 

@@ -8,6 +8,7 @@ from itertools import pairwise
 from msgspec.structs import replace
 
 from corea.parsing.confidence_values import ConfidenceRole, StatedConfidence
+from corea.parsing.languages import stems
 from corea.parsing.text import regex
 
 _PARTS = (
@@ -66,9 +67,7 @@ _STATISTICS = (
     "reject the null", "accept h", "accept the null", "standard error", "standard deviation", "p-value", " n =",
     " n=", "(n=", "(n =", "sample size", "sample mean", "critical value", "population", "survey", "true mean",
     "true value", "true proportion", "true parameter", "average is between", "mean lies", "lies between",
-    "average lies", "proportion lies", "konfidenzinterv", "mittelwert", "erwartungswert", "grundgesamt", "stichprobe",
-    "intervalle de", "la moyenne", "intervalo de", "intervallo di", "la media ", "población", "população", "średnia",
-    "gemiddelde ligt", "доверительн", "среднее значение", "置信区间", "置信區間", "总体均值", "信頼区間", "신뢰구간",
+    "average lies", "proportion lies",
     "parameter lies", "value lies", "mean is between", "z*", "that between", "p <", "p<",
 )  # fmt: skip
 _LIST_MARK = regex(r"[\s*_#>(-]{0,6}(?:\d{1,2}|[a-z])")
@@ -77,7 +76,7 @@ _LIST_MARK = regex(r"[\s*_#>(-]{0,6}(?:\d{1,2}|[a-z])")
 def is_statistical(low: str, at: int, end: int) -> bool:
     """Whether the words around are about statistics, where "95% confidence" is a term."""
     around = low[max(0, at - 150) : min(end, at + 150)]
-    return any(word in around for word in _STATISTICS)
+    return any(term in around for term in (*_STATISTICS, *stems("statistics", around)))
 
 
 _OF_ANOTHER = regex(

@@ -2,7 +2,7 @@
 
 import re
 
-from corea.parsing.confidence_labels import SCALE_BEFORE, positions
+from corea.parsing.confidence_labels import LABEL, LABEL_STEMS, SCALE_BEFORE, positions
 from corea.parsing.confidence_roles import (
     clause_before,
     heads_another,
@@ -12,7 +12,7 @@ from corea.parsing.confidence_roles import (
     role_of,
 )
 from corea.parsing.confidence_values import ConfidenceRole, StatedConfidence, counts_things
-from corea.parsing.languages import FOREIGN_LABEL_STEMS, LABEL, LABEL_STEMS
+from corea.parsing.languages import stems, words
 from corea.parsing.numbers import Unscaled, WrittenNumber, first_number, plain
 from corea.parsing.text import regex
 
@@ -223,42 +223,26 @@ def _speaks_of_answer(words: str) -> bool:
     return _ABOUT_ANSWER.search(clause) is not None and _ANSWER_WORD.search(clause) is not None
 
 
-_LATIN_SURE = (
-    "sicher", "segur", "certeza", "certezza", "sicur", "zeker", "confian", "konfiden", "fiducia", "convencid",
-    "überzeugt", "convinto", "overtuigd", "yakin", "pewien", "pewn",
-)  # fmt: skip
-SURE_STEMS = (
-    *_LATIN_SURE, "sûr", "säker", "certain", "pewnoś", "уверен", "把握", "信心", "自信", "確信", "确信", "肯定", "확신",
-    "자신", "واثق", "متأكد", "ثقة", "यकीन", "विश्वास", "आश्वस्त",
-)  # fmt: skip
-
-_SURE = (
-    r"(?:sicher|überzeugt|segur[oa]|sûre?|certaine?|sicur[oa]|convint[oa]|convencid[oa]|certez|confian|konfiden"
-    r"|fiducia|zeker|overtuigd|säker|yakin|pewien|pewn[aye]|pewnoś|уверен"
-    r"|把握|信心|自信|確信|确信|肯定|확신|자신|واثق|متأكد|(?:ال)?ثقة|यकीन|विश्वास|आश्वस्त)"
-)
-_AFTER = regex(rf"[ \t*_%]{{0,4}}(?:的|の|de\s|del\s|en\s|di\s|van\s|का\s|से\s|정도\s|로\s)?(?:mi\s|la\s)?{_SURE}")
+_AFTER = regex(lambda: rf"[ \t*_%]{{0,4}}(?:{words('joins')})?(?:mi\s|la\s)?(?:{words('sure')})")
 _BEFORE_IT = regex(
-    r"(?:sicher\szu|überzeugt\szu|sûre?\sà|certaine?\sà|sicur[oa]\sal|convint[oa]\sal|segur[oa]\s(?:al|en\sun|a"
-    r"|de\s(?:un|al))|convencid[oa]\sal|zeker\svoor|pewien\sna|pewn[ay]\sna|confiante?\sà"
-    r"|(?:уверен[а-я]{0,3})\sна|信心(?:是|为|有)?|自信(?:は|が)?|确信|把握(?:是|为|有)?|(?:واثق"
-    r"|متأكد)ة?\s(?:من\s\w{1,12}\s)?بنسبة|ثق(?:ة|تي)\sبنسبة"
-    r"|(?:confian[zçc](?:a|e)?|konfidenz|fiducia|certezza|certeza|sicherheit"
-    r"|zekerheid)(?:\s\w{1,10}){0,4}\s(?:ist|liegt\sbei|beträgt|est(?:\sde)?|es(?:\sde(?:l)?)?|é(?:\sde)?"
-    r"|è(?:\sdel(?:l')?)?|is))"
-    r"[ \t*_]{0,3}(?:(?:etwa|environ|circa|cerca\sde|около|примерно|около|rund|ungefähr|около|aproximadamente|大约"
-    r"|约|約)\s?)?$"
+    lambda: (
+        rf"(?:{words('sure_at')}|(?:{words('sure_noun')})(?:\s\w{{1,10}}){{0,4}}\s(?:{words('amounts_to')}))"
+        rf"[ \t*_]{{0,3}}(?:(?:{words('approximately')})\s?)?$"
+    )
 )
 _DENIED = regex(
-    r"(?<!\w)(?:nicht|nie|kein\w{0,2}|pas|non|não|nunca|no|niet|geen|nie|не|لست|ليس"
-    r"|नहीं)(?!\w)(?:\s\w{1,12}){0,3}\s?$|(?:没有?|沒有?|不(?:是|太|能)?)\w{0,6}$"
+    lambda: (
+        rf"(?<!\w)(?:{words('denial')})(?!\w)(?:\s\w{{1,12}}){{0,3}}\s?$"
+        r"|(?:没有?|沒有?|不(?:是|太|能)?)\w{0,6}$"
+    )
 )
 _DENIED_BEHIND = regex(r"[^.\n。]{0,30}(?:ません|않|नहीं|ない(?!か))")
 _OF_OTHERS = regex(
-    r"(?<!\w)(?:ist|war|sind|hat|est|était|sont|está|están|tiene|é|tem|è|ha|is|heeft|jest|он|она|они|врач|автор|эксперт\w*)\s"
-    r"(?:(?!ich|je|yo|eu|io|ik|suis|bin|estoy|estou|sono|ben|jestem|я)\w{1,12}\s){0,3}\W*$"
-    r"|(?:^|[,，。.!?\n])\s?(?![^,，。]{0,12}(?:我|对|對|此|所以|目前|大概|大约|应该|至少|仍|还|也|只))[\u4e00-\u9fff]{1,6}有$"
-    r"|(?:他|她|你|您|医生|专家|作者|老师|学生|用户|研究者|科学家|医師|著者|専門家|彼|의사|저자|전문가|그는|그녀)[^我,，。.]{0,12}$"
+    lambda: (
+        rf"(?<!\w)(?:{words('third_person')})\s(?:(?!{words('first_person')})\w{{1,12}}\s){{0,3}}\W*$"
+        r"|(?:^|[,，。.!?\n])\s?(?![^,，。]{0,12}(?:我|对|對|此|所以|目前|大概|大约|应该|至少|仍|还|也|只))[\u4e00-\u9fff]{1,6}有$"
+        rf"|(?:{words('other_people')})[^我,，。.]{{0,12}}$"
+    )
 )
 """Somebody else as subject: a verb in the third person, "der Arzt ist zu", or such a person."""
 _NOUN = regex(r"confian|konfiden|fiducia|certe|sicherheit|zekerheid|pewnoś|信心|自信|把握|확신도")
@@ -266,8 +250,7 @@ _NOUN = regex(r"confian|konfiden|fiducia|certe|sicherheit|zekerheid|pewnoś|信�
 
 def foreign_sentence(low: str, start: int, end: int) -> StatedConfidence | None:
     """The last such sentence; a percentage or a fraction only."""
-    stems = _LATIN_SURE if low.isascii() else SURE_STEMS
-    for at in positions(low, stems, start, end, 24):
+    for at in positions(low, stems("sure_stems", low), start, end, 24):
         if is_statistical(low, at, end):
             continue
         begin = max(start, at - 50)
@@ -327,31 +310,21 @@ _HEADING = (
     r"(?:updated?|actually|wait|hmm|scratch\sthat|edit(?:ed)?|correction|correcting|revision|revised|reconsidered"
     r"|re-?evaluat\w{2,5}|on\s(?:second\sthoughts?|reflection|review)"
     r"|(?:after|upon|having)\s(?:[\w-]{1,14}\s){0,3}?(?:re-?)?(?:verif|check|double|review|reconsid|reflect|comput"
-    r"|calculat|read|think|thought|examin|test|analy)\w{0,7}"
-    r"|korrektur|nach\s\w{0,12}prüfung|corrección|correção|correzione|correctie|korekta|исправление|уточнение|更正|修正"
-    r"|訂正|更新|정정|수정)"
+    r"|calculat|read|think|thought|examin|test|analy)\w{0,7})"
 )
 _NEW_ANSWER = r"(?![^:\n]{0,40}(?:answer|result|value|solution|rule|total))"
 _SEPARATOR = (
     r"(?:[^.\n\d%!?]{0,60}?[:,：，]\s?|\s(?=i'd\ssay|i\swould|it'?s\s(?:more\slike|closer))|\s(?:up\s|down\s)?to\s)"
 )
 _SAYS = r"(?:(?:i'd|i\swould|i|would|it's|it\sis|now|am|i'm|no|say|make\sit|that)\s){0,4}"
-_HEADED = regex(rf"(?<!\w){_HEADING}{_NEW_ANSWER}{_SEPARATOR}{_SAYS}{_BEFORE_NUMBER}")
+_HEADED = regex(lambda: rf"(?<!\w)(?:{_HEADING}|{words('correction')}){_NEW_ANSWER}{_SEPARATOR}{_SAYS}{_BEFORE_NUMBER}")
 """A heading or an opening such as "Update:", "After a check,", up to the new number; "Revised answer: 0.5" is none."""
 
 # the number ends its clause: "it is now 25% off" corrects nothing
 _CLOSES = regex(r"[*_)\]]{0,3}\s?(?:confiden|sure|certain|(?:after|now|since|because|given)\s|[.!;,)(—–-]|$|\n)")
 
 # verbs of other languages, which count in a clause that names the confidence
-_ABROAD = regex(
-    r"(?:(?:sinkt|fällt|steigt|senke|erhöhe|reduziere|korrigiere)\s(?:\w{1,12}\s){0,4}auf|nur\snoch|(?:tombe|passe"
-    r"|descend|monte|baisse|chute|réduite?|remonte)\sà|(?:n'est|est)\splus\sque\s(?:de|à)|(?:baja|sube|reduce|reduzco"
-    r"|desciende|cae|bajo)\s(?:a|al|hasta)(?:\sun|\sel)?|(?:cai|sobe|reduzo|reduz|baixa|aumenta|diminui)\s(?:para|a)"
-    r"|(?:scende|sale|cala|riduco)\s(?:al?|allo)|(?:daalt|stijgt|zakt)\snaar|nog\smaar|(?:spada|wzrasta|rośnie)\sdo"
-    r"|(?:снижа|пада|повыша|раст|уменьша|увеличива)[а-яё]{1,6}\sдо"
-    r"|(?:降|升|提高|提升|调整|調整|下调|上调|改|修正|更新|下降|上升|变|變)(?:低)?(?:为|為|至|到|成))\s?"
-    r"(?:etwa|rund|environ|circa|约|約|около)?\s?[*_]{0,2}(?=[.,]?\d)"
-)
+_CHANGES = regex(lambda: rf"(?:{words('changes')})\s?(?:{words('approximately')})?\s?[*_]{{0,2}}(?=[.,]?\d)")
 _NO_CORRECTION = regex(
     r"(?<!i\s)would(?!\w)|(?<!\w)(?:if|unless|could|might|when|wouldn't|not|price|cost|temperature)(?!\w)"
 )
@@ -359,7 +332,6 @@ _CUE = regex(
     r"(?<!\w)(?:now|actually|update|edit|correction|revis\w+|reflection|second\sthoughts?|wait|hmm|however|after"
     r"|reconsider\w*|re-?check\w*|double-check\w*|on\sreview)(?!\w)"
 )
-_WORDS = (*LABEL_STEMS, *FOREIGN_LABEL_STEMS, *SURE_STEMS)
 
 
 def correction(low: str, stop: int, end: int) -> StatedConfidence | None:
@@ -375,7 +347,7 @@ def _phrase(window: str, stop: int) -> StatedConfidence | None:
     """The last number that such a phrase leads up to."""
     places = [match.end() for match in _CHANGED.finditer(window) if not _is_supposed(window, match.start())]
     places += [match.end() for match in _HEADED.finditer(window)]
-    places += [match.end() for match in _ABROAD.finditer(window) if _names_confidence(window, match)]
+    places += [match.end() for match in _CHANGES.finditer(window) if _names_confidence(window, match)]
     for place in sorted(places, reverse=True):
         number = first_number(window, place, bare=Unscaled.TAG)
         if number is None or number.value is None or not (number.scaled or number.fractional):
@@ -391,7 +363,8 @@ def _is_supposed(window: str, at: int) -> bool:
 
 def _names_confidence(window: str, match: re.Match[str]) -> bool:
     clause = clause_before(window[max(0, match.start() - 80) : match.start()]) + match[0]
-    return any(word in clause for word in _WORDS)
+    named = (*LABEL_STEMS, *stems("confidence_stems", clause), *stems("sure_stems", clause))
+    return any(stem in clause for stem in named)
 
 
 def _later_sentence(low: str, stop: int, end: int) -> StatedConfidence | None:

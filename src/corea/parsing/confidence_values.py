@@ -5,6 +5,7 @@ from enum import IntEnum
 
 from msgspec import Struct
 
+from corea.parsing.languages import words
 from corea.parsing.numbers import Unscaled, WrittenNumber, first_number, number_at
 from corea.parsing.text import regex
 
@@ -66,23 +67,23 @@ class StatedConfidence(Struct, frozen=True):
 _MOST_NUMBERS = 24
 
 _SAY = r"(?:say|put|estimate|rate|give|guess|call)(?:\s(?:it|this|that))?(?:\sat|\sas)?"
-_APPROXIMATELY = (
-    r"about|around|approximately|approx\.?|roughly|nearly|almost|ca\.?|circa|etwa|rund|environ|около|примерно"
-    r"|aproximadamente|alrededor\sde"
-    r"|大约|大概|约|約"
-)
+_APPROXIMATELY = r"about|around|approximately|approx\.?|roughly|nearly|almost"
 OPENING = regex(
-    rf"(?:[^\w.+!%]|_|(?:text|textbf|textit|mathbf|mathrm|boxed|bf|large|lt|gt|quot|{_APPROXIMATELY}|i\sam|i'm"
-    rf"|am\si|i\swould\s{_SAY}|i'd\s{_SAY}|i\s{_SAY}"
-    r"|it\sis|it's|is|of|at|a|an|my|own|overall|final|score|level|rating|value|estimated?)(?![a-z])){0,80}"
+    lambda: (
+        rf"(?:[^\w.+!%]|_|(?:text|textbf|textit|mathbf|mathrm|boxed|bf|large|lt|gt|quot|{_APPROXIMATELY}|{words('approximately')}|i\sam|i'm"
+        rf"|am\si|i\swould\s{_SAY}|i'd\s{_SAY}|i\s{_SAY}"
+        r"|it\sis|it's|is|of|at|a|an|my|own|overall|final|score|level|rating|value|estimated?)(?![a-z])){0,80}"
+    )
 )
 """What may stand between a separator and its number and says nothing: markup, emoji, "about", "I'd say"."""
 
 _LEAD_IN = regex(
-    rf"(?:(?P<overall>overall|final(?:ly)?|total|combined|in\ssum)|(?:score|confiden\w{{2,4}}|probability"
-    rf"|likelihood|chance|certainty|so|thus|hence|therefore"
-    rf"|{_APPROXIMATELY}|i\sam|i'm|i'd\s{_SAY}|i\swould\s{_SAY}|i\s{_SAY}|→))[\W_]{{1,6}}(?:(?:is|of|it|this"
-    rf"|at|as|a|an|my|i'm|only|score|confidence|{_APPROXIMATELY}|~)[\W_]{{1,4}}){{0,4}}$"
+    lambda: (
+        rf"(?:(?P<overall>overall|final(?:ly)?|total|combined|in\ssum)|(?:score|confiden\w{{2,4}}|probability"
+        rf"|likelihood|chance|certainty|so|thus|hence|therefore"
+        rf"|{_APPROXIMATELY}|{words('approximately')}|i\sam|i'm|i'd\s{_SAY}|i\swould\s{_SAY}|i\s{_SAY}|→))[\W_]{{1,6}}(?:(?:is|of|it|this"
+        rf"|at|as|a|an|my|i'm|only|score|confidence|{_APPROXIMATELY}|{words('approximately')}|~)[\W_]{{1,4}}){{0,4}}$"
+    )
 )
 _SURE = regex(
     r"[ \t*_()]{0,4}(?:(?P<overall>overall|in\stotal|combined"
@@ -196,13 +197,14 @@ WITHHELD = regex(
     r"|stated|given|sure))(?![a-z])"
 )
 _DEGREE = regex(
-    r"[\s*_`\"'$\\(\[{~<|-]{0,12}(?:\\text(?:bf)?\{)?(?:(?:very|fairly|extremely|quite|moderately|somewhat"
-    r"|pretty|rather|relatively|reasonably|mostly|absolutely|completely|my)[\s-]){0,2}"
-    r"(?:high|low|medium|moderate|strong|weak|certain|confident|sure|full|absolute|good|great|solid|uncertain"
-    r"|unsure|limited|maximum|minimal|complete|total|excellent|fair"
-    r"|hoch|niedrig|mittel|élevée?|faible|moyenne?|alt[oa]|baj[oa]|media|médi[oa]|baix[oa]|elevat[oa]|bass[oa]"
-    r"|hoog|laag|wysok[ai]|nisk[ai]|высок\w{2}|низк\w{2}|средн\w{2}|高|中|低|높음|낮음|보통)"
-    r"(?:[\s/-](?:to[\s-])?(?:high|low|medium|moderate|very|confidence|certainty))?(?![a-z])"
+    lambda: (
+        r"[\s*_`\"'$\\(\[{~<|-]{0,12}(?:\\text(?:bf)?\{)?(?:(?:very|fairly|extremely|quite|moderately|somewhat"
+        r"|pretty|rather|relatively|reasonably|mostly|absolutely|completely|my)[\s-]){0,2}"
+        r"(?:high|low|medium|moderate|strong|weak|certain|confident|sure|full|absolute|good|great|solid|uncertain"
+        r"|unsure|limited|maximum|minimal|complete|total|excellent|fair"
+        rf"|{words('degree')})"
+        r"(?:[\s/-](?:to[\s-])?(?:high|low|medium|moderate|very|confidence|certainty))?(?![a-z])"
+    )
 )
 _BESIDE_DEGREE = regex(
     r"[^\w\n.!?%+|]{1,8}(?:(?:about|around|approximately|approx\.?|roughly|at|i'd\ssay|say|score"

@@ -2,7 +2,7 @@
 
 import re
 
-from corea.parsing.languages import QUESTION
+from corea.parsing.languages import words
 from corea.parsing.text import regex
 
 _BUT_SO = regex(r"\b(?:but|however|yet|so|therefore|thus|hence)\b[,\s]|[;:]\s|\)\s")
@@ -46,29 +46,31 @@ def is_doubtful(low: str, start: int, at: int) -> bool:
 
 
 _REMARK = regex(
-    r"(?:(?:please\s)?(?:let|tell)\sme\sknow|(?:please\s)?feel\sfree|(?:i\s)?(?:really\s)?hope|if\syou(?:'d|\swould"
-    r"|'re|\sare|\shave|\sneed|\swant|\slike|\sprefer)"
-    r"|would\syou|do\syou|does\s(?:this|that)|is\sthere\sanything|shall\si|should\si|want\sme|need\s(?:any|more"
-    r"|help)|can\si|may\si|any\s(?:other\s)?questions"
-    r"|happy\sto|glad\sto|i'?(?:m|\sam|'d|\swould)\s(?:be\s)?(?:happy|glad|here\sto|available|always|love\sto)"
-    r"|i\scan\s(?:also\s)?(?:help|explain|show|walk|provide|elaborate)|don't\shesitate|please\s(?:ask|note|verify"
-    r"|check|don't)"
-    r"|good\sluck|great\s(?:job|question|work)|good\s(?:job|question|work)|well\sdone|best(?:\sregards|\swishes)?"
-    r"|kind\sregards|regards|cheers|sincerely|thanks?|thank\syou"
-    r"|you'?re\swelcome|have\sa\s(?:great|nice|good|wonderful)|take\scare|happy\s\w{2,12}ing|enjoy|bye|see\syou"
-    r"|congrat\w{0,12}"
-    r"|your\s(?:ai|friendly|assistant|tutor|helper)|hopefully|that's\sit|that\sis\sall|and\sthat's\sit|done"
-    r"|q\.?e\.?d|easy|simple|voil[aà]|ta-?da|consistent|verified|confirmed|check(?:ed)?"
-    r"|i(?:'m|\sam)\s(?:\w{2,12}\s)?(?:confident|certain|sure)|my\sconfidence|confidence|the\sconfidence"
-    r"|this\s(?:confidence|includes|excludes|assumes|accounts\sfor|takes\sinto|reflects|is\sbased\son)|note\b|p\.?s\b|n\.?b\b|disclaimer|reminder|tip\b|keep\sin\smind|remember"
-    r"|sources?:|references?:|see\salso|follow-?\s?up|want\sto|ask\sme|just\s(?:ask|let)|viel\serfolg|ich\shoffe"
-    r"|bonne\schance|n'hésitez|j'espère|espero|si\s(?:necesitas|tienes)"
-    r"|avísame|spero|ik\shoop|laat\shet|надеюсь|если\s(?:у\sвас|нужно)|希望|如果(?:您|你)|如有|請|お役に立|何か|도움이|더\s궁금|فى\sحال"
-    r"|إذا\sكان|अगर\sआप)"
+    lambda: (
+        r"(?:(?:please\s)?(?:let|tell)\sme\sknow|(?:please\s)?feel\sfree|(?:i\s)?(?:really\s)?hope|if\syou(?:'d|\swould"
+        r"|'re|\sare|\shave|\sneed|\swant|\slike|\sprefer)"
+        r"|would\syou|do\syou|does\s(?:this|that)|is\sthere\sanything|shall\si|should\si|want\sme|need\s(?:any|more"
+        r"|help)|can\si|may\si|any\s(?:other\s)?questions"
+        r"|happy\sto|glad\sto|i'?(?:m|\sam|'d|\swould)\s(?:be\s)?(?:happy|glad|here\sto|available|always|love\sto)"
+        r"|i\scan\s(?:also\s)?(?:help|explain|show|walk|provide|elaborate)|don't\shesitate|please\s(?:ask|note|verify"
+        r"|check|don't)"
+        r"|good\sluck|great\s(?:job|question|work)|good\s(?:job|question|work)|well\sdone|best(?:\sregards|\swishes)?"
+        r"|kind\sregards|regards|cheers|sincerely|thanks?|thank\syou"
+        r"|you'?re\swelcome|have\sa\s(?:great|nice|good|wonderful)|take\scare|happy\s\w{2,12}ing|enjoy|bye|see\syou"
+        r"|congrat\w{0,12}"
+        r"|your\s(?:ai|friendly|assistant|tutor|helper)|hopefully|that's\sit|that\sis\sall|and\sthat's\sit|done"
+        r"|q\.?e\.?d|easy|simple|voil[aà]|ta-?da|consistent|verified|confirmed|check(?:ed)?"
+        r"|i(?:'m|\sam)\s(?:\w{2,12}\s)?(?:confident|certain|sure)|my\sconfidence|confidence|the\sconfidence"
+        r"|this\s(?:confidence|includes|excludes|assumes|accounts\sfor|takes\sinto|reflects|is\sbased\son)|note\b|p\.?s\b|n\.?b\b|disclaimer|reminder|tip\b|keep\sin\smind|remember"
+        r"|sources?:|references?:|see\salso|follow-?\s?up|want\sto|ask\sme|just\s(?:ask|let)"
+        rf"|{words('remark')})"
+    )
 )
 _CHECK = regex(
-    r"(?:(?:let(?:'s|\sus|\sme)\s|we\s(?:can\s)?|to\s|quick\s|as\sa\s|double[\s-]|sanity\s|now\s)*(?:check(?:ing|ed)?"
-    r"|verif\w{1,8}|confirm\w{0,4}|double[\s-]check|proof|prüfung|probe|vérification|comprobación)\b)"
+    lambda: (
+        r"(?:(?:let(?:'s|\sus|\sme)\s|we\s(?:can\s)?|to\s|quick\s|as\sa\s|double[\s-]|sanity\s|now\s)*(?:check(?:ing|ed)?"
+        rf"|verif\w{{1,8}}|confirm\w{{0,4}}|double[\s-]check|proof|{words('check')})\b)"
+    )
 )
 _OTHERWISE = regex(
     r"(?:(?:and|but|or|note(?:\sthat)?|however|alternatively|of\scourse)?[,:]?\s?)(?:if|unless|with(?:out)?|had"
@@ -115,21 +117,23 @@ RATHER = r"[\s,;(*–—-]{1,6}(?P<rather>or\srather|make\sthat|no,?\swait)\b"
 """How a sentence takes back what it has just said."""
 
 _DOUBT = regex(
-    r"(?:^|[.!?…—)\]}*>$|]\s{0,3}|\n\s{0,3})[\"'*_(\[#>-]{0,4}(?:(?:oh|ah|hmm+|uh|but|ok(?:ay)?|and|well"
-    r"|no)[,.…!\s]{1,4}){0,3}"
-    r"(?P<strong>wait\b(?!\s(?:for|until|time))|correction\b|(?:i\s(?:apologi[sz]e|apologi\w+)|apologies"
-    r"|my\smistake|my\sbad|oops|whoops|scratch\sthat|hold\son|never\s?mind|strike\sthat)"
-    r"|on\s(?:second\sthought|reflection|closer)|i\s(?:made|see\s(?:my|an|the)\s(?:mistake|error)"
-    r"|need\sto\s(?:correct|fix|revise|redo)|misread|miscalculated|miscounted|was\swrong|forgot|must\scorrect"
-    r"|overlooked)"
-    r"|that(?:'s|\sis|\swas)\s(?:not\s(?:right|correct)|wrong|incorrect|a\smistake)|this\s(?:is"
-    r"|was)\s(?:not\s(?:right|correct)|wrong|incorrect)"
-    r"|let\sme\s(?:re\w{2,12}|double[\s-]?check|correct|fix|redo|try\sagain|start\sover)|hmm+\b|sorry[,.]"
-    r"|moment\smal|warte\b|halt[,!]|korrektur|attende?[zs]?\b|espera\b|aspetta|等等|等一下|不对|更正|待って|잠깐|подожд|стоп)"
-    r"|(?P<weak>actually[,\s]|no,\s(?:it|the|that)|(?:upon|after|on)\s(?:re\w{3,14}|further|double|checking|closer"
-    r"|second)|re-?(?:check|consider|evaluat|calculat|comput)\w{0,6}|in\sfact[,\s]|edit\b|update[d]?\b\s?:|revised"
-    r"|corrected)"
-    rf"|{RATHER}"
+    lambda: (
+        r"(?:^|[.!?…—)\]}*>$|]\s{0,3}|\n\s{0,3})[\"'*_(\[#>-]{0,4}(?:(?:oh|ah|hmm+|uh|but|ok(?:ay)?|and|well"
+        r"|no)[,.…!\s]{1,4}){0,3}"
+        r"(?P<strong>wait\b(?!\s(?:for|until|time))|correction\b|(?:i\s(?:apologi[sz]e|apologi\w+)|apologies"
+        r"|my\smistake|my\sbad|oops|whoops|scratch\sthat|hold\son|never\s?mind|strike\sthat)"
+        r"|on\s(?:second\sthought|reflection|closer)|i\s(?:made|see\s(?:my|an|the)\s(?:mistake|error)"
+        r"|need\sto\s(?:correct|fix|revise|redo)|misread|miscalculated|miscounted|was\swrong|forgot|must\scorrect"
+        r"|overlooked)"
+        r"|that(?:'s|\sis|\swas)\s(?:not\s(?:right|correct)|wrong|incorrect|a\smistake)|this\s(?:is"
+        r"|was)\s(?:not\s(?:right|correct)|wrong|incorrect)"
+        r"|let\sme\s(?:re\w{2,12}|double[\s-]?check|correct|fix|redo|try\sagain|start\sover)|hmm+\b|sorry[,.]"
+        rf"|{words('wait')})"
+        r"|(?P<weak>actually[,\s]|no,\s(?:it|the|that)|(?:upon|after|on)\s(?:re\w{3,14}|further|double|checking|closer"
+        r"|second)|re-?(?:check|consider|evaluat|calculat|comput)\w{0,6}|in\sfact[,\s]|edit\b|update[d]?\b\s?:|revised"
+        r"|corrected)"
+        rf"|{RATHER}"
+    )
 )
 _CONFIRMS = regex(
     r"\b(?:(?:yes|yep|indeed|still|also|again)[,.!\s]|(?:is|was|looks|checks?|that's|it's"
@@ -157,11 +161,13 @@ def confirms(low: str, at: int, end: int) -> bool:
     return _CONFIRMS.search(tail) is not None and not re.search(r"\b(?:not|wrong|incorrect|n't)\b", tail)
 
 
-_ROLES = (
-    r"(?:next\s|new\s|another\s|follow-?up\s)?(?:question|problem|exercise|q|human|user|instruction|input|example|"
-    rf"{QUESTION})(?:\s?#?\d{{1,3}})?\s?[*_]{{0,2}}(?:[:.](?=[\s*_])|：)"
+_NEXT = regex(
+    lambda: (
+        r"\n[ \t#*_>]{0,6}(?:(?:next\s|new\s|another\s|follow-?up\s)?(?:question|problem|exercise|q|human|user"
+        rf"|instruction|input|example|{words('question')})(?:\s?#?\d{{1,3}})?\s?[*_]{{0,2}}(?:[:.](?=[\s*_])|：)"
+        r"|\[inst\]|(?<=#)\s?(?:instruction|question|input|human|user|problem)\b)"
+    )
 )
-_NEXT = regex(rf"\n[ \t#*_>]{{0,6}}(?:{_ROLES}|\[inst\]|(?<=#)\s?(?:instruction|question|input|human|user|problem)\b)")
 _CHAT_TURN = regex(r"<\|(?:im_start|start_header_id|user|start)\|>|<start_of_turn>|(?<=<\|im_end\|>)|(?<=<\|eot_id\|>)")
 
 
@@ -179,9 +185,10 @@ def next_question(low: str, start: int, end: int) -> list[int]:
 
 
 _INTRODUCTION = regex(
-    r"\W{0,6}(?:sure|ok(?:ay)?|certainly|absolutely|of\scourse|great|alright|hello|hi|thanks?|let(?:'s|\sus|\sme)|here|below|to\s(?:solve"
-    r"|find|answer)|i(?:'ll|\swill)|we(?:'ll|\swill)|solution|gern|natürlich|klar|hier|claro|por\ssupuesto|aquí|vamos|bien\ssûr|voici|d'accord"
-    r"|certo|ecco|конечно|вот|давайте|好的|当然|以下|让我|下面|はい|では|네|물론)(?![a-z])"
+    lambda: (
+        r"\W{0,6}(?:sure|ok(?:ay)?|certainly|absolutely|of\scourse|great|alright|hello|hi|thanks?|let(?:'s|\sus|\sme)|here|below|to\s(?:solve"
+        rf"|find|answer)|i(?:'ll|\swill)|we(?:'ll|\swill)|solution|{words('introduction')})(?![a-z])"
+    )
 )
 
 
@@ -223,12 +230,7 @@ _ENGLISH = (
     r"(?:\sstill)?\s(?:unclear|not\s(?:clear|known)|unknown\sto\s(?:me|us))"
     rf"){_TAIL}"
 )
-_ELSEWHERE_UNKNOWN = (
-    r"je ne sais (?:pas|plus)|(?:je n'ai )?aucune idée|ich wei(?:ß|ss)\s(?:es\s|das\s)?nicht|keine ahnung"
-    r"|(?:yo )?no (?:lo )?sé|no tengo (?:ni )?idea|(?:eu )?não sei|(?:io )?non (?:lo )?so|ik weet het niet|nie wiem"
-    r"|(?:я )?не знаю|我?不知道|我?不确定|分かりません|わかりません|모르겠습니다|모르겠어요"
-)
-_SAYING = regex(rf"{_ENGLISH}|{_ELSEWHERE_UNKNOWN}", re.I)
+_SAYING = regex(lambda: rf"{_ENGLISH}|{words('refusal')}", re.I)
 _SORRY = regex(r"(?:(?:i'?m|i am)\s)?(?:very\s|so\s)?(?:sorry|my apologies)(?:\s(?:about|for)\s(?:that|this))?", re.I)
 _ENDS = regex(r"[.!。]+(?:\s+|$)|\n+")
 

@@ -5,6 +5,7 @@
 
 from corea.parsing.cleaning import AnswerSpan, choice_letter, cleaned, is_placeholder
 from corea.parsing.discourse import is_check, is_hypothetical, is_remark, refuses
+from corea.parsing.languages import words
 from corea.parsing.numbers import amounts
 from corea.parsing.sentence_result import WORDY, labelled_result, labelled_value, result
 from corea.parsing.text import closing_brace, last_sentence, lead, regex
@@ -179,7 +180,7 @@ def _is_sentence(low: str, start: int, end: int) -> bool:
     spaces = low.count(" ", start, end)
     if (spaces > 1 and low[end - 1] == "." and not low.isascii()) or (low[end - 1] == "。" and end - start > 8):
         return True  # in whatever language
-    if spaces > 3 and low[end - 1] == "." and _ELSEWHERE.match(low, start, end):
+    if spaces > 3 and low[end - 1] == "." and _SENTENCE_START.match(low, start, end):
         return True
     if spaces > 2 and (WORDY.search(low, start, end) or _EQUALS.search(low, start, end)):
         return True
@@ -188,10 +189,7 @@ def _is_sentence(low: str, start: int, end: int) -> bool:
 
 _CHANCE = regex(r"prob(?:ability)?[\s*_]{0,3}[:=][\s*_]{0,4}\d{1,3}(?:\.\d{1,3})?\s?%\W{0,4}")  # a confidence
 _EQUALS = regex(r"[=≈]")
-_ELSEWHERE = regex(
-    r"(?:daher|also|somit|insgesamt|deshalb|folglich|er|sie|es|der|die|das|il|elle|donc|ainsi|le|la|les|por|el|los|ella|entonces|así"
-    r"|quindi|dunque|perciò|lui|lei|então|portanto|ele|ela|o|os|dus|hij|ze|het|zatem|więc)[\s,]"
-)
+_SENTENCE_START = regex(lambda: rf"(?:{words('sentence_start')})[\s,]")
 """Words that begin a sentence in languages that write no letters but English ones, as far as a sentence shows."""
 _SUBJECT = regex(
     r"(?:the|an?|each|every|all|half|so|this|that|these|those|his|her|my|our|their|it|there|\d[\d.,]*%?)(?:['’]s)?\s"

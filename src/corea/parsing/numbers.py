@@ -8,6 +8,7 @@ from enum import Enum, auto
 
 from msgspec import Struct
 
+from corea.parsing.languages import words
 from corea.parsing.text import regex
 
 ARROWS = "⇒➜➔➡⟶⟹▶►➤"
@@ -42,15 +43,19 @@ _START = regex(
     rf"|(?:{_UNITS}|{_TEENS}|{_TENS}|hundred)(?!\w))"
 )
 _PERCENT = regex(
-    r"[ \t*_$`\\,-]{0,5}(?:%|per\s?cent[so]?(?!\w)|pct(?!\w)|pro[zc]ent|pour\s?cent|por\s?cien(?:to)?|por\s?cento"
-    r"|процент|パーセント|퍼센트|प्रतिशत|بالم[ائ]ئ?ة|في\sالمئة)"
+    lambda: (
+        r"[ \t*_$`\\,-]{0,5}(?:%|per\s?cent[so]?(?!\w)|pct(?!\w)|"
+        rf"{words('percent')})"
+    )
 )
 _OUT_OF = regex(
-    r"[*_$`}]{0,3}[ \t]{0,3}(?:/|\(?out\s{1,2}of|of|in(?=\s(?:\d|ten|five))|\(?on\sa\sscale\s(?:of"
-    r"|from)(?:\s\d{1,3}\s?(?:-|to))?"
-    r"|(?:von|sur|de|su|z|из|van(?:\sde)?)(?=\s10))"
-    r"[\s*_$`]{0,3}(?:a\s(?:possible\s|maximum\sof\s)?)?(?P<whole>\d{1,4}(?:\.0{1,2})?|ten|five|(?:one\s"
-    r"|a\s)?hundred)(?![\w]|[.,]\d)"
+    lambda: (
+        r"[*_$`}]{0,3}[ \t]{0,3}(?:/|\(?out\s{1,2}of|of|in(?=\s(?:\d|ten|five))|\(?on\sa\sscale\s(?:of"
+        r"|from)(?:\s\d{1,3}\s?(?:-|to))?"
+        rf"|(?:{words('out_of')})(?=\s10))"
+        r"[\s*_$`]{0,3}(?:a\s(?:possible\s|maximum\sof\s)?)?(?P<whole>\d{1,4}(?:\.0{1,2})?|ten|five|(?:one\s"
+        r"|a\s)?hundred)(?![\w]|[.,]\d)"
+    )
 )
 _TIMES_TEN = regex(r"[ \t]{0,2}(?:\\times|\\cdot|×|x|\*)\s{0,2}10\s{0,2}(?:\^|\*\*)\s{0,2}\{?(-?\d{1,2})\}?")
 _RANGE = regex(r"[ \t*_$`]{0,3}(?:-{1,3}|~|to|and|or)[ \t*_$`]{0,3}(?=[.,]?\d)")
@@ -310,10 +315,12 @@ _PART = regex(
     r"\s(?:times\s(?:as|more|the|older|larger|faster)|of\s[$€£¥]?\d)|\s?(?:\*(?!\*)|[+×·÷^√=πθ!²³⁴∞<>≤≥≠])|[a-z]|\s[-−–/]\s?[\d(a-z]|[-–]\d|\s?\(\d|\\"
 )
 _PART_BEFORE = regex(
-    r"(?:[*+×·÷^√π/<>≤≥≠\\_]|(?<![a-z])[a-z]\s?[-−]|\d\s?[-−–]|\b(?:log|ln|sin|cos|tan|sqrt|half(?:\sof)?|double"
-    r"|twice|triple|times|not|plus|"
-    r"minus|(?:less|more|fewer|greater|larger|smaller)\sthan|mindestens|höchstens|moins\sde|plus\sde|más\sde|menos\sde)"
-    r"|至少|最多|超过|超過|不到|多于|少于|大于|小于|不是|非)\s?$"
+    lambda: (
+        r"(?:[*+×·÷^√π/<>≤≥≠\\_]|(?<![a-z])[a-z]\s?[-−]|\d\s?[-−–]|\b(?:log|ln|sin|cos|tan|sqrt|half(?:\sof)?|double"
+        r"|twice|triple|times|not|plus|"
+        r"minus|(?:less|more|fewer|greater|larger|smaller)\sthan)"
+        rf"|{words('bound')})\s?$"
+    )
 )
 
 
