@@ -36,8 +36,8 @@ def read_answer(text: str, *, choices: int | None = None, cut: bool = False) -> 
 
 
 _PLAINLY = regex(
-    r"<answer>[ \n]?(-?\d{1,12}(?:\.\d{1,12})?|[A-J](?:\) [\w ]{1,60})?)[ \n]?</answer>\s{0,9}"
-    r"(?:<confidence>[^<>]{0,40}</confidence>\s{0,9})?\Z"
+    r"<answer>[ \n]?(-?\d{1,12}(?:\.\d{1,12})?"
+    r"|[A-J](?:\) [\w ]{1,60})?)[ \n]?</answer>\s{0,9}(?:<confidence>[^<>]{0,40}</confidence>\s{0,9})?\Z"
 )
 
 

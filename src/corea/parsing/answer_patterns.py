@@ -4,7 +4,7 @@ import re
 
 from corea.parsing.cleaning import is_placeholder
 from corea.parsing.discourse import RATHER, is_doubtful
-from corea.parsing.languages import stems, words
+from corea.parsing.languages import stems
 from corea.parsing.text import CONCLUSIONS, LONGEST, closing_brace, lead, mentions, regex, sentence_end
 
 Spans = list[tuple[int, int]]
@@ -12,10 +12,9 @@ Spans = list[tuple[int, int]]
 _ARROW = r"(?:=>|->|[:=：]|→|⇒|—|–|-(?=\s))"
 _EMOJI = r"[\u2600-\u27bf\u2b00-\u2bff\U0001f000-\U0001faff\ufe0f]"
 _LABEL = regex(
-    rf"(?:answer|response|decision|choice|guess|ans|option|selection|pick)s?"
-    rf"(?:\s(?:is|choice|option|and\sconfidence(?:\s?\([^()\n]{{1,20}}\))?))?"
-    rf"(?:\s?\([^()\n]{{1,20}}\)(?=[ \t*_]{{0,6}}[:：]))?(?:[ \t*_]|{_EMOJI}){{0,8}}{_ARROW}[ \t*_]{{0,8}}"
-    r"(?:[|>]-?[ \t]*\n[ \t]*|\n{1,2}>[ \t])?"
+    r"(?:answer|response|decision|choice|guess|ans|option|selection|pick)s?(?:\s(?:is|choice|option"
+    r"|and\sconfidence(?:\s?\([^()\n]{1,20}\))?))?(?:\s?\([^()\n]{1,20}\)(?=[ \t*_]{0,6}[:：]))?(?:[ \t*_]"
+    rf"|{_EMOJI}){{0,8}}{_ARROW}[ \t*_]{{0,8}}(?:[|>]-?[ \t]*\n[ \t]*|\n{{1,2}}>[ \t])?"
     r"|(?P<line>answer[ \t*_#:]{0,6}\n|ans\.\s|answer[ \t*_]{1,3}(?=\([a-j]\)|\*\*)"
     r"|answer[ \t*_]{0,4}\|[ \t*_]{0,4}(?!confidence))"
 )
@@ -24,35 +23,28 @@ _BEFORE_LABEL = regex(
     rf"[\n>.|][^\w\n\\$(]{{0,10}}(?:\d{{1,2}}\.\s)?(?:the\s|so\s|therefore,?\s|thus,?\s)?{CONCLUSIONS}$"
 )
 _PHRASE = regex(
-    r"(?:answers?|(?P<option>(?:choice|option|letter)s?))(?:\s(?:to|for|choice|option"
-    r"|here|based|in|given)(?!\w)[^\n:]{0,80}?)?"
-    r"(?:[*_]{0,2}\s(?:is|are|was|would\sbe|should\sbe|must(?:\stherefore)?\sbe|will\sbe|has\sto\sbe"
-    r"|seems\s(?:to\sbe|like)|appears\sto\sbe|turns\sout\sto\sbe|"
-    r"comes\s(?:out\s)?to(?:\sbe)?|becomes|equals|=)|'s|’s|(?<=n\sanswer)\sof|(?<=final\sanswer)\sof"
-    r"|(?<=answer):(?=[ *_]{1,4}[^\s*_]))(?:\s(?:therefore|thus|then|simply|clearly|just|actually|indeed))?"
-    r"(?:\snot\s[^.\n]{1,60}?,?\sbut(?:\srather)?)?"
-    r"(?!\s(?:not|in|to|that|the\sone|the\ssame|wrong|correct|incorrect|right|valid|invalid|as\sfollows|based|given"
-    r"|obtained|found|"
-    r"unclear|clear|unique|consistent|different|likely)(?!\w)(?!\s{0,3}\())[\s:*_]{1,8}"
+    r"(?:answers?|(?P<option>(?:choice|option|letter)s?))(?:\s(?:to|for|choice|option|here|based|in"
+    r"|given)(?!\w)[^\n:]{0,80}?)?(?:[*_]{0,2}\s(?:is|are|was|would\sbe|should\sbe|must(?:\stherefore)?\sbe|will\sbe"
+    r"|has\sto\sbe|seems\s(?:to\sbe|like)|appears\sto\sbe|turns\sout\sto\sbe|comes\s(?:out\s)?to(?:\sbe)?|becomes"
+    r"|equals|=)|'s|’s|(?<=n\sanswer)\sof|(?<=final\sanswer)\sof|(?<=answer):(?=[ *_]{1,4}[^\s*_]))(?:\s(?:therefore"
+    r"|thus|then|simply|clearly|just|actually|indeed))?(?:\snot\s[^.\n]{1,60}?,?\sbut(?:\srather)?)?(?!\s(?:not|in|to"
+    r"|that|the\sone|the\ssame|wrong|correct|incorrect|right|valid|invalid|as\sfollows|based|given|obtained|found"
+    r"|unclear|clear|unique|consistent|different|likely)(?!\w)(?!\s{0,3}\())[\s:*_]{1,8}"
 )
 """A sentence that gives the answer, from its noun on; `option`: nouns that need a qualifier before them."""
 _BEFORE_PHRASE = regex(rf"(?<![a-z]){CONCLUSIONS}$")
 _UNSURE = regex(
     r"(?:which|whether|what|if|no|not|wrong|incorrect|common|initial|first|previous|earlier|usual|typical|tempting"
-    r"|intuitive|"
-    r"naive|obvious|old|original|an?other|student'?s?|his|her|their|possible)(?:\s(?!so|then"
+    r"|intuitive|naive|obvious|old|original|an?other|student'?s?|his|her|their|possible)(?:\s(?!so|then"
     r"|is)\w{1,12})?\s(?:the\s|an?\s)?$"
 )
 _STEMS = ("answer", "choice", "option", "response", "decision", "guess", "ans", "selection", "pick", "letter")
 _REASONS = regex(
-    lambda: (
-        r",?\s(?:because|since|which|where|who(?:se)?|given\sthat|rather\sthan|instead\sof|and\snot|as\s(?:it|they|the|this|that"
-        r"|he|she|we))\s"
-        rf"|,\s(?:{words('because')})\s|，因为"
-        rf"|{RATHER}"
-        r"|,\s(?:i\.e\.|e\.g\.|that\sis,|but\s(?:i\s|i['’]m)|though\s|although\s)"
-        r"|,\s(?:not|so|as|meaning|hence|while)\s|\s[–—]\s(?=[a-z])|\.\s(?=confidence)"
-    )
+    r",?\s(?:because|since|which|where|who(?:se)?|given\sthat|rather\sthan|instead\sof|and\snot|as\s(?:it|they|the|this"
+    r"|that|he|she|we))\s"
+    rf"|,\s(?:‹because›)\s|，因为|{RATHER}"
+    r"|,\s(?:i\.e\.|e\.g\.|that\sis,|but\s(?:i\s|i['’]m)|though\s|although\s)"
+    r"|,\s(?:not|so|as|meaning|hence|while)\s|\s[–—]\s(?=[a-z])|\.\s(?=confidence)"
 )
 _AFFIRMED = regex(r"(?:yes|no|true|false)(?=,\s)")
 
@@ -152,16 +144,12 @@ def _end_of_phrase(text: str, low: str, a: int, end: int, *, own_line: bool) -> 
 
 _SPACE = r"[\s*_]{0,3}"
 _ANNOUNCED = regex(
-    lambda: (
-        rf"(?:(?:{words('nouns')})(?:\s(?:{words('after')}))?(?![a-zà-ÿ])"
-        rf"{_SPACE}(?:\(\w{{1,12}}\){_SPACE})?"
-        rf"(?:(?::|：|=|->|→|】\s?[:：]?)|(?:{words('verbs')})(?:[\s:：*_]|(?=[^\x00-\x7fà-ÿ])|(?<=[^\x00-\u04ff]))"
-        rf"|\s(?=\S{{1,30}}\s(?:{words('tail')})))"
-        rf"(?:{_SPACE}(?:{words('fill')})(?=[\s:*_,]|(?<=[^\x00-\u04ff])))?[\s:：*_,]{{0,4}})(?=\S)"
-    )
+    rf"(?:(?:‹nouns›)(?:\s(?:‹after›))?(?![a-zà-ÿ]){_SPACE}(?:\(\w{{1,12}}\){_SPACE})?(?:(?::|：|=|->|→|】\s?[:：]?)"
+    r"|(?:‹verbs›)(?:[\s:：*_]|(?=[^\x00-\x7fà-ÿ])|(?<=[^\x00-\u04ff]))"
+    rf"|\s(?=\S{{1,30}}\s(?:‹tail›)))(?:{_SPACE}(?:‹fill›)(?=[\s:*_,]|(?<=[^\x00-\u04ff])))?[\s:：*_,]{{0,4}})(?=\S)"
 )
 """A noun with what joins it to the answer, at a place where a stem was found."""
-_TAIL = regex(lambda: rf"\s?(?:{words('tail')})?\s?[.。!！।]?\s*$")
+_TAIL = regex(r"\s?(?:‹tail›)?\s?[.。!！।]?\s*$")
 
 
 def announced(text: str, low: str, start: int, end: int) -> Spans:
@@ -203,8 +191,7 @@ def tagged(text: str, low: str, start: int, end: int) -> Spans:
 
 _FORMAT = regex(
     r"(?:in\sthe\s(?:form|format)|formatted\s(?:as|like)|format(?:\sis|:)|respond\s(?:as|with)|like\sthis|such\sas"
-    r"|e\.g\.,?|"
-    r"for\s(?:example|instance)|example|template|looks?\slike|form|tags?\slike)[,:\s`\"'*]{0,4}(?:(?:of|as"
+    r"|e\.g\.,?|for\s(?:example|instance)|example|template|looks?\slike|form|tags?\slike)[,:\s`\"'*]{0,4}(?:(?:of|as"
     r"|is)[\s:`\"']{0,3})?$"
 )
 
@@ -278,22 +265,18 @@ _VERDICTS = (
     "antwort",
     "letra",
 )
-_OPTION_WORD = regex(lambda: words("option"))
+_OPTION_WORD = regex(r"‹option›")
 _CHOSEN = regex(
-    lambda: (
-        r"(?<![a-z])(?:(?:option|choice)\s[*_]{0,2}\(?([a-j])\)?[*_]{0,2}\s(?:(?:is|would\sbe"
-        r"|seems)\s(?:the\s)?|(?:as\s)?the\s)(?:most\s\w{1,12}\s)?"
-        r"(?:correct|right|best|answer)|(?:\(([a-j])\)|([a-j])\)?)\sis\sthe\s(?:correct|right|best)\s(?:answer|option"
-        r"|choice)"
-        r"|\(([a-j])\)\sis\s(?:correct|right)(?![a-z])"
-        r"|i(?:\swould|\swill|'d|'ll)?\s(?:choose|pick|select|go\swith)\s(?:option\s"
-        r"|choice\s)?[*_]{0,2}\(?([a-j])\)?(?![\w']))"
-        r"|(?:(?:故|应该|应|因此|所以|答案|本题|正确)[,，]?(?:应|该)?|^|[\n，。；])(?:选择|選擇|选|選)[项項]?\s?[:：]?\s?[（(“\"]?([a-j])(?![a-z])"
-        r"|(?:选项|選項)(?:应该)?(?:是|为|為)\s?[（(“\"]?([a-j])(?![a-z])"
-        rf"|(?<![^\W_])(?:(?:{words('before')})\s(?:{words('option')})|(?:{words('option')})\s(?:{words('after')}))(?:\s?:|\s(?:{words('verbs')}))\s(?:la\s|el\s|die\s)?"
-        r"[*_]{0,2}\(?([a-j])(?![\w'’])"
-        rf"|(?<![^\W_])(?:{words('option')})\s[*_]{{0,2}}\(?([a-j])\)?[*_]{{0,2}}\s?(?:{words('right')})"
-    )
+    r"(?<![a-z])(?:(?:option|choice)\s[*_]{0,2}\(?([a-j])\)?[*_]{0,2}\s(?:(?:is|would\sbe|seems)\s(?:the\s)?"
+    r"|(?:as\s)?the\s)(?:most\s\w{1,12}\s)?(?:correct|right|best|answer)|(?:\(([a-j])\)"
+    r"|([a-j])\)?)\sis\sthe\s(?:correct|right|best)\s(?:answer|option|choice)|\(([a-j])\)\sis\s(?:correct"
+    r"|right)(?![a-z])|i(?:\swould|\swill|'d|'ll)?\s(?:choose|pick|select|go\swith)\s(?:option\s"
+    r"|choice\s)?[*_]{0,2}\(?([a-j])\)?(?![\w']))"
+    r"|(?:(?:故|应该|应|因此|所以|答案|本题|正确)[,，]?(?:应|该)?|^|[\n，。；])(?:选择|選擇|选|選)[项項]?\s?[:：]?\s?[（(“\"]?([a-j])(?![a-z])"
+    r"|(?:选项|選項)(?:应该)?(?:是|为|為)\s?[（(“\"]?([a-j])(?![a-z])"
+    r"|(?<![^\W_])(?:(?:‹before›)\s(?:‹option›)|(?:‹option›)\s(?:‹after›))(?:\s?:|\s(?:‹verbs›))\s(?:la\s|el\s"
+    r"|die\s)?[*_]{0,2}\(?([a-j])(?![\w'’])"
+    r"|(?<![^\W_])(?:‹option›)\s[*_]{0,2}\(?([a-j])\)?[*_]{0,2}\s?(?:‹right›)"
 )
 
 

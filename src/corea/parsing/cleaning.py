@@ -3,14 +3,10 @@
 import re
 
 from corea.parsing.discourse import refuses
-from corea.parsing.languages import words
 from corea.parsing.text import CONCLUSIONS, LONGEST, Extracted, closing_brace, is_blank, lead, regex
 
 _NAMED = regex(
-    lambda: (
-        rf"(?:(?:(?:{words('article')})\s?)?(?:option|choice|answer|letter|{words('option')})\s{{0,2}}"
-        rf"|(?:{words('article')})\s)(?=[^\w\s]|[A-Z](?![\w]))"
-    ),
+    r"(?:(?:(?:‹article›)\s?)?(?:option|choice|answer|letter|‹option›)\s{0,2}|(?:‹article›)\s)(?=[^\w\s]|[A-Z](?![\w]))",
     re.I,
 )
 _LONE = regex(r"[(\[{（【]?\s?([A-Z])\s?[)\]}）】]?[.):。]?(?:\s?(?:选项|番|번))?", re.I)
@@ -72,23 +68,21 @@ class AnswerSpan(Extracted[str | None], frozen=True):
 _WRAPPED = regex(r"\\(?:text|textbf|textit|mathrm|mathbf|boxed|fbox|mbox|operatorname)\s?\{", re.I)
 _SURE = r"(?:confiden(?:ce|t)|certain(?:ty)?|sure|probability|likelihood)"
 _CONFIDENCE_TAIL = regex(
-    r"[\s,;.(|\[–—-]{1,4}(?:(?:and|with|at|conf\.?|i(?:'m|\sam))\s)?(?:a\s|an\s|my\s|the\s|about\s|~)?"
-    rf"(?:(?:\d{{1,3}}(?:\.\d{{1,4}})?\s?%|0?\.\d{{1,4}})\s{_SURE}"
-    r"|confidence(?!\s(?:interval|limit|band))(?:\slevel|\sscore)?(?:\s(?:in|for)\s[\w\s]{1,30})?\s{0,2}(?:of|is|:"
-    r"|=|\)|\d|$))",
+    r"[\s,;.(|\[–—-]{1,4}(?:(?:and|with|at|conf\.?|i(?:'m|\sam))\s)?(?:a\s|an\s|my\s|the\s|about\s"
+    rf"|~)?(?:(?:\d{{1,3}}(?:\.\d{{1,4}})?\s?%|0?\.\d{{1,4}})\s{_SURE}|confidence(?!\s(?:interval|limit"
+    r"|band))(?:\slevel|\sscore)?(?:\s(?:in|for)\s[\w\s]{1,30})?\s{0,2}(?:of|is|:|=|\)|\d|$))",
     re.I,
 )
 _PERCENT_TAIL = regex(r"[,;|]?\s{1,2}\(?\d{1,3}(?:\.\d{1,2})?\s?%\)?\s?$")
 _SAYS = regex(
-    rf"^(?:[^\n.!?]|\.(?=\S)){{0,300}}?(?<![a-z])(?<!this\s)(?<!that\s){CONCLUSIONS}(?:answer|choice"
-    rf"|option)(?:\schoice|\soption)?\s(?:is|would\sbe)(?!\snot\s)[\s:]{{1,3}}(?=\S)",
+    rf"^(?:[^\n.!?]|\.(?=\S)){{0,300}}?(?<![a-z])(?<!this\s)(?<!that\s){CONCLUSIONS}(?:answer|choice|option)(?:\schoice"
+    r"|\soption)?\s(?:is|would\sbe)(?!\snot\s)[\s:]{1,3}(?=\S)",
     re.I,
 )
 _HEDGE = regex(
     r"(?:well,?\s)?(?:i(?:'d|\swould)?\s(?:think|believe|guess|say|suspect)(?:\sthat)?(?:\s(?:it(?:'s|’s|\sis)"
-    r"|that(?:'s|\sis)|the\sanswer\sis))?"
-    r"|(?:it|that)(?:'s|’s|\sis)(?:\s(?:probably|definitely|clearly|most\slikely))?|(?:probably|definitely"
-    r"|most\slikely))\s(?=\S)",
+    r"|that(?:'s|\sis)|the\sanswer\sis))?|(?:it|that)(?:'s|’s|\sis)(?:\s(?:probably|definitely|clearly|most\slikely))?"
+    r"|(?:probably|definitely|most\slikely))\s(?=\S)",
     re.I,
 )
 _MAY_SAY = regex(
@@ -117,9 +111,8 @@ _PAIRS = (
     ("<<", ">>"),
 )
 _PLACEHOLDER = regex(
-    r"[\[<({]{0,2}\s?(?:(?:your|my|the|insert|write|put|final|short)\s){0,3}(?:final\s|numeric(?:al)?\s)?"
-    r"(?:answer|number|value|letter|result|response|option)(?:\s(?:here|goes here|choice"
-    r"|only))?\s?[\])}>]{0,2}[.…]{0,3}",
+    r"[\[<({]{0,2}\s?(?:(?:your|my|the|insert|write|put|final|short)\s){0,3}(?:final\s|numeric(?:al)?\s)?(?:answer"
+    r"|number|value|letter|result|response|option)(?:\s(?:here|goes here|choice|only))?\s?[\])}>]{0,2}[.…]{0,3}",
     re.I,
 )
 

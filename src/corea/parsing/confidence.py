@@ -30,8 +30,9 @@ from corea.parsing.thinking import outside_thinking
 
 _PLAINLY = regex(r"<confidence>[ \n]?(0?\.\d{1,17}|1\.0{1,17})[ \n]?</confidence>\s{0,9}\Z")
 _LAST_LINE = regex(
-    r"(?:\*\*|- |#{1,4} )?(?:CONF|[Cc]onfidence(?: (?:[Ll]evel|[Ss]core))?):?(?:\*\*)?:? {0,2}(?:\*\*)?"
-    r"(?:(?P<share>0?\.\d{1,17}|1\.0{1,17})|(?P<percent>\d\d(?:\.\d{1,9})?|100)%|(?P<ten>\d|10)/10)(?:\*\*)?\.?"
+    r"(?:\*\*|- |#{1,4} )?(?:CONF|[Cc]onfidence(?: (?:[Ll]evel"
+    r"|[Ss]core))?):?(?:\*\*)?:? {0,2}(?:\*\*)?(?:(?P<share>0?\.\d{1,17}|1\.0{1,17})|(?P<percent>\d\d(?:\.\d{1,9})?"
+    r"|100)%|(?P<ten>\d|10)/10)(?:\*\*)?\.?"
 )
 _WHOLE = {"share": 1, "percent": 100, "ten": 10}
 _LAST_KEY = regex(r"\"confidence\": ?(?P<share>0?\.\d{1,17}|1\.0{1,17})\s{0,4}\}\s{0,4}(?:```)?")
@@ -166,13 +167,12 @@ _CHOSEN = regex(
     rf"|\s?[-–—]{{1,2}}\s){{1,2}}{_HEDGED}"
 )
 _NAMED = regex(
-    rf"{_ANNOUNCED}(?!(?:the|an?|about|approximately|roughly|around|up|down|by|it|it's|i|this|that|there|we|so"
-    rf"|in|of|at)\s)"
-    rf"[^\W\d_][\w'.-]{{0,20}}(?:\s[^\W\d_][\w'.-]{{0,20}}){{0,3}}[*_]{{0,2}}(?:,\s|\s?\(){_HEDGED}"
+    rf"{_ANNOUNCED}(?!(?:the|an?|about|approximately|roughly|around|up|down|by|it|it's|i|this|that|there|we|so|in|of"
+    rf"|at)\s)[^\W\d_][\w'.-]{{0,20}}(?:\s[^\W\d_][\w'.-]{{0,20}}){{0,3}}[*_]{{0,2}}(?:,\s|\s?\(){_HEDGED}"
 )
 _QUANTITY = regex(
-    r"(?<!\w)(?:is|are|was|rate|share|percent\w*|discount|increase\w*|decrease\w*|growth|profit|loss|tax"
-    r"|interest|of|by|probability|chance|error|risk|doubt)(?!\w)"
+    r"(?<!\w)(?:is|are|was|rate|share|percent\w*|discount|increase\w*|decrease\w*|growth|profit|loss|tax|interest|of|by"
+    r"|probability|chance|error|risk|doubt)(?!\w)"
 )
 
 

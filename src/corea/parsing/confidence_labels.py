@@ -23,24 +23,21 @@ from corea.parsing.confidence_values import (
     stating_number,
     value_behind,
 )
-from corea.parsing.languages import words
 from corea.parsing.numbers import Unscaled, first_number, number_at, plain
 from corea.parsing.text import mentions, regex
 
 LABEL = regex(
-    lambda: (
-        r"conf(?:idence|ident)?s?(?P<blocked>[\s_-]{0,2}(?:interval|limit|bound|region|band|set|ind(?:ex|ices)|threshold"
-        r"|parameter|cut-?off|coefficient)s?)?"
-        r"(?:[\s_-]{0,2}(?:level|score|rating|value|estimate|assessment|percentage|percent|pct|probability)s?)?(?![a-z])"
-        r"(?:\.(?=\s?[:=]))?"
-        r"|(?P<right>(?:probability|likelihood|chance)\s(?:(?=correct)|of\s(?:being\s|the\sanswer\sbeing\s)?|that\si(?:'m|\sam)\s|that\s(?:my|the"
-        r"|this)\s(?:answer|solution)\sis\s)"
-        r"(?:correct(?:ness)?|right)|accuracy\sof\s(?:my|this)\s(?:answer|solution)|p\((?:(?:my|the|this)\s)?(?:answer\s(?:is\s|being\s)?)?(?:correct|true|right)\))"
-        r"|prob(?:ability)?(?P<field>_(?!of_(?!being|correct|answer))[a-z_]{1,30}|_?yes|_?correct)?(?![a-z])|likelihood(?![a-z])"
-        r"|(?P<reversed>uncertainty(?:[\s_-](?:level|score|estimate))?(?![a-z]))|certainty(?:[\s_-](?:level"
-        r"|score))?(?![a-z])"
-        rf"|(?:{words('confidence')})(?:(?<![a-zć])|(?![a-z]))|(?P<foreign>{words('probability')})"
-    )
+    r"conf(?:idence|ident)?s?(?P<blocked>[\s_-]{0,2}(?:interval|limit|bound|region|band|set|ind(?:ex|ices)|threshold"
+    r"|parameter|cut-?off|coefficient)s?)?(?:[\s_-]{0,2}(?:level|score|rating|value|estimate|assessment|percentage"
+    r"|percent|pct|probability)s?)?(?![a-z])(?:\.(?=\s?[:=]))?"
+    r"|(?P<right>(?:probability|likelihood|chance)\s(?:(?=correct)|of\s(?:being\s|the\sanswer\sbeing\s)?|that\si(?:'m"
+    r"|\sam)\s|that\s(?:my|the|this)\s(?:answer|solution)\sis\s)(?:correct(?:ness)?|right)|accuracy\sof\s(?:my"
+    r"|this)\s(?:answer|solution)|p\((?:(?:my|the|this)\s)?(?:answer\s(?:is\s|being\s)?)?(?:correct|true|right)\))"
+    r"|prob(?:ability)?(?P<field>_(?!of_(?!being|correct|answer))[a-z_]{1,30}|_?yes|_?correct)?(?![a-z])"
+    r"|likelihood(?![a-z])"
+    r"|(?P<reversed>uncertainty(?:[\s_-](?:level|score|estimate))?(?![a-z]))"
+    r"|certainty(?:[\s_-](?:level|score))?(?![a-z])|(?:‹confidence›)(?:(?<![a-zć])|(?![a-z]))"
+    r"|(?P<foreign>‹probability›)"
 )
 """A label; `blocked`, a term of statistics; `right`, `field`, an event that is the answer's being right; `reversed`."""
 
@@ -66,20 +63,19 @@ _SCALE = regex(
     r"\s{0,2}[\[(](?P<inside>[^()\[\]\n]{1,60})[\])](?=[\s*_\"'`]{0,6}[:=|→-])"
     r"|\s{1,2}(?:in|as)\s(?:a\s)?(?P<percent>%|percent(?:age)?)(?![a-z])"
     r"|\s?(?P<sign>%)(?=[*_]{0,2}\s?[:=])"
-    r"|[\s,]{1,2}(?:on\sa\s(?P<points>\d{1,3})[-\s]point\sscale|on\sa\sscale\s(?:of|from|between)?\s?\d{1,3}\s?(?:-|to|and)"
-    r"\s?(?P<top>\d{1,3})|(?:out\sof|(?:(?:from|between)\s)?\d{1,3}\s?(?:-|to|and))\s?(?P<last>\d{1,3})(?=[*_]{0,2}\s?:))"
+    r"|[\s,]{1,2}(?:on\sa\s(?P<points>\d{1,3})[-\s]point\sscale|on\sa\sscale\s(?:of|from|between)?\s?\d{1,3}\s?(?:-|to"
+    r"|and)\s?(?P<top>\d{1,3})|(?:out\sof|(?:(?:from|between)\s)?\d{1,3}\s?(?:-|to"
+    r"|and))\s?(?P<last>\d{1,3})(?=[*_]{0,2}\s?:))"
 )
 SCALE_BEFORE = regex(
     r"scale\s(?:of|from|between)?\s?\d{1,3}\s?(?:-|to|and)\s?(?P<top>\d{1,3})[,:]?\s(?:[a-z']{1,8}\s){0,5}$"
 )
 _SEPARATED = regex(
-    lambda: (
-        r"(?P<about>[ \t_]{0,2}\(?(?:(?<=[ \t_(])(?:in|of|for|about|that|regarding|before|after|now|at|on"
-        rf"|{words('about')})(?![a-z])[^\n:=|→{{}}<>]{{0,70}}"
-        r"|(?<=\()[a-j0-9]{1,2}))?"
-        r"[ \t*_\"'`)\]\\$}~]{0,10}(?:</\w{1,6}>\s?)?(?P<mark>[:=≈]+>?|→|-{1,2}>|\||-{1,2}(?=\s)|\n|\s?(?:am\si"
-        r"|are\syou)(?:\s[^?\n]{1,40})?\?|(?:已)?(?:降|升|提高|提升|调整|調整|下调|上调|改|修正|更新|下降|上升)?(?:低)?(?:为|為|至|到)|是|[はがを은는을를]|составляет|beträgt|liegt\sbei|wynosi)"
-    )
+    r"(?P<about>[ \t_]{0,2}\(?(?:(?<=[ \t_(])(?:in|of|for|about|that|regarding|before|after|now|at|on"
+    r"|‹about›)(?![a-z])[^\n:=|→{}<>]{0,70}"
+    r"|(?<=\()[a-j0-9]{1,2}))?[ \t*_\"'`)\]\\$}~]{0,10}(?:</\w{1,6}>\s?)?(?P<mark>[:=≈]+>?|→|-{1,2}>|\||-{1,2}(?=\s)|\n"
+    r"|\s?(?:am\si|are\syou)(?:\s[^?\n]{1,40})?\?|(?:已)?(?:降|升|提高|提升|调整|調整|下调|上调|改|修正|更新|下降|上升)?(?:低)?(?:为|為|至|到)|是"
+    r"|[はがを은는을를]|составляет|beträgt|liegt\sbei|wynosi)"
 )
 _STATISTICS_BEHIND = regex(r"margin of error|z-?(?:score|\*)?\s?=|sample size|critical value|(?<!\w)n\s?=|interval")
 
@@ -293,7 +289,10 @@ def _is_heading(separated: re.Match[str], clause: str, before: str, is_key: bool
     )
 
 
-_IN_CODE = regex(r"```(?:py|js|java|r|c|cpp|bash|sh)(?:thon|script)?\s[^`]*$|\w\((?:[^()\n]{0,40},\s?)?$|^`$|\n`$")
+_IN_CODE = regex(
+    r"```(?:py|js|java|r|c|cpp|bash|sh)(?:thon|script)?\s[^`]*$"
+    r"|\w\((?:[^()\n]{0,40},\s?)?$|^`$|\n`$"
+)
 
 
 def _ends_head(head: str) -> bool:
@@ -361,8 +360,8 @@ _MOST_ROWS = 24
 _OBJECT_SPAN = 600
 _ENTRY = regex(r"[\"']([^\"'\n]{1,60})[\"']\s{0,4}:\s{0,4}[\"']?(?=[~≈]?[.,]?\d)")
 _ITS_VALUE = regex(
-    r"(?:overall|final|total|value|score|confidence|probability|level|percent(?:age)?|number|numeric|estimate"
-    r"|answer|p)(?:[_\s](?:value|score|confidence|answer))?"
+    r"(?:overall|final|total|value|score|confidence|probability|level|percent(?:age)?|number|numeric|estimate|answer"
+    r"|p)(?:[_\s](?:value|score|confidence|answer))?"
 )
 _TOTAL = regex(r"\W{0,4}(?:overall|final|total|combined)")
 

@@ -12,52 +12,57 @@ from corea.parsing.languages import stems
 from corea.parsing.text import regex
 
 _PARTS = (
-    r"step|stage|claim|premise|assumption|sub-?(?:step|question|claim|task|problem|answer|goal|part)|intermediate|partial|component|check\s?\d{1,2}|(?:second|third"
-    r"|2nd|3rd)(?:[\s_-](?:best|choice|guess|option|answer))?"
+    r"step|stage|claim|premise|assumption"
+    r"|sub-?(?:step|question|claim|task|problem|answer|goal|part)"
+    r"|intermediate|partial|component|check\s?\d{1,2}"
+    r"|(?:second|third|2nd|3rd)(?:[\s_-](?:best|choice|guess|option|answer))?"
     r"|alt(?:ernat[a-z]{1,6})?|runner[\s_-]?up|backup|fallback|each|every|per|others?'?"
 )
 _BEFORE_NOW = r"initial(?:ly)?|original(?:ly)?|previous(?:ly)?|prior|earlier|old|baseline|starting|pre-\w{1,12}"
 _NOT_ITS = (
-    r"consumer|business|investor|market|public|economic|voter|customer|industry|builder|employer|user|student"
-    r"|teacher|classifier|detector"
-    r"|required|minimum|maximum|min|max|threshold|target|desired|lower|upper|nominal|lack\sof|loss\sof|no|zero|without"
-    r"|in|expert|human|reviewer|his|her|their|its|your"
+    r"consumer|business|investor|market|public|economic|voter|customer|industry|builder|employer|user|student|teacher"
+    r"|classifier|detector|required|minimum|maximum|min|max|threshold|target|desired|lower|upper|nominal|lack\sof"
+    r"|loss\sof|no|zero|without|in|expert|human|reviewer|his|her|their|its|your"
 )
 _JUST_BEFORE = regex(
-    rf"(?<![\w-])(?:{_PARTS}|{_BEFORE_NOW}|{_NOT_ITS})(?:\s?#?\d{{1,3}}|\s\(?[a-z]\)?)?(?:'s|s')?"
-    r"(?:[\s_](?:answer|option|choice|candidate|hypothesis|guess|stated|average|mean))?(?:'s"
-    r"|s')?[\s*_:(\[-]{1,4}(?:\w{1,12}\s)?$"
+    rf"(?<![\w-])(?:{_PARTS}|{_BEFORE_NOW}|{_NOT_ITS})(?:\s?#?\d{{1,3}}|\s\(?[a-z]\)?)?(?:'s|s')?(?:[\s_](?:answer"
+    r"|option|choice|candidate|hypothesis|guess|stated|average|mean))?(?:'s|s')?[\s*_:(\[-]{1,4}(?:\w{1,12}\s)?$"
 )
 _HEADS = regex(
-    r"[\W_]{0,8}(?:(?:the|an?|my|any)\s)?(?:(?:step|stage|claim|premise|part)\s?\d{1,3}(?!\w)|(?:alternat\w{1,6}|runner[\s-]?up|backup"
-    r"|fallback|other|(?:less|least|next)(?:\smost)?\slikely|(?:my\s)?(?:second|third|2nd|3rd)[\s-](?:best|choice"
-    r"|guess|option|answer|most))(?!\w))"
+    r"[\W_]{0,8}(?:(?:the|an?|my|any)\s)?(?:(?:step|stage|claim|premise|part)\s?\d{1,3}(?!\w)|(?:alternat\w{1,6}"
+    r"|runner[\s-]?up|backup|fallback|other|(?:less|least|next)(?:\smost)?\slikely|(?:my\s)?(?:second|third|2nd"
+    r"|3rd)[\s-](?:best|choice|guess|option|answer|most))(?!\w))"
 )
 _ENDS_IN_PART = regex(rf"(?<![\w-])(?:{_PARTS})(?:\s?\d{{1,2}})?\s(?:is|was|has|being)\s(?:\w{{1,10}}\s){{0,2}}$")
 _HEADS_BLOCK = regex(
-    r"[\W_]{0,8}(?:alternat\w{1,6}|runner[\s-]?up|backup|fallback|other|(?:my\s)?(?:second|third|2nd"
-    r"|3rd)[\s-](?:best|choice|guess|option|answer|most)"
-    r"|(?:option|candidate|guess|choice|hypothesis|answer|question|problem|part|q)\s?\(?#?(?P<option>[a-j]|\d{1,2})\)?(?:\s?[:.)=-]|\s?$))"
+    r"[\W_]{0,8}(?:alternat\w{1,6}|runner[\s-]?up|backup|fallback|other|(?:my\s)?(?:second|third|2nd|3rd)[\s-](?:best"
+    r"|choice|guess|option|answer|most)|(?:option|candidate|guess|choice|hypothesis|answer|question|problem|part"
+    r"|q)\s?\(?#?(?P<option>[a-j]|\d{1,2})\)?(?:\s?[:.)=-]|\s?$))"
 )
 _OBJECT = regex(rf"(?<![\w-])(?:{_PARTS}|before|wrong|incorrect|mistaken|false|(?:is\s|am\s)?not|isn't|error)(?![\w-])")
 _FINAL_OBJECT = regex(
-    r"(?<!\w)(?:final|overall|after|now|(?:this|my|the)\s(?:(?:final|chosen|main|selected)\s)?(?:answer|solution"
-    r"|result|conclusion))(?!\w)"
+    r"(?<!\w)(?:final|overall|after|now|(?:this|my|the)\s(?:(?:final|chosen|main|selected)\s)?(?:answer|solution|result"
+    r"|conclusion))(?!\w)"
 )
 _OVERALL = regex(
     r"(?<!\w)(?:overall|final|total|combined|aggregate|updated|revised|new|adjusted|corrected|net|posterior"
     r"|joint)[\s*_\"'-]{1,3}(?:\w{1,12}\s)?$"
 )
 _IF = regex(
-    r"(?<!\w)(?:if|unless|suppos(?:e|ing)|assuming|were\sit|had\s(?:i|it|the))(?!\w)(?!\s(?:pressed|asked|forced|pushed)(?!\w)|\si\s(?:had|have|must"
-    r"|need|were\s(?:asked|forced|pressed))(?:\sto)?\s(?:give|put|say|quantify|state|assign|rate|estimate|express))"
+    r"(?<!\w)(?:if|unless|suppos(?:e|ing)|assuming|were\sit|had\s(?:i|it|the))(?!\w)(?!\s(?:pressed|asked|forced"
+    r"|pushed)(?!\w)|\si\s(?:had|have|must|need|were\s(?:asked|forced|pressed))(?:\sto)?\s(?:give|put|say|quantify"
+    r"|state|assign|rate|estimate|express))"
 )
-_WOULD = regex(r"(?<!\w)(?:would|were|could|might|should|had|instead)(?!\w)|'d(?!\w)|:\W*$")
+_WOULD = regex(
+    r"(?<!\w)(?:would|were|could|might|should|had|instead)(?!\w)"
+    r"|'d(?!\w)|:\W*$"
+)
 _MORE = regex(r"(?:would|could|might|'d)\s(?:be|feel|have\sbeen)\s(?:much\s|far\s|even\s|a\sbit\s)?(?:more|less)(?!\w)")
 _CLAUSE = regex(r"[.!?;](?:(?=\s)|(?<=\.)\.\.)")
 _OPTION = regex(r"(?:^|[\s(\[\"'])(?:option\s|choice\s|answer\s)?[(\[]?([a-j]|\d{1,2})[)\]]?[\s*_\"']{0,3}$")
 _HEADING_OPTION = regex(
-    r"[\s*_#>\"'{(\[-]{0,8}(?:(?:option|choice|answer|candidate|question|problem|part|q)\s?)?\(?([a-j]|\d{1,2})(?:[).:]|\s[-=:])(?=\W)"
+    r"[\s*_#>\"'{(\[-]{0,8}(?:(?:option|choice|answer|candidate|question|problem|part|q)\s?)?\(?([a-j]|\d{1,2})(?:[).:]"
+    r"|\s[-=:])(?=\W)"
 )
 
 
@@ -80,17 +85,19 @@ def is_statistical(low: str, at: int, end: int) -> bool:
 
 
 _OF_ANOTHER = regex(
-    r"(?<!\w)according\sto\s(?!my|our)|(?<!\w)(?:he|she|they|you|who|user|paper|study|author|model|classifier|detector|system(?!\sof)|algorithm|doctor"
-    r"|teacher|professor|student|expert|witness"
-    r"|forecast|weather|survey|poll|report|article|manager|company|customer|people|experts|researchers"
-    r"|scientists|doctors|critics|alice|bob|tom|john|mary|friend|brother|sister|mother|father)s?(?!\w)"
+    r"(?<!\w)according\sto\s(?!my|our)"
+    r"|(?<!\w)(?:he|she|they|you|who|user|paper|study|author|model|classifier|detector|system(?!\sof)|algorithm|doctor"
+    r"|teacher|professor|student|expert|witness|forecast|weather|survey|poll|report|article|manager|company|customer"
+    r"|people|experts|researchers|scientists|doctors|critics|alice|bob|tom|john|mary|friend|brother|sister|mother"
+    r"|father)s?(?!\w)"
     r"|(?<!\w)(?:(?:detect|predict|classifi|label+|report|identifi|recogni[sz]|claim|show|conclud|believ|assign|return"
     r"|output|stat)(?:e?s|e?d)|says|said|finds|found)(?!\w)"
 )
 _SUBJECT = regex(
     r"(?P<who>[^\W\d_]{1,24})(?:'s|'re|\s(?:is|are|was|were|feels?|felt|seems?|became|remains?|had|has|have"
-    r"|express(?:es|ed)|assigns?|gives?|gave|puts?|place[sd]?|holds?|shows?|indicates?))\s(?:(?:\w{2,12}ly|about|around|still|only|now|at\sleast|over|also|then|just|quite|very|an?"
-    r"|well\sover|high|low|strong|great|full|some|moderate|medium|little|more|less|much)\s){0,3}$"
+    r"|express(?:es|ed)|assigns?|gives?|gave|puts?|place[sd]?|holds?|shows?|indicates?))\s(?:(?:\w{2,12}ly|about|around"
+    r"|still|only|now|at\sleast|over|also|then|just|quite|very|an?|well\sover|high|low|strong|great|full|some|moderate"
+    r"|medium|little|more|less|much)\s){0,3}$"
 )
 _SPEAKERS = frozenset(
     ("i", "we", "it", "this", "that", "there", "answer", "solution", "result", "which", "confidence", "certainty", "am")
@@ -208,9 +215,8 @@ def top_level(low: str, statements: list[StatedConfidence]) -> list[StatedConfid
 
 
 _PART_LIST = regex(
-    r"[\"'][\w ]{0,20}(?:step|reason|thought|alternat|other|second|third|2nd|backup|initial|draft"
-    r"|runner|verif|critique|sub_|check|premise|claim|evidence"
-    r"|source)[\w ]{0,20}[\"']\s{0,4}:\s{0,4}\[?\s{0,4}$"
+    r"[\"'][\w ]{0,20}(?:step|reason|thought|alternat|other|second|third|2nd|backup|initial|draft|runner|verif|critique"
+    r"|sub_|check|premise|claim|evidence|source)[\w ]{0,20}[\"']\s{0,4}:\s{0,4}\[?\s{0,4}$"
 )
 _BRACKET = regex(r"[\[\]{}]")
 

@@ -12,7 +12,7 @@ from corea.parsing.confidence_roles import (
     role_of,
 )
 from corea.parsing.confidence_values import ConfidenceRole, StatedConfidence, counts_things
-from corea.parsing.languages import stems, words
+from corea.parsing.languages import stems
 from corea.parsing.numbers import Unscaled, WrittenNumber, first_number, plain
 from corea.parsing.text import regex
 
@@ -22,31 +22,31 @@ _SURE_WORDS = ("conf", " sure", "unsure", "certain", "chance", "likel", "probab"
 
 _FIRST_PERSON = regex(r"(?<![\w])(?:i|i'm|i'd|i've|we|we're|my|our|me)(?![\w])")
 _NEGATED = regex(
-    r"(?<!\w)(?:need|want|wish|require|take|enough|hope|try|order)\w{0,3}\s(?:\w{1,12}\s){0,6}?to\sbe\s(?:\w{1,8}\s){0,2}$"
+    r"(?<!\w)(?:need|want|wish|require|take|enough|hope|try"
+    r"|order)\w{0,3}\s(?:\w{1,12}\s){0,6}?to\sbe\s(?:\w{1,8}\s){0,2}$"
     r"|(?:(?<!\w)(?:not|cannot|never|no|without|hardly)|n't|less\sthan|under|below"
     r"|at\smost)\s(?:\w{1,12}(?:'\w{1,2})?\s){0,4}[\s*_~]{0,3}$"
 )
 _BREAK = regex(r"[.!?;](?=\s)|\n\s*\n")
 _LINK = regex(
-    r"(?<![a-z])(?:is|of|at|as|a|an|be|was|to|am|around|about|approximately|roughly|nearly|almost|over|above"
-    r"|say|than|the|near|level|now|[:=~≈(,])[\s*_`$(\[\\~≈]{0,6}$"
+    r"(?<![a-z])(?:is|of|at|as|a|an|be|was|to|am|around|about|approximately|roughly|nearly|almost|over|above|say|than"
+    r"|the|near|level|now|[:=~≈(,])[\s*_`$(\[\\~≈]{0,6}$"
 )
 _JOIN = regex(r"[\s*_`$)\\\]-]{0,6}(?:level\sof\s|of\s)?")
 _ABOUT_ANSWER = regex(r"correct|right(?!\w)|accurate|true(?!\w)")
 _ANSWER_WORD = regex(
-    r"(?<![a-z])(?:(?:option\s)?\(?[a-j]\)?\sis\s(?:the\s)?(?:correct|right)|answers?|solution|response|result|conclusion|choice|i(?:'m|\sam)|it(?:'s|\sis)?|this|being"
-    r"|to\sbe)(?![a-z])"
+    r"(?<![a-z])(?:(?:option\s)?\(?[a-j]\)?\sis\s(?:the\s)?(?:correct|right)|answers?|solution|response|result"
+    r"|conclusion|choice|i(?:'m|\sam)|it(?:'s|\sis)?|this|being|to\sbe)(?![a-z])"
 )
 _BY_CHANCE = regex(r"guess(?:ing|ed|es)|random|by\schance|by\sluck|wrong|incorrect|mistak|error")
 _ELSEWHERE = regex(
-    r"[a-z]{3,12}(?:ly)?[\s,]{1,3}(?:of|about|in|on|with|for)\s(?:that\s|the\s|my\s|this\s)?(?:step|part|stage"
-    r"|first|premise|set-?up|formula|arithmetic|calculation|claim|assumption|option|alternative)"
+    r"[a-z]{3,12}(?:ly)?[\s,]{1,3}(?:of|about|in|on|with|for)\s(?:that\s|the\s|my\s|this\s)?(?:step|part|stage|first"
+    r"|premise|set-?up|formula|arithmetic|calculation|claim|assumption|option|alternative)"
 )
 _DENIES = regex(
-    r"[a-z]{3,12}\s(?:that\s)?(?:(?:the|my|this)\s)?(?:(?:final|correct|right)\s)?(?:answer|it|this|that"
-    r"|solution|result|conclusion|(?:option\s)?\(?[a-j]\)?|i|i'm|i\sam)"
-    r"(?:\s(?:answer|choice))?(?:\s(?:is|are|am|was|can|could|must|has|have)|'s|'m)?\s?(?:not(?!\sonly)|n't"
-    r"|cannot|wrong|incorrect|false|mistaken|made|making)(?!\w)"
+    r"[a-z]{3,12}\s(?:that\s)?(?:(?:the|my|this)\s)?(?:(?:final|correct|right)\s)?(?:answer|it|this|that|solution"
+    r"|result|conclusion|(?:option\s)?\(?[a-j]\)?|i|i'm|i\sam)(?:\s(?:answer|choice))?(?:\s(?:is|are|am|was|can|could"
+    r"|must|has|have)|'s|'m)?\s?(?:not(?!\sonly)|n't|cannot|wrong|incorrect|false|mistaken|made|making)(?!\w)"
 )
 _ADJECTIVE = regex(r"\s?(?:confident(?:ly)?|sure(?:ly)?|unsure|certain(?:ly)?|uncertain)(?![a-z])")
 _BESIDE_ADJECTIVE = regex(
@@ -55,8 +55,8 @@ _BESIDE_ADJECTIVE = regex(
     r"|degree)(?![a-z])){0,40}"
 )
 _STATES_ANSWER = regex(
-    r"(?:(?P<own>in|of|for|about)\s)?(?:(?:the|my|this|our)\s)?(?:(?:final|correct|right)\s)?"
-    r"(?:answer|result|value|probability|rate|total|solution)\s(?P<link>is|=|of|equals)\W{0,6}$"
+    r"(?:(?P<own>in|of|for|about)\s)?(?:(?:the|my|this|our)\s)?(?:(?:final|correct|right)\s)?(?:answer|result|value"
+    r"|probability|rate|total|solution)\s(?P<link>is|=|of|equals)\W{0,6}$"
 )
 _THAT = regex(r"[ \t*_`$%\\)]{0,4}(?:that|of)\s")
 _EARLIER = regex(r"(?<!\w)(?:initially|originally|at\sfirst|previously|earlier|used\sto\sbe|started)(?!\w)")
@@ -223,26 +223,19 @@ def _speaks_of_answer(words: str) -> bool:
     return _ABOUT_ANSWER.search(clause) is not None and _ANSWER_WORD.search(clause) is not None
 
 
-_AFTER = regex(lambda: rf"[ \t*_%]{{0,4}}(?:{words('joins')})?(?:mi\s|la\s)?(?:{words('sure')})")
+_AFTER = regex(r"[ \t*_%]{0,4}(?:‹joins›)?(?:mi\s|la\s)?(?:‹sure›)")
 _BEFORE_IT = regex(
-    lambda: (
-        rf"(?:{words('sure_at')}|(?:{words('sure_noun')})(?:\s\w{{1,10}}){{0,4}}\s(?:{words('amounts_to')}))"
-        rf"[ \t*_]{{0,3}}(?:(?:{words('approximately')})\s?)?$"
-    )
+    r"(?:‹sure_at›|(?:‹sure_noun›)(?:\s\w{1,10}){0,4}\s(?:‹amounts_to›))[ \t*_]{0,3}(?:(?:‹approximately›)\s?)?$"
 )
 _DENIED = regex(
-    lambda: (
-        rf"(?<!\w)(?:{words('denial')})(?!\w)(?:\s\w{{1,12}}){{0,3}}\s?$"
-        r"|(?:没有?|沒有?|不(?:是|太|能)?)\w{0,6}$"
-    )
+    r"(?<!\w)(?:‹denial›)(?!\w)(?:\s\w{1,12}){0,3}\s?$"
+    r"|(?:没有?|沒有?|不(?:是|太|能)?)\w{0,6}$"
 )
 _DENIED_BEHIND = regex(r"[^.\n。]{0,30}(?:ません|않|नहीं|ない(?!か))")
 _OF_OTHERS = regex(
-    lambda: (
-        rf"(?<!\w)(?:{words('third_person')})\s(?:(?!{words('first_person')})\w{{1,12}}\s){{0,3}}\W*$"
-        r"|(?:^|[,，。.!?\n])\s?(?![^,，。]{0,12}(?:我|对|對|此|所以|目前|大概|大约|应该|至少|仍|还|也|只))[\u4e00-\u9fff]{1,6}有$"
-        rf"|(?:{words('other_people')})[^我,，。.]{{0,12}}$"
-    )
+    r"(?<!\w)(?:‹third_person›)\s(?:(?!‹first_person›)\w{1,12}\s){0,3}\W*$"
+    r"|(?:^|[,，。.!?\n])\s?(?![^,，。]{0,12}(?:我|对|對|此|所以|目前|大概|大约|应该|至少|仍|还|也|只))[\u4e00-\u9fff]{1,6}有$"
+    r"|(?:‹other_people›)[^我,，。.]{0,12}$"
 )
 """Somebody else as subject: a verb in the third person, "der Arzt ist zu", or such a person."""
 _NOUN = regex(r"confian|konfiden|fiducia|certe|sicherheit|zekerheid|pewnoś|信心|自信|把握|확신도")
@@ -292,8 +285,8 @@ _BEFORE_NUMBER = rf"(?:{_ABOUT}\s?){{0,2}}[*_(\[~≈]{{0,4}}(?=[.,]?\d)"
 _CONFIDENCE = r"(?:confidence|certainty|estimate)"
 
 _VERB = (
-    r"(?:lower|reduc|rais|increas|decreas|revis|adjust|updat|chang|bump|dropp?|downgrad|upgrad|cut|bring|brought|mov|mak"
-    r"|put|fall|fell|rise|rose|go|went|come|came|climb|shift|sink|sank|settl|shrink)\w{0,4}"
+    r"(?:lower|reduc|rais|increas|decreas|revis|adjust|updat|chang|bump|dropp?|downgrad|upgrad|cut|bring|brought|mov"
+    r"|mak|put|fall|fell|rise|rose|go|went|come|came|climb|shift|sink|sank|settl|shrink)\w{0,4}"
 )
 _TO = r"(?:\s(?:back|down|up|slightly|a\sbit|further|from\s[\d.]{1,6}\s?%?)){0,2}\s(?:to|at|as)"
 _CHANGED = regex(
@@ -308,25 +301,26 @@ _CHANGED = regex(
 
 _HEADING = (
     r"(?:updated?|actually|wait|hmm|scratch\sthat|edit(?:ed)?|correction|correcting|revision|revised|reconsidered"
-    r"|re-?evaluat\w{2,5}|on\s(?:second\sthoughts?|reflection|review)"
-    r"|(?:after|upon|having)\s(?:[\w-]{1,14}\s){0,3}?(?:re-?)?(?:verif|check|double|review|reconsid|reflect|comput"
-    r"|calculat|read|think|thought|examin|test|analy)\w{0,7})"
+    r"|re-?evaluat\w{2,5}|on\s(?:second\sthoughts?|reflection|review)|(?:after|upon"
+    r"|having)\s(?:[\w-]{1,14}\s){0,3}?(?:re-?)?(?:verif|check|double|review|reconsid|reflect|comput|calculat|read"
+    r"|think|thought|examin|test|analy)\w{0,7})"
 )
 _NEW_ANSWER = r"(?![^:\n]{0,40}(?:answer|result|value|solution|rule|total))"
 _SEPARATOR = (
     r"(?:[^.\n\d%!?]{0,60}?[:,：，]\s?|\s(?=i'd\ssay|i\swould|it'?s\s(?:more\slike|closer))|\s(?:up\s|down\s)?to\s)"
 )
 _SAYS = r"(?:(?:i'd|i\swould|i|would|it's|it\sis|now|am|i'm|no|say|make\sit|that)\s){0,4}"
-_HEADED = regex(lambda: rf"(?<!\w)(?:{_HEADING}|{words('correction')}){_NEW_ANSWER}{_SEPARATOR}{_SAYS}{_BEFORE_NUMBER}")
+_HEADED = regex(rf"(?<!\w)(?:{_HEADING}|‹correction›){_NEW_ANSWER}{_SEPARATOR}{_SAYS}{_BEFORE_NUMBER}")
 """A heading or an opening such as "Update:", "After a check,", up to the new number; "Revised answer: 0.5" is none."""
 
 # the number ends its clause: "it is now 25% off" corrects nothing
 _CLOSES = regex(r"[*_)\]]{0,3}\s?(?:confiden|sure|certain|(?:after|now|since|because|given)\s|[.!;,)(—–-]|$|\n)")
 
 # verbs of other languages, which count in a clause that names the confidence
-_CHANGES = regex(lambda: rf"(?:{words('changes')})\s?(?:{words('approximately')})?\s?[*_]{{0,2}}(?=[.,]?\d)")
+_CHANGES = regex(r"(?:‹changes›)\s?(?:‹approximately›)?\s?[*_]{0,2}(?=[.,]?\d)")
 _NO_CORRECTION = regex(
-    r"(?<!i\s)would(?!\w)|(?<!\w)(?:if|unless|could|might|when|wouldn't|not|price|cost|temperature)(?!\w)"
+    r"(?<!i\s)would(?!\w)"
+    r"|(?<!\w)(?:if|unless|could|might|when|wouldn't|not|price|cost|temperature)(?!\w)"
 )
 _CUE = regex(
     r"(?<!\w)(?:now|actually|update|edit|correction|revis\w+|reflection|second\sthoughts?|wait|hmm|however|after"

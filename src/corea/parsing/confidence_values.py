@@ -5,7 +5,6 @@ from enum import IntEnum
 
 from msgspec import Struct
 
-from corea.parsing.languages import words
 from corea.parsing.numbers import Unscaled, WrittenNumber, first_number, number_at
 from corea.parsing.text import regex
 
@@ -69,46 +68,39 @@ _MOST_NUMBERS = 24
 _SAY = r"(?:say|put|estimate|rate|give|guess|call)(?:\s(?:it|this|that))?(?:\sat|\sas)?"
 _APPROXIMATELY = r"about|around|approximately|approx\.?|roughly|nearly|almost"
 OPENING = regex(
-    lambda: (
-        rf"(?:[^\w.+!%]|_|(?:text|textbf|textit|mathbf|mathrm|boxed|bf|large|lt|gt|quot|{_APPROXIMATELY}|{words('approximately')}|i\sam|i'm"
-        rf"|am\si|i\swould\s{_SAY}|i'd\s{_SAY}|i\s{_SAY}"
-        r"|it\sis|it's|is|of|at|a|an|my|own|overall|final|score|level|rating|value|estimated?)(?![a-z])){0,80}"
-    )
+    rf"(?:[^\w.+!%]|_|(?:text|textbf|textit|mathbf|mathrm|boxed|bf|large|lt|gt|quot|{_APPROXIMATELY}|‹approximately›"
+    rf"|i\sam|i'm|am\si|i\swould\s{_SAY}|i'd\s{_SAY}|i\s{_SAY}|it\sis|it's|is|of|at|a|an|my|own|overall|final|score"
+    r"|level|rating|value|estimated?)(?![a-z])){0,80}"
 )
 """What may stand between a separator and its number and says nothing: markup, emoji, "about", "I'd say"."""
 
 _LEAD_IN = regex(
-    lambda: (
-        rf"(?:(?P<overall>overall|final(?:ly)?|total|combined|in\ssum)|(?:score|confiden\w{{2,4}}|probability"
-        rf"|likelihood|chance|certainty|so|thus|hence|therefore"
-        rf"|{_APPROXIMATELY}|{words('approximately')}|i\sam|i'm|i'd\s{_SAY}|i\swould\s{_SAY}|i\s{_SAY}|→))[\W_]{{1,6}}(?:(?:is|of|it|this"
-        rf"|at|as|a|an|my|i'm|only|score|confidence|{_APPROXIMATELY}|{words('approximately')}|~)[\W_]{{1,4}}){{0,4}}$"
-    )
+    r"(?:(?P<overall>overall|final(?:ly)?|total|combined|in\ssum)|(?:score|confiden\w{2,4}|probability|likelihood"
+    rf"|chance|certainty|so|thus|hence|therefore|{_APPROXIMATELY}|‹approximately›|i\sam|i'm|i'd\s{_SAY}"
+    rf"|i\swould\s{_SAY}|i\s{_SAY}|→))[\W_]{{1,6}}(?:(?:is|of|it|this|at|as|a|an|my|i'm|only|score|confidence"
+    rf"|{_APPROXIMATELY}|‹approximately›|~)[\W_]{{1,4}}){{0,4}}$"
 )
 _SURE = regex(
-    r"[ \t*_()]{0,4}(?:(?P<overall>overall|in\stotal|combined"
-    r"|(?:for|in)\s(?:the|my)\s(?:final\s)?answer|final(?:\sanswer)?\))"
-    r"|sure|confiden|certain|likely|likelihood"
-    r"|probability|chance)(?!\w{0,3}ty?\s(?:interval|level\sof))"
+    r"[ \t*_()]{0,4}(?:(?P<overall>overall|in\stotal|combined|(?:for|in)\s(?:the|my)\s(?:final\s)?answer"
+    r"|final(?:\sanswer)?\))|sure|confiden|certain|likely|likelihood|probability|chance)(?!\w{0,3}ty?\s(?:interval"
+    r"|level\sof))"
 )
 _NOT_BEFORE = regex(
     r"(?:(?<![a-z])(?:step|stage|part|claim|premise|check|option|less\sthan|below|under|at\smost|up\sto|not|was"
-    r"|initially|from|passed|verified|tests?|sources?|(?:answer|result|value)(?=\s\Z)"
-    r"|(?:uncertainty|doubt|error|risk)(?:\s(?:is|of))?[\s:=]{0,3}$|(?:answer|result|value|rate|total|sum|x"
-    r"|y)\s(?:is|=|of))|n't)[\W_]{0,3}(?:\d{1,3}[\W_]{1,3}|\w{1,9}\s){0,1}$"
+    r"|initially|from|passed|verified|tests?|sources?|(?:answer|result|value)(?=\s\Z)|(?:uncertainty|doubt|error"
+    r"|risk)(?:\s(?:is|of))?[\s:=]{0,3}$|(?:answer|result|value|rate|total|sum|x|y)\s(?:is|=|of))"
+    r"|n't)[\W_]{0,3}(?:\d{1,3}[\W_]{1,3}|\w{1,9}\s){0,1}$"
 )
 _NOT_AFTER = regex(
-    r"[ \t*_)]{0,4}(?:initially|originally|at\sfirst"
-    r"|(?:for|in|on|about)\s(?:step|stage|part|claim|the\s(?:first|second|third)|each)"
-    r"|(?:chance|risk|probability|likelihood|possibility)\s(?:of|that|i|it|for|the|this)[^.;\n]{0,30}?(?:wrong"
-    r"|err|mis|slip|incorrect|fail)"
-    r"|(?:un(?:certain|sure)|doubt|error|risk|wrong|(?:of|through)(?!\s(?:being|10))))"
+    r"[ \t*_)]{0,4}(?:initially|originally|at\sfirst|(?:for|in|on|about)\s(?:step|stage|part|claim|the\s(?:first|second"
+    r"|third)|each)|(?:chance|risk|probability|likelihood|possibility)\s(?:of|that|i|it|for|the"
+    r"|this)[^.;\n]{0,30}?(?:wrong|err|mis|slip|incorrect|fail)|(?:un(?:certain|sure)|doubt|error|risk|wrong|(?:of"
+    r"|through)(?!\s(?:being|10))))"
 )
 _NOUN = regex(
-    r"[ \t*_-]{1,4}(?!(?:confiden|sure|certain|likely|likelihood|based|because|since|as|for|in|that|on|given|due"
-    r"|but|and|with|which|i|my|this|the|if|or|so|it|though"
-    r"|although|out|overall|points?|stars?|level|score|percent|probability|chance|after"
-    r"|from)(?![a-z]{4}))(?:[a-z]{3,}|of\s(?:the|my|all|th[eo]se|them)(?![a-z]))"
+    r"[ \t*_-]{1,4}(?!(?:confiden|sure|certain|likely|likelihood|based|because|since|as|for|in|that|on|given|due|but"
+    r"|and|with|which|i|my|this|the|if|or|so|it|though|although|out|overall|points?|stars?|level|score|percent"
+    r"|probability|chance|after|from)(?![a-z]{4}))(?:[a-z]{3,}|of\s(?:the|my|all|th[eo]se|them)(?![a-z]))"
 )
 
 
@@ -193,37 +185,34 @@ def _fits(number: WrittenNumber, words: str, *, alone: bool) -> bool:
 # ---- the value of a label
 
 WITHHELD = regex(
-    r"[\s*_`\"'$\\()\[\]{}:=|<>-]{0,12}(?:n/a|na|none|null|nan|unknown|withheld|not\s(?:applicable|available"
-    r"|stated|given|sure))(?![a-z])"
+    r"[\s*_`\"'$\\()\[\]{}:=|<>-]{0,12}(?:n/a|na|none|null|nan|unknown|withheld|not\s(?:applicable|available|stated"
+    r"|given|sure))(?![a-z])"
 )
 _DEGREE = regex(
-    lambda: (
-        r"[\s*_`\"'$\\(\[{~<|-]{0,12}(?:\\text(?:bf)?\{)?(?:(?:very|fairly|extremely|quite|moderately|somewhat"
-        r"|pretty|rather|relatively|reasonably|mostly|absolutely|completely|my)[\s-]){0,2}"
-        r"(?:high|low|medium|moderate|strong|weak|certain|confident|sure|full|absolute|good|great|solid|uncertain"
-        r"|unsure|limited|maximum|minimal|complete|total|excellent|fair"
-        rf"|{words('degree')})"
-        r"(?:[\s/-](?:to[\s-])?(?:high|low|medium|moderate|very|confidence|certainty))?(?![a-z])"
-    )
+    r"[\s*_`\"'$\\(\[{~<|-]{0,12}(?:\\text(?:bf)?\{)?(?:(?:very|fairly|extremely|quite|moderately|somewhat|pretty"
+    r"|rather|relatively|reasonably|mostly|absolutely|completely|my)[\s-]){0,2}(?:high|low|medium|moderate|strong|weak"
+    r"|certain|confident|sure|full|absolute|good|great|solid|uncertain|unsure|limited|maximum|minimal|complete|total"
+    r"|excellent|fair|‹degree›)(?:[\s/-](?:to[\s-])?(?:high|low|medium|moderate|very|confidence|certainty))?(?![a-z])"
 )
 _BESIDE_DEGREE = regex(
     r"[^\w\n.!?%+|]{1,8}(?:(?:about|around|approximately|approx\.?|roughly|at|i'd\ssay|say|score"
     r"|i\.e\.,?)[\s:]{1,2})?(?=[.,]?\d)"
 )
 _CLOSED = regex(
-    r"[ \t*_`$)\]}\"'|]*(?:$|[\n.,;:!?(/–—+-]|(?:confiden|sure|certain|based|because|since|as|given|for|in"
-    r"|that|due|out|on)(?!\w*\s=))"
+    r"[ \t*_`$)\]}\"'|]*(?:$|[\n.,;:!?(/–—+-]|(?:confiden|sure|certain|based|because|since|as|given|for|in|that|due|out"
+    r"|on)(?!\w*\s=))"
 )
 _LOW_DEGREE = regex(
-    r"[ \t*_]{0,3}[(,=:-]{1,3}\s?(?:very|extremely|quite|completely|the|i'm|not|totally|=)?\s?(?:low|lowest"
-    r"|unsure|uncertain|not|guess|no|least|worst|minimum|min)|\s?stars?(?!\w)"
+    r"[ \t*_]{0,3}[(,=:-]{1,3}\s?(?:very|extremely|quite|completely|the|i'm|not|totally|=)?\s?(?:low|lowest|unsure"
+    r"|uncertain|not|guess|no|least|worst|minimum|min)"
+    r"|\s?stars?(?!\w)"
 )
 _OPTIONS = regex(
-    r"[\s*_({\[\"']{0,8}\(?[a-j][)\"']?[\s:=-]{1,3}\(?[\d.]{1,6}\s?%?\)?"
-    r"[\s,;/|]{1,4}(?:and\s)?[\"'(]?[a-j][)\"']?[\s:=-]{1,3}\(?[.\d]"
+    r"[\s*_({\[\"']{0,8}\(?[a-j][)\"']?[\s:=-]{1,3}\(?[\d.]{1,6}\s?%?\)?[\s,;/|]{1,4}"
+    r"(?:and\s)?[\"'(]?[a-j][)\"']?[\s:=-]{1,3}\(?[.\d]"
     r"|[\s*_(]{0,4}[\d.]{1,6}\s?%?\s\(?[a-j]\)?[\s,;/|]{1,3}(?:and\s)?[\d.]{1,6}\s?%?\s\(?[a-j](?![a-z])"
-    r"|[\s*_(]{0,4}[\d.]{1,6}\s?%\s(?!confiden|sure|certain|likel|overall|based)[a-z]{3,15}[,;/]\s"
-    r"(?:and\s)?[\d.]{1,6}\s?%\s[a-z]"
+    r"|[\s*_(]{0,4}[\d.]{1,6}\s?%\s(?!confiden|sure|certain|likel|overall"
+    r"|based)[a-z]{3,15}[,;/]\s(?:and\s)?[\d.]{1,6}\s?%\s[a-z]"
     r"|[\s*_({\[\"']{0,8}[\d.]{1,6}\s?%?,\s[\d.]{1,6}\s?%?\s{0,2}(?:$|\n|,)"
 )
 _LINE_END = regex(r"\n|(?<=[\w%)\"'])[.!?;](?=\s)")

@@ -2,30 +2,30 @@
 
 import re
 
-from corea.parsing.languages import words
 from corea.parsing.text import regex
 
-_BUT_SO = regex(r"\b(?:but|however|yet|so|therefore|thus|hence)\b[,\s]|[;:]\s|\)\s")
+_BUT_SO = regex(
+    r"\b(?:but|however|yet|so|therefore|thus|hence)\b[,\s]"
+    r"|[;:]\s|\)\s"
+)
 _OTHERS = regex(
     r"\b(?:many|most|some|other|lots\sof|few)\s(?:people|students|readers|others|would\s(?:say|think|answer|argue"
     r"|guess)|think|say|believe|of\s(?:us|them|you))\b"
     r"|\b(?:one|you|people|someone|students|others)\s(?:might|may|could|often|usually|typically|commonly"
-    r"|would\sbe\stempted|mistakenly)\s(?:\w{2,12}ly\s)?(?:think|say|answer|guess|believe|assume|expect|conclude"
-    r"|argue|get|write|forget|be\stempted)"
-    r"|\b(?:common|typical|frequent|usual|tempting|popular)\s(?:\w{1,14}\s)?(?:mistakes?|errors?|answer"
-    r"|misconception|guess|trap|pitfall)\b"
-    r"|\b(?:it(?:'s|\sis)\s(?:tempting|easy)\sto|(?:mistakenly|incorrectly|wrongly)\s(?:\w{2,12}\s)?(?:think|say"
-    r"|answer|get)|(?:book|textbook|teacher|friend|author|(?:other|another|the)\s(?:student|user|model)"
-    r"|answer\skey)\s(?:says?|said|claims?|claimed|thinks?|gives?|answered|wrote)"
-    r"|rumou?red|supposedly|allegedly)\b"
+    r"|would\sbe\stempted|mistakenly)\s(?:\w{2,12}ly\s)?(?:think|say|answer|guess|believe|assume|expect|conclude|argue"
+    r"|get|write|forget|be\stempted)"
+    r"|\b(?:common|typical|frequent|usual|tempting|popular)\s(?:\w{1,14}\s)?(?:mistakes?|errors?|answer|misconception"
+    r"|guess|trap|pitfall)\b"
+    r"|\b(?:it(?:'s|\sis)\s(?:tempting|easy)\sto|(?:mistakenly|incorrectly|wrongly)\s(?:\w{2,12}\s)?(?:think|say|answer"
+    r"|get)|(?:book|textbook|teacher|friend|author|(?:other|another|the)\s(?:student|user|model)|answer\skey)\s(?:says?"
+    r"|said|claims?|claimed|thinks?|gives?|answered|wrote)|rumou?red|supposedly|allegedly)\b"
 )
 """Other people's views, and mistakes."""
 
 _BEFORE = regex(
     r"\b(?:intuitively|naively|at\sfirst(?:\sglance|\ssight)?|initially|originally|first\si\sthought|i\s(?:first"
-    r"|initially)\s\w{3,10}|"
-    r"(?:my|the|an?)\s(?:initial|first|previous|original|earlier)\s(?:answer|guess|thought|estimate|result|response"
-    r"|calculation|attempt))\b"
+    r"|initially)\s\w{3,10}|(?:my|the|an?)\s(?:initial|first|previous|original|earlier)\s(?:answer|guess|thought"
+    r"|estimate|result|response|calculation|attempt))\b"
 )
 """The writer's earlier views."""
 
@@ -46,35 +46,27 @@ def is_doubtful(low: str, start: int, at: int) -> bool:
 
 
 _REMARK = regex(
-    lambda: (
-        r"(?:(?:please\s)?(?:let|tell)\sme\sknow|(?:please\s)?feel\sfree|(?:i\s)?(?:really\s)?hope|if\syou(?:'d|\swould"
-        r"|'re|\sare|\shave|\sneed|\swant|\slike|\sprefer)"
-        r"|would\syou|do\syou|does\s(?:this|that)|is\sthere\sanything|shall\si|should\si|want\sme|need\s(?:any|more"
-        r"|help)|can\si|may\si|any\s(?:other\s)?questions"
-        r"|happy\sto|glad\sto|i'?(?:m|\sam|'d|\swould)\s(?:be\s)?(?:happy|glad|here\sto|available|always|love\sto)"
-        r"|i\scan\s(?:also\s)?(?:help|explain|show|walk|provide|elaborate)|don't\shesitate|please\s(?:ask|note|verify"
-        r"|check|don't)"
-        r"|good\sluck|great\s(?:job|question|work)|good\s(?:job|question|work)|well\sdone|best(?:\sregards|\swishes)?"
-        r"|kind\sregards|regards|cheers|sincerely|thanks?|thank\syou"
-        r"|you'?re\swelcome|have\sa\s(?:great|nice|good|wonderful)|take\scare|happy\s\w{2,12}ing|enjoy|bye|see\syou"
-        r"|congrat\w{0,12}"
-        r"|your\s(?:ai|friendly|assistant|tutor|helper)|hopefully|that's\sit|that\sis\sall|and\sthat's\sit|done"
-        r"|q\.?e\.?d|easy|simple|voil[aà]|ta-?da|consistent|verified|confirmed|check(?:ed)?"
-        r"|i(?:'m|\sam)\s(?:\w{2,12}\s)?(?:confident|certain|sure)|my\sconfidence|confidence|the\sconfidence"
-        r"|this\s(?:confidence|includes|excludes|assumes|accounts\sfor|takes\sinto|reflects|is\sbased\son)|note\b|p\.?s\b|n\.?b\b|disclaimer|reminder|tip\b|keep\sin\smind|remember"
-        r"|sources?:|references?:|see\salso|follow-?\s?up|want\sto|ask\sme|just\s(?:ask|let)"
-        rf"|{words('remark')})"
-    )
+    r"(?:(?:please\s)?(?:let|tell)\sme\sknow|(?:please\s)?feel\sfree|(?:i\s)?(?:really\s)?hope|if\syou(?:'d|\swould|'re"
+    r"|\sare|\shave|\sneed|\swant|\slike|\sprefer)|would\syou|do\syou|does\s(?:this|that)|is\sthere\sanything|shall\si"
+    r"|should\si|want\sme|need\s(?:any|more|help)|can\si|may\si|any\s(?:other\s)?questions|happy\sto|glad\sto|i'?(?:m"
+    r"|\sam|'d|\swould)\s(?:be\s)?(?:happy|glad|here\sto|available|always|love\sto)|i\scan\s(?:also\s)?(?:help|explain"
+    r"|show|walk|provide|elaborate)|don't\shesitate|please\s(?:ask|note|verify|check|don't)|good\sluck|great\s(?:job"
+    r"|question|work)|good\s(?:job|question|work)|well\sdone|best(?:\sregards|\swishes)?|kind\sregards|regards|cheers"
+    r"|sincerely|thanks?|thank\syou|you'?re\swelcome|have\sa\s(?:great|nice|good|wonderful)|take\scare"
+    r"|happy\s\w{2,12}ing|enjoy|bye|see\syou|congrat\w{0,12}|your\s(?:ai|friendly|assistant|tutor|helper)|hopefully"
+    r"|that's\sit|that\sis\sall|and\sthat's\sit|done|q\.?e\.?d|easy|simple|voil[aà]|ta-?da|consistent|verified"
+    r"|confirmed|check(?:ed)?|i(?:'m|\sam)\s(?:\w{2,12}\s)?(?:confident|certain|sure)|my\sconfidence|confidence"
+    r"|the\sconfidence|this\s(?:confidence|includes|excludes|assumes|accounts\sfor|takes\sinto|reflects|is\sbased\son)"
+    r"|note\b|p\.?s\b|n\.?b\b|disclaimer|reminder|tip\b|keep\sin\smind|remember|sources?:|references?:|see\salso"
+    r"|follow-?\s?up|want\sto|ask\sme|just\s(?:ask|let)|‹remark›)"
 )
 _CHECK = regex(
-    lambda: (
-        r"(?:(?:let(?:'s|\sus|\sme)\s|we\s(?:can\s)?|to\s|quick\s|as\sa\s|double[\s-]|sanity\s|now\s)*(?:check(?:ing|ed)?"
-        rf"|verif\w{{1,8}}|confirm\w{{0,4}}|double[\s-]check|proof|{words('check')})\b)"
-    )
+    r"(?:(?:let(?:'s|\sus|\sme)\s|we\s(?:can\s)?|to\s|quick\s|as\sa\s|double[\s-]|sanity\s|now\s)*(?:check(?:ing|ed)?"
+    r"|verif\w{1,8}|confirm\w{0,4}|double[\s-]check|proof|‹check›)\b)"
 )
 _OTHERWISE = regex(
-    r"(?:(?:and|but|or|note(?:\sthat)?|however|alternatively|of\scourse)?[,:]?\s?)(?:if|unless|with(?:out)?|had"
-    r"|were|assuming|suppose|including|excluding|otherwise|(?:even\s)?counting)\b[^.]*\b(?:would|could|might)\b"
+    r"(?:(?:and|but|or|note(?:\sthat)?|however|alternatively|of\scourse)?[,:]?\s?)(?:if|unless|with(?:out)?|had|were"
+    r"|assuming|suppose|including|excluding|otherwise|(?:even\s)?counting)\b[^.]*\b(?:would|could|might)\b"
     r"|[^.]*\b(?:would|could|might)\s(?:have\s)?(?:be(?:en)?|get|become|rise|change)\b[^.]*\b(?:if|unless"
     r"|with(?:out)?)\b"
 )
@@ -96,7 +88,10 @@ _ABOUT_CONFIDENCE = regex(
     r"\b(?:confidence\s(?:level|score|rating)|level\sof\sconfidence|my\sconfidence|i(?:'m|\sam)\s(?:\w{2,12}ly\s"
     r"|very\s)?confident)\b(?!\sinterval)"
 )
-_STATES = regex(r"^(?:thank|best|note|check|easy|simple|enjoy|done)\w*\b[^.]*=\s?\S|^best\s(?:answer|choice|option)")
+_STATES = regex(
+    r"^(?:thank|best|note|check|easy|simple|enjoy|done)\w*\b[^.]*=\s?\S"
+    r"|^best\s(?:answer|choice|option)"
+)
 
 
 def is_check(sentence: str) -> bool:
@@ -117,28 +112,23 @@ RATHER = r"[\s,;(*–—-]{1,6}(?P<rather>or\srather|make\sthat|no,?\swait)\b"
 """How a sentence takes back what it has just said."""
 
 _DOUBT = regex(
-    lambda: (
-        r"(?:^|[.!?…—)\]}*>$|]\s{0,3}|\n\s{0,3})[\"'*_(\[#>-]{0,4}(?:(?:oh|ah|hmm+|uh|but|ok(?:ay)?|and|well"
-        r"|no)[,.…!\s]{1,4}){0,3}"
-        r"(?P<strong>wait\b(?!\s(?:for|until|time))|correction\b|(?:i\s(?:apologi[sz]e|apologi\w+)|apologies"
-        r"|my\smistake|my\sbad|oops|whoops|scratch\sthat|hold\son|never\s?mind|strike\sthat)"
-        r"|on\s(?:second\sthought|reflection|closer)|i\s(?:made|see\s(?:my|an|the)\s(?:mistake|error)"
-        r"|need\sto\s(?:correct|fix|revise|redo)|misread|miscalculated|miscounted|was\swrong|forgot|must\scorrect"
-        r"|overlooked)"
-        r"|that(?:'s|\sis|\swas)\s(?:not\s(?:right|correct)|wrong|incorrect|a\smistake)|this\s(?:is"
-        r"|was)\s(?:not\s(?:right|correct)|wrong|incorrect)"
-        r"|let\sme\s(?:re\w{2,12}|double[\s-]?check|correct|fix|redo|try\sagain|start\sover)|hmm+\b|sorry[,.]"
-        rf"|{words('wait')})"
-        r"|(?P<weak>actually[,\s]|no,\s(?:it|the|that)|(?:upon|after|on)\s(?:re\w{3,14}|further|double|checking|closer"
-        r"|second)|re-?(?:check|consider|evaluat|calculat|comput)\w{0,6}|in\sfact[,\s]|edit\b|update[d]?\b\s?:|revised"
-        r"|corrected)"
-        rf"|{RATHER}"
-    )
+    r"(?:^|[.!?…—)\]}*>$|]\s{0,3}|\n\s{0,3})[\"'*_(\[#>-]{0,4}(?:(?:oh|ah|hmm+|uh|but|ok(?:ay)?|and|well"
+    r"|no)[,.…!\s]{1,4}){0,3}(?P<strong>wait\b(?!\s(?:for|until|time))|correction\b|(?:i\s(?:apologi[sz]e|apologi\w+)"
+    r"|apologies|my\smistake|my\sbad|oops|whoops|scratch\sthat|hold\son|never\s?mind|strike\sthat)"
+    r"|on\s(?:second\sthought|reflection|closer)|i\s(?:made|see\s(?:my|an|the)\s(?:mistake|error)|need\sto\s(?:correct"
+    r"|fix|revise|redo)|misread|miscalculated|miscounted|was\swrong|forgot|must\scorrect|overlooked)|that(?:'s|\sis"
+    r"|\swas)\s(?:not\s(?:right|correct)|wrong|incorrect|a\smistake)|this\s(?:is|was)\s(?:not\s(?:right|correct)|wrong"
+    r"|incorrect)|let\sme\s(?:re\w{2,12}|double[\s-]?check|correct|fix|redo|try\sagain|start\sover)|hmm+\b|sorry[,.]"
+    r"|‹wait›)"
+    r"|(?P<weak>actually[,\s]|no,\s(?:it|the|that)|(?:upon|after|on)\s(?:re\w{3,14}|further|double|checking|closer"
+    r"|second)|re-?(?:check|consider|evaluat|calculat|comput)\w{0,6}|in\sfact[,\s]|edit\b|update[d]?\b\s?:|revised"
+    r"|corrected)"
+    rf"|{RATHER}"
 )
 _CONFIRMS = regex(
-    r"\b(?:(?:yes|yep|indeed|still|also|again)[,.!\s]|(?:is|was|looks|checks?|that's|it's"
-    r"|all)\s(?:indeed\s)?(?:correct|right|fine|good|out|consistent|confirmed)|confirm(?:s|ed)|"
-    r"matches|same\s(?:answer|result)|stands|holds|✓|✅|consistent|verified)"
+    r"\b(?:(?:yes|yep|indeed|still|also|again)[,.!\s]|(?:is|was|looks|checks?|that's|it's|all)\s(?:indeed\s)?(?:correct"
+    r"|right|fine|good|out|consistent|confirmed)|confirm(?:s|ed)|matches|same\s(?:answer|result)|stands|holds|✓|✅"
+    r"|consistent|verified)"
 )
 
 
@@ -162,11 +152,9 @@ def confirms(low: str, at: int, end: int) -> bool:
 
 
 _NEXT = regex(
-    lambda: (
-        r"\n[ \t#*_>]{0,6}(?:(?:next\s|new\s|another\s|follow-?up\s)?(?:question|problem|exercise|q|human|user"
-        rf"|instruction|input|example|{words('question')})(?:\s?#?\d{{1,3}})?\s?[*_]{{0,2}}(?:[:.](?=[\s*_])|：)"
-        r"|\[inst\]|(?<=#)\s?(?:instruction|question|input|human|user|problem)\b)"
-    )
+    r"\n[ \t#*_>]{0,6}(?:(?:next\s|new\s|another\s|follow-?up\s)?(?:question|problem|exercise|q|human|user|instruction"
+    r"|input|example|‹question›)(?:\s?#?\d{1,3})?\s?[*_]{0,2}(?:[:.](?=[\s*_])|：)|\[inst\]|(?<=#)\s?(?:instruction"
+    r"|question|input|human|user|problem)\b)"
 )
 _CHAT_TURN = regex(r"<\|(?:im_start|start_header_id|user|start)\|>|<start_of_turn>|(?<=<\|im_end\|>)|(?<=<\|eot_id\|>)")
 
@@ -185,10 +173,8 @@ def next_question(low: str, start: int, end: int) -> list[int]:
 
 
 _INTRODUCTION = regex(
-    lambda: (
-        r"\W{0,6}(?:sure|ok(?:ay)?|certainly|absolutely|of\scourse|great|alright|hello|hi|thanks?|let(?:'s|\sus|\sme)|here|below|to\s(?:solve"
-        rf"|find|answer)|i(?:'ll|\swill)|we(?:'ll|\swill)|solution|{words('introduction')})(?![a-z])"
-    )
+    r"\W{0,6}(?:sure|ok(?:ay)?|certainly|absolutely|of\scourse|great|alright|hello|hi|thanks?|let(?:'s|\sus|\sme)|here"
+    r"|below|to\s(?:solve|find|answer)|i(?:'ll|\swill)|we(?:'ll|\swill)|solution|‹introduction›)(?![a-z])"
 )
 
 
@@ -202,13 +188,12 @@ _NOT = r"(?:do not|don'?t|did not|didn'?t)"
 _CANNOT = r"(?:cannot|can not|can'?t|could not|couldn'?t|(?:am |are |was |were )?(?:unable to|not able to))"
 _ADVERBS = r"(?:\s(?:\w{3,12}ly|just|still|quite|do|therefore|also))*"
 _HAVE = (
-    r"have(?:\s\w{1,15}){0,4}\s(?:answers?|idea|clue|information|info|knowledge|data|context|details?|access|way"
-    r"|means)"
+    r"have(?:\s\w{1,15}){0,4}\s(?:answers?|idea|clue|information|info|knowledge|data|context|details?|access|way|means)"
 )
 _KNOW = rf"(?:know|understand|remember|recall|{_HAVE})"
 _DO = (
-    r"(?:answer|tell|say|determine|solve|help|assist|provide|give|find|compute|calculate|figure|decide|know|comply|"
-    r"identify|choose|select|pick|recommend|conclude|infer|complete|fulfil+|be\s(?:sure|certain))"
+    r"(?:answer|tell|say|determine|solve|help|assist|provide|give|find|compute|calculate|figure|decide|know|comply"
+    r"|identify|choose|select|pick|recommend|conclude|infer|complete|fulfil+|be\s(?:sure|certain))"
 )
 _UNSURE = rf"(?:not{_ADVERBS}\s(?:sure|certain)|unsure|uncertain)"
 _NO_IDEA = r"(?:no\s(?:idea|clue)|not\sa\sclue)"
@@ -216,21 +201,18 @@ _PERHAPS = r"\b(?:but|maybe|perhaps|probably|possibly|guess|think|believe|assume
 _GOES_ON = r"(?:as|since|because|and|or|nor|such|without|given|due|sorry|unfortunately|which|who|what|how|if|to|the)\b"
 _TAIL = rf"(?!\w)(?:(?!{_PERHAPS})(?:[^.!?:;=,\n]|,(?=\s{_GOES_ON})))*"  # nothing that may be an answer after all
 _OPENING = (
-    r"(?:(?:(?:i'?m|i am|we are)\s)?(?:very\s|so\s|really\s)?sorry|unfortunately|honestly|to be honest|apologies|well|"
-    r"as an ai(?:\s\w{1,10}){0,2}|at this time|currently|(?:based on|given"
+    r"(?:(?:(?:i'?m|i am|we are)\s)?(?:very\s|so\s|really\s)?sorry|unfortunately|honestly|to be honest|apologies|well"
+    r"|as an ai(?:\s\w{1,10}){0,2}|at this time|currently|(?:based on|given"
     r"|with)\s(?:the\s)?(?:\w{2,12}\s){0,2}information)[,:]?\s(?:but\s)?"
 )
 _ENGLISH = (
-    rf"(?:{_OPENING}){{0,3}}(?:"
-    rf"(?:i|we){_ADVERBS}\s(?:{_NOT}{_ADVERBS}\s{_KNOW}|{_CANNOT}{_ADVERBS}\s{_DO}|have\s{_NO_IDEA})"
-    rf"|(?:i'?m|i am|we'?re|we are){_ADVERBS}\s(?:{_UNSURE}|(?:unable to|not able to)\s{_DO})"
-    rf"|{_NOT}\sknow|{_CANNOT}\s(?:answer|tell|say|determine|know)|not\s(?:sure|certain)|unsure|{_NO_IDEA}"
-    r"|idk|dunno|no answer|n/a"
-    r"|(?:the|my|an)(?:\s\w{1,10})?\sanswer(?:\sto\s(?:this|that|the)\s[^.!?:;=,\n]{1,60})?\s(?:is|remains)"
-    r"(?:\sstill)?\s(?:unclear|not\s(?:clear|known)|unknown\sto\s(?:me|us))"
-    rf"){_TAIL}"
+    rf"(?:{_OPENING}){{0,3}}(?:(?:i|we){_ADVERBS}\s(?:{_NOT}{_ADVERBS}\s{_KNOW}|{_CANNOT}{_ADVERBS}\s{_DO}"
+    rf"|have\s{_NO_IDEA})|(?:i'?m|i am|we'?re|we are){_ADVERBS}\s(?:{_UNSURE}|(?:unable to|not able to)\s{_DO})"
+    rf"|{_NOT}\sknow|{_CANNOT}\s(?:answer|tell|say|determine|know)|not\s(?:sure|certain)|unsure|{_NO_IDEA}|idk|dunno"
+    r"|no answer|n/a|(?:the|my|an)(?:\s\w{1,10})?\sanswer(?:\sto\s(?:this|that|the)\s[^.!?:;=,\n]{1,60})?\s(?:is"
+    rf"|remains)(?:\sstill)?\s(?:unclear|not\s(?:clear|known)|unknown\sto\s(?:me|us))){_TAIL}"
 )
-_SAYING = regex(lambda: rf"{_ENGLISH}|{words('refusal')}", re.I)
+_SAYING = regex(rf"{_ENGLISH}|‹refusal›", re.I)
 _SORRY = regex(r"(?:(?:i'?m|i am)\s)?(?:very\s|so\s)?(?:sorry|my apologies)(?:\s(?:about|for)\s(?:that|this))?", re.I)
 _ENDS = regex(r"[.!。]+(?:\s+|$)|\n+")
 

@@ -5,15 +5,13 @@
 
 from corea.parsing.cleaning import AnswerSpan, choice_letter, cleaned, is_placeholder
 from corea.parsing.discourse import is_check, is_hypothetical, is_remark, refuses
-from corea.parsing.languages import words
 from corea.parsing.numbers import amounts
 from corea.parsing.sentence_result import WORDY, labelled_result, labelled_value, result
 from corea.parsing.text import closing_brace, last_sentence, lead, regex
 
 _CONFIDENCE_LINE = regex(
-    r"(?<![a-z])(?:conf(?:idence)?|prob(?:ability)?)(?![a-z])(?:\s(?:level|score"
-    r"|rating))?[\s*_]{0,4}[:=][^\n]{0,200}|<confidence[^\n]{0,100}"
-    r"|(?<![a-z])confidence(?![a-z])[^\n]{0,200}"
+    r"(?<![a-z])(?:conf(?:idence)?|prob(?:ability)?)(?![a-z])(?:\s(?:level|score|rating))?[\s*_]{0,4}[:=][^\n]{0,200}"
+    r"|<confidence[^\n]{0,100}|(?<![a-z])confidence(?![a-z])[^\n]{0,200}"
 )
 _TOKEN = regex(r"(?:<\|[^<>|]{1,30}\|>|</s>|<end_of_turn>|<eos>)\s*$")
 _SPACE = " \t\r\n*_`|~-–—#"
@@ -189,7 +187,7 @@ def _is_sentence(low: str, start: int, end: int) -> bool:
 
 _CHANCE = regex(r"prob(?:ability)?[\s*_]{0,3}[:=][\s*_]{0,4}\d{1,3}(?:\.\d{1,3})?\s?%\W{0,4}")  # a confidence
 _EQUALS = regex(r"[=≈]")
-_SENTENCE_START = regex(lambda: rf"(?:{words('sentence_start')})[\s,]")
+_SENTENCE_START = regex(r"(?:‹sentence_start›)[\s,]")
 """Words that begin a sentence in languages that write no letters but English ones, as far as a sentence shows."""
 _SUBJECT = regex(
     r"(?:the|an?|each|every|all|half|so|this|that|these|those|his|her|my|our|their|it|there|\d[\d.,]*%?)(?:['’]s)?\s"
@@ -207,8 +205,9 @@ def _own_statement(low: str, start: int, end: int) -> int:
 
 _BUT = regex(r"[\s,;](?:but|however|yet|though|in\sfact|actually)[,\s]")
 _NOT_SAID = regex(
-    r"\banswers?\s(?:is|are)\s(?:not|_{2,})(?![^.]*\bbut\b)|:\s{0,3}_{2,}|^(?:so,?\s|thus,?\s"
-    r"|therefore,?\s)?(?:the\s|my\s)?(?:\w{2,10}\s)?answer(?:\sis)?[:\s]*$"
+    r"\banswers?\s(?:is|are)\s(?:not|_{2,})(?![^.]*\bbut\b)"
+    r"|:\s{0,3}_{2,}"
+    r"|^(?:so,?\s|thus,?\s|therefore,?\s)?(?:the\s|my\s)?(?:\w{2,10}\s)?answer(?:\sis)?[:\s]*$"
 )
 _YES = regex(r"[*_]{0,2}(?:(yes|no|true|false)(?=[.,!;:*—–]|\s[-–—]\s)(?!,?\s(?:wait|that|this|let|but|not)\b))")
 
@@ -227,15 +226,14 @@ def _lettered_first(text: str, start: int, end: int, choices: int | None) -> Ans
 
 
 _LETTER = regex(
-    r"(?:(?<![^\W_])(?:it(?:'s|’s|\sis)|that(?:'s|\sis)|must\sbe|should\sbe|would\sbe|answer\sis|is|so|thus"
-    r"|therefore|hence|then|choose|pick|select|"
-    r"go(?:ing)?\swith|answer|to|with|say|be|=|→|->|:)[,:]?\s{1,2}(?:definitely\s|probably\s|clearly\s|likely\s"
-    r"|option\s|choice\s|answer\s|letter\s|the\sanswer\sis\s){0,2})"
-    r"[*_]{0,2}(?:\(([a-j])\)|([b-j])(?![\w'’&/+#-])|(a)(?=[*_.)]|$))"
+    r"(?:(?<![^\W_])(?:it(?:'s|’s|\sis)|that(?:'s|\sis)|must\sbe|should\sbe|would\sbe|answer\sis|is|so|thus|therefore"
+    r"|hence|then|choose|pick|select|go(?:ing)?\swith|answer|to|with|say|be|=|→|->|:)[,:]?\s{1,2}(?:definitely\s"
+    r"|probably\s|clearly\s|likely\s|option\s|choice\s|answer\s|letter\s"
+    r"|the\sanswer\sis\s){0,2})[*_]{0,2}(?:\(([a-j])\)|([b-j])(?![\w'’&/+#-])|(a)(?=[*_.)]|$))"
 )
 _FITS = regex(
-    r"(?<![^\W_])(?:option\s)?[*_]{0,2}\(?([a-j])\)?[*_]{0,2}\s(?:fits|matches|works|satisfies|correctly|accurately|best|is\s(?:the\s)?(?:correct|right"
-    r"|best|only|most))(?![a-z])"
+    r"(?<![^\W_])(?:option\s)?[*_]{0,2}\(?([a-j])\)?[*_]{0,2}\s(?:fits|matches|works|satisfies|correctly|accurately"
+    r"|best|is\s(?:the\s)?(?:correct|right|best|only|most))(?![a-z])"
 )
 _DRESSED = regex(r"(?<![\w(])\(([a-j])\)(?=\W|$)")
 

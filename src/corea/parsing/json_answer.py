@@ -19,16 +19,14 @@ _KEYS = [regex(group) for group in _GROUPS]
 _STEMS = (("answer", "ans"), ("choice", "option"), ("result", "solution", "prediction", "output", "response"))
 _INNER = ("value", "text", "letter", "choice", "option", "answer", "final", "result", "content", "label", "id")
 _PAIR = regex(
-    r"[\"'](?P<key>[a-zA-Z_ ]{2,30})[\"']\s{0,4}:\s{0,8}"
-    r"(?:(?P<open>[\[{])|\"(?P<double>(?:[^\"\\]|\\.){0,2000})\"|'(?P<single>(?:[^'\\]|\\.){0,2000})'"
-    r"|(?P<bare>[^\s\"',}\]{\[][^\",}\]\n]{0,200}))",
+    r"[\"'](?P<key>[a-zA-Z_ ]{2,30})[\"']\s{0,4}:\s{0,8}(?:(?P<open>[\[{])|\"(?P<double>(?:[^\"\\]|\\.){0,2000})\""
+    r"|'(?P<single>(?:[^'\\]|\\.){0,2000})'|(?P<bare>[^\s\"',}\]{\[][^\",}\]\n]{0,200}))",
     re.S,
 )
 _BRACKETS = regex(r"\"(?:[^\"\\]|\\.){0,2000}\"|'(?:[^'\\]|\\.){0,2000}'|[\[\]{}]", re.S)
 _LATEX = regex(
     r"(?<!\\)\\(?=(?:frac|forall|flat|text|times|theta|tan|tau|triangle|to(?![a-z])|beta|boxed|binom|bar|begin|bmod"
-    r"|right|"
-    r"rho|rangle|neq?(?![a-z])|nu(?![a-z])|nabla|not|[^\"\\/bfnrtu]))"
+    r"|right|rho|rangle|neq?(?![a-z])|nu(?![a-z])|nabla|not|[^\"\\/bfnrtu]))"
 )
 """A backslash that a writer of LaTeX forgot to double."""
 

@@ -8,7 +8,6 @@ from enum import Enum, auto
 
 from msgspec import Struct
 
-from corea.parsing.languages import words
 from corea.parsing.text import regex
 
 ARROWS = "⇒➜➔➡⟶⟹▶►➤"
@@ -39,23 +38,14 @@ _NUMBER = regex(
     re.VERBOSE,
 )
 _START = regex(
-    r"(?<![^\W_\u3040-\u9fff\uac00-\ud7af])(?<![.,])(?:[.,]?\d|\\[dt]?frac"
-    rf"|(?:{_UNITS}|{_TEENS}|{_TENS}|hundred)(?!\w))"
+    rf"(?<![^\W_\u3040-\u9fff\uac00-\ud7af])(?<![.,])(?:[.,]?\d|\\[dt]?frac|(?:{_UNITS}|{_TEENS}|{_TENS}"
+    r"|hundred)(?!\w))"
 )
-_PERCENT = regex(
-    lambda: (
-        r"[ \t*_$`\\,-]{0,5}(?:%|per\s?cent[so]?(?!\w)|pct(?!\w)|"
-        rf"{words('percent')})"
-    )
-)
+_PERCENT = regex(r"[ \t*_$`\\,-]{0,5}(?:%|per\s?cent[so]?(?!\w)|pct(?!\w)|‹percent›)")
 _OUT_OF = regex(
-    lambda: (
-        r"[*_$`}]{0,3}[ \t]{0,3}(?:/|\(?out\s{1,2}of|of|in(?=\s(?:\d|ten|five))|\(?on\sa\sscale\s(?:of"
-        r"|from)(?:\s\d{1,3}\s?(?:-|to))?"
-        rf"|(?:{words('out_of')})(?=\s10))"
-        r"[\s*_$`]{0,3}(?:a\s(?:possible\s|maximum\sof\s)?)?(?P<whole>\d{1,4}(?:\.0{1,2})?|ten|five|(?:one\s"
-        r"|a\s)?hundred)(?![\w]|[.,]\d)"
-    )
+    r"[*_$`}]{0,3}[ \t]{0,3}(?:/|\(?out\s{1,2}of|of|in(?=\s(?:\d|ten|five))|\(?on\sa\sscale\s(?:of"
+    r"|from)(?:\s\d{1,3}\s?(?:-|to))?|(?:‹out_of›)(?=\s10))[\s*_$`]{0,3}(?:a\s(?:possible\s"
+    r"|maximum\sof\s)?)?(?P<whole>\d{1,4}(?:\.0{1,2})?|ten|five|(?:one\s|a\s)?hundred)(?![\w]|[.,]\d)"
 )
 _TIMES_TEN = regex(r"[ \t]{0,2}(?:\\times|\\cdot|×|x|\*)\s{0,2}10\s{0,2}(?:\^|\*\*)\s{0,2}\{?(-?\d{1,2})\}?")
 _RANGE = regex(r"[ \t*_$`]{0,3}(?:-{1,3}|~|to|and|or)[ \t*_$`]{0,3}(?=[.,]?\d)")
@@ -315,12 +305,8 @@ _PART = regex(
     r"\s(?:times\s(?:as|more|the|older|larger|faster)|of\s[$€£¥]?\d)|\s?(?:\*(?!\*)|[+×·÷^√=πθ!²³⁴∞<>≤≥≠])|[a-z]|\s[-−–/]\s?[\d(a-z]|[-–]\d|\s?\(\d|\\"
 )
 _PART_BEFORE = regex(
-    lambda: (
-        r"(?:[*+×·÷^√π/<>≤≥≠\\_]|(?<![a-z])[a-z]\s?[-−]|\d\s?[-−–]|\b(?:log|ln|sin|cos|tan|sqrt|half(?:\sof)?|double"
-        r"|twice|triple|times|not|plus|"
-        r"minus|(?:less|more|fewer|greater|larger|smaller)\sthan)"
-        rf"|{words('bound')})\s?$"
-    )
+    r"(?:[*+×·÷^√π/<>≤≥≠\\_]|(?<![a-z])[a-z]\s?[-−]|\d\s?[-−–]|\b(?:log|ln|sin|cos|tan|sqrt|half(?:\sof)?|double|twice"
+    r"|triple|times|not|plus|minus|(?:less|more|fewer|greater|larger|smaller)\sthan)|‹bound›)\s?$"
 )
 
 

@@ -84,8 +84,8 @@ _ASSIGNMENTS = regex(
 
 
 _TWO_SUBJECTS = regex(
-    r"[\d$)²%][^.\d]{0,20}?\s(?:and|while)\s(?:the|its|his|her|their)\s"
-    r"(?!(?:\w+\s){0,3}(?:total|sum|answer|result|difference|product|final|remaining))(?:[a-z]{1,14}\s){1,5}(?:is|are|was|equals)\s"
+    r"[\d$)²%][^.\d]{0,20}?\s(?:and|while)\s(?:the|its|his|her|their)\s(?!(?:\w+\s){0,3}(?:total|sum|answer|result"
+    r"|difference|product|final|remaining))(?:[a-z]{1,14}\s){1,5}(?:is|are|was|equals)\s"
 )
 """The perimeter is 26 and the area is 40: two statements, neither of which is the result."""
 
@@ -123,10 +123,9 @@ def _calculated(text: str, low: str, begin: int, end: int) -> AnswerSpan | None:
 
 
 _OBJECT_OF = regex(
-    r"(?:\b(?:is|are|equals?|be|was|were|gets?|gives?|obtain|have|has|had|becomes?|to|of|therefore|thus|so|hence"
-    r"|then|value|makes?|find|yields?|exactly|"
-    r"approximately|about|only|simply|just|namely|answer|at|costs?|leaves?|left\swith|need|needs|there\sare)|[:=≈]"
-    r"|^)[\s:,*_]{0,4}$"
+    r"(?:\b(?:is|are|equals?|be|was|were|gets?|gives?|obtain|have|has|had|becomes?|to|of|therefore|thus|so|hence|then"
+    r"|value|makes?|find|yields?|exactly|approximately|about|only|simply|just|namely|answer|at|costs?|leaves?"
+    r"|left\swith|need|needs|there\sare)|[:=≈]|^)[\s:,*_]{0,4}$"
 )
 _JOINS = regex(r"[\s,;.]{0,3}(?:and|or|,|;)?[\s*_]{0,3}$")
 
@@ -157,7 +156,8 @@ def _names_unknown(low: str, formula: ValueSpan) -> bool:
 
 
 _ASSIGNED = regex(
-    r"\s*\\?[a-zA-Z](?:_\{?\w{1,3}\}?)?(?:\([a-z](?:,\s?[a-z])?\)|\^\{-1\}\(x\))?\s*$|\s*[a-z]\^\{-1\}\(x\)\s*$"
+    r"\s*\\?[a-zA-Z](?:_\{?\w{1,3}\}?)?(?:\([a-z](?:,\s?[a-z])?\)|\^\{-1\}\(x\))?\s*$"
+    r"|\s*[a-z]\^\{-1\}\(x\)\s*$"
 )
 
 
@@ -198,29 +198,30 @@ def _after_equals(text: str, low: str, found: list[ValueSpan], begin: int, end: 
 
 
 WORDY = regex(
-    r"(?<![a-z'])(?:is|are|was|were|be|has|have|had|will|would|can|needs?|gets?|takes?|makes?|costs?|leaves?"
-    r"|equals?|gives?|becomes?|arrives?|"
-    r"sells?|sold|pays?|paid|earns?|earned|spends?|spent|holds?|made|lasts?|weighs?|contains?|produces?|produced"
-    r"|runs?|ran|returns?|prints?|walks?|saves?|saved|uses?|used|drives?|drove|reads?|buys?|bought|eats?|ate|does|did|collects?"
-    r"|collected|receives?|received|grows?|grew|travels?|travell?ed|remains?|remain|measures?|covers?|there|so|thus"
-    r"|therefore|hence|then|since|because|we|they|he|she|you|it|each|in\stotal|total|altogether)(?![a-z])"
+    r"(?<![a-z'])(?:is|are|was|were|be|has|have|had|will|would|can|needs?|gets?|takes?|makes?|costs?|leaves?|equals?"
+    r"|gives?|becomes?|arrives?|sells?|sold|pays?|paid|earns?|earned|spends?|spent|holds?|made|lasts?|weighs?|contains?"
+    r"|produces?|produced|runs?|ran|returns?|prints?|walks?|saves?|saved|uses?|used|drives?|drove|reads?|buys?|bought"
+    r"|eats?|ate|does|did|collects?|collected|receives?|received|grows?|grew|travels?|travell?ed|remains?|remain"
+    r"|measures?|covers?|there|so|thus|therefore|hence|then|since|because|we|they|he|she|you|it|each|in\stotal|total"
+    r"|altogether)(?![a-z])"
 )
 """Words of a sentence, as against the bare name of an answer."""
 
 _ASIDE = regex(
-    r"(?:\b(?:in|for|after|every|per|within|over|during|by|from|out\sof|than|before|until|since|with|through|between|"
-    r"first|next|last|full|step|day|week|year|grade|page|chapter|part|problem|question|room|number|age|figure|"
-    r"the|these|those|his|her|their|its|our|all|both|another|to\s(?:reach|make|get|buy|feed|fill|finish|cover|choose|select|arrange|form|seat"
-    r"|complete)|"
-    r"(?:each|all|both|any|some|most|one|none|every|\d[\d,.]{0,12}%?(?:\s\w{1,14})?)\sof(?:\s(?:the|his|her|their"
-    r"|those|these))?)"
-    r"|from\s[^;]{1,20}\sto|[,(]\s?an?\s[a-z]{1,14}\sof|[,(]|[,(]\s?(?:about|or|approximately|roughly|i\.e\.,?|e\.g\.,?|including|that\sis,?))\s?(?:a\s|an\s|about\s"
-    r"|only\s|just\s|another\s|other\s|original\s|remaining\s|initial\s|same\s|total\s|whole\s)?$"
+    r"(?:\b(?:in|for|after|every|per|within|over|during|by|from|out\sof|than|before|until|since|with|through|between"
+    r"|first|next|last|full|step|day|week|year|grade|page|chapter|part|problem|question|room|number|age|figure|the"
+    r"|these|those|his|her|their|its|our|all|both|another|to\s(?:reach|make|get|buy|feed|fill|finish|cover|choose"
+    r"|select|arrange|form|seat|complete)|(?:each|all|both|any|some|most|one|none|every"
+    r"|\d[\d,.]{0,12}%?(?:\s\w{1,14})?)\sof(?:\s(?:the|his|her|their|those|these))?)|from\s[^;]{1,20}\sto"
+    r"|[,(]\s?an?\s[a-z]{1,14}\sof|[,(]|[,(]\s?(?:about|or|approximately|roughly|i\.e\.,?|e\.g\.,?|including"
+    r"|that\sis,?))\s?(?:a\s|an\s|about\s|only\s|just\s|another\s|other\s|original\s|remaining\s|initial\s|same\s"
+    r"|total\s|whole\s)?$"
 )
 _CLAUSE = regex(
-    r"[,;(]\s?(?:which|who|whose|where|whereas|including|i\.?e\.?|e\.?g\.?|or|plus|with|since|because|as|while|if"
-    r"|when|not|instead|compared|rather|about|given|given\sthat|out\sof|after|before|having)(?![a-z])|\s(?:because"
-    r"|since|compared|given\sthat|assuming|while|if|when|who)\s|[,;]\s\d{1,9}\s(?:of\swhich|of\swhom)"
+    r"[,;(]\s?(?:which|who|whose|where|whereas|including|i\.?e\.?|e\.?g\.?|or|plus|with|since|because|as|while|if|when"
+    r"|not|instead|compared|rather|about|given|given\sthat|out\sof|after|before|having)(?![a-z])"
+    r"|\s(?:because|since|compared|given\sthat|assuming|while|if|when|who)\s"
+    r"|[,;]\s\d{1,9}\s(?:of\swhich|of\swhom)"
 )
 _OPENING = regex(
     r"[\s*_]{0,3}(?:(?:so|therefore|thus|hence|then|now|finally|and|but)[,\s]\s?)?(?:since|as|if|because|when|after"
@@ -231,13 +232,13 @@ _SO = regex(
     r"|for\sa\stotal\sof)\b"
 )
 _IS = regex(
-    r"(?<![a-z])(?:is|are|equals?|was|were|be|becomes|makes|leaves)\s(?:about\s|only\s|exactly\s|just\s|now\s"
-    r"|then\s|equal\sto\s|therefore\s|thus\s|approximately\s|actually\s|at\sleast\s){0,2}[*_~≈]{0,3}$"
+    r"(?<![a-z])(?:is|are|equals?|was|were|be|becomes|makes|leaves)\s(?:about\s|only\s|exactly\s|just\s|now\s|then\s"
+    r"|equal\sto\s|therefore\s|thus\s|approximately\s|actually\s|at\sleast\s){0,2}[*_~≈]{0,3}$"
 )
 _WHICH_IS = regex(r",\s(?:which|that)\s(?:is|equals|comes\sto|makes|means|gives|totals|amounts\sto)\s")
 _TOTAL_BEFORE = regex(
-    r"(?:total(?:ing|s|ling)?(?:\s(?:of|is|was|cost|comes\sto|amount))*|altogether,?|sum\sof|in\sall,?"
-    r"|(?:final|new|remaining)\s[a-z]{1,14}\sof|adds?\sup\sto|comes\sto|amounts?\sto|leaves|left\swith|for)\s(?:a\stotal\sof\s)?$"
+    r"(?:total(?:ing|s|ling)?(?:\s(?:of|is|was|cost|comes\sto|amount))*|altogether,?|sum\sof|in\sall,?|(?:final|new"
+    r"|remaining)\s[a-z]{1,14}\sof|adds?\sup\sto|comes\sto|amounts?\sto|leaves|left\swith|for)\s(?:a\stotal\sof\s)?$"
 )
 _TOTAL_AFTER = regex(
     r"\s?(?:[a-z]{1,14}\s){0,2}(?:in\stotal|altogether|in\sall|total|all\stogether|overall|remaining"

@@ -1,10 +1,11 @@
 """What all readers share: a found value with its place, and folded case."""
 
 import re
-from collections.abc import Callable
 from typing import Generic, TypeVar, cast
 
 from msgspec import Struct
+
+from corea.parsing.languages import words
 
 T = TypeVar("T")
 
@@ -12,24 +13,24 @@ T = TypeVar("T")
 class _LazyRegex:
     """A regular expression that is compiled when one of its methods is first needed."""
 
-    def __init__(self, source: str | Callable[[], str], flags: int) -> None:
+    def __init__(self, source: str, flags: int) -> None:
         self._source, self._flags = source, flags
 
     def __getattr__(self, name: str) -> object:
-        compiled = re.compile(self._source if isinstance(self._source, str) else self._source(), self._flags)
+        compiled = re.compile(re.sub(r"‹(\w+)›", lambda field: words(field[1]), self._source), self._flags)
         for method in ("match", "search", "fullmatch", "finditer", "findall", "split", "sub"):
             setattr(self, method, getattr(compiled, method))  # found directly from now on
         return getattr(compiled, name)
 
 
-def regex(source: str | Callable[[], str], flags: int = 0) -> re.Pattern[str]:
-    """A pattern that is compiled on first use, from its source or from a function that composes it."""
+def regex(source: str, flags: int = 0) -> re.Pattern[str]:
+    """A pattern that is compiled on first use; "‹because›" stands for the words of that field of `languages`."""
     return cast(re.Pattern[str], _LazyRegex(source, flags))  # it has the methods of a pattern
 
 
 QUALIFIED = (
-    r"final\s|correct(?:ed)?\s|right\s|best\s|most\s\w{1,14}\s|my\s|chosen\s|selected\s|overall\s|short\s|"
-    r"revised\s|updated\s|new\s|actual\s|true\s"
+    r"final\s|correct(?:ed)?\s|right\s|best\s|most\s\w{1,14}\s|my\s|chosen\s|selected\s|overall\s|short\s|revised\s"
+    r"|updated\s|new\s|actual\s|true\s"
 )
 """What may stand before "answer", as a pattern; `CONCLUSIONS` where nothing need."""
 
@@ -118,10 +119,10 @@ _MAYBE = frozenset(_MAYBE_WORDS.split())
 """Abbreviations that may end a sentence: they do before a word that begins one."""
 
 _STARTER = regex(
-    r"[\s\"'*_()\[\]]{0,6}(?:the|this|that|these|those|it|its|he|she|they|we|i|you|there|here|so|therefore|thus|hence|"
-    r"because|since|as|if|for|from|in|on|at|to|by|when|while|however|but|and|an?|note|explanation|reason(?:ing)?|"
-    r"confidence|step|now|then|let|both|all|each|to|hope|please|would|my|our|his|her|their|option|choice|answer|"
-    r"with|after|given|wait|actually|no|yes)(?![\w.'])",
+    r"[\s\"'*_()\[\]]{0,6}(?:the|this|that|these|those|it|its|he|she|they|we|i|you|there|here|so|therefore|thus|hence"
+    r"|because|since|as|if|for|from|in|on|at|to|by|when|while|however|but|and|an?|note|explanation|reason(?:ing)?"
+    r"|confidence|step|now|then|let|both|all|each|to|hope|please|would|my|our|his|her|their|option|choice|answer|with"
+    r"|after|given|wait|actually|no|yes)(?![\w.'])",
     re.I,
 )
 _SAFE = regex(r"[.!?。！？।\n](?:(?<![.!?])|(?=[\s\"'”’)\]*_<]|\Z))")

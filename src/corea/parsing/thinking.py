@@ -90,7 +90,8 @@ def opens_bare_harmony(low: str) -> bool:
 
 
 _QUOTED = regex(
-    r"`[^`\n]{0,40}`|\w,?\s[\"'“(]?[^\s\"'”)]{3,40}[\"'”)]?\s(?:tags?|tokens?|mark(?:er)?s?|blocks?|sections?)\b"
+    r"`[^`\n]{0,40}`"
+    r"|\w,?\s[\"'“(]?[^\s\"'”)]{3,40}[\"'”)]?\s(?:tags?|tokens?|mark(?:er)?s?|blocks?|sections?)\b"
 )
 
 
@@ -156,9 +157,9 @@ _TOKENS = regex(any_of(TOKENS), re.I)
 _TOKEN = regex(any_of(TOKENS))  # of a folded text: faster
 _MOST_BLOCKS = 10_000
 _CONFIDENCE_LINE = regex(
-    r"(?:^|\n)[ \t*_#>-]{0,8}(?:conf|confidence)(?:[ _](?:level|score|rating))?"
-    r"[ \t*_]{0,4}[:=][ \t*_$\\]{0,6}"
-    r"[\d.,]{0,12}[ \t]?(?:\\?%|/[ \t]?\d{1,3}|out of \d{1,3}|n/?a)?[ \t*_$.]{0,6}(?=\n|$)",
+    r"(?:^|\n)[ \t*_#>-]{0,8}(?:conf|confidence)(?:[ _](?:level|score"
+    r"|rating))?[ \t*_]{0,4}[:=][ \t*_$\\]{0,6}[\d.,]{0,12}[ \t]?(?:\\?%|/[ \t]?\d{1,3}|out of \d{1,3}"
+    r"|n/?a)?[ \t*_$.]{0,6}(?=\n|$)",
     re.I,
 )
 
