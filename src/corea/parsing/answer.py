@@ -22,6 +22,13 @@ from corea.parsing.json_answer import keyed
 from corea.parsing.text import Extracted, ends_of, fold, is_blank, regex
 from corea.parsing.thinking import outside_markup, outside_thinking
 
+_PLAINLY = regex(
+    r"<answer>[ \n]?(-?\d{1,12}(?:\.\d{1,12})?"
+    r"|[A-J](?:\) [\w ]{1,60})?)[ \n]?</answer>\s{0,9}(?:<confidence>[^<>]{0,40}</confidence>\s{0,9})?\Z"
+)
+_TAG = regex(r"<confidence>[^<]{0,60}|<[^<>\n]{1,40}>|conf(?:idence)?\s?[:=][^\n]{0,40}")
+_STATED = regex(r"\s*(?:0(?:\.\d+)?|\.\d+|1(?:\.0*)?)\s*")
+
 
 def read_answer(text: str, *, choices: int | None = None, cut: bool = False) -> str | None:
     """The final answer as written, trimmed of markup; None where the text states none.
@@ -33,12 +40,6 @@ def read_answer(text: str, *, choices: int | None = None, cut: bool = False) -> 
     """
     stated = find_answer(text, choices=choices, cut=cut)
     return stated.value if stated else None
-
-
-_PLAINLY = regex(
-    r"<answer>[ \n]?(-?\d{1,12}(?:\.\d{1,12})?"
-    r"|[A-J](?:\) [\w ]{1,60})?)[ \n]?</answer>\s{0,9}(?:<confidence>[^<>]{0,40}</confidence>\s{0,9})?\Z"
-)
 
 
 def is_refusal(text: str, *, choices: int | None = None) -> bool:
@@ -79,9 +80,6 @@ def _find(text: str, low: str, spans: list[tuple[int, int]], choices: int | None
     if spans == [(0, len(low))] or not all(_says_nothing(low, *span) for span in spans):
         return None
     return _inside_thinking(text, low, choices)
-
-
-_TAG = regex(r"<confidence>[^<]{0,60}|<[^<>\n]{1,40}>|conf(?:idence)?\s?[:=][^\n]{0,40}")
 
 
 def _says_nothing(low: str, start: int, end: int) -> bool:
@@ -153,9 +151,6 @@ def _explicit(text: str, low: str, start: int, end: int, choices: int | None) ->
             if found := cleaned(text, a, b, choices):
                 return found
     return None
-
-
-_STATED = regex(r"\s*(?:0(?:\.\d+)?|\.\d+|1(?:\.0*)?)\s*")
 
 
 def visible_text(text: str) -> str:

@@ -8,7 +8,6 @@ from corea.parsing.languages import stems
 from corea.parsing.text import CONCLUSIONS, LONGEST, closing_brace, lead, mentions, regex, sentence_end
 
 Spans = list[tuple[int, int]]
-
 _ARROW = r"(?:=>|->|[:=：]|→|⇒|—|–|-(?=\s))"
 _EMOJI = r"[\u2600-\u27bf\u2b00-\u2bff\U0001f000-\U0001faff\ufe0f]"
 _LABEL = regex(
@@ -47,6 +46,60 @@ _REASONS = regex(
     r"|,\s(?:not|so|as|meaning|hence|while)\s|\s[–—]\s(?=[a-z])|\.\s(?=confidence)"
 )
 _AFFIRMED = regex(r"(?:yes|no|true|false)(?=,\s)")
+_SAID_IN_BOLD = regex(r"\s*[^*\n:]*[a-z]{2,}[^*\n:]*\s\*\*([^*\n]*\d[^*\n]*)\*\*[^*\d\n]*")
+_DIALOGUE = regex(r"(?:^|\n)[ \t*]{0,4}q(?:uestion)?\s?:[^\n]{1,600}\n{1,3}[ \t*]{0,4}a\s?:[ \t*]{0,4}(?=\S)")
+_INITIALS = regex(r"(?<![a-z])[a-z]\.\s?[a-z]$")  # the period after "D.C" belongs to it
+_SPACE = r"[\s*_]{0,3}"
+_ANNOUNCED = regex(
+    rf"(?:(?:‹nouns›)(?:\s(?:‹after›))?(?![a-zà-ÿ]){_SPACE}(?:\(\w{{1,12}}\){_SPACE})?(?:(?::|：|=|->|→|】\s?[:：]?)"
+    r"|(?:‹verbs›)(?:[\s:：*_]|(?=[^\x00-\x7fà-ÿ])|(?<=[^\x00-\u04ff]))"
+    rf"|\s(?=\S{{1,30}}\s(?:‹tail›)))(?:{_SPACE}(?:‹fill›)(?=[\s:*_,]|(?<=[^\x00-\u04ff])))?[\s:：*_,]{{0,4}})(?=\S)"
+)
+"""A noun with what joins it to the answer, at a place where a stem was found."""
+_TAIL = regex(r"\s?(?:‹tail›)?\s?[.。!！।]?\s*$")
+_FORMAT = regex(
+    r"(?:in\sthe\s(?:form|format)|formatted\s(?:as|like)|format(?:\sis|:)|respond\s(?:as|with)|like\sthis|such\sas"
+    r"|e\.g\.,?|for\s(?:example|instance)|example|template|looks?\slike|form|tags?\slike)[,:\s`\"'*]{0,4}(?:(?:of|as"
+    r"|is)[\s:`\"']{0,3})?$"
+)
+_BARE_BOX = regex(r"[ ]?(-?\d[\d.,]{0,30}\d|\d|(?<= )[a-j])(?![\w^/\\])")
+_HASHED = regex(r"#{4}[ \t:*]{0,4}([^\n#]{1,200})")
+_LEADING_NUMBER = regex(r"[-−+]?\s?[$€£¥]?\s?[-−]?(?:\d[\d,]{0,40}(?:\.\d{1,20})?|\.\d{1,20})")
+_UNIT_OR_END = regex(r"[\s,.;]{0,3}(?:%?[\s.,;]{0,3}[a-z]{2,}|$)")
+_HEADING = regex(r"\W{0,4}(?:step|solution|conclusion|final|answer|calculat|\d{1,2}[.)]\s)")
+_MORE_OF_IT = regex(
+    r"\s?(?:%|percent|per\scent|hundred|thousand|million|billion|trillion|dozen|[ap]\.?m(?![a-z])|and\s|or\s|to\s)"
+)
+_VERDICTS = (
+    " correct",
+    " right",
+    " best",
+    " choose",
+    " pick",
+    " select",
+    " go with",
+    "option",
+    "choice",
+    "选",
+    "選",
+    "antwort",
+    "letra",
+)
+_OPTION_WORD = regex(r"‹option›")
+_CHOSEN = regex(
+    r"(?<![a-z])(?:(?:option|choice)\s[*_]{0,2}\(?([a-j])\)?[*_]{0,2}\s(?:(?:is|would\sbe|seems)\s(?:the\s)?"
+    r"|(?:as\s)?the\s)(?:most\s\w{1,12}\s)?(?:correct|right|best|answer)|(?:\(([a-j])\)"
+    r"|([a-j])\)?)\sis\sthe\s(?:correct|right|best)\s(?:answer|option|choice)|\(([a-j])\)\sis\s(?:correct"
+    r"|right)(?![a-z])|i(?:\swould|\swill|'d|'ll)?\s(?:choose|pick|select|go\swith)\s(?:option\s"
+    r"|choice\s)?[*_]{0,2}\(?([a-j])\)?(?![\w']))"
+    r"|(?:(?:故|应该|应|因此|所以|答案|本题|正确)[,，]?(?:应|该)?|^|[\n，。；])(?:选择|選擇|选|選)[项項]?\s?[:：]?\s?[（(“\"]?([a-j])(?![a-z])"
+    r"|(?:选项|選項)(?:应该)?(?:是|为|為)\s?[（(“\"]?([a-j])(?![a-z])"
+    r"|(?<![^\W_])(?:(?:‹before›)\s(?:‹option›)|(?:‹option›)\s(?:‹after›))(?:\s?:|\s(?:‹verbs›))\s(?:la\s|el\s"
+    r"|die\s)?[*_]{0,2}\(?([a-j])(?![\w'’])"
+    r"|(?<![^\W_])(?:‹option›)\s[*_]{0,2}\(?([a-j])\)?[*_]{0,2}\s?(?:‹right›)"
+)
+_TAKEN_BACK = regex(r"[\s*]?\?|\s(?:only\s)?(?:if|when|were)\b")
+_CELLS = ("answer", "final answer", "my answer")
 
 
 def phrased(text: str, low: str, start: int, end: int) -> Spans:
@@ -91,16 +144,10 @@ def _says(low: str, start: int, at: int, end: int) -> re.Match[str] | None:
     return None if unsure else match
 
 
-_SAID_IN_BOLD = regex(r"\s*[^*\n:]*[a-z]{2,}[^*\n:]*\s\*\*([^*\n]*\d[^*\n]*)\*\*[^*\d\n]*")
-
-
 def _bold_within(low: str, a: int, b: int) -> tuple[int, int]:
     """The value that a sentence prints bold: "The shop made a profit of **$1,250**."."""
     said = _SAID_IN_BOLD.fullmatch(low, a, b) if low.find("**", a, b) > a else None
     return said.span(1) if said else (a, b)
-
-
-_DIALOGUE = regex(r"(?:^|\n)[ \t*]{0,4}q(?:uestion)?\s?:[^\n]{1,600}\n{1,3}[ \t*]{0,4}a\s?:[ \t*]{0,4}(?=\S)")
 
 
 def _dialogue(text: str, low: str, start: int, end: int) -> Spans:
@@ -115,9 +162,6 @@ def _after_fence(low: str, a: int) -> int:
     """The place after an opening code fence, if one stands at `a`."""
     fence = a + lead(low[a : a + 8], " \n")
     return (low.find("\n", fence) + 1 or a) if low.startswith("```", fence) else a
-
-
-_INITIALS = regex(r"(?<![a-z])[a-z]\.\s?[a-z]$")  # the period after "D.C" belongs to it
 
 
 def _end_of_phrase(text: str, low: str, a: int, end: int, *, own_line: bool) -> int:
@@ -140,16 +184,6 @@ def _end_of_phrase(text: str, low: str, a: int, end: int, *, own_line: bool) -> 
         if reasons and low[a : reasons.start()].count("(") == low[a : reasons.start()].count(")")
         else stop
     )
-
-
-_SPACE = r"[\s*_]{0,3}"
-_ANNOUNCED = regex(
-    rf"(?:(?:‹nouns›)(?:\s(?:‹after›))?(?![a-zà-ÿ]){_SPACE}(?:\(\w{{1,12}}\){_SPACE})?(?:(?::|：|=|->|→|】\s?[:：]?)"
-    r"|(?:‹verbs›)(?:[\s:：*_]|(?=[^\x00-\x7fà-ÿ])|(?<=[^\x00-\u04ff]))"
-    rf"|\s(?=\S{{1,30}}\s(?:‹tail›)))(?:{_SPACE}(?:‹fill›)(?=[\s:*_,]|(?<=[^\x00-\u04ff])))?[\s:：*_,]{{0,4}})(?=\S)"
-)
-"""A noun with what joins it to the answer, at a place where a stem was found."""
-_TAIL = regex(r"\s?(?:‹tail›)?\s?[.。!！।]?\s*$")
 
 
 def announced(text: str, low: str, start: int, end: int) -> Spans:
@@ -189,13 +223,6 @@ def tagged(text: str, low: str, start: int, end: int) -> Spans:
     return closed + unclosed[:1]
 
 
-_FORMAT = regex(
-    r"(?:in\sthe\s(?:form|format)|formatted\s(?:as|like)|format(?:\sis|:)|respond\s(?:as|with)|like\sthis|such\sas"
-    r"|e\.g\.,?|for\s(?:example|instance)|example|template|looks?\slike|form|tags?\slike)[,:\s`\"'*]{0,4}(?:(?:of|as"
-    r"|is)[\s:`\"']{0,3})?$"
-)
-
-
 def _is_example(low: str, start: int, opener: int, begin: int, stop: int) -> bool:
     """Whether a tag only shows the form that was asked for: "in the form <answer>X</answer>"."""
     before = low[max(start, opener - 3) : opener].strip()
@@ -224,13 +251,6 @@ def boxed(text: str, low: str, start: int, end: int) -> Spans:
     return []
 
 
-_BARE_BOX = regex(r"[ ]?(-?\d[\d.,]{0,30}\d|\d|(?<= )[a-j])(?![\w^/\\])")
-_HASHED = regex(r"#{4}[ \t:*]{0,4}([^\n#]{1,200})")
-_LEADING_NUMBER = regex(r"[-−+]?\s?[$€£¥]?\s?[-−]?(?:\d[\d,]{0,40}(?:\.\d{1,20})?|\.\d{1,20})")
-_UNIT_OR_END = regex(r"[\s,.;]{0,3}(?:%?[\s.,;]{0,3}[a-z]{2,}|$)")
-_HEADING = regex(r"\W{0,4}(?:step|solution|conclusion|final|answer|calculat|\d{1,2}[.)]\s)")
-
-
 def hashed(text: str, low: str, start: int, end: int) -> Spans:
     """The number (or short text) after the last "####"; a Markdown heading "#### Step 2: ..." is none."""
     for at in mentions(low, "####", start, end)[:32]:
@@ -245,42 +265,6 @@ def hashed(text: str, low: str, start: int, end: int) -> Spans:
         if not heading and b - a <= 80 and low[b:end].count("\n") <= 6:
             return [(a, b)]
     return []
-
-
-_MORE_OF_IT = regex(
-    r"\s?(?:%|percent|per\scent|hundred|thousand|million|billion|trillion|dozen|[ap]\.?m(?![a-z])|and\s|or\s|to\s)"
-)
-_VERDICTS = (
-    " correct",
-    " right",
-    " best",
-    " choose",
-    " pick",
-    " select",
-    " go with",
-    "option",
-    "choice",
-    "选",
-    "選",
-    "antwort",
-    "letra",
-)
-_OPTION_WORD = regex(r"‹option›")
-_CHOSEN = regex(
-    r"(?<![a-z])(?:(?:option|choice)\s[*_]{0,2}\(?([a-j])\)?[*_]{0,2}\s(?:(?:is|would\sbe|seems)\s(?:the\s)?"
-    r"|(?:as\s)?the\s)(?:most\s\w{1,12}\s)?(?:correct|right|best|answer)|(?:\(([a-j])\)"
-    r"|([a-j])\)?)\sis\sthe\s(?:correct|right|best)\s(?:answer|option|choice)|\(([a-j])\)\sis\s(?:correct"
-    r"|right)(?![a-z])|i(?:\swould|\swill|'d|'ll)?\s(?:choose|pick|select|go\swith)\s(?:option\s"
-    r"|choice\s)?[*_]{0,2}\(?([a-j])\)?(?![\w']))"
-    r"|(?:(?:故|应该|应|因此|所以|答案|本题|正确)[,，]?(?:应|该)?|^|[\n，。；])(?:选择|選擇|选|選)[项項]?\s?[:：]?\s?[（(“\"]?([a-j])(?![a-z])"
-    r"|(?:选项|選項)(?:应该)?(?:是|为|為)\s?[（(“\"]?([a-j])(?![a-z])"
-    r"|(?<![^\W_])(?:(?:‹before›)\s(?:‹option›)|(?:‹option›)\s(?:‹after›))(?:\s?:|\s(?:‹verbs›))\s(?:la\s|el\s"
-    r"|die\s)?[*_]{0,2}\(?([a-j])(?![\w'’])"
-    r"|(?<![^\W_])(?:‹option›)\s[*_]{0,2}\(?([a-j])\)?[*_]{0,2}\s?(?:‹right›)"
-)
-
-
-_TAKEN_BACK = regex(r"[\s*]?\?|\s(?:only\s)?(?:if|when|were)\b")
 
 
 def chosen(text: str, low: str, start: int, end: int) -> Spans:
@@ -317,9 +301,6 @@ def tabled(text: str, low: str, start: int, end: int) -> Spans:
             place += len(row) + 1
         return found
     return []
-
-
-_CELLS = ("answer", "final answer", "my answer")
 
 
 FORMS = (boxed, hashed, phrased, tabled, announced, chosen)

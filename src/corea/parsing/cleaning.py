@@ -26,45 +26,6 @@ _WIDE = {
 }
 """Full-width and circled letters: Ｂ, Ⓑ."""
 _INITIALS = regex(r"[A-Z]\.\s?[A-Z]\.")
-
-
-def choice_letter(answer: str, choices: int | None = None) -> str | None:
-    """The letter of a choice in any notation (B, (b), B) bank, Option B, bank (B), la B, 选项B), else None.
-
-    Where the number of choices is not known, only capitals A to J are letters, but for a lone "(b)" or "b)".
-    """
-    if choices == 0 or (answer[:1].isdigit() and not answer.endswith(")")):
-        return None
-    answer = answer if answer.isascii() else answer.translate(_WIDE)
-    text = _MARKUP.sub("", answer).replace("\\ ", " ").strip(" _`$\\.,。")
-    named = _NAMED.match(text) if text[1:2].isalpha() or text[1:2] in "'’" else None
-    text = text[named.end() :] if named else text
-    if match := _LONE.fullmatch(text):
-        letter = match[1]
-        dressed = len(text) > 1 or named is not None
-    elif match := _LETTERED.match(text):
-        if _ANOTHER.search(text, match.end()) or _INITIALS.match(text):
-            return None
-        letter = match[1] or match[2]
-        dressed = True
-        if letter.islower() and choices is None:
-            return None
-    elif choices and (match := _GLOSSED.fullmatch(text)):
-        letter, dressed = match[1], True
-    elif len(text) <= 120 and (match := _TRAILING.search(text)):
-        letter, dressed = match[1] or match[2], True
-    else:
-        return None
-    if letter.islower() and not (dressed or choices):
-        return None
-    index = ord(letter.upper()) - ord("A")
-    return letter.upper() if index < (choices or 10) else None
-
-
-class AnswerSpan(Extracted[str | None], frozen=True):
-    """An answer and its place; its value is None where the text says "I don't know" in its place."""
-
-
 _WRAPPED = regex(r"\\(?:text|textbf|textit|mathrm|mathbf|boxed|fbox|mbox|operatorname)\s?\{", re.I)
 _SURE = r"(?:confiden(?:ce|t)|certain(?:ty)?|sure|probability|likelihood)"
 _CONFIDENCE_TAIL = regex(
@@ -115,6 +76,45 @@ _PLACEHOLDER = regex(
     r"|number|value|letter|result|response|option)(?:\s(?:here|goes here|choice|only))?\s?[\])}>]{0,2}[.…]{0,3}",
     re.I,
 )
+_PLAIN_NUMBER = regex(r"-?\d{1,12}(?:\.\d{1,12})?")
+_NO_OBJECT = regex(r"(?:answer|result|value|solution|total|option|choice)\s(?:is|are|equals|would\sbe)$", re.I)
+
+
+def choice_letter(answer: str, choices: int | None = None) -> str | None:
+    """The letter of a choice in any notation (B, (b), B) bank, Option B, bank (B), la B, 选项B), else None.
+
+    Where the number of choices is not known, only capitals A to J are letters, but for a lone "(b)" or "b)".
+    """
+    if choices == 0 or (answer[:1].isdigit() and not answer.endswith(")")):
+        return None
+    answer = answer if answer.isascii() else answer.translate(_WIDE)
+    text = _MARKUP.sub("", answer).replace("\\ ", " ").strip(" _`$\\.,。")
+    named = _NAMED.match(text) if text[1:2].isalpha() or text[1:2] in "'’" else None
+    text = text[named.end() :] if named else text
+    if match := _LONE.fullmatch(text):
+        letter = match[1]
+        dressed = len(text) > 1 or named is not None
+    elif match := _LETTERED.match(text):
+        if _ANOTHER.search(text, match.end()) or _INITIALS.match(text):
+            return None
+        letter = match[1] or match[2]
+        dressed = True
+        if letter.islower() and choices is None:
+            return None
+    elif choices and (match := _GLOSSED.fullmatch(text)):
+        letter, dressed = match[1], True
+    elif len(text) <= 120 and (match := _TRAILING.search(text)):
+        letter, dressed = match[1] or match[2], True
+    else:
+        return None
+    if letter.islower() and not (dressed or choices):
+        return None
+    index = ord(letter.upper()) - ord("A")
+    return letter.upper() if index < (choices or 10) else None
+
+
+class AnswerSpan(Extracted[str | None], frozen=True):
+    """An answer and its place; its value is None where the text says "I don't know" in its place."""
 
 
 def is_placeholder(written: str, *, words: bool = True) -> bool:
@@ -124,9 +124,6 @@ def is_placeholder(written: str, *, words: bool = True) -> bool:
         return True
     left_open = bare.casefold() in ("todo", "tbd")
     return left_open or (_PLACEHOLDER.fullmatch(bare) is not None and (words or not bare.isalpha()))
-
-
-_PLAIN_NUMBER = regex(r"-?\d{1,12}(?:\.\d{1,12})?")
 
 
 def cleaned(text: str, start: int, end: int, choices: int | None) -> AnswerSpan | None:
@@ -162,9 +159,6 @@ def cleaned(text: str, start: int, end: int, choices: int | None) -> AnswerSpan 
     if letter is None and refuses(written):
         return AnswerSpan(None, start, end)
     return AnswerSpan(letter or (written if "\\\\" in written else written.replace("\\ ", " ")), start, end)
-
-
-_NO_OBJECT = regex(r"(?:answer|result|value|solution|total|option|choice)\s(?:is|are|equals|would\sbe)$", re.I)
 
 
 def _cut_label(written: str) -> bool:

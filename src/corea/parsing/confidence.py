@@ -37,6 +37,25 @@ _LAST_LINE = regex(
 _WHOLE = {"share": 1, "percent": 100, "ten": 10}
 _LAST_KEY = regex(r"\"confidence\": ?(?P<share>0?\.\d{1,17}|1\.0{1,17})\s{0,4}\}\s{0,4}(?:```)?")
 _COMMON = ("onf", "cert", "prob", "chance", "likel", " sure", "unsure", "accuracy of", "p(")
+_SHORT = 300
+_DECLINING = (
+    "know", "can't", "cannot", "could not", "couldn't", "unable", "no idea", "clue", "not sure", "unsure",
+    "not certain", "no answer", "unclear",
+)  # fmt: skip
+_ANNOUNCED = r"\s{0,9}[*_]{0,2}(?:(?:the\s)?(?:final\s)?answer(?:\sis)?[\s:*_]{1,4})?"
+_HEDGED = r"[*_~≈]{0,3}(?:p\s?=\s?|about\s|approximately\s|roughly\s|around\s)?(?=[.\d])"
+_CHOSEN = regex(
+    rf"{_ANNOUNCED}\(?(?:[a-j]|yes|no|true|false)\)?(?:[.)]\s[^\d\n%=:,()]{{1,40}})?[*_]{{0,2}}(?:[,:]?\s|\s?\("
+    rf"|\s?[-–—]{{1,2}}\s){{1,2}}{_HEDGED}"
+)
+_NAMED = regex(
+    rf"{_ANNOUNCED}(?!(?:the|an?|about|approximately|roughly|around|up|down|by|it|it's|i|this|that|there|we|so|in|of"
+    rf"|at)\s)[^\W\d_][\w'.-]{{0,20}}(?:\s[^\W\d_][\w'.-]{{0,20}}){{0,3}}[*_]{{0,2}}(?:,\s|\s?\(){_HEDGED}"
+)
+_QUANTITY = regex(
+    r"(?<!\w)(?:is|are|was|rate|share|percent\w*|discount|increase\w*|decrease\w*|growth|profit|loss|tax|interest|of|by"
+    r"|probability|chance|error|risk|doubt)(?!\w)"
+)
 
 
 @cache
@@ -138,13 +157,6 @@ def _in_a_sentence(text: str, low: str, start: int, end: int, labels: frozenset[
     return foreign_sentence(low, behind, end) or label
 
 
-_SHORT = 300
-_DECLINING = (
-    "know", "can't", "cannot", "could not", "couldn't", "unable", "no idea", "clue", "not sure", "unsure",
-    "not certain", "no answer", "unclear",
-)  # fmt: skip
-
-
 def _declined(words: str) -> bool:
     """Whether all that stands before the confidence is "I don't know"."""
     return _has_any(words, (*_DECLINING, *stems("refusal_stems", words))) and refuses(words.strip())
@@ -156,24 +168,6 @@ def _chosen(text: str, low: str, statements: list[StatedConfidence]) -> StatedCo
         statements = of_the_answer(top_level(low, statements), lambda: read_answer(text))
     best = max((s.role for s in statements), default=ConfidenceRole.OTHER)
     return next((s for s in statements if s.role is best), None) if best is not ConfidenceRole.OTHER else None
-
-
-# ---- a short answer with its confidence behind it
-
-_ANNOUNCED = r"\s{0,9}[*_]{0,2}(?:(?:the\s)?(?:final\s)?answer(?:\sis)?[\s:*_]{1,4})?"
-_HEDGED = r"[*_~≈]{0,3}(?:p\s?=\s?|about\s|approximately\s|roughly\s|around\s)?(?=[.\d])"
-_CHOSEN = regex(
-    rf"{_ANNOUNCED}\(?(?:[a-j]|yes|no|true|false)\)?(?:[.)]\s[^\d\n%=:,()]{{1,40}})?[*_]{{0,2}}(?:[,:]?\s|\s?\("
-    rf"|\s?[-–—]{{1,2}}\s){{1,2}}{_HEDGED}"
-)
-_NAMED = regex(
-    rf"{_ANNOUNCED}(?!(?:the|an?|about|approximately|roughly|around|up|down|by|it|it's|i|this|that|there|we|so|in|of"
-    rf"|at)\s)[^\W\d_][\w'.-]{{0,20}}(?:\s[^\W\d_][\w'.-]{{0,20}}){{0,3}}[*_]{{0,2}}(?:,\s|\s?\(){_HEDGED}"
-)
-_QUANTITY = regex(
-    r"(?<!\w)(?:is|are|was|rate|share|percent\w*|discount|increase\w*|decrease\w*|growth|profit|loss|tax|interest|of|by"
-    r"|probability|chance|error|risk|doubt)(?!\w)"
-)
 
 
 def _beside_answer(low: str, start: int, end: int) -> StatedConfidence | None:

@@ -40,7 +40,6 @@ LABEL = regex(
     r"|(?P<foreign>‹probability›)"
 )
 """A label; `blocked`, a term of statistics; `right`, `field`, an event that is the answer's being right; `reversed`."""
-
 LABEL_STEMS = (
     "conf",
     "prob",
@@ -56,9 +55,7 @@ LABEL_STEMS = (
     "p(my a",
     "p(the a",
 )
-
 _AHEAD, _BACK, _TAG, _MOST = 200, 90, 600, 48
-
 _SCALE = regex(
     r"\s{0,2}[\[(](?P<inside>[^()\[\]\n]{1,60})[\])](?=[\s*_\"'`]{0,6}[:=|→-])"
     r"|\s{1,2}(?:in|as)\s(?:a\s)?(?P<percent>%|percent(?:age)?)(?![a-z])"
@@ -78,6 +75,25 @@ _SEPARATED = regex(
     r"|[はがを은는을를]|составляет|beträgt|liegt\sbei|wynosi)"
 )
 _STATISTICS_BEHIND = regex(r"margin of error|z-?(?:score|\*)?\s?=|sample size|critical value|(?<!\w)n\s?=|interval")
+_OBJECT = regex(r"s?[\"']\s{0,4}:\s{0,4}\{")
+_NEXT_TO = regex(
+    r"(?:[\s*_`\"'$\\()\[\]{}~≈<>≥&#]|(?:is|of|at|about|around|approximately|roughly|text|mathbf|boxed)(?![a-z])){0,40}"
+)
+_NEXT_OPTION = regex(r"[;,]\s?(?:and\s)?(?:for\s|in\s)?\(?[a-j]\)?\s?[:=]")
+_IN_CODE = regex(
+    r"```(?:py|js|java|r|c|cpp|bash|sh)(?:thon|script)?\s[^`]*$"
+    r"|\w\((?:[^()\n]{0,40},\s?)?$|^`$|\n`$"
+)
+_LEVEL = regex(r"level|niveau|水平|水準|수준")
+_SPAN = regex(r"\d\s?(?:-|to|=|and)|(?:/|of|scale|max\w*|points?)\s?\d")
+_MOST_ROWS = 24
+_OBJECT_SPAN = 600
+_ENTRY = regex(r"[\"']([^\"'\n]{1,60})[\"']\s{0,4}:\s{0,4}[\"']?(?=[~≈]?[.,]?\d)")
+_ITS_VALUE = regex(
+    r"(?:overall|final|total|value|score|confidence|probability|level|percent(?:age)?|number|numeric|estimate|answer"
+    r"|p)(?:[_\s](?:value|score|confidence|answer))?"
+)
+_TOTAL = regex(r"\W{0,4}(?:overall|final|total|combined)")
 
 
 def labelled(low: str, start: int, end: int, stems: tuple[str, ...] = LABEL_STEMS) -> list[StatedConfidence]:
@@ -121,14 +137,8 @@ def _stated(low: str, start: int, end: int, at: int) -> list[StatedConfidence]:
     return _listed(_after_label(low, before, window, label, at, end))
 
 
-_OBJECT = regex(r"s?[\"']\s{0,4}:\s{0,4}\{")
-
-
 def _listed(statement: StatedConfidence | None) -> list[StatedConfidence]:
     return [statement] if statement else []
-
-
-# ---- tags
 
 
 def _opens_tag(window: str, pos: int, before: str) -> bool:
@@ -176,9 +186,6 @@ def _before_closing_tag(before: str, at: int) -> StatedConfidence | None:
     if number is None or number.value is None:
         return None
     return StatedConfidence.of(number, offset, at)
-
-
-# ---- keys and labels
 
 
 def _after_label(
@@ -237,11 +244,6 @@ def _after_label(
     return StatedConfidence.of(value, at, at, role, option=option, is_key=is_key, turned=bool(label["reversed"]))
 
 
-_NEXT_TO = regex(
-    r"(?:[\s*_`\"'$\\()\[\]{}~≈<>≥&#]|(?:is|of|at|about|around|approximately|roughly|text|mathbf|boxed)(?![a-z])){0,40}"
-)
-
-
 def _adjacent(
     clause: str,
     window: str,
@@ -269,9 +271,6 @@ def _adjacent(
     return StatedConfidence.of(number, at, at, role_of(clause, ""), option=option, turned=bool(label["reversed"]))
 
 
-_NEXT_OPTION = regex(r"[;,]\s?(?:and\s)?(?:for\s|in\s)?\(?[a-j]\)?\s?[:=]")
-
-
 def _is_heading(separated: re.Match[str], clause: str, before: str, is_key: bool) -> bool:
     """Whether a label and what follows are no part of running text."""
     head = clause.strip(" \t*_#>|\"'`{,([-~$\\")
@@ -287,12 +286,6 @@ def _is_heading(separated: re.Match[str], clause: str, before: str, is_key: bool
     return is_key or not re.search(
         r"(?:reason|basis|rationale|explanation|justification)s?\s(?:for|of|behind)\s(?:my\s|this\s|the\s)?$", before
     )
-
-
-_IN_CODE = regex(
-    r"```(?:py|js|java|r|c|cpp|bash|sh)(?:thon|script)?\s[^`]*$"
-    r"|\w\((?:[^()\n]{0,40},\s?)?$|^`$|\n`$"
-)
 
 
 def _ends_head(head: str) -> bool:
@@ -331,15 +324,9 @@ def _closes(low: str, stop: int) -> bool:
     )
 
 
-_LEVEL = regex(r"level|niveau|水平|水準|수준")
-
-
 def _is_statistical(label: str, low: str, stop: int, end: int) -> bool:
     """Whether "confidence level: 95%" is a term of the statistics that go on behind it."""
     return _LEVEL.search(label) is not None and _STATISTICS_BEHIND.search(low, stop, min(end, stop + 80)) is not None
-
-
-_SPAN = regex(r"\d\s?(?:-|to|=|and)|(?:/|of|scale|max\w*|points?)\s?\d")
 
 
 def _top_of_scale(scale: re.Match[str]) -> int | None:
@@ -354,16 +341,6 @@ def _top_of_scale(scale: re.Match[str]) -> int | None:
     numbers = re.findall(r"\d{1,4}(?:\.0)?", inside) if _SPAN.search(inside) else []
     top = float(numbers[-1]) if numbers else 0.0
     return int(top) if top in (1, 5, 7, 10, 100) else None
-
-
-_MOST_ROWS = 24
-_OBJECT_SPAN = 600
-_ENTRY = regex(r"[\"']([^\"'\n]{1,60})[\"']\s{0,4}:\s{0,4}[\"']?(?=[~≈]?[.,]?\d)")
-_ITS_VALUE = regex(
-    r"(?:overall|final|total|value|score|confidence|probability|level|percent(?:age)?|number|numeric|estimate|answer"
-    r"|p)(?:[_\s](?:value|score|confidence|answer))?"
-)
-_TOTAL = regex(r"\W{0,4}(?:overall|final|total|combined)")
 
 
 def keyed_object(low: str, begin: int, at: int, end: int) -> list[StatedConfidence]:

@@ -64,8 +64,6 @@ _HEADING_OPTION = regex(
     r"[\s*_#>\"'{(\[-]{0,8}(?:(?:option|choice|answer|candidate|question|problem|part|q)\s?)?\(?([a-j]|\d{1,2})(?:[).:]"
     r"|\s[-=:])(?=\W)"
 )
-
-
 _STATISTICS = (
     "interval", "significant at", "is significant", "statistically",
     "margin of error", "z-score", "z score", "z =", "z=", "significance", "hypothes", "reject h",
@@ -76,14 +74,6 @@ _STATISTICS = (
     "parameter lies", "value lies", "mean is between", "z*", "that between", "p <", "p<",
 )  # fmt: skip
 _LIST_MARK = regex(r"[\s*_#>(-]{0,6}(?:\d{1,2}|[a-z])")
-
-
-def is_statistical(low: str, at: int, end: int) -> bool:
-    """Whether the words around are about statistics, where "95% confidence" is a term."""
-    around = low[max(0, at - 150) : min(end, at + 150)]
-    return any(term in around for term in (*_STATISTICS, *stems("statistics", around)))
-
-
 _OF_ANOTHER = regex(
     r"(?<!\w)according\sto\s(?!my|our)"
     r"|(?<!\w)(?:he|she|they|you|who|user|paper|study|author|model|classifier|detector|system(?!\sof)|algorithm|doctor"
@@ -102,6 +92,24 @@ _SUBJECT = regex(
 _SPEAKERS = frozenset(
     ("i", "we", "it", "this", "that", "there", "answer", "solution", "result", "which", "confidence", "certainty", "am")
 ) | {"probability", "likelihood", "chance", "option", "choice"}
+_LIST_SPAN = 1000
+_ANSWER_KEY = regex(
+    r"[\"'](?:final_?)?(?:answer|option|choice|label|guess|candidate|value"
+    r"|name)[\"']\s{0,4}:\s{0,4}[\"']?([^\"',}\n]{1,60})"
+)
+_OWNER = regex(r"[\"']([^\"'\n]{1,40})[\"']\s{0,4}:\s{0,4}$")
+OPTION_EDGE = " \t*_`\"'$()[]{}.,:"
+_PART_LIST = regex(
+    r"[\"'][\w ]{0,20}(?:step|reason|thought|alternat|other|second|third|2nd|backup|initial|draft|runner|verif|critique"
+    r"|sub_|check|premise|claim|evidence|source)[\w ]{0,20}[\"']\s{0,4}:\s{0,4}\[?\s{0,4}$"
+)
+_BRACKET = regex(r"[\[\]{}]")
+
+
+def is_statistical(low: str, at: int, end: int) -> bool:
+    """Whether the words around are about statistics, where "95% confidence" is a term."""
+    around = low[max(0, at - 150) : min(end, at + 150)]
+    return any(term in around for term in (*_STATISTICS, *stems("statistics", around)))
 
 
 def of_another(lead: str) -> bool:
@@ -177,16 +185,6 @@ def option_of(clause: str, about: str) -> str:
     return named[1] if named else ""
 
 
-_LIST_SPAN = 1000
-
-_ANSWER_KEY = regex(
-    r"[\"'](?:final_?)?(?:answer|option|choice|label|guess|candidate|value"
-    r"|name)[\"']\s{0,4}:\s{0,4}[\"']?([^\"',}\n]{1,60})"
-)
-_OWNER = regex(r"[\"']([^\"'\n]{1,40})[\"']\s{0,4}:\s{0,4}$")
-OPTION_EDGE = " \t*_`\"'$()[]{}.,:"
-
-
 def top_level(low: str, statements: list[StatedConfidence]) -> list[StatedConfidence]:
     """The statements, where those of keys that are a step's, an alternative's or deeper in the JSON are another's."""
     keys = [s for s in statements if s.is_key]
@@ -212,13 +210,6 @@ def top_level(low: str, statements: list[StatedConfidence]) -> list[StatedConfid
         return replace(key, option=option)
 
     return [changed(s) if s.is_key else s for s in statements]
-
-
-_PART_LIST = regex(
-    r"[\"'][\w ]{0,20}(?:step|reason|thought|alternat|other|second|third|2nd|backup|initial|draft|runner|verif|critique"
-    r"|sub_|check|premise|claim|evidence|source)[\w ]{0,20}[\"']\s{0,4}:\s{0,4}\[?\s{0,4}$"
-)
-_BRACKET = regex(r"[\[\]{}]")
 
 
 def _list_around(low: str, at: int) -> int | None:

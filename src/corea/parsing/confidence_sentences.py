@@ -17,9 +17,7 @@ from corea.parsing.numbers import Unscaled, WrittenNumber, first_number, plain
 from corea.parsing.text import regex
 
 _AHEAD, _BACK, _MOST = 200, 90, 24
-
 _SURE_WORDS = ("conf", " sure", "unsure", "certain", "chance", "likel", "probab")
-
 _FIRST_PERSON = regex(r"(?<![\w])(?:i|i'm|i'd|i've|we|we're|my|our|me)(?![\w])")
 _NEGATED = regex(
     r"(?<!\w)(?:need|want|wish|require|take|enough|hope|try"
@@ -60,6 +58,71 @@ _STATES_ANSWER = regex(
 )
 _THAT = regex(r"[ \t*_`$%\\)]{0,4}(?:that|of)\s")
 _EARLIER = regex(r"(?<!\w)(?:initially|originally|at\sfirst|previously|earlier|used\sto\sbe|started)(?!\w)")
+_LEVEL = regex(r"(?:at|with|for)\s(?:the|a|an)\s[\d.]{1,6}\s?%?\s?$")
+_HEDGES = regex(
+    r"(?:(?<!\w)(?:about|around|approximately|roughly|maybe|perhaps|probably|but|only|just|say)\s)+[*_~]{0,2}$"
+)
+_REASON = regex(r"(?<!\w)(?:from|because|based|since|due)(?!\w)")
+_MOST_BEHIND = 4
+_AFTER = regex(r"[ \t*_%]{0,4}(?:‹joins›)?(?:mi\s|la\s)?(?:‹sure›)")
+_BEFORE_IT = regex(
+    r"(?:‹sure_at›|(?:‹sure_noun›)(?:\s\w{1,10}){0,4}\s(?:‹amounts_to›))[ \t*_]{0,3}(?:(?:‹approximately›)\s?)?$"
+)
+_DENIED = regex(
+    r"(?<!\w)(?:‹denial›)(?!\w)(?:\s\w{1,12}){0,3}\s?$"
+    r"|(?:没有?|沒有?|不(?:是|太|能)?)\w{0,6}$"
+)
+_DENIED_BEHIND = regex(r"[^.\n。]{0,30}(?:ません|않|नहीं|ない(?!か))")
+_OF_OTHERS = regex(
+    r"(?<!\w)(?:‹third_person›)\s(?:(?!‹first_person›)\w{1,12}\s){0,3}\W*$"
+    r"|(?:^|[,，。.!?\n])\s?(?![^,，。]{0,12}(?:我|对|對|此|所以|目前|大概|大约|应该|至少|仍|还|也|只))[\u4e00-\u9fff]{1,6}有$"
+    r"|(?:‹other_people›)[^我,，。.]{0,12}$"
+)
+"""Somebody else as subject: a verb in the third person, "der Arzt ist zu", or such a person."""
+_NOUN = regex(r"confian|konfiden|fiducia|certe|sicherheit|zekerheid|pewnoś|信心|自信|把握|확신도")
+_CORRECTION_AHEAD = 2000
+_ABOUT = r"(?:about|around|roughly|approximately|closer\sto|more\slike|maybe|perhaps|only|just|say|~|≈)"
+_BEFORE_NUMBER = rf"(?:{_ABOUT}\s?){{0,2}}[*_(\[~≈]{{0,4}}(?=[.,]?\d)"
+_CONFIDENCE = r"(?:confidence|certainty|estimate)"
+_VERB = (
+    r"(?:lower|reduc|rais|increas|decreas|revis|adjust|updat|chang|bump|dropp?|downgrad|upgrad|cut|bring|brought|mov"
+    r"|mak|put|fall|fell|rise|rose|go|went|come|came|climb|shift|sink|sank|settl|shrink)\w{0,4}"
+)
+_TO = r"(?:\s(?:back|down|up|slightly|a\sbit|further|from\s[\d.]{1,6}\s?%?)){0,2}\s(?:to|at|as)"
+_CHANGED = regex(
+    rf"(?:(?<!\w){_VERB}\s(?:that|it|this|(?:(?:my|the)\s(?:\w{{1,10}}\s)?)?{_CONFIDENCE}(?:\s(?:score|level))?)(?:{_TO})?"
+    rf"|(?:{_CONFIDENCE}(?:\s(?:in|for|of)\s(?:\w{{1,10}}\s?){{1,3}})?|i|i'd|i'll)\s(?:\w{{1,12}}\s){{0,3}}?{_VERB}{_TO}"
+    rf"|\A[\W_]{{0,4}}(?:then\s|later\s|but\s)?{_VERB}{_TO}"
+    r"|(?<!\w)now\s(?:(?:think|believe|say|feel|estimate|put|consider)\s(?:(?:it|it's|that|that's|this|i'm|i\sam"
+    r"|my\sconfidence)\s)?(?:is\s|at\s)?(?:closer\sto|nearer|more\slike|at|to\sbe)?|it'?s|it\sis|i'?m|i\sam|at|is"
+    r"|stands\sat)|(?:(?:it|that|this|confidence|certainty)\sis|it's|i'm|i\sam)\snow)\s" + _BEFORE_NUMBER
+)
+"""A verb that changes the confidence, up to its new number."""
+_HEADING = (
+    r"(?:updated?|actually|wait|hmm|scratch\sthat|edit(?:ed)?|correction|correcting|revision|revised|reconsidered"
+    r"|re-?evaluat\w{2,5}|on\s(?:second\sthoughts?|reflection|review)|(?:after|upon"
+    r"|having)\s(?:[\w-]{1,14}\s){0,3}?(?:re-?)?(?:verif|check|double|review|reconsid|reflect|comput|calculat|read"
+    r"|think|thought|examin|test|analy)\w{0,7})"
+)
+_NEW_ANSWER = r"(?![^:\n]{0,40}(?:answer|result|value|solution|rule|total))"
+_SEPARATOR = (
+    r"(?:[^.\n\d%!?]{0,60}?[:,：，]\s?|\s(?=i'd\ssay|i\swould|it'?s\s(?:more\slike|closer))|\s(?:up\s|down\s)?to\s)"
+)
+_SAYS = r"(?:(?:i'd|i\swould|i|would|it's|it\sis|now|am|i'm|no|say|make\sit|that)\s){0,4}"
+_HEADED = regex(rf"(?<!\w)(?:{_HEADING}|‹correction›){_NEW_ANSWER}{_SEPARATOR}{_SAYS}{_BEFORE_NUMBER}")
+"""A heading or an opening such as "Update:", "After a check,", up to the new number; "Revised answer: 0.5" is none."""
+# the number ends its clause: "it is now 25% off" corrects nothing
+_CLOSES = regex(r"[*_)\]]{0,3}\s?(?:confiden|sure|certain|(?:after|now|since|because|given)\s|[.!;,)(—–-]|$|\n)")
+# verbs of other languages, which count in a clause that names the confidence
+_CHANGES = regex(r"(?:‹changes›)\s?(?:‹approximately›)?\s?[*_]{0,2}(?=[.,]?\d)")
+_NO_CORRECTION = regex(
+    r"(?<!i\s)would(?!\w)"
+    r"|(?<!\w)(?:if|unless|could|might|when|wouldn't|not|price|cost|temperature)(?!\w)"
+)
+_CUE = regex(
+    r"(?<!\w)(?:now|actually|update|edit|correction|revis\w+|reflection|second\sthoughts?|wait|hmm|however|after"
+    r"|reconsider\w*|re-?check\w*|double-check\w*|on\sreview)(?!\w)"
+)
 
 
 def sentence(low: str, start: int, end: int, labels: frozenset[int] = frozenset()) -> StatedConfidence | None:
@@ -106,9 +169,6 @@ def _at_level(before: str, window: str) -> bool:
     return window.startswith("confidence level") and _LEVEL.search(before) is not None
 
 
-_LEVEL = regex(r"(?:at|with|for)\s(?:the|a|an)\s[\d.]{1,6}\s?%?\s?$")
-
-
 def _number_before(before: str, window: str, event: bool) -> WrittenNumber | None:
     """ "I am 95% sure", "9/10 confidence", "an 85% chance that my answer is right"."""
     pos, number = len(before) - min(40, len(clause_before(before))), None
@@ -124,11 +184,6 @@ def _number_before(before: str, window: str, event: bool) -> WrittenNumber | Non
     if event:
         return number if _speaks_of_answer(window) and not _BY_CHANCE.search(_BREAK.split(window)[0]) else None
     return number if _is_own(lead) else None
-
-
-_HEDGES = regex(
-    r"(?:(?<!\w)(?:about|around|approximately|roughly|maybe|perhaps|probably|but|only|just|say)\s)+[*_~]{0,2}$"
-)
 
 
 def _is_own(lead: str) -> bool:
@@ -174,9 +229,6 @@ def _number_behind(before: str, window: str, event: bool, *, ends_text: bool) ->
     return None
 
 
-_REASON = regex(r"(?<!\w)(?:from|because|based|since|due)(?!\w)")
-
-
 def _is_linked(window: str, pos: int, number: WrittenNumber) -> bool:
     """Whether a probability is joined to the word before it: "is about 0.7", "of 90%"."""
     if number.value is None or not (number.whole or number.fractional) or counts_things(number, window):
@@ -207,9 +259,6 @@ def _is_of_own_answer(
     return True
 
 
-_MOST_BEHIND = 4
-
-
 def _states_answer(between: str) -> bool:
     """Whether the words before a number make it the answer, not how sure one is: "with confidence, the answer is"."""
     found = _STATES_ANSWER.search(between)
@@ -221,24 +270,6 @@ def _states_answer(between: str) -> bool:
 def _speaks_of_answer(words: str) -> bool:
     clause = _BREAK.split(words)[0]
     return _ABOUT_ANSWER.search(clause) is not None and _ANSWER_WORD.search(clause) is not None
-
-
-_AFTER = regex(r"[ \t*_%]{0,4}(?:‹joins›)?(?:mi\s|la\s)?(?:‹sure›)")
-_BEFORE_IT = regex(
-    r"(?:‹sure_at›|(?:‹sure_noun›)(?:\s\w{1,10}){0,4}\s(?:‹amounts_to›))[ \t*_]{0,3}(?:(?:‹approximately›)\s?)?$"
-)
-_DENIED = regex(
-    r"(?<!\w)(?:‹denial›)(?!\w)(?:\s\w{1,12}){0,3}\s?$"
-    r"|(?:没有?|沒有?|不(?:是|太|能)?)\w{0,6}$"
-)
-_DENIED_BEHIND = regex(r"[^.\n。]{0,30}(?:ません|않|नहीं|ない(?!か))")
-_OF_OTHERS = regex(
-    r"(?<!\w)(?:‹third_person›)\s(?:(?!‹first_person›)\w{1,12}\s){0,3}\W*$"
-    r"|(?:^|[,，。.!?\n])\s?(?![^,，。]{0,12}(?:我|对|對|此|所以|目前|大概|大约|应该|至少|仍|还|也|只))[\u4e00-\u9fff]{1,6}有$"
-    r"|(?:‹other_people›)[^我,，。.]{0,12}$"
-)
-"""Somebody else as subject: a verb in the third person, "der Arzt ist zu", or such a person."""
-_NOUN = regex(r"confian|konfiden|fiducia|certe|sicherheit|zekerheid|pewnoś|信心|自信|把握|확신도")
 
 
 def foreign_sentence(low: str, start: int, end: int) -> StatedConfidence | None:
@@ -277,55 +308,6 @@ def _denied(window: str, stem: int, stop: int) -> bool:
     return _DENIED_BEHIND.match(window, max(stem, stop)) is not None or (
         stop > stem and _DENIED.search(window[:stem]) is not None
     )
-
-
-_CORRECTION_AHEAD = 2000
-_ABOUT = r"(?:about|around|roughly|approximately|closer\sto|more\slike|maybe|perhaps|only|just|say|~|≈)"
-_BEFORE_NUMBER = rf"(?:{_ABOUT}\s?){{0,2}}[*_(\[~≈]{{0,4}}(?=[.,]?\d)"
-_CONFIDENCE = r"(?:confidence|certainty|estimate)"
-
-_VERB = (
-    r"(?:lower|reduc|rais|increas|decreas|revis|adjust|updat|chang|bump|dropp?|downgrad|upgrad|cut|bring|brought|mov"
-    r"|mak|put|fall|fell|rise|rose|go|went|come|came|climb|shift|sink|sank|settl|shrink)\w{0,4}"
-)
-_TO = r"(?:\s(?:back|down|up|slightly|a\sbit|further|from\s[\d.]{1,6}\s?%?)){0,2}\s(?:to|at|as)"
-_CHANGED = regex(
-    rf"(?:(?<!\w){_VERB}\s(?:that|it|this|(?:(?:my|the)\s(?:\w{{1,10}}\s)?)?{_CONFIDENCE}(?:\s(?:score|level))?)(?:{_TO})?"
-    rf"|(?:{_CONFIDENCE}(?:\s(?:in|for|of)\s(?:\w{{1,10}}\s?){{1,3}})?|i|i'd|i'll)\s(?:\w{{1,12}}\s){{0,3}}?{_VERB}{_TO}"
-    rf"|\A[\W_]{{0,4}}(?:then\s|later\s|but\s)?{_VERB}{_TO}"
-    r"|(?<!\w)now\s(?:(?:think|believe|say|feel|estimate|put|consider)\s(?:(?:it|it's|that|that's|this|i'm|i\sam"
-    r"|my\sconfidence)\s)?(?:is\s|at\s)?(?:closer\sto|nearer|more\slike|at|to\sbe)?|it'?s|it\sis|i'?m|i\sam|at|is"
-    r"|stands\sat)|(?:(?:it|that|this|confidence|certainty)\sis|it's|i'm|i\sam)\snow)\s" + _BEFORE_NUMBER
-)
-"""A verb that changes the confidence, up to its new number."""
-
-_HEADING = (
-    r"(?:updated?|actually|wait|hmm|scratch\sthat|edit(?:ed)?|correction|correcting|revision|revised|reconsidered"
-    r"|re-?evaluat\w{2,5}|on\s(?:second\sthoughts?|reflection|review)|(?:after|upon"
-    r"|having)\s(?:[\w-]{1,14}\s){0,3}?(?:re-?)?(?:verif|check|double|review|reconsid|reflect|comput|calculat|read"
-    r"|think|thought|examin|test|analy)\w{0,7})"
-)
-_NEW_ANSWER = r"(?![^:\n]{0,40}(?:answer|result|value|solution|rule|total))"
-_SEPARATOR = (
-    r"(?:[^.\n\d%!?]{0,60}?[:,：，]\s?|\s(?=i'd\ssay|i\swould|it'?s\s(?:more\slike|closer))|\s(?:up\s|down\s)?to\s)"
-)
-_SAYS = r"(?:(?:i'd|i\swould|i|would|it's|it\sis|now|am|i'm|no|say|make\sit|that)\s){0,4}"
-_HEADED = regex(rf"(?<!\w)(?:{_HEADING}|‹correction›){_NEW_ANSWER}{_SEPARATOR}{_SAYS}{_BEFORE_NUMBER}")
-"""A heading or an opening such as "Update:", "After a check,", up to the new number; "Revised answer: 0.5" is none."""
-
-# the number ends its clause: "it is now 25% off" corrects nothing
-_CLOSES = regex(r"[*_)\]]{0,3}\s?(?:confiden|sure|certain|(?:after|now|since|because|given)\s|[.!;,)(—–-]|$|\n)")
-
-# verbs of other languages, which count in a clause that names the confidence
-_CHANGES = regex(r"(?:‹changes›)\s?(?:‹approximately›)?\s?[*_]{0,2}(?=[.,]?\d)")
-_NO_CORRECTION = regex(
-    r"(?<!i\s)would(?!\w)"
-    r"|(?<!\w)(?:if|unless|could|might|when|wouldn't|not|price|cost|temperature)(?!\w)"
-)
-_CUE = regex(
-    r"(?<!\w)(?:now|actually|update|edit|correction|revis\w+|reflection|second\sthoughts?|wait|hmm|however|after"
-    r"|reconsider\w*|re-?check\w*|double-check\w*|on\sreview)(?!\w)"
-)
 
 
 def correction(low: str, stop: int, end: int) -> StatedConfidence | None:

@@ -21,30 +21,16 @@ _OTHERS = regex(
     r"|said|claims?|claimed|thinks?|gives?|answered|wrote)|rumou?red|supposedly|allegedly)\b"
 )
 """Other people's views, and mistakes."""
-
 _BEFORE = regex(
     r"\b(?:intuitively|naively|at\sfirst(?:\sglance|\ssight)?|initially|originally|first\si\sthought|i\s(?:first"
     r"|initially)\s\w{3,10}|(?:my|the|an?)\s(?:initial|first|previous|original|earlier)\s(?:answer|guess|thought"
     r"|estimate|result|response|calculation|attempt))\b"
 )
 """The writer's earlier views."""
-
 _IF = regex(
     r"(?:^|[\s,(])(?:if|unless|suppose|supposing|assuming|imagine|hypothetically|had\s(?:he|she|it|they|we|i|the)"
     r"|were\s(?:he|she|it|they|we|i|the))\b"
 )
-
-
-def is_doubtful(low: str, start: int, at: int) -> bool:
-    """Whether what the sentence says before `at` makes what follows a hypothetical, or someone else's view."""
-    begin = max(start, at - 160)
-    begin = max(begin, *(low.rfind(mark, begin, at) + 1 for mark in (". ", "\n", "? ", "! ")))
-    clause = low[begin:at]
-    turns = list(_BUT_SO.finditer(clause))
-    clause = clause[turns[-1].end() :] if turns else clause
-    return any(pattern.search(clause) for pattern in (_OTHERS, _BEFORE, _IF))
-
-
 _REMARK = regex(
     r"(?:(?:please\s)?(?:let|tell)\sme\sknow|(?:please\s)?feel\sfree|(?:i\s)?(?:really\s)?hope|if\syou(?:'d|\swould|'re"
     r"|\sare|\shave|\sneed|\swant|\slike|\sprefer)|would\syou|do\syou|does\s(?:this|that)|is\sthere\sanything|shall\si"
@@ -70,20 +56,6 @@ _OTHERWISE = regex(
     r"|[^.]*\b(?:would|could|might)\s(?:have\s)?(?:be(?:en)?|get|become|rise|change)\b[^.]*\b(?:if|unless"
     r"|with(?:out)?)\b"
 )
-
-
-def is_remark(sentence: str) -> bool:
-    """Whether a folded sentence only takes leave, offers help, comments or asks something back."""
-    bare = sentence.strip(" \t\n*_#>-–—()[]\"'`~.…!✅👍😊🙂🎉")
-    if not bare or not any(c.isalnum() for c in bare):
-        return True
-    if sentence.rstrip(" *_)\"'").endswith(("?", "？")):
-        return True
-    if "confiden" in bare and _ABOUT_CONFIDENCE.search(bare) and "answer" not in bare:
-        return True
-    return _REMARK.match(bare) is not None and not _STATES.search(bare)
-
-
 _ABOUT_CONFIDENCE = regex(
     r"\b(?:confidence\s(?:level|score|rating)|level\sof\sconfidence|my\sconfidence|i(?:'m|\sam)\s(?:\w{2,12}ly\s"
     r"|very\s)?confident)\b(?!\sinterval)"
@@ -92,25 +64,8 @@ _STATES = regex(
     r"^(?:thank|best|note|check|easy|simple|enjoy|done)\w*\b[^.]*=\s?\S"
     r"|^best\s(?:answer|choice|option)"
 )
-
-
-def is_check(sentence: str) -> bool:
-    """Whether a folded sentence verifies what was found before: "Check: 3 * 4 = 12"."""
-    return _CHECK.match(sentence.strip(" \t\n*_#>-(✅✓✔")) is not None
-
-
-def is_hypothetical(sentence: str) -> bool:
-    """Whether a folded sentence says how it would be otherwise, or how others see it; a computation does not."""
-    bare = sentence.strip(" \t\n*_(")
-    if "=" in bare:
-        return False
-    modal = "would" in bare or "could" in bare or "might" in bare
-    return _OTHERS.search(bare) is not None or (modal and _OTHERWISE.match(bare) is not None)
-
-
 RATHER = r"[\s,;(*–—-]{1,6}(?P<rather>or\srather|make\sthat|no,?\swait)\b"
 """How a sentence takes back what it has just said."""
-
 _DOUBT = regex(
     r"(?:^|[.!?…—)\]}*>$|]\s{0,3}|\n\s{0,3})[\"'*_(\[#>-]{0,4}(?:(?:oh|ah|hmm+|uh|but|ok(?:ay)?|and|well"
     r"|no)[,.…!\s]{1,4}){0,3}(?P<strong>wait\b(?!\s(?:for|until|time))|correction\b|(?:i\s(?:apologi[sz]e|apologi\w+)"
@@ -130,59 +85,18 @@ _CONFIRMS = regex(
     r"|right|fine|good|out|consistent|confirmed)|confirm(?:s|ed)|matches|same\s(?:answer|result)|stands|holds|✓|✅"
     r"|consistent|verified)"
 )
-
-
 _NO_MORE = regex(r"\W*(?:conf[a-z]{0,7}(?:\slevel)?\W{1,8}[\d./%]{1,8}\W*(?:confidence)?\W*)?")
 """What says nothing more of the answer: marks, and a number for the confidence."""
-
-
-def doubt_after(low: str, at: int, end: int) -> tuple[int, bool] | None:
-    """Where the text begins to take back what it said before `at`, and whether plainly so; None where it does not."""
-    window = low[at : min(end, at + 3000)]
-    found = None if _NO_MORE.fullmatch(window) else _DOUBT.search(window)
-    if not found:
-        return None
-    return at + found.start(found.lastgroup or 0), found.lastgroup != "weak"
-
-
-def confirms(low: str, at: int, end: int) -> bool:
-    """Whether the second look ends with the same: "yes, that checks out"."""
-    tail = low[max(at, end - 200) : end]
-    return _CONFIRMS.search(tail) is not None and not re.search(r"\b(?:not|wrong|incorrect|n't)\b", tail)
-
-
 _NEXT = regex(
     r"\n[ \t#*_>]{0,6}(?:(?:next\s|new\s|another\s|follow-?up\s)?(?:question|problem|exercise|q|human|user|instruction"
     r"|input|example|‹question›)(?:\s?#?\d{1,3})?\s?[*_]{0,2}(?:[:.](?=[\s*_])|：)|\[inst\]|(?<=#)\s?(?:instruction"
     r"|question|input|human|user|problem)\b)"
 )
 _CHAT_TURN = regex(r"<\|(?:im_start|start_header_id|user|start)\|>|<start_of_turn>|(?<=<\|im_end\|>)|(?<=<\|eot_id\|>)")
-
-
-def next_question(low: str, start: int, end: int) -> list[int]:
-    """Where the text seems to run on into another question, the first first; there must be something before it."""
-    found: list[int] = []
-    patterns = (_NEXT, _CHAT_TURN) if "<|" in low or "<start_of" in low else (_NEXT,)
-    for pattern in patterns if low.find("\n", start, end) >= 0 or len(patterns) > 1 else ():
-        for match in pattern.finditer(low, start + 1, end):
-            if low[start : match.start()].strip():
-                found.append(match.start())
-            if len(found) >= 3:
-                break
-    return sorted(found)
-
-
 _INTRODUCTION = regex(
     r"\W{0,6}(?:sure|ok(?:ay)?|certainly|absolutely|of\scourse|great|alright|hello|hi|thanks?|let(?:'s|\sus|\sme)|here"
     r"|below|to\s(?:solve|find|answer)|i(?:'ll|\swill)|we(?:'ll|\swill)|solution|‹introduction›)(?![a-z])"
 )
-
-
-def introduces(low: str, start: int, end: int) -> bool:
-    """Whether a text before a question only introduces it ("Sure, let's solve it."), so that it is the text's own."""
-    return _INTRODUCTION.match(low, start, end) is not None or low[start:end].rstrip(" \n*_").endswith((":", "!"))
-
-
 _LONGEST = 300  # characters of a text that says no more than that
 _NOT = r"(?:do not|don'?t|did not|didn'?t)"
 _CANNOT = r"(?:cannot|can not|can'?t|could not|couldn'?t|(?:am |are |was |were )?(?:unable to|not able to))"
@@ -215,6 +129,75 @@ _ENGLISH = (
 _SAYING = regex(rf"{_ENGLISH}|‹refusal›", re.I)
 _SORRY = regex(r"(?:(?:i'?m|i am)\s)?(?:very\s|so\s)?(?:sorry|my apologies)(?:\s(?:about|for)\s(?:that|this))?", re.I)
 _ENDS = regex(r"[.!。]+(?:\s+|$)|\n+")
+
+
+def is_doubtful(low: str, start: int, at: int) -> bool:
+    """Whether what the sentence says before `at` makes what follows a hypothetical, or someone else's view."""
+    begin = max(start, at - 160)
+    begin = max(begin, *(low.rfind(mark, begin, at) + 1 for mark in (". ", "\n", "? ", "! ")))
+    clause = low[begin:at]
+    turns = list(_BUT_SO.finditer(clause))
+    clause = clause[turns[-1].end() :] if turns else clause
+    return any(pattern.search(clause) for pattern in (_OTHERS, _BEFORE, _IF))
+
+
+def is_remark(sentence: str) -> bool:
+    """Whether a folded sentence only takes leave, offers help, comments or asks something back."""
+    bare = sentence.strip(" \t\n*_#>-–—()[]\"'`~.…!✅👍😊🙂🎉")
+    if not bare or not any(c.isalnum() for c in bare):
+        return True
+    if sentence.rstrip(" *_)\"'").endswith(("?", "？")):
+        return True
+    if "confiden" in bare and _ABOUT_CONFIDENCE.search(bare) and "answer" not in bare:
+        return True
+    return _REMARK.match(bare) is not None and not _STATES.search(bare)
+
+
+def is_check(sentence: str) -> bool:
+    """Whether a folded sentence verifies what was found before: "Check: 3 * 4 = 12"."""
+    return _CHECK.match(sentence.strip(" \t\n*_#>-(✅✓✔")) is not None
+
+
+def is_hypothetical(sentence: str) -> bool:
+    """Whether a folded sentence says how it would be otherwise, or how others see it; a computation does not."""
+    bare = sentence.strip(" \t\n*_(")
+    if "=" in bare:
+        return False
+    modal = "would" in bare or "could" in bare or "might" in bare
+    return _OTHERS.search(bare) is not None or (modal and _OTHERWISE.match(bare) is not None)
+
+
+def doubt_after(low: str, at: int, end: int) -> tuple[int, bool] | None:
+    """Where the text begins to take back what it said before `at`, and whether plainly so; None where it does not."""
+    window = low[at : min(end, at + 3000)]
+    found = None if _NO_MORE.fullmatch(window) else _DOUBT.search(window)
+    if not found:
+        return None
+    return at + found.start(found.lastgroup or 0), found.lastgroup != "weak"
+
+
+def confirms(low: str, at: int, end: int) -> bool:
+    """Whether the second look ends with the same: "yes, that checks out"."""
+    tail = low[max(at, end - 200) : end]
+    return _CONFIRMS.search(tail) is not None and not re.search(r"\b(?:not|wrong|incorrect|n't)\b", tail)
+
+
+def next_question(low: str, start: int, end: int) -> list[int]:
+    """Where the text seems to run on into another question, the first first; there must be something before it."""
+    found: list[int] = []
+    patterns = (_NEXT, _CHAT_TURN) if "<|" in low or "<start_of" in low else (_NEXT,)
+    for pattern in patterns if low.find("\n", start, end) >= 0 or len(patterns) > 1 else ():
+        for match in pattern.finditer(low, start + 1, end):
+            if low[start : match.start()].strip():
+                found.append(match.start())
+            if len(found) >= 3:
+                break
+    return sorted(found)
+
+
+def introduces(low: str, start: int, end: int) -> bool:
+    """Whether a text before a question only introduces it ("Sure, let's solve it."), so that it is the text's own."""
+    return _INTRODUCTION.match(low, start, end) is not None or low[start:end].rstrip(" \n*_").endswith((":", "!"))
 
 
 def refuses(text: str) -> bool:

@@ -18,6 +18,34 @@ _SPACE = " \t\r\n*_`|~-–—#"
 _TERMINALS = ".!)]$%}\"'”’*。！」』_?"
 _BARE_TAGS = regex(r"</?[a-z]{1,20}>")
 _DECORATION = regex(r"(?:[\u2600-\u27bf\u25a0-\u25ff\u220e\u2b00-\u2bff\U0001f000-\U0001faff\ufe0f\u200d\u200b]|\s)+$")
+_ITEM = regex(r"[ \t]{0,6}(?:[-*•–]|\(?\d{1,2}[.)])[ \t]+\S")
+_MARKER = regex(r"\s{0,6}[*_]{0,2}\(?\d{1,2}[.)][*_]{0,2}[ \t]+(?=\S)")
+_FIELD_ITEM = regex(r"[ \t]{0,6}(?:[-*•–]|\(?\d{1,2}[.)])[ \t]+[^\n:=]{1,60}[:–—][ \t*_]{0,4}[^\n:=]{1,30}$")
+_CHANCE = regex(r"prob(?:ability)?[\s*_]{0,3}[:=][\s*_]{0,4}\d{1,3}(?:\.\d{1,3})?\s?%\W{0,4}")  # a confidence
+_EQUALS = regex(r"[=≈]")
+_SENTENCE_START = regex(r"(?:‹sentence_start›)[\s,]")
+"""Words that begin a sentence in languages that write no letters but English ones, as far as a sentence shows."""
+_SUBJECT = regex(
+    r"(?:the|an?|each|every|all|half|so|this|that|these|those|his|her|my|our|their|it|there|\d[\d.,]*%?)(?:['’]s)?\s"
+)
+_BUT = regex(r"[\s,;](?:but|however|yet|though|in\sfact|actually)[,\s]")
+_NOT_SAID = regex(
+    r"\banswers?\s(?:is|are)\s(?:not|_{2,})(?![^.]*\bbut\b)"
+    r"|:\s{0,3}_{2,}"
+    r"|^(?:so,?\s|thus,?\s|therefore,?\s)?(?:the\s|my\s)?(?:\w{2,10}\s)?answer(?:\sis)?[:\s]*$"
+)
+_YES = regex(r"[*_]{0,2}(?:(yes|no|true|false)(?=[.,!;:*—–]|\s[-–—]\s)(?!,?\s(?:wait|that|this|let|but|not)\b))")
+_LETTER = regex(
+    r"(?:(?<![^\W_])(?:it(?:'s|’s|\sis)|that(?:'s|\sis)|must\sbe|should\sbe|would\sbe|answer\sis|is|so|thus|therefore"
+    r"|hence|then|choose|pick|select|go(?:ing)?\swith|answer|to|with|say|be|=|→|->|:)[,:]?\s{1,2}(?:definitely\s"
+    r"|probably\s|clearly\s|likely\s|option\s|choice\s|answer\s|letter\s"
+    r"|the\sanswer\sis\s){0,2})[*_]{0,2}(?:\(([a-j])\)|([b-j])(?![\w'’&/+#-])|(a)(?=[*_.)]|$))"
+)
+_FITS = regex(
+    r"(?<![^\W_])(?:option\s)?[*_]{0,2}\(?([a-j])\)?[*_]{0,2}\s(?:fits|matches|works|satisfies|correctly|accurately"
+    r"|best|is\s(?:the\s)?(?:correct|right|best|only|most))(?![a-z])"
+)
+_DRESSED = regex(r"(?<![\w(])\(([a-j])\)(?=\W|$)")
 
 
 def closing(
@@ -116,9 +144,6 @@ def _without_remarks(text: str, low: str, start: int, end: int, begin: int) -> t
     return end, begin
 
 
-_ITEM = regex(r"[ \t]{0,6}(?:[-*•–]|\(?\d{1,2}[.)])[ \t]+\S")
-
-
 def _without_listed_offer(low: str, start: int, end: int, begin: int) -> int:
     """The end of a text before "If you like, I can also:" and the list after it, the last item of which is at `begin`.
 
@@ -131,10 +156,6 @@ def _without_listed_offer(low: str, start: int, end: int, begin: int) -> int:
         at = low.rfind("\n", start, at - 1) + 1
     line = low[max(at, start) : low.find("\n", at, end) % (end + 1)].strip(" *_\n")
     return at if at > start and line.endswith((":", "?")) and begin > at and is_remark(line) else end
-
-
-_MARKER = regex(r"\s{0,6}[*_]{0,2}\(?\d{1,2}[.)][*_]{0,2}[ \t]+(?=\S)")
-_FIELD_ITEM = regex(r"[ \t]{0,6}(?:[-*•–]|\(?\d{1,2}[.)])[ \t]+[^\n:=]{1,60}[:–—][ \t*_]{0,4}[^\n:=]{1,30}$")
 
 
 def _lists_fields(low: str, start: int, begin: int, end: int) -> bool:
@@ -185,15 +206,6 @@ def _is_sentence(low: str, start: int, end: int) -> bool:
     return (spaces > 3 and _SUBJECT.match(low, start, end) is not None) or _EQUALS.search(low, start, end) is not None
 
 
-_CHANCE = regex(r"prob(?:ability)?[\s*_]{0,3}[:=][\s*_]{0,4}\d{1,3}(?:\.\d{1,3})?\s?%\W{0,4}")  # a confidence
-_EQUALS = regex(r"[=≈]")
-_SENTENCE_START = regex(r"(?:‹sentence_start›)[\s,]")
-"""Words that begin a sentence in languages that write no letters but English ones, as far as a sentence shows."""
-_SUBJECT = regex(
-    r"(?:the|an?|each|every|all|half|so|this|that|these|those|his|her|my|our|their|it|there|\d[\d.,]*%?)(?:['’]s)?\s"
-)
-
-
 def _own_statement(low: str, start: int, end: int) -> int:
     """Where a sentence begins to state its writer's own view, after "some say 12, but"; -1 if nowhere."""
     if not is_hypothetical(low[start:end]):
@@ -201,15 +213,6 @@ def _own_statement(low: str, start: int, end: int) -> int:
     turns = list(_BUT.finditer(low, start, end))
     begin = turns[-1].end() if turns else end
     return begin if begin < end and not is_hypothetical(low[begin:end]) else -1
-
-
-_BUT = regex(r"[\s,;](?:but|however|yet|though|in\sfact|actually)[,\s]")
-_NOT_SAID = regex(
-    r"\banswers?\s(?:is|are)\s(?:not|_{2,})(?![^.]*\bbut\b)"
-    r"|:\s{0,3}_{2,}"
-    r"|^(?:so,?\s|thus,?\s|therefore,?\s)?(?:the\s|my\s)?(?:\w{2,10}\s)?answer(?:\sis)?[:\s]*$"
-)
-_YES = regex(r"[*_]{0,2}(?:(yes|no|true|false)(?=[.,!;:*—–]|\s[-–—]\s)(?!,?\s(?:wait|that|this|let|but|not)\b))")
 
 
 def _affirmed(text: str, low: str, start: int, end: int) -> AnswerSpan | None:
@@ -223,19 +226,6 @@ def _lettered_first(text: str, start: int, end: int, choices: int | None) -> Ans
     line = text.find("\n", start, min(end, start + 24))
     letter = choice_letter(text[start:line].strip(), choices) if line >= 0 and choices else None
     return AnswerSpan(letter, start, line) if letter and sum(map(str.isalnum, text[start:line])) == 1 else None
-
-
-_LETTER = regex(
-    r"(?:(?<![^\W_])(?:it(?:'s|’s|\sis)|that(?:'s|\sis)|must\sbe|should\sbe|would\sbe|answer\sis|is|so|thus|therefore"
-    r"|hence|then|choose|pick|select|go(?:ing)?\swith|answer|to|with|say|be|=|→|->|:)[,:]?\s{1,2}(?:definitely\s"
-    r"|probably\s|clearly\s|likely\s|option\s|choice\s|answer\s|letter\s"
-    r"|the\sanswer\sis\s){0,2})[*_]{0,2}(?:\(([a-j])\)|([b-j])(?![\w'’&/+#-])|(a)(?=[*_.)]|$))"
-)
-_FITS = regex(
-    r"(?<![^\W_])(?:option\s)?[*_]{0,2}\(?([a-j])\)?[*_]{0,2}\s(?:fits|matches|works|satisfies|correctly|accurately"
-    r"|best|is\s(?:the\s)?(?:correct|right|best|only|most))(?![a-z])"
-)
-_DRESSED = regex(r"(?<![\w(])\(([a-j])\)(?=\W|$)")
 
 
 def _letter(low: str, start: int, end: int, choices: int | None) -> AnswerSpan | None:

@@ -29,7 +29,6 @@ _LATEX = regex(
     r"|right|rho|rangle|neq?(?![a-z])|nu(?![a-z])|nabla|not|[^\"\\/bfnrtu]))"
 )
 """A backslash that a writer of LaTeX forgot to double."""
-
 Value = Extracted[str] | None
 
 

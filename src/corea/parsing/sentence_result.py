@@ -16,9 +16,81 @@ _RESULT = regex(
     r"|value)(?:\s\w{1,12}){0,2}[\s*_]{0,3}[:：][\s*_]{1,4}(?=\S)"
 )
 _FIELD = regex(r"(?!\W{0,4}(?:option|choice)\s\(?[a-j]\)?:)[^:=\n]{0,8}?[a-z][\w '’/()*-]{0,48}[:：][\s*_]{1,4}(?=\S)")
-
-
 _FORMULA_WITH_UNIT = regex(r"(\$[^$]*=[^$]*\$)\s[a-z²³^/\d]{1,14}\W{0,3}")
+_ASSIGNMENTS = regex(
+    r"(?:[a-z](?:_\w)?\s?=\s?[-−]?[\d.,/]{1,20}\d|[a-z](?:_\w)?\s?=\s?[-−]?\d)(?:\s?(?:,|and|or|,\s?and"
+    r"|,\s?or)\s{0,2}[a-z](?:_\w)?\s?=\s?[-−]?(?:\d[\d.,/]{0,20}\d|\d)){1,6}(?=[.\s)]*$)"
+)
+_TWO_SUBJECTS = regex(
+    r"[\d$)²%][^.\d]{0,20}?\s(?:and|while)\s(?:the|its|his|her|their)\s(?!(?:\w+\s){0,3}(?:total|sum|answer|result"
+    r"|difference|product|final|remaining))(?:[a-z]{1,14}\s){1,5}(?:is|are|was|equals)\s"
+)
+"""The perimeter is 26 and the area is 40: two statements, neither of which is the result."""
+_OBJECT_OF = regex(
+    r"(?:\b(?:is|are|equals?|be|was|were|gets?|gives?|obtain|have|has|had|becomes?|to|of|therefore|thus|so|hence|then"
+    r"|value|makes?|find|yields?|exactly|approximately|about|only|simply|just|namely|answer|at|costs?|leaves?"
+    r"|left\swith|need|needs|there\sare)|[:=≈]|^)[\s:,*_]{0,4}$"
+)
+_JOINS = regex(r"[\s,;.]{0,3}(?:and|or|,|;)?[\s*_]{0,3}$")
+_ASSIGNED = regex(
+    r"\s*\\?[a-zA-Z](?:_\{?\w{1,3}\}?)?(?:\([a-z](?:,\s?[a-z])?\)|\^\{-1\}\(x\))?\s*$"
+    r"|\s*[a-z]\^\{-1\}\(x\)\s*$"
+)
+_CLOSES = regex(r"(?:[\s$.]|\\[\])])+$")
+_LONE_VARIABLE = regex(r"(?:^|[\s*_:,(])(?<![+*/^=×·÷-]\s)(?<!\d\s)([a-z](?:_\w)?|[a-z]\([a-z]\))\s?$")
+_EXPRESSION = regex(r"[\s*_]{0,3}(?:[^a-zA-Z\n]|(?<![a-zA-Z])[a-zA-Z](?![a-zA-Z])|sqrt|pi|log|ln|sin|cos|tan){1,60}$")
+WORDY = regex(
+    r"(?<![a-z'])(?:is|are|was|were|be|has|have|had|will|would|can|needs?|gets?|takes?|makes?|costs?|leaves?|equals?"
+    r"|gives?|becomes?|arrives?|sells?|sold|pays?|paid|earns?|earned|spends?|spent|holds?|made|lasts?|weighs?|contains?"
+    r"|produces?|produced|runs?|ran|returns?|prints?|walks?|saves?|saved|uses?|used|drives?|drove|reads?|buys?|bought"
+    r"|eats?|ate|does|did|collects?|collected|receives?|received|grows?|grew|travels?|travell?ed|remains?|remain"
+    r"|measures?|covers?|there|so|thus|therefore|hence|then|since|because|we|they|he|she|you|it|each|in\stotal|total"
+    r"|altogether)(?![a-z])"
+)
+"""Words of a sentence, as against the bare name of an answer."""
+_ASIDE = regex(
+    r"(?:\b(?:in|for|after|every|per|within|over|during|by|from|out\sof|than|before|until|since|with|through|between"
+    r"|first|next|last|full|step|day|week|year|grade|page|chapter|part|problem|question|room|number|age|figure|the"
+    r"|these|those|his|her|their|its|our|all|both|another|to\s(?:reach|make|get|buy|feed|fill|finish|cover|choose"
+    r"|select|arrange|form|seat|complete)|(?:each|all|both|any|some|most|one|none|every"
+    r"|\d[\d,.]{0,12}%?(?:\s\w{1,14})?)\sof(?:\s(?:the|his|her|their|those|these))?)|from\s[^;]{1,20}\sto"
+    r"|[,(]\s?an?\s[a-z]{1,14}\sof|[,(]|[,(]\s?(?:about|or|approximately|roughly|i\.e\.,?|e\.g\.,?|including"
+    r"|that\sis,?))\s?(?:a\s|an\s|about\s|only\s|just\s|another\s|other\s|original\s|remaining\s|initial\s|same\s"
+    r"|total\s|whole\s)?$"
+)
+_CLAUSE = regex(
+    r"[,;(]\s?(?:which|who|whose|where|whereas|including|i\.?e\.?|e\.?g\.?|or|plus|with|since|because|as|while|if|when"
+    r"|not|instead|compared|rather|about|given|given\sthat|out\sof|after|before|having)(?![a-z])"
+    r"|\s(?:because|since|compared|given\sthat|assuming|while|if|when|who)\s"
+    r"|[,;]\s\d{1,9}\s(?:of\swhich|of\swhom)"
+)
+_OPENING = regex(
+    r"[\s*_]{0,3}(?:(?:so|therefore|thus|hence|then|now|finally|and|but)[,\s]\s?)?(?:since|as|if|because|when|after"
+    r"|given|with|out\sof|for\severy|before|by|having|while|although|though)\s[^,;]{1,160},\s(?!and\b|or\b|\d)"
+)
+_SO = regex(
+    r"[,;]\s(?:and\s)?(?:so|therefore|thus|hence|leaving|making|giving|total+ing|meaning|which\sleaves"
+    r"|for\sa\stotal\sof)\b"
+)
+_IS = regex(
+    r"(?<![a-z])(?:is|are|equals?|was|were|be|becomes|makes|leaves)\s(?:about\s|only\s|exactly\s|just\s|now\s|then\s"
+    r"|equal\sto\s|therefore\s|thus\s|approximately\s|actually\s|at\sleast\s){0,2}[*_~≈]{0,3}$"
+)
+_WHICH_IS = regex(r",\s(?:which|that)\s(?:is|equals|comes\sto|makes|means|gives|totals|amounts\sto)\s")
+_TOTAL_BEFORE = regex(
+    r"(?:total(?:ing|s|ling)?(?:\s(?:of|is|was|cost|comes\sto|amount))*|altogether,?|sum\sof|in\sall,?|(?:final|new"
+    r"|remaining)\s[a-z]{1,14}\sof|adds?\sup\sto|comes\sto|amounts?\sto|leaves|left\swith|for)\s(?:a\stotal\sof\s)?$"
+)
+_TOTAL_AFTER = regex(
+    r"\s?(?:[a-z]{1,14}\s){0,2}(?:in\stotal|altogether|in\sall|total|all\stogether|overall|remaining"
+    r"|left(?!\sover))(?![a-z])"
+)
+_IN_REMARK = regex(r"\w\s\([^()]*[a-z][^()]*$")  # "the Pacific Ocean (about 165 million km²)"
+_JOINED_UNIT = regex(r"\s?[a-z]{1,14}\.?,?\s(?:and\s)?")
+_BETWEEN = regex(
+    r"\s?(?:[a-z]{1,14}\s?){0,3}(?:,\s?(?:and|or)?|\s?(?:and|or|to|by|[-–]))\s?(?:[a-z]\s?=\s?)?(?:a\stotal\sof\s)?$"
+)
+_UNIT = regex(r"\s?(?!(?:for|in|of|per|to|each|with|at|by|on|from|and|or)(?![a-z]))[a-z]{1,14}(?![a-z])")
 
 
 def _has_colon(low: str, start: int, end: int) -> bool:
@@ -77,19 +149,6 @@ def _plain(low: str, start: int, end: int) -> bool:
     )
 
 
-_ASSIGNMENTS = regex(
-    r"(?:[a-z](?:_\w)?\s?=\s?[-−]?[\d.,/]{1,20}\d|[a-z](?:_\w)?\s?=\s?[-−]?\d)(?:\s?(?:,|and|or|,\s?and"
-    r"|,\s?or)\s{0,2}[a-z](?:_\w)?\s?=\s?[-−]?(?:\d[\d.,/]{0,20}\d|\d)){1,6}(?=[.\s)]*$)"
-)
-
-
-_TWO_SUBJECTS = regex(
-    r"[\d$)²%][^.\d]{0,20}?\s(?:and|while)\s(?:the|its|his|her|their)\s(?!(?:\w+\s){0,3}(?:total|sum|answer|result"
-    r"|difference|product|final|remaining))(?:[a-z]{1,14}\s){1,5}(?:is|are|was|equals)\s"
-)
-"""The perimeter is 26 and the area is 40: two statements, neither of which is the result."""
-
-
 def _of_numbers(text: str, low: str, start: int, end: int) -> AnswerSpan | None:
     if low.count("=", start, end) > 1 and (several := _ASSIGNMENTS.search(low, start, end)):
         return cleaned(text, *several.span(), 0)
@@ -122,14 +181,6 @@ def _calculated(text: str, low: str, begin: int, end: int) -> AnswerSpan | None:
     return cleaned(text, found[0].start, found[0].end, 0)
 
 
-_OBJECT_OF = regex(
-    r"(?:\b(?:is|are|equals?|be|was|were|gets?|gives?|obtain|have|has|had|becomes?|to|of|therefore|thus|so|hence|then"
-    r"|value|makes?|find|yields?|exactly|approximately|about|only|simply|just|namely|answer|at|costs?|leaves?"
-    r"|left\swith|need|needs|there\sare)|[:=≈]|^)[\s:,*_]{0,4}$"
-)
-_JOINS = regex(r"[\s,;.]{0,3}(?:and|or|,|;)?[\s*_]{0,3}$")
-
-
 def _formula(low: str, found: list[ValueSpan], start: int, end: int) -> tuple[int, int] | None:
     """The formulas in a row that end the sentence, where they are its object."""
     last = max(i for i, amount in enumerate(found) if amount.is_formula)
@@ -155,12 +206,6 @@ def _names_unknown(low: str, formula: ValueSpan) -> bool:
     return bool(equals) and left.strip().isalpha()
 
 
-_ASSIGNED = regex(
-    r"\s*\\?[a-zA-Z](?:_\{?\w{1,3}\}?)?(?:\([a-z](?:,\s?[a-z])?\)|\^\{-1\}\(x\))?\s*$"
-    r"|\s*[a-z]\^\{-1\}\(x\)\s*$"
-)
-
-
 def _formula_value(text: str, low: str, start: int, end: int) -> AnswerSpan | None:
     """A formula whole; of a chain "5! = 5 \\cdot 4 = 20" what it comes to."""
     stop = end
@@ -180,11 +225,6 @@ def _formula_value(text: str, low: str, start: int, end: int) -> AnswerSpan | No
     return cleaned(text, start, end, 0)
 
 
-_CLOSES = regex(r"(?:[\s$.]|\\[\])])+$")
-_LONE_VARIABLE = regex(r"(?:^|[\s*_:,(])(?<![+*/^=×·÷-]\s)(?<!\d\s)([a-z](?:_\w)?|[a-z]\([a-z]\))\s?$")
-_EXPRESSION = regex(r"[\s*_]{0,3}(?:[^a-zA-Z\n]|(?<![a-zA-Z])[a-zA-Z](?![a-zA-Z])|sqrt|pi|log|ln|sin|cos|tan){1,60}$")
-
-
 def _after_equals(text: str, low: str, found: list[ValueSpan], begin: int, end: int) -> AnswerSpan | None:
     """What stands after the last "=" of a sentence: an expression to its end, or a number with words."""
     stop = begin + len(low[begin:end].rstrip(" .!*_"))
@@ -197,64 +237,9 @@ def _after_equals(text: str, low: str, found: list[ValueSpan], begin: int, end: 
     return None
 
 
-WORDY = regex(
-    r"(?<![a-z'])(?:is|are|was|were|be|has|have|had|will|would|can|needs?|gets?|takes?|makes?|costs?|leaves?|equals?"
-    r"|gives?|becomes?|arrives?|sells?|sold|pays?|paid|earns?|earned|spends?|spent|holds?|made|lasts?|weighs?|contains?"
-    r"|produces?|produced|runs?|ran|returns?|prints?|walks?|saves?|saved|uses?|used|drives?|drove|reads?|buys?|bought"
-    r"|eats?|ate|does|did|collects?|collected|receives?|received|grows?|grew|travels?|travell?ed|remains?|remain"
-    r"|measures?|covers?|there|so|thus|therefore|hence|then|since|because|we|they|he|she|you|it|each|in\stotal|total"
-    r"|altogether)(?![a-z])"
-)
-"""Words of a sentence, as against the bare name of an answer."""
-
-_ASIDE = regex(
-    r"(?:\b(?:in|for|after|every|per|within|over|during|by|from|out\sof|than|before|until|since|with|through|between"
-    r"|first|next|last|full|step|day|week|year|grade|page|chapter|part|problem|question|room|number|age|figure|the"
-    r"|these|those|his|her|their|its|our|all|both|another|to\s(?:reach|make|get|buy|feed|fill|finish|cover|choose"
-    r"|select|arrange|form|seat|complete)|(?:each|all|both|any|some|most|one|none|every"
-    r"|\d[\d,.]{0,12}%?(?:\s\w{1,14})?)\sof(?:\s(?:the|his|her|their|those|these))?)|from\s[^;]{1,20}\sto"
-    r"|[,(]\s?an?\s[a-z]{1,14}\sof|[,(]|[,(]\s?(?:about|or|approximately|roughly|i\.e\.,?|e\.g\.,?|including"
-    r"|that\sis,?))\s?(?:a\s|an\s|about\s|only\s|just\s|another\s|other\s|original\s|remaining\s|initial\s|same\s"
-    r"|total\s|whole\s)?$"
-)
-_CLAUSE = regex(
-    r"[,;(]\s?(?:which|who|whose|where|whereas|including|i\.?e\.?|e\.?g\.?|or|plus|with|since|because|as|while|if|when"
-    r"|not|instead|compared|rather|about|given|given\sthat|out\sof|after|before|having)(?![a-z])"
-    r"|\s(?:because|since|compared|given\sthat|assuming|while|if|when|who)\s"
-    r"|[,;]\s\d{1,9}\s(?:of\swhich|of\swhom)"
-)
-_OPENING = regex(
-    r"[\s*_]{0,3}(?:(?:so|therefore|thus|hence|then|now|finally|and|but)[,\s]\s?)?(?:since|as|if|because|when|after"
-    r"|given|with|out\sof|for\severy|before|by|having|while|although|though)\s[^,;]{1,160},\s(?!and\b|or\b|\d)"
-)
-_SO = regex(
-    r"[,;]\s(?:and\s)?(?:so|therefore|thus|hence|leaving|making|giving|total+ing|meaning|which\sleaves"
-    r"|for\sa\stotal\sof)\b"
-)
-_IS = regex(
-    r"(?<![a-z])(?:is|are|equals?|was|were|be|becomes|makes|leaves)\s(?:about\s|only\s|exactly\s|just\s|now\s|then\s"
-    r"|equal\sto\s|therefore\s|thus\s|approximately\s|actually\s|at\sleast\s){0,2}[*_~≈]{0,3}$"
-)
-_WHICH_IS = regex(r",\s(?:which|that)\s(?:is|equals|comes\sto|makes|means|gives|totals|amounts\sto)\s")
-_TOTAL_BEFORE = regex(
-    r"(?:total(?:ing|s|ling)?(?:\s(?:of|is|was|cost|comes\sto|amount))*|altogether,?|sum\sof|in\sall,?|(?:final|new"
-    r"|remaining)\s[a-z]{1,14}\sof|adds?\sup\sto|comes\sto|amounts?\sto|leaves|left\swith|for)\s(?:a\stotal\sof\s)?$"
-)
-_TOTAL_AFTER = regex(
-    r"\s?(?:[a-z]{1,14}\s){0,2}(?:in\stotal|altogether|in\sall|total|all\stogether|overall|remaining"
-    r"|left(?!\sover))(?![a-z])"
-)
-
-
-_IN_REMARK = regex(r"\w\s\([^()]*[a-z][^()]*$")  # "the Pacific Ocean (about 165 million km²)"
-
-
 def is_aside(low: str, amount: ValueSpan, start: int) -> bool:
     """Whether a number only goes with another statement: "in 5 weeks", "(about 9.5 liters)", "of the 48"."""
     return _ASIDE.search(low, max(start, amount.start - 36), amount.start) is not None
-
-
-_JOINED_UNIT = regex(r"\s?[a-z]{1,14}\.?,?\s(?:and\s)?")
 
 
 def _without_asides(low: str, found: list[ValueSpan], start: int) -> list[ValueSpan]:
@@ -326,12 +311,6 @@ def _is_total(low: str, amount: ValueSpan, start: int, end: int) -> bool:
 
 def _alone(low: str, amount: ValueSpan, start: int, end: int) -> tuple[int, int] | None:
     return (amount.start, amount.end) if is_whole(low, amount, start, end) else None
-
-
-_BETWEEN = regex(
-    r"\s?(?:[a-z]{1,14}\s?){0,3}(?:,\s?(?:and|or)?|\s?(?:and|or|to|by|[-–]))\s?(?:[a-z]\s?=\s?)?(?:a\stotal\sof\s)?$"
-)
-_UNIT = regex(r"\s?(?!(?:for|in|of|per|to|each|with|at|by|on|from|and|or)(?![a-z]))[a-z]{1,14}(?![a-z])")
 
 
 def _in_a_row(low: str, found: list[ValueSpan], end: int) -> tuple[int, int] | None:
