@@ -24,7 +24,7 @@ from corea.parsing.confidence_sentences import correction, foreign_sentence, sen
 from corea.parsing.confidence_values import ConfidenceRole, StatedConfidence
 from corea.parsing.discourse import refuses
 from corea.parsing.languages import stems
-from corea.parsing.numbers import Unscaled, number_at, plain
+from corea.parsing.numbers import IN_LABEL, number_at, plain
 from corea.parsing.text import Extracted, ends_of, fold, regex
 from corea.parsing.thinking import outside_thinking
 
@@ -175,8 +175,8 @@ def _beside_answer(low: str, start: int, end: int) -> StatedConfidence | None:
     if end - start > 90 or not (pos := _short_answer(plain(low[start:end]))):
         return None
     window = low[start:end]
-    number = number_at(plain(window), pos, bare=Unscaled.LABEL)
-    if number is None or number.value is None or not (number.scaled or number.fractional):
+    number = number_at(plain(window), pos, IN_LABEL)
+    if number is None or not number.is_clear:
         return None
     if window[number.stop :].strip(" \n.*_)"):
         return None

@@ -2,6 +2,9 @@
 
 import re
 
+from msgspec import Struct
+from msgspec.structs import replace
+
 from corea.parsing.confidence_roles import (
     OPTION_EDGE,
     below,
@@ -23,8 +26,8 @@ from corea.parsing.confidence_values import (
     stating_number,
     value_behind,
 )
-from corea.parsing.numbers import Unscaled, first_number, number_at, plain
-from corea.parsing.text import mentions, regex
+from corea.parsing.numbers import IN_TAG, NumberContext, Unscaled, WrittenNumber, first_number, number_at, plain
+from corea.parsing.text import positions, regex, table_rows
 
 LABEL = regex(
     r"conf(?:idence|ident)?s?(?P<blocked>[\s_-]{0,2}(?:interval|limit|bound|region|band|set|ind(?:ex|ices)|threshold"
@@ -41,21 +44,10 @@ LABEL = regex(
 )
 """A label; `blocked`, a term of statistics; `right`, `field`, an event that is the answer's being right; `reversed`."""
 LABEL_STEMS = (
-    "conf",
-    "prob",
-    "likelihood",
-    "certainty",
-    "chance of",
-    "chance that",
-    "accuracy of",
-    "p(correct",
-    "p(true",
-    "p(right",
-    "p(answer",
-    "p(my a",
-    "p(the a",
+    *("conf", "prob", "likelihood", "certainty", "chance of", "chance that", "accuracy of"),
+    *("p(correct", "p(true", "p(right", "p(answer", "p(my a", "p(the a"),
 )
-_AHEAD, _BACK, _TAG, _MOST = 200, 90, 600, 48
+_AHEAD, _BACK, _TAG, _MOST, _MOST_ROWS = 200, 90, 600, 48, 24
 _SCALE = regex(
     r"\s{0,2}[\[(](?P<inside>[^()\[\]\n]{1,60})[\])](?=[\s*_\"'`]{0,6}[:=|→-])"
     r"|\s{1,2}(?:in|as)\s(?:a\s)?(?P<percent>%|percent(?:age)?)(?![a-z])"
@@ -86,176 +78,181 @@ _IN_CODE = regex(
 )
 _LEVEL = regex(r"level|niveau|水平|水準|수준")
 _SPAN = regex(r"\d\s?(?:-|to|=|and)|(?:/|of|scale|max\w*|points?)\s?\d")
-_MOST_ROWS = 24
-_OBJECT_SPAN = 600
 _ENTRY = regex(r"[\"']([^\"'\n]{1,60})[\"']\s{0,4}:\s{0,4}[\"']?(?=[~≈]?[.,]?\d)")
 _ITS_VALUE = regex(
     r"(?:overall|final|total|value|score|confidence|probability|level|percent(?:age)?|number|numeric|estimate|answer"
     r"|p)(?:[_\s](?:value|score|confidence|answer))?"
 )
 _TOTAL = regex(r"\W{0,4}(?:overall|final|total|combined)")
+_BEFORE_CLOSING_TAG = regex(r"(?<![^\W_])(?<![.,])[\d.,]{1,12}\s{0,3}%?\s{0,3}(?:</|\[/|<\\/)$")
+_REASON_FOR = regex(
+    r"(?:reason|basis|rationale|explanation|justification)s?\s(?:for|of|behind)\s(?:my\s|this\s|the\s)?$"
+)
+_WRONG = regex(r"(?<!\w)(?:wrong|incorrect|error|false|mistak\w{1,3})(?!\w)")
+_CORRECTNESS = regex(r"(?<!\w)correctness[\s_]$")
+_OF_ANSWER = regex(r"(?:answer|solution)\s(?:is|being)\s(?:correct|right)|(?:of|being)\s(?:correct|right)")
+
+
+class _Label(Struct, frozen=True):
+    """A label at one place of a folded text, with the text around it."""
+
+    low: str
+    at: int
+    end: int
+    """End of the part of the text that is read."""
+    before: str
+    window: str
+    """The text from the label on, which `match` is in."""
+    match: re.Match[str]
+
+    @property
+    def is_key(self) -> bool:
+        """Whether it is in quotes."""
+        return self.before.endswith(('"', "'"))
+
+    @property
+    def ends_text(self) -> bool:
+        """Whether the window ends where the text does."""
+        return self.at + len(self.window) >= len(self.low)
+
+    def is_event(self) -> bool:
+        """Whether it names a probability, which may be one of the question's own."""
+        event = self.window.startswith(("prob", "likelihood", "p(", "chance", "accuracy"))
+        return event and not self.match["foreign"]
+
+    def states(
+        self, number: WrittenNumber, role: ConfidenceRole = ConfidenceRole.PLAIN, option: str = ""
+    ) -> StatedConfidence:
+        """The statement of a number in its window."""
+        return StatedConfidence.of(
+            number, self.at, self.at, role, option=option, is_key=self.is_key, turned=bool(self.match["reversed"])
+        )
 
 
 def labelled(low: str, start: int, end: int, stems: tuple[str, ...] = LABEL_STEMS) -> list[StatedConfidence]:
-    """What labels with these stems in `low[start:end]` state, the last first."""
+    """Statements of the labels with these stems in `low[start:end]`, the last first."""
     found: list[StatedConfidence] = []
     for at in positions(low, stems, start, end, _MOST):
         if at > start and low[at - 1].isalpha() and low[at - 1].isascii():
             if not low.startswith("uncertainty", at - 2):
                 continue
             at -= 2
-        found += _stated(low, start, end, at)
+        window = plain(low[at : min(at + _AHEAD, end)])
+        match = LABEL.match(window)
+        if match and not match["blocked"]:
+            before = plain(low[max(start, at - _BACK) : at])
+            found += _stated(_Label(low, at, end, before, window, match))
     return found
 
 
-def positions(low: str, stems: tuple[str, ...], start: int, end: int, most: int) -> list[int]:
-    """Where any of the stems occurs, last first, at most `most` of them."""
-    found: list[int] = []
-    for stem in stems:
-        if (at := low.rfind(stem, start, end)) >= 0:
-            found.append(at)
-            found += mentions(low, stem, start, at, most - 1)
-    return sorted(found, reverse=True)[:most] if len(found) > 1 else found
-
-
-def _stated(low: str, start: int, end: int, at: int) -> list[StatedConfidence]:
-    """What the label at one place states: nothing where it is no label, several where it heads a table."""
-    ahead = min(at + _AHEAD, end)
-    window = plain(low[at:ahead])
-    label = LABEL.match(window)
-    if not label or label["blocked"]:
-        return []
-    before = plain(low[max(start, at - _BACK) : at])
-    if before.endswith(("</", "[/", "<\\/")):
-        return _listed(_before_closing_tag(before, at))
-    if before.endswith(("<", "&lt;", "[")) and _opens_tag(window, label.end(), before):
-        return _listed(_tag_content(low, label.end() + at, at, end))
-    if "|" in window[label.end() : label.end() + 24] and (column := table_column(low, at, end)):
+def _stated(label: _Label) -> list[StatedConfidence]:
+    """Statements of one label: several where it heads a table or an object, none where it is no label."""
+    low, at, end, window, pos = label.low, label.at, label.end, label.window, label.match.end()
+    if label.before.endswith(("</", "[/", "<\\/")):
+        found = _before_closing_tag(label)
+    elif _opens_tag(label):
+        found = _tag_content(low, at + pos, at, end)
+    elif "|" in window[pos : pos + 24] and (column := _table_column(low, at, end)):
         return column
-    if before.endswith(('"', "'")) and (opened := _OBJECT.match(window, label.end())):
-        return keyed_object(low, at + opened.end(), at, end)
-    return _listed(_after_label(low, before, window, label, at, end))
+    elif label.is_key and (opened := _OBJECT.match(window, pos)):
+        return _keyed_object(low, at + opened.end(), at, end)
+    else:
+        found = _after_label(label)
+    return [found] if found else []
 
 
-def _listed(statement: StatedConfidence | None) -> list[StatedConfidence]:
-    return [statement] if statement else []
-
-
-def _opens_tag(window: str, pos: int, before: str) -> bool:
-    return window.startswith("]", pos) if before.endswith("[") else not window[pos : pos + 1].isspace()
+def _opens_tag(label: _Label) -> bool:
+    behind = label.window[label.match.end() : label.match.end() + 1]
+    if label.before.endswith("["):
+        return behind == "]"
+    return label.before.endswith(("<", "&lt;")) and not behind.isspace()
 
 
 def _tag_content(low: str, pos: int, at: int, end: int) -> StatedConfidence | None:
-    """What an opening tag holds, up to the next one: the number that states the confidence, words allowed."""
+    """The number in an opening tag's content, up to the next tag, that states the confidence, words allowed."""
     window = plain(low[pos : min(pos + _TAG, end)])
     if window.startswith((">", "]", "&gt;")):
         begin = 4 if window[0] == "&" else 1
     else:  # <confidence value="0.8">, <confidence: 0.8>
         opened = window.find(">", 0, 40)
-        attribute = first_number(window, 0, bare=Unscaled.TAG)
+        attribute = first_number(window, 0, IN_TAG)
         begin = 0 if opened < 0 or (attribute and attribute.start < opened) else opened + 1
-    close = min(
-        (i for i in (window.find(c, begin) for c in ("<", "&lt;", "[/", "\n\n\n")) if i >= 0), default=len(window)
-    )
+    ends = (window.find(mark, begin) for mark in ("<", "&lt;", "[/", "\n\n\n"))
+    close = min((i for i in ends if i >= 0), default=len(window))
     content = window[:close]
+    unread = StatedConfidence.unread(at, ConfidenceRole.PLAIN)
     if not content[begin:].strip():
-        return None if pos + close >= end else StatedConfidence.unread(at, ConfidenceRole.PLAIN)
+        return None if pos + close >= end else unread
     if WITHHELD.match(content, begin) or lists_options(content, begin):
-        return StatedConfidence.unread(at, ConfidenceRole.PLAIN)
+        return unread
     ends_text = pos + close >= end and close == len(window)
-    number = leading_number(content, begin, Unscaled.TAG, None, ends_text) or stating_number(
-        content, begin, bare=Unscaled.TAG, whole=None, ends_text=ends_text
-    )
+    context = NumberContext(Unscaled.TAG, ends_text=ends_text)
+    number = leading_number(content, begin, context) or stating_number(content, begin, context)
     if number is None or number.value is None:
-        return None if number and ends_text else StatedConfidence.unread(at, ConfidenceRole.PLAIN)
+        return None if number and ends_text else unread
     bare_zero = number.value == 0 and not number.fractional and not number.scaled
     if bare_zero and ends_text and content[number.end :] == ".":
         return None
     return StatedConfidence.of(number, pos, at)
 
 
-def _before_closing_tag(before: str, at: int) -> StatedConfidence | None:
+def _before_closing_tag(label: _Label) -> StatedConfidence | None:
     """The number just before a closing tag whose opening tag is missing."""
+    before = label.before
     if "conf" in before or "prob" in before:
-        return None  # its opening tag is near, and is looked at next
-    offset = at - len(before)
-    tail = re.search(r"(?:[\d.,]{1,12})\s{0,3}%?\s{0,3}(?:</|\[/|<\\/)$", before)
-    if not tail or (tail.start() and before[tail.start() - 1].isalnum()):
-        return None
-    number = number_at(before, tail.start(), bare=Unscaled.TAG)
+        return None  # its opening tag is near, and is read next
+    tail = _BEFORE_CLOSING_TAG.search(before)
+    number = number_at(before, tail.start(), IN_TAG) if tail else None
     if number is None or number.value is None:
         return None
-    return StatedConfidence.of(number, offset, at)
+    return StatedConfidence.of(number, label.at - len(before), label.at)
 
 
-def _after_label(
-    low: str, before: str, window: str, label: re.Match[str], at: int, end: int
-) -> StatedConfidence | None:
-    """What stands behind a key or a label with its separator: a number, words, or nothing."""
-    pos, whole = label.end(), None
+def _after_label(label: _Label) -> StatedConfidence | None:
+    """Statement of a key or a label with its separator: a number, words, or nothing."""
+    window, before, at, pos, whole = label.window, label.before, label.at, label.match.end(), None
     if scale := _SCALE.match(window, pos):
         whole, pos = _top_of_scale(scale), scale.end()
     elif above := SCALE_BEFORE.search(before):
         whole = int(above["top"])
-    about_event = window.startswith(("prob", "likelihood", "p(", "chance", "accuracy")) and not label["foreign"]
-    is_key = before.endswith(('"', "'"))
-    asked = label["field"] or label["right"] or (is_key and "answer" in low)
-    separated = _SEPARATED.match(window, pos)
-    clause = clause_before(before)
-    if separated and not _is_heading(separated, clause, before, is_key):
-        return None
+    separated, clause, is_event = _SEPARATED.match(window, pos), clause_before(before), label.is_event()
     if not separated:
-        return None if about_event else _adjacent(clause, window, label, pos, whole, at, low, end)
-    about = separated["about"] or (scale["inside"] or "" if scale and whole is None else "")
-    if about_event and not _asked_for(about, clause, before, window, separated, label, asked=bool(asked)):
+        return None if is_event else _adjacent(label, clause, pos, whole)
+    if not _is_heading(label, separated, clause):
         return None
-    if "and confidence" in before + window[:12] and "answer" in clause:  # "Answer and Confidence (0-100): B, 85%"
-        line_end = window.find("\n", separated.end())
-        comma = window.rfind(",", separated.end(), line_end if line_end >= 0 else len(window)) + 1
-        begin = max(separated.end(), comma)
-    else:
-        begin = separated.end()
+    about = separated["about"] or (scale["inside"] or "" if scale and whole is None else "")
+    asked = bool(label.match["field"] or label.match["right"] or (label.is_key and "answer" in label.low))
+    if is_event and not _is_of_answer(label, separated, clause, about, asked=asked):
+        return None
     role = role_of(clause, about) if clause or about else ConfidenceRole.PLAIN
     option = option_of(clause, about) if clause or about else ""
     if not about and not clause.strip(" \t*_#>-"):
         role, option = below(line_above(before, len(before) - len(clause)))
     if whole is None and (scale := _SCALE.search(about + ":")):
         whole = _top_of_scale(scale)
-    value = value_behind(
-        window,
-        begin,
-        separated,
-        Unscaled.PERCENT if about_event else Unscaled.LABEL,
-        whole,
-        at + len(window) >= len(low),
-    )
+    begin = separated.end()
+    if "and confidence" in before + window[:12] and "answer" in clause:  # "Answer and Confidence (0-100): B, 85%"
+        begin = max(begin, window.rfind(",", begin, window.find("\n", begin) % (len(window) + 1)) + 1)
+    context = NumberContext(Unscaled.PERCENT if is_event else Unscaled.LABEL, whole, label.ends_text)
+    value = value_behind(window, begin, separated["mark"], context)
     if value is None:
         return None
-    if about_event and not label["right"]:
+    if is_event and not label.match["right"]:
         role = min(role, ConfidenceRole.EVENT)
     if isinstance(value, ConfidenceRole):
-        return StatedConfidence.unread(at, min(value, role) if role <= ConfidenceRole.EVENT else value, key=is_key)
-    if about_event and not asked and not _closes(low, at + value.stop):
-        return None
-    if _is_statistical(label[0], low, at + value.stop, end):
+        role = min(value, role) if role <= ConfidenceRole.EVENT else value
+        return StatedConfidence.unread(at, role, key=label.is_key)
+    if (is_event and not asked and not _closes(label.low, at + value.stop)) or _is_statistical(label, value.stop):
         return None
     if option and _NEXT_OPTION.match(window, value.stop):
         return StatedConfidence.unread(at, ConfidenceRole.OTHER)
-    return StatedConfidence.of(value, at, at, role, option=option, is_key=is_key, turned=bool(label["reversed"]))
+    return label.states(value, role, option)
 
 
-def _adjacent(
-    clause: str,
-    window: str,
-    label: re.Match[str],
-    pos: int,
-    whole: int | None,
-    at: int,
-    low: str,
-    end: int,
-) -> StatedConfidence | None:
+def _adjacent(label: _Label, clause: str, pos: int, whole: int | None) -> StatedConfidence | None:
     """A label with its number next to it: "confidence 0.9", "confidence of 90%"."""
-    number = first_number(window, pos, bare=Unscaled.LABEL, whole=whole, ends_text=at + len(window) >= len(low))
+    window = label.window
+    number = first_number(window, pos, NumberContext(Unscaled.LABEL, whole, label.ends_text))
     gap = _NEXT_TO.match(window, pos)
     if number is None or number.value is None or gap is None or gap.end() < number.start:
         return None
@@ -263,74 +260,59 @@ def _adjacent(
         "\n" in window[pos : number.start]
         or not (number.whole or number.fractional)
         or counts_things(number, window)
-        or is_statistical(low, at, end)
+        or is_statistical(label.low, label.at, label.end)
         or of_another(clause)
     ):
         return None
-    option = "" if label["reversed"] else option_of(clause, "")
-    return StatedConfidence.of(number, at, at, role_of(clause, ""), option=option, turned=bool(label["reversed"]))
+    option = "" if label.match["reversed"] else option_of(clause, "")
+    return replace(label.states(number, role_of(clause, ""), option), is_key=False)
 
 
-def _is_heading(separated: re.Match[str], clause: str, before: str, is_key: bool) -> bool:
-    """Whether a label and what follows are no part of running text."""
+def _is_heading(label: _Label, separated: re.Match[str], clause: str) -> bool:
+    """Whether a label and its separator are no part of running text."""
     head = clause.strip(" \t*_#>|\"'`{,([-~$\\")
-    mark = separated["mark"]
-    if separated["about"] and (len(head) > 30 or ("=" in mark and "that" in separated["about"])):
+    mark, about = separated["mark"], separated["about"]
+    if about and (len(head) > 30 or ("=" in mark and "that" in about)):
         return False  # "I am confident that f(2) = 18"
-    if separated.string.startswith("confident") and not is_key and "?" not in mark and (mark != ":" or head):
+    if label.window.startswith("confident") and not label.is_key and "?" not in mark and (mark != ":" or head):
         return False
-    if "=" in mark and _IN_CODE.search(before):
+    if "=" in mark and _IN_CODE.search(label.before):
         return False
     if mark == "\n" or (mark.startswith("-") and ">" not in mark):
-        return (not head or _ends_head(head)) and (mark != "\n" or bool(separated["about"]) is False)
-    return is_key or not re.search(
-        r"(?:reason|basis|rationale|explanation|justification)s?\s(?:for|of|behind)\s(?:my\s|this\s|the\s)?$", before
-    )
+        ends_head = len(head) <= 40 or head.endswith((":", "my", "overall", "final", "(", "**"))
+        return ends_head and not (mark == "\n" and about)
+    return label.is_key or not _REASON_FOR.search(label.before)
 
 
-def _ends_head(head: str) -> bool:
-    return head.endswith((":", "my", "overall", "final", "(", "**")) or len(head) <= 40
-
-
-def _asked_for(
-    about: str, clause: str, before: str, window: str, separated: re.Match[str], label: re.Match[str], *, asked: bool
-) -> bool:
+def _is_of_answer(label: _Label, separated: re.Match[str], clause: str, about: str, *, asked: bool) -> bool:
     """Whether a probability is that of the answer's being right, not one of the question's own."""
-    if re.search(r"(?<!\w)(?:wrong|incorrect|error|false|mistak\w{1,3})(?!\w)", clause + about):
+    if _WRONG.search(clause + about):
         return False
-    if re.search(r"(?<!\w)correctness[\s_]$", clause) or re.search(
-        r"(?:answer|solution)\s(?:is|being)\s(?:correct|right)|(?:of|being)\s(?:correct|right)", about
-    ):
+    if _CORRECTNESS.search(clause) or _OF_ANSWER.search(about) or asked:
         return True
-    if not asked and (not _heads_line(before) or window.startswith(("chance", "accuracy"))):
-        return False
-    return asked or (not about and "=" not in separated["mark"])
-
-
-def _heads_line(before: str) -> bool:
-    """Whether a label begins its line, but for markup or "The final answer is:"."""
-    line = before.rpartition("\n")[2].strip(" \t*_#>-|\"'`{,")
-    return not line or line.endswith(":") or before.rstrip().endswith((".", "**"))
+    line = label.before.rpartition("\n")[2].strip(" \t*_#>-|\"'`{,")
+    heads_line = not line or line.endswith(":") or label.before.rstrip().endswith((".", "**"))
+    is_share = label.window.startswith(("chance", "accuracy"))
+    return heads_line and not is_share and not about and "=" not in separated["mark"]
 
 
 def _closes(low: str, stop: int) -> bool:
-    """Whether a line "Probability: 0.25" is the text's last word, not a step of its mathematics."""
+    """Whether a line "Probability: 0.25" ends the text, and is no step of its mathematics."""
     rest = low[stop : stop + 400]
     line = rest.partition("\n")[0].strip(" .*_`$\\)]}|\"',<>/abcdefghijklmnopqrstuvwxyz")
-    return (
-        not line
-        and len(rest) < 400
-        and not any(mark in rest for mark in ("boxed", "####", "=", "answer:", "answer is"))
-    )
+    steps = ("boxed", "####", "=", "answer:", "answer is")
+    return not line and len(rest) < 400 and not any(mark in rest for mark in steps)
 
 
-def _is_statistical(label: str, low: str, stop: int, end: int) -> bool:
+def _is_statistical(label: _Label, stop: int) -> bool:
     """Whether "confidence level: 95%" is a term of the statistics that go on behind it."""
-    return _LEVEL.search(label) is not None and _STATISTICS_BEHIND.search(low, stop, min(end, stop + 80)) is not None
+    stop += label.at
+    behind = _STATISTICS_BEHIND.search(label.low, stop, min(label.end, stop + 80))
+    return behind is not None and _LEVEL.search(label.match[0]) is not None
 
 
 def _top_of_scale(scale: re.Match[str]) -> int | None:
-    """What "(0-100)", "(out of 10)", "(%)" or "on a scale of 1 to 10" say the number is out of."""
+    """Top of the scale in "(0-100)", "(out of 10)", "(%)" or "on a scale of 1 to 10"."""
     if scale["percent"] or scale["sign"]:
         return 100
     if top := scale["points"] or scale["top"] or scale["last"]:
@@ -343,13 +325,13 @@ def _top_of_scale(scale: re.Match[str]) -> int | None:
     return int(top) if top in (1, 5, 7, 10, 100) else None
 
 
-def keyed_object(low: str, begin: int, at: int, end: int) -> list[StatedConfidence]:
+def _keyed_object(low: str, begin: int, at: int, end: int) -> list[StatedConfidence]:
     """The numbers of `"confidence": {...}`, whose keys name a value or the options."""
-    window = plain(low[begin : min(end, begin + _OBJECT_SPAN)])
+    window = plain(low[begin : min(end, begin + _TAG)])
     window = window[: window.find("}") % (len(window) + 1)]
     found: list[StatedConfidence] = []
     for entry in _ENTRY.finditer(window):
-        number = first_number(window, entry.end(), bare=Unscaled.TAG)
+        number = first_number(window, entry.end(), IN_TAG)
         if number is None or number.value is None:
             continue
         if _ITS_VALUE.fullmatch(entry[1]):
@@ -359,42 +341,21 @@ def keyed_object(low: str, begin: int, at: int, end: int) -> list[StatedConfiden
     return found[::-1] or [StatedConfidence.unread(at, ConfidenceRole.PLAIN, key=True)]
 
 
-def table_column(low: str, at: int, end: int) -> list[StatedConfidence]:
-    """What stands under a "Confidence" column, the last first; nothing where the label heads no column."""
-    head_start = low.rfind("\n", max(0, at - 400), at) + 1
-    head_end = low.find("\n", at, min(end, at + 400))
-    rule_end = low.find("\n", head_end + 1, min(end, head_end + 400)) if head_end >= 0 else -1
-    if rule_end < 0 or low[head_end + 1 : rule_end].strip(" |:-+\r") or "-" not in low[head_end + 1 : rule_end]:
+def _table_column(low: str, at: int, end: int) -> list[StatedConfidence]:
+    """The numbers of a "Confidence" column, the last first; none where the label heads no column."""
+    rows = table_rows(low, at, end, _MOST_ROWS)
+    if rows is None:
         return []
-    column = low.count("|", head_start, at)
-    row_start = rule_end + 1
     found: list[StatedConfidence] = []
-    for _ in range(_MOST_ROWS):
-        row_end = low.find("\n", row_start, min(end, row_start + 400))
-        row = plain(low[row_start : row_end if row_end >= 0 else min(end, row_start + 400)])
-        cells = row.split("|")
-        if len(cells) <= column:
-            break
-        found += _cell(cells, column, row_start, at)
-        if row_end < 0:
-            break
-        row_start = row_end + 1
+    for offset, column, cells in rows:
+        number = first_number(plain(cells[column]), 0, IN_TAG)
+        if number is None or number.value is None:
+            continue
+        names = [cell for i, cell in enumerate(cells) if i != column and cell.strip()]
+        name = plain(next((n for n in names if not n.strip(OPTION_EDGE).isdigit()), names[0] if names else ""))
+        if _TOTAL.match(name):
+            role, name = ConfidenceRole.OVERALL, ""
+        else:
+            role = ConfidenceRole.OTHER if heads_another(name) else ConfidenceRole.PLAIN
+        found.append(StatedConfidence.of(number, offset, at, role, option=name.strip(OPTION_EDGE)))
     return found[::-1] or [StatedConfidence.unread(at, ConfidenceRole.PLAIN)]
-
-
-def _cell(cells: list[str], column: int, row_start: int, at: int) -> list[StatedConfidence]:
-    number = first_number(cells[column], bare=Unscaled.TAG)
-    if number is None or number.value is None:
-        return []
-    names = [cell for i, cell in enumerate(cells) if i != column and cell.strip()]
-    name = next((name for name in names if not name.strip(OPTION_EDGE).isdigit()), names[0] if names else "")
-    role = (
-        ConfidenceRole.OVERALL
-        if _TOTAL.match(name)
-        else ConfidenceRole.OTHER
-        if heads_another(name)
-        else ConfidenceRole.PLAIN
-    )
-    offset = row_start + sum(len(cell) + 1 for cell in cells[:column])
-    option = "" if role is ConfidenceRole.OVERALL else name.strip(OPTION_EDGE)
-    return [StatedConfidence.of(number, offset, at, role, option=option)]

@@ -1,8 +1,10 @@
 """Confidences that a sentence states: "I am 95% sure", "my confidence in this is about 0.7"."""
 
 import re
+from collections import deque
+from itertools import islice
 
-from corea.parsing.confidence_labels import LABEL, LABEL_STEMS, SCALE_BEFORE, positions
+from corea.parsing.confidence_labels import LABEL, LABEL_STEMS, SCALE_BEFORE
 from corea.parsing.confidence_roles import (
     clause_before,
     heads_another,
@@ -13,8 +15,17 @@ from corea.parsing.confidence_roles import (
 )
 from corea.parsing.confidence_values import ConfidenceRole, StatedConfidence, counts_things
 from corea.parsing.languages import stems
-from corea.parsing.numbers import Unscaled, WrittenNumber, first_number, plain
-from corea.parsing.text import regex
+from corea.parsing.numbers import (
+    IN_LABEL,
+    IN_TAG,
+    NumberContext,
+    Unscaled,
+    WrittenNumber,
+    first_number,
+    numbers_in,
+    plain,
+)
+from corea.parsing.text import positions, regex
 
 _AHEAD, _BACK, _MOST = 200, 90, 24
 _SURE_WORDS = ("conf", " sure", "unsure", "certain", "chance", "likel", "probab")
@@ -123,91 +134,88 @@ _CUE = regex(
     r"(?<!\w)(?:now|actually|update|edit|correction|revis\w+|reflection|second\sthoughts?|wait|hmm|however|after"
     r"|reconsider\w*|re-?check\w*|double-check\w*|on\sreview)(?!\w)"
 )
+_WORD = regex(r"\s?[a-z]+")
+_VERB_TO_BE = regex(r"(?<!\w)(?:is|are|was|were)(?!\w)")
 
 
 def sentence(low: str, start: int, end: int, labels: frozenset[int] = frozenset()) -> StatedConfidence | None:
-    """The last sentence in which the writer puts a number to how sure he or she is; an uncertainty is turned round.
+    """The last sentence in which the writer puts a number to his or her certainty, or else to an uncertainty.
 
-    The words at `labels` have been read as labels.
+    Args:
+        labels: Places of words that have been read as labels.
     """
-    turned = None
+    uncertainty = None
     for at in positions(low, _SURE_WORDS, start, end, _MOST):
         found = None if at in labels else _at(low, start, end, at)
         if found and found.role is not ConfidenceRole.REVERSED:
             return found
-        turned = turned or found
-    return turned
+        uncertainty = uncertainty or found
+    return uncertainty
 
 
 def _at(low: str, start: int, end: int, at: int) -> StatedConfidence | None:
     """The number beside one word such as "sure"."""
-    un = 2 if low.startswith("un", max(start, at - 2)) and low.startswith("certain", at) else 0
-    at -= un
+    negated = low.startswith("un", max(start, at - 2)) and low.startswith("certain", at)
+    at -= 2 * negated
     before, window = plain(low[max(start, at - _BACK) : at]), plain(low[at : min(at + _AHEAD, end)])
-    event = window.startswith(("chance", "likel", "probab"))
     if window[0].isalpha() and before[-1:].isalpha():
         return None
-    offset = at - len(before)
-    if number := _number_before(before, window, event):
-        clause = clause_before(before[: number.start])
-    elif number := _number_behind(before, window, event, ends_text=at + len(window) == len(low)):
+    if number := _number_before(before, window):
+        offset, clause = at - len(before), clause_before(before[: number.start])
+    elif number := _number_behind(before, window, ends_text=at + len(window) == len(low)):
         offset, clause = at, clause_before(before)
+        if role_of(clause, "") is ConfidenceRole.OTHER:
+            return None
     else:
         return None
     words = window.lstrip()
-    if _DENIES.match(words) or _ELSEWHERE.match(words) or is_statistical(low, at, end) or _at_level(before, window):
+    at_level = window.startswith("confidence level") and _LEVEL.search(before)  # "at the 95% confidence level"
+    if at_level or _DENIES.match(words) or _ELSEWHERE.match(words) or is_statistical(low, at, end):
         return None
-    if is_supposed(clause + " " + _BREAK.split(window)[0]) or (number.value is None):
+    if is_supposed(clause + " " + _first_clause(window)):
         return None
-    if offset == at and role_of(clause, "") is ConfidenceRole.OTHER:
-        return None
-    return StatedConfidence.of(number, offset, at, turned=bool(un) or window.startswith("unsure"))
+    return StatedConfidence.of(number, offset, at, turned=negated or window.startswith("unsure"))
 
 
-def _at_level(before: str, window: str) -> bool:
-    """Whether "at the 95% confidence level" stands here."""
-    return window.startswith("confidence level") and _LEVEL.search(before) is not None
+def _first_clause(words: str) -> str:
+    return _BREAK.split(words)[0]
 
 
-def _number_before(before: str, window: str, event: bool) -> WrittenNumber | None:
+def _names_event(window: str) -> bool:
+    return window.startswith(("chance", "likel", "probab"))
+
+
+def _number_before(before: str, window: str) -> WrittenNumber | None:
     """ "I am 95% sure", "9/10 confidence", "an 85% chance that my answer is right"."""
-    pos, number = len(before) - min(40, len(clause_before(before))), None
-    while candidate := first_number(before, pos, bare=Unscaled.LABEL):
-        number, pos = candidate, max(candidate.stop, candidate.start + 1)
-    if number is None or number.value is None or not (number.scaled or number.fractional):
+    pos = len(before) - min(40, len(clause_before(before)))
+    number = deque(numbers_in(before, pos, IN_LABEL), maxlen=1)
+    if not number or not number[0].is_clear or not _JOIN.fullmatch(before, number[0].stop):
         return None
-    if not _JOIN.fullmatch(before, number.stop):
+    clause = clause_before(before[: number[0].start])
+    if _NEGATED.search(clause) or of_another(clause) or heads_another(clause):
         return None
-    lead = clause_before(before[: number.start])
-    if _NEGATED.search(lead) or of_another(lead) or heads_another(lead):
-        return None
-    if event:
-        return number if _speaks_of_answer(window) and not _BY_CHANCE.search(_BREAK.split(window)[0]) else None
-    return number if _is_own(lead) else None
+    if _names_event(window):
+        is_own = _speaks_of_answer(window) and not _BY_CHANCE.search(_first_clause(window))
+    else:
+        is_own = _is_own(clause)
+    return number[0] if is_own else None
 
 
-def _is_own(lead: str) -> bool:
-    """Whether what stands before "90% sure" lets it be the writer's: "I am", a short answer, "with"."""
-    if _FIRST_PERSON.search(lead):
+def _is_own(clause: str) -> bool:
+    """Whether the words before "90% sure" let it be the writer's: "I am", a short answer, "with"."""
+    if _FIRST_PERSON.search(clause):
         return True
-    lead = _HEDGES.sub("", lead)
-    head = lead.strip(" \t\n*_`\"'($#>~-–—")
+    clause = _HEDGES.sub("", clause)
+    head = clause.strip(" \t\n*_`\"'($#>~-–—")
     if head.endswith(("answer:", "answer is", "result:")):
         return False  # "Answer: 95% confidence": the answer itself
-    if (
-        not head
-        or head.endswith((":", "("))
-        or lead.rstrip(" ~*_").endswith(("with", "with a", "with an", "the", "(", "["))
-    ):
+    clause = clause.rstrip(" ~*_")
+    if not head or head.endswith((":", "(")) or clause.endswith(("with", "with a", "with an", "the", "(", "[")):
         return True
-    return (
-        len(head) <= 40
-        and lead.rstrip(" *_~").endswith((",", "(", "–", "—", "-"))
-        and not re.search(r"(?<!\w)(?:is|are|was|were)(?!\w)", head)
-    )
+    return len(head) <= 40 and clause.endswith((",", "–", "—", "-")) and not _VERB_TO_BE.search(head)
 
 
-def _number_behind(before: str, window: str, event: bool, *, ends_text: bool) -> WrittenNumber | None:
+def _number_behind(before: str, window: str, *, ends_text: bool) -> WrittenNumber | None:
     """ "My confidence in this is about 0.7", "confidence 0.9", "the probability that my answer is right is 0.9"."""
     label = LABEL.match(window)
     clause = clause_before(before) + (" " if window[0] == " " else "")
@@ -215,17 +223,15 @@ def _number_behind(before: str, window: str, event: bool, *, ends_text: bool) ->
         return None
     if not label and window.startswith("conf"):
         return None  # "configuration"
-    word = re.match(r"\s?[a-z]+", window)
-    pos = label.end() if label else word.end() if word else 0
+    word = label or _WORD.match(window)
+    pos = word.end() if word else 0
     above = SCALE_BEFORE.search(before)
-    whole, at = int(above["top"]) if above else None, pos
-    for _ in range(_MOST_BEHIND):  # "my confidence in the answer 42 is 0.9"
-        number = first_number(window, at, bare=Unscaled.LABEL, whole=whole, ends_text=ends_text)
-        if number is None or number.start > pos + 120 or _BREAK.search(window, pos, number.start):
+    context = NumberContext(Unscaled.LABEL, int(above["top"]) if above else None, ends_text)
+    for number in islice(numbers_in(window, pos, context), _MOST_BEHIND):  # "my confidence in the answer 42 is 0.9"
+        if number.start > pos + 120 or _BREAK.search(window, pos, number.start):
             return None
         if _is_linked(window, pos, number):
-            return number if _is_of_own_answer(before, window, pos, number, event, label) else None
-        at = max(number.stop, number.start + 1)
+            return number if _is_of_own_answer(before, window, pos, number, label) else None
     return None
 
 
@@ -234,118 +240,94 @@ def _is_linked(window: str, pos: int, number: WrittenNumber) -> bool:
     if number.value is None or not (number.whole or number.fractional) or counts_things(number, window):
         return False
     between = window[pos : number.start]
-    return (
-        _LINK.search(between) is not None and not between.rstrip().endswith((":", "=")) and not _REASON.search(between)
-    )
+    linked = _LINK.search(between) and not between.rstrip().endswith((":", "="))
+    return bool(linked) and not _REASON.search(between)
 
 
-def _is_of_own_answer(
-    before: str, window: str, pos: int, number: WrittenNumber, event: bool, label: re.Match[str] | None
-) -> bool:
-    """Whether a number behind such a word is how sure the writer is of the answer, not the answer, nor another's."""
+def _is_of_own_answer(before: str, window: str, pos: int, number: WrittenNumber, label: re.Match[str] | None) -> bool:
+    """Whether a number behind such a word is the writer's certainty of the answer, not the answer, nor another's."""
     between = window[pos : number.start]
     if _EARLIER.search(before + between) and "now" not in between and len(between) > 8:
         return False
     if label and label["right"]:
         return not _BY_CHANCE.search(between)
-    if _states_answer(between):
+    answer = _STATES_ANSWER.search(between)  # "with confidence, the answer is"
+    if answer and (answer["own"] is None or answer["link"] == "of"):
         return False
     if _ADJECTIVE.match(window):  # "I'm confident the answer is 0.75"
         return _BESIDE_ADJECTIVE.fullmatch(between) is not None
-    if event and (_BY_CHANCE.search(between) or not _speaks_of_answer(between)):
+    if _names_event(window) and (_BY_CHANCE.search(between) or not _speaks_of_answer(between)):
         that = _THAT.match(window, number.stop)
-        clause = _BREAK.split(window[that.end() : that.end() + 60])[0] if that else ""
+        clause = _first_clause(window[that.end() : that.end() + 60]) if that else ""
         return _speaks_of_answer(clause) and not _BY_CHANCE.search(between + clause)
     return True
 
 
-def _states_answer(between: str) -> bool:
-    """Whether the words before a number make it the answer, not how sure one is: "with confidence, the answer is"."""
-    found = _STATES_ANSWER.search(between)
-    if found is None:
-        return False
-    return found["own"] is None or found["link"] == "of"
-
-
 def _speaks_of_answer(words: str) -> bool:
-    clause = _BREAK.split(words)[0]
+    clause = _first_clause(words)
     return _ABOUT_ANSWER.search(clause) is not None and _ANSWER_WORD.search(clause) is not None
 
 
 def foreign_sentence(low: str, start: int, end: int) -> StatedConfidence | None:
-    """The last such sentence; a percentage or a fraction only."""
+    """The last such sentence in another language; a percentage or a fraction only."""
     for at in positions(low, stems("sure_stems", low), start, end, 24):
         if is_statistical(low, at, end):
             continue
         begin = max(start, at - 50)
         window, stem = plain(low[begin : min(end, at + 60)]), at - begin
-        if found := _beside(window, stem, begin):
-            return found
+        for number in numbers_in(window, 0, IN_LABEL):
+            if number.is_clear and _is_beside(window, stem, number):
+                return StatedConfidence.of(number, begin, at)
     return None
 
 
-def _beside(window: str, stem: int, begin: int) -> StatedConfidence | None:
-    """The number just before or behind the word for "sure" at `stem`."""
-    pos = 0
-    while number := first_number(window, pos, bare=Unscaled.LABEL):
-        pos = max(number.stop, number.start + 1)
-        if number.value is None or not (number.scaled or number.fractional):
-            continue
-        joined = _AFTER.match(window, number.stop) if number.stop <= stem + 1 else None
-        says = (joined and joined.end() > stem) or (number.start > stem and _BEFORE_IT.search(window, 0, number.start))
-        if (
-            says
-            and not _DENIED.search(window[: number.start])
-            and not _denied(window, stem, number.stop)
-            and ((number.start > stem and _NOUN.match(window, stem)) or not _OF_OTHERS.search(window[: number.start]))
-        ):
-            return StatedConfidence.of(number, begin, begin + stem)
-    return None
-
-
-def _denied(window: str, stem: int, stop: int) -> bool:
-    """Whether "not" comes behind, or before the word for "sure" that the number follows."""
-    return _DENIED_BEHIND.match(window, max(stem, stop)) is not None or (
-        stop > stem and _DENIED.search(window[:stem]) is not None
-    )
+def _is_beside(window: str, stem: int, number: WrittenNumber) -> bool:
+    """Whether the word for "sure" at `stem` belongs to a number, is not negated, and is the writer's own."""
+    before = window[: number.start]
+    if number.start > stem:
+        joined = _BEFORE_IT.search(before) is not None
+        is_own = _NOUN.match(window, stem) is not None or not _OF_OTHERS.search(before)
+    else:
+        after = _AFTER.match(window, number.stop) if number.stop <= stem + 1 else None
+        joined = after is not None and after.end() > stem
+        is_own = not _OF_OTHERS.search(before)
+    if not joined or not is_own or _DENIED.search(before):
+        return False
+    if number.stop > stem and _DENIED.search(window[:stem]):
+        return False
+    return not _DENIED_BEHIND.match(window, max(stem, number.stop))
 
 
 def correction(low: str, stop: int, end: int) -> StatedConfidence | None:
-    """What a confidence already stated, up to `stop`, is changed to later on."""
+    """A later change of a confidence that was stated before `stop`."""
     if end - stop < 8:
         return None
-    window = plain(low[stop : min(end, stop + _CORRECTION_AHEAD)])
-    found = [s for s in (_phrase(window, stop), _later_sentence(low, stop, end)) if s]
-    return max(found, key=lambda s: s.start, default=None)
+    end = min(end, stop + _CORRECTION_AHEAD)
+    found = [_changed(plain(low[stop:end]), stop)]
+    later = sentence(low, stop, end)
+    if later and later.role is ConfidenceRole.PLAIN:  # opened by such as "on reflection" or "now"
+        opened = _CUE.search(low[max(stop, min(later.at, later.start) - 80) : later.stop + 12])
+        found.append(later if opened else None)
+    return max((s for s in found if s), key=lambda s: s.start, default=None)
 
 
-def _phrase(window: str, stop: int) -> StatedConfidence | None:
-    """The last number that such a phrase leads up to."""
-    places = [match.end() for match in _CHANGED.finditer(window) if not _is_supposed(window, match.start())]
-    places += [match.end() for match in _HEADED.finditer(window)]
-    places += [match.end() for match in _CHANGES.finditer(window) if _names_confidence(window, match)]
+def _changed(window: str, stop: int) -> StatedConfidence | None:
+    """The last number that a verb of change or a heading leads up to."""
+    places = [match.end() for match in _HEADED.finditer(window)]
+    for match in _CHANGED.finditer(window):
+        if not _NO_CORRECTION.search(_clause_at(window, match.start(), 60)):
+            places.append(match.end())
+    for match in _CHANGES.finditer(window):
+        clause = _clause_at(window, match.start(), 80) + match[0]
+        named = (*LABEL_STEMS, *stems("confidence_stems", clause), *stems("sure_stems", clause))
+        if any(stem in clause for stem in named):
+            places.append(match.end())
     for place in sorted(places, reverse=True):
-        number = first_number(window, place, bare=Unscaled.TAG)
-        if number is None or number.value is None or not (number.scaled or number.fractional):
-            continue
-        if _CLOSES.match(window, number.stop):
+        number = first_number(window, place, IN_TAG)
+        if number and number.is_clear and _CLOSES.match(window, number.stop):
             return StatedConfidence.of(number, stop, stop + place)
     return None
 
 
-def _is_supposed(window: str, at: int) -> bool:
-    return _NO_CORRECTION.search(clause_before(window[max(0, at - 60) : at])) is not None
-
-
-def _names_confidence(window: str, match: re.Match[str]) -> bool:
-    clause = clause_before(window[max(0, match.start() - 80) : match.start()]) + match[0]
-    named = (*LABEL_STEMS, *stems("confidence_stems", clause), *stems("sure_stems", clause))
-    return any(stem in clause for stem in named)
-
-
-def _later_sentence(low: str, stop: int, end: int) -> StatedConfidence | None:
-    """A later sentence of the writer's, opened by such as "on reflection" or "now"."""
-    found = sentence(low, stop, min(end, stop + _CORRECTION_AHEAD))
-    if found is None or found.role is not ConfidenceRole.PLAIN:
-        return None
-    return found if _CUE.search(low[max(stop, min(found.at, found.start) - 80) : found.stop + 12]) else None
+def _clause_at(window: str, at: int, back: int) -> str:
+    return clause_before(window[max(0, at - back) : at])

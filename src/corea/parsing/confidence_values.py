@@ -1,12 +1,87 @@
 """The number that states the confidence, among those that a tag or the words after a label hold."""
 
-import re
 from enum import IntEnum
+from itertools import islice
 
 from msgspec import Struct
+from msgspec.structs import replace
 
-from corea.parsing.numbers import Unscaled, WrittenNumber, first_number, number_at
-from corea.parsing.text import regex
+from corea.parsing.numbers import NumberContext, Unscaled, WrittenNumber, number_at, numbers_in
+from corea.parsing.text import lead, regex
+
+_MOST_NUMBERS = 24
+_SAY = r"(?:say|put|estimate|rate|give|guess|call)(?:\s(?:it|this|that))?(?:\sat|\sas)?"
+_APPROXIMATELY = r"about|around|approximately|approx\.?|roughly|nearly|almost"
+OPENING = regex(
+    rf"(?:[^\w.+!%]|_|(?:text|textbf|textit|mathbf|mathrm|boxed|bf|large|lt|gt|quot|{_APPROXIMATELY}|‹approximately›"
+    rf"|i\sam|i'm|am\si|i\swould\s{_SAY}|i'd\s{_SAY}|i\s{_SAY}|it\sis|it's|is|of|at|a|an|my|own|overall|final|score"
+    r"|level|rating|value|estimated?)(?![a-z])){0,80}"
+)
+"""What may stand between a separator and its number and says nothing: markup, emoji, "about", "I'd say"."""
+_LEAD_IN = regex(
+    r"(?:(?P<overall>overall|final(?:ly)?|total|combined|in\ssum)|(?:score|confiden\w{2,4}|probability|likelihood"
+    rf"|chance|certainty|so|thus|hence|therefore|{_APPROXIMATELY}|‹approximately›|i\sam|i'm|i'd\s{_SAY}"
+    rf"|i\swould\s{_SAY}|i\s{_SAY}|→))[\W_]{{1,6}}(?:(?:is|of|it|this|at|as|a|an|my|i'm|only|score|confidence"
+    rf"|{_APPROXIMATELY}|‹approximately›|~)[\W_]{{1,4}}){{0,4}}$"
+)
+_SURE = regex(
+    r"[ \t*_()]{0,4}(?:(?P<overall>overall|in\stotal|combined|(?:for|in)\s(?:the|my)\s(?:final\s)?answer"
+    r"|final(?:\sanswer)?\))|sure|confiden|certain|likely|likelihood|probability|chance)(?!\w{0,3}ty?\s(?:interval"
+    r"|level\sof))"
+)
+_NOT_BEFORE = regex(
+    r"(?:(?<![a-z])(?:step|stage|part|claim|premise|check|option|less\sthan|below|under|at\smost|up\sto|not|was"
+    r"|initially|from|passed|verified|tests?|sources?|(?:answer|result|value)(?=\s\Z)|(?:uncertainty|doubt|error"
+    r"|risk)(?:\s(?:is|of))?[\s:=]{0,3}$|(?:answer|result|value|rate|total|sum|x|y)\s(?:is|=|of))"
+    r"|n't)[\W_]{0,3}(?:\d{1,3}[\W_]{1,3}|\w{1,9}\s){0,1}$"
+)
+_NOT_AFTER = regex(
+    r"[ \t*_)]{0,4}(?:initially|originally|at\sfirst|(?:for|in|on|about)\s(?:step|stage|part|claim|the\s(?:first|second"
+    r"|third)|each)|(?:chance|risk|probability|likelihood|possibility)\s(?:of|that|i|it|for|the"
+    r"|this)[^.;\n]{0,30}?(?:wrong|err|mis|slip|incorrect|fail)|(?:un(?:certain|sure)|doubt|error|risk|wrong|(?:of"
+    r"|through)(?!\s(?:being|10))))"
+)
+_NOUN = regex(
+    r"[ \t*_-]{1,4}(?!(?:confiden|sure|certain|likely|likelihood|based|because|since|as|for|in|that|on|given|due|but"
+    r"|and|with|which|i|my|this|the|if|or|so|it|though|although|out|overall|points?|stars?|level|score|percent"
+    r"|probability|chance|after|from)(?![a-z]{4}))(?:[a-z]{3,}|of\s(?:the|my|all|th[eo]se|them)(?![a-z]))"
+)
+_SHARE_OF = regex(r"[ \t*_]{1,4}of\s(?:the|my|all|th[eo]se|them)(?![a-z])")  # "50% of the facts verified"
+_OVERALL_BEHIND = regex(r"[^\n.;]{0,100}?(?:\.\d[^\n.;]{0,60}?){0,3}(?:overall|final|total|combined|answer)")
+WITHHELD = regex(
+    r"[\s*_`\"'$\\()\[\]{}:=|<>-]{0,12}(?:n/a|na|none|null|nan|unknown|withheld|not\s(?:applicable|available|stated"
+    r"|given|sure))(?![a-z])"
+)
+_DEGREE = regex(
+    r"[\s*_`\"'$\\(\[{~<|-]{0,12}(?:\\text(?:bf)?\{)?(?:(?:very|fairly|extremely|quite|moderately|somewhat|pretty"
+    r"|rather|relatively|reasonably|mostly|absolutely|completely|my)[\s-]){0,2}(?:high|low|medium|moderate|strong|weak"
+    r"|certain|confident|sure|full|absolute|good|great|solid|uncertain|unsure|limited|maximum|minimal|complete|total"
+    r"|excellent|fair|‹degree›)(?:[\s/-](?:to[\s-])?(?:high|low|medium|moderate|very|confidence|certainty))?(?![a-z])"
+)
+_BESIDE_DEGREE = regex(
+    r"[^\w\n.!?%+|]{1,8}(?:(?:about|around|approximately|approx\.?|roughly|at|i'd\ssay|say|score"
+    r"|i\.e\.,?)[\s:]{1,2})?(?=[.,]?\d)"
+)
+_CLOSED = regex(
+    r"[ \t*_`$)\]}\"'|]*(?:$|[\n.,;:!?(/–—+-]|(?:confiden|sure|certain|based|because|since|as|given|for|in|that|due|out"
+    r"|on)(?!\w*\s=))"
+)
+_LOW_DEGREE = regex(
+    r"[ \t*_]{0,3}[(,=:-]{1,3}\s?(?:very|extremely|quite|completely|the|i'm|not|totally|=)?\s?(?:low|lowest|unsure"
+    r"|uncertain|not|guess|no|least|worst|minimum|min)"
+    r"|\s?stars?(?!\w)"
+)
+_OPTIONS = regex(
+    r"[\s*_({\[\"']{0,8}\(?[a-j][)\"']?[\s:=-]{1,3}\(?[\d.]{1,6}\s?%?\)?[\s,;/|]{1,4}"
+    r"(?:and\s)?[\"'(]?[a-j][)\"']?[\s:=-]{1,3}\(?[.\d]"
+    r"|[\s*_(]{0,4}[\d.]{1,6}\s?%?\s\(?[a-j]\)?[\s,;/|]{1,3}(?:and\s)?[\d.]{1,6}\s?%?\s\(?[a-j](?![a-z])"
+    r"|[\s*_(]{0,4}[\d.]{1,6}\s?%\s(?!confiden|sure|certain|likel|overall"
+    r"|based)[a-z]{3,15}[,;/]\s(?:and\s)?[\d.]{1,6}\s?%\s[a-z]"
+    r"|[\s*_({\[\"']{0,8}[\d.]{1,6}\s?%?,\s[\d.]{1,6}\s?%?\s{0,2}(?:$|\n|,)"
+)
+_LINE_END = regex(r"\n|(?<=[\w%)\"'])[.!?;](?=\s)")
+_LIST_MARK = regex(r"\d{1,2}[.)][ \t]+\S")
+_OF_STEP = regex(r"[\s*_)]{0,4}(?:initially|originally|at\sfirst|(?:for|in|on)\s(?:step|stage|part|claim|each))")
 
 
 class ConfidenceRole(IntEnum):
@@ -63,50 +138,6 @@ class StatedConfidence(Struct, frozen=True):
         return cls(None, at, at, at, at, role, is_key=key)
 
 
-_MOST_NUMBERS = 24
-
-_SAY = r"(?:say|put|estimate|rate|give|guess|call)(?:\s(?:it|this|that))?(?:\sat|\sas)?"
-_APPROXIMATELY = r"about|around|approximately|approx\.?|roughly|nearly|almost"
-OPENING = regex(
-    rf"(?:[^\w.+!%]|_|(?:text|textbf|textit|mathbf|mathrm|boxed|bf|large|lt|gt|quot|{_APPROXIMATELY}|‹approximately›"
-    rf"|i\sam|i'm|am\si|i\swould\s{_SAY}|i'd\s{_SAY}|i\s{_SAY}|it\sis|it's|is|of|at|a|an|my|own|overall|final|score"
-    r"|level|rating|value|estimated?)(?![a-z])){0,80}"
-)
-"""What may stand between a separator and its number and says nothing: markup, emoji, "about", "I'd say"."""
-
-_LEAD_IN = regex(
-    r"(?:(?P<overall>overall|final(?:ly)?|total|combined|in\ssum)|(?:score|confiden\w{2,4}|probability|likelihood"
-    rf"|chance|certainty|so|thus|hence|therefore|{_APPROXIMATELY}|‹approximately›|i\sam|i'm|i'd\s{_SAY}"
-    rf"|i\swould\s{_SAY}|i\s{_SAY}|→))[\W_]{{1,6}}(?:(?:is|of|it|this|at|as|a|an|my|i'm|only|score|confidence"
-    rf"|{_APPROXIMATELY}|‹approximately›|~)[\W_]{{1,4}}){{0,4}}$"
-)
-_SURE = regex(
-    r"[ \t*_()]{0,4}(?:(?P<overall>overall|in\stotal|combined|(?:for|in)\s(?:the|my)\s(?:final\s)?answer"
-    r"|final(?:\sanswer)?\))|sure|confiden|certain|likely|likelihood|probability|chance)(?!\w{0,3}ty?\s(?:interval"
-    r"|level\sof))"
-)
-_NOT_BEFORE = regex(
-    r"(?:(?<![a-z])(?:step|stage|part|claim|premise|check|option|less\sthan|below|under|at\smost|up\sto|not|was"
-    r"|initially|from|passed|verified|tests?|sources?|(?:answer|result|value)(?=\s\Z)|(?:uncertainty|doubt|error"
-    r"|risk)(?:\s(?:is|of))?[\s:=]{0,3}$|(?:answer|result|value|rate|total|sum|x|y)\s(?:is|=|of))"
-    r"|n't)[\W_]{0,3}(?:\d{1,3}[\W_]{1,3}|\w{1,9}\s){0,1}$"
-)
-_NOT_AFTER = regex(
-    r"[ \t*_)]{0,4}(?:initially|originally|at\sfirst|(?:for|in|on|about)\s(?:step|stage|part|claim|the\s(?:first|second"
-    r"|third)|each)|(?:chance|risk|probability|likelihood|possibility)\s(?:of|that|i|it|for|the"
-    r"|this)[^.;\n]{0,30}?(?:wrong|err|mis|slip|incorrect|fail)|(?:un(?:certain|sure)|doubt|error|risk|wrong|(?:of"
-    r"|through)(?!\s(?:being|10))))"
-)
-_NOUN = regex(
-    r"[ \t*_-]{1,4}(?!(?:confiden|sure|certain|likely|likelihood|based|because|since|as|for|in|that|on|given|due|but"
-    r"|and|with|which|i|my|this|the|if|or|so|it|though|although|out|overall|points?|stars?|level|score|percent"
-    r"|probability|chance|after|from)(?![a-z]{4}))(?:[a-z]{3,}|of\s(?:the|my|all|th[eo]se|them)(?![a-z]))"
-)
-
-
-_SHARE_OF = regex(r"[ \t*_]{1,4}of\s(?:the|my|all|th[eo]se|them)(?![a-z])")  # "50% of the facts verified"
-
-
 def counts_things(number: WrittenNumber, words: str) -> bool:
     """Whether a number counts what follows it: "3 checks", "2/3 steps correct"; "4/5 stars" does not."""
     if number.fractional or "%" in words[number.end : number.stop] or number.whole == 100:
@@ -114,23 +145,37 @@ def counts_things(number: WrittenNumber, words: str) -> bool:
     return _NOUN.match(words, number.stop) is not None
 
 
-def stating_number(
-    words: str, start: int, *, bare: Unscaled, whole: int | None, ends_text: bool
-) -> WrittenNumber | None:
+def lists_options(words: str, begin: int) -> bool:
+    """Whether a value is one for each option: "A 70%, B 30%"."""
+    return _OPTIONS.match(words, begin) is not None
+
+
+def stating_number(words: str, start: int, context: NumberContext) -> WrittenNumber | None:
     """The number in `words[start:]` that states a confidence; None where none clearly does.
 
     An overall one goes before one that is led in ("so 0.85", "90 % sure"), and that before the only one there is
     (behind a label, if it has a percent sign or the like: "0.75" may be the answer).
     """
-    numbers = _numbers(words, start, bare, whole, ends_text)
-    fit = [number for number in numbers if _fits(number, words, alone=len(numbers) == 1)]
+    found = list(islice(numbers_in(words, start, context), _MOST_NUMBERS))
+    fit = [number for number in found if _fits(number, words, alone=len(found) == 1)]
     if not fit:
         return None
     ranks = [_rank(number, words, start) for number in fit]
     best = max(ranks)
-    if best == 0 and (len(fit) > 1 or (bare is Unscaled.LABEL and fit[0].whole is None)):
+    if best == 0 and (len(fit) > 1 or (context.unscaled is Unscaled.LABEL and fit[0].whole is None)):
         return None
     return fit[len(ranks) - 1 - ranks[::-1].index(best)]
+
+
+def _fits(number: WrittenNumber, words: str, *, alone: bool) -> bool:
+    """Whether a number can be a confidence, and is not said to be something else."""
+    if number.value is None or not (number.whole is not None or number.fractional or alone):
+        return False
+    return not (
+        counts_things(number, words)
+        or _NOT_BEFORE.search(words, max(0, number.start - 40), number.start)
+        or _NOT_AFTER.match(words, number.stop)
+    )
 
 
 def _rank(number: WrittenNumber, words: str, start: int) -> int:
@@ -142,144 +187,57 @@ def _rank(number: WrittenNumber, words: str, start: int) -> int:
     return 1 if before or after else 0
 
 
-_OVERALL_BEHIND = regex(r"[^\n.;]{0,100}?(?:\.\d[^\n.;]{0,60}?){0,3}(?:overall|final|total|combined|answer)")
-
-
-def _overall_behind(
-    words: str, first: WrittenNumber, *, bare: Unscaled, whole: int | None, ends_text: bool
-) -> WrittenNumber | None:
-    """The overall number that comes later in the same sentence: "0.9 for the method, 0.6 for the answer"."""
-    if not _OVERALL_BEHIND.match(words, first.stop):
-        return None
-    line_end = _LINE_END.search(words, first.stop)
-    words = words[: line_end.start() if line_end else len(words)]
-    behind = stating_number(words, first.stop, bare=bare, whole=whole, ends_text=ends_text and not line_end)
-    if behind is None or _rank(first, words, first.start) == 2:
-        return None
-    return behind if _rank(behind, words, first.stop) == 2 else None
-
-
-def _numbers(words: str, start: int, bare: Unscaled, whole: int | None, ends_text: bool) -> list[WrittenNumber]:
-    found: list[WrittenNumber] = []
-    at = start
-    while len(found) < _MOST_NUMBERS:
-        number = first_number(words, at, bare=bare, whole=whole, ends_text=ends_text)
-        if number is None:
-            break
-        found.append(number)
-        at = max(number.stop, number.start + 1)
-    return found
-
-
-def _fits(number: WrittenNumber, words: str, *, alone: bool) -> bool:
-    """Whether a number could be a confidence at all, and is not said to be something else."""
-    if number.value is None or not (number.whole is not None or number.fractional or alone):
-        return False
-    return not (
-        counts_things(number, words)
-        or _NOT_BEFORE.search(words, max(0, number.start - 40), number.start)
-        or _NOT_AFTER.match(words, number.stop)
-    )
-
-
-# ---- the value of a label
-
-WITHHELD = regex(
-    r"[\s*_`\"'$\\()\[\]{}:=|<>-]{0,12}(?:n/a|na|none|null|nan|unknown|withheld|not\s(?:applicable|available|stated"
-    r"|given|sure))(?![a-z])"
-)
-_DEGREE = regex(
-    r"[\s*_`\"'$\\(\[{~<|-]{0,12}(?:\\text(?:bf)?\{)?(?:(?:very|fairly|extremely|quite|moderately|somewhat|pretty"
-    r"|rather|relatively|reasonably|mostly|absolutely|completely|my)[\s-]){0,2}(?:high|low|medium|moderate|strong|weak"
-    r"|certain|confident|sure|full|absolute|good|great|solid|uncertain|unsure|limited|maximum|minimal|complete|total"
-    r"|excellent|fair|‹degree›)(?:[\s/-](?:to[\s-])?(?:high|low|medium|moderate|very|confidence|certainty))?(?![a-z])"
-)
-_BESIDE_DEGREE = regex(
-    r"[^\w\n.!?%+|]{1,8}(?:(?:about|around|approximately|approx\.?|roughly|at|i'd\ssay|say|score"
-    r"|i\.e\.,?)[\s:]{1,2})?(?=[.,]?\d)"
-)
-_CLOSED = regex(
-    r"[ \t*_`$)\]}\"'|]*(?:$|[\n.,;:!?(/–—+-]|(?:confiden|sure|certain|based|because|since|as|given|for|in|that|due|out"
-    r"|on)(?!\w*\s=))"
-)
-_LOW_DEGREE = regex(
-    r"[ \t*_]{0,3}[(,=:-]{1,3}\s?(?:very|extremely|quite|completely|the|i'm|not|totally|=)?\s?(?:low|lowest|unsure"
-    r"|uncertain|not|guess|no|least|worst|minimum|min)"
-    r"|\s?stars?(?!\w)"
-)
-_OPTIONS = regex(
-    r"[\s*_({\[\"']{0,8}\(?[a-j][)\"']?[\s:=-]{1,3}\(?[\d.]{1,6}\s?%?\)?[\s,;/|]{1,4}"
-    r"(?:and\s)?[\"'(]?[a-j][)\"']?[\s:=-]{1,3}\(?[.\d]"
-    r"|[\s*_(]{0,4}[\d.]{1,6}\s?%?\s\(?[a-j]\)?[\s,;/|]{1,3}(?:and\s)?[\d.]{1,6}\s?%?\s\(?[a-j](?![a-z])"
-    r"|[\s*_(]{0,4}[\d.]{1,6}\s?%\s(?!confiden|sure|certain|likel|overall"
-    r"|based)[a-z]{3,15}[,;/]\s(?:and\s)?[\d.]{1,6}\s?%\s[a-z]"
-    r"|[\s*_({\[\"']{0,8}[\d.]{1,6}\s?%?,\s[\d.]{1,6}\s?%?\s{0,2}(?:$|\n|,)"
-)
-_LINE_END = regex(r"\n|(?<=[\w%)\"'])[.!?;](?=\s)")
-
-
-def lists_options(words: str, begin: int) -> bool:
-    """Whether a value is one for each option: "A 70%, B 30%"."""
-    return _OPTIONS.match(words, begin) is not None
-
-
-_LIST_MARK = regex(r"\d{1,2}[.)][ \t]+\S")
-
-
-def leading_number(
-    content: str, begin: int, bare: Unscaled, whole: int | None, ends_text: bool
-) -> WrittenNumber | None:
+def leading_number(content: str, begin: int, context: NumberContext) -> WrittenNumber | None:
     """The number that a tag's content or a label's value begins with, unless it counts or belongs to a step."""
     opening = OPENING.match(content, begin)
-    number = number_at(content, opening.end() if opening else begin, bare=bare, whole=whole, ends_text=ends_text)
+    number = number_at(content, opening.end() if opening else begin, context)
     if number is None or ("\n" in content[begin : number.start] and _LIST_MARK.match(content, number.start)):
         return None
-    if counts_things(number, content) or re.match(
-        r"[\s*_)]{0,4}(?:initially|originally|at\sfirst|(?:for|in|on)\s(?:step|stage|part|claim|each))",
-        content[number.stop :],
-    ):
+    if counts_things(number, content) or _OF_STEP.match(content, number.stop):
         return None
-    return _overall_behind(content, number, bare=bare, whole=whole, ends_text=ends_text) or number
+    return _overall_behind(content, number, context) or number
 
 
-def value_behind(
-    window: str, begin: int, separated: re.Match[str], bare: Unscaled, whole: int | None, ends_text: bool
-) -> WrittenNumber | ConfidenceRole | None:
-    """The number that a label's value states; its role where it states none; None where nothing stands there."""
+def _overall_behind(words: str, first: WrittenNumber, context: NumberContext) -> WrittenNumber | None:
+    """The overall number that comes later in the same sentence: "0.9 for the method, 0.6 for the answer"."""
+    if not _OVERALL_BEHIND.match(words, first.stop) or _rank(first, words, first.start) == 2:
+        return None
+    line_end = _LINE_END.search(words, first.stop)
+    if line_end:
+        words, context = words[: line_end.start()], replace(context, ends_text=False)
+    behind = stating_number(words, first.stop, context)
+    return behind if behind and _rank(behind, words, first.stop) == 2 else None
+
+
+def value_behind(window: str, begin: int, mark: str, context: NumberContext) -> WrittenNumber | ConfidenceRole | None:
+    """The number that a label's value states; its role where it states none; None where nothing stands there.
+
+    Args:
+        mark: The separator between the label and its value.
+    """
     if WITHHELD.match(window, begin):
         return ConfidenceRole.PLAIN
     if lists_options(window, begin):
         return ConfidenceRole.OTHER
-    if degree := _DEGREE.match(window, begin):
+    if degree := _DEGREE.match(window, begin):  # "high (0.9)"
         beside = _BESIDE_DEGREE.match(window, degree.end())
-        number = number_at(window, beside.end(), bare=bare, whole=whole, ends_text=ends_text) if beside else None
-        return (
-            number
-            if number and number.value is not None and _CLOSED.match(window, number.stop)
-            else ConfidenceRole.PLAIN
-        )
-    number = leading_number(window, begin, bare, whole, ends_text)
-    if number:
-        return _checked(number, window)
-    line_end = _LINE_END.search(window, begin + len(window[begin:]) - len(window[begin:].lstrip()))
+        number = number_at(window, beside.end(), context) if beside else None
+        is_stated = number and number.value is not None and _CLOSED.match(window, number.stop)
+        return number if is_stated else ConfidenceRole.PLAIN
+    if number := leading_number(window, begin, context):
+        if number.value is None:
+            return None if number.cut else ConfidenceRole.PLAIN
+        is_rating = not number.scaled and not number.fractional and number.whole is None
+        return ConfidenceRole.PLAIN if is_rating and _LOW_DEGREE.match(window, number.stop) else number
+    line_end = _LINE_END.search(window, begin + lead(window[begin:], None))
     words = window[: line_end.start() if line_end else len(window)]
     if not words[begin:].strip():
-        return None if ends_text and not line_end else ConfidenceRole.PLAIN
-    if separated["mark"] == "\n":
+        return None if context.ends_text and not line_end else ConfidenceRole.PLAIN
+    if mark == "\n":
         return None
     if "\n" in words[begin:].rstrip():
         return ConfidenceRole.PLAIN
-    if separated["mark"].startswith("-") and ">" not in separated["mark"]:
+    if mark.startswith("-") and ">" not in mark:
         return None
-    stated = stating_number(words, begin, bare=bare, whole=whole, ends_text=ends_text and not line_end)
-    return stated or ConfidenceRole.PROSE
-
-
-def _checked(number: WrittenNumber, window: str) -> WrittenNumber | ConfidenceRole | None:
-    """A label's number, unless it is cut off or the words behind take it back: "1 - very low"."""
-    if number.value is None:
-        return None if number.cut else ConfidenceRole.PLAIN
-    whole = not number.scaled and not number.fractional and number.whole is None
-    if whole and _LOW_DEGREE.match(window, number.stop):
-        return ConfidenceRole.PLAIN
-    return number
+    context = replace(context, ends_text=context.ends_text and not line_end)
+    return stating_number(words, begin, context) or ConfidenceRole.PROSE

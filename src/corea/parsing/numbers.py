@@ -4,6 +4,7 @@ Every function here works on a short window of text, in lower case; `plain` make
 """
 
 import re
+from collections.abc import Iterator
 from enum import Enum, auto
 
 from msgspec import Struct
@@ -58,11 +59,29 @@ _COMPUTED = regex(r"[ \t*_$`\\%\d.,x×/+()-]{1,60}=\s{0,3}(?=[\d.])")
 
 
 class Unscaled(Enum):
-    """What a number without a scale can mean where it stands."""
+    """Meaning of a number without a scale, by its place."""
 
-    LABEL = auto()  # "Confidence: 8" may be 8 % or 8 of 10: nothing
+    LABEL = auto()  # "Confidence: 8" may be 8 % or 8 of 10: no value
     TAG = auto()  # asked for [0, 1], some write percent: 10 and more are percent
     PERCENT = auto()  # a field that is never out of ten: every whole number from 2 is percent
+
+
+class NumberContext(Struct, frozen=True):
+    """What the place of a number says about it.
+
+    Args:
+        unscaled: Meaning of a number without a scale.
+        whole: What a number is out of, where a label says so: 1, 10, 100.
+        ends_text: The window ends where the text does, with no closing tag: its last number may be cut off.
+    """
+
+    unscaled: Unscaled
+    whole: int | None = None
+    ends_text: bool = False
+
+
+IN_TAG = NumberContext(Unscaled.TAG)
+IN_LABEL = NumberContext(Unscaled.LABEL)
 
 
 class WrittenNumber(Struct, frozen=True):
@@ -80,95 +99,55 @@ class WrittenNumber(Struct, frozen=True):
     whole: float | None = None  # what it is out of: 100 of a percentage
     cut: bool = False  # the text ends in it: "0.", "8/"
 
+    @property
+    def is_clear(self) -> bool:
+        """Whether it is a probability by its own notation: "90%", "8/10", "0.9"."""
+        return self.value is not None and (self.scaled or self.fractional)
+
 
 def plain(window: str) -> str:
     """A window with full-width and other digits, signs and dashes as their ASCII likes, length kept."""
     return window if window.isascii() else window.translate(_ALIKE)
 
 
-def first_number(
-    window: str, start: int = 0, *, bare: Unscaled, whole: int | None = None, ends_text: bool = False
-) -> WrittenNumber | None:
-    """The first number in `window[start:]`, read as a probability.
-
-    Args:
-        bare: What a number with no scale means here.
-        whole: What the number is out of, where a label has said so: 1, 10, 100.
-        ends_text: The window ends where the text does, with no closing tag: its last number may be cut off.
-    """
+def first_number(window: str, start: int, context: NumberContext) -> WrittenNumber | None:
+    """The first number in `window[start:]`, read as a probability."""
     found = _START.search(window, start)
-    if not found:
-        return None
-    return number_at(window, found.start(), bare=bare, whole=whole, ends_text=ends_text)
+    return number_at(window, found.start(), context) if found else None
 
 
-def number_at(
-    window: str, at: int, *, bare: Unscaled, whole: int | None = None, ends_text: bool = False
-) -> WrittenNumber | None:
-    """The number that begins at `at`; see `first_number`."""
+def numbers_in(window: str, start: int, context: NumberContext) -> Iterator[WrittenNumber]:
+    """The numbers in `window[start:]`, from left to right."""
+    while number := first_number(window, start, context):
+        yield number
+        start = max(number.stop, number.start + 1)
+
+
+def number_at(window: str, at: int, context: NumberContext) -> WrittenNumber | None:
+    """The number that begins at `at`, read as a probability."""
     match = _NUMBER.match(window, at)
     if not match:
         return None
     value, denominator = _amount(match)
     start, stop = match.span()
     if window[stop : stop + 1] in _PLAIN_ENDS:
-        return _number(window, match, value, denominator, stop, bare, whole, ends_text)
+        return _number(window, match, value, denominator, stop, context)
     if times := _TIMES_TEN.match(window, stop):
         value, stop = value * 10.0 ** int(times[1]), times.end()
     if percent := _PERCENT.match(window, stop):
         denominator, stop = 100.0, percent.end()
     elif out_of := _OUT_OF.match(window, stop):
         denominator, stop = _whole(out_of["whole"]), out_of.end()
-    elif computed := _COMPUTED.match(window, stop):  # "0.9 * 0.8 = 0.72": what it comes to
-        return number_at(window, computed.end(), bare=bare, whole=whole, ends_text=ends_text)
+    elif computed := _COMPUTED.match(window, stop):  # "0.9 * 0.8 = 0.72": the result
+        return number_at(window, computed.end(), context)
     if arrow := _ARROW.match(window, stop):  # "0.9 → 0.6 after checking": the later one
-        return number_at(window, arrow.end(), bare=bare, whole=whole, ends_text=ends_text)
-    number = _number(window, match, value, denominator, stop, bare, whole, ends_text)
+        return number_at(window, arrow.end(), context)
+    number = _number(window, match, value, denominator, stop, context)
     if beyond := _end_of_span(window, number):
         return WrittenNumber(None, start, match.end(), beyond, number.scaled, number.fractional)
-    if window[stop:] == "/" or _NO_NUMBER.match(window, stop):  # "8/" and no more; "3:1"
+    if window[stop:] == "/" or _NO_NUMBER.match(window, stop):  # "8/" at the end; "3:1"
         return WrittenNumber(None, start, match.end(), stop, number.scaled, number.fractional, cut=window[stop:] == "/")
     return number
-
-
-def _number(
-    window: str,
-    match: re.Match[str],
-    value: float,
-    denominator: float | None,
-    stop: int,
-    bare: Unscaled,
-    whole: int | None,
-    ends_text: bool,
-) -> WrittenNumber:
-    """The number with what it means, given all that belongs to it."""
-    start, end = match.span()
-    digits, scaled = match["digits"], denominator is not None
-    fractional = digits is not None and value <= 1 and not digits.isdigit()
-    if not scaled and whole:
-        denominator = float(whole)
-    cut = ends_text and not window[end:].strip(". \t*_`$") and window[end:].strip() == window[end:]
-    dot = window[end : end + 1] == "."
-    stated = _meaning(value, denominator, match["words"] is not None, fractional, bare, cut=cut, dot=dot)
-    sign = window[start - 1 : start]
-    if (
-        (sign == "-" and _negative(window, start - 1))
-        or sign == "±"
-        or (sign == "<" and not window.startswith(">", stop))
-    ):
-        stated = None  # "-0.5", "<50%"
-    return WrittenNumber(stated, start, end, stop, scaled, fractional, denominator, cut and value <= 1)
-
-
-def _end_of_span(window: str, number: WrittenNumber) -> int:
-    """Where a span of values ends that begins with a number, "0.7 to 0.8"; 0 where it begins none."""
-    spans = _RANGE.match(window, number.stop)
-    if not spans or ((number.scaled or number.fractional) and _COUNTED.match(window, spans.end())):
-        return 0
-    if ("and" in spans[0] or "or" in spans[0]) and "between" not in window[: number.start]:
-        return 0  # "0.9 and 3 more"
-    rest = _REST.match(window, spans.end())
-    return rest.end() if rest else 0
 
 
 def _amount(match: re.Match[str]) -> tuple[float, float | None]:
@@ -187,41 +166,70 @@ def _whole(written: str) -> float:
     return named.get(written) or (100.0 if "hundred" in written else float(written)) or 1e9
 
 
+def _number(
+    window: str, match: re.Match[str], value: float, denominator: float | None, stop: int, context: NumberContext
+) -> WrittenNumber:
+    """The number with its meaning, given all that belongs to it."""
+    start, end = match.span()
+    digits, scaled = match["digits"], denominator is not None
+    fractional = digits is not None and value <= 1 and not digits.isdigit()
+    if not scaled and context.whole:
+        denominator = float(context.whole)
+    cut = context.ends_text and not window[end:].strip(". \t*_`$") and window[end:].strip() == window[end:]
+    sign = window[start - 1 : start]
+    if (
+        (sign == "-" and _negative(window, start - 1))
+        or sign == "±"
+        or (sign == "<" and window[stop : stop + 1] != ">")
+    ):
+        stated = None  # "-0.5", "<50%"
+    elif denominator is not None:
+        stated = _share(value, denominator)
+    elif match["words"]:
+        stated = None  # "one" of what?
+    elif value == 0 and not fractional and _breaks_off(context, cut=cut, dot=window[end : end + 1] == "."):
+        stated = None
+    else:
+        stated = _unscaled(value, context.unscaled)
+    stated = round(stated, 12) if stated is not None and 0 <= stated <= 1 else None
+    return WrittenNumber(stated, start, end, stop, scaled, fractional, denominator, cut and value <= 1)
+
+
 def _negative(window: str, sign: int) -> bool:
     """Whether a dash before a number is its sign, not punctuation: "Confidence: -0.5", "<confidence>-1"."""
     before = window[:sign].rstrip()
     return before.endswith((":", "=", ">", "|", "is", "of")) or (sign > 0 and window[sign - 1] == '"')
 
 
-def _meaning(
-    value: float,
-    denominator: float | None,
-    in_words: bool,
-    fractional: bool,
-    bare: Unscaled,
-    *,
-    cut: bool,
-    dot: bool,
-) -> float | None:
-    """The probability that an amount states, or None."""
-    if denominator is not None:
-        odds = value + denominator == 100 and 0 < value != denominator
-        if odds:  # "60/40" are two chances, "50/50" is one half
-            return None
-        share = 0.5 if value == denominator == 50 else value / denominator
-    elif in_words:
-        return None  # "one" of what?
-    elif value <= 1:
-        if value == 0 and not fractional and bare is not Unscaled.PERCENT and (cut or (dot and bare is Unscaled.LABEL)):
-            return None  # "CONF: 0." was cut off
-        share = value
-    elif value > 10 or bare is Unscaled.PERCENT:
-        share = value / 100
-    elif value == 10 and bare is Unscaled.TAG:
-        share = 0.1
-    else:
-        return None
-    return round(share, 12) if 0 <= share <= 1 else None
+def _share(value: float, denominator: float) -> float | None:
+    """A fraction; "60/40" are two chances, and "50/50" is one half."""
+    if value + denominator == 100 and value > 0:
+        return 0.5 if value == denominator else None
+    return value / denominator
+
+
+def _breaks_off(context: NumberContext, *, cut: bool, dot: bool) -> bool:
+    """Whether a zero may be the start of a number: "CONF: 0."."""
+    return context.unscaled is not Unscaled.PERCENT and (cut or (dot and context.unscaled is Unscaled.LABEL))
+
+
+def _unscaled(value: float, meaning: Unscaled) -> float | None:
+    if value <= 1:
+        return value
+    if value > 10 or meaning is Unscaled.PERCENT:
+        return value / 100
+    return 0.1 if value == 10 and meaning is Unscaled.TAG else None
+
+
+def _end_of_span(window: str, number: WrittenNumber) -> int:
+    """Where a span of values ends that begins with a number, "0.7 to 0.8"; 0 where it begins none."""
+    spans = _RANGE.match(window, number.stop)
+    if not spans or ((number.scaled or number.fractional) and _COUNTED.match(window, spans.end())):
+        return 0
+    if ("and" in spans[0] or "or" in spans[0]) and "between" not in window[: number.start]:
+        return 0  # "0.9 and 3 more"
+    rest = _REST.match(window, spans.end())
+    return rest.end() if rest else 0
 
 
 _N = (

@@ -76,6 +76,38 @@ def mentions(low: str, word: str, start: int, end: int, most: int = MOST_MENTION
     return found
 
 
+def positions(low: str, stems: tuple[str, ...], start: int, end: int, most: int) -> list[int]:
+    """Where any of the stems occurs in `low[start:end]`, last first, at most `most` of them."""
+    found: list[int] = []
+    for stem in stems:
+        if (at := low.rfind(stem, start, end)) >= 0:
+            found.append(at)
+            found += mentions(low, stem, start, at, most - 1)
+    return sorted(found, reverse=True)[:most] if len(found) > 1 else found
+
+
+Row = tuple[int, int, list[str]]
+"""Where a cell of a table begins, the number of its column, and all cells of its row."""
+
+
+def table_rows(low: str, at: int, end: int, most: int) -> list[Row] | None:
+    """Rows of a Markdown table below the heading at `at`; None where that heads no column."""
+    head_end = low.find("\n", at, min(end, at + 400))
+    rule_end = low.find("\n", head_end + 1, min(end, head_end + 400)) if head_end >= 0 else -1
+    rule = low[head_end + 1 : rule_end]
+    if rule_end < 0 or rule.strip(" |:-+\r") or "-" not in rule:
+        return None
+    column = low.count("|", low.rfind("\n", max(0, at - 400), at) + 1, at)
+    begin, found = rule_end + 1, list[Row]()
+    for row in low[begin : min(end, begin + 400 * most)].split("\n")[:most]:
+        cells = row[:400].split("|")
+        if len(cells) <= column:
+            break
+        found.append((begin + sum(len(cell) + 1 for cell in cells[:column]), column, cells))
+        begin += len(row) + 1
+    return found
+
+
 _BRACE = regex(r"[{}]")
 
 
@@ -99,8 +131,8 @@ def is_blank(text: str) -> bool:
     return _INVISIBLE.fullmatch(text) is not None
 
 
-def lead(text: str, characters: str) -> int:
-    """How many of its first characters are among `characters`."""
+def lead(text: str, characters: str | None) -> int:
+    """How many of its first characters are among `characters`, or are white space."""
     return len(text) - len(text.lstrip(characters))
 
 
