@@ -38,10 +38,6 @@ _WHOLE = {"share": 1, "percent": 100, "ten": 10}
 _LAST_KEY = regex(r"\"confidence\": ?(?P<share>0?\.\d{1,17}|1\.0{1,17})\s{0,4}\}\s{0,4}(?:```)?")
 _COMMON = ("onf", "cert", "prob", "chance", "likel", " sure", "unsure", "accuracy of", "p(")
 _SHORT = 300
-_DECLINING = (
-    "know", "can't", "cannot", "could not", "couldn't", "unable", "no idea", "clue", "not sure", "unsure",
-    "not certain", "no answer", "unclear",
-)  # fmt: skip
 _ANNOUNCED = r"\s{0,9}[*_]{0,2}(?:(?:the\s)?(?:final\s)?answer(?:\sis)?[\s:*_]{1,4})?"
 _HEDGED = r"[*_~≈]{0,3}(?:p\s?=\s?|about\s|approximately\s|roughly\s|around\s)?(?=[.\d])"
 _CHOSEN = regex(
@@ -159,7 +155,7 @@ def _in_a_sentence(text: str, low: str, start: int, end: int, labels: frozenset[
 
 def _declined(words: str) -> bool:
     """Whether all that stands before the confidence is "I don't know"."""
-    return _has_any(words, (*_DECLINING, *stems("refusal_stems", words))) and refuses(words.strip())
+    return _has_any(words, stems("refusal_stems", words)) and refuses(words.strip())
 
 
 def _chosen(text: str, low: str, statements: list[StatedConfidence]) -> StatedConfidence | None:

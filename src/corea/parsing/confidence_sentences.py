@@ -109,18 +109,12 @@ _CHANGED = regex(
     r"|stands\sat)|(?:(?:it|that|this|confidence|certainty)\sis|it's|i'm|i\sam)\snow)\s" + _BEFORE_NUMBER
 )
 """A verb that changes the confidence, up to its new number."""
-_HEADING = (
-    r"(?:updated?|actually|wait|hmm|scratch\sthat|edit(?:ed)?|correction|correcting|revision|revised|reconsidered"
-    r"|re-?evaluat\w{2,5}|on\s(?:second\sthoughts?|reflection|review)|(?:after|upon"
-    r"|having)\s(?:[\w-]{1,14}\s){0,3}?(?:re-?)?(?:verif|check|double|review|reconsid|reflect|comput|calculat|read"
-    r"|think|thought|examin|test|analy)\w{0,7})"
-)
 _NEW_ANSWER = r"(?![^:\n]{0,40}(?:answer|result|value|solution|rule|total))"
 _SEPARATOR = (
     r"(?:[^.\n\d%!?]{0,60}?[:,：，]\s?|\s(?=i'd\ssay|i\swould|it'?s\s(?:more\slike|closer))|\s(?:up\s|down\s)?to\s)"
 )
 _SAYS = r"(?:(?:i'd|i\swould|i|would|it's|it\sis|now|am|i'm|no|say|make\sit|that)\s){0,4}"
-_HEADED = regex(rf"(?<!\w)(?:{_HEADING}|‹correction›){_NEW_ANSWER}{_SEPARATOR}{_SAYS}{_BEFORE_NUMBER}")
+_HEADED = regex(rf"(?<!\w)(?:‹correction›){_NEW_ANSWER}{_SEPARATOR}{_SAYS}{_BEFORE_NUMBER}")
 """A heading or an opening such as "Update:", "After a check,", up to the new number; "Revised answer: 0.5" is none."""
 # the number ends its clause: "it is now 25% off" corrects nothing
 _CLOSES = regex(r"[*_)\]]{0,3}\s?(?:confiden|sure|certain|(?:after|now|since|because|given)\s|[.!;,)(—–-]|$|\n)")

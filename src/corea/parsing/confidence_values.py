@@ -11,18 +11,17 @@ from corea.parsing.text import lead, regex
 
 _MOST_NUMBERS = 24
 _SAY = r"(?:say|put|estimate|rate|give|guess|call)(?:\s(?:it|this|that))?(?:\sat|\sas)?"
-_APPROXIMATELY = r"about|around|approximately|approx\.?|roughly|nearly|almost"
 OPENING = regex(
-    rf"(?:[^\w.+!%]|_|(?:text|textbf|textit|mathbf|mathrm|boxed|bf|large|lt|gt|quot|{_APPROXIMATELY}|‹approximately›"
+    rf"(?:[^\w.+!%]|_|(?:text|textbf|textit|mathbf|mathrm|boxed|bf|large|lt|gt|quot|‹approximately›"
     rf"|i\sam|i'm|am\si|i\swould\s{_SAY}|i'd\s{_SAY}|i\s{_SAY}|it\sis|it's|is|of|at|a|an|my|own|overall|final|score"
     r"|level|rating|value|estimated?)(?![a-z])){0,80}"
 )
 """What may stand between a separator and its number and says nothing: markup, emoji, "about", "I'd say"."""
 _LEAD_IN = regex(
     r"(?:(?P<overall>overall|final(?:ly)?|total|combined|in\ssum)|(?:score|confiden\w{2,4}|probability|likelihood"
-    rf"|chance|certainty|so|thus|hence|therefore|{_APPROXIMATELY}|‹approximately›|i\sam|i'm|i'd\s{_SAY}"
+    rf"|chance|certainty|so|thus|hence|therefore|‹approximately›|i\sam|i'm|i'd\s{_SAY}"
     rf"|i\swould\s{_SAY}|i\s{_SAY}|→))[\W_]{{1,6}}(?:(?:is|of|it|this|at|as|a|an|my|i'm|only|score|confidence"
-    rf"|{_APPROXIMATELY}|‹approximately›|~)[\W_]{{1,4}}){{0,4}}$"
+    rf"|‹approximately›|~)[\W_]{{1,4}}){{0,4}}$"
 )
 _SURE = regex(
     r"[ \t*_()]{0,4}(?:(?P<overall>overall|in\stotal|combined|(?:for|in)\s(?:the|my)\s(?:final\s)?answer"
@@ -54,9 +53,8 @@ WITHHELD = regex(
 )
 _DEGREE = regex(
     r"[\s*_`\"'$\\(\[{~<|-]{0,12}(?:\\text(?:bf)?\{)?(?:(?:very|fairly|extremely|quite|moderately|somewhat|pretty"
-    r"|rather|relatively|reasonably|mostly|absolutely|completely|my)[\s-]){0,2}(?:high|low|medium|moderate|strong|weak"
-    r"|certain|confident|sure|full|absolute|good|great|solid|uncertain|unsure|limited|maximum|minimal|complete|total"
-    r"|excellent|fair|‹degree›)(?:[\s/-](?:to[\s-])?(?:high|low|medium|moderate|very|confidence|certainty))?(?![a-z])"
+    r"|rather|relatively|reasonably|mostly|absolutely|completely|my)[\s-]){0,2}(?:‹degree›)"
+    r"(?:[\s/-](?:to[\s-])?(?:high|low|medium|moderate|very|confidence|certainty))?(?![a-z])"
 )
 _BESIDE_DEGREE = regex(
     r"[^\w\n.!?%+|]{1,8}(?:(?:about|around|approximately|approx\.?|roughly|at|i'd\ssay|say|score"

@@ -8,47 +8,17 @@ _BUT_SO = regex(
     r"\b(?:but|however|yet|so|therefore|thus|hence)\b[,\s]"
     r"|[;:]\s|\)\s"
 )
-_OTHERS = regex(
-    r"\b(?:many|most|some|other|lots\sof|few)\s(?:people|students|readers|others|would\s(?:say|think|answer|argue"
-    r"|guess)|think|say|believe|of\s(?:us|them|you))\b"
-    r"|\b(?:one|you|people|someone|students|others)\s(?:might|may|could|often|usually|typically|commonly"
-    r"|would\sbe\stempted|mistakenly)\s(?:\w{2,12}ly\s)?(?:think|say|answer|guess|believe|assume|expect|conclude|argue"
-    r"|get|write|forget|be\stempted)"
-    r"|\b(?:common|typical|frequent|usual|tempting|popular)\s(?:\w{1,14}\s)?(?:mistakes?|errors?|answer|misconception"
-    r"|guess|trap|pitfall)\b"
-    r"|\b(?:it(?:'s|\sis)\s(?:tempting|easy)\sto|(?:mistakenly|incorrectly|wrongly)\s(?:\w{2,12}\s)?(?:think|say|answer"
-    r"|get)|(?:book|textbook|teacher|friend|author|(?:other|another|the)\s(?:student|user|model)|answer\skey)\s(?:says?"
-    r"|said|claims?|claimed|thinks?|gives?|answered|wrote)|rumou?red|supposedly|allegedly)\b"
-)
+_OTHERS = regex(r"‹others_view›")
 """Other people's views, and mistakes."""
-_BEFORE = regex(
-    r"\b(?:intuitively|naively|at\sfirst(?:\sglance|\ssight)?|initially|originally|first\si\sthought|i\s(?:first"
-    r"|initially)\s\w{3,10}|(?:my|the|an?)\s(?:initial|first|previous|original|earlier)\s(?:answer|guess|thought"
-    r"|estimate|result|response|calculation|attempt))\b"
-)
+_BEFORE = regex(r"\b(?:‹earlier_view›)\b")
 """The writer's earlier views."""
 _IF = regex(
     r"(?:^|[\s,(])(?:if|unless|suppose|supposing|assuming|imagine|hypothetically|had\s(?:he|she|it|they|we|i|the)"
     r"|were\s(?:he|she|it|they|we|i|the))\b"
 )
-_REMARK = regex(
-    r"(?:(?:please\s)?(?:let|tell)\sme\sknow|(?:please\s)?feel\sfree|(?:i\s)?(?:really\s)?hope|if\syou(?:'d|\swould|'re"
-    r"|\sare|\shave|\sneed|\swant|\slike|\sprefer)|would\syou|do\syou|does\s(?:this|that)|is\sthere\sanything|shall\si"
-    r"|should\si|want\sme|need\s(?:any|more|help)|can\si|may\si|any\s(?:other\s)?questions|happy\sto|glad\sto|i'?(?:m"
-    r"|\sam|'d|\swould)\s(?:be\s)?(?:happy|glad|here\sto|available|always|love\sto)|i\scan\s(?:also\s)?(?:help|explain"
-    r"|show|walk|provide|elaborate)|don't\shesitate|please\s(?:ask|note|verify|check|don't)|good\sluck|great\s(?:job"
-    r"|question|work)|good\s(?:job|question|work)|well\sdone|best(?:\sregards|\swishes)?|kind\sregards|regards|cheers"
-    r"|sincerely|thanks?|thank\syou|you'?re\swelcome|have\sa\s(?:great|nice|good|wonderful)|take\scare"
-    r"|happy\s\w{2,12}ing|enjoy|bye|see\syou|congrat\w{0,12}|your\s(?:ai|friendly|assistant|tutor|helper)|hopefully"
-    r"|that's\sit|that\sis\sall|and\sthat's\sit|done|q\.?e\.?d|easy|simple|voil[aà]|ta-?da|consistent|verified"
-    r"|confirmed|check(?:ed)?|i(?:'m|\sam)\s(?:\w{2,12}\s)?(?:confident|certain|sure)|my\sconfidence|confidence"
-    r"|the\sconfidence|this\s(?:confidence|includes|excludes|assumes|accounts\sfor|takes\sinto|reflects|is\sbased\son)"
-    r"|note\b|p\.?s\b|n\.?b\b|disclaimer|reminder|tip\b|keep\sin\smind|remember|sources?:|references?:|see\salso"
-    r"|follow-?\s?up|want\sto|ask\sme|just\s(?:ask|let)|‹remark›)"
-)
+_REMARK = regex(r"(?:‹remark›)")
 _CHECK = regex(
-    r"(?:(?:let(?:'s|\sus|\sme)\s|we\s(?:can\s)?|to\s|quick\s|as\sa\s|double[\s-]|sanity\s|now\s)*(?:check(?:ing|ed)?"
-    r"|verif\w{1,8}|confirm\w{0,4}|double[\s-]check|proof|‹check›)\b)"
+    r"(?:(?:let(?:'s|\sus|\sme)\s|we\s(?:can\s)?|to\s|quick\s|as\sa\s|double[\s-]|sanity\s|now\s)*(?:‹check›)\b)"
 )
 _OTHERWISE = regex(
     r"(?:(?:and|but|or|note(?:\sthat)?|however|alternatively|of\scourse)?[,:]?\s?)(?:if|unless|with(?:out)?|had|were"
@@ -67,14 +37,8 @@ _STATES = regex(
 RATHER = r"[\s,;(*–—-]{1,6}(?P<rather>or\srather|make\sthat|no,?\swait)\b"
 """How a sentence takes back what it has just said."""
 _DOUBT = regex(
-    r"(?:^|[.!?…—)\]}*>$|]\s{0,3}|\n\s{0,3})[\"'*_(\[#>-]{0,4}(?:(?:oh|ah|hmm+|uh|but|ok(?:ay)?|and|well"
-    r"|no)[,.…!\s]{1,4}){0,3}(?P<strong>wait\b(?!\s(?:for|until|time))|correction\b|(?:i\s(?:apologi[sz]e|apologi\w+)"
-    r"|apologies|my\smistake|my\sbad|oops|whoops|scratch\sthat|hold\son|never\s?mind|strike\sthat)"
-    r"|on\s(?:second\sthought|reflection|closer)|i\s(?:made|see\s(?:my|an|the)\s(?:mistake|error)|need\sto\s(?:correct"
-    r"|fix|revise|redo)|misread|miscalculated|miscounted|was\swrong|forgot|must\scorrect|overlooked)|that(?:'s|\sis"
-    r"|\swas)\s(?:not\s(?:right|correct)|wrong|incorrect|a\smistake)|this\s(?:is|was)\s(?:not\s(?:right|correct)|wrong"
-    r"|incorrect)|let\sme\s(?:re\w{2,12}|double[\s-]?check|correct|fix|redo|try\sagain|start\sover)|hmm+\b|sorry[,.]"
-    r"|‹wait›)"
+    r"(?:^|[.!?…—)\]}*>$|]\s{0,3}|\n\s{0,3})[\"'*_(\[#>-]{0,4}(?:(?:oh|ah|hmm+|uh|but|ok(?:ay)?|and|well|no)"
+    r"[,.…!\s]{1,4}){0,3}(?P<strong>‹wait›)"
     r"|(?P<weak>actually[,\s]|no,\s(?:it|the|that)|(?:upon|after|on)\s(?:re\w{3,14}|further|double|checking|closer"
     r"|second)|re-?(?:check|consider|evaluat|calculat|comput)\w{0,6}|in\sfact[,\s]|edit\b|update[d]?\b\s?:|revised"
     r"|corrected)"
@@ -93,10 +57,7 @@ _NEXT = regex(
     r"|question|input|human|user|problem)\b)"
 )
 _CHAT_TURN = regex(r"<\|(?:im_start|start_header_id|user|start)\|>|<start_of_turn>|(?<=<\|im_end\|>)|(?<=<\|eot_id\|>)")
-_INTRODUCTION = regex(
-    r"\W{0,6}(?:sure|ok(?:ay)?|certainly|absolutely|of\scourse|great|alright|hello|hi|thanks?|let(?:'s|\sus|\sme)|here"
-    r"|below|to\s(?:solve|find|answer)|i(?:'ll|\swill)|we(?:'ll|\swill)|solution|‹introduction›)(?![a-z])"
-)
+_INTRODUCTION = regex(r"\W{0,6}(?:‹introduction›)(?![a-z])")
 _LONGEST = 300  # characters of a text that says no more than that
 _NOT = r"(?:do not|don'?t|did not|didn'?t)"
 _CANNOT = r"(?:cannot|can not|can'?t|could not|couldn'?t|(?:am |are |was |were )?(?:unable to|not able to))"

@@ -12,14 +12,17 @@ _ALSO_ENGLISH = frozenset(["certain"])
 
 
 @cache
-def _table() -> dict[str, dict[str, str]]:
+def _table() -> dict[str, dict[str, str | list[str]]]:
     return tomllib.loads(Path(__file__).with_name("languages.toml").read_text(encoding="utf-8"))
 
 
 @cache
 def _entries(field: str) -> tuple[str, ...]:
     """Entries of one field in all languages, the longest first, so that no alternative hides a longer one."""
-    found = {entry for language in _table().values() for entry in _alternatives(language.get(field, ""))}
+    found: set[str] = set()
+    for language in _table().values():
+        entries = language.get(field, "")
+        found.update(_alternatives(entries) if isinstance(entries, str) else entries)
     return tuple(sorted(found, key=lambda entry: (-len(entry), entry)))
 
 
