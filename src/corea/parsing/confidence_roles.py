@@ -8,24 +8,11 @@ from itertools import pairwise
 from msgspec.structs import replace
 
 from corea.parsing.confidence_values import ConfidenceRole, StatedConfidence
-from corea.parsing.languages import stems
+from corea.parsing.languages import members, stems
 from corea.parsing.text import regex
 
-_PARTS = (
-    r"step|stage|claim|premise|assumption"
-    r"|sub-?(?:step|question|claim|task|problem|answer|goal|part)"
-    r"|intermediate|partial|component|check\s?\d{1,2}"
-    r"|(?:second|third|2nd|3rd)(?:[\s_-](?:best|choice|guess|option|answer))?"
-    r"|alt(?:ernat[a-z]{1,6})?|runner[\s_-]?up|backup|fallback|each|every|per|others?'?"
-)
-_BEFORE_NOW = r"initial(?:ly)?|original(?:ly)?|previous(?:ly)?|prior|earlier|old|baseline|starting|pre-\w{1,12}"
-_NOT_ITS = (
-    r"consumer|business|investor|market|public|economic|voter|customer|industry|builder|employer|user|student|teacher"
-    r"|classifier|detector|required|minimum|maximum|min|max|threshold|target|desired|lower|upper|nominal|lack\sof"
-    r"|loss\sof|no|zero|without|in|expert|human|reviewer|his|her|their|its|your"
-)
 _JUST_BEFORE = regex(
-    rf"(?<![\w-])(?:{_PARTS}|{_BEFORE_NOW}|{_NOT_ITS})(?:\s?#?\d{{1,3}}|\s\(?[a-z]\)?)?(?:'s|s')?(?:[\s_](?:answer"
+    r"(?<![\w-])(?:‹part›|‹before_now›|‹not_own›)(?:\s?#?\d{1,3}|\s\(?[a-z]\)?)?(?:'s|s')?(?:[\s_](?:answer"
     r"|option|choice|candidate|hypothesis|guess|stated|average|mean))?(?:'s|s')?[\s*_:(\[-]{1,4}(?:\w{1,12}\s)?$"
 )
 _HEADS = regex(
@@ -33,13 +20,13 @@ _HEADS = regex(
     r"|runner[\s-]?up|backup|fallback|other|(?:less|least|next)(?:\smost)?\slikely|(?:my\s)?(?:second|third|2nd"
     r"|3rd)[\s-](?:best|choice|guess|option|answer|most))(?!\w))"
 )
-_ENDS_IN_PART = regex(rf"(?<![\w-])(?:{_PARTS})(?:\s?\d{{1,2}})?\s(?:is|was|has|being)\s(?:\w{{1,10}}\s){{0,2}}$")
+_ENDS_IN_PART = regex(r"(?<![\w-])(?:‹part›)(?:\s?\d{1,2})?\s(?:is|was|has|being)\s(?:\w{1,10}\s){0,2}$")
 _HEADS_BLOCK = regex(
     r"[\W_]{0,8}(?:alternat\w{1,6}|runner[\s-]?up|backup|fallback|other|(?:my\s)?(?:second|third|2nd|3rd)[\s-](?:best"
     r"|choice|guess|option|answer|most)|(?:option|candidate|guess|choice|hypothesis|answer|question|problem|part"
     r"|q)\s?\(?#?(?P<option>[a-j]|\d{1,2})\)?(?:\s?[:.)=-]|\s?$))"
 )
-_OBJECT = regex(rf"(?<![\w-])(?:{_PARTS}|before|wrong|incorrect|mistaken|false|(?:is\s|am\s)?not|isn't|error)(?![\w-])")
+_OBJECT = regex(r"(?<![\w-])(?:‹part›|before|wrong|incorrect|mistaken|false|(?:is\s|am\s)?not|isn't|error)(?![\w-])")
 _FINAL_OBJECT = regex(
     r"(?<!\w)(?:final|overall|after|now|(?:this|my|the)\s(?:(?:final|chosen|main|selected)\s)?(?:answer|solution|result"
     r"|conclusion))(?!\w)"
@@ -76,9 +63,6 @@ _SUBJECT = regex(
     r"|still|only|now|at\sleast|over|also|then|just|quite|very|an?|well\sover|high|low|strong|great|full|some|moderate"
     r"|medium|little|more|less|much)\s){0,3}$"
 )
-_SPEAKERS = frozenset(
-    ("i", "we", "it", "this", "that", "there", "answer", "solution", "result", "which", "confidence", "certainty", "am")
-) | {"probability", "likelihood", "chance", "option", "choice"}
 _LIST_SPAN = 1000
 _ANSWER_KEY = regex(
     r"[\"'](?:final_?)?(?:answer|option|choice|label|guess|candidate|value"
@@ -102,7 +86,7 @@ def is_statistical(low: str, at: int, end: int) -> bool:
 def of_another(lead: str) -> bool:
     """Whether a clause tells of what someone else is sure of."""
     subject = _SUBJECT.search(lead)
-    if subject and subject["who"] not in _SPEAKERS:
+    if subject and subject["who"] not in members("speaker"):
         return True
     return _OF_ANOTHER.search(lead) is not None and not re.search(
         r"(?<!\w)(?:i|i'm|i'd|my\sconfidence|my\sanswer)(?!\w)", lead

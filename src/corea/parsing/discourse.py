@@ -59,35 +59,7 @@ _NEXT = regex(
 _CHAT_TURN = regex(r"<\|(?:im_start|start_header_id|user|start)\|>|<start_of_turn>|(?<=<\|im_end\|>)|(?<=<\|eot_id\|>)")
 _INTRODUCTION = regex(r"\W{0,6}(?:‹introduction›)(?![a-z])")
 _LONGEST = 300  # characters of a text that says no more than that
-_NOT = r"(?:do not|don'?t|did not|didn'?t)"
-_CANNOT = r"(?:cannot|can not|can'?t|could not|couldn'?t|(?:am |are |was |were )?(?:unable to|not able to))"
-_ADVERBS = r"(?:\s(?:\w{3,12}ly|just|still|quite|do|therefore|also))*"
-_HAVE = (
-    r"have(?:\s\w{1,15}){0,4}\s(?:answers?|idea|clue|information|info|knowledge|data|context|details?|access|way|means)"
-)
-_KNOW = rf"(?:know|understand|remember|recall|{_HAVE})"
-_DO = (
-    r"(?:answer|tell|say|determine|solve|help|assist|provide|give|find|compute|calculate|figure|decide|know|comply"
-    r"|identify|choose|select|pick|recommend|conclude|infer|complete|fulfil+|be\s(?:sure|certain))"
-)
-_UNSURE = rf"(?:not{_ADVERBS}\s(?:sure|certain)|unsure|uncertain)"
-_NO_IDEA = r"(?:no\s(?:idea|clue)|not\sa\sclue)"
-_PERHAPS = r"\b(?:but|maybe|perhaps|probably|possibly|guess|think|believe|assume|although|though|however|except)\b"
-_GOES_ON = r"(?:as|since|because|and|or|nor|such|without|given|due|sorry|unfortunately|which|who|what|how|if|to|the)\b"
-_TAIL = rf"(?!\w)(?:(?!{_PERHAPS})(?:[^.!?:;=,\n]|,(?=\s{_GOES_ON})))*"  # nothing that may be an answer after all
-_OPENING = (
-    r"(?:(?:(?:i'?m|i am|we are)\s)?(?:very\s|so\s|really\s)?sorry|unfortunately|honestly|to be honest|apologies|well"
-    r"|as an ai(?:\s\w{1,10}){0,2}|at this time|currently|(?:based on|given"
-    r"|with)\s(?:the\s)?(?:\w{2,12}\s){0,2}information)[,:]?\s(?:but\s)?"
-)
-_ENGLISH = (
-    rf"(?:{_OPENING}){{0,3}}(?:(?:i|we){_ADVERBS}\s(?:{_NOT}{_ADVERBS}\s{_KNOW}|{_CANNOT}{_ADVERBS}\s{_DO}"
-    rf"|have\s{_NO_IDEA})|(?:i'?m|i am|we'?re|we are){_ADVERBS}\s(?:{_UNSURE}|(?:unable to|not able to)\s{_DO})"
-    rf"|{_NOT}\sknow|{_CANNOT}\s(?:answer|tell|say|determine|know)|not\s(?:sure|certain)|unsure|{_NO_IDEA}|idk|dunno"
-    r"|no answer|n/a|(?:the|my|an)(?:\s\w{1,10})?\sanswer(?:\sto\s(?:this|that|the)\s[^.!?:;=,\n]{1,60})?\s(?:is"
-    rf"|remains)(?:\sstill)?\s(?:unclear|not\s(?:clear|known)|unknown\sto\s(?:me|us))){_TAIL}"
-)
-_SAYING = regex(rf"{_ENGLISH}|‹refusal›", re.I)
+_SAYING = regex(r"‹refusal›", re.I)
 _SORRY = regex(r"(?:(?:i'?m|i am)\s)?(?:very\s|so\s)?(?:sorry|my apologies)(?:\s(?:about|for)\s(?:that|this))?", re.I)
 _ENDS = regex(r"[.!。]+(?:\s+|$)|\n+")
 

@@ -3,6 +3,7 @@
 The table is read when a pattern that needs it is compiled, that is, with the first text that makes it necessary.
 """
 
+import re
 import tomllib
 from functools import cache
 from pathlib import Path
@@ -37,9 +38,15 @@ def _alternatives(source: str) -> list[str]:
     return [entry for entry in [*found, source[begin:]] if entry]
 
 
-def words(field: str) -> str:
-    """Words of one field in all languages, as alternatives of a regular expression."""
-    return "|".join(_entries(field)).replace(" ", r"\s")
+@cache
+def members(field: str) -> frozenset[str]:
+    """Words of one field in all languages, which are no patterns."""
+    return frozenset(_entries(field))
+
+
+def expanded(source: str) -> str:
+    """A pattern with the fields that it names: "‹because›" stands for the words of all languages in that field."""
+    return re.sub(r"‹(\w+)›", lambda field: expanded("|".join(_entries(field[1])).replace(" ", r"\s")), source)
 
 
 @cache

@@ -39,14 +39,7 @@ _ASSIGNED = regex(
 _CLOSES = regex(r"(?:[\s$.]|\\[\])])+$")
 _LONE_VARIABLE = regex(r"(?:^|[\s*_:,(])(?<![+*/^=×·÷-]\s)(?<!\d\s)([a-z](?:_\w)?|[a-z]\([a-z]\))\s?$")
 _EXPRESSION = regex(r"[\s*_]{0,3}(?:[^a-zA-Z\n]|(?<![a-zA-Z])[a-zA-Z](?![a-zA-Z])|sqrt|pi|log|ln|sin|cos|tan){1,60}$")
-WORDY = regex(
-    r"(?<![a-z'])(?:is|are|was|were|be|has|have|had|will|would|can|needs?|gets?|takes?|makes?|costs?|leaves?|equals?"
-    r"|gives?|becomes?|arrives?|sells?|sold|pays?|paid|earns?|earned|spends?|spent|holds?|made|lasts?|weighs?|contains?"
-    r"|produces?|produced|runs?|ran|returns?|prints?|walks?|saves?|saved|uses?|used|drives?|drove|reads?|buys?|bought"
-    r"|eats?|ate|does|did|collects?|collected|receives?|received|grows?|grew|travels?|travell?ed|remains?|remain"
-    r"|measures?|covers?|there|so|thus|therefore|hence|then|since|because|we|they|he|she|you|it|each|in\stotal|total"
-    r"|altogether)(?![a-z])"
-)
+WORDY = regex(r"(?<![a-z'])(?:‹sentence_word›)(?![a-z])")
 """Words of a sentence, as against the bare name of an answer."""
 _ASIDE = regex(
     r"(?:\b(?:in|for|after|every|per|within|over|during|by|from|out\sof|than|before|until|since|with|through|between"

@@ -5,7 +5,7 @@ from typing import Generic, TypeVar, cast
 
 from msgspec import Struct
 
-from corea.parsing.languages import words
+from corea.parsing.languages import expanded, members
 
 T = TypeVar("T")
 
@@ -17,7 +17,7 @@ class _LazyRegex:
         self._source, self._flags = source, flags
 
     def __getattr__(self, name: str) -> object:
-        compiled = re.compile(re.sub(r"‹(\w+)›", lambda field: words(field[1]), self._source), self._flags)
+        compiled = re.compile(expanded(self._source), self._flags)
         for method in ("match", "search", "fullmatch", "finditer", "findall", "split", "sub"):
             setattr(self, method, getattr(compiled, method))  # found directly from now on
         return getattr(compiled, name)
@@ -136,27 +136,7 @@ def lead(text: str, characters: str | None) -> int:
     return len(text) - len(text.lstrip(characters))
 
 
-_NEVER_WORDS = """
-mr mrs ms mx dr st mt ft prof gen sen rep gov capt lt col sgt rev hon fr vs v approx ca cf fig figs eq eqs ch
-sec vol pp al ed eds e.g i.e z.b bzw d.h p.ej viz resp incl excl temp max min avg est op
-"""
-_NEVER = frozenset(_NEVER_WORDS.split())
-"""Abbreviations after which more of the sentence comes."""
-
-_MAYBE_WORDS = """
-jr sr inc ltd co corp bros dept univ ave blvd rd etc jan feb mar apr jun jul aug sept oct nov dec a.m p.m am
-pm ph.d lb lbs oz sq cu hr hrs mins
-"""
-_MAYBE = frozenset(_MAYBE_WORDS.split())
-"""Abbreviations that may end a sentence: they do before a word that begins one."""
-
-_STARTER = regex(
-    r"[\s\"'*_()\[\]]{0,6}(?:the|this|that|these|those|it|its|he|she|they|we|i|you|there|here|so|therefore|thus|hence"
-    r"|because|since|as|if|for|from|in|on|at|to|by|when|while|however|but|and|an?|note|explanation|reason(?:ing)?"
-    r"|confidence|step|now|then|let|both|all|each|to|hope|please|would|my|our|his|her|their|option|choice|answer|with"
-    r"|after|given|wait|actually|no|yes)(?![\w.'])",
-    re.I,
-)
+_STARTER = regex(r"[\s\"'*_()\[\]]{0,6}(?:‹starter›)(?![\w.'])", re.I)
 _SAFE = regex(r"[.!?。！？।\n](?:(?<![.!?])|(?=[\s\"'”’)\]*_<]|\Z))")
 _NUMBERED = regex(r"[.]\s{0,3}\d")
 
@@ -175,12 +155,12 @@ def ends_here(text: str, at: int, begin: int = 0) -> bool:
         return True
     low = token.lower()
     counted = text[max(begin, at - len(token) - 2) : at - len(token)].strip()[-1:].isdigit()
-    if low in _NEVER and not counted:
+    if low in members("abbreviation") and not counted:
         return False
     if low in ("no", "nos", "nr", "p"):
         return not _NUMBERED.match(text, at)
     initial = "." in token or (len(token) == 1 and token.isupper())
-    if initial or low in _MAYBE or low in _NEVER:
+    if initial or low in members("final_abbreviation") or low in members("abbreviation"):
         follows = rest.lstrip(" *_\"'(")
         return (_STARTER.match(rest) is not None and follows[:1].isupper()) or not (
             follows[:1].isalnum() or follows[:1] in "$\\-&"
