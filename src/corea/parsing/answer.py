@@ -12,6 +12,7 @@ confidence 0.9", and all but the letter of a lettered choice ("B) bank" is "B").
 1234.5 is the grader's question.
 """
 
+import re
 from typing import cast
 
 from corea.parsing.answer_patterns import FORMS, boxed, chosen, tagged
@@ -27,7 +28,12 @@ _PLAINLY = regex(
     r"|[A-J](?:\) [\w ]{1,60})?)[ \n]?</answer>\s{0,9}(?:<confidence>[^<>]{0,40}</confidence>\s{0,9})?\Z"
 )
 _TAG = regex(r"<confidence>[^<]{0,60}|<[^<>\n]{1,40}>|conf(?:idence)?\s?[:=][^\n]{0,40}")
-_STATED = regex(r"\s*(?:0(?:\.\d+)?|\.\d+|1(?:\.0*)?)\s*")
+_PART_TAGS = ("<think>", "</think>", "<answer>", "</answer>", "<confidence>", "</confidence>")
+_STATED = r"<confidence>\s*(?:0(?:\.\d+)?|\.\d+|1(?:\.0*)?)\s*</confidence>\s*"
+_WELL_FORMED = regex(
+    rf"\s*({_STATED})?<think>\s*\S.*?</think>\s*<answer>\s*\S.*?</answer>\s*(?(1)|{_STATED})",
+    re.S,
+)
 
 
 def read_answer(text: str, *, choices: int | None = None, cut: bool = False) -> str | None:
@@ -38,8 +44,8 @@ def read_answer(text: str, *, choices: int | None = None, cut: bool = False) -> 
         cut: The text was cut off (`finish_reason` "length"): only an announced answer with text after it counts, or
             a letter that is all there is; the end of an unfinished text comes to nothing.
     """
-    stated = find_answer(text, choices=choices, cut=cut)
-    return stated.value if stated else None
+    found = _find_anywhere(text, choices, cut=cut)
+    return found.value if found else None
 
 
 def is_refusal(text: str, *, choices: int | None = None) -> bool:
@@ -140,10 +146,9 @@ def _explicit(text: str, low: str, start: int, end: int, choices: int | None) ->
     for a, b in tagged(text, low, start, end):
         if found := cleaned(text, a, b, choices):
             return found
-    if stated := keyed(text, low, start, end):
-        value = cleaned(stated.value, 0, len(stated.value), choices)
-        if value:
-            return AnswerSpan(value.value, stated.start, stated.end)
+    stated = keyed(text, low, start, end)
+    if stated and (found := cleaned(stated.value, 0, len(stated.value), choices)):
+        return AnswerSpan(found.value, stated.start, stated.end)
     for find in FORMS:
         if choices == 0 and find is chosen:
             break
@@ -166,21 +171,4 @@ def is_well_formed(text: str) -> bool:
 
     The order is think, answer, confidence; the confidence, a plain number in [0, 1], may also come first.
     """
-    parts = {"think": "", "answer": "", "confidence": ""}
-    places: dict[str, tuple[int, int]] = {}
-    for name in parts:
-        opens, closes = f"<{name}>", f"</{name}>"
-        if text.count(opens) != 1 or text.count(closes) != 1:
-            return False
-        start, end = text.index(opens), text.index(closes)
-        parts[name] = text[start + len(opens) : end]
-        places[name] = (start, end + len(closes))
-    order = sorted(places, key=lambda name: places[name])
-    if order not in (["think", "answer", "confidence"], ["confidence", "think", "answer"]):
-        return False
-    ends = [0, *(places[name][1] for name in order)]
-    starts = [*(places[name][0] for name in order), len(text)]
-    if any(text[end:start].strip() or end > start for end, start in zip(ends, starts, strict=True)):
-        return False
-    full = parts["think"].strip() and parts["answer"].strip()
-    return bool(full) and _STATED.fullmatch(parts["confidence"]) is not None
+    return all(text.count(tag) == 1 for tag in _PART_TAGS) and _WELL_FORMED.fullmatch(text) is not None

@@ -5,7 +5,17 @@ import re
 from corea.parsing.cleaning import is_placeholder
 from corea.parsing.discourse import RATHER, is_doubtful
 from corea.parsing.languages import stems
-from corea.parsing.text import CONCLUSIONS, LONGEST, closing_brace, lead, mentions, regex, sentence_end
+from corea.parsing.text import (
+    CONCLUSIONS,
+    LONGEST,
+    closing_brace,
+    lead,
+    mentions,
+    positions,
+    regex,
+    sentence_end,
+    table_rows,
+)
 
 Spans = list[tuple[int, int]]
 _ARROW = r"(?:=>|->|[:=：]|→|⇒|—|–|-(?=\s))"
@@ -104,8 +114,7 @@ _CELLS = ("answer", "final answer", "my answer")
 
 def phrased(text: str, low: str, start: int, end: int) -> Spans:
     """What follows the last "Answer:" line or "the answer is"."""
-    places = {at for word in _STEMS if word in low for at in mentions(low, word, start, end, 24)}
-    for at in sorted(places, reverse=True)[:64]:
+    for at in positions(low, _STEMS, start, end, 64):
         for announces, own_line in ((_labels, True), (_says, False)):
             match = announces(low, start, at, end)
             if not match:
@@ -188,8 +197,7 @@ def _end_of_phrase(text: str, low: str, a: int, end: int, *, own_line: bool) -> 
 
 def announced(text: str, low: str, start: int, end: int) -> Spans:
     """What follows "Die Antwort ist", "Réponse :", "答えは" and their like, in the languages of the table."""
-    places = [at for stem in stems("answer_stems", low) if stem in low for at in mentions(low, stem, start, end, 8)]
-    for at in sorted(places, reverse=True)[:32]:
+    for at in positions(low, stems("answer_stems", low), start, end, 32):
         for begin in (at, max(start, at - 2)):  # an article may be written as one with its noun
             match = _ANNOUNCED.match(low, begin, min(end, at + 70))
             if match and match.end() > at:
@@ -286,20 +294,11 @@ def tabled(text: str, low: str, start: int, end: int) -> Spans:
         cell = low.rfind("|", left, at) + 1, low.find("|", at, right)
         if not cell[0] or low[cell[0] : cell[1]].strip(" *_") not in _CELLS:
             continue
-        column, rows = low.count("|", left, at), low[right + 1 : min(end, right + 2000)].split("\n")
-        if rows[0].strip(" |:-") or "-" not in rows[0]:
-            begin = cell[1] + 1
-            return [(begin, low.find("|", begin, right) % (right + 1))] if cell[1] >= 0 else []
-        found: Spans = []
-        place = right + 1 + len(rows[0]) + 1
-        for row in rows[1:9]:
-            cells = row.split("|")
-            if len(cells) <= column:
-                break
-            begin = place + sum(len(cell) + 1 for cell in cells[:column])
-            found = [(begin, begin + len(cells[column]))]
-            place += len(row) + 1
-        return found
+        if rows := table_rows(low, at, end, 8):
+            begin, column, cells = rows[-1]
+            return [(begin, begin + len(cells[column]))]
+        begin = cell[1] + 1
+        return [(begin, low.find("|", begin, right) % (right + 1))] if begin else []
     return []
 
 

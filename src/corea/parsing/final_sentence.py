@@ -22,7 +22,6 @@ _ITEM = regex(r"[ \t]{0,6}(?:[-*•–]|\(?\d{1,2}[.)])[ \t]+\S")
 _MARKER = regex(r"\s{0,6}[*_]{0,2}\(?\d{1,2}[.)][*_]{0,2}[ \t]+(?=\S)")
 _FIELD_ITEM = regex(r"[ \t]{0,6}(?:[-*•–]|\(?\d{1,2}[.)])[ \t]+[^\n:=]{1,60}[:–—][ \t*_]{0,4}[^\n:=]{1,30}$")
 _CHANCE = regex(r"prob(?:ability)?[\s*_]{0,3}[:=][\s*_]{0,4}\d{1,3}(?:\.\d{1,3})?\s?%\W{0,4}")  # a confidence
-_EQUALS = regex(r"[=≈]")
 _SENTENCE_START = regex(r"(?:‹sentence_start›)[\s,]")
 """Words that begin a sentence in languages that write no letters but English ones, as far as a sentence shows."""
 _SUBJECT = regex(
@@ -103,9 +102,8 @@ def _without_confidence(low: str, start: int, end: int) -> tuple[int, bool]:
         end = start + len(low[start:end].rstrip(_SPACE[:-1]))
         tail = max(start, end - 600)
         near = low.find("conf", tail, end) >= 0 or low.find("prob", tail, end) >= 0
-        line = (
-            next((m for m in _CONFIDENCE_LINE.finditer(low, tail, end) if m.end() + 3 >= end), None) if near else None
-        )
+        lines = _CONFIDENCE_LINE.finditer(low, tail, end) if near else ()
+        line = next((match for match in lines if match.end() + 3 >= end), None)
         if not line or (line[0].startswith("prob") and (":" not in line[0] or line.start() == start)):
             break
         if low[start : line.start()].rstrip(" *_").endswith((" of", " the", " is", " a", " my", "%")):
@@ -132,11 +130,8 @@ def _without_remarks(text: str, low: str, start: int, end: int, begin: int) -> t
         if end <= begin:
             begin = last_sentence(text, start, end) if end > start else start
         bare = begin + lead(low[begin:end], " \t\n")
-        if (
-            end <= start
-            or not is_remark(low[bare:end])
-            or (bare <= start and low[start:end].strip(_SPACE)[:1].isdigit())
-        ):
+        is_number = bare <= start and low[start:end].strip(_SPACE)[:1].isdigit()
+        if end <= start or is_number or not is_remark(low[bare:end]):
             break
         if bare <= start:
             return (start if end - start > 12 or low[end - 1] == "?" else end), start
@@ -160,12 +155,10 @@ def _without_listed_offer(low: str, start: int, end: int, begin: int) -> int:
 
 def _lists_fields(low: str, start: int, begin: int, end: int) -> bool:
     """Whether the line at `begin` and the one before it are rows of a list of names and values."""
-    above = low.rfind("\n", start, max(start, begin - 1)) + 1 if begin > start else -1
-    return (
-        above >= 0
-        and _FIELD_ITEM.match(low, begin, end) is not None
-        and _FIELD_ITEM.match(low, max(above, start), begin - 1) is not None
-    )
+    if begin <= start or not _FIELD_ITEM.match(low, begin, end):
+        return False
+    above = max(low.rfind("\n", start, max(start, begin - 1)) + 1, start)
+    return _FIELD_ITEM.match(low, above, begin - 1) is not None
 
 
 def _short(text: str, low: str, start: int, end: int, choices: int | None) -> AnswerSpan | None:
@@ -197,13 +190,14 @@ def _short(text: str, low: str, start: int, end: int, choices: int | None) -> An
 def _is_sentence(low: str, start: int, end: int) -> bool:
     """Whether a line says something with a verb, rather than being the name of an answer."""
     spaces = low.count(" ", start, end)
-    if (spaces > 1 and low[end - 1] == "." and not low.isascii()) or (low[end - 1] == "。" and end - start > 8):
-        return True  # in whatever language
-    if spaces > 3 and low[end - 1] == "." and _SENTENCE_START.match(low, start, end):
+    ends = low[end - 1]
+    if (spaces > 1 and ends == "." and not low.isascii()) or (ends == "。" and end - start > 8):
+        return True  # in any language
+    if low.find("=", start, end) >= 0 or low.find("≈", start, end) >= 0:
         return True
-    if spaces > 2 and (WORDY.search(low, start, end) or _EQUALS.search(low, start, end)):
+    if spaces > 3 and (_SUBJECT.match(low, start, end) or (ends == "." and _SENTENCE_START.match(low, start, end))):
         return True
-    return (spaces > 3 and _SUBJECT.match(low, start, end) is not None) or _EQUALS.search(low, start, end) is not None
+    return spaces > 2 and WORDY.search(low, start, end) is not None
 
 
 def _own_statement(low: str, start: int, end: int) -> int:

@@ -7,7 +7,7 @@ import json
 import re
 from typing import Any, cast
 
-from corea.parsing.text import LONGEST, Extracted, mentions, regex
+from corea.parsing.text import LONGEST, Extracted, positions, regex
 
 _GROUPS = (
     r"(?:(?:the|my|your)[_ ]?)?(?:final|correct|short|predicted|selected|chosen|best)?[_ ]?(?:answer"
@@ -42,7 +42,7 @@ def keyed(text: str, low: str, start: int, end: int) -> Value:
         return None
     whole: dict[str, Any] | None = None
     for key, stems in zip(_KEYS, _STEMS, strict=True):
-        places = sorted({at for stem in stems for at in mentions(low, stem, start, end)[:16]}, reverse=True)
+        places = positions(low, stems, start, end, 32)
         if len(places) > 1:
             whole = whole or _top_level(text, start, end)
         for at in places:
@@ -68,18 +68,16 @@ def _top_level(text: str, start: int, end: int) -> dict[str, Any] | None:
     opened, closed = text.find("{", start, end), text.rfind("}", start, end)
     if opened < 0 or closed < opened or closed - opened > 20_000:
         return None
-    return _loaded(text[opened : closed + 1])
+    found = _loaded(text[opened : closed + 1])
+    return cast(dict[str, Any], found) if isinstance(found, dict) else None
 
 
-def _loaded(written: str) -> dict[str, Any] | None:
-    for attempt in (written, _LATEX.sub(r"\\\\", written)) if _LATEX.search(written) else (written,):
-        try:
-            found: Any = json.loads(_LATEX.sub(r"\\\\", attempt), strict=False)
-        except (ValueError, RecursionError):
-            continue
-        if isinstance(found, dict):
-            return cast(dict[str, Any], found)
-    return None
+def _loaded(written: str) -> Any:
+    """The value of JSON, with LaTeX's backslashes doubled where that was forgotten; None where it does not parse."""
+    try:
+        return json.loads(_LATEX.sub(r"\\\\", written), strict=False)
+    except (ValueError, RecursionError):
+        return None
 
 
 def _shown(value: Any) -> str | None:
@@ -109,14 +107,8 @@ def _value(text: str, match: re.Match[str], end: int) -> tuple[str | None, tuple
     if stop < 0:
         return None, (begin, end)
     written = text[begin:stop]
-    try:
-        found: Any = json.loads(_LATEX.sub(r"\\\\", written), strict=False)
-    except (ValueError, RecursionError):
-        try:
-            found = json.loads(written.replace("'", '"'), strict=False)
-        except (ValueError, RecursionError):
-            return written, (begin, stop)
-    return _shown(found), (begin, stop)
+    found = _loaded(written) or _loaded(written.replace("'", '"'))
+    return (written if found is None else _shown(found)), (begin, stop)
 
 
 def _closing(text: str, begin: int, end: int) -> int:
@@ -133,9 +125,6 @@ def decoded(written: str, single: bool = False) -> str:
     """A string's content without its escapes; as written where they are none of JSON's."""
     if "\\" not in written:
         return written
-    fixed = _LATEX.sub(r"\\\\", written.replace("\\'", "'") if single else written)
-    fixed = re.sub(r'(?<!\\)"', r"\"", fixed) if single else fixed
-    try:
-        return json.loads(f'"{fixed}"', strict=False)
-    except ValueError:
-        return written
+    fixed = re.sub(r'(?<!\\)"', r"\"", written.replace("\\'", "'")) if single else written
+    found = _loaded(f'"{fixed}"')
+    return found if isinstance(found, str) else written

@@ -110,24 +110,18 @@ def labelled_value(text: str, low: str, start: int, end: int) -> AnswerSpan | No
 def result(text: str, low: str, start: int, end: int) -> AnswerSpan | None:
     """What a sentence comes to: what it prints bold, what follows its label or last "=", its object, its one number."""
     start += lead(low[start:end], " \t\n")
-    marked = low.find("**", start, end) >= 0 or low.find("__", start, end) >= 0 or low.find("`", start, end) >= 0
-    bold = [
-        m for m in (_BOLD.finditer(low, start, end) if marked else ()) if not m[m.lastindex or 1].rstrip().endswith(":")
-    ]
+    marked = any(low.find(mark, start, end) >= 0 for mark in ("**", "__", "`"))
+    bold = [match.span(match.lastindex or 1) for match in (_BOLD.finditer(low, start, end) if marked else ())]
+    bold = [(a, b) for a, b in bold if not low[a:b].rstrip().endswith(":")]
     if len(bold) == 1:
-        a, b = bold[0].span(bold[0].lastindex or 1)
+        a, b = bold[0]
         if not amounts(low, a, b):
-            return (
-                cleaned(text, a, b, 0)
-                if not amounts(low, start, end) and b - a <= 60 and low.count(" ", a, b) < 6
-                else None
-            )
+            is_name = not amounts(low, start, end) and b - a <= 60 and low.count(" ", a, b) < 6
+            return cleaned(text, a, b, 0) if is_name else None
         if not WORDY.search(low, a, b):
             return cleaned(text, a, b, 0) if _plain(low, a, b) else _of_numbers(text, low, a, b)
         start, end = a, b
-    if field := labelled_value(text, low, start, end):
-        return field
-    return _of_numbers(text, low, start, end)
+    return labelled_value(text, low, start, end) or _of_numbers(text, low, start, end)
 
 
 def _plain(low: str, start: int, end: int) -> bool:
@@ -157,7 +151,7 @@ def _of_numbers(text: str, low: str, start: int, end: int) -> AnswerSpan | None:
         return _calculated(text, low, mark + 2, end)
     equals = max(low.rfind("=", start, end), low.rfind("≈", start, end))
     if equals >= 0 and (begin := conclusion_of(low, start, end)) > equals:
-        found, equals = [amount for amount in found if amount.start >= begin], -1
+        found, equals = _from(found, begin), -1
     if equals >= 0:
         lone = _LONE_VARIABLE.search(low, start, equals) if low.count("=", start, end) < 2 else None
         found_after = _after_equals(text, low, found, equals + 1, end)
@@ -201,27 +195,23 @@ def _names_unknown(low: str, formula: ValueSpan) -> bool:
 
 def _formula_value(text: str, low: str, start: int, end: int) -> AnswerSpan | None:
     """A formula whole; of a chain "5! = 5 \\cdot 4 = 20" what it comes to."""
-    stop = end
     content = low[start:end]
-    if (
-        content.count("$") <= 2
-        and content.count("\\(") <= 1
-        and not any(c in content for c in (">=", "<=", "\\text{ and }", "\\\\"))
-    ):
-        equals = low.rfind("=", start, stop)
+    is_one = content.count("$") <= 2 and content.count("\\(") <= 1
+    if is_one and not any(mark in content for mark in (">=", "<=", "\\text{ and }", "\\\\")):
+        equals = low.rfind("=", start, end)
         while equals > start and low[equals - 1] in "\\!<>":
             equals = low.rfind("=", start, equals)
-        if equals > start and "," not in low[equals:stop].replace("{,}", "").replace(",\\", ""):
+        if equals > start and "," not in low[equals:end].replace("{,}", "").replace(",\\", ""):
             left = low[start:equals].lstrip("$\\([ \n")
             if not _ASSIGNED.fullmatch(left) or "=" in left:
-                return cleaned(text, equals + 1, equals + 1 + len(_CLOSES.sub("", low[equals + 1 : stop])), 0)
+                return cleaned(text, equals + 1, equals + 1 + len(_CLOSES.sub("", low[equals + 1 : end])), 0)
     return cleaned(text, start, end, 0)
 
 
 def _after_equals(text: str, low: str, found: list[ValueSpan], begin: int, end: int) -> AnswerSpan | None:
     """What stands after the last "=" of a sentence: an expression to its end, or a number with words."""
     stop = begin + len(low[begin:end].rstrip(" .!*_"))
-    found = [amount for amount in found if amount.start >= begin]
+    found = _from(found, begin)
     leads = bool(found) and not low[begin : found[0].start].strip(" *_~≈$")
     if leads and is_whole(low, found[0], begin, stop) and all(is_aside(low, a, begin) for a in found[1:]):
         return cleaned(text, found[0].start, found[0].end, 0)
@@ -241,10 +231,8 @@ def _without_asides(low: str, found: list[ValueSpan], start: int) -> list[ValueS
     before: ValueSpan | None = None
     for amount in found:
         joined = before is not None and _JOINED_UNIT.fullmatch(low, before.end, amount.start) is not None
-        if is_aside(low, amount, start) or (joined and before not in own):
-            before = amount
-            continue
-        own.append(amount)
+        if not is_aside(low, amount, start) and not (joined and before not in own):
+            own.append(amount)
         before = amount
     return own
 
@@ -263,18 +251,13 @@ def object_of(low: str, found: list[ValueSpan], start: int, end: int) -> tuple[i
         return None
     if len(found) == 1:
         return None if _IN_REMARK.search(low, start, found[0].start) else _alone(low, found[0], start, end)
-    if opening := _OPENING.match(low, start, end):
-        later = [a for a in found if a.start >= opening.end()]
-        if later:
-            return object_of(low, later, opening.end(), end)
-    if which := _WHICH_IS.search(low, found[0].end, end):
-        later = [a for a in found if a.start >= which.end()]
-        if later:
-            return _alone(low, later[0], start, end) if len(later) == 1 else None
-    if so := list(_SO.finditer(low, start, end)):
-        later = [a for a in found if a.start >= so[-1].end()]
-        if later:
-            return object_of(low, later, so[-1].end(), end)
+    if (opening := _OPENING.match(low, start, end)) and (later := _from(found, opening.end())):
+        return object_of(low, later, opening.end(), end)
+    if (which := _WHICH_IS.search(low, found[0].end, end)) and (later := _from(found, which.end())):
+        return _alone(low, later[0], start, end) if len(later) == 1 else None
+    so = [match.end() for match in _SO.finditer(low, start, end)]
+    if so and (later := _from(found, so[-1])):
+        return object_of(low, later, so[-1], end)
     stated = [a for a in found if _IS.search(low, max(start, a.start - 30), a.start)]
     if len(stated) == 1 and all(is_aside(low, a, start) for a in found if a.start > stated[0].start):
         return _alone(low, stated[0], start, end)
@@ -284,22 +267,22 @@ def object_of(low: str, found: list[ValueSpan], start: int, end: int) -> tuple[i
         others = [a for a in main if a.start > total[-1].start and low.find(" and ", total[-1].end, a.start) >= 0]
         return _alone(low, total[0], start, end) if len(total) == 1 and not others else None
     own = _without_asides(low, main, start)
-    if len(own) == 1:
-        return _alone(low, own[0], start, end)
-    if not own and len(main) == 1:
-        return _alone(low, main[0], start, end)
     money = [a for a in own if any(sign in low[a.start : a.end] for sign in "$€£¥₹")]
-    if len(money) == 1:
-        return _alone(low, money[0], start, end)
+    for candidates in (own or main, money):
+        if len(candidates) == 1:
+            return _alone(low, candidates[0], start, end)
     return _in_a_row(low, own, end) if len(own) == len(main) else None
 
 
+def _from(found: list[ValueSpan], begin: int) -> list[ValueSpan]:
+    return [amount for amount in found if amount.start >= begin]
+
+
 def _is_total(low: str, amount: ValueSpan, start: int, end: int) -> bool:
+    if _TOTAL_AFTER.match(low, amount.end, end):
+        return True
     before = _TOTAL_BEFORE.search(low, max(start, amount.start - 40), amount.start)
-    if before and before[0].startswith("for") and not _TOTAL_AFTER.match(low, amount.end, end):
-        before = None
-    after = _TOTAL_AFTER.match(low, amount.end, end)
-    return bool(before or after)
+    return before is not None and not before[0].startswith("for")
 
 
 def _alone(low: str, amount: ValueSpan, start: int, end: int) -> tuple[int, int] | None:
@@ -311,16 +294,13 @@ def _in_a_row(low: str, found: list[ValueSpan], end: int) -> tuple[int, int] | N
     if len(found) < 2:
         return None
     gaps = [low[a.end : b.start] for a, b in pairwise(found)]
-    joined = all(
-        _BETWEEN.fullmatch(gap)
-        or (not gap.strip(" a-z") or (gap.strip().isalpha() and len(gap) < 12 and not WORDY.search(gap)))
-        for gap in gaps
-    )
+    joined = all(_BETWEEN.fullmatch(gap) or not gap.strip(" a-z") or _is_unit(gap) for gap in gaps)
     if not joined or len(low[found[-1].end : end].split()) > 3:
         return None
-    unit = (
-        _UNIT.match(low, found[-1].end, end)
-        if any(gap.strip(" ,").split(" ")[0] not in ("and", "or", "") for gap in gaps)
-        else None
-    )
+    with_units = any(gap.strip(" ,").split(" ")[0] not in ("and", "or", "") for gap in gaps)
+    unit = _UNIT.match(low, found[-1].end, end) if with_units else None
     return found[0].start, unit.end() if unit else found[-1].end
+
+
+def _is_unit(gap: str) -> bool:
+    return gap.strip().isalpha() and len(gap) < 12 and not WORDY.search(gap)

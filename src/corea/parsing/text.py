@@ -83,7 +83,7 @@ def positions(low: str, stems: tuple[str, ...], start: int, end: int, most: int)
         if (at := low.rfind(stem, start, end)) >= 0:
             found.append(at)
             found += mentions(low, stem, start, at, most - 1)
-    return sorted(found, reverse=True)[:most] if len(found) > 1 else found
+    return sorted(set(found), reverse=True)[:most] if len(found) > 1 else found
 
 
 Row = tuple[int, int, list[str]]
