@@ -1,4 +1,4 @@
-"""Labels and sentences that announce an answer: "Final answer: 42", "the answer is 42", "Die Antwort ist 42"."""
+"""Patterns that announce an answer: tags, boxes, labels, sentences, tables. Each gives spans, the best first."""
 
 import re
 
@@ -40,7 +40,7 @@ _PHRASE = regex(
     r"|that|the\sone|the\ssame|wrong|correct|incorrect|right|valid|invalid|as\sfollows|based|given|obtained|found"
     r"|unclear|clear|unique|consistent|different|likely)(?!\w)(?!\s{0,3}\())[\s:*_]{1,8}"
 )
-"""A sentence that gives the answer, from its noun on; `option`: nouns that need a qualifier before them."""
+"""A sentence that gives the answer, from its noun on; `option`: nouns that need a qualifier."""
 _BEFORE_PHRASE = regex(rf"(?<![a-z]){CONCLUSIONS}$")
 _UNSURE = regex(
     r"(?:which|whether|what|if|no|not|wrong|incorrect|common|initial|first|previous|earlier|usual|typical|tempting"
@@ -65,7 +65,7 @@ _ANNOUNCED = regex(
     r"|(?:‹verbs›)(?:[\s:：*_]|(?=[^\x00-\x7fà-ÿ])|(?<=[^\x00-\u04ff]))"
     rf"|\s(?=\S{{1,30}}\s(?:‹tail›)))(?:{_SPACE}(?:‹fill›)(?=[\s:*_,]|(?<=[^\x00-\u04ff])))?[\s:：*_,]{{0,4}})(?=\S)"
 )
-"""A noun with what joins it to the answer, at a place where a stem was found."""
+"""A noun and the words that join it to the answer, where a stem was found."""
 _TAIL = regex(r"\s?(?:‹tail›)?\s?[.。!！।]?\s*$")
 _FORMAT = regex(
     r"(?:in\sthe\s(?:form|format)|formatted\s(?:as|like)|format(?:\sis|:)|respond\s(?:as|with)|like\sthis|such\sas"
@@ -113,7 +113,7 @@ _CELLS = ("answer", "final answer", "my answer")
 
 
 def phrased(text: str, low: str, start: int, end: int) -> Spans:
-    """What follows the last "Answer:" line or "the answer is"."""
+    """The span after the last label "Answer:" or sentence "the answer is"."""
     for at in positions(low, _STEMS, start, end, 64):
         for announces, own_line in ((_labels, True), (_says, False)):
             match = announces(low, start, at, end)
@@ -130,7 +130,7 @@ def phrased(text: str, low: str, start: int, end: int) -> Spans:
 
 
 def _labels(low: str, start: int, at: int, end: int) -> re.Match[str] | None:
-    """A label "Final answer:" whose noun stands at `at`."""
+    """A label "Final answer:" whose noun is at `at`."""
     match = _LABEL.match(low, at, min(end, at + 160))
     if not match:
         return None
@@ -143,7 +143,7 @@ def _labels(low: str, start: int, at: int, end: int) -> re.Match[str] | None:
 
 
 def _says(low: str, start: int, at: int, end: int) -> re.Match[str] | None:
-    """A sentence "the final answer is" of the writer's own, whose noun stands at `at`."""
+    """The writer's own sentence "the final answer is", whose noun is at `at`."""
     match = _PHRASE.match(low, at, min(end, at + 160))
     begin = max(start, at - 30)
     head = match and _BEFORE_PHRASE.search(low, begin, at)
@@ -154,7 +154,7 @@ def _says(low: str, start: int, at: int, end: int) -> re.Match[str] | None:
 
 
 def _bold_within(low: str, a: int, b: int) -> tuple[int, int]:
-    """The value that a sentence prints bold: "The shop made a profit of **$1,250**."."""
+    """The bold value of a sentence: "The shop made a profit of **$1,250**."."""
     said = _SAID_IN_BOLD.fullmatch(low, a, b) if low.find("**", a, b) > a else None
     return said.span(1) if said else (a, b)
 
@@ -168,13 +168,13 @@ def _dialogue(text: str, low: str, start: int, end: int) -> Spans:
 
 
 def _after_fence(low: str, a: int) -> int:
-    """The place after an opening code fence, if one stands at `a`."""
+    """The position after an opening code fence, if there is one at `a`."""
     fence = a + lead(low[a : a + 8], " \n")
     return (low.find("\n", fence) + 1 or a) if low.startswith("```", fence) else a
 
 
 def _end_of_phrase(text: str, low: str, a: int, end: int, *, own_line: bool) -> int:
-    """Where an answer in running text stops: at its sentence's or line's end; a label's may come after it."""
+    """End of an answer in running text: that of its sentence or line; the answer of a label may be on the next line."""
     if own_line:
         a += lead(low[a : min(end, a + 100)], " \t\n*")
     limit = min(end, a + 400)
@@ -196,7 +196,7 @@ def _end_of_phrase(text: str, low: str, a: int, end: int, *, own_line: bool) -> 
 
 
 def announced(text: str, low: str, start: int, end: int) -> Spans:
-    """What follows "Die Antwort ist", "Réponse :", "答えは" and their like, in the languages of the table."""
+    """The span after "Die Antwort ist", "Réponse :", "答えは" and the like, in the languages of the word table."""
     for at in positions(low, stems("answer_stems", low), start, end, 32):
         for begin in (at, max(start, at - 2)):  # an article may be written as one with its noun
             match = _ANNOUNCED.match(low, begin, min(end, at + 70))
@@ -208,7 +208,7 @@ def announced(text: str, low: str, start: int, end: int) -> Spans:
 
 
 def tagged(text: str, low: str, start: int, end: int) -> Spans:
-    """Contents of `<answer>` tags, the last first; one that is never closed only where none is."""
+    """Contents of `<answer>` tags, the last first; an unclosed one only if none is closed."""
     closed: Spans = []
     unclosed: Spans = []
     limit = end
@@ -232,14 +232,14 @@ def tagged(text: str, low: str, start: int, end: int) -> Spans:
 
 
 def _is_example(low: str, start: int, opener: int, begin: int, stop: int) -> bool:
-    """Whether a tag only shows the form that was asked for: "in the form <answer>X</answer>"."""
+    """True if a tag only shows the required format: "in the form <answer>X</answer>"."""
     before = low[max(start, opener - 3) : opener].strip()
     shown = before[-1:] not in ("", ">", ".") and _FORMAT.search(low, max(start, opener - 40), opener) is not None
     return shown or low[begin:stop].strip() in ("x", "xx", "xxx", "y", "a/b/c/d", "a|b|c|d")
 
 
 def boxed(text: str, low: str, start: int, end: int) -> Spans:
-    """The content of the last `\\boxed{}` that is closed; "\\boxed 5" too."""
+    """The content of the last closed `\\boxed{}`; also of "\\boxed 5"."""
     limit = end
     for at in mentions(low, "box", start, end)[:16]:
         if low[max(start, at - 24) : at].rstrip(" $\\(").endswith((" not", "rather than", "instead of")):
@@ -260,7 +260,7 @@ def boxed(text: str, low: str, start: int, end: int) -> Spans:
 
 
 def hashed(text: str, low: str, start: int, end: int) -> Spans:
-    """The number (or short text) after the last "####"; a Markdown heading "#### Step 2: ..." is none."""
+    """The number (or short text) after the last "####"; a Markdown heading "#### Step 2: ..." does not count."""
     for at in mentions(low, "####", start, end)[:32]:
         match = _HASHED.match(low, at, end)
         if not match or (at > start and low[at - 1] == "#"):
@@ -276,7 +276,7 @@ def hashed(text: str, low: str, start: int, end: int) -> Spans:
 
 
 def chosen(text: str, low: str, start: int, end: int) -> Spans:
-    """The letter that is said to be the right one: "option D is correct", "I choose B"."""
+    """The letter said to be right: "option D is correct", "I choose B"."""
     tail = max(start, end - 600)
     window = low[tail:end]
     if not any(word in window for word in _VERDICTS) and (low.isascii() or not _OPTION_WORD.search(low, tail, end)):
@@ -288,7 +288,7 @@ def chosen(text: str, low: str, start: int, end: int) -> Spans:
 
 
 def tabled(text: str, low: str, start: int, end: int) -> Spans:
-    """The cell of a Markdown table beside "Answer", or, where that heads a column, the last one below."""
+    """The cell of a Markdown table beside "Answer", or the last one below it if it heads a column."""
     for at in mentions(low, "answer", start, end, 8):
         left, right = low.rfind("\n", max(start, at - 300), at) + 1, low.find("\n", at, at + 300) % (end + 1)
         cell = low.rfind("|", left, at) + 1, low.find("|", at, right)

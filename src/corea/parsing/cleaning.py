@@ -1,4 +1,4 @@
-"""The letter of a choice, in the notations and languages in which texts write it."""
+"""Cleaning of answers: markup, "the answer is", "with confidence 0.9" and the text of a lettered choice are removed."""
 
 import re
 
@@ -83,7 +83,7 @@ _NO_OBJECT = regex(r"(?:answer|result|value|solution|total|option|choice)\s(?:is
 def choice_letter(answer: str, choices: int | None = None) -> str | None:
     """The letter of a choice in any notation (B, (b), B) bank, Option B, bank (B), la B, 选项B), else None.
 
-    Where the number of choices is not known, only capitals A to J are letters, but for a lone "(b)" or "b)".
+    If the number of choices is unknown, only capitals A to J are letters, except a lone "(b)" or "b)".
     """
     if choices == 0 or (answer[:1].isdigit() and not answer.endswith(")")):
         return None
@@ -114,11 +114,11 @@ def choice_letter(answer: str, choices: int | None = None) -> str | None:
 
 
 class AnswerSpan(Extracted[str | None], frozen=True):
-    """An answer and its place; its value is None where the text says "I don't know" in its place."""
+    """An answer and its place; its value is None for a refusal ("I don't know")."""
 
 
 def is_placeholder(written: str, *, words: bool = True) -> bool:
-    """Whether a text stands for an answer that is to come: "[your answer]", "...", "____", and `words`: "answer"."""
+    """True if a text stands for an answer to come: "[your answer]", "...", "____" and, with `words`, "answer"."""
     bare = written.strip()
     if not bare.strip(_NOTHING) or is_blank(bare):
         return True
@@ -127,7 +127,7 @@ def is_placeholder(written: str, *, words: bool = True) -> bool:
 
 
 def cleaned(text: str, start: int, end: int, choices: int | None) -> AnswerSpan | None:
-    """The span with its markup taken off, as a found answer; None where nothing is left."""
+    """The answer of a span, without its markup; None if nothing is left."""
     start, end = _inner(text, start, min(end, start + LONGEST))
     if _PLAIN_NUMBER.fullmatch(text, start, end):
         return AnswerSpan(text[start:end], start, end)
@@ -162,7 +162,7 @@ def cleaned(text: str, start: int, end: int, choices: int | None) -> AnswerSpan 
 
 
 def _cut_label(written: str) -> bool:
-    """Whether what is left is a label with nothing after it: "Final Answer:", "so the result is"."""
+    """True if only a label is left: "Final Answer:", "so the result is"."""
     if len(written) < 40 and written.endswith(":") and not written[0].isdigit():
         return True
     return len(written) < 80 and _NO_OBJECT.search(written) is not None
@@ -206,7 +206,7 @@ def _inner(text: str, start: int, end: int) -> tuple[int, int]:
 
 
 def _unquoted(text: str, start: int, end: int) -> tuple[int, int]:
-    """The span without quotes or mathematics' marks around it."""
+    """The span without quotation marks or mathematical delimiters around it."""
     for left, right in _PAIRS:
         if (
             end - start >= len(left) + len(right)
@@ -220,7 +220,7 @@ def _unquoted(text: str, start: int, end: int) -> tuple[int, int]:
 
 
 def _unpaired(text: str, start: int, end: int) -> tuple[int, int]:
-    """The span without a dollar sign at its edge that pairs with none: a currency's, or the rest of a pair."""
+    """The span without an unpaired dollar sign at its edge: that of a currency, or half of a pair."""
     if text.startswith("\\$", start, end):
         return start + 2, end
     if text.startswith("$", start, end) and text.find("$", start + 1, end) < 0:

@@ -1,26 +1,25 @@
-"""The confidence that a text states about its own answer, in whatever words.
+"""The confidence that a text states about its own answer, in any notation.
 
-Outside the model's thinking are sought, in this order:
+Read outside the model's thinking, in this order:
 
 1. a tag, a JSON key, a table or a label ("<confidence>0.8", "CONF: 0.80", "**Confidence:** 8/10");
 2. a sentence of the writer's own ("my confidence in this is about 0.7", "I am 95% sure"), in other languages too;
-3. a text that is a short answer with a percentage behind it ("B (85%)").
+3. a text that is only a short answer and a percentage ("B (85%)").
 
-Then, inside the thinking, 1 alone. Of several, the overall one or that of the stated answer counts, else the last;
-never a step's, an alternative's, a supposed one (see `roles`). A later correction replaces what was found.
+Then 1 inside the thinking. Of several, the overall one or that of the stated answer counts, else the last; never that
+of a step, an alternative or a supposition (see `confidence_roles`). A later correction replaces it.
 
-Nothing is guessed: a word ("high"), a span ("0.7 to 0.8"), a number out of range or "Confidence: 8" (of 10?
-percent?) state no value. Where a label says so last, what stands before it or inside the thinking does not count.
-All work is on at most `MOST_MENTIONS` windows of bounded length for each word, so time is that of finding words in
-the text: linear.
+Nothing is guessed: a word ("high"), a range ("0.7 to 0.8"), a number out of range or "Confidence: 8" (of 10? percent?)
+have no value, and rule out the statements before them and inside the thinking. At most `MOST_MENTIONS` windows of
+bounded length are read for each word, so that time is linear in the length of the text.
 """
 
 from functools import cache
 
 from corea.parsing.answer import read_answer
-from corea.parsing.confidence_labels import labelled
+from corea.parsing.confidence_labels import read_labels
 from corea.parsing.confidence_roles import line_above, names_another, of_the_answer, top_level
-from corea.parsing.confidence_sentences import correction, foreign_sentence, sentence
+from corea.parsing.confidence_sentences import correction, stated_in_foreign_sentence, stated_in_sentence
 from corea.parsing.confidence_values import ConfidenceRole, StatedConfidence
 from corea.parsing.discourse import refuses
 from corea.parsing.languages import stems
@@ -56,20 +55,20 @@ _QUANTITY = regex(
 
 @cache
 def _foreign_stems(is_ascii: bool) -> tuple[str, ...]:
-    """Stems of other languages, without those that have another one in them: if none of these occurs, none does."""
+    """Stems of other languages without those that contain another one: if none of these occurs, none does."""
     low = "" if is_ascii else "ä"
     found = {*stems("confidence_stems", low), *stems("sure_stems", low)}
     return tuple(stem for stem in sorted(found) if not any(part in stem for part in {*found, *_COMMON} - {stem}))
 
 
 def read_confidence(text: str) -> float | None:
-    """The probability in [0, 1] that the text gives to its own final answer; None where it states none."""
+    """The probability in [0, 1] that the text assigns to its own final answer; None if it states none."""
     stated = find_confidence(text)
     return stated.value if stated else None
 
 
 def find_confidence(text: str) -> Extracted[float] | None:
-    """The stated confidence with the characters of its number, without percent sign or scale."""
+    """The stated confidence and the characters of its number, without percent sign or scale."""
     if last := _last_word(text):
         return last
     for offset, part in ends_of(text):
@@ -82,7 +81,7 @@ def find_confidence(text: str) -> Extracted[float] | None:
 
 
 def _last_word(text: str) -> Extracted[float] | None:
-    """A plain statement that ends the text, in the forms that are most asked for: no need to look on."""
+    """A statement at the end of the text in the most frequent notations: a fast path."""
     at = text.rfind("<confidence>")
     if at >= 0 and (plainly := _PLAINLY.match(text, at)):
         return Extracted(float(plainly[1]), *plainly.span(1))
@@ -105,7 +104,7 @@ def _last_word(text: str) -> Extracted[float] | None:
 
 
 def _find(text: str, low: str) -> StatedConfidence | None:
-    """The statement that counts; its value is None where one says that there is none."""
+    """The statement that counts; its value is None if it states no number."""
     if not (
         _has_any(low, _COMMON)
         or _has_any(low, _foreign_stems(low.isascii()))
@@ -118,7 +117,11 @@ def _find(text: str, low: str) -> StatedConfidence | None:
             return found
     if spans == [(0, len(low))]:
         return None
-    return _chosen(text, low, labelled(low, 0, len(low)) or labelled(low, 0, len(low), stems("confidence_stems", low)))
+    return _chosen(
+        text,
+        low,
+        read_labels(low, 0, len(low)) or read_labels(low, 0, len(low), stems("confidence_stems", low)),
+    )
 
 
 def _has_any(low: str, stems: tuple[str, ...]) -> bool:
@@ -130,7 +133,7 @@ def _has_any(low: str, stems: tuple[str, ...]) -> bool:
 
 def _outside(text: str, low: str, start: int, end: int) -> StatedConfidence | None:
     """The statement in one span outside the thinking."""
-    statements = labelled(low, start, end)
+    statements = read_labels(low, start, end)
     found = _chosen(text, low, statements)
     if found is None or found.value is None or found.role is ConfidenceRole.REVERSED:
         begin = found.at if found and found.role >= ConfidenceRole.PLAIN else start
@@ -146,20 +149,20 @@ def _outside(text: str, low: str, start: int, end: int) -> StatedConfidence | No
 
 def _in_a_sentence(text: str, low: str, start: int, end: int, labels: frozenset[int]) -> StatedConfidence | None:
     """A sentence in English, else a label or a sentence in another language."""
-    if stated := sentence(low, start, end, labels):
+    if stated := stated_in_sentence(low, start, end, labels):
         return stated
-    label = _chosen(text, low, labelled(low, start, end, stems("confidence_stems", low)))
+    label = _chosen(text, low, read_labels(low, start, end, stems("confidence_stems", low)))
     behind = label.stop if label and label.role >= ConfidenceRole.PLAIN else start
-    return foreign_sentence(low, behind, end) or label
+    return stated_in_foreign_sentence(low, behind, end) or label
 
 
 def _declined(words: str) -> bool:
-    """Whether all that stands before the confidence is "I don't know"."""
+    """True if the words before the confidence are only a refusal."""
     return _has_any(words, stems("refusal_stems", words)) and refuses(words.strip())
 
 
 def _chosen(text: str, low: str, statements: list[StatedConfidence]) -> StatedConfidence | None:
-    """Of several statements, the last first, the one that counts; None where there are only others'."""
+    """The one of several statements (the last first) that counts; None if all are about something else."""
     if len(statements) > 1 or (statements and statements[0].is_key):
         statements = of_the_answer(top_level(low, statements), lambda: read_answer(text))
     best = max((s.role for s in statements), default=ConfidenceRole.OTHER)
@@ -167,7 +170,7 @@ def _chosen(text: str, low: str, statements: list[StatedConfidence]) -> StatedCo
 
 
 def _beside_answer(low: str, start: int, end: int) -> StatedConfidence | None:
-    """The percentage of a text that is no more than "B (85%)"."""
+    """The percentage of a text that is only "B (85%)"."""
     if end - start > 90 or not (pos := _short_answer(plain(low[start:end]))):
         return None
     window = low[start:end]
@@ -180,7 +183,7 @@ def _beside_answer(low: str, start: int, end: int) -> StatedConfidence | None:
 
 
 def _short_answer(words: str) -> int:
-    """Where the number behind a short answer begins; 0 where there is none."""
+    """Position of the number after a short answer; 0 if there is none."""
     if chosen := _CHOSEN.match(words):
         return chosen.end()
     named = _NAMED.match(words)

@@ -1,4 +1,4 @@
-"""Confidences that a tag, a JSON key, a table or a label states, each with its role."""
+"""Confidences stated by a tag, a JSON key, a table or a label, each with its role."""
 
 import re
 
@@ -7,13 +7,13 @@ from msgspec.structs import replace
 
 from corea.parsing.confidence_roles import (
     OPTION_EDGE,
-    below,
     clause_before,
     heads_another,
     is_statistical,
     line_above,
     of_another,
     option_of,
+    role_below,
     role_of,
 )
 from corea.parsing.confidence_values import (
@@ -107,16 +107,16 @@ class _Label(Struct, frozen=True):
 
     @property
     def is_key(self) -> bool:
-        """Whether it is in quotes."""
+        """True if it is in quotes."""
         return self.before.endswith(('"', "'"))
 
     @property
     def ends_text(self) -> bool:
-        """Whether the window ends where the text does."""
+        """True if the window ends where the text does."""
         return self.at + len(self.window) >= len(self.low)
 
     def is_event(self) -> bool:
-        """Whether it names a probability, which may be one of the question's own."""
+        """True if it names a probability, which may be a quantity of the question."""
         event = self.window.startswith(("prob", "likelihood", "p(", "chance", "accuracy"))
         return event and not self.match["foreign"]
 
@@ -129,7 +129,7 @@ class _Label(Struct, frozen=True):
         )
 
 
-def labelled(low: str, start: int, end: int, stems: tuple[str, ...] = LABEL_STEMS) -> list[StatedConfidence]:
+def read_labels(low: str, start: int, end: int, stems: tuple[str, ...] = LABEL_STEMS) -> list[StatedConfidence]:
     """Statements of the labels with these stems in `low[start:end]`, the last first."""
     found: list[StatedConfidence] = []
     for at in positions(low, stems, start, end, _MOST):
@@ -169,7 +169,7 @@ def _opens_tag(label: _Label) -> bool:
 
 
 def _tag_content(low: str, pos: int, at: int, end: int) -> StatedConfidence | None:
-    """The number in an opening tag's content, up to the next tag, that states the confidence, words allowed."""
+    """The number in a tag, up to the next tag, that states the confidence; words are allowed."""
     window = plain(low[pos : min(pos + _TAG, end)])
     if window.startswith((">", "]", "&gt;")):
         begin = 4 if window[0] == "&" else 1
@@ -197,7 +197,7 @@ def _tag_content(low: str, pos: int, at: int, end: int) -> StatedConfidence | No
 
 
 def _before_closing_tag(label: _Label) -> StatedConfidence | None:
-    """The number just before a closing tag whose opening tag is missing."""
+    """The number before a closing tag without an opening tag."""
     before = label.before
     if "conf" in before or "prob" in before:
         return None  # its opening tag is near, and is read next
@@ -227,7 +227,7 @@ def _after_label(label: _Label) -> StatedConfidence | None:
     role = role_of(clause, about) if clause or about else ConfidenceRole.PLAIN
     option = option_of(clause, about) if clause or about else ""
     if not about and not clause.strip(" \t*_#>-"):
-        role, option = below(line_above(before, len(before) - len(clause)))
+        role, option = role_below(line_above(before, len(before) - len(clause)))
     if whole is None and (scale := _SCALE.search(about + ":")):
         whole = _top_of_scale(scale)
     begin = separated.end()
@@ -269,7 +269,7 @@ def _adjacent(label: _Label, clause: str, pos: int, whole: int | None) -> Stated
 
 
 def _is_heading(label: _Label, separated: re.Match[str], clause: str) -> bool:
-    """Whether a label and its separator are no part of running text."""
+    """True if a label and its separator are not part of running text."""
     head = clause.strip(" \t*_#>|\"'`{,([-~$\\")
     mark, about = separated["mark"], separated["about"]
     if about and (len(head) > 30 or ("=" in mark and "that" in about)):
@@ -285,7 +285,7 @@ def _is_heading(label: _Label, separated: re.Match[str], clause: str) -> bool:
 
 
 def _is_of_answer(label: _Label, separated: re.Match[str], clause: str, about: str, *, asked: bool) -> bool:
-    """Whether a probability is that of the answer's being right, not one of the question's own."""
+    """True if a probability is that of a correct answer, not a quantity of the question."""
     if _WRONG.search(clause + about):
         return False
     if _CORRECTNESS.search(clause) or _OF_ANSWER.search(about) or asked:
@@ -297,7 +297,7 @@ def _is_of_answer(label: _Label, separated: re.Match[str], clause: str, about: s
 
 
 def _closes(low: str, stop: int) -> bool:
-    """Whether a line "Probability: 0.25" ends the text, and is no step of its mathematics."""
+    """True if a line "Probability: 0.25" ends the text, and is no step of a calculation."""
     rest = low[stop : stop + 400]
     line = rest.partition("\n")[0].strip(" .*_`$\\)]}|\"',<>/abcdefghijklmnopqrstuvwxyz")
     steps = ("boxed", "####", "=", "answer:", "answer is")
@@ -305,7 +305,7 @@ def _closes(low: str, stop: int) -> bool:
 
 
 def _is_statistical(label: _Label, stop: int) -> bool:
-    """Whether "confidence level: 95%" is a term of the statistics that go on behind it."""
+    """True if "confidence level: 95%" is a term of the statistics that follow it."""
     stop += label.at
     behind = _STATISTICS_BEHIND.search(label.low, stop, min(label.end, stop + 80))
     return behind is not None and _LEVEL.search(label.match[0]) is not None

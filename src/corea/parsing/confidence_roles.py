@@ -1,4 +1,4 @@
-"""Roles of the confidences in a text: the final answer's, or a step's, an alternative's, another's, a supposed one."""
+"""Roles of stated confidences: of the final answer, a step, an alternative, another person, a supposition."""
 
 import re
 from collections import Counter
@@ -78,13 +78,13 @@ _BRACKET = regex(r"[\[\]{}]")
 
 
 def is_statistical(low: str, at: int, end: int) -> bool:
-    """Whether the words around are about statistics, where "95% confidence" is a term."""
+    """True if the surrounding words are about statistics, where "95% confidence" is a term."""
     around = low[max(0, at - 150) : min(end, at + 150)]
     return any(term in around for term in stems("statistics", around))
 
 
 def of_another(lead: str) -> bool:
-    """Whether a clause tells of what someone else is sure of."""
+    """True if a clause reports the certainty of someone else."""
     subject = _SUBJECT.search(lead)
     if subject and subject["who"] not in members("speaker"):
         return True
@@ -94,7 +94,7 @@ def of_another(lead: str) -> bool:
 
 
 def clause_before(before: str) -> str:
-    """The end of a text, back to where its last sentence or line begins; "1." begins none."""
+    """The end of a text from the start of its last sentence or line; "1." starts none."""
     line = before[before.rfind("\n") + 1 :]
     last = 0
     for mark in _CLAUSE.finditer(line):
@@ -104,23 +104,23 @@ def clause_before(before: str) -> str:
 
 
 def line_above(text: str, line: int) -> str:
-    """The last line that is not empty before the one that begins at `line`."""
+    """The last non-empty line before the one that begins at `line`."""
     above = text[max(0, line - 120) : line].rstrip()
     return above[above.rfind("\n") + 1 :]
 
 
 def names_another(line: str) -> bool:
-    """Whether a line, "Alternative: C" or "Option B: 12", makes the label below it another's or one of several."""
+    """True if a line, "Alternative: C" or "Option B: 12", makes the label below it one of several."""
     return _HEADS_BLOCK.match(line) is not None
 
 
 def heads_another(clause: str) -> bool:
-    """Whether a clause is about a step or an alternative, or ends in one: "B is likely, though step 3 is only"."""
+    """True if a clause is about a step or an alternative, or ends in one: "B is likely, though step 3 is only"."""
     return _HEADS.match(clause) is not None or _ENDS_IN_PART.search(clause) is not None
 
 
 def role_of(clause: str, about: str) -> ConfidenceRole:
-    """The role of a label, by the words before it in its clause and those that say what it is about."""
+    """Role of a label, from the words before it in its clause and those that say what it is about."""
     if clause and not clause.isspace():
         if _JUST_BEFORE.search(clause) or _HEADS.match(clause) or is_supposed(clause):
             return ConfidenceRole.OTHER
@@ -136,14 +136,14 @@ def role_of(clause: str, about: str) -> ConfidenceRole:
 
 
 def is_supposed(clause: str) -> bool:
-    """Whether a clause says how it would be if: "if it were C, my confidence would be"."""
+    """True if a clause is hypothetical: "if it were C, my confidence would be"."""
     if _IF.search(clause) is None:
         return _MORE.search(clause) is not None
     return _WOULD.search(clause) is not None
 
 
-def below(line: str) -> tuple[ConfidenceRole, str]:
-    """The role and the option of a label that stands alone under a line."""
+def role_below(line: str) -> tuple[ConfidenceRole, str]:
+    """Role and option of a label on its own below a line."""
     heads = _HEADS_BLOCK.match(line)
     if not heads:
         return ConfidenceRole.PLAIN, ""
@@ -157,7 +157,7 @@ def option_of(clause: str, about: str) -> str:
 
 
 def top_level(low: str, statements: list[StatedConfidence]) -> list[StatedConfidence]:
-    """The statements, where those of keys that are a step's, an alternative's or deeper in the JSON are another's."""
+    """The statements, with the role OTHER for JSON keys of a step, an alternative or a deeper level."""
     keys = [s for s in statements if s.is_key]
     if not keys:
         return statements
@@ -184,7 +184,7 @@ def top_level(low: str, statements: list[StatedConfidence]) -> list[StatedConfid
 
 
 def _list_around(low: str, at: int) -> int | None:
-    """Where the list begins in whose objects a key stands, else the object that some other key holds."""
+    """Start of the list whose objects hold a key, else of the object that another key holds."""
     begin = max(0, at - _LIST_SPAN)
     depth, inner = 0, None
     for bracket in reversed(list(_BRACKET.finditer(low, begin, at))):
@@ -197,7 +197,7 @@ def _list_around(low: str, at: int) -> int | None:
 
 
 def _levels(low: str, start: int, end: int) -> int:
-    """How many more braces and brackets `low[start:end]` opens than it closes."""
+    """Number of braces and brackets that `low[start:end]` opens minus those it closes."""
     opened = low.count("{", start, end) + low.count("[", start, end)
     return opened - low.count("}", start, end) - low.count("]", start, end)
 
@@ -212,7 +212,7 @@ def _answer_beside(low: str, at: int) -> str:
 
 
 def of_the_answer(statements: list[StatedConfidence], answer: Callable[[], str | None]) -> list[StatedConfidence]:
-    """The statements, where several options have one each: the stated answer's overall, the others another's."""
+    """The statements; of several options, that of the stated answer is the overall one, the others OTHER."""
     options = {s.option for s in statements if s.option and s.role >= ConfidenceRole.EVENT}
     if len(options) < 2:
         return statements
@@ -227,7 +227,7 @@ def of_the_answer(statements: list[StatedConfidence], answer: Callable[[], str |
 
 
 def _names(option: str, answer: str) -> bool:
-    """Whether an option, "b" or "b) paris", is the answer "b" or "paris"."""
+    """True if an option, "b" or "b) paris", is the answer "b" or "paris"."""
     if option == answer:
         return True
     letter, _, rest = option.partition(")") if ")" in option else option.partition(". ")

@@ -1,4 +1,4 @@
-"""Confidences that a sentence states: "I am 95% sure", "my confidence in this is about 0.7"."""
+"""Confidences stated by sentences: "I am 95% sure", "my confidence is about 0.7", "I'd lower that to 0.6"."""
 
 import re
 from collections import deque
@@ -89,7 +89,7 @@ _OF_OTHERS = regex(
     r"|(?:^|[,，。.!?\n])\s?(?![^,，。]{0,12}(?:我|对|對|此|所以|目前|大概|大约|应该|至少|仍|还|也|只))[\u4e00-\u9fff]{1,6}有$"
     r"|(?:‹other_people›)[^我,，。.]{0,12}$"
 )
-"""Somebody else as subject: a verb in the third person, "der Arzt ist zu", or such a person."""
+"""Someone else as the subject: a verb in the third person, "der Arzt ist zu", or such a person."""
 _NOUN = regex(r"confian|konfiden|fiducia|certe|sicherheit|zekerheid|pewnoś|信心|自信|把握|확신도")
 _CORRECTION_AHEAD = 2000
 _ABOUT = r"(?:about|around|roughly|approximately|closer\sto|more\slike|maybe|perhaps|only|just|say|~|≈)"
@@ -108,14 +108,14 @@ _CHANGED = regex(
     r"|my\sconfidence)\s)?(?:is\s|at\s)?(?:closer\sto|nearer|more\slike|at|to\sbe)?|it'?s|it\sis|i'?m|i\sam|at|is"
     r"|stands\sat)|(?:(?:it|that|this|confidence|certainty)\sis|it's|i'm|i\sam)\snow)\s" + _BEFORE_NUMBER
 )
-"""A verb that changes the confidence, up to its new number."""
+"""A verb that changes the confidence, up to the new number."""
 _NEW_ANSWER = r"(?![^:\n]{0,40}(?:answer|result|value|solution|rule|total))"
 _SEPARATOR = (
     r"(?:[^.\n\d%!?]{0,60}?[:,：，]\s?|\s(?=i'd\ssay|i\swould|it'?s\s(?:more\slike|closer))|\s(?:up\s|down\s)?to\s)"
 )
 _SAYS = r"(?:(?:i'd|i\swould|i|would|it's|it\sis|now|am|i'm|no|say|make\sit|that)\s){0,4}"
 _HEADED = regex(rf"(?<!\w)(?:‹correction›){_NEW_ANSWER}{_SEPARATOR}{_SAYS}{_BEFORE_NUMBER}")
-"""A heading or an opening such as "Update:", "After a check,", up to the new number; "Revised answer: 0.5" is none."""
+"""A heading such as "Update:" or "After a check,", up to the new number; "Revised answer: 0.5" is none."""
 # the number ends its clause: "it is now 25% off" corrects nothing
 _CLOSES = regex(r"[*_)\]]{0,3}\s?(?:confiden|sure|certain|(?:after|now|since|because|given)\s|[.!;,)(—–-]|$|\n)")
 # verbs of other languages, which count in a clause that names the confidence
@@ -132,11 +132,11 @@ _WORD = regex(r"\s?[a-z]+")
 _VERB_TO_BE = regex(r"(?<!\w)(?:is|are|was|were)(?!\w)")
 
 
-def sentence(low: str, start: int, end: int, labels: frozenset[int] = frozenset()) -> StatedConfidence | None:
-    """The last sentence in which the writer puts a number to his or her certainty, or else to an uncertainty.
+def stated_in_sentence(low: str, start: int, end: int, labels: frozenset[int] = frozenset()) -> StatedConfidence | None:
+    """The last sentence in which the writer gives a number for his or her certainty, else for an uncertainty.
 
     Args:
-        labels: Places of words that have been read as labels.
+        labels: Positions of words that have been read as labels.
     """
     uncertainty = None
     for at in positions(low, _SURE_WORDS, start, end, _MOST):
@@ -196,7 +196,7 @@ def _number_before(before: str, window: str) -> WrittenNumber | None:
 
 
 def _is_own(clause: str) -> bool:
-    """Whether the words before "90% sure" let it be the writer's: "I am", a short answer, "with"."""
+    """True if the words before "90% sure" allow it to be the writer's: "I am", a short answer, "with"."""
     if _FIRST_PERSON.search(clause):
         return True
     clause = _HEDGES.sub("", clause)
@@ -230,7 +230,7 @@ def _number_behind(before: str, window: str, *, ends_text: bool) -> WrittenNumbe
 
 
 def _is_linked(window: str, pos: int, number: WrittenNumber) -> bool:
-    """Whether a probability is joined to the word before it: "is about 0.7", "of 90%"."""
+    """True if a probability is joined to the word before it: "is about 0.7", "of 90%"."""
     if number.value is None or not (number.whole or number.fractional) or counts_things(number, window):
         return False
     between = window[pos : number.start]
@@ -239,7 +239,7 @@ def _is_linked(window: str, pos: int, number: WrittenNumber) -> bool:
 
 
 def _is_of_own_answer(before: str, window: str, pos: int, number: WrittenNumber, label: re.Match[str] | None) -> bool:
-    """Whether a number behind such a word is the writer's certainty of the answer, not the answer, nor another's."""
+    """True if a linked number is the writer's certainty of the answer, and neither the answer nor another's."""
     between = window[pos : number.start]
     if _EARLIER.search(before + between) and "now" not in between and len(between) > 8:
         return False
@@ -262,7 +262,7 @@ def _speaks_of_answer(words: str) -> bool:
     return _ABOUT_ANSWER.search(clause) is not None and _ANSWER_WORD.search(clause) is not None
 
 
-def foreign_sentence(low: str, start: int, end: int) -> StatedConfidence | None:
+def stated_in_foreign_sentence(low: str, start: int, end: int) -> StatedConfidence | None:
     """The last such sentence in another language; a percentage or a fraction only."""
     for at in positions(low, stems("sure_stems", low), start, end, 24):
         if is_statistical(low, at, end):
@@ -276,7 +276,7 @@ def foreign_sentence(low: str, start: int, end: int) -> StatedConfidence | None:
 
 
 def _is_beside(window: str, stem: int, number: WrittenNumber) -> bool:
-    """Whether the word for "sure" at `stem` belongs to a number, is not negated, and is the writer's own."""
+    """True if the word for "sure" at `stem` belongs to a number, is not negated, and is the writer's own."""
     before = window[: number.start]
     if number.start > stem:
         joined = _BEFORE_IT.search(before) is not None
@@ -298,7 +298,7 @@ def correction(low: str, stop: int, end: int) -> StatedConfidence | None:
         return None
     end = min(end, stop + _CORRECTION_AHEAD)
     found = [_changed(plain(low[stop:end]), stop)]
-    later = sentence(low, stop, end)
+    later = stated_in_sentence(low, stop, end)
     if later and later.role is ConfidenceRole.PLAIN:  # opened by such as "on reflection" or "now"
         opened = _CUE.search(low[max(stop, min(later.at, later.start) - 80) : later.stop + 12])
         found.append(later if opened else None)

@@ -1,4 +1,4 @@
-"""The number that states the confidence, among those that a tag or the words after a label hold."""
+"""Stated confidences, and the number among those of a tag or a label's value that states one."""
 
 from enum import IntEnum
 from itertools import islice
@@ -16,7 +16,7 @@ OPENING = regex(
     rf"|i\sam|i'm|am\si|i\swould\s{_SAY}|i'd\s{_SAY}|i\s{_SAY}|it\sis|it's|is|of|at|a|an|my|own|overall|final|score"
     r"|level|rating|value|estimated?)(?![a-z])){0,80}"
 )
-"""What may stand between a separator and its number and says nothing: markup, emoji, "about", "I'd say"."""
+"""Text without meaning between a separator and its number: markup, emoji, "about", "I'd say"."""
 _LEAD_IN = regex(
     r"(?:(?P<overall>overall|final(?:ly)?|total|combined|in\ssum)|(?:score|confiden\w{2,4}|probability|likelihood"
     rf"|chance|certainty|so|thus|hence|therefore|‹approximately›|i\sam|i'm|i'd\s{_SAY}"
@@ -83,7 +83,7 @@ _OF_STEP = regex(r"[\s*_)]{0,4}(?:initially|originally|at\sfirst|(?:for|in|on)\s
 
 
 class ConfidenceRole(IntEnum):
-    """What a stated confidence is about; the higher ones go before the lower ones."""
+    """Subject of a stated confidence; higher roles have precedence."""
 
     OTHER = 0  # a step, an alternative, somebody else, a supposition, the opposite: never the answer's
     REVERSED = 1  # an uncertainty, turned round
@@ -96,7 +96,7 @@ class ConfidenceRole(IntEnum):
 class StatedConfidence(Struct, frozen=True):
     """A stated confidence; its digits are `[start:end]` of the folded text and it ends at `stop`.
 
-    `value` is None where something stands in its place that is no probability: "high", "N/A", "0.7 to 0.8".
+    `value` is None for what is no probability: "high", "N/A", "0.7 to 0.8".
     """
 
     value: float | None
@@ -104,12 +104,12 @@ class StatedConfidence(Struct, frozen=True):
     end: int
     stop: int
     at: int
-    """Where its label or word begins."""
+    """Start of its label or word."""
     role: ConfidenceRole
     option: str = ""
-    """The option, or the number in a list, that it belongs to."""
+    """Option, or number in a list, that it belongs to."""
     is_key: bool = False
-    """Of a JSON object."""
+    """Read from a key of a JSON object."""
 
     @classmethod
     def of(
@@ -123,7 +123,7 @@ class StatedConfidence(Struct, frozen=True):
         is_key: bool = False,
         turned: bool = False,
     ) -> "StatedConfidence":
-        """That of a number in a window that begins at `offset`; `turned`, of an uncertainty."""
+        """Statement of a number in a window that begins at `offset`; `turned`: of an uncertainty."""
         value = number.value
         if turned and value is not None:
             value, role = round(1 - value, 12), min(role, ConfidenceRole.REVERSED)
@@ -132,27 +132,27 @@ class StatedConfidence(Struct, frozen=True):
 
     @classmethod
     def unread(cls, at: int, role: ConfidenceRole, *, key: bool = False) -> "StatedConfidence":
-        """One without a number."""
+        """Statement without a number."""
         return cls(None, at, at, at, at, role, is_key=key)
 
 
 def counts_things(number: WrittenNumber, words: str) -> bool:
-    """Whether a number counts what follows it: "3 checks", "2/3 steps correct"; "4/5 stars" does not."""
+    """True if a number counts what follows it: "3 checks", "2/3 steps correct", but not "4/5 stars"."""
     if number.fractional or "%" in words[number.end : number.stop] or number.whole == 100:
         return _SHARE_OF.match(words, number.stop) is not None
     return _NOUN.match(words, number.stop) is not None
 
 
 def lists_options(words: str, begin: int) -> bool:
-    """Whether a value is one for each option: "A 70%, B 30%"."""
+    """True if a value is one per option: "A 70%, B 30%"."""
     return _OPTIONS.match(words, begin) is not None
 
 
 def stating_number(words: str, start: int, context: NumberContext) -> WrittenNumber | None:
-    """The number in `words[start:]` that states a confidence; None where none clearly does.
+    """The number in `words[start:]` that states a confidence; None if none clearly does.
 
-    An overall one goes before one that is led in ("so 0.85", "90 % sure"), and that before the only one there is
-    (behind a label, if it has a percent sign or the like: "0.75" may be the answer).
+    An overall one has precedence over one with an introduction ("so 0.85", "90 % sure"), and that over the only one
+    (after a label only with a percent sign or the like: "0.75" may be the answer).
     """
     found = list(islice(numbers_in(words, start, context), _MOST_NUMBERS))
     fit = [number for number in found if _fits(number, words, alone=len(found) == 1)]
@@ -166,7 +166,7 @@ def stating_number(words: str, start: int, context: NumberContext) -> WrittenNum
 
 
 def _fits(number: WrittenNumber, words: str, *, alone: bool) -> bool:
-    """Whether a number can be a confidence, and is not said to be something else."""
+    """True if a number can be a confidence, and is not said to be something else."""
     if number.value is None or not (number.whole is not None or number.fractional or alone):
         return False
     return not (
@@ -177,7 +177,7 @@ def _fits(number: WrittenNumber, words: str, *, alone: bool) -> bool:
 
 
 def _rank(number: WrittenNumber, words: str, start: int) -> int:
-    """2 of a number that is said to be the overall one, 1 of one that is said to be a confidence, else 0."""
+    """2 for a number called the overall one, 1 for one called a confidence, else 0."""
     before = _LEAD_IN.search(words, max(start, number.start - 60), number.start)
     after = _SURE.match(words, number.stop)
     if (before and before["overall"]) or (after and after["overall"]):
@@ -186,7 +186,7 @@ def _rank(number: WrittenNumber, words: str, start: int) -> int:
 
 
 def leading_number(content: str, begin: int, context: NumberContext) -> WrittenNumber | None:
-    """The number that a tag's content or a label's value begins with, unless it counts or belongs to a step."""
+    """The number at the start of a tag's content or a label's value, unless it counts or belongs to a step."""
     opening = OPENING.match(content, begin)
     number = number_at(content, opening.end() if opening else begin, context)
     if number is None or ("\n" in content[begin : number.start] and _LIST_MARK.match(content, number.start)):
@@ -197,7 +197,7 @@ def leading_number(content: str, begin: int, context: NumberContext) -> WrittenN
 
 
 def _overall_behind(words: str, first: WrittenNumber, context: NumberContext) -> WrittenNumber | None:
-    """The overall number that comes later in the same sentence: "0.9 for the method, 0.6 for the answer"."""
+    """The overall number later in the same sentence: "0.9 for the method, 0.6 for the answer"."""
     if not _OVERALL_BEHIND.match(words, first.stop) or _rank(first, words, first.start) == 2:
         return None
     line_end = _LINE_END.search(words, first.stop)
@@ -208,7 +208,7 @@ def _overall_behind(words: str, first: WrittenNumber, context: NumberContext) ->
 
 
 def value_behind(window: str, begin: int, mark: str, context: NumberContext) -> WrittenNumber | ConfidenceRole | None:
-    """The number that a label's value states; its role where it states none; None where nothing stands there.
+    """The number that a label's value states; its role if it states none; None if there is no value.
 
     Args:
         mark: The separator between the label and its value.

@@ -1,4 +1,8 @@
-"""Sentences that do not state the writer's own answer: hypotheticals, other people's opinions, remarks, checks."""
+"""Sentences that do not state the writer's own answer: views of others, remarks, checks, corrections, refusals.
+
+A statement about the writer ("I don't know", "I can't help with that") is a refusal. A statement about the matter is an
+answer, since it can be right: "unknown", "cannot be determined", "no solution", "none".
+"""
 
 import re
 
@@ -11,7 +15,7 @@ _BUT_SO = regex(
 _OTHERS = regex(r"‹others_view›")
 """Other people's views, and mistakes."""
 _BEFORE = regex(r"\b(?:‹earlier_view›)\b")
-"""The writer's earlier views."""
+"""Earlier views of the writer."""
 _IF = regex(
     r"(?:^|[\s,(])(?:if|unless|suppose|supposing|assuming|imagine|hypothetically|had\s(?:he|she|it|they|we|i|the)"
     r"|were\s(?:he|she|it|they|we|i|the))\b"
@@ -35,7 +39,7 @@ _STATES = regex(
     r"|^best\s(?:answer|choice|option)"
 )
 RATHER = r"[\s,;(*–—-]{1,6}(?P<rather>or\srather|make\sthat|no,?\swait)\b"
-"""How a sentence takes back what it has just said."""
+"""Pattern of a correction within a sentence."""
 _DOUBT = regex(
     r"(?:^|[.!?…—)\]}*>$|]\s{0,3}|\n\s{0,3})[\"'*_(\[#>-]{0,4}(?:(?:oh|ah|hmm+|uh|but|ok(?:ay)?|and|well|no)"
     r"[,.…!\s]{1,4}){0,3}(?P<strong>‹wait›)"
@@ -50,7 +54,7 @@ _CONFIRMS = regex(
     r"|consistent|verified)"
 )
 _NO_MORE = regex(r"\W*(?:conf[a-z]{0,7}(?:\slevel)?\W{1,8}[\d./%]{1,8}\W*(?:confidence)?\W*)?")
-"""What says nothing more of the answer: marks, and a number for the confidence."""
+"""Text that cannot correct an answer: marks, and a number for the confidence."""
 _NEXT = regex(
     r"\n[ \t#*_>]{0,6}(?:(?:next\s|new\s|another\s|follow-?up\s)?(?:question|problem|exercise|q|human|user|instruction"
     r"|input|example|‹question›)(?:\s?#?\d{1,3})?\s?[*_]{0,2}(?:[:.](?=[\s*_])|：)|\[inst\]|(?<=#)\s?(?:instruction"
@@ -65,7 +69,7 @@ _ENDS = regex(r"[.!。]+(?:\s+|$)|\n+")
 
 
 def is_doubtful(low: str, start: int, at: int) -> bool:
-    """Whether what the sentence says before `at` makes what follows a hypothetical, or someone else's view."""
+    """True if the words of a sentence before `at` make the rest a hypothetical, or someone else's view."""
     begin = max(start, at - 160)
     begin = max(begin, *(low.rfind(mark, begin, at) + 1 for mark in (". ", "\n", "? ", "! ")))
     clause = low[begin:at]
@@ -75,7 +79,7 @@ def is_doubtful(low: str, start: int, at: int) -> bool:
 
 
 def is_remark(sentence: str) -> bool:
-    """Whether a folded sentence only takes leave, offers help, comments or asks something back."""
+    """True if a folded sentence is a farewell, an offer of help, a comment or a question to the reader."""
     bare = sentence.strip(" \t\n*_#>-–—()[]\"'`~.…!✅👍😊🙂🎉")
     if not bare or not any(c.isalnum() for c in bare):
         return True
@@ -87,12 +91,12 @@ def is_remark(sentence: str) -> bool:
 
 
 def is_check(sentence: str) -> bool:
-    """Whether a folded sentence verifies what was found before: "Check: 3 * 4 = 12"."""
+    """True if a folded sentence verifies an earlier result: "Check: 3 * 4 = 12"."""
     return _CHECK.match(sentence.strip(" \t\n*_#>-(✅✓✔")) is not None
 
 
 def is_hypothetical(sentence: str) -> bool:
-    """Whether a folded sentence says how it would be otherwise, or how others see it; a computation does not."""
+    """True if a folded sentence is counterfactual, or reports others' views; a calculation is neither."""
     bare = sentence.strip(" \t\n*_(")
     if "=" in bare:
         return False
@@ -101,7 +105,7 @@ def is_hypothetical(sentence: str) -> bool:
 
 
 def doubt_after(low: str, at: int, end: int) -> tuple[int, bool] | None:
-    """Where the text begins to take back what it said before `at`, and whether plainly so; None where it does not."""
+    """Start of the first correction after `at`, and True if it is explicit; None if there is none."""
     window = low[at : min(end, at + 3000)]
     found = None if _NO_MORE.fullmatch(window) else _DOUBT.search(window)
     if not found:
@@ -110,13 +114,13 @@ def doubt_after(low: str, at: int, end: int) -> tuple[int, bool] | None:
 
 
 def confirms(low: str, at: int, end: int) -> bool:
-    """Whether the second look ends with the same: "yes, that checks out"."""
+    """True if a second look ends with the same result: "yes, that checks out"."""
     tail = low[max(at, end - 200) : end]
     return _CONFIRMS.search(tail) is not None and not re.search(r"\b(?:not|wrong|incorrect|n't)\b", tail)
 
 
 def next_question(low: str, start: int, end: int) -> list[int]:
-    """Where the text seems to run on into another question, the first first; there must be something before it."""
+    """Positions, the first first, where the text seems to continue with another question."""
     found: list[int] = []
     patterns = (_NEXT, _CHAT_TURN) if "<|" in low or "<start_of" in low else (_NEXT,)
     for pattern in patterns if low.find("\n", start, end) >= 0 or len(patterns) > 1 else ():
@@ -129,12 +133,12 @@ def next_question(low: str, start: int, end: int) -> list[int]:
 
 
 def introduces(low: str, start: int, end: int) -> bool:
-    """Whether a text before a question only introduces it ("Sure, let's solve it."), so that it is the text's own."""
+    """True if a text before a question only introduces it ("Sure, let's solve it.")."""
     return _INTRODUCTION.match(low, start, end) is not None or low[start:end].rstrip(" \n*_").endswith((":", "!"))
 
 
 def refuses(text: str) -> bool:
-    """Whether a text of one or more sentences says no more than that its writer does not know."""
+    """True if a text only says that its writer does not know."""
     if not 1 < len(text) <= _LONGEST or not text[0].isalpha():
         return False
     sentences = [part.strip(" \t*_`\"'") for part in _ENDS.split(text.replace("’", "'"))]

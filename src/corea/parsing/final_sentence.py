@@ -1,12 +1,12 @@
-"""The answer of a text that announces none: it is itself no more than an answer, or its last sentence comes to one.
+"""The answer of a text that announces none: a short text itself, or the result of its last sentence.
 
-`results` reads a sentence; remarks at the end, hypotheticals and other people's views are passed over.
+`sentence_result` reads a sentence; final remarks, hypotheticals and other people's views are skipped.
 """
 
 from corea.parsing.cleaning import AnswerSpan, choice_letter, cleaned, is_placeholder
 from corea.parsing.discourse import is_check, is_hypothetical, is_remark, refuses
 from corea.parsing.numbers import amounts
-from corea.parsing.sentence_result import WORDY, labelled_result, labelled_value, result
+from corea.parsing.sentence_result import WORDY, labelled_result, labelled_value, sentence_result
 from corea.parsing.text import closing_brace, last_sentence, lead, regex
 
 _CONFIDENCE_LINE = regex(
@@ -23,7 +23,6 @@ _MARKER = regex(r"\s{0,6}[*_]{0,2}\(?\d{1,2}[.)][*_]{0,2}[ \t]+(?=\S)")
 _FIELD_ITEM = regex(r"[ \t]{0,6}(?:[-*•–]|\(?\d{1,2}[.)])[ \t]+[^\n:=]{1,60}[:–—][ \t*_]{0,4}[^\n:=]{1,30}$")
 _CHANCE = regex(r"prob(?:ability)?[\s*_]{0,3}[:=][\s*_]{0,4}\d{1,3}(?:\.\d{1,3})?\s?%\W{0,4}")  # a confidence
 _SENTENCE_START = regex(r"(?:‹sentence_start›)[\s,]")
-"""Words that begin a sentence in languages that write no letters but English ones, as far as a sentence shows."""
 _SUBJECT = regex(
     r"(?:the|an?|each|every|all|half|so|this|that|these|those|his|her|my|our|their|it|there|\d[\d.,]*%?)(?:['’]s)?\s"
 )
@@ -47,13 +46,13 @@ _FITS = regex(
 _DRESSED = regex(r"(?<![\w(])\(([a-j])\)(?=\W|$)")
 
 
-def closing(
+def final_answer(
     text: str, low: str, start: int, end: int, choices: int | None, *, after_another: bool = False
 ) -> AnswerSpan | None:
     """An answer that nothing announces.
 
     Args:
-        after_another: The text goes on from one that had an answer: only what is plainly a value counts.
+        after_another: The text follows one that had an answer: only what is clearly a value counts.
     """
     first = start
     while token := _TOKEN.search(low, max(start, end - 40), end):
@@ -90,13 +89,13 @@ def closing(
 
 
 def _is_boxed_open(low: str, start: int, end: int) -> bool:
-    """Whether the text breaks off inside `\\boxed{`."""
+    """True if the text breaks off inside `\\boxed{`."""
     box = low.rfind("boxed{", start, end)
     return box >= 0 and closing_brace(low, box + 5, end) < 0
 
 
 def _without_confidence(low: str, start: int, end: int) -> tuple[int, bool]:
-    """The end of a text before its closing lines on confidence, and whether one of them calls it a probability."""
+    """End of a text before its final lines on confidence, and True if one of them calls it a probability."""
     about_chance = False
     for _ in range(4):
         end = start + len(low[start:end].rstrip(_SPACE[:-1]))
@@ -116,10 +115,10 @@ def _without_confidence(low: str, start: int, end: int) -> tuple[int, bool]:
 
 
 def _without_remarks(text: str, low: str, start: int, end: int, begin: int) -> tuple[int, int]:
-    """The end of a text before offers of help, wishes and other remarks at its end, and where its last sentence begins.
+    """End of a text before its final remarks, and start of its last sentence.
 
     Args:
-        begin: Where the last sentence of `text[start:end]` begins.
+        begin: Start of the last sentence of `text[start:end]`.
     """
     end = _without_listed_offer(low, start, end, begin)
     for _ in range(12):
@@ -140,9 +139,9 @@ def _without_remarks(text: str, low: str, start: int, end: int, begin: int) -> t
 
 
 def _without_listed_offer(low: str, start: int, end: int, begin: int) -> int:
-    """The end of a text before "If you like, I can also:" and the list after it, the last item of which is at `begin`.
+    """End of a text before "If you like, I can also:" and the list after it, whose last item is at `begin`.
 
-    Where the list is none of offers, its end.
+    The given end if there is no such list.
     """
     at = low.rfind("\n", start, begin + 1) + 1
     for _ in range(8):
@@ -154,7 +153,7 @@ def _without_listed_offer(low: str, start: int, end: int, begin: int) -> int:
 
 
 def _lists_fields(low: str, start: int, begin: int, end: int) -> bool:
-    """Whether the line at `begin` and the one before it are rows of a list of names and values."""
+    """True if the line at `begin` and the one before it are rows of a list of names and values."""
     if begin <= start or not _FIELD_ITEM.match(low, begin, end):
         return False
     above = max(low.rfind("\n", start, max(start, begin - 1)) + 1, start)
@@ -162,7 +161,7 @@ def _lists_fields(low: str, start: int, begin: int, end: int) -> bool:
 
 
 def _short(text: str, low: str, start: int, end: int, choices: int | None) -> AnswerSpan | None:
-    """A text of one short line: the answer itself, or a sentence; a value of "" says that there is none in it."""
+    """The answer of a text of one short line; its value is "" if the line states none."""
     if end - start > 80 or "\n" in low[start:end] or low[end - 1] in ":=+?" or last_sentence(text, start, end) > start:
         return None
     bare = _BARE_TAGS.sub("", low[start:end]).strip("<>/ .…?")
@@ -179,7 +178,7 @@ def _short(text: str, low: str, start: int, end: int, choices: int | None) -> An
     found = amounts(low, start, end)
     if _is_sentence(low, start, end) or (low.count(" ", start, end) > 2 and any(a.is_formula for a in found)):
         begin = _own_statement(low, start, end)
-        value = begin >= 0 and (_letter(low, begin, end, choices) or result(text, low, begin, end))
+        value = begin >= 0 and (_letter(low, begin, end, choices) or sentence_result(text, low, begin, end))
         if value or end - start > 60 or found or begin != start:
             return value or AnswerSpan("", start, end)
     elif letter := _letter(low, start, end, choices):
@@ -188,7 +187,7 @@ def _short(text: str, low: str, start: int, end: int, choices: int | None) -> An
 
 
 def _is_sentence(low: str, start: int, end: int) -> bool:
-    """Whether a line says something with a verb, rather than being the name of an answer."""
+    """True if a line has a verb, and is not only the name of an answer."""
     spaces = low.count(" ", start, end)
     ends = low[end - 1]
     if (spaces > 1 and ends == "." and not low.isascii()) or (ends == "。" and end - start > 8):
@@ -201,7 +200,7 @@ def _is_sentence(low: str, start: int, end: int) -> bool:
 
 
 def _own_statement(low: str, start: int, end: int) -> int:
-    """Where a sentence begins to state its writer's own view, after "some say 12, but"; -1 if nowhere."""
+    """Start of the writer's own view in a sentence, after "some say 12, but"; -1 if there is none."""
     if not is_hypothetical(low[start:end]):
         return start
     turns = list(_BUT.finditer(low, start, end))
@@ -216,14 +215,14 @@ def _affirmed(text: str, low: str, start: int, end: int) -> AnswerSpan | None:
 
 
 def _lettered_first(text: str, start: int, end: int, choices: int | None) -> AnswerSpan | None:
-    """The letter that is all of the first line, where an explanation follows it."""
+    """The letter that is the whole first line, before an explanation."""
     line = text.find("\n", start, min(end, start + 24))
     letter = choice_letter(text[start:line].strip(), choices) if line >= 0 and choices else None
     return AnswerSpan(letter, start, line) if letter and sum(map(str.isalnum, text[start:line])) == 1 else None
 
 
 def _letter(low: str, start: int, end: int, choices: int | None) -> AnswerSpan | None:
-    """The letter that a sentence comes to: "So B.", "I think it's (C).", "B fits best." """
+    """The letter that a sentence concludes with: "So B.", "I think it's (C).", "B fits best." """
     if choices == 0 or (choices is None and low.find("(", start, end) < 0):
         return None
     for pattern in (_LETTER, _FITS):
@@ -239,7 +238,7 @@ def _letter(low: str, start: int, end: int, choices: int | None) -> AnswerSpan |
 
 
 def _lettered_paragraph(low: str, start: int, end: int, choices: int | None) -> AnswerSpan | None:
-    """The letter of the only choice that the last paragraph names: "they experience (D) getting hurt."."""
+    """The letter of the only choice in the last paragraph: "they experience (D) getting hurt."."""
     begin = max(low.rfind("\n\n", start, end), start, end - 600)
     named = [] if choices == 0 or low.find("(", begin, end) < 0 else list(_DRESSED.finditer(low, begin, end))
     if not named or len({match[1] for match in named}) > 1 or ord(named[0][1]) - ord("a") >= (choices or 10):
@@ -265,7 +264,6 @@ def _of_sentences(
     else:
         return None
     if about_chance and ("probab" in sentence or "%" in sentence):
-        return None  # what it comes to is stated as the confidence
-    return (
-        _letter(low, own, end, choices) or _lettered_paragraph(low, start, end, choices) or result(text, low, own, end)
-    )
+        return None  # its result is the confidence
+    letter = _letter(low, own, end, choices) or _lettered_paragraph(low, start, end, choices)
+    return letter or sentence_result(text, low, own, end)

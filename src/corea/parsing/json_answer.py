@@ -1,6 +1,6 @@
 """The value of an answer's key in JSON, or in a Python dict: decoded, with its place in the text.
 
-Of a text that is JSON the top level counts; elsewhere the last key that has a value.
+In a text that is JSON the top level counts; elsewhere the last key with a value.
 """
 
 import json
@@ -28,11 +28,11 @@ _LATEX = regex(
     r"(?<!\\)\\(?=(?:frac|forall|flat|text|times|theta|tan|tau|triangle|to(?![a-z])|beta|boxed|binom|bar|begin|bmod"
     r"|right|rho|rangle|neq?(?![a-z])|nu(?![a-z])|nabla|not|[^\"\\/bfnrtu]))"
 )
-"""A backslash that a writer of LaTeX forgot to double."""
+"""A single backslash of LaTeX, which JSON needs doubled."""
 Value = Extracted[str] | None
 
 
-def keyed(text: str, low: str, start: int, end: int) -> Value:
+def answer_in_json(text: str, low: str, start: int, end: int) -> Value:
     """The answer that JSON in `text[start:end]` gives."""
     if (
         "{" not in low
@@ -64,7 +64,7 @@ def _spaced(key: str) -> str:
 
 
 def _top_level(text: str, start: int, end: int) -> dict[str, Any] | None:
-    """The object that the text is, without code fences, or ends with; None where it is none that parses."""
+    """The object that the text is (without code fences) or ends with; None if it does not parse."""
     opened, closed = text.find("{", start, end), text.rfind("}", start, end)
     if opened < 0 or closed < opened or closed - opened > 20_000:
         return None
@@ -73,7 +73,7 @@ def _top_level(text: str, start: int, end: int) -> dict[str, Any] | None:
 
 
 def _loaded(written: str) -> Any:
-    """The value of JSON, with LaTeX's backslashes doubled where that was forgotten; None where it does not parse."""
+    """The value of JSON, after doubling LaTeX's single backslashes; None if it does not parse."""
     try:
         return json.loads(_LATEX.sub(r"\\\\", written), strict=False)
     except (ValueError, RecursionError):
@@ -81,7 +81,7 @@ def _loaded(written: str) -> Any:
 
 
 def _shown(value: Any) -> str | None:
-    """A decoded value as the answer it stands for."""
+    """A decoded value as the answer it represents."""
     if value is None or isinstance(value, bool):
         return None if value is None else str(value).lower()
     if isinstance(value, dict):
@@ -94,7 +94,7 @@ def _shown(value: Any) -> str | None:
 
 
 def _value(text: str, match: re.Match[str], end: int) -> tuple[str | None, tuple[int, int]]:
-    """A key's value, decoded, and where it is written."""
+    """Decoded value of a key, and its place."""
     group = match.lastgroup or "bare"
     if group != "open":
         written = match[group]
@@ -112,7 +112,7 @@ def _value(text: str, match: re.Match[str], end: int) -> tuple[str | None, tuple
 
 
 def _closing(text: str, begin: int, end: int) -> int:
-    """Just after the bracket that closes the one at `begin`; -1 if none near does."""
+    """Position after the bracket that closes the one at `begin`; -1 if none does."""
     depth = 0
     for found in _BRACKETS.finditer(text, begin, min(end, begin + LONGEST)):
         depth += (found[0] in "[{") - (found[0] in "]}")
@@ -122,7 +122,7 @@ def _closing(text: str, begin: int, end: int) -> int:
 
 
 def decoded(written: str, single: bool = False) -> str:
-    """A string's content without its escapes; as written where they are none of JSON's."""
+    """Content of a string without its escapes; as written if they are not those of JSON."""
     if "\\" not in written:
         return written
     fixed = re.sub(r'(?<!\\)"', r"\"", written.replace("\\'", "'")) if single else written

@@ -1,6 +1,6 @@
-"""Access to the word table `languages.toml`: words of 25 languages besides English with which models answer.
+"""Access to `languages.toml`, the word table: words of English and 25 other languages in which models answer.
 
-The table is read when a pattern that needs it is compiled, that is, with the first text that makes it necessary.
+The table is read when the first pattern that names one of its fields is compiled.
 """
 
 import re
@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 
 _ALSO_ENGLISH = frozenset(["certain"])
-"""Stems that are sought only in texts with letters other than ASCII's."""
+"""Stems that are searched only in texts with letters beyond ASCII."""
 
 
 @cache
@@ -40,12 +40,12 @@ def _alternatives(source: str) -> list[str]:
 
 @cache
 def members(field: str) -> frozenset[str]:
-    """Words of one field in all languages, which are no patterns."""
+    """Words of one field in all languages, as a set; for fields that hold no patterns."""
     return frozenset(_entries(field))
 
 
 def expanded(source: str) -> str:
-    """A pattern with the fields that it names: "‹because›" stands for the words of all languages in that field."""
+    """A pattern with the words of all languages in place of the fields that it names: "‹because›"."""
     return re.sub(r"‹(\w+)›", lambda field: expanded("|".join(_entries(field[1])).replace(" ", r"\s")), source)
 
 
@@ -55,5 +55,5 @@ def _stems(field: str, is_ascii: bool) -> tuple[str, ...]:
 
 
 def stems(field: str, low: str) -> tuple[str, ...]:
-    """Strings of one field that can occur in a folded text; `str.rfind` looks for them before any pattern does."""
+    """Strings of one field that can occur in a folded text; they are searched before any pattern is tried."""
     return _stems(field, low.isascii())

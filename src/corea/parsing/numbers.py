@@ -1,6 +1,6 @@
-"""Numbers as people write a probability: 0.85, .85, 0,85, 85%, ８５％, 8.5/10, nine out of ten, 8.5e-1.
+"""Numbers: probabilities in any notation (0.85, 0,85, 85%, ８５％, 8.5/10, nine out of ten), and values in sentences.
 
-Every function here works on a short window of text, in lower case; `plain` makes one.
+Probabilities are read in short windows of text in lower case, which `plain` makes.
 """
 
 import re
@@ -67,11 +67,11 @@ class Unscaled(Enum):
 
 
 class NumberContext(Struct, frozen=True):
-    """What the place of a number says about it.
+    """Interpretation of a number from its place.
 
     Args:
         unscaled: Meaning of a number without a scale.
-        whole: What a number is out of, where a label says so: 1, 10, 100.
+        whole: Top of the scale, if a label gives it: 1, 10, 100.
         ends_text: The window ends where the text does, with no closing tag: its last number may be cut off.
     """
 
@@ -85,9 +85,9 @@ IN_LABEL = NumberContext(Unscaled.LABEL)
 
 
 class WrittenNumber(Struct, frozen=True):
-    """A number in a window: its digits are `window[start:end]`, and what belongs to it ends at `stop`.
+    """A number in a window: its digits are `window[start:end]`, and its notation ends at `stop`.
 
-    `value` is the probability it states, None where it states none (out of range, a span of values, cut off).
+    `value` is the stated probability, None if it states none (out of range, a range of values, cut off).
     """
 
     value: float | None
@@ -101,12 +101,12 @@ class WrittenNumber(Struct, frozen=True):
 
     @property
     def is_clear(self) -> bool:
-        """Whether it is a probability by its own notation: "90%", "8/10", "0.9"."""
+        """True if its notation makes it a probability: "90%", "8/10", "0.9"."""
         return self.value is not None and (self.scaled or self.fractional)
 
 
 def plain(window: str) -> str:
-    """A window with full-width and other digits, signs and dashes as their ASCII likes, length kept."""
+    """A window of equal length with full-width and other digits, signs and dashes in ASCII."""
     return window if window.isascii() else window.translate(_ALIKE)
 
 
@@ -169,7 +169,7 @@ def _whole(written: str) -> float:
 def _number(
     window: str, match: re.Match[str], value: float, denominator: float | None, stop: int, context: NumberContext
 ) -> WrittenNumber:
-    """The number with its meaning, given all that belongs to it."""
+    """The number with its meaning, given its whole notation."""
     start, end = match.span()
     digits, scaled = match["digits"], denominator is not None
     fractional = digits is not None and value <= 1 and not digits.isdigit()
@@ -196,7 +196,7 @@ def _number(
 
 
 def _negative(window: str, sign: int) -> bool:
-    """Whether a dash before a number is its sign, not punctuation: "Confidence: -0.5", "<confidence>-1"."""
+    """True if a dash before a number is its sign, not punctuation: "Confidence: -0.5", "<confidence>-1"."""
     before = window[:sign].rstrip()
     return before.endswith((":", "=", ">", "|", "is", "of")) or (sign > 0 and window[sign - 1] == '"')
 
@@ -209,7 +209,7 @@ def _share(value: float, denominator: float) -> float | None:
 
 
 def _breaks_off(context: NumberContext, *, cut: bool, dot: bool) -> bool:
-    """Whether a zero may be the start of a number: "CONF: 0."."""
+    """True if a zero may be the start of a number: "CONF: 0."."""
     return context.unscaled is not Unscaled.PERCENT and (cut or (dot and context.unscaled is Unscaled.LABEL))
 
 
@@ -222,7 +222,7 @@ def _unscaled(value: float, meaning: Unscaled) -> float | None:
 
 
 def _end_of_span(window: str, number: WrittenNumber) -> int:
-    """Where a span of values ends that begins with a number, "0.7 to 0.8"; 0 where it begins none."""
+    """End of a range of values that begins with a number, "0.7 to 0.8"; 0 if it begins none."""
     spans = _RANGE.match(window, number.stop)
     if not spans or ((number.scaled or number.fractional) and _COUNTED.match(window, spans.end())):
         return 0
@@ -272,12 +272,12 @@ _VALUE = regex(
 
 
 _BEGINS = regex(r"[\d$\\(\[{€£¥₹−±.-](?<![-−±.](?![\d$€£¥]))")
-"""Where a value may begin, but for the words before it: one class of characters is cheap to look for."""
+"""Characters that may begin a value, except the words before it: one class is cheap to search."""
 _WORDS_BEFORE = frozenset(["minus", "negative", "between", *_MONTH.strip("(?:)").split("|")])
 
 
 class ValueSpan(Struct, frozen=True):
-    """A value's place in a text, and its kind: the name of a group of the pattern."""
+    """Place of a value in a text, and its kind: the name of a group of the pattern."""
 
     kind: str
     start: int
@@ -285,7 +285,7 @@ class ValueSpan(Struct, frozen=True):
 
     @property
     def is_formula(self) -> bool:
-        """Whether it is written as mathematics."""
+        """True if it is written as mathematics."""
         return self.kind in ("display", "formula")
 
 
@@ -319,7 +319,7 @@ _PART_BEFORE = regex(
 
 
 def is_whole(low: str, amount: ValueSpan, start: int, end: int) -> bool:
-    """Whether a plain number stands alone, and is no part of an expression such as "x^2 + 3" or "5x"."""
+    """True if a plain number is not part of an expression such as "x^2 + 3" or "5x"."""
     if amount.kind != "number":
         return True
     unit = _ATTACHED_UNIT.match(low, amount.end, end)

@@ -1,7 +1,8 @@
-"""The result of one sentence: the value that it comes to, with its whole phrase, or None.
+"""The result of one sentence: the value that it states, with its whole phrase, or None.
 
-A formula, the object of "is" or "=", a time, a ratio, several values in a row; where a sentence has several numbers and
-none is plainly its result, there is none.
+A formula, the object of "is" or "=", a time, a ratio, several values in a row; None if a sentence has several numbers
+and none is clearly its result. Values that only say when, of how many or compared with what ("in 5 weeks", "of the 48")
+are skipped.
 """
 
 from itertools import pairwise
@@ -25,7 +26,7 @@ _TWO_SUBJECTS = regex(
     r"[\d$)²%][^.\d]{0,20}?\s(?:and|while)\s(?:the|its|his|her|their)\s(?!(?:\w+\s){0,3}(?:total|sum|answer|result"
     r"|difference|product|final|remaining))(?:[a-z]{1,14}\s){1,5}(?:is|are|was|equals)\s"
 )
-"""The perimeter is 26 and the area is 40: two statements, neither of which is the result."""
+"""Two statements, neither of which is the result: "The perimeter is 26 and the area is 40"."""
 _OBJECT_OF = regex(
     r"(?:\b(?:is|are|equals?|be|was|were|gets?|gives?|obtain|have|has|had|becomes?|to|of|therefore|thus|so|hence|then"
     r"|value|makes?|find|yields?|exactly|approximately|about|only|simply|just|namely|answer|at|costs?|leaves?"
@@ -40,7 +41,7 @@ _CLOSES = regex(r"(?:[\s$.]|\\[\])])+$")
 _LONE_VARIABLE = regex(r"(?:^|[\s*_:,(])(?<![+*/^=×·÷-]\s)(?<!\d\s)([a-z](?:_\w)?|[a-z]\([a-z]\))\s?$")
 _EXPRESSION = regex(r"[\s*_]{0,3}(?:[^a-zA-Z\n]|(?<![a-zA-Z])[a-zA-Z](?![a-zA-Z])|sqrt|pi|log|ln|sin|cos|tan){1,60}$")
 WORDY = regex(r"(?<![a-z'])(?:‹sentence_word›)(?![a-z])")
-"""Words of a sentence, as against the bare name of an answer."""
+"""Words of a sentence, which the bare name of an answer does not have."""
 _ASIDE = regex(
     r"(?:\b(?:in|for|after|every|per|within|over|during|by|from|out\sof|than|before|until|since|with|through|between"
     r"|first|next|last|full|step|day|week|year|grade|page|chapter|part|problem|question|room|number|age|figure|the"
@@ -87,19 +88,19 @@ _UNIT = regex(r"\s?(?!(?:for|in|of|per|to|each|with|at|by|on|from|and|or)(?![a-z
 
 
 def _has_colon(low: str, start: int, end: int) -> bool:
-    """Whether a label may begin a sentence: this is cheap to look for."""
+    """True if a label may begin a sentence; cheap to test."""
     end = min(end, start + 70)
     return low.find(":", start, end) >= 0 or low.find("：", start, end) >= 0
 
 
 def labelled_result(text: str, low: str, start: int, end: int) -> AnswerSpan | None:
-    """The value after "Total:", "Result:" and their like, which needs no full stop to be complete."""
+    """The value after "Total:", "Result:" and the like, which needs no full stop to be complete."""
     field = _RESULT.match(low, start, end) if _has_colon(low, start, end) else None
     return cleaned(text, field.end(), end, 0) if field and _plain(low, field.end(), end) else None
 
 
 def labelled_value(text: str, low: str, start: int, end: int) -> AnswerSpan | None:
-    """The one value after any label: "Cost of the trip: $45"."""
+    """The only value after any label: "Cost of the trip: $45"."""
     field = _FIELD.match(low, start, end) if _has_colon(low, start, end) else None
     if field and field.end() < end <= field.end() + 60 and _plain(low, field.end(), end):
         whole = _FORMULA_WITH_UNIT.fullmatch(low, field.end(), end)
@@ -107,8 +108,8 @@ def labelled_value(text: str, low: str, start: int, end: int) -> AnswerSpan | No
     return None
 
 
-def result(text: str, low: str, start: int, end: int) -> AnswerSpan | None:
-    """What a sentence comes to: what it prints bold, what follows its label or last "=", its object, its one number."""
+def sentence_result(text: str, low: str, start: int, end: int) -> AnswerSpan | None:
+    """The result of a sentence: its bold value, the value after its label or last "=", its object, its only number."""
     start += lead(low[start:end], " \t\n")
     marked = any(low.find(mark, start, end) >= 0 for mark in ("**", "__", "`"))
     bold = [match.span(match.lastindex or 1) for match in (_BOLD.finditer(low, start, end) if marked else ())]
@@ -125,7 +126,7 @@ def result(text: str, low: str, start: int, end: int) -> AnswerSpan | None:
 
 
 def _plain(low: str, start: int, end: int) -> bool:
-    """Whether a phrase is one value with at most a few words beside it, and no verb."""
+    """True if a phrase is one value with at most a few words beside it, and no verb."""
     found = amounts(low, start, end)
     return (
         len(found) == 1
@@ -161,7 +162,7 @@ def _of_numbers(text: str, low: str, start: int, end: int) -> AnswerSpan | None:
 
 
 def _calculated(text: str, low: str, begin: int, end: int) -> AnswerSpan | None:
-    """What stands after GSM8K's calculator marks: "5 * 4 = <<5*4=20>>20 eggs"."""
+    """The value after GSM8K's calculator annotation: "5 * 4 = <<5*4=20>>20 eggs"."""
     found = amounts(low, begin, end)
     if not found or low[begin : found[0].start].strip(" *_$") or not is_whole(low, found[0], begin, end):
         return None
@@ -169,7 +170,7 @@ def _calculated(text: str, low: str, begin: int, end: int) -> AnswerSpan | None:
 
 
 def _formula(low: str, found: list[ValueSpan], start: int, end: int) -> tuple[int, int] | None:
-    """The formulas in a row that end the sentence, where they are its object."""
+    """The formulas in a row that end the sentence, if they are its object."""
     last = max(i for i, amount in enumerate(found) if amount.is_formula)
     after = [a for a in found[last + 1 :] if not is_aside(low, a, start)]
     first = last
@@ -188,13 +189,13 @@ def _formula(low: str, found: list[ValueSpan], start: int, end: int) -> tuple[in
 
 
 def _names_unknown(low: str, formula: ValueSpan) -> bool:
-    """Whether a formula gives the value of a single letter: "$x = 3$", "$\\theta = 60$"."""
+    """True if a formula gives the value of a single letter: "$x = 3$", "$\\theta = 60$"."""
     left, equals, _ = low[formula.start : formula.end].lstrip("$\\([ \n").partition("=")
     return bool(equals) and left.strip().isalpha()
 
 
 def _formula_value(text: str, low: str, start: int, end: int) -> AnswerSpan | None:
-    """A formula whole; of a chain "5! = 5 \\cdot 4 = 20" what it comes to."""
+    """A whole formula; of a chain "5! = 5 \\cdot 4 = 20", its last member."""
     content = low[start:end]
     is_one = content.count("$") <= 2 and content.count("\\(") <= 1
     if is_one and not any(mark in content for mark in (">=", "<=", "\\text{ and }", "\\\\")):
@@ -209,7 +210,7 @@ def _formula_value(text: str, low: str, start: int, end: int) -> AnswerSpan | No
 
 
 def _after_equals(text: str, low: str, found: list[ValueSpan], begin: int, end: int) -> AnswerSpan | None:
-    """What stands after the last "=" of a sentence: an expression to its end, or a number with words."""
+    """The value after the last "=" of a sentence: an expression up to its end, or a number with words."""
     stop = begin + len(low[begin:end].rstrip(" .!*_"))
     found = _from(found, begin)
     leads = bool(found) and not low[begin : found[0].start].strip(" *_~≈$")
@@ -221,12 +222,12 @@ def _after_equals(text: str, low: str, found: list[ValueSpan], begin: int, end: 
 
 
 def is_aside(low: str, amount: ValueSpan, start: int) -> bool:
-    """Whether a number only goes with another statement: "in 5 weeks", "(about 9.5 liters)", "of the 48"."""
+    """True if a number only qualifies another statement: "in 5 weeks", "(about 9.5 liters)", "of the 48"."""
     return _ASIDE.search(low, max(start, amount.start - 36), amount.start) is not None
 
 
 def _without_asides(low: str, found: list[ValueSpan], start: int) -> list[ValueSpan]:
-    """The numbers that say more than when or of how many; the parts of "for 2 hours and 15 minutes" go together."""
+    """The numbers that are not asides; the parts of "for 2 hours and 15 minutes" go together."""
     own: list[ValueSpan] = []
     before: ValueSpan | None = None
     for amount in found:
@@ -238,14 +239,14 @@ def _without_asides(low: str, found: list[ValueSpan], start: int) -> list[ValueS
 
 
 def conclusion_of(low: str, start: int, end: int) -> int:
-    """Where the main clause of a sentence begins, after "Since 360 / 8 = 45," or "2^10 = 1024, so"."""
+    """Start of the main clause of a sentence, after "Since 360 / 8 = 45," or "2^10 = 1024, so"."""
     opening = _OPENING.match(low, start, end)
     so = [match.end() for match in _SO.finditer(low, start, end)]
     return max(so[-1] if so else start, opening.end() if opening else start)
 
 
 def object_of(low: str, found: list[ValueSpan], start: int, end: int) -> tuple[int, int] | None:
-    """The one value of a sentence that is its object, or its values in a row; None where it is not clear which."""
+    """The one value of a sentence that is its object, or its values in a row; None if that is ambiguous."""
     found = [a for a in found if a.kind != "ordinal"] or found
     if not found:
         return None
@@ -290,7 +291,7 @@ def _alone(low: str, amount: ValueSpan, start: int, end: int) -> tuple[int, int]
 
 
 def _in_a_row(low: str, found: list[ValueSpan], end: int) -> tuple[int, int] | None:
-    """Values that follow each other with only units and "and" between: "2 hours and 30 minutes", "7 and 3"."""
+    """Values with only units and "and" between them: "2 hours and 30 minutes", "7 and 3"."""
     if len(found) < 2:
         return None
     gaps = [low[a.end : b.start] for a, b in pairwise(found)]

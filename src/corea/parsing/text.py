@@ -1,4 +1,4 @@
-"""What all readers share: a found value with its place, and folded case."""
+"""Shared by all readers: extracted values, lazy patterns, search, sentence boundaries, tables."""
 
 import re
 from typing import Generic, TypeVar, cast
@@ -24,7 +24,7 @@ class _LazyRegex:
 
 
 def regex(source: str, flags: int = 0) -> re.Pattern[str]:
-    """A pattern that is compiled on first use; "‹because›" stands for the words of that field of `languages`."""
+    """A pattern that is compiled on first use; "‹because›" stands for that field of the word table."""
     return cast(re.Pattern[str], _LazyRegex(source, flags))  # it has the methods of a pattern
 
 
@@ -32,18 +32,18 @@ QUALIFIED = (
     r"final\s|correct(?:ed)?\s|right\s|best\s|most\s\w{1,14}\s|my\s|chosen\s|selected\s|overall\s|short\s|revised\s"
     r"|updated\s|new\s|actual\s|true\s"
 )
-"""What may stand before "answer", as a pattern; `CONCLUSIONS` where nothing need."""
+"""Pattern of a qualifier of "answer"; `CONCLUSIONS`: up to two of them."""
 
 CONCLUSIONS = rf"(?:{QUALIFIED}){{0,2}}"
 
 LONGEST_TEXT = 200_000
-"""Characters of a text that are read; of a longer one, its end, then a quarter as much of its start."""
+"""Maximum characters read: of a longer text, its end, then a quarter as much of its start."""
 
 LONGEST = 4000
-"""Characters of an answer; what is longer was not meant as one."""
+"""Maximum characters of an answer."""
 
 MOST_MENTIONS = 128
-"""Mentions of one word that a reader looks at, from the end of the text: what keeps hostile text cheap."""
+"""Maximum mentions of one word that are read, from the end of the text: bounds the work on hostile text."""
 
 
 class Extracted(Struct, Generic[T], frozen=True):
@@ -55,7 +55,7 @@ class Extracted(Struct, Generic[T], frozen=True):
 
 
 def fold(text: str) -> str:
-    """`text` in lower case, character for character (only one letter of Unicode grows when lowered)."""
+    """`text` in lower case, of the same length (only one letter of Unicode grows when lowered)."""
     return (text.replace("İ", "I") if "İ" in text else text).lower()
 
 
@@ -67,7 +67,7 @@ def ends_of(text: str) -> list[tuple[int, str]]:
 
 
 def mentions(low: str, word: str, start: int, end: int, most: int = MOST_MENTIONS) -> list[int]:
-    """Where `word` occurs in `low[start:end]`, last first, at most `most` of them."""
+    """Positions of `word` in `low[start:end]`, the last first, at most `most` of them."""
     found: list[int] = []
     at = low.rfind(word, start, end)
     while at >= 0 and len(found) < most:
@@ -77,7 +77,7 @@ def mentions(low: str, word: str, start: int, end: int, most: int = MOST_MENTION
 
 
 def positions(low: str, stems: tuple[str, ...], start: int, end: int, most: int) -> list[int]:
-    """Where any of the stems occurs in `low[start:end]`, last first, at most `most` of them."""
+    """Positions of any of the stems in `low[start:end]`, the last first, at most `most` of them."""
     found: list[int] = []
     for stem in stems:
         if (at := low.rfind(stem, start, end)) >= 0:
@@ -87,11 +87,11 @@ def positions(low: str, stems: tuple[str, ...], start: int, end: int, most: int)
 
 
 Row = tuple[int, int, list[str]]
-"""Where a cell of a table begins, the number of its column, and all cells of its row."""
+"""Start of a cell of a table, the number of its column, and all cells of its row."""
 
 
 def table_rows(low: str, at: int, end: int, most: int) -> list[Row] | None:
-    """Rows of a Markdown table below the heading at `at`; None where that heads no column."""
+    """Rows of a Markdown table below the heading at `at`; None if it heads no column."""
     head_end = low.find("\n", at, min(end, at + 400))
     rule_end = low.find("\n", head_end + 1, min(end, head_end + 400)) if head_end >= 0 else -1
     rule = low[head_end + 1 : rule_end]
@@ -112,7 +112,7 @@ _BRACE = regex(r"[{}]")
 
 
 def closing_brace(low: str, opening: int, limit: int) -> int:
-    """The brace that closes the one at `opening`, before `limit`; -1 if none does."""
+    """Position of the brace that closes the one at `opening`, before `limit`; -1 if none does."""
     depth = 0
     for brace in _BRACE.finditer(low, opening, limit):
         depth += 1 if brace[0] == "{" else -1
@@ -127,12 +127,12 @@ _INVISIBLE = regex(
 
 
 def is_blank(text: str) -> bool:
-    """Whether a text shows nothing: white space as Unicode has it, controls, and characters of no width."""
+    """True if a text shows nothing: Unicode white space, control characters, and characters of zero width."""
     return _INVISIBLE.fullmatch(text) is not None
 
 
 def lead(text: str, characters: str | None) -> int:
-    """How many of its first characters are among `characters`, or are white space."""
+    """Number of leading characters among `characters`, or of leading white space."""
     return len(text) - len(text.lstrip(characters))
 
 
@@ -142,7 +142,10 @@ _NUMBERED = regex(r"[.]\s{0,3}\d")
 
 
 def ends_here(text: str, at: int, begin: int = 0) -> bool:
-    """Whether the mark at `at`, with space after it, ends a sentence that begins at `begin` or before."""
+    """True if the mark at `at`, with space after it, ends a sentence that begins at `begin` or before.
+
+    No sentence ends after "Mr.", "J. K.", "U.S.", "No. 5", "e.g." or "3 p.m.", nor inside "3.5".
+    """
     if text[at] != ".":
         return True
     token = _word_before(text, max(begin, at - 16), at)
@@ -169,7 +172,7 @@ def ends_here(text: str, at: int, begin: int = 0) -> bool:
 
 
 def _word_before(text: str, start: int, at: int) -> str:
-    """The letters, digits and inner periods that stand before `at`: "U.S", "J", "12"."""
+    """The letters, digits and inner periods before `at`: "U.S", "J", "12"."""
     begin = at
     while begin > start and (text[begin - 1].isalnum() or text[begin - 1] == "."):
         begin -= 1
@@ -177,7 +180,7 @@ def _word_before(text: str, start: int, at: int) -> str:
 
 
 def _lists(text: str, start: int, at: int) -> bool:
-    """Whether digits before a period number a line of a list ("2. Paris")."""
+    """True if digits before a period number a line of a list ("2. Paris")."""
     line = text[max(0, start - 6) : start]
     return (
         text[start:at].isdigit()
@@ -188,7 +191,7 @@ def _lists(text: str, start: int, at: int) -> bool:
 
 
 def sentence_end(text: str, start: int, end: int) -> int:
-    """Where the sentence that goes on at `start` ends, before `end`."""
+    """End, before `end`, of the sentence that `start` is in."""
     for mark in _SAFE.finditer(text, start, end):
         if mark[0] == "\n" or ends_here(text, mark.start(), start):
             return mark.start()
@@ -196,7 +199,7 @@ def sentence_end(text: str, start: int, end: int) -> int:
 
 
 def last_sentence(text: str, start: int, end: int) -> int:
-    """Where the last sentence of `text[start:end]` begins; a displayed formula counts with its first line."""
+    """Start of the last sentence of `text[start:end]`; a displayed formula counts with its first line."""
     limit = end
     for left, right in (("\\[", "\\]"), ("$$", "$$")):
         if text.endswith(right, start, end) and (opened := text.rfind(left, start, end - 2)) >= 0:

@@ -1,7 +1,7 @@
-"""Where a model thinks aloud: one table of the marks that models put around their reasoning.
+"""Blocks of thinking: one table of the marks that models put around their reasoning, and the text outside them.
 
-What a block hides begins at an opening mark and ends with a closing mark of the same row. A block that is not closed
-hides the rest of the text; a closing mark that nothing opened hides what stands before it.
+A block begins at an opening mark and ends with a closing mark of the same row. An unclosed block hides the rest of the
+text; an unopened one hides the text before its closing mark.
 """
 
 import re
@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from corea.parsing.text import fold, is_blank, regex
 
 MOST_BLOCKS = 64
-"""Blocks of thinking that a reader tells apart; from the next one to the last closing mark all counts as thinking."""
+"""Maximum blocks of thinking; from the next one to the last closing mark all counts as thinking."""
 
 
 @dataclass(frozen=True, slots=True)
 class ThinkingMarks:
-    """One way to write a block of thinking; every mark is in lower case, any case is read."""
+    """One notation of a block of thinking; every mark is in lower case, any case is read."""
 
     opens: tuple[str, ...]
     closes: tuple[str, ...]
@@ -50,7 +50,7 @@ THINKING = (
 )
 
 BARE_HARMONY = ThinkingMarks(("analysis",), ("assistantfinal",))
-"""Harmony whose special tokens a server has dropped: "analysisWe need ...assistantfinal42"; opens only a text."""
+"""Harmony without its special tokens: "analysisWe need ...assistantfinal42"; only at the start of a text."""
 
 TOKENS = (
     *("<|start|>assistant", "<|start|>", "<|end|>", "<|return|>", "<|message|>", "<|constrain|>json", "<|im_end|>"),
@@ -58,14 +58,14 @@ TOKENS = (
     *("<|begin_of_solution|>", "<|end_of_solution|>", "<|start_response|>", "<|end_response|>"),
     *("<|begin_of_box|>", "<|end_of_box|>", "[end of text]"),
 )
-"""Special tokens that a server may leave in a text, and that are no part of it."""
+"""Special tokens that a server may leave in a text."""
 
 CLOSES_OF = {opening: mark.closes for mark in THINKING for opening in mark.opens}
 _CLOSINGS = {closing for mark in THINKING for closing in mark.closes}
 
 
 def any_of(marks: Iterable[str]) -> str:
-    """A pattern of all marks, the longest first; what they begin with in common is written once, which is faster."""
+    """A pattern of all marks, the longest first; common beginnings are written once, which is faster."""
     tails: dict[str, list[str]] = {}
     for mark in sorted(set(marks)):
         tails.setdefault(mark[:1], []).append(mark[1:])
@@ -81,11 +81,11 @@ _CLOSE = {opening: regex(any_of(closes)) for opening, closes in CLOSES_OF.items(
 
 
 _LINE_CHANNEL = regex(r"analysis\s{0,3}\n.*\n\s{0,3}(?:assistant\s{0,3})?final\s{0,3}\n", re.S)
-"""The same with the channels' names on lines of their own, up to the last "final"."""
+"""The same with channel names on lines of their own, up to the last "final"."""
 
 
 def opens_bare_harmony(low: str) -> bool:
-    """Whether a folded text begins as harmony without its tokens: "analysis", and no space before the next word."""
+    """True if a folded text begins as harmony without its tokens: "analysis" and a word without space between."""
     return low.startswith("analysis") and low[8:9].isalnum()
 
 
@@ -99,7 +99,7 @@ _SPEAKS_OF = (" ", "`", '"', "'", "(", "“")  # what stands before a mark that 
 
 
 def _is_mentioned(low: str, mark: re.Match[str]) -> bool:
-    """Whether the text only speaks of a mark: "the <think> tags", "`</think>`"."""
+    """True if the text only mentions a mark: "the <think> tags", "`</think>`"."""
     if low[mark.start() - 1 : mark.start()] not in _SPEAKS_OF:
         return False
     begin = max(0, mark.start() - 3)
@@ -110,7 +110,7 @@ def _is_mentioned(low: str, mark: re.Match[str]) -> bool:
 def outside_thinking(low: str, *, most: int = MOST_BLOCKS) -> list[tuple[int, int]]:
     """The spans of a folded text outside thinking, in order: at least one, which may be empty.
 
-    The whole text is one span where nothing marks any thinking.
+    The whole text is one span if it has no thinking.
     """
     bare = low.rfind(BARE_HARMONY.closes[0])
     if bare >= 0:
@@ -165,7 +165,7 @@ _CONFIDENCE_LINE = regex(
 
 
 def is_visibly_blank(text: str) -> bool:
-    """Whether nothing but thinking, tags and a stated confidence is there: no text for a reader."""
+    """True if the text has only thinking, tags and a stated confidence."""
     return is_blank(outside_markup(text))
 
 
@@ -180,6 +180,6 @@ def outside_markup(text: str) -> str:
 
 
 def without_thinking(text: str) -> str:
-    """The text without special tokens and its blocks of thinking (see `thinking`), unopened and unclosed ones too."""
+    """The text without special tokens and blocks of thinking, unopened and unclosed ones included."""
     seen = "".join(text[start:end] for start, end in outside_thinking(fold(text), most=_MOST_BLOCKS))
     return _TOKENS.sub("", seen) if _TOKEN.search(fold(seen)) else seen
