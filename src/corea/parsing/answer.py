@@ -14,7 +14,7 @@ but the letter of a lettered choice ("B) bank" becomes "B"). That "1,234.50" equ
 import re
 from typing import cast
 
-from corea.parsing.answer_patterns import FORMS, boxed, chosen, tagged
+from corea.parsing.answer_patterns import ANSWER_PATTERNS, boxed, chosen, tagged
 from corea.parsing.cleaning import AnswerSpan, choice_letter, cleaned
 from corea.parsing.discourse import confirms, doubt_after, introduces, is_remark, next_question
 from corea.parsing.final_sentence import final_answer
@@ -151,7 +151,7 @@ def _explicit(text: str, low: str, start: int, end: int, choices: int | None) ->
     stated = answer_in_json(text, low, start, end)
     if stated and (found := cleaned(stated.value, 0, len(stated.value), choices)):
         return AnswerSpan(found.value, stated.start, stated.end)
-    for find in FORMS:
+    for find in ANSWER_PATTERNS:
         if choices == 0 and find is chosen:
             break
         for a, b in find(text, low, start, end):

@@ -80,21 +80,6 @@ _HEADING = regex(r"\W{0,4}(?:step|solution|conclusion|final|answer|calculat|\d{1
 _MORE_OF_IT = regex(
     r"\s?(?:%|percent|per\scent|hundred|thousand|million|billion|trillion|dozen|[ap]\.?m(?![a-z])|and\s|or\s|to\s)"
 )
-_VERDICTS = (
-    " correct",
-    " right",
-    " best",
-    " choose",
-    " pick",
-    " select",
-    " go with",
-    "option",
-    "choice",
-    "选",
-    "選",
-    "antwort",
-    "letra",
-)
 _OPTION_WORD = regex(r"‹option›")
 _CHOSEN = regex(
     r"(?<![a-z])(?:(?:option|choice)\s[*_]{0,2}\(?([a-j])\)?[*_]{0,2}\s(?:(?:is|would\sbe|seems)\s(?:the\s)?"
@@ -188,11 +173,8 @@ def _end_of_phrase(text: str, low: str, a: int, end: int, *, own_line: bool) -> 
     if not own_line and (affirmed := _AFFIRMED.match(low, head, stop)):
         return affirmed.end()
     reasons = _REASONS.search(low, head + 1, stop)
-    return (
-        reasons.start()
-        if reasons and low[a : reasons.start()].count("(") == low[a : reasons.start()].count(")")
-        else stop
-    )
+    is_complete = reasons and low.count("(", a, reasons.start()) == low.count(")", a, reasons.start())
+    return reasons.start() if reasons and is_complete else stop
 
 
 def announced(text: str, low: str, start: int, end: int) -> Spans:
@@ -214,11 +196,8 @@ def tagged(text: str, low: str, start: int, end: int) -> Spans:
     limit = end
     for at in mentions(low, "answer>", start, end) + mentions(low, "answer]", start, end):
         opener = low.rfind("<" if low[at + 6] == ">" else "[", max(start, at - 12), at)
-        if (
-            opener < 0
-            or low[opener + 1] in "/\\"
-            or (at > opener + 1 and not low[opener + 1 : at].replace("_", "").replace(" ", "").isalpha())
-        ):
+        qualifier = low[opener + 1 : at].replace("_", "").replace(" ", "")
+        if opener < 0 or low[opener + 1] in "/\\" or (at > opener + 1 and not qualifier.isalpha()):
             continue
         begin = at + 7
         stop = min(low.find("</", begin, limit) % (limit + 1), low.find("<confidence", begin, limit) % (limit + 1))
@@ -279,7 +258,8 @@ def chosen(text: str, low: str, start: int, end: int) -> Spans:
     """The letter said to be right: "option D is correct", "I choose B"."""
     tail = max(start, end - 600)
     window = low[tail:end]
-    if not any(word in window for word in _VERDICTS) and (low.isascii() or not _OPTION_WORD.search(low, tail, end)):
+    has_verdict = any(stem in window for stem in stems("verdict_stems", window))
+    if not has_verdict and (low.isascii() or not _OPTION_WORD.search(low, tail, end)):
         return []
     for match in list(_CHOSEN.finditer(low, tail, end))[:-9:-1]:
         if not is_doubtful(low, start, match.start()) and not _TAKEN_BACK.match(low, match.end(), end):
@@ -302,4 +282,5 @@ def tabled(text: str, low: str, start: int, end: int) -> Spans:
     return []
 
 
-FORMS = (boxed, hashed, phrased, tabled, announced, chosen)
+ANSWER_PATTERNS = (boxed, hashed, phrased, tabled, announced, chosen)
+"""Patterns in the order in which they are tried, after tags and JSON."""

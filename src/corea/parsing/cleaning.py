@@ -61,15 +61,8 @@ _EDGE = _SPACES + "\u200b\u200c\u200d\u2060\ufeff*`_"
 _NOTHING = " \t\r\n.…?!_-–—*:"  # what stands for an answer that is not there
 _ABBREVIATED = regex(r"(?:(?<![^\W\d_])[^\W\d_]\.){2,}$|\b(?:jr|sr|inc|ltd|co|corp|etc)\.$", re.I)
 _PAIRS = (
-    ("$$", "$$"),
-    ("$", "$"),
-    ("\\(", "\\)"),
-    ("\\[", "\\]"),
-    ('"', '"'),
-    ("'", "'"),
-    ("“", "”"),
-    ("「", "」"),
-    ("<<", ">>"),
+    *(("$$", "$$"), ("$", "$"), ("\\(", "\\)"), ("\\[", "\\]")),
+    *(('"', '"'), ("'", "'"), ("“", "”"), ("「", "」"), ("<<", ">>")),
 )
 _PLACEHOLDER = regex(
     r"[\[<({]{0,2}\s?(?:(?:your|my|the|insert|write|put|final|short)\s){0,3}(?:final\s|numeric(?:al)?\s)?(?:answer"
@@ -208,11 +201,8 @@ def _inner(text: str, start: int, end: int) -> tuple[int, int]:
 def _unquoted(text: str, start: int, end: int) -> tuple[int, int]:
     """The span without quotation marks or mathematical delimiters around it."""
     for left, right in _PAIRS:
-        if (
-            end - start >= len(left) + len(right)
-            and text.startswith(left, start, end)
-            and text.endswith(right, start, end)
-        ):
+        is_long = end - start >= len(left) + len(right)
+        if is_long and text.startswith(left, start, end) and text.endswith(right, start, end):
             inside = text[start + len(left) : end - len(right)].replace("\\$", "")
             if left not in inside and right not in inside:
                 start, end = start + len(left), end - len(right)
