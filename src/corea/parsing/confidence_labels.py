@@ -7,7 +7,6 @@ from msgspec.structs import replace
 
 from corea.parsing.confidence_roles import (
     OPTION_EDGE,
-    clause_before,
     heads_another,
     is_statistical,
     line_above,
@@ -27,7 +26,7 @@ from corea.parsing.confidence_values import (
     value_behind,
 )
 from corea.parsing.numbers import IN_TAG, NumberContext, Unscaled, WrittenNumber, first_number, number_at, plain
-from corea.parsing.text import positions, regex, table_rows
+from corea.parsing.text import clause_before, positions, regex, table_rows
 
 LABEL = regex(
     r"conf(?:idence|ident)?s?(?P<blocked>[\s_-]{0,2}(?:interval|limit|bound|region|band|set|ind(?:ex|ices)|threshold"

@@ -8,6 +8,7 @@ from itertools import pairwise
 from msgspec.structs import replace
 
 from corea.parsing.confidence_values import ConfidenceRole, StatedConfidence
+from corea.parsing.discourse import IF
 from corea.parsing.languages import members, stems
 from corea.parsing.text import regex
 
@@ -35,23 +36,16 @@ _OVERALL = regex(
     r"(?<!\w)(?:overall|final|total|combined|aggregate|updated|revised|new|adjusted|corrected|net|posterior"
     r"|joint)[\s*_\"'-]{1,3}(?:\w{1,12}\s)?$"
 )
-_IF = regex(
-    r"(?<!\w)(?:if|unless|suppos(?:e|ing)|assuming|were\sit|had\s(?:i|it|the))(?!\w)(?!\s(?:pressed|asked|forced"
-    r"|pushed)(?!\w)|\si\s(?:had|have|must|need|were\s(?:asked|forced|pressed))(?:\sto)?\s(?:give|put|say|quantify"
-    r"|state|assign|rate|estimate|express))"
-)
 _WOULD = regex(
     r"(?<!\w)(?:would|were|could|might|should|had|instead)(?!\w)"
     r"|'d(?!\w)|:\W*$"
 )
 _MORE = regex(r"(?:would|could|might|'d)\s(?:be|feel|have\sbeen)\s(?:much\s|far\s|even\s|a\sbit\s)?(?:more|less)(?!\w)")
-_CLAUSE = regex(r"[.!?;](?:(?=\s)|(?<=\.)\.\.)")
 _OPTION = regex(r"(?:^|[\s(\[\"'])(?:option\s|choice\s|answer\s)?[(\[]?([a-j]|\d{1,2})[)\]]?[\s*_\"']{0,3}$")
 _HEADING_OPTION = regex(
     r"[\s*_#>\"'{(\[-]{0,8}(?:(?:option|choice|answer|candidate|question|problem|part|q)\s?)?\(?([a-j]|\d{1,2})(?:[).:]"
     r"|\s[-=:])(?=\W)"
 )
-_LIST_MARK = regex(r"[\s*_#>(-]{0,6}(?:\d{1,2}|[a-z])")
 _OF_ANOTHER = regex(
     r"(?<!\w)according\sto\s(?!my|our)|(?<!\w)(?:‹other_source›)s?(?!\w)"
     r"|(?<!\w)(?:(?:detect|predict|classifi|label+|report|identifi|recogni[sz]|claim|show|conclud|believ|assign|return"
@@ -93,16 +87,6 @@ def of_another(lead: str) -> bool:
     )
 
 
-def clause_before(before: str) -> str:
-    """The end of a text from the start of its last sentence or line; "1." starts none."""
-    line = before[before.rfind("\n") + 1 :]
-    last = 0
-    for mark in _CLAUSE.finditer(line):
-        if mark[0] != "." or not _LIST_MARK.fullmatch(line, last, mark.start()):
-            last = mark.end()
-    return line[last:]
-
-
 def line_above(text: str, line: int) -> str:
     """The last non-empty line before the one that begins at `line`."""
     above = text[max(0, line - 120) : line].rstrip()
@@ -137,7 +121,7 @@ def role_of(clause: str, about: str) -> ConfidenceRole:
 
 def is_supposed(clause: str) -> bool:
     """True if a clause is hypothetical: "if it were C, my confidence would be"."""
-    if _IF.search(clause) is None:
+    if IF.search(clause) is None:
         return _MORE.search(clause) is not None
     return _WOULD.search(clause) is not None
 

@@ -6,7 +6,6 @@ from itertools import islice
 
 from corea.parsing.confidence_labels import LABEL, LABEL_STEMS, SCALE_BEFORE
 from corea.parsing.confidence_roles import (
-    clause_before,
     heads_another,
     is_statistical,
     is_supposed,
@@ -25,7 +24,7 @@ from corea.parsing.numbers import (
     numbers_in,
     plain,
 )
-from corea.parsing.text import positions, regex
+from corea.parsing.text import clause_before, clause_end, positions, regex
 
 _AHEAD, _BACK, _MOST = 200, 90, 24
 _SURE_WORDS = ("conf", " sure", "unsure", "certain", "chance", "likel", "probab")
@@ -36,7 +35,6 @@ _NEGATED = regex(
     r"|(?:(?<!\w)(?:not|cannot|never|no|without|hardly)|n't|less\sthan|under|below"
     r"|at\smost)\s(?:\w{1,12}(?:'\w{1,2})?\s){0,4}[\s*_~]{0,3}$"
 )
-_BREAK = regex(r"[.!?;](?=\s)|\n\s*\n")
 _LINK = regex(
     r"(?<![a-z])(?:is|of|at|as|a|an|be|was|to|am|around|about|approximately|roughly|nearly|almost|over|above|say|than"
     r"|the|near|level|now|[:=~≈(,])[\s*_`$(\[\\~≈]{0,6}$"
@@ -172,7 +170,7 @@ def _at(low: str, start: int, end: int, at: int) -> StatedConfidence | None:
 
 
 def _first_clause(words: str) -> str:
-    return _BREAK.split(words)[0]
+    return words[: clause_end(words, 0) % (len(words) + 1)]
 
 
 def _names_event(window: str) -> bool:
@@ -222,7 +220,7 @@ def _number_behind(before: str, window: str, *, ends_text: bool) -> WrittenNumbe
     above = SCALE_BEFORE.search(before)
     context = NumberContext(Unscaled.LABEL, int(above["top"]) if above else None, ends_text)
     for number in islice(numbers_in(window, pos, context), _MOST_BEHIND):  # "my confidence in the answer 42 is 0.9"
-        if number.start > pos + 120 or _BREAK.search(window, pos, number.start):
+        if number.start > pos + 120 or clause_end(window, pos, number.start) >= 0:
             return None
         if _is_linked(window, pos, number):
             return number if _is_of_own_answer(before, window, pos, number, label) else None

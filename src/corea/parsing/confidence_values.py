@@ -7,7 +7,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from corea.parsing.numbers import NumberContext, Unscaled, WrittenNumber, number_at, numbers_in
-from corea.parsing.text import lead, regex
+from corea.parsing.text import clause_end, lead, regex
 
 _MOST_NUMBERS = 24
 _SAY = r"(?:say|put|estimate|rate|give|guess|call)(?:\s(?:it|this|that))?(?:\sat|\sas)?"
@@ -77,7 +77,6 @@ _OPTIONS = regex(
     r"|based)[a-z]{3,15}[,;/]\s(?:and\s)?[\d.]{1,6}\s?%\s[a-z]"
     r"|[\s*_({\[\"']{0,8}[\d.]{1,6}\s?%?,\s[\d.]{1,6}\s?%?\s{0,2}(?:$|\n|,)"
 )
-_LINE_END = regex(r"\n|(?<=[\w%)\"'])[.!?;](?=\s)")
 _LIST_MARK = regex(r"\d{1,2}[.)][ \t]+\S")
 _OF_STEP = regex(r"[\s*_)]{0,4}(?:initially|originally|at\sfirst|(?:for|in|on)\s(?:step|stage|part|claim|each))")
 
@@ -200,9 +199,8 @@ def _overall_behind(words: str, first: WrittenNumber, context: NumberContext) ->
     """The overall number later in the same sentence: "0.9 for the method, 0.6 for the answer"."""
     if not _OVERALL_BEHIND.match(words, first.stop) or _rank(first, words, first.start) == 2:
         return None
-    line_end = _LINE_END.search(words, first.stop)
-    if line_end:
-        words, context = words[: line_end.start()], replace(context, ends_text=False)
+    if (end := clause_end(words, first.stop)) >= 0:
+        words, context = words[:end], replace(context, ends_text=False)
     behind = stating_number(words, first.stop, context)
     return behind if behind and _rank(behind, words, first.stop) == 2 else None
 
@@ -227,15 +225,15 @@ def value_behind(window: str, begin: int, mark: str, context: NumberContext) -> 
             return None if number.cut else ConfidenceRole.PLAIN
         is_rating = not number.scaled and not number.fractional and number.whole is None
         return ConfidenceRole.PLAIN if is_rating and _LOW_DEGREE.match(window, number.stop) else number
-    line_end = _LINE_END.search(window, begin + lead(window[begin:], None))
-    words = window[: line_end.start() if line_end else len(window)]
+    end = clause_end(window, begin + lead(window[begin:], None))
+    context = replace(context, ends_text=context.ends_text and end < 0)
+    words = window[: end % (len(window) + 1)]
     if not words[begin:].strip():
-        return None if context.ends_text and not line_end else ConfidenceRole.PLAIN
+        return None if context.ends_text else ConfidenceRole.PLAIN
     if mark == "\n":
         return None
     if "\n" in words[begin:].rstrip():
         return ConfidenceRole.PLAIN
     if mark.startswith("-") and ">" not in mark:
         return None
-    context = replace(context, ends_text=context.ends_text and not line_end)
     return stating_number(words, begin, context) or ConfidenceRole.PROSE

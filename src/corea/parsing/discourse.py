@@ -6,7 +6,7 @@ answer, since it can be right: "unknown", "cannot be determined", "no solution",
 
 import re
 
-from corea.parsing.text import regex
+from corea.parsing.text import clause_before, regex
 
 _BUT_SO = regex(
     r"\b(?:but|however|yet|so|therefore|thus|hence)\b[,\s]"
@@ -16,9 +16,10 @@ _OTHERS = regex(r"‹others_view›")
 """Other people's views, and mistakes."""
 _BEFORE = regex(r"\b(?:‹earlier_view›)\b")
 """Earlier views of the writer."""
-_IF = regex(
-    r"(?:^|[\s,(])(?:if|unless|suppose|supposing|assuming|imagine|hypothetically|had\s(?:he|she|it|they|we|i|the)"
-    r"|were\s(?:he|she|it|they|we|i|the))\b"
+IF = regex(
+    r"(?<!\w)(?:if|unless|suppos(?:e|ing)|assuming|were\sit|had\s(?:i|it|the))(?!\w)(?!\s(?:pressed|asked|forced"
+    r"|pushed)(?!\w)|\si\s(?:had|have|must|need|were\s(?:asked|forced|pressed))(?:\sto)?\s(?:give|put|say|quantify"
+    r"|state|assign|rate|estimate|express))"
 )
 _REMARK = regex(r"(?:‹remark›)")
 _CHECK = regex(
@@ -70,12 +71,10 @@ _ENDS = regex(r"[.!。]+(?:\s+|$)|\n+")
 
 def is_doubtful(low: str, start: int, at: int) -> bool:
     """True if the words of a sentence before `at` make the rest a hypothetical, or someone else's view."""
-    begin = max(start, at - 160)
-    begin = max(begin, *(low.rfind(mark, begin, at) + 1 for mark in (". ", "\n", "? ", "! ")))
-    clause = low[begin:at]
+    clause = clause_before(low[max(start, at - 160) : at])
     turns = list(_BUT_SO.finditer(clause))
     clause = clause[turns[-1].end() :] if turns else clause
-    return any(pattern.search(clause) for pattern in (_OTHERS, _BEFORE, _IF))
+    return any(pattern.search(clause) for pattern in (_OTHERS, _BEFORE, IF))
 
 
 def is_remark(sentence: str) -> bool:

@@ -190,6 +190,27 @@ def _lists(text: str, start: int, at: int) -> bool:
     )
 
 
+_CLAUSE = regex(r"[.!?;](?:(?=\s)|(?<=\.)\.\.)")
+_CLAUSE_OR_LINE = regex(r"\n|[.!?;](?:(?=\s)|(?<=\.)\.\.)")
+_LIST_MARK = regex(r"[\s*_#>(-]{0,6}(?:\d{1,2}|[a-z])")
+
+
+def clause_before(before: str) -> str:
+    """The end of a text from the start of its last sentence or line; "1." starts none."""
+    line = before[before.rfind("\n") + 1 :]
+    last = 0
+    for mark in _CLAUSE.finditer(line):
+        if mark[0] != "." or not _LIST_MARK.fullmatch(line, last, mark.start()):
+            last = mark.end()
+    return line[last:]
+
+
+def clause_end(words: str, start: int, end: int | None = None) -> int:
+    """End of the clause or line of `words[:end]` that goes on at `start`; -1 if it goes on to its end."""
+    found = _CLAUSE_OR_LINE.search(words, start, len(words) if end is None else end)
+    return found.start() if found else -1
+
+
 def sentence_end(text: str, start: int, end: int) -> int:
     """End, before `end`, of the sentence that `start` is in."""
     for mark in _SAFE.finditer(text, start, end):
