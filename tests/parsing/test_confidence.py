@@ -1,4 +1,4 @@
-"""The confidence reader on sentences of our own, one per dialect; real outputs are in test_real_outputs.py."""
+"""`read_confidence` on invented sentences, one per notation; real outputs are in test_real_outputs.py."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Any text at all: the readers return something lawful, and do a bounded amount of work.
+"""Arbitrary text: the readers return valid values, and do a bounded amount of work.
 
 Time itself is not asserted. What makes it linear is: a text is folded once, words are sought with `str.rfind`, and
 the windows around them are few and short. Here executed lines are counted, on a text and on one ten times as long.
@@ -132,7 +132,7 @@ def test_mentions_come_last_first_and_are_few() -> None:
 
 
 def operations(text: str) -> int:
-    """How many lines of the readers run on a text."""
+    """Number of executed lines of the readers for a text."""
     steps = 0
 
     def count(frame, event, _argument):

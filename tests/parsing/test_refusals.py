@@ -1,4 +1,4 @@
-""" "I don't know" is no answer; what can be right of the matter is one. Texts of our own."""
+"""Refusals ("I don't know"), as against answers that can be right ("cannot be determined")."""
 
 import pytest
 
@@ -91,5 +91,5 @@ def test_nothing_is_neither_an_answer_nor_a_refusal(text: str) -> None:
     "piece", ["I ", "I don't know, ", "really ", "sorry, I am not ", "have a ", "i don't really really "]
 )
 def test_hostile_texts_take_no_time(piece: str) -> None:
-    """What backtracks would take minutes here."""
+    """A backtracking pattern would take minutes here."""
     assert not any(refuses((piece * 300)[:length] + "?") for length in range(1, 300))

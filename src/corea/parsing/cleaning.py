@@ -58,7 +58,7 @@ _FIELD = regex(
 )
 _SPACES = "".join(char for char in map(chr, range(0x3001)) if char.isspace())
 _EDGE = _SPACES + "\u200b\u200c\u200d\u2060\ufeff*`_"
-_NOTHING = " \t\r\n.…?!_-–—*:"  # what stands for an answer that is not there
+_NOTHING = " \t\r\n.…?!_-–—*:"  # characters of a placeholder
 _ABBREVIATED = regex(r"(?:(?<![^\W\d_])[^\W\d_]\.){2,}$|\b(?:jr|sr|inc|ltd|co|corp|etc)\.$", re.I)
 _PAIRS = (
     *(("$$", "$$"), ("$", "$"), ("\\(", "\\)"), ("\\[", "\\]")),

@@ -84,8 +84,8 @@ _OF_STEP = regex(r"[\s*_)]{0,4}(?:initially|originally|at\sfirst|(?:for|in|on)\s
 class ConfidenceRole(IntEnum):
     """Subject of a stated confidence; higher roles have precedence."""
 
-    OTHER = 0  # a step, an alternative, somebody else, a supposition, the opposite: never the answer's
-    REVERSED = 1  # an uncertainty, turned round
+    OTHER = 0  # of a step, an alternative, someone else, a supposition, the opposite: never the answer's
+    REVERSED = 1  # an uncertainty, as its complement
     PROSE = 2  # a label with words only
     EVENT = 3  # a probability: the answer's, unless a confidence is named too
     PLAIN = 4

@@ -53,7 +53,7 @@ _RANGE = regex(r"[ \t*_$`]{0,3}(?:-{1,3}|~|to|and|or)[ \t*_$`]{0,3}(?=[.,]?\d)")
 _COUNTED = regex(r"\d{1,6}\s(?!per\s?cent|out\sof|of\s1)[^\W\d_]{2,}")  # "0.92 - 3 steps verified"
 _ARROW = regex(r"[ \t*_$`]{0,3}(?:→|[-=]{1,2}>)[\s*_$`~≈]{0,4}(?=[.,]?\d)")
 _NO_NUMBER = regex(r"[:.]\d|(?:s|st|nd|rd|th)(?![a-z])")  # "3:1", "the 70s", "1st"
-_PLAIN_ENDS = ("", "\n", "<", "}", '"')  # nothing behind that would belong to the number
+_PLAIN_ENDS = ("", "\n", "<", "}", '"')  # characters that end a number
 _REST = regex(r"[\d.,]{0,20}\s?%?")
 _COMPUTED = regex(r"[ \t*_$`\\%\d.,x×/+()-]{1,60}=\s{0,3}(?=[\d.])")
 
@@ -62,7 +62,7 @@ class Unscaled(Enum):
     """Meaning of a number without a scale, by its place."""
 
     LABEL = auto()  # "Confidence: 8" may be 8 % or 8 of 10: no value
-    TAG = auto()  # asked for [0, 1], some write percent: 10 and more are percent
+    TAG = auto()  # expected in [0, 1], but 10 and more are percent
     PERCENT = auto()  # a field that is never out of ten: every whole number from 2 is percent
 
 

@@ -178,7 +178,7 @@ def _formula(low: str, found: list[ValueSpan], start: int, end: int) -> tuple[in
         first -= 1
     a, b = found[first].start, found[last].end
     if last > first and len({_names_unknown(low, amount) for amount in found[first : last + 1]}) > 1:
-        return None  # "$\\sin x = 1/2$ and $x = 30$": which of them was asked for is not clear
+        return None  # "$\\sin x = 1/2$ and $x = 30$": the required one is unclear
     if len(found) == 1 or (first == 0 and not after):
         return (a, b) if not after else None
     before = low[max(start, a - 30) : a]

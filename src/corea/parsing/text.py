@@ -19,7 +19,7 @@ class _LazyRegex:
     def __getattr__(self, name: str) -> object:
         compiled = re.compile(expanded(self._source), self._flags)
         for method in ("match", "search", "fullmatch", "finditer", "findall", "split", "sub"):
-            setattr(self, method, getattr(compiled, method))  # found directly from now on
+            setattr(self, method, getattr(compiled, method))  # later calls find it directly
         return getattr(compiled, name)
 
 

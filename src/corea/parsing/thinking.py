@@ -95,7 +95,7 @@ _QUOTED = regex(
 )
 
 
-_SPEAKS_OF = (" ", "`", '"', "'", "(", "“")  # what stands before a mark that is only spoken of
+_SPEAKS_OF = (" ", "`", '"', "'", "(", "“")  # characters before a mark that is only mentioned
 
 
 def _is_mentioned(low: str, mark: re.Match[str]) -> bool:
@@ -142,7 +142,7 @@ def _spans(low: str, mark: re.Match[str] | None, most: int) -> list[tuple[int, i
             closing = _CLOSE[mark[0]].search(low, mark.end())
             at = closing.end() if closing else end
         elif mark.end() < end or blocks == 1:
-            at = mark.end()  # what nothing opened
+            at = mark.end()  # an unopened block
         else:
             end = mark.start()  # a closing mark too many, at the very end
         mark = _MARK.search(low, at, end) if at < end else None
