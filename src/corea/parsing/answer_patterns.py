@@ -108,7 +108,8 @@ def phrased(text: str, low: str, start: int, end: int) -> Spans:
             b = _end_of_phrase(text, low, a, end, own_line=own_line)
             if "and confidence" in match[0] and low.rfind(",", a, b) > a:  # "B, 85%"
                 b = low.rfind(",", a, b)
-            a, b = _bold_within(low, a, b)
+            if low.find("**", a, b) > a and (said := _SAID_IN_BOLD.fullmatch(low, a, b)):
+                a, b = said.span(1)
             if low[a:b].strip(" \t*_$.") and not is_placeholder(low[a:b], words=False):
                 return [(a, b)]
     return _dialogue(text, low, start, end)
@@ -136,12 +137,6 @@ def _says(low: str, start: int, at: int, end: int) -> re.Match[str] | None:
         return None
     unsure = _UNSURE.search(low, begin, head.start()) or is_doubtful(low, start, head.start())
     return None if unsure else match
-
-
-def _bold_within(low: str, a: int, b: int) -> tuple[int, int]:
-    """The bold value of a sentence: "The shop made a profit of **$1,250**."."""
-    said = _SAID_IN_BOLD.fullmatch(low, a, b) if low.find("**", a, b) > a else None
-    return said.span(1) if said else (a, b)
 
 
 def _dialogue(text: str, low: str, start: int, end: int) -> Spans:

@@ -175,9 +175,7 @@ def _beside_answer(low: str, start: int, end: int) -> StatedConfidence | None:
         return None
     window = low[start:end]
     number = number_at(plain(window), pos, IN_LABEL)
-    if number is None or not number.is_clear:
-        return None
-    if window[number.stop :].strip(" \n.*_)"):
+    if number is None or not number.is_clear or window[number.stop :].strip(" \n.*_)"):
         return None
     return StatedConfidence.of(number, start, start)
 

@@ -110,13 +110,10 @@ def role_of(clause: str, about: str) -> ConfidenceRole:
             return ConfidenceRole.OTHER
         if not about and _OVERALL.search(clause):
             return ConfidenceRole.OVERALL
-    if about:
-        final = _FINAL_OBJECT.search(about)
-        if _OBJECT.search(about):
-            return ConfidenceRole.OTHER
-        if final or _OVERALL.search(clause):
-            return ConfidenceRole.OVERALL
-    return ConfidenceRole.PLAIN
+    if about and _OBJECT.search(about):
+        return ConfidenceRole.OTHER
+    is_overall = about and (_FINAL_OBJECT.search(about) or _OVERALL.search(clause))
+    return ConfidenceRole.OVERALL if is_overall else ConfidenceRole.PLAIN
 
 
 def is_supposed(clause: str) -> bool:
@@ -156,11 +153,8 @@ def top_level(low: str, statements: list[StatedConfidence]) -> list[StatedConfid
         around = lists[key.at]
         option = key.option or (_answer_beside(low, key.at) if len(keys) > 1 else "")
         several = around is not None and shared[around] > 1 and not option
-        if (
-            depths[key.at] > top
-            or several
-            or (around is not None and _PART_LIST.search(low[max(0, around - 40) : around]))
-        ):
+        in_part = around is not None and _PART_LIST.search(low[max(0, around - 40) : around])
+        if depths[key.at] > top or several or in_part:
             return replace(key, role=ConfidenceRole.OTHER)
         return replace(key, option=option)
 
@@ -202,12 +196,11 @@ def of_the_answer(statements: list[StatedConfidence], answer: Callable[[], str |
         return statements
     stated = (answer() or "").lower()
     stated = "" if "{" in stated else stated.strip(OPTION_EDGE)  # JSON that names no answer
-    return [
-        s
-        if not s.option
-        else replace(s, role=ConfidenceRole.OVERALL if stated and _names(s.option, stated) else ConfidenceRole.OTHER)
-        for s in statements
-    ]
+
+    def role(option: str) -> ConfidenceRole:
+        return ConfidenceRole.OVERALL if stated and _names(option, stated) else ConfidenceRole.OTHER
+
+    return [replace(s, role=role(s.option)) if s.option else s for s in statements]
 
 
 def _names(option: str, answer: str) -> bool:

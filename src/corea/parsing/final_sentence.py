@@ -58,7 +58,8 @@ def final_answer(
     while token := _TOKEN.search(low, max(start, end - 40), end):
         end = token.start()
     whole = end
-    if low[start:end].rstrip().endswith("####") or _is_boxed_open(low, start, end):
+    box = low.rfind("boxed{", start, end)
+    if low[start:end].rstrip().endswith("####") or (box >= 0 and closing_brace(low, box + 5, end) < 0):
         return None  # cut off before the value
     end, about_chance = _without_confidence(low, start, end)
     start += lead(low[start:end], _SPACE + ">")
@@ -86,12 +87,6 @@ def final_answer(
     if _lists_fields(low, start, last, kept):
         return None
     return _of_sentences(text, low, start, kept, last, choices, about_chance=about_chance)
-
-
-def _is_boxed_open(low: str, start: int, end: int) -> bool:
-    """True if the text breaks off inside `\\boxed{`."""
-    box = low.rfind("boxed{", start, end)
-    return box >= 0 and closing_brace(low, box + 5, end) < 0
 
 
 def _without_confidence(low: str, start: int, end: int) -> tuple[int, bool]:

@@ -23,6 +23,7 @@ _PAIR = regex(
     r"|'(?P<single>(?:[^'\\]|\\.){0,2000})'|(?P<bare>[^\s\"',}\]{\[][^\",}\]\n]{0,200}))",
     re.S,
 )
+_CAMEL_CASE = regex(r"(?<=[a-z])(?=[A-Z])")
 _BRACKETS = regex(r"\"(?:[^\"\\]|\\.){0,2000}\"|'(?:[^'\\]|\\.){0,2000}'|[\[\]{}]", re.S)
 _LATEX = regex(
     r"(?<!\\)\\(?=(?:frac|forall|flat|text|times|theta|tan|tau|triangle|to(?![a-z])|beta|boxed|binom|bar|begin|bmod"
@@ -34,11 +35,7 @@ Value = Extracted[str] | None
 
 def answer_in_json(text: str, low: str, start: int, end: int) -> Value:
     """The answer that JSON in `text[start:end]` gives."""
-    if (
-        "{" not in low
-        or ('"' not in low and "{'" not in low)
-        or not ('":' in low or "':" in low or '" :' in low or "' :" in low)
-    ):
+    if "{" not in low or not any(mark in low for mark in ('":', "':", '" :', "' :")):
         return None
     whole: dict[str, Any] | None = None
     for key, stems in zip(_KEYS, _STEMS, strict=True):
@@ -48,7 +45,7 @@ def answer_in_json(text: str, low: str, start: int, end: int) -> Value:
         for at in places:
             quote = max(low.rfind('"', max(start, at - 16), at), low.rfind("'", max(start, at - 16), at))
             match = _PAIR.match(text, quote, end) if quote >= 0 else None
-            if not match or not key.fullmatch(_spaced(match["key"])):
+            if not match or not key.fullmatch(_CAMEL_CASE.sub("_", match["key"]).lower()):
                 continue
             value, span = _value(text, match, end)
             if whole is not None and match["key"] in whole and _shown(whole[match["key"]]) != value:
@@ -56,11 +53,6 @@ def answer_in_json(text: str, low: str, start: int, end: int) -> Value:
             if value is not None and value.strip():
                 return Extracted(value, *span)
     return None
-
-
-def _spaced(key: str) -> str:
-    """A key in lower case; "finalAnswer" as "final_answer"."""
-    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", key).lower()
 
 
 def _top_level(text: str, start: int, end: int) -> dict[str, Any] | None:
