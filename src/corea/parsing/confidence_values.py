@@ -12,16 +12,15 @@ from corea.parsing.text import clause_end, lead, regex
 _MOST_NUMBERS = 24
 _SAY = r"(?:say|put|estimate|rate|give|guess|call)(?:\s(?:it|this|that))?(?:\sat|\sas)?"
 OPENING = regex(
-    rf"(?:[^\w.+!%]|_|(?:text|textbf|textit|mathbf|mathrm|boxed|bf|large|lt|gt|quot|‹approximately›"
-    rf"|i\sam|i'm|am\si|i\swould\s{_SAY}|i'd\s{_SAY}|i\s{_SAY}|it\sis|it's|is|of|at|a|an|my|own|overall|final|score"
-    r"|level|rating|value|estimated?)(?![a-z])){0,80}"
+    r"(?:[^\w.+!%]|_|(?:text|textbf|textit|mathbf|mathrm|boxed|bf|large|lt|gt|quot|‹approximately›|i\sam|i'm|am\si"
+    rf"|i\swould\s{_SAY}|i'd\s{_SAY}|i\s{_SAY}|it\sis|it's|is|of|at|a|an|my|own|overall|final|score|level|rating|value"
+    r"|estimated?)(?![a-z])){0,80}"
 )
 """Text without meaning between a separator and its number: markup, emoji, "about", "I'd say"."""
 _LEAD_IN = regex(
     r"(?:(?P<overall>overall|final(?:ly)?|total|combined|in\ssum)|(?:score|confiden\w{2,4}|probability|likelihood"
-    rf"|chance|certainty|so|thus|hence|therefore|‹approximately›|i\sam|i'm|i'd\s{_SAY}"
-    rf"|i\swould\s{_SAY}|i\s{_SAY}|→))[\W_]{{1,6}}(?:(?:is|of|it|this|at|as|a|an|my|i'm|only|score|confidence"
-    rf"|‹approximately›|~)[\W_]{{1,4}}){{0,4}}$"
+    rf"|chance|certainty|so|thus|hence|therefore|‹approximately›|i\sam|i'm|i'd\s{_SAY}|i\swould\s{_SAY}|i\s{_SAY}"
+    r"|→))[\W_]{1,6}(?:(?:is|of|it|this|at|as|a|an|my|i'm|only|score|confidence|‹approximately›|~)[\W_]{1,4}){0,4}$"
 )
 _SURE = regex(
     r"[ \t*_()]{0,4}(?:(?P<overall>overall|in\stotal|combined|(?:for|in)\s(?:the|my)\s(?:final\s)?answer"
@@ -41,9 +40,9 @@ _NOT_AFTER = regex(
     r"|through)(?!\s(?:being|10))))"
 )
 _NOUN = regex(
-    r"[ \t*_-]{1,4}(?!(?:confiden|sure|certain|likely|likelihood|based|because|since|as|for|in|that|on|given|due|but"
-    r"|and|with|which|i|my|this|the|if|or|so|it|though|although|out|overall|points?|stars?|level|score|percent"
-    r"|probability|chance|after|from)(?![a-z]{4}))(?:[a-z]{3,}|of\s(?:the|my|all|th[eo]se|them)(?![a-z]))"
+    r"(?![ \t]{2})[ \t*_-]{1,4}(?!(?:confiden|sure|certain|likely|likelihood|based|because|since|as|for|in|that|on"
+    r"|given|due|but|and|with|which|i|my|this|the|if|or|so|it|though|although|out|overall|points?|stars?|level|score"
+    r"|percent|probability|chance|after|from)(?![a-z]{4}))(?:[a-z]{3,}|of\s(?:the|my|all|th[eo]se|them)(?![a-z]))"
 )
 _SHARE_OF = regex(r"[ \t*_]{1,4}of\s(?:the|my|all|th[eo]se|them)(?![a-z])")  # "50% of the facts verified"
 _OVERALL_BEHIND = regex(r"[^\n.;]{0,100}?(?:\.\d[^\n.;]{0,60}?){0,3}(?:overall|final|total|combined|answer)")
@@ -53,8 +52,8 @@ WITHHELD = regex(
 )
 _DEGREE = regex(
     r"[\s*_`\"'$\\(\[{~<|-]{0,12}(?:\\text(?:bf)?\{)?(?:(?:very|fairly|extremely|quite|moderately|somewhat|pretty"
-    r"|rather|relatively|reasonably|mostly|absolutely|completely|my)[\s-]){0,2}(?:‹degree›)"
-    r"(?:[\s/-](?:to[\s-])?(?:high|low|medium|moderate|very|confidence|certainty))?(?![a-z])"
+    r"|rather|relatively|reasonably|mostly|absolutely|completely|my)[\s-]){0,2}(?:‹degree›)(?:[\s/-](?:to[\s-])?(?:high"
+    r"|low|medium|moderate|very|confidence|certainty))?(?![a-z])"
 )
 _BESIDE_DEGREE = regex(
     r"[^\w\n.!?%+|]{1,8}(?:(?:about|around|approximately|approx\.?|roughly|at|i'd\ssay|say|score"
