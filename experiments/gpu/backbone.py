@@ -24,7 +24,7 @@ import torch
 from meter import GB, Meter, attach
 from transformers import AutoTokenizer, Qwen2Config, Qwen2ForCausalLM, logging
 
-from corea.graders import Suited
+from corea.graders import AutoGrader
 from corea.prompts import Prompt
 from corea.train.rlcc import Rlcc, make_trainer, rlcc
 from recipes.bundled_pair.problems import sample
@@ -167,7 +167,7 @@ def whole(settings: Rlcc, held: int) -> None:
         settings,
         questions=sample("rl", 2000, 1),
         held_out=sample("slm", held, 7, split="validation"),
-        grader=Suited(),
+        grader=AutoGrader(),
         prompt=Prompt("plain"),
         command="python experiments/gpu/backbone.py",
     )
@@ -179,7 +179,7 @@ def longest(settings: Rlcc) -> None:
         settings,
         questions=sample("rl", 2000, 1),
         held_out=sample("slm", 8, 7, split="validation"),
-        grader=Suited(),
+        grader=AutoGrader(),
         prompt=Prompt("plain"),
         rollout_func=long_rollouts,
     ).train()

@@ -8,7 +8,7 @@ import pytest
 
 from corea.demo import bundled_questions
 from corea.errors import ConfigError, DataError
-from corea.graders import Suited
+from corea.graders import AutoGrader
 from corea.train.data import Material, draw
 from corea.types import Question
 
@@ -45,7 +45,7 @@ def test_each_question_is_graded_by_its_own_kind_of_answer() -> None:
             (number, "1000", "<answer>1,000</answer>"),
         ]
     ]
-    assert [v.correct for v in Suited().grade_many(rows)] == [True, False, True]
+    assert [v.correct for v in AutoGrader().grade_many(rows)] == [True, False, True]
 
 
 @pytest.mark.parametrize(
@@ -100,7 +100,9 @@ def test_olympiadbenchs_kinds_of_answers_do_not_stop_training(tmp_path: Path) ->
     rows = [{"id": n, "question": f"{n}?", "final_answer": ["7"], "answer_type": kind} for n, kind in enumerate(kinds)]
     (tmp_path / "any.jsonl").write_text("\n".join(map(json.dumps, rows)))
     questions = draw("t", {"name": "olympiadbench", "path": str(tmp_path / "any.jsonl"), "split": "test"}, "train", 1)
-    verdicts = Suited().grade_many([(q, f"<answer>{said}</answer>") for q in questions for said in ("7", "7!", "-7")])
+    verdicts = AutoGrader().grade_many(
+        [(q, f"<answer>{said}</answer>") for q in questions for said in ("7", "7!", "-7")]
+    )
     assert [v.correct for v in verdicts] == [True, False, False] * 5
 
 

@@ -9,20 +9,20 @@ from functools import lru_cache
 from typing import Any
 
 from corea.errors import DataError, unknown_name
-from corea.graders.infer import inferred, is_bare_number, is_yes_or_no
+from corea.graders.inference import inferred, is_bare_number, is_yes_or_no
 from corea.graders.references import unreadable
 from corea.protocols import Grader
 from corea.registry import resolve
 from corea.types import Question, Verdict
 
 GRADERS = {
-    "number": "corea.graders.number:Number",
-    "choice": "corea.graders.choice:Choice",
-    "text": "corea.graders.text:ExactText",
-    "text_f1": "corea.graders.text:TextF1",
-    "maths": "corea.graders.maths:Maths",
-    "olympiad": "corea.graders.olympiad:Olympiad",
-    "yes_no": "corea.graders.yes_no:YesNo",
+    "number": "corea.graders.number:NumberGrader",
+    "choice": "corea.graders.choice:ChoiceGrader",
+    "text": "corea.graders.text:ExactTextGrader",
+    "text_f1": "corea.graders.text:TextF1Grader",
+    "maths": "corea.graders.maths:MathsGrader",
+    "olympiad": "corea.graders.olympiad:OlympiadGrader",
+    "yes_no": "corea.graders.yes_no:YesNoGrader",
 }
 
 ANSWER_TYPES = {
@@ -48,7 +48,7 @@ def grader_name(question: Question, named: str | None = None) -> str:
     1. `named`: one grader for all questions, as `--grader` gives.
     2. `meta["grader"]`: the row's own, else its dataset's (`corea.datasets` puts it there).
     3. `meta["answer_type"]`: the kind of answer that the row states.
-    4. What its options, reference and text look like (`corea.graders.infer`).
+    4. What its options, reference and text look like (`corea.graders.inference`).
 
     A stated kind is corrected where the reference shows that it is another: a "number" such as "52_8" or "1,3,5" is
     mathematics, and "Yes" or "False" is no mathematics.
@@ -139,7 +139,7 @@ def grade_each(rows: Sequence[tuple[Question, str]], named: str | None = None) -
     return [verdicts[i] for i in range(len(rows))]
 
 
-class Suited:
+class AutoGrader:
     """A grader that grades each question by its own (`grader_name`)."""
 
     def grade(self, question: Question, text: str) -> Verdict:
@@ -163,7 +163,7 @@ def graders_in_words(counts: dict[str, int]) -> str:
 __all__ = [
     "ANSWER_TYPES",
     "GRADERS",
-    "Suited",
+    "AutoGrader",
     "check_reference",
     "count_graders",
     "grade_all",

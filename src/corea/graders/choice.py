@@ -15,14 +15,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from corea.graders.markup import as_written
-from corea.graders.options import CONTRAST, DENIED, Options, is_name
+from corea.graders.options import CONTRAST, DENIED, OptionTexts, is_name
 from corea.graders.text import is_priced
 from corea.parsing import Stated, choice_letter, find_answer
 from corea.types import Question, Verdict
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class ChoiceGrader:
     """Right when the answer names the same option as the reference, by letter or by its text."""
 
     def grade(self, question: Question, text: str) -> Verdict:
@@ -82,7 +82,7 @@ def option_letter(answer: str, options: Sequence[str], *, written: str | None = 
     written = written if written and len(written) >= len(answer) else answer
     if not options:
         return None if is_name(written) else choice_letter(answer) or _letter_said(written, 26)
-    listed = Options.of(tuple(options))
+    listed = OptionTexts.of(tuple(options))
     if len(written) == 1 and listed.are_letters:
         return choice_letter(answer, len(options))
     letter = choice_letter(answer, len(options))

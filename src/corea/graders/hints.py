@@ -13,7 +13,7 @@ from typing import Any, cast
 
 
 @dataclass(frozen=True, slots=True)
-class Hints:
+class GradingHints:
     """How the answer is to be compared.
 
     Args:
@@ -27,7 +27,7 @@ class Hints:
     several: bool = False
 
     @classmethod
-    def of(cls, meta: Mapping[str, Any]) -> "Hints":
+    def of(cls, meta: Mapping[str, Any]) -> "GradingHints":
         """The hints of a question's `meta`.
 
         Raises:

@@ -13,8 +13,8 @@ from corea.graders.algebra.comparison import answers_equal
 from corea.graders.algebra.equality import Oracle
 from corea.graders.algebra.forms import is_opaque
 from corea.graders.algebra.phrasing import has_operator
-from corea.graders.algebra.structure import read_structure
-from corea.graders.pool import Limits, shared_pool
+from corea.graders.algebra.reader import read_structure
+from corea.graders.pool import WorkerLimits, shared_pool
 from corea.parsing import read_answer
 from corea.registry import install_hint
 from corea.types import Question, Verdict
@@ -23,7 +23,7 @@ _LONGEST = 1000  # characters of an expression that is worth a worker's time
 
 
 @dataclass(frozen=True, slots=True)
-class Maths:
+class MathsGrader:
     """Right when the answer is mathematically equal to the reference; an undecided row is wrong, and says why.
 
     Needs the extra `math` for answers that are neither equal as written nor both numbers.
@@ -32,7 +32,7 @@ class Maths:
         limits: Time and memory of one comparison, and how many worker processes there are.
     """
 
-    limits: Limits = field(default_factory=Limits)
+    limits: WorkerLimits = field(default_factory=WorkerLimits)
 
     def grade(self, question: Question, text: str) -> Verdict:
         return self.grade_many([(question, text)])[0]

@@ -15,7 +15,7 @@ import unicodedata
 from dataclasses import dataclass
 from fractions import Fraction
 
-from corea.graders.arithmetic import NUMBER, evaluate, literal
+from corea.graders.literals import NUMBER, evaluate, literal
 from corea.graders.number_words import in_digits
 from corea.graders.units import may_precede, parts_of_larger, same_unit, unit_after
 from corea.parsing import read_answer
@@ -26,7 +26,7 @@ _ROUNDING = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
-class Amount:
+class Quantity:
     """A number that a text states; `percent` is whether a percent sign stood after it (50 % has value 50)."""
 
     value: Fraction
@@ -36,7 +36,7 @@ class Amount:
 
 
 @dataclass(frozen=True, slots=True)
-class Number:
+class NumberGrader:
     """Right when the answer's number equals the reference's.
 
     Args:
@@ -57,7 +57,7 @@ class Number:
         return Verdict(same_amount(wanted, stated, self.tolerance), extracted)
 
 
-def same_amount(wanted: Amount, stated: Amount, tolerance: float = _ROUNDING) -> bool:
+def same_amount(wanted: Quantity, stated: Quantity, tolerance: float = _ROUNDING) -> bool:
     """Whether two amounts are equal; where one has a percent sign and the other none, 50 % is both 50 and 0.5.
 
     A unit counts only where both sides name one that we know: 5 km is not 5 miles, but 5 may be either.
@@ -92,7 +92,7 @@ def _rounds(exact: Fraction, short: Fraction) -> bool:
     return difference < 1 if places > 2 else difference * 2 <= 1
 
 
-def read_number(text: str, *, whole: bool = False) -> Amount | None:
+def read_number(text: str, *, whole: bool = False) -> Quantity | None:
     """The number that a short answer states; None where anything beside it changes it, or may.
 
     Args:
@@ -104,7 +104,7 @@ def read_number(text: str, *, whole: bool = False) -> Amount | None:
     bare = plain.removesuffix(".")
     if match := NUMBER.fullmatch(bare):
         number = literal(match, decimal_comma=not whole)
-        return Amount(number.value, number.percent, number.currency) if number else None
+        return Quantity(number.value, number.percent, number.currency) if number else None
     return None if whole or not plain or _NOT_ONE.search(plain) else _stated(in_digits(plain).strip())
 
 
@@ -123,7 +123,7 @@ _ALTERNATIVE = re.compile(r",?\s+or\s+|,?\s+(?:i\.e\.|that\sis),?\s+|\s*;\s*")
 _EQUALS = re.compile(r"\s*(?:=|≈|\\approx(?![a-z]))\s*")
 
 
-def _stated(plain: str) -> Amount | None:
+def _stated(plain: str) -> Quantity | None:
     """The number that a text states, with its remarks in brackets, or alternatives that agree: "3/4 (75%)"."""
     plain = _REASON.sub("", plain)
     if (remark := _REMARK.search(plain)) is not None:
@@ -134,7 +134,7 @@ def _stated(plain: str) -> Amount | None:
     return first if agreed else None
 
 
-def _remarked(amount: Amount | None, remark: str) -> Amount | None:
+def _remarked(amount: Quantity | None, remark: str) -> Quantity | None:
     """The amount, unless the remark after it says another: "5 (or 6)", "5 (in thousands)"."""
     if amount is None or _UNREAL.fullmatch(remark.strip()):
         return None
@@ -148,7 +148,7 @@ def _remarked(amount: Amount | None, remark: str) -> Amount | None:
     return amount if agrees or converted else None
 
 
-def _chain(plain: str) -> Amount | None:
+def _chain(plain: str) -> Quantity | None:
     """The value of "x = 5", "6*7 = 42" or "42 = 6*7"; None where the sides contradict each other or hold an unknown."""
     sides = [side.strip() for side in _EQUALS.split(plain)]
     if len(sides) == 1:
@@ -173,7 +173,7 @@ _UNKNOWN = re.compile(
 _VERB = re.compile(r"(?<![\w])(?:is|are|was|were|be|equals?|totals?|totaled|makes)(?:\s+equal\s+to)?[\s:]+(?=\S)", re.I)
 
 
-def _sentence(plain: str) -> Amount | None:
+def _sentence(plain: str) -> Quantity | None:
     """The number that a sentence states of its subject ("The sum of 3 and 5 is 8"), or its only number."""
     told = [piece for piece in _VERB.split(plain)[1:] if any(map(str.isdigit, piece))]
     if len(told) > 1:
@@ -203,7 +203,7 @@ _SECOND_PART = re.compile(
 )
 
 
-def _phrase(plain: str) -> Amount | None:
+def _phrase(plain: str) -> Quantity | None:
     """The only number of a phrase, where the words before and after it leave it as it is."""
     plain = _FRONTED.sub("", plain, count=1) if _FRONTED.match(plain) else plain
     start = _START.search(plain)
@@ -219,7 +219,7 @@ def _phrase(plain: str) -> Amount | None:
     elif any(map(str.isdigit, rest)):
         rest = _without_asides(rest, has_unit=bool(number.currency or number.percent))
     unit = unit_after(rest)
-    return None if unit is None else Amount(value, number.percent, number.currency or unit)
+    return None if unit is None else Quantity(value, number.percent, number.currency or unit)
 
 
 def _without_asides(rest: str, *, has_unit: bool) -> str:

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from corea.graders.hints import Hints
-from corea.graders.maths import Maths
+from corea.graders.hints import GradingHints
+from corea.graders.maths import MathsGrader
 from corea.graders.stated_unit import unit_name, without_unit
 from corea.graders.value import value_of
 from corea.parsing import read_answer
@@ -22,7 +22,7 @@ _EDGE = 1.01  # of the tolerance, so that a difference of just the tolerance is 
 _MOST = 40  # answers that are compared in every order
 
 
-class _Item(NamedTuple):
+class _AnswerPart(NamedTuple):
     """One of the answers: its value without the unit, and the unit's name where one was written."""
 
     value: str
@@ -30,24 +30,24 @@ class _Item(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class _Compared:
+class _OlympiadRow:
     """A row's answers against the reference's; `verdict` where no comparison is needed."""
 
     extracted: str | None
-    wanted: list[_Item]
-    said: list[_Item]
-    hints: Hints
+    wanted: list[_AnswerPart]
+    said: list[_AnswerPart]
+    hints: GradingHints
     verdict: Verdict | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Olympiad:
+class OlympiadGrader:
     """Right when every answer of the reference is given, in any order, within the tolerance, in the stated unit.
 
     What the question states is in its `meta` (`corea.graders.hints`); without any of it this is the grader `maths`.
     """
 
-    maths: Maths = field(default_factory=Maths)
+    maths: MathsGrader = field(default_factory=MathsGrader)
 
     def grade(self, question: Question, text: str) -> Verdict:
         return self.grade_many([(question, text)])[0]
@@ -72,32 +72,32 @@ def _question(reference: str) -> Question:
     return Question(id="", messages=(), reference=reference)
 
 
-def _compared(question: Question, answer: str | None) -> _Compared:
-    hints, reference = Hints.of(question.meta), question.reference or ""
+def _compared(question: Question, answer: str | None) -> _OlympiadRow:
+    hints, reference = GradingHints.of(question.meta), question.reference or ""
     if answer is None:
-        return _Compared(None, [], [], hints, Verdict(False, None, "no answer found"))
+        return _OlympiadRow(None, [], [], hints, Verdict(False, None, "no answer found"))
     if _plain(reference) == _plain(answer) != "":
-        return _Compared(answer, [], [], hints, Verdict(True, answer))
+        return _OlympiadRow(answer, [], [], hints, Verdict(True, answer))
     if not hints.several:
-        return _Compared(answer, [_item(reference, hints)], [_item(answer, hints)], hints)
+        return _OlympiadRow(answer, [_item(reference, hints)], [_item(answer, hints)], hints)
     wanted, said = answers_of(reference), answers_of(answer)
     if len(wanted) != len(said):
         said = answers_of(_THOUSANDS.sub("", answer))
     if len(wanted) != len(said) or len(wanted) > _MOST:
         why = f"expected {len(wanted)} answers, got {len(said)}"
-        return _Compared(answer, [], [], hints, Verdict(False, answer, why))
-    return _Compared(answer, [_item(each, hints) for each in wanted], [_item(each, hints) for each in said], hints)
+        return _OlympiadRow(answer, [], [], hints, Verdict(False, answer, why))
+    return _OlympiadRow(answer, [_item(each, hints) for each in wanted], [_item(each, hints) for each in said], hints)
 
 
 def _plain(text: str) -> str:
     return "".join(text.replace("$", "").split())
 
 
-def _item(answer: str, hints: Hints) -> _Item:
-    return _Item(*without_unit(answer)) if hints.unit else _Item(answer, None)
+def _item(answer: str, hints: GradingHints) -> _AnswerPart:
+    return _AnswerPart(*without_unit(answer)) if hints.unit else _AnswerPart(answer, None)
 
 
-def _settled(wanted: _Item, said: _Item, hints: Hints, index: int) -> bool | None:
+def _settled(wanted: _AnswerPart, said: _AnswerPart, hints: GradingHints, index: int) -> bool | None:
     """Whether two answers are equal, where unit or tolerance decide; None where it takes mathematics."""
     unit = unit_name(hints.unit) if hints.unit else None
     if said.unit is not None and said.unit != unit:
@@ -113,7 +113,7 @@ def _settled(wanted: _Item, said: _Item, hints: Hints, index: int) -> bool | Non
     return None
 
 
-def _verdict(row: _Compared, equal: dict[tuple[str, str], bool]) -> Verdict:
+def _verdict(row: _OlympiadRow, equal: dict[tuple[str, str], bool]) -> Verdict:
     """Each answer of the reference takes one that is equal to it; right where none is left."""
     if row.verdict is not None:
         return row.verdict

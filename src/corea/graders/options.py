@@ -6,18 +6,18 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from corea.graders.markup import as_written
-from corea.graders.number import Amount, read_number, same_amount
+from corea.graders.number import Quantity, read_number, same_amount
 from corea.graders.text import normalise
 from corea.parsing import choice_letter
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
+class OptionTexts:
     """A question's options in the forms that answers are compared with."""
 
     exact: tuple[str, ...]
     normal: tuple[str, ...]
-    amounts: tuple[Amount | None, ...]
+    amounts: tuple[Quantity | None, ...]
     may_look_lettered: bool
     """An option reads like a letter with its text ("C", "E. coli"), so that its text is looked for before a letter."""
     are_letters: bool
@@ -25,7 +25,7 @@ class Options:
 
     @classmethod
     @lru_cache(maxsize=1024)
-    def of(cls, options: tuple[str, ...]) -> "Options":
+    def of(cls, options: tuple[str, ...]) -> "OptionTexts":
         labels = [chr(ord("A") + i) for i in range(len(options))]
         return cls(
             exact=tuple(map(as_written, options)),
@@ -94,10 +94,10 @@ class Options:
         return index if explains and _WITHDRAWS.isdisjoint(beside) else None
 
 
-def _same(said: Amount, option: Amount) -> bool:
+def _same(said: Quantity, option: Quantity) -> bool:
     """Whether two amounts are equal; a percent sign of the answer's own makes it a share: 5% is not the option 5."""
     if said.percent and not option.percent:
-        said = Amount(said.value / 100)
+        said = Quantity(said.value / 100)
     units_fit = not said.unit or not option.unit or said.unit.rstrip("s") == option.unit.rstrip("s")
     return units_fit and same_amount(option, said)
 

@@ -4,8 +4,8 @@ import unicodedata
 from collections.abc import Callable
 
 from corea.graders.choice import option_letter
-from corea.graders.hints import Hints
-from corea.graders.infer import is_yes_or_no
+from corea.graders.hints import GradingHints
+from corea.graders.inference import is_yes_or_no
 from corea.graders.number import read_number
 from corea.types import Question
 
@@ -41,7 +41,7 @@ def _maths(question: Question) -> str | None:
 
 def _olympiad(question: Question) -> str | None:
     try:
-        Hints.of(question.meta)
+        GradingHints.of(question.meta)
     except ValueError as error:
         return f"cannot be used: {error}"
     return _maths(question)

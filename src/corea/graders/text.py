@@ -103,7 +103,7 @@ def word_f1(answer: str, reference: str) -> float:
 
 
 @dataclass(frozen=True, slots=True)
-class ExactText:
+class ExactTextGrader:
     """Right when answer and reference are equal after `normalise`."""
 
     def grade(self, question: Question, text: str) -> Verdict:
@@ -115,7 +115,7 @@ class ExactText:
 
 
 @dataclass(frozen=True, slots=True)
-class TextF1:
+class TextF1Grader:
     """Right when the words of answer and reference have an F1 of at least `threshold`."""
 
     threshold: float = 0.8

@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass
 
-from corea.graders.infer import NO, YES, bare_word
+from corea.graders.inference import NO, YES, bare_word
 from corea.parsing import read_answer
 from corea.types import Question, Verdict
 
@@ -17,7 +17,7 @@ _SENTENCE = re.compile(
 
 
 @dataclass(frozen=True, slots=True)
-class YesNo:
+class YesNoGrader:
     """Right when answer and reference both mean yes, or both mean no; any other answer is wrong, and says why."""
 
     def grade(self, question: Question, text: str) -> Verdict:

@@ -8,7 +8,7 @@ from typing import Any
 
 from corea.datasets import DATASETS, load_dataset
 from corea.errors import ConfigError
-from corea.graders import Suited, load_grader
+from corea.graders import AutoGrader, load_grader
 from corea.prompts import Prompt, load_prompt
 from corea.protocols import Grader
 from corea.registry import resolve
@@ -40,7 +40,7 @@ class Material:
             ConfigError: A table, a name or a share is wrong. DataError: A question has no reference that its grader
                 can read; it would be paid as wrong whatever is answered.
         """
-        grader = load_grader(self.grader) if self.grader else Suited()
+        grader = load_grader(self.grader) if self.grader else AutoGrader()
         learn = draw("train.questions", self.questions, "train", self.seed, grader=self.grader)
         held_out = draw("train.held_out", self.held_out, "validation", self.seed, grader=self.grader)
         return learn, held_out, grader, load_prompt(self.prompt)

@@ -6,11 +6,11 @@ import pytest
 
 from corea.graders.algebra.comparison import answers_equal
 from corea.graders.algebra.equality import Oracle
-from corea.graders.maths import Maths
-from corea.graders.pool import Limits
+from corea.graders.maths import MathsGrader
+from corea.graders.pool import WorkerLimits
 from corea.types import Question
 
-QUICK = Limits(seconds=20, workers=1)
+QUICK = WorkerLimits(seconds=20, workers=1)
 
 
 def cases() -> list[tuple[str, str, bool]]:
@@ -26,7 +26,7 @@ def cases() -> list[tuple[str, str, bool]]:
 
 @pytest.mark.parametrize(("reference", "answer", "right"), cases())
 def test_an_answer_is_graded_as_by_hand(reference: str, answer: str, right: bool) -> None:
-    verdict = Maths(QUICK).grade(Question.of("?", reference=reference), f"<answer>{answer}</answer>")
+    verdict = MathsGrader(QUICK).grade(Question.of("?", reference=reference), f"<answer>{answer}</answer>")
     assert verdict.correct is right
 
 
@@ -42,7 +42,7 @@ HOSTILE = [
 def test_no_expression_about_the_reference_is_paid_for_the_reference(reference: str, made: str) -> None:
     """The answers of a policy that games its reward; R stands for the reference."""
     answer = made.replace("R", reference)
-    verdict = Maths(QUICK).grade(Question.of("?", reference=reference), f"<answer>{answer}</answer>")
+    verdict = MathsGrader(QUICK).grade(Question.of("?", reference=reference), f"<answer>{answer}</answer>")
     assert not verdict.correct
 
 

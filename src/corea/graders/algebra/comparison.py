@@ -16,9 +16,9 @@ from corea.graders.algebra.forms import (
     Assigned,
     Based,
     Congruence,
-    Interval,
     Items,
     Matrix,
+    NumberInterval,
     Opaque,
     Relation,
     Union,
@@ -26,7 +26,7 @@ from corea.graders.algebra.forms import (
     as_interval,
 )
 from corea.graders.algebra.phrasing import condition_of
-from corea.graders.algebra.structure import read_structure
+from corea.graders.algebra.reader import read_structure
 
 
 def answers_equal(reference: str, answer: str, oracle: Oracle) -> bool | None:
@@ -36,7 +36,7 @@ def answers_equal(reference: str, answer: str, oracle: Oracle) -> bool | None:
         return False
     renamed = (other, variable) if variable and other and variable != other else None
     return any_of(
-        Comparison(oracle).equal(wanted, said)
+        AnswerComparison(oracle).equal(wanted, said)
         for wanted in read_structure(reference)
         for said in read_structure(answer, renamed)
     )
@@ -54,7 +54,7 @@ def all_of(verdicts: Iterable[bool | None]) -> bool | None:
     return False if False in found else None if None in found else True
 
 
-class Comparison:
+class AnswerComparison:
     """Compares a reference with an answer."""
 
     def __init__(self, oracle: Oracle) -> None:
@@ -68,7 +68,7 @@ class Comparison:
             return self.named(wanted, said)
         if isinstance(wanted, Value) and isinstance(said, Value):
             return self.values(wanted, said)
-        if isinstance(wanted, Union | Interval) or isinstance(said, Union | Interval):
+        if isinstance(wanted, Union | NumberInterval) or isinstance(said, Union | NumberInterval):
             return self.sets(wanted, said)
         if isinstance(wanted, Matrix) or isinstance(said, Matrix):
             return self.matrices(wanted, said)
@@ -252,7 +252,7 @@ def _equation(answer: Answer) -> Node | None:
     return None
 
 
-def _closed(interval: Interval) -> tuple[bool, bool]:
+def _closed(interval: NumberInterval) -> tuple[bool, bool]:
     """Which ends belong to it; an infinite one never does."""
     return (
         interval.low_closed and interval.low != ALL_REALS.low,

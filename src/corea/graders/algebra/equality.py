@@ -15,7 +15,7 @@ from importlib import import_module
 from typing import Any
 from zlib import crc32
 
-from corea.graders.algebra.arithmetic import BITS, Arithmetic, Exact, Floating, Inexact, Point, Value
+from corea.graders.algebra.evaluation import BITS, Arithmetic, Exact, Floating, Inexact, SamplePoint, Scalar
 from corea.graders.algebra.expression import Node
 
 _BITS_AT_POINTS = 4_000
@@ -23,7 +23,7 @@ _PIECEWISE = frozenset(("max", "min", "abs", "mod"))
 _NEEDS_WHOLE = frozenset(("floor", "ceil", "factorial", "binom", "gcd", "lcm", "mod"))
 
 
-def sample_points(names: set[str], *, whole: bool, large: bool = False) -> Iterator[Point]:
+def sample_points(names: set[str], *, whole: bool, large: bool = False) -> Iterator[SamplePoint]:
     """Values of the variables: whole ones, then (unless `whole`) fractions of both signs, then (if `large`) large ones.
 
     They follow from the names alone, so that an answer is graded alike each time.
@@ -72,16 +72,18 @@ class Oracle:
 
     def _settle_one(self, a: Node, b: Node, agree: "_Agreement", natural_log: bool) -> bool | None:
         bits = _BITS_AT_POINTS if a.variables or b.variables else BITS
-        exact = agree(_Comparison(a, b, Exact(natural_log, bits), 0.0))
+        exact = agree(_ExpressionPair(a, b, Exact(natural_log, bits), 0.0))
         if exact is not None:
             return exact
         real = not any(node.op == "constant" and node.name == "i" for node in (*a.walk(), *b.walk()))
-        rough = agree(_Comparison(a, b, Floating(math if real else cmath, real=real, natural_log=natural_log), 1e-7))
+        rough = agree(
+            _ExpressionPair(a, b, Floating(math if real else cmath, real=real, natural_log=natural_log), 1e-7)
+        )
         if rough is False or not self.precise:
             return False if rough is False else None
         mpmath: Any = import_module("mpmath")  # it has no types
         with mpmath.workdps(50):
-            return agree(_Comparison(a, b, Floating(mpmath, real=real, natural_log=natural_log), 1e-30))
+            return agree(_ExpressionPair(a, b, Floating(mpmath, real=real, natural_log=natural_log), 1e-30))
 
 
 def _infinity(node: Node) -> int:
@@ -95,11 +97,11 @@ def _is_bare_log(node: Node) -> bool:
     return node.op == "log" and len(node.args) == 1
 
 
-_Agreement = Callable[["_Comparison"], bool | None]
+_Agreement = Callable[["_ExpressionPair"], bool | None]
 
 
 @dataclass(frozen=True, slots=True)
-class _Comparison:
+class _ExpressionPair:
     """Two expressions and the arithmetic to compare them with; `tolerance` is relative, and 0 with fractions."""
 
     a: Node
@@ -107,7 +109,7 @@ class _Comparison:
     arithmetic: Arithmetic
     tolerance: float
 
-    def values(self, *, until_different: bool = False) -> list[tuple[Value, Value]] | None:
+    def values(self, *, until_different: bool = False) -> list[tuple[Scalar, Scalar]] | None:
         """Values of both at the points where both have one; None where they cannot be computed, or too few are.
 
         Args:
@@ -115,7 +117,7 @@ class _Comparison:
         """
         names = self.a.variables | self.b.variables
         whole = any(node.op in _NEEDS_WHOLE for node in (*self.a.walk(), *self.b.walk()))
-        found: list[tuple[Value, Value]] = []
+        found: list[tuple[Scalar, Scalar]] = []
         large = any(node.op in _PIECEWISE for node in (*self.a.walk(), *self.b.walk()))
         for point in sample_points(names, whole=whole, large=large) if names else ({},):
             try:
@@ -132,7 +134,7 @@ class _Comparison:
                 continue
         return found if len(found) >= (3 if names else 1) else None
 
-    def close(self, x: Value, y: Value) -> bool:
+    def close(self, x: Scalar, y: Scalar) -> bool:
         """Whether two values are the same."""
         if not self.tolerance:
             return x == y
@@ -141,7 +143,7 @@ class _Comparison:
             or abs(x - y) <= self.tolerance * self.arithmetic.scale / 100
         )
 
-    def is_finite(self, values: Sequence[tuple[Value, Value]]) -> bool:
+    def is_finite(self, values: Sequence[tuple[Scalar, Scalar]]) -> bool:
         """Whether the values can be compared at all: neither infinite, nor too long for the digits computed."""
         if not self.tolerance:
             return True
@@ -150,7 +152,7 @@ class _Comparison:
         return largest < (math.inf if not sums or self.tolerance > 1e-20 else 10**45)
 
 
-def _same(comparison: _Comparison) -> bool | None:
+def _same(comparison: _ExpressionPair) -> bool | None:
     pairs = comparison.values(until_different=True)
     if pairs is None or not comparison.is_finite(pairs):
         return None
@@ -159,7 +161,7 @@ def _same(comparison: _Comparison) -> bool | None:
     return len(pairs) == 1 and is_rounding(comparison.a, comparison.b, *pairs[0], exact=not comparison.tolerance)
 
 
-def _in_proportion(comparison: _Comparison, *, positive: bool = False) -> bool | None:
+def _in_proportion(comparison: _ExpressionPair, *, positive: bool = False) -> bool | None:
     pairs = comparison.values()
     if pairs is None or not comparison.is_finite(pairs):
         return None
@@ -171,11 +173,11 @@ def _in_proportion(comparison: _Comparison, *, positive: bool = False) -> bool |
     return all(comparison.close(x, ratio * y) for x, y in pairs)
 
 
-def _in_proportion_positive(comparison: _Comparison) -> bool | None:
+def _in_proportion_positive(comparison: _ExpressionPair) -> bool | None:
     return _in_proportion(comparison, positive=True)
 
 
-def is_rounding(a: Node, b: Node, x: Value, y: Value, *, exact: bool) -> bool:
+def is_rounding(a: Node, b: Node, x: Scalar, y: Scalar, *, exact: bool) -> bool:
     """Whether one side is a long decimal that the other rounds (or is cut) to.
 
     "Long" is six digits for a fraction (0.333333 is 1/3), nine for an irrational number (1.414 is not \\sqrt{2}, and

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
-from corea.graders.algebra.notation import FUNCTIONS, Token
+from corea.graders.algebra.notation import FUNCTIONS, MathToken
 
 _DEEPEST = 120
 _LONGEST = 300  # tokens
@@ -51,7 +51,7 @@ _TRIGONOMETRIC_TEXT = "sin cos tan cot sec csc"
 TRIGONOMETRIC = frozenset(_TRIGONOMETRIC_TEXT.split())
 
 
-def parse_expression(tokens: Sequence[Token]) -> Node:
+def parse_expression(tokens: Sequence[MathToken]) -> Node:
     """The expression that the tokens are, all of them.
 
     Raises:
@@ -59,7 +59,7 @@ def parse_expression(tokens: Sequence[Token]) -> Node:
     """
     if len(tokens) > _LONGEST:
         raise Unreadable("too long")
-    parser = _Parser(tokens)
+    parser = _ExpressionParser(tokens)
     node = parser.sum()
     if parser.at < len(parser.tokens):
         raise Unreadable(f"left over: {tokens[parser.at].text}")
@@ -72,10 +72,10 @@ _ACCENTS_TEXT = "vec hat overline tilde overrightarrow widehat dot angle triangl
 _ACCENTS = frozenset(_ACCENTS_TEXT.split())
 
 
-def _nested(method: Callable[["_Parser"], Node]) -> Callable[["_Parser"], Node]:
+def _nested(method: Callable[["_ExpressionParser"], Node]) -> Callable[["_ExpressionParser"], Node]:
     """A method of the parser that may come to call itself: no deeper than `_DEEPEST`."""
 
-    def guarded(parser: "_Parser") -> Node:
+    def guarded(parser: "_ExpressionParser") -> Node:
         parser.depth += 1
         if parser.depth > _DEEPEST:
             raise Unreadable("nested too deeply")
@@ -86,20 +86,20 @@ def _nested(method: Callable[["_Parser"], Node]) -> Callable[["_Parser"], Node]:
     return guarded
 
 
-class _Parser:
+class _ExpressionParser:
     """Recursive descent over tokens: sum, product, signed, power, atom."""
 
-    def __init__(self, tokens: Sequence[Token]) -> None:
+    def __init__(self, tokens: Sequence[MathToken]) -> None:
         self.tokens = [piece for token in tokens for piece in _letters_of(token)]
         self.at = 0
         self.depth = 0
         self.bars = 0
 
-    def peek(self, ahead: int = 0) -> Token:
+    def peek(self, ahead: int = 0) -> MathToken:
         at = self.at + ahead
         return self.tokens[at] if at < len(self.tokens) else _END
 
-    def take(self) -> Token:
+    def take(self) -> MathToken:
         token = self.peek()
         self.at += 1
         return token
@@ -229,7 +229,7 @@ class _Parser:
             return Node("abs", (node,))
         raise Unreadable(f"unexpected {token.text or 'end'}")
 
-    def letter(self, token: Token) -> Node:
+    def letter(self, token: MathToken) -> Node:
         name = token.text + self.subscript()
         if name in ("e", "i"):
             return Node("constant", name=name)
@@ -245,7 +245,7 @@ class _Parser:
         self.at += 1
         return "_" + "".join(piece.text for piece in self.group())
 
-    def group(self) -> list[Token]:
+    def group(self) -> list[MathToken]:
         """The tokens of one argument: all within braces, else one."""
         if self.peek().text != "{":
             return [self.take()]
@@ -285,7 +285,7 @@ class _Parser:
         """One argument of a command: a group, or a single digit or letter (\\frac12)."""
         token = self.peek()
         if token.kind == "number" and "." not in token.text and len(token.text) > 1:
-            self.tokens[self.at] = Token("number", token.text[1:], upright=token.upright)
+            self.tokens[self.at] = MathToken("number", token.text[1:], upright=token.upright)
             return number(int(token.text[0]))
         return self.atom()
 
@@ -335,12 +335,12 @@ class _Parser:
         return (node,)
 
 
-def _letters_of(token: Token) -> list[Token]:
+def _letters_of(token: MathToken) -> list[MathToken]:
     """A short word as the product of its letters (ab, xyz, PV); longer ones are words and stay so."""
     is_product = token.kind == "word" and len(token.text) <= 3 and token.text.isascii() and not token.upright
     if not is_product or token.text.istitle() or token.text.lower() in _NO_PRODUCT:
         return [token]
-    return [Token("letter", letter, token.spaced and i == 0) for i, letter in enumerate(token.text)]
+    return [MathToken("letter", letter, token.spaced and i == 0) for i, letter in enumerate(token.text)]
 
 
 _NO_PRODUCT_TEXT = "and or not no yes is are the odd of to at if for all any one two six ten mod nor but per"
@@ -355,5 +355,5 @@ def _is_mixed(whole: Node, part: Node) -> bool:
     return over.op == under.op == "number" and not over.name and not under.name and 0 < over.value < under.value
 
 
-_END = Token("end", "")
-_MOD = Token("command", "mod")
+_END = MathToken("end", "")
+_MOD = MathToken("command", "mod")

@@ -22,7 +22,7 @@ GREEK = frozenset(_GREEK_TEXT.split())
 
 
 @dataclass(frozen=True, slots=True)
-class Token:
+class MathToken:
     """A piece of notation.
 
     `kind` is "number", "letter", "word", "command" or "sign"; `spaced` is whether white space stood before it and
@@ -35,13 +35,13 @@ class Token:
     upright: bool = False
 
 
-def tokenize(text: str, *, grouped: bool = True) -> tuple[Token, ...]:
+def tokenize(text: str, *, grouped: bool = True) -> tuple[MathToken, ...]:
     """The tokens of an answer.
 
     Args:
         grouped: "1,234" is one number; else it is two with a comma between them.
     """
-    tokens: list[Token] = []
+    tokens: list[MathToken] = []
     upright, spaced = 0, False
     for match in _TOKEN[grouped].finditer(_clean(text)):
         kind, written = match.lastgroup or "", match.group()
@@ -55,22 +55,22 @@ def tokenize(text: str, *, grouped: bool = True) -> tuple[Token, ...]:
     return tuple(tokens)
 
 
-def _token(kind: str, written: str, spaced: bool, upright: bool) -> Token:
+def _token(kind: str, written: str, spaced: bool, upright: bool) -> MathToken:
     if kind == "number":
-        return Token("number", written.replace(",", ""), spaced, upright)
+        return MathToken("number", written.replace(",", ""), spaced, upright)
     if kind == "command":
         name = _SAME_COMMAND.get(written[1:], written[1:])
         if name in GREEK:
-            return Token("letter", name, spaced, upright)
-        return Token("sign" if name in _SIGNS else "command", name, spaced, upright)
+            return MathToken("letter", name, spaced, upright)
+        return MathToken("sign" if name in _SIGNS else "command", name, spaced, upright)
     if kind == "letters":
         name = _SAME_WORD.get(written.lower(), written)
         if name in FUNCTIONS or name in ("pi", "infty"):
-            return Token("command", name, spaced, upright)
+            return MathToken("command", name, spaced, upright)
         if written in GREEK:
-            return Token("letter", written, spaced, upright)
-        return Token("letter" if len(written) == 1 else "word", written, spaced, upright)
-    return Token("sign", _SAME_SIGN.get(written, written), spaced, upright)
+            return MathToken("letter", written, spaced, upright)
+        return MathToken("letter" if len(written) == 1 else "word", written, spaced, upright)
+    return MathToken("sign", _SAME_SIGN.get(written, written), spaced, upright)
 
 
 _LETTERS = r"(?P<letters>[^\W\d_]+(?:['’](?:s|t)\b)?)"

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from corea.graders.algebra.notation import Token
+from corea.graders.algebra.notation import MathToken
 
 _SMALL = """zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen
 seventeen eighteen nineteen"""
@@ -26,12 +26,12 @@ _SIGNS: dict[tuple[str, ...], str] = {
 _AND_A = {("and", "a"), ("and", "one")}
 
 
-def spell_out(tokens: Sequence[Token]) -> tuple[Token, ...]:
+def spell_out(tokens: Sequence[MathToken]) -> tuple[MathToken, ...]:
     """The tokens with words for numbers and operations as signs; all other words stay."""
     if not any(token.kind in ("word", "command") or token.text in ("a", "°") for token in tokens):
         return tuple(tokens)
     words = [token.text.lower() if token.kind in ("word", "letter") else "" for token in tokens]
-    found: list[Token] = []
+    found: list[MathToken] = []
     at = 0
     while at < len(tokens):
         pieces, length = _spelled(words, at, found)
@@ -40,7 +40,7 @@ def spell_out(tokens: Sequence[Token]) -> tuple[Token, ...]:
     return tuple(found)
 
 
-def _spelled(words: list[str], at: int, before: list[Token]) -> tuple[list[Token], int]:
+def _spelled(words: list[str], at: int, before: list[MathToken]) -> tuple[list[MathToken], int]:
     """Signs for the words from `at`, and how many words they are."""
     after_number = bool(before) and before[-1].kind == "number"
     word, following = words[at], words[at + 1] if at + 1 < len(words) else ""
@@ -68,7 +68,7 @@ def _spelled(words: list[str], at: int, before: list[Token]) -> tuple[list[Token
 _POWERS_OF_TEN = {"100", "1000"}
 
 
-def _joint(before: list[Token]) -> str:
+def _joint(before: list[MathToken]) -> str:
     """The sign between a number in words and the number before it ("twenty-one", "three hundred five")."""
     if before and before[-1].text == "-" and len(before) > 1 and before[-2].text in {str(10 * i) for i in range(2, 10)}:
         before.pop()
@@ -76,9 +76,9 @@ def _joint(before: list[Token]) -> str:
     return "+" if before and before[-1].kind == "number" else ""
 
 
-def _tokens(signs: str) -> list[Token]:
+def _tokens(signs: str) -> list[MathToken]:
     pieces = signs.replace("^", "^ ").split()
     return [
-        Token("number" if piece.isdigit() else "command" if piece[0] == "\\" else "sign", piece.lstrip("\\"), True)
+        MathToken("number" if piece.isdigit() else "command" if piece[0] == "\\" else "sign", piece.lstrip("\\"), True)
         for piece in pieces
     ]

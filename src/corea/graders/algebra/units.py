@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
-from corea.graders.algebra.notation import Token
+from corea.graders.algebra.notation import MathToken
 
 _TABLE = """
 length m 1: m meter meters metre metres
@@ -92,7 +92,7 @@ class Unit:
         return set(a) <= set(b) or set(b) <= set(a)
 
 
-def read_unit(tokens: Sequence[Token]) -> Unit | None:
+def read_unit(tokens: Sequence[MathToken]) -> Unit | None:
     """The unit that the tokens are, all of them; None where any of them is none."""
     if not tokens or sum(token.kind in ("word", "letter") for token in tokens) > _MOST_WORDS:
         return None
@@ -130,7 +130,7 @@ def read_unit(tokens: Sequence[Token]) -> Unit | None:
     return Unit("|".join(words), factors)
 
 
-def _power(tokens: Sequence[Token], at: int) -> tuple[int, int]:
+def _power(tokens: Sequence[MathToken], at: int) -> tuple[int, int]:
     """The power after a unit, and where it ends: "cm^2", "cm^{-1}", "m2" is none."""
     if at < len(tokens) and tokens[at].text == "^":
         inside = "".join(token.text for token in tokens[at + 1 :])
@@ -140,7 +140,7 @@ def _power(tokens: Sequence[Token], at: int) -> tuple[int, int]:
     return 1, at
 
 
-def _is_noun(token: Token) -> bool:
+def _is_noun(token: MathToken) -> bool:
     return (
         token.kind == "word"
         and len(token.text) >= 3
@@ -152,7 +152,7 @@ def _singular(word: str) -> str:
     return word.removesuffix("s") if len(word) > 3 else word
 
 
-def starts_unit(token: Token) -> bool:
+def starts_unit(token: MathToken) -> bool:
     """Whether a token may begin a unit: a word apart from what stands before it, or a unit of the table."""
     if token.kind == "sign":
         return token.text in _UNITS or (token.text == "(" and token.spaced)

@@ -18,9 +18,9 @@ from corea.graders.algebra.forms import (
     Assigned,
     Based,
     Congruence,
-    Interval,
     Items,
     Matrix,
+    NumberInterval,
     Opaque,
     Relation,
     Union,
@@ -28,12 +28,12 @@ from corea.graders.algebra.forms import (
     Words,
     as_interval,
 )
-from corea.graders.algebra.notation import GROUPED, Token, tokenize
+from corea.graders.algebra.notation import GROUPED, MathToken, tokenize
 from corea.graders.algebra.phrasing import DECIMAL_COMMA, subject_of, without_condition
 from corea.graders.algebra.spelling import spell_out
 from corea.graders.algebra.units import Unit, read_unit, starts_unit
 
-Tokens = Sequence[Token]
+Tokens = Sequence[MathToken]
 
 
 @lru_cache(maxsize=2048)
@@ -94,7 +94,7 @@ _OPENING = {"(": ")", "[": "]", "{": "}", "❴": "❵", "⟪": "⟫"}
 _DEEPER, _SHALLOWER = frozenset([*_OPENING, "begin"]), frozenset([*_OPENING.values(), "end"])
 
 
-def _split(tokens: Tokens, is_separator: Callable[[Token], bool]) -> list[Tokens]:
+def _split(tokens: Tokens, is_separator: Callable[[MathToken], bool]) -> list[Tokens]:
     """The pieces between separators that stand in no brackets."""
     pieces, depth, start = list[Tokens](), 0, 0
     for i, token in enumerate(tokens):
@@ -175,7 +175,7 @@ def _read_list(tokens: Tokens) -> Answer | None:
     if len(kept) < len(pieces) - 1 or not kept or not pieces[0]:
         return None
     items = tuple(_read(spell_out(piece)) for piece in kept)
-    if all(isinstance(item, Interval | Union) for item in items):
+    if all(isinstance(item, NumberInterval | Union) for item in items):
         return Union(tuple(part for item in items for part in _parts(item)))
     return Items("", items) if len(items) > 1 else next(iter(items))
 
@@ -224,12 +224,12 @@ def _read_relation(tokens: Tokens) -> Answer | None:
     if kinds == {"≠"} and len(parts) == 2:
         excluded = _expression(parts[1])
         if _name(parts[0]) and excluded and not excluded.variables:
-            return Union((Interval(ALL_REALS.low, excluded), Interval(excluded, INFINITY)))
+            return Union((NumberInterval(ALL_REALS.low, excluded), NumberInterval(excluded, INFINITY)))
     return None
 
 
-def _top_level(tokens: Tokens) -> list[Token]:
-    depth, found = 0, list[Token]()
+def _top_level(tokens: Tokens) -> list[MathToken]:
+    depth, found = 0, list[MathToken]()
     for token in tokens:
         depth += (token.text in _DEEPER) - (token.text in _SHALLOWER)
         if depth == 0:
@@ -294,19 +294,19 @@ def _read_inequality(parts: list[Tokens], signs: list[str]) -> Answer | None:
     closed = [sign == "≤" for sign in signs]
     nodes = [_expression(part) if part else None for part in parts]
     if len(parts) == 3 and nodes[0] and nodes[2] and _name(parts[1]):
-        return Interval(nodes[0], nodes[2], *closed)
+        return NumberInterval(nodes[0], nodes[2], *closed)
     if len(parts) != 2:
         return None
     low, high = nodes
     if low and high and low.op == "abs" and _is_variable(low.args[0]) and not high.variables:
-        return Interval(Node("negative", (high,)), high, closed[0], closed[0])
+        return NumberInterval(Node("negative", (high,)), high, closed[0], closed[0])
     if low and high and high.op == "abs" and _is_variable(high.args[0]) and not low.variables:
-        below = Interval(ALL_REALS.low, Node("negative", (low,)), False, closed[0])
-        return Union((below, Interval(low, INFINITY, closed[0], False)))
+        below = NumberInterval(ALL_REALS.low, Node("negative", (low,)), False, closed[0])
+        return Union((below, NumberInterval(low, INFINITY, closed[0], False)))
     if high and (not parts[0] or (_is_variable(low) and not high.variables)):
-        return Interval(ALL_REALS.low, high, False, closed[0])
+        return NumberInterval(ALL_REALS.low, high, False, closed[0])
     if low and (not parts[1] or (_is_variable(high) and not low.variables)):
-        return Interval(low, INFINITY, closed[0], False)
+        return NumberInterval(low, INFINITY, closed[0], False)
     if low and high:
         return Relation("≤" if closed[0] else "<", Node("-", (high, low)))
     return None
@@ -428,7 +428,7 @@ def _is_percent(tail: Tokens) -> bool:
     return written in ("%", "percent", "percentage", "percents", "pct", "percentagepoints")
 
 
-def _is_quantity(token: Token) -> bool:
+def _is_quantity(token: MathToken) -> bool:
     return token.kind == "number" or token.text == "pi"
 
 

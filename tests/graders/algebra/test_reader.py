@@ -2,7 +2,7 @@ import pytest
 
 from corea.graders.algebra import forms
 from corea.graders.algebra.forms import Answer, Assigned, Based, Items, Opaque, Value, Words
-from corea.graders.algebra.structure import read_structure
+from corea.graders.algebra.reader import read_structure
 
 
 def form(text: str) -> Answer:
@@ -18,7 +18,7 @@ def form(text: str) -> Answer:
         ("1, 2", Items),
         ("(1, 2)", Items),
         ("1:2", Items),
-        ("1 < x < 2", forms.Interval),
+        ("1 < x < 2", forms.NumberInterval),
         ("x \\ne 2", forms.Union),
         ("x = 5", Assigned),
         ("2x + y = 5", forms.Relation),
