@@ -5,10 +5,8 @@ from typing import Any
 import pytest
 
 from corea.graders import grade_all, load_grader
-from corea.graders.hints import GradingHints
-from corea.graders.olympiad import answers_of
-from corea.graders.stated_unit import unit_name, without_unit
-from corea.graders.value import value_of
+from corea.graders.olympiad import GradingHints, answers_of, value_of
+from corea.graders.units import unit_name, without_unit
 from corea.types import Question
 
 SEVERAL: dict[str, Any] = {"is_multiple_answer": True}

@@ -9,8 +9,8 @@ from functools import lru_cache
 from typing import Any
 
 from corea.errors import DataError, unknown_name
-from corea.graders.inference import inferred, is_bare_number, is_yes_or_no
-from corea.graders.references import unreadable
+from corea.graders.inference import inferred, is_bare_number
+from corea.graders.yes_no import is_yes_or_no
 from corea.protocols import Grader
 from corea.registry import resolve
 from corea.types import Question, Verdict
@@ -112,12 +112,20 @@ def check_reference(question: Question, named: str | None = None) -> str:
     if question.reference is None:
         raise DataError(f"question {question.id!r} has no reference, expected one to grade by; add its answer")
     wanted = name if named is None or name == "yes_no" else _checked("grader", named)
-    if why := unreadable(wanted, question):
+    if why := _reference_error(wanted, question):
         raise DataError(
             f"question {question.id!r}: the reference {question.reference!r:.80} {why}, as grader {wanted} expects; "
             "correct it, or state another grader"
         )
     return name
+
+
+def _reference_error(name: str, question: Question) -> str | None:
+    """The defect of a reference ("is no number"), by its grader; a grader of one's own takes any text."""
+    if not (question.reference or "").strip():
+        return "is empty, expected an answer"
+    check = getattr(_shared(name), "reference_error", None) if name in GRADERS else None
+    return check(question) if check else None
 
 
 def grade_all(grader: Grader, rows: Sequence[tuple[Question, str]]) -> list[Verdict]:

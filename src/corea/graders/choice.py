@@ -43,6 +43,15 @@ class ChoiceGrader:
             return Verdict(False, stated.value, "the answer names no option, or several")
         return Verdict(letter == wanted, letter)
 
+    def reference_error(self, question: Question) -> str | None:
+        options = question.choices
+        if option_letter(question.reference or "", options) is not None:
+            return None
+        return f"names none of the options A to {_letter(len(options) - 1)}, or several" if options else _NO_LETTER
+
+
+_NO_LETTER = "is no letter of an option"
+
 
 def _written(text: str, stated: Stated[str]) -> str | None:
     """The answer as the text has it, with what reading takes off and means something; None where it is denied."""

@@ -4,6 +4,7 @@ Most rows are settled in this process, by exact fractions or by floating point w
 worker processes, which compute with 50 digits, and ask math-verify where both sides have an integral, sum or limit.
 """
 
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
@@ -58,6 +59,10 @@ class MathsGrader:
                 outcome = next(outcomes)
                 verdicts[i] = Verdict(outcome.equal, answers[i], outcome.reason)
         return [verdict for verdict in verdicts if verdict is not None]
+
+    def reference_error(self, question: Question) -> str | None:
+        kinds = (unicodedata.category(char) for char in question.reference or "")
+        return None if any(kind[0] in "LN" or kind == "Sm" for kind in kinds) else "has no number or symbol"
 
 
 def _at_once(reference: str, answer: str | None) -> Verdict | None:

@@ -56,6 +56,9 @@ class NumberGrader:
             return Verdict(False, extracted, "the answer is not one number with its unit")
         return Verdict(same_amount(wanted, stated, self.tolerance), extracted)
 
+    def reference_error(self, question: Question) -> str | None:
+        return None if read_number(question.reference or "") else "is no number"
+
 
 def same_amount(wanted: Quantity, stated: Quantity, tolerance: float = _ROUNDING) -> bool:
     """Whether two amounts are equal; where one has a percent sign and the other none, 50 % is both 50 and 0.5.

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from corea.graders.algebra.expression import Node
-from corea.graders.algebra.units import Unit
+from corea.graders.units import Unit
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 import re
 
-from corea.graders.algebra.units import is_hedge
+from corea.graders.units import is_hedge
 
 _MEMBER = re.compile(
     r"[,;]?\s*(?:\\q?quad\s*)?(?:\\text\{\s*(?:where|for|with)\s*\}|where|for|with)?\s*[($]*\s*([a-z])\s*(?:\\in|∈)\s*"

@@ -31,7 +31,7 @@ from corea.graders.algebra.forms import (
 from corea.graders.algebra.notation import GROUPED, MathToken, tokenize
 from corea.graders.algebra.phrasing import DECIMAL_COMMA, subject_of, without_condition
 from corea.graders.algebra.spelling import spell_out
-from corea.graders.algebra.units import Unit, read_unit, starts_unit
+from corea.graders.units import Unit, read_unit, starts_unit
 
 Tokens = Sequence[MathToken]
 
