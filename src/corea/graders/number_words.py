@@ -1,4 +1,7 @@
-"""Numbers in English words, rewritten in digits: "twenty-one days" as "21 days", "two thirds" as "(2/3)"."""
+"""Numbers and operations in English words, rewritten in digits and signs.
+
+`in_digits`: "twenty-one days" as "21 days", "two thirds" as "(2/3)"; `in_signs`: "square root of two" as "\\sqrt 2".
+"""
 
 import re
 
@@ -19,11 +22,13 @@ _RUN = re.compile(
     rf"(?<![\w.,])(?<!\d\s)(?:an?\s+(?=(?:{'|'.join(_SCALES)})\b))?{_WORD}(?:(?:\s+and\s+|[\s-]{{1,3}}){_WORD})*", re.I
 )
 _COUNTED_ONE = re.compile(
-    r"(?:^|[=:]|\b(?:is|are|was|were|be|about|exactly|only|just|minus|negative|approximately|has|have|had|needs|takes|leaves|gets))\s*$",
+    r"(?:^|[=:{(,]|\b(?:is|are|was|were|be|about|exactly|only|just|minus|negative|approximately|has|have|had|needs|takes|leaves|gets))\s*$",
     re.I,
 )
 _PART = re.compile(rf"(?<![\w.,/-])(?P<count>\d{{1,4}}|an?)[\s-]{{1,3}}(?P<part>{'|'.join(_PARTS)})s?(?![a-z])", re.I)
-_HALF = re.compile(r"^half$|(?<![\w-])half(?=\s+(?:an?\s|of\s+[$€£¥]?\d))", re.I)
+_HALF = re.compile(
+    r"(?<![^={,(])\s*half(?=\s*(?:[.,})]|$))|(?<=about\s)half$|(?<![\w-])half(?=\s+(?:an?\s|of\s+[$€£¥]?\d))", re.I
+)
 _HALF_SCALE = re.compile(rf"(?<![\w-])half\s+an?\s+({'|'.join(_SCALES)})(?![a-z])", re.I)
 _MIXED = re.compile(r"(?<![\w.,/-])(\d{1,9})\s+and\s+\(?(?!0)(\d{1,4})/(\d{1,4})(?![\d/])\)?")
 _OF = re.compile(r"(?<![\w.,/-])\(?(\d{1,4}/\d{1,4}|\d{1,3}(?:\.\d{1,9})?\s?%)\)?\s+of\s+(?=[$€£¥]?\d)")
@@ -34,7 +39,35 @@ def in_digits(text: str) -> str:
     """The text with its spelled-out numbers in digits; the words of two numbers stay two numbers."""
     if _ANY.search(text):
         text = _words_in_digits(text)
-    return _OF.sub(r"(\1) * ", _MIXED.sub(lambda m: f"({int(m[1]) * int(m[3]) + int(m[2])}/{m[3]})", text))
+    return _OF.sub(r"(\1) * ", _MIXED.sub(lambda m: f"({m[1]}+{m[2]}/{m[3]})", text))
+
+
+_ROOT = re.compile(r"(?<![\w\\])(?:the\s+)?(square|cube)\s+root\s+of\s+(?=\S)", re.I)
+_SCALED = re.compile(rf"(?<=\d)\s+({'|'.join(_SCALES)})(?![a-z])", re.I)
+_OPERATIONS = {
+    "plus or minus": "±", "to the power of": "^", "multiplied by": "*", "divided by": "/", "plus": "+", "minus": "-",
+    "negative": "-", "times": "*", "over": "/", "squared": "^2", "cubed": "^3", "factorial": "!",
+}  # fmt: skip
+_OPERATION = re.compile(rf"(?<![\w\\])(?:{'|'.join(_OPERATIONS)})(?!\w)".replace(" ", r"\s+"), re.I)
+_PREFIXES = ("±", "-")
+
+
+def in_signs(text: str) -> str:
+    """The text with its spelled-out numbers in digits and its spelled-out operations as signs."""
+    if not _WORDY.search(text):
+        return text
+    plain = _ROOT.sub(lambda match: r"\sqrt " if match[1].lower() == "square" else r"\cbrt ", in_digits(text))
+    plain = _SCALED.sub(lambda match: f" * {_SCALES[match[1].lower()]}", plain)
+    return _OPERATION.sub(_operation, plain)
+
+
+_WORDY = re.compile(r"[A-Za-z]{3}")
+
+
+def _operation(match: re.Match[str]) -> str:
+    """The sign of an operation, where there is something for it to operate on."""
+    sign = _OPERATIONS[" ".join(match[0].lower().split())]
+    return f" {sign} " if sign in _PREFIXES or match.string[: match.start()].strip() else match[0]
 
 
 def _words_in_digits(text: str) -> str:

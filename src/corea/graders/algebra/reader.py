@@ -30,7 +30,7 @@ from corea.graders.algebra.forms import (
 )
 from corea.graders.algebra.notation import GROUPED, MathToken, tokenize
 from corea.graders.algebra.phrasing import DECIMAL_COMMA, subject_of, without_condition
-from corea.graders.algebra.spelling import spell_out
+from corea.graders.number_words import in_signs
 from corea.graders.units import Unit, read_unit, starts_unit
 
 Tokens = Sequence[MathToken]
@@ -43,7 +43,7 @@ def read_structure(text: str, renamed: tuple[str, str] | None = None) -> tuple[A
     Args:
         renamed: A letter, and what to read it as.
     """
-    said = subject_of(without_condition(" ".join(text.split())))
+    said = in_signs(subject_of(without_condition(" ".join(text.split()))))
     written = [tokenize(said)]
     if GROUPED.search(said):
         written.append(tokenize(said, grouped=False))
@@ -73,7 +73,7 @@ def _plain(tokens: Tokens) -> Tokens:
         if tokens[0].kind == "letter" and tokens[1].text != "total":
             break
         tokens = tokens[1:]
-    return spell_out(tokens)
+    return tokens
 
 
 def _unwrapped(tokens: Tokens) -> Tokens:
@@ -174,7 +174,7 @@ def _read_list(tokens: Tokens) -> Answer | None:
     kept = [piece for piece in pieces if piece]
     if len(kept) < len(pieces) - 1 or not kept or not pieces[0]:
         return None
-    items = tuple(_read(spell_out(piece)) for piece in kept)
+    items = tuple(_read(piece) for piece in kept)
     if all(isinstance(item, NumberInterval | Union) for item in items):
         return Union(tuple(part for item in items for part in _parts(item)))
     return Items("", items) if len(items) > 1 else next(iter(items))
@@ -247,7 +247,7 @@ def _read_equation(parts: list[Tokens]) -> Answer | None:
         left = _expression(parts[0])
         if left and not left.variables:
             name, rest = _name(parts[1]), parts[:1]
-    last = _read(spell_out(rest[-1]))
+    last = _read(rest[-1])
     if len(rest) > 1:
         nodes = [_expression(part) for part in rest]
         if not name and len(rest) == 2 and nodes[0] and nodes[1] and (nodes[0].variables | nodes[1].variables):
@@ -322,14 +322,14 @@ def _read_brackets(tokens: Tokens) -> Answer | None:
     opening, closing, inside = tokens[0].text, tokens[-1].text, tokens[1:-1]
     pieces = _split(inside, lambda token: token.text in (",", ";"))
     if opening == "(" and closing == ")" and len(pieces) == 1:
-        return _read(spell_out(inside))
+        return _read(inside)
     if opening == "❴" and len(pieces) == 1:
         condition = _split(inside, lambda token: token.text in ("|", ":"))
         if len(condition) == 2 and _name(condition[0][:1]) and len(condition[0]) in (1, 3):
             return _read(condition[1])
     if not all(pieces) or (opening == "{" and len(pieces) == 1):
         return None
-    items = tuple(_read(spell_out(piece)) for piece in pieces)
+    items = tuple(_read(piece) for piece in pieces)
     if opening in ("❴", "{"):
         return Items("{", items)
     if opening == "⟪":
