@@ -11,7 +11,6 @@ from importlib.util import find_spec
 
 from corea.errors import ConfigError
 from corea.graders.algebra.comparison import answers_equal
-from corea.graders.algebra.equality import Oracle
 from corea.graders.algebra.forms import is_opaque
 from corea.graders.algebra.phrasing import has_operator
 from corea.graders.algebra.reader import read_structure
@@ -84,10 +83,7 @@ def equal_at_once(reference: str, answer: str) -> bool | None:
         return False
     if reference.strip() == answer.strip():
         return True
-    equal = answers_equal(reference, answer, _CHEAP)
+    equal = answers_equal(reference, answer)
     if equal is False and has_operator(reference) and has_operator(answer):
         return None
     return equal
-
-
-_CHEAP = Oracle()

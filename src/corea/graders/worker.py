@@ -11,7 +11,6 @@ from importlib import import_module
 from typing import Any
 
 from corea.graders.algebra.comparison import answers_equal
-from corea.graders.algebra.equality import Oracle
 from corea.graders.algebra.phrasing import has_operator
 
 WARM_UP = ((r"x^2+\frac{x}{2}", "x(x+1/2)"), (r"\sqrt{8}", r"2\sqrt{2}"), ("[1,2]", "1,-2"), ("x=1", "x>2"))
@@ -34,7 +33,7 @@ def compared(reference: str, answer: str) -> bool | None:
     math-verify is asked only where both have an integral, a sum or a limit: an answer with one that the reference has
     not is the task again, not its solution. Its known false positives need other notation (bases, units, sequences).
     """
-    equal = answers_equal(reference, answer, Oracle(precise=True))
+    equal = answers_equal(reference, answer, precise=True)
     if not equal and has_operator(reference) and has_operator(answer):
         return equivalent(reference, answer)
     return equal

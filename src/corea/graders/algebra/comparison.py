@@ -1,13 +1,11 @@
-"""Whether two answers are equal: form by form, down to expressions, which an `Oracle` decides.
-
-All answers are True, False, or None where the oracle cannot say.
-"""
+"""Equality of two answers: form by form, down to expressions. Every verdict is True, False, or None where undecided."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 
-from corea.graders.algebra.equality import Oracle
+from corea.graders.algebra.equality import all_of, any_of, expressions_equal, proportional
 from corea.graders.algebra.expression import DEGREE, Node, number
 from corea.graders.algebra.forms import (
     ALL_REALS,
@@ -27,38 +25,37 @@ from corea.graders.algebra.forms import (
 )
 from corea.graders.algebra.phrasing import condition_of
 from corea.graders.algebra.reader import read_structure
+from corea.graders.units import Unit
 
 
-def answers_equal(reference: str, answer: str, oracle: Oracle) -> bool | None:
-    """Whether an answer equals the reference, in any of their readings."""
+def answers_equal(reference: str, answer: str, *, precise: bool = False) -> bool | None:
+    """Whether an answer equals the reference, in any of their readings.
+
+    Args:
+        precise: See `expressions_equal`.
+    """
     (variable, members), (other, others) = condition_of(reference), condition_of(answer)
     if members and others and members != others:
         return False
     renamed = (other, variable) if variable and other and variable != other else None
     return any_of(
-        AnswerComparison(oracle).equal(wanted, said)
+        _AnswerComparison(precise).equal(wanted, said)
         for wanted in read_structure(reference)
         for said in read_structure(answer, renamed)
     )
 
 
-def any_of(verdicts: Iterable[bool | None]) -> bool | None:
-    """True if any is, else None if any is."""
-    found = list(verdicts)
-    return True if True in found else None if None in found else False
+@dataclass(frozen=True, slots=True)
+class _AnswerComparison:
+    """Comparison of a reference with an answer, one method for each pair of forms."""
 
+    precise: bool
 
-def all_of(verdicts: Iterable[bool | None]) -> bool | None:
-    """False if any is, else None if any is."""
-    found = list(verdicts)
-    return False if False in found else None if None in found else True
+    def expressions(self, wanted: Node, said: Node) -> bool | None:
+        return expressions_equal(wanted, said, precise=self.precise)
 
-
-class AnswerComparison:
-    """Compares a reference with an answer."""
-
-    def __init__(self, oracle: Oracle) -> None:
-        self.oracle = oracle
+    def proportional(self, wanted: Node, said: Node, *, positive: bool = False) -> bool | None:
+        return proportional(wanted, said, positive=positive, precise=self.precise)
 
     def equal(self, wanted: Answer, said: Answer) -> bool | None:
         """Whether two answers are equal."""
@@ -75,7 +72,7 @@ class AnswerComparison:
         if isinstance(wanted, Items) or isinstance(said, Items):
             return self.lists(wanted, said)
         if isinstance(wanted, Relation) and isinstance(said, Relation) and wanted.sign == said.sign:
-            return self.oracle.proportional(wanted.difference, said.difference, positive=wanted.sign != "=")
+            return self.proportional(wanted.difference, said.difference, positive=wanted.sign != "=")
         if isinstance(wanted, Congruence) or isinstance(said, Congruence):
             return self.congruences(wanted, said)
         if isinstance(wanted, Based) and isinstance(said, Value):
@@ -94,7 +91,7 @@ class AnswerComparison:
         equations = [_equation(side) for side in (wanted, said)]
         if equations[0] is None or equations[1] is None:
             return False
-        return self.oracle.proportional(equations[0], equations[1])
+        return self.proportional(equations[0], equations[1])
 
     def values(self, wanted: Value, said: Value) -> bool | None:
         """Of two values: units must agree where both have one, and a percent sign may mean a hundredth."""
@@ -102,23 +99,14 @@ class AnswerComparison:
         if wanted.unit and said.unit:
             if not wanted.unit.agrees(said.unit):
                 return False
-            ratio = said.unit.factor / wanted.unit.factor
-            b = b if ratio == 1 else self.angle(b, wanted, said) or Node("*", (b, number(ratio)))
+            b = _converted(b, said.unit, wanted.unit)
         elif wanted.unit or said.unit:
-            return any_of([self.oracle.equal(a, b), self.angles(wanted, said)])
+            return any_of([self.expressions(a, b), self.angles(wanted, said)])
         if wanted.percent == said.percent:
-            return self.oracle.equal(a, b)
+            return self.expressions(a, b)
         hundredth = number(Fraction(1, 100))
         scaled = (Node("*", (a, hundredth)), b) if wanted.percent else (a, Node("*", (b, hundredth)))
-        return any_of([self.oracle.equal(a, b), self.oracle.equal(*scaled)])
-
-    @staticmethod
-    def angle(node: Node, wanted: Value, said: Value) -> Node | None:
-        """A stated angle in the unit of the wanted one."""
-        if not wanted.unit or not said.unit or wanted.unit.dimension != "angle":
-            return None
-        to_degrees = said.unit.factor > 1
-        return Node("/" if to_degrees else "*", (node, DEGREE))
+        return any_of([self.expressions(a, b), self.expressions(*scaled)])
 
     def angles(self, wanted: Value, said: Value) -> bool | None:
         """Of degrees on one side and a multiple of pi on the other: 30° is \\pi/6."""
@@ -126,7 +114,7 @@ class AnswerComparison:
         in_degrees = degrees.unit and degrees.unit.dimension == "angle" and degrees.unit.factor == 1
         if not in_degrees or not any(node.name == "pi" for node in other.node.walk()):
             return False
-        return self.oracle.equal(Node("*", (degrees.node, DEGREE)), other.node)
+        return self.expressions(Node("*", (degrees.node, DEGREE)), other.node)
 
     def sets(self, wanted: Answer, said: Answer) -> bool | None:
         """Of which at least one is an interval or a union of sets."""
@@ -135,7 +123,7 @@ class AnswerComparison:
         a, b = as_interval(wanted), as_interval(said)
         if a is None or b is None:
             return False
-        ends = [self.oracle.equal(a.low, b.low), self.oracle.equal(a.high, b.high)]
+        ends = [self.expressions(a.low, b.low), self.expressions(a.high, b.high)]
         return all_of([_closed(a) == _closed(b), *ends])
 
     def matrices(self, wanted: Answer, said: Answer) -> bool | None:
@@ -183,19 +171,19 @@ class AnswerComparison:
         if written or len(a) != len(wanted) or len(b) != len(said) or len(a) != len(b):
             return written
         crossed = ((Node("*", (x, b[0])), Node("*", (y, a[0]))) for x, y in zip(a[1:], b[1:], strict=True))
-        return any_of([written, all_of(self.oracle.equal(x, y) for x, y in crossed)])
+        return any_of([written, all_of(self.expressions(x, y) for x, y in crossed)])
 
     def congruences(self, wanted: Answer, said: Answer) -> bool | None:
         """Of which at least one is a residue class; a plain number is one where it is the same residue."""
         if isinstance(wanted, Congruence) and isinstance(said, Congruence):
             residues = [Node("mod", (side.residue, side.modulus)) for side in (wanted, said)]
-            return all_of([self.oracle.equal(wanted.modulus, said.modulus), self.oracle.equal(*residues)])
+            return all_of([self.expressions(wanted.modulus, said.modulus), self.expressions(*residues)])
         congruence, other = (wanted, said) if isinstance(wanted, Congruence) else (said, wanted)
         assert isinstance(congruence, Congruence)
         if not isinstance(other, Value) or other.unit or other.percent:
             return False
         least = Node("mod", (congruence.residue, congruence.modulus))
-        return all_of([self.oracle.equal(congruence.residue, other.node), self.oracle.equal(least, other.node)])
+        return all_of([self.expressions(congruence.residue, other.node), self.expressions(least, other.node)])
 
     def ordered(self, wanted: Sequence[Answer], said: Sequence[Answer]) -> bool | None:
         """Item by item."""
@@ -225,6 +213,16 @@ class AnswerComparison:
             if not any(self.equal(item, other) for other in kept):
                 kept.append(item)
         return kept
+
+
+def _converted(node: Node, old: Unit, new: Unit) -> Node:
+    """A value in another unit of its dimension; a radian is 180/pi degrees."""
+    ratio = old.factor / new.factor
+    if ratio == 1:
+        return node
+    if new.dimension == "angle":
+        return Node("/" if ratio > 1 else "*", (node, DEGREE))
+    return Node("*", (node, number(ratio)))
 
 
 def _with_argument(said: Assigned, wanted: str) -> Answer:

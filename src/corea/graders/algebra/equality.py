@@ -8,9 +8,10 @@ Source: Schwartz 1980 and Zippel 1979 (identity testing at random points).
 
 import cmath
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from importlib import import_module
 from typing import Any
 from zlib import crc32
@@ -39,51 +40,59 @@ def sample_points(names: set[str], *, whole: bool, large: bool = False) -> Itera
         yield {name: Fraction(sign * (10**9 + crc32(name.encode()) % 7919)) for name in names}
 
 
-@dataclass(frozen=True, slots=True)
-class Oracle:
-    """Decides whether expressions are equal, or proportional; None where it cannot say.
+def expressions_equal(a: Node, b: Node, *, precise: bool = False) -> bool | None:
+    """Whether two expressions have the same value, wherever both are defined; None where undecided.
 
     Args:
-        precise: Also computes with 50 digits, at whatever that costs: for a worker process.
+        precise: Also compute with 50 digits, at any cost: for a worker process.
     """
+    if a == b:
+        return True
+    if a.op == b.op == "number" and not (a.name or b.name):
+        return a.value == b.value
+    infinite = [_infinity(node) for node in (a, b)]
+    if any(infinite):
+        return infinite[0] == infinite[1]
+    return _settle(a, b, _same, precise)
 
-    precise: bool = False
 
-    def equal(self, a: Node, b: Node) -> bool | None:
-        """Whether two expressions have the same value, wherever both are defined."""
-        if a == b:
-            return True
-        if a.op == b.op == "number" and not (a.name or b.name):
-            return a.value == b.value
-        infinite = [_infinity(node) for node in (a, b)]
-        if any(infinite):
-            return infinite[0] == infinite[1]
-        return self._settle(a, b, _same)
+def proportional(a: Node, b: Node, *, positive: bool = False, precise: bool = False) -> bool | None:
+    """Whether one expression is a constant (not 0; if `positive`, above 0) times the other; None where undecided."""
+    return _settle(a, b, partial(_in_proportion, positive=positive), precise)
 
-    def proportional(self, a: Node, b: Node, *, positive: bool = False) -> bool | None:
-        """Whether one expression is a constant (not 0) times the other."""
-        return self._settle(a, b, _in_proportion_positive if positive else _in_proportion)
 
-    def _settle(self, a: Node, b: Node, agree: "_Agreement") -> bool | None:
-        """The first of the arithmetics that decides; each for both readings of a logarithm without base."""
-        readings = (True, False) if any(_is_bare_log(node) for node in (*a.walk(), *b.walk())) else (True,)
-        found = [self._settle_one(a, b, agree, natural_log) for natural_log in readings]
-        return True if True in found else None if None in found else False
+def any_of(verdicts: Iterable[bool | None]) -> bool | None:
+    """True if any is, else None if any is."""
+    found = list(verdicts)
+    return True if True in found else None if None in found else False
 
-    def _settle_one(self, a: Node, b: Node, agree: "_Agreement", natural_log: bool) -> bool | None:
-        bits = _BITS_AT_POINTS if a.variables or b.variables else BITS
-        exact = agree(_ExpressionPair(a, b, Exact(natural_log, bits), 0.0))
-        if exact is not None:
-            return exact
-        real = not any(node.op == "constant" and node.name == "i" for node in (*a.walk(), *b.walk()))
-        rough = agree(
-            _ExpressionPair(a, b, Floating(math if real else cmath, real=real, natural_log=natural_log), 1e-7)
-        )
-        if rough is False or not self.precise:
-            return False if rough is False else None
-        mpmath: Any = import_module("mpmath")  # it has no types
-        with mpmath.workdps(50):
-            return agree(_ExpressionPair(a, b, Floating(mpmath, real=real, natural_log=natural_log), 1e-30))
+
+def all_of(verdicts: Iterable[bool | None]) -> bool | None:
+    """False if any is, else None if any is."""
+    found = list(verdicts)
+    return False if False in found else None if None in found else True
+
+
+def _settle(a: Node, b: Node, agree: "_Agreement", precise: bool) -> bool | None:
+    """The verdict of the first arithmetic that decides; of either reading of a logarithm without base."""
+    nodes = (*a.walk(), *b.walk())
+    is_real = not any(node.op == "constant" and node.name == "i" for node in nodes)
+    readings = (True, False) if any(node.op == "log" and len(node.args) == 1 for node in nodes) else (True,)
+    return any_of([_settle_one(a, b, agree, precise, is_real, natural_log) for natural_log in readings])
+
+
+def _settle_one(a: Node, b: Node, agree: "_Agreement", precise: bool, is_real: bool, natural_log: bool) -> bool | None:
+    bits = _BITS_AT_POINTS if a.variables or b.variables else BITS
+    exact = agree(_ExpressionPair(a, b, Exact(natural_log, bits), 0.0))
+    if exact is not None:
+        return exact
+    floating = Floating(math if is_real else cmath, real=is_real, natural_log=natural_log)
+    rough = agree(_ExpressionPair(a, b, floating, 1e-7))
+    if rough is False or not precise:
+        return False if rough is False else None
+    mpmath: Any = import_module("mpmath")  # it has no types
+    with mpmath.workdps(50):
+        return agree(_ExpressionPair(a, b, Floating(mpmath, real=is_real, natural_log=natural_log), 1e-30))
 
 
 def _infinity(node: Node) -> int:
@@ -91,10 +100,6 @@ def _infinity(node: Node) -> int:
     if node.op == "negative":
         return -_infinity(node.args[0])
     return int(node.op == "constant" and node.name == "infty")
-
-
-def _is_bare_log(node: Node) -> bool:
-    return node.op == "log" and len(node.args) == 1
 
 
 _Agreement = Callable[["_ExpressionPair"], bool | None]
@@ -171,10 +176,6 @@ def _in_proportion(comparison: _ExpressionPair, *, positive: bool = False) -> bo
     if positive and not ratio.real > 0:
         return False
     return all(comparison.close(x, ratio * y) for x, y in pairs)
-
-
-def _in_proportion_positive(comparison: _ExpressionPair) -> bool | None:
-    return _in_proportion(comparison, positive=True)
 
 
 def is_rounding(a: Node, b: Node, x: Scalar, y: Scalar, *, exact: bool) -> bool:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import lru_cache
 
-from corea.graders.algebra.equality import Oracle
+from corea.graders.algebra.equality import expressions_equal
 from corea.graders.algebra.expression import TRIGONOMETRIC, Node, Unreadable, number, parse_expression
 from corea.graders.algebra.forms import (
     ALL_REALS,
@@ -253,7 +253,7 @@ def _read_equation(parts: list[Tokens]) -> Answer | None:
         if not name and len(rest) == 2 and nodes[0] and nodes[1] and (nodes[0].variables | nodes[1].variables):
             return Relation("=", Node("-", (nodes[0], nodes[1])))
         end = last.node if isinstance(last, Value) else None
-        if end is None or any(node is None or _ORACLE.equal(node, end) is False for node in nodes[:-1]):
+        if end is None or any(node is None or expressions_equal(node, end) is False for node in nodes[:-1]):
             return None
     return Assigned(name, last) if name else last
 
@@ -264,9 +264,6 @@ def _are_names(left: Tokens, right: Tokens) -> bool:
         return False
     names, values = (_split(tokens[1:-1], lambda token: token.text == ",") for tokens in (left, right))
     return len(names) == len(values) > 1 and all(map(_name, names)) and len({name[0].text for name in names}) > 1
-
-
-_ORACLE = Oracle()
 
 
 def _name(tokens: Tokens) -> str:
