@@ -6,12 +6,11 @@ Signs and powers are expected in ASCII, as `corea.graders.number` passes them on
 
 import re
 from fractions import Fraction
-from math import factorial, isqrt
 
 from msgspec import Struct
 
-_MOST_BITS = 4000  # of a power's result; a person's number is shorter
-_MOST_FACTORIAL = 100
+from corea.graders.algebra.evaluation import Exact
+
 _MOST_NESTED = 40  # brackets and powers of a text
 
 
@@ -120,8 +119,14 @@ def evaluate(text: str, at: int = 0) -> Operand | None:
 _OPERATOR = re.compile(
     r"\s*(\*\*|\^|[-+*×·⋅/÷]|\\times|\\cdot|\\div|(?<=\s)(?:x|plus|minus|times|over|divided by|multiplied by)(?=\s))\s*"
 )
-_BINDS = {"+": 1, "-": 1, "plus": 1, "minus": 1, "^": 3, "**": 3}  # all others multiply or divide: 2
-_DIVIDES = ("/", "÷", "\\div", "over", "divided by")
+_OPERATIONS = {
+    **dict.fromkeys(("+", "plus"), "+"),
+    **dict.fromkeys(("-", "minus"), "-"),
+    **dict.fromkeys(("/", "÷", "\\div", "over", "divided by"), "/"),
+    **dict.fromkeys(("^", "**"), "^"),
+}
+"""Operations of the signs and words; all others multiply."""
+_BINDS = {"+": 1, "-": 1, "*": 2, "/": 2, "^": 3}
 _POSTFIX = re.compile(r"!(?![!=])|\s(squared|cubed)(?!\w)")
 
 
@@ -129,13 +134,14 @@ def _sum(text: str, at: int, least: int) -> Operand | None:
     """Precedence climbing: the operand at `at` and all operators after it that bind at least as tightly as `least`."""
     left = _operand(text, at)
     while left and (operator := _OPERATOR.match(text, left.end)):
-        binds = _BINDS.get(operator[1], 2)
+        operation = _OPERATIONS.get(operator[1], "*")
+        binds = _BINDS[operation]
         if binds < least or (operator[1] == "-" and _is_range(text, left, operator)):
             break
         right = _sum(text, operator.end(), binds if binds == 3 else binds + 1)
         if right is None:
             break
-        value = _apply(operator[1], left.share, right.share)
+        value = _computed(operation, left.share, right.share)
         left = None if value is None else Operand(value, right.end)
     return left
 
@@ -157,7 +163,8 @@ def _operand(text: str, at: int) -> Operand | None:
         match = NUMBER.match(text, at)
         found = literal(match, decimal_comma=True) if match else None
     while found and (postfix := _POSTFIX.match(text, found.end)):
-        value = _factorial(found.value) if postfix[0] == "!" else found.value ** (2 if postfix[1] == "squared" else 3)
+        is_factorial, power = postfix[0] == "!", Fraction(2 if postfix[1] == "squared" else 3)
+        value = _computed("factorial", found.value) if is_factorial else _computed("^", found.value, power)
         found = None if value is None else Operand(value, postfix.end())
     return found
 
@@ -173,7 +180,7 @@ def _bracketed(text: str, at: int) -> Operand | None:
         return None
     if opening[1][0] in "√\\s":
         inner = _operand(text, opening.end())
-        value = inner and _root(inner.value)
+        value = inner and _computed("root", inner.value, Fraction(2))
         return None if inner is None or value is None else Operand(value, inner.end)
     inner = evaluate(text, opening.end())
     if inner is None:
@@ -184,30 +191,13 @@ def _bracketed(text: str, at: int) -> Operand | None:
     return Operand(abs(inner.value) if opening[1] == "|" else inner.value, end + 1, inner.percent, inner.currency)
 
 
-def _apply(operator: str, left: Fraction, right: Fraction) -> Fraction | None:
-    if operator in ("+", "plus"):
-        return left + right
-    if operator in ("-", "minus"):
-        return left - right
-    if operator in _DIVIDES:
-        return left / right if right else None
-    return _power(left, right) if operator in ("^", "**") else left * right
+_EXACT = Exact(bits=4000)  # of a power's result; a person's number is shorter
 
 
-def _power(base: Fraction, exponent: Fraction) -> Fraction | None:
-    if exponent.denominator != 1 or (base == 0 and exponent < 0):
+def _computed(operation: str, *args: Fraction) -> Fraction | None:
+    """The value of an operation; None where it has none, no exact one, or a long one."""
+    try:
+        value: Fraction = _EXACT.apply(operation, *args)
+    except ArithmeticError:
         return None
-    bits = max(base.numerator.bit_length(), base.denominator.bit_length()) * abs(exponent)
-    return base ** int(exponent) if bits <= _MOST_BITS else None
-
-
-def _factorial(value: Fraction) -> Fraction | None:
-    return Fraction(factorial(int(value))) if value.denominator == 1 and 0 <= value <= _MOST_FACTORIAL else None
-
-
-def _root(value: Fraction) -> Fraction | None:
-    """The square root, where it is a fraction."""
-    if value < 0:
-        return None
-    root = Fraction(isqrt(value.numerator), isqrt(value.denominator))
-    return root if root * root == value else None
+    return value

@@ -1,7 +1,7 @@
 """Ways to compute the value of an expression: as exact fractions, or in floating point with the digits of a module."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -43,14 +43,12 @@ class Arithmetic:
         raise NotImplementedError
 
     def value(self, node: Node, point: SamplePoint) -> Scalar:
-        """The value at a point."""
-        return self.checked(self.compute(node, point))
+        """The value at a point.
 
-    def checked(self, value: Scalar) -> Scalar:
-        """The value, if it is one that this arithmetic knows."""
-        return value
-
-    def compute(self, node: Node, point: SamplePoint) -> Scalar:
+        Raises:
+            Undefined, Inexact: There is none, or none that this arithmetic computes. ArithmeticError, ValueError: As
+                its functions raise them.
+        """
         if node.op == "number":
             return self.number(node.value)
         if node.op == "variable":
@@ -60,33 +58,38 @@ class Arithmetic:
         args = list[Scalar]()
         for arg in node.args:  # no comprehension: it would take a frame more at each level
             args.append(self.value(arg, point))
-        if node.op == "+" or node.op == "-":
-            self.scale = max(self.scale, abs(args[0]), abs(args[1]))
-            return args[0] + args[1] if node.op == "+" else args[0] - args[1]
-        if node.op == "*":
-            return args[0] * args[1]
-        if node.op == "/":
-            if args[1] == 0:
-                raise Undefined("division by zero")
-            return args[0] / args[1]
-        if node.op == "^":
-            return self.power(*args)
-        if node.op == "negative":
-            return -args[0]
-        return self.apply(node.op, args)
+        return self.checked(self.apply(node.op, *args))
 
-    def apply(self, name: str, args: list[Scalar]) -> Scalar:
-        if name in ("log", "lg"):
-            base = (
-                args[1] if len(args) > 1 else None if name == "log" and self.natural_log else self.number(Fraction(10))
-            )
-            top = self.apply("ln", [args[0]])
-            if base is None:
-                return top
-            return top / _nonzero(self.apply("ln", [base]))
-        if name in ("sec", "csc", "cot"):
-            under = {"sec": "cos", "csc": "sin", "cot": "tan"}[name]
-            return 1 / _nonzero(self.apply(under, args))
+    def checked(self, value: Scalar) -> Scalar:
+        """The value, if it is one that this arithmetic knows."""
+        return value
+
+    def apply(self, name: str, *args: Scalar) -> Scalar:
+        """The value of an operation or function; see `value`."""
+        match name:
+            case "+" | "-":
+                self.scale = max(self.scale, abs(args[0]), abs(args[1]))
+                return args[0] + args[1] if name == "+" else args[0] - args[1]
+            case "*":
+                return args[0] * args[1]
+            case "/":
+                return args[0] / _nonzero(args[1])
+            case "^":
+                return self.power(*args)
+            case "negative":
+                return -args[0]
+            case "sec" | "csc" | "cot":
+                return 1 / _nonzero(self.apply({"sec": "cos", "csc": "sin", "cot": "tan"}[name], *args))
+            case "log" if len(args) == 1 and self.natural_log:
+                return self.apply("ln", args[0])
+            case "log" | "lg":
+                base = args[1] if args[1:] else self.number(Fraction(10))
+                return self.apply("ln", args[0]) / _nonzero(self.apply("ln", base))
+            case _:
+                return self.function(name, args)
+
+    def function(self, name: str, args: Sequence[Scalar]) -> Scalar:
+        """The value of one of `functions`; see `value`."""
         if name not in self.functions:
             raise Inexact(name)
         if name in ("sin", "cos", "tan"):
