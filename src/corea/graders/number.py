@@ -15,8 +15,8 @@ import unicodedata
 from dataclasses import dataclass
 from fractions import Fraction
 
-from corea.graders.literals import NUMBER, evaluate, literal
-from corea.graders.number_words import in_digits
+from corea.graders.literals import NUMBER, evaluate, in_digits, literal
+from corea.graders.text import unified
 from corea.graders.units import may_precede, parts_of_larger, same_unit, unit_after
 from corea.parsing import read_answer
 from corea.types import Question, Verdict
@@ -254,28 +254,15 @@ _NEUTRAL = (
     (re.compile(r"!=|\\neq?(?![a-z])"), "≠"),
     (re.compile(r"=="), "="),
 )
-_RAISED = re.compile(r"[²³¹⁰⁴-⁹⁺⁻]+")
-_UNIFIED = {
-    "−": "-",
-    "–": "-",
-    "—": "-",
-    "‑": "-",
-    "％": "%",
-    "⁄": "/",
-    "∕": "/",
-    "٫": ".",
-    "٬": ",",
-    "＝": "=",
-    "\u00a0": " ",
-}
+_VULGAR_FRACTION = re.compile("[¼-¾⅐-⅞]")
 
 
 def _plain(text: str) -> str:
     """The text without LaTeX markup; signs, vulgar fractions, powers and digits of other scripts in plain form."""
     plain = text
     if not text.isascii():
-        raised = _RAISED.sub(lambda match: "^" + unicodedata.normalize("NFKC", match[0]), text)
-        plain = re.sub(r"(?<=\s)\s+", "", "".join(map(_plain_char, raised)))
+        spaced = unified(_VULGAR_FRACTION.sub(r" \g<0>", text))
+        plain = " ".join("".join(str(unicodedata.decimal(char, char)) for char in spaced).split())
     if "\\" in plain or not _SIMPLE.fullmatch(plain):
         for pattern, replacement in _NEUTRAL:
             plain = pattern.sub(replacement, plain)
@@ -284,18 +271,3 @@ def _plain(text: str) -> str:
 
 
 _SIMPLE = re.compile(r"[\w\s.,$%/-]*")
-
-
-def _plain_char(char: str) -> str:
-    if char.isascii():
-        return char
-    if char in _UNIFIED:
-        return _UNIFIED[char]
-    if (digit := unicodedata.decimal(char, None)) is not None:
-        return str(digit)
-    kind, _, _ = unicodedata.decomposition(char).partition(" ")
-    if kind == "<fraction>":
-        return " " + unicodedata.normalize("NFKC", char).replace("⁄", "/")
-    if kind == "<wide>":
-        return unicodedata.normalize("NFKC", char)
-    return char

@@ -83,8 +83,9 @@ class Arithmetic:
             case "log" if len(args) == 1 and self.natural_log:
                 return self.apply("ln", args[0])
             case "log" | "lg":
-                base = args[1] if args[1:] else self.number(Fraction(10))
-                return self.apply("ln", args[0]) / _nonzero(self.apply("ln", base))
+                argument, *base = args
+                below = self.apply("ln", base[0] if base else self.number(Fraction(10)))
+                return self.apply("ln", argument) / _nonzero(below)
             case _:
                 return self.function(name, args)
 

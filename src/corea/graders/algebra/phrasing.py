@@ -1,7 +1,10 @@
-"""The words around an answer: a sentence that states it, and a condition after it."""
+"""Words: around an answer (a sentence that states it, a condition after it), and as the answer."""
 
 import re
+from collections.abc import Sequence
 
+from corea.graders.algebra.forms import ALL_REALS, NO_SOLUTION, Answer, Words
+from corea.graders.algebra.notation import MathToken
 from corea.graders.units import is_hedge
 
 _MEMBER = re.compile(
@@ -78,3 +81,41 @@ def has_operator(text: str) -> bool:
 
 
 _OPERATOR = re.compile(r"\\(?:i*int|oint|sum|prod|lim)(?![a-z])|[∫∑∏]")
+
+
+def read_words(tokens: Sequence[MathToken]) -> Answer | None:
+    """An answer in words; None where the tokens are mathematics."""
+    texts = [token.text.lower().replace("’", "'") for token in tokens]
+    text = " ".join(text for text in texts if text not in ("the", "a", "an", ".", "'"))
+    known = _SAME_WORDS.get(text)
+    if known is not None:
+        return known
+    has_word = any(
+        token.kind == "word"
+        and (token.text.istitle() or len(token.text) > 3 or token.upright or token.text.lower() in _SHORT)
+        for token in tokens
+    )
+    is_words = all(token.kind in ("word", "letter") or token.text in "-'.," for token in tokens)
+    has_list = any(token.text == "," or token.text.lower() in ("and", "or") for token in tokens)
+    is_capitals = len(tokens) == 1 and tokens[0].kind == "word" and tokens[0].text.isupper()
+    if (is_words and has_word and not has_list) or is_capitals:
+        return Words(text)
+    return None
+
+
+_SHORT_TEXT = "yes no odd red"
+_SHORT = frozenset(_SHORT_TEXT.split())
+_SAME_WORDS: dict[str, Answer] = {
+    **dict.fromkeys(
+        ["no solution", "no solutions", "no real solution", "no real solutions", "none", "empty set", "∅", "❴ ❵",
+         "no such number exists", "no solution exists", "no solutions exist", "there is no solution",
+         "there are no solutions", "no real roots"], NO_SOLUTION
+    ),
+    **dict.fromkeys(
+        ["all real numbers", "all reals", "reals", "real numbers", "all x", "every real number", "any real number",
+         "set of all real numbers", "set of real numbers"], ALL_REALS
+    ),
+    **dict.fromkeys(["undefined", "dne", "does not exist", "limit does not exist", "not defined"], Words("undefined")),
+    **dict.fromkeys(["yes", "true"], Words("yes")),
+    **dict.fromkeys(["no", "false"], Words("no")),
+}  # fmt: skip

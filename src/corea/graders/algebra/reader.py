@@ -7,13 +7,13 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import lru_cache
+from itertools import accumulate
 
 from corea.graders.algebra.equality import expressions_equal
 from corea.graders.algebra.expression import TRIGONOMETRIC, Node, Unreadable, number, parse_expression
 from corea.graders.algebra.forms import (
     ALL_REALS,
     INFINITY,
-    NO_SOLUTION,
     Answer,
     Assigned,
     Based,
@@ -25,12 +25,11 @@ from corea.graders.algebra.forms import (
     Relation,
     Union,
     Value,
-    Words,
     as_interval,
 )
 from corea.graders.algebra.notation import GROUPED, MathToken, tokenize
-from corea.graders.algebra.phrasing import DECIMAL_COMMA, subject_of, without_condition
-from corea.graders.number_words import in_signs
+from corea.graders.algebra.phrasing import DECIMAL_COMMA, read_words, subject_of, without_condition
+from corea.graders.literals import in_signs
 from corea.graders.units import Unit, read_unit, starts_unit
 
 Tokens = Sequence[MathToken]
@@ -52,36 +51,29 @@ def read_structure(text: str, renamed: tuple[str, str] | None = None) -> tuple[A
         written.append(tokenize(f"{decimal[1]}.{decimal[2]}{decimal[3]}"))
     if renamed:
         written = [[replace(t, text=renamed[1]) if t.text == renamed[0] else t for t in tokens] for tokens in written]
-    return tuple(_read(_plain(tokens)) if _is_shallow(tokens) else Opaque(text) for tokens in written)
+    return tuple(
+        _read(_plain(tokens)) if max(_depths(tokens), default=0) <= _DEEPEST else Opaque(text) for tokens in written
+    )
 
 
 _DEEPEST = 40
 
 
-def _is_shallow(tokens: Tokens) -> bool:
-    depth = deepest = 0
-    for token in tokens:
-        depth += (token.text in _DEEPER) - (token.text in _SHALLOWER)
-        deepest = max(deepest, depth)
-    return deepest <= _DEEPEST
+def _depths(tokens: Tokens) -> list[int]:
+    """The number of brackets open after each token."""
+    return list(accumulate((token.text in _DEEPER) - (token.text in _SHALLOWER) for token in tokens))
 
 
 def _plain(tokens: Tokens) -> Tokens:
     """The tokens without words that lead to the answer, and with numbers in words as numbers."""
-    tokens = _unwrapped(tokens)
+    while len(tokens) > 2 and tokens[0].text == "{" and _closes_at(tokens) == len(tokens) - 1:
+        if any(token.text == "," for token in tokens):
+            break
+        tokens = tokens[1:-1]  # LaTeX braces around all
     while len(tokens) > 1 and (tokens[0].text.lower() in _LEADING or tokens[0].text in ("≈", ":")):
         if tokens[0].kind == "letter" and tokens[1].text != "total":
             break
         tokens = tokens[1:]
-    return tokens
-
-
-def _unwrapped(tokens: Tokens) -> Tokens:
-    """The tokens within LaTeX braces around all of them."""
-    while len(tokens) > 2 and tokens[0].text == "{" and _closes_at(tokens) == len(tokens) - 1:
-        if any(token.text == "," for token in tokens):
-            return tokens
-        tokens = tokens[1:-1]
     return tokens
 
 
@@ -96,9 +88,8 @@ _DEEPER, _SHALLOWER = frozenset([*_OPENING, "begin"]), frozenset([*_OPENING.valu
 
 def _split(tokens: Tokens, is_separator: Callable[[MathToken], bool]) -> list[Tokens]:
     """The pieces between separators that stand in no brackets."""
-    pieces, depth, start = list[Tokens](), 0, 0
-    for i, token in enumerate(tokens):
-        depth += (token.text in _DEEPER) - (token.text in _SHALLOWER)
+    pieces, start = list[Tokens](), 0
+    for i, (token, depth) in enumerate(zip(tokens, _depths(tokens), strict=True)):
         if depth == 0 and is_separator(token):
             pieces.append(tokens[start:i])
             start = i + 1
@@ -107,12 +98,8 @@ def _split(tokens: Tokens, is_separator: Callable[[MathToken], bool]) -> list[To
 
 def _closes_at(tokens: Tokens) -> int:
     """The index of the bracket that closes the first one; -1 where none does."""
-    depth = 0
-    for i, token in enumerate(tokens):
-        depth += (token.text in _DEEPER) - (token.text in _SHALLOWER)
-        if depth == 0:
-            return i
-    return -1
+    depths = _depths(tokens)
+    return depths.index(0) if 0 in depths else -1
 
 
 def _read(tokens: Tokens) -> Answer:
@@ -128,43 +115,6 @@ def _expression(tokens: Tokens) -> Node | None:
         return parse_expression(tokens)
     except (Unreadable, ValueError, IndexError, ZeroDivisionError):
         return None
-
-
-def _read_words(tokens: Tokens) -> Answer | None:
-    texts = [token.text.lower().replace("’", "'") for token in tokens]
-    text = " ".join(text for text in texts if text not in ("the", "a", "an", ".", "'"))
-    known = _SAME_WORDS.get(text)
-    if known is not None:
-        return known
-    has_word = any(
-        token.kind == "word"
-        and (token.text.istitle() or len(token.text) > 3 or token.upright or token.text.lower() in _SHORT)
-        for token in tokens
-    )
-    is_words = all(token.kind in ("word", "letter") or token.text in "-'.," for token in tokens)
-    has_list = any(token.text == "," or token.text.lower() in ("and", "or") for token in tokens)
-    is_capitals = len(tokens) == 1 and tokens[0].kind == "word" and tokens[0].text.isupper()
-    if (is_words and has_word and not has_list) or is_capitals:
-        return Words(text)
-    return None
-
-
-_SHORT_TEXT = "yes no odd red"
-_SHORT = frozenset(_SHORT_TEXT.split())
-_SAME_WORDS: dict[str, Answer] = {
-    **dict.fromkeys(
-        ["no solution", "no solutions", "no real solution", "no real solutions", "none", "empty set", "∅", "❴ ❵",
-         "no such number exists", "no solution exists", "no solutions exist", "there is no solution",
-         "there are no solutions", "no real roots"], NO_SOLUTION
-    ),
-    **dict.fromkeys(
-        ["all real numbers", "all reals", "reals", "real numbers", "all x", "every real number", "any real number",
-         "set of all real numbers", "set of real numbers"], ALL_REALS
-    ),
-    **dict.fromkeys(["undefined", "dne", "does not exist", "limit does not exist", "not defined"], Words("undefined")),
-    **dict.fromkeys(["yes", "true"], Words("yes")),
-    **dict.fromkeys(["no", "false"], Words("no")),
-}  # fmt: skip
 
 
 def _read_list(tokens: Tokens) -> Answer | None:
@@ -201,19 +151,16 @@ _RELATIONS = frozenset(_RELATIONS_TEXT.split())
 
 
 def _read_relation(tokens: Tokens) -> Answer | None:
-    signs = [piece for piece in _top_level(tokens) if piece.text in _RELATIONS and piece.kind == "sign"]
+    outside = (token for token, depth in zip(tokens, _depths(tokens), strict=True) if depth == 0)
+    signs = [token for token in outside if token.text in _RELATIONS and token.kind == "sign"]
     if not signs:
         return None
     kinds = {sign.text for sign in signs}
     parts = _split(tokens, lambda token: token in signs and token.text in _RELATIONS)
     if "≈" in kinds:
-        rounded = next(i for i, sign in enumerate(signs) if sign.text == "≈")
-        exact = parts[: rounded + 1]
-        if any(part and not _name(part) for part in exact):
-            return _read(
-                [token for i, part in enumerate(exact) for token in ([signs[i - 1]] if i else []) + list(part)]
-            )
-        return _read(parts[-1])
+        exact = _split(tokens, lambda token: token.text == "≈")[0]
+        sides = _split(exact, lambda token: token.text in _RELATIONS)
+        return _read(exact if any(side and not _name(side) for side in sides) else parts[-1])
     if kinds == {"="}:
         return _read_equation(parts)
     if kinds <= {"<", "≤"} or kinds <= {">", "≥"}:
@@ -226,15 +173,6 @@ def _read_relation(tokens: Tokens) -> Answer | None:
         if _name(parts[0]) and excluded and not excluded.variables:
             return Union((NumberInterval(ALL_REALS.low, excluded), NumberInterval(excluded, INFINITY)))
     return None
-
-
-def _top_level(tokens: Tokens) -> list[MathToken]:
-    depth, found = 0, list[MathToken]()
-    for token in tokens:
-        depth += (token.text in _DEEPER) - (token.text in _SHALLOWER)
-        if depth == 0:
-            found.append(token)
-    return found
 
 
 def _read_equation(parts: list[Tokens]) -> Answer | None:
@@ -446,7 +384,7 @@ def _with_sign(node: Node, plus: bool) -> Node:
 
 
 _READERS: tuple[Callable[[Tokens], Answer | None], ...] = (
-    _read_words,
+    read_words,
     _read_matrix,
     _read_list,
     _read_congruence,
