@@ -66,6 +66,7 @@ def parse_expression(tokens: Sequence[MathToken]) -> Node:
     return node
 
 
+_SIGNS = ("+", "-", "±", "∓")
 _CLOSING = {"(": ")", "[": "]", "{": "}", "⟪": "⟫"}
 _INVERSES = {"sin": "arcsin", "cos": "arccos", "tan": "arctan", "cot": "arccot"}
 _ACCENTS_TEXT = "vec hat overline tilde overrightarrow widehat dot angle triangle measuredangle"
@@ -104,29 +105,26 @@ class _ExpressionParser:
         self.at += 1
         return token
 
+    def accept(self, *texts: str) -> str:
+        """The next token's text, taken, where it is one of these; else ""."""
+        return self.take().text if self.peek().text in texts else ""
+
     def expect(self, text: str) -> None:
-        if self.take().text != text:
+        if not self.accept(text):
             raise Unreadable(f"expected {text}")
 
     @_nested
     def sum(self) -> Node:
         node = self.product()
-        while self.peek().text in ("+", "-", "±", "∓") and self.peek().kind == "sign":
-            sign = self.take().text
-            right = self.product()
-            node = Node({"±": "plus-minus", "∓": "minus-plus"}.get(sign, sign), (node, right))
+        while sign := self.accept(*_SIGNS):
+            node = Node(sign, (node, self.product()))
         return node
 
     def product(self) -> Node:
         node = self.signed()
         while True:
-            token = self.peek()
-            if token.kind == "sign" and token.text in "*/":
-                self.at += 1
-                node = Node(token.text, (node, self.signed()))
-            elif token == _MOD or (token.kind == "command" and token.text == "mod"):
-                self.at += 1
-                node = Node("mod", (node, self.signed()))
+            if operation := self.accept("*", "/", "mod"):
+                node = Node(operation, (node, self.signed()))
             elif self.starts_atom():
                 node = self.joined(node)
             else:
@@ -142,8 +140,7 @@ class _ExpressionParser:
         if begins_with_digit and before.kind == "number":
             if not self.tokens[begin].spaced or self.peek().text != "/" or self.peek(1).kind != "number":
                 raise Unreadable("two numbers side by side")
-            self.at += 1
-            right = Node("/", (right, self.power()))
+            right = Node(self.take().text, (right, self.power()))
             if not _is_mixed(left, right):
                 raise Unreadable("two numbers side by side")
         is_written_mixed = begins_with_digit or (before.kind == "number" and self.tokens[begin].text == "frac")
@@ -151,20 +148,16 @@ class _ExpressionParser:
 
     @_nested
     def signed(self) -> Node:
-        if self.peek().kind == "sign" and self.peek().text in ("-", "+", "±", "∓"):
-            sign = self.take().text
-            value = self.mixed_power()
-            if sign == "+":
-                return value
-            return (
-                Node("negative", (value,))
-                if sign == "-"
-                else Node({"±": "plus-minus", "∓": "minus-plus"}[sign], (number(0), value))
-            )
-        return self.power()
+        sign = self.accept(*_SIGNS)
+        if not sign:
+            return self.power()
+        value = self.mixed_power()
+        if sign == "+":
+            return value
+        return Node("negative", (value,)) if sign == "-" else Node(sign, (number(0), value))
 
     def mixed_power(self) -> Node:
-        """What a sign stands before: the whole mixed number, and no further."""
+        """The operand of a sign: a whole mixed number, and no further."""
         node = self.signed() if self.peek().text in ("-", "+") else self.power()
         is_whole = self.tokens[self.at - 1].kind == "number"
         if is_whole and (self.peek().text == "frac" or (self.peek().kind == "number" and self.peek().spaced)):
@@ -173,31 +166,22 @@ class _ExpressionParser:
 
     def power(self) -> Node:
         node = self.factorial(self.atom())
-        if self.peek().text == "^":
-            self.at += 1
-            node = Node("^", (node, self.exponent()))
-            return self.factorial(node)
-        return node
+        return Node("^", (node, self.exponent())) if self.accept("^") else node
 
     @_nested
     def exponent(self) -> Node:
-        if self.peek().kind == "sign" and self.peek().text in "+-":
-            sign = self.take().text
+        if sign := self.accept("+", "-"):
             inner = self.exponent()
             return Node("negative", (inner,)) if sign == "-" else inner
-        node = self.factorial(self.atom())
-        if self.peek().text == "^":
-            self.at += 1
-            node = Node("^", (node, self.exponent()))
-        return node
+        return self.power()
 
     def factorial(self, node: Node) -> Node:
         """A node with the factorial and degree signs after it."""
         start = self.at
-        while self.peek().text in ("!", "°"):
-            if self.at - start > 2:
+        while sign := self.accept("!", "°"):
+            if self.at - start > 3:
                 raise Unreadable("a factorial of a factorial of a factorial")
-            node = Node("factorial", (node,)) if self.take().text == "!" else Node("*", (node, DEGREE))
+            node = Node("factorial", (node,)) if sign == "!" else Node("*", (node, DEGREE))
         return node
 
     def starts_atom(self) -> bool:
@@ -235,15 +219,12 @@ class _ExpressionParser:
             return Node("constant", name=name)
         if name in ("f", "g", "h") and self.peek().text == "(":
             raise Unreadable("an unknown function")
-        if self.peek().text == "'" or self.peek().text == "′":
+        if self.peek().text in ("'", "′"):
             raise Unreadable("a derivative")
         return Node("variable", name=name)
 
     def subscript(self) -> str:
-        if self.peek().text != "_":
-            return ""
-        self.at += 1
-        return "_" + "".join(piece.text for piece in self.group())
+        return "_" + "".join(piece.text for piece in self.group()) if self.accept("_") else ""
 
     def group(self) -> list[MathToken]:
         """The tokens of one argument: all within braces, else one."""
@@ -291,18 +272,15 @@ class _ExpressionParser:
 
     def root(self, name: str) -> Node:
         degree = number(3 if name == "cbrt" else 2)
-        if self.peek().text == "[" and name == "sqrt":
-            self.at += 1
+        if name == "sqrt" and self.accept("["):
             degree = self.sum()
             self.expect("]")
-        inner = self.atom()
-        return Node("root", (inner, degree))
+        return Node("root", (self.atom(), degree))
 
     def function(self, name: str) -> Node:
         base = self.base() if name == "log" else None
         power: Node | None = None
-        if self.peek().text == "^":
-            self.at += 1
+        if self.accept("^"):
             power = self.exponent()
             if power in (Node("negative", (number(1),)), number(-1)):
                 if name not in _INVERSES:
@@ -313,21 +291,19 @@ class _ExpressionParser:
         return Node("^", (node, power)) if power else node
 
     def base(self) -> Node | None:
-        if self.peek().text != "_":
+        if not self.accept("_"):
             return None
-        self.at += 1
         return self.atom() if self.peek(1).text == "(" else self.short_argument()
 
     def arguments(self, name: str) -> tuple[Node, ...]:
-        if self.peek().text in ("(", "[", "{"):
-            closing = _CLOSING[self.take().text]
+        takes_several = name in ("gcd", "lcm", "max", "min")
+        if opening := self.accept("(", "[", "{"):
             found = [self.sum()]
-            while self.peek().text == "," and name in ("gcd", "lcm", "max", "min"):
-                self.at += 1
+            while takes_several and self.accept(","):
                 found.append(self.sum())
-            self.expect(closing)
+            self.expect(_CLOSING[opening])
             return tuple(found)
-        if name in ("gcd", "lcm", "max", "min"):
+        if takes_several:
             raise Unreadable(f"{name} without brackets")
         node = self.signed()
         while self.starts_atom() and self.peek().text not in FUNCTIONS - {"frac", "sqrt"}:
@@ -356,4 +332,3 @@ def _is_mixed(whole: Node, part: Node) -> bool:
 
 
 _END = MathToken("end", "")
-_MOD = MathToken("command", "mod")

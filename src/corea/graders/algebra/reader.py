@@ -373,13 +373,13 @@ def _is_number(tokens: Tokens) -> bool:
 
 def _expanded(node: Node, unit: Unit | None, percent: bool) -> Answer:
     """The value, or both of what a plus-minus sign stands for."""
-    if not any(part.op in ("plus-minus", "minus-plus") for part in node.walk()):
+    if not any(part.op in "±∓" for part in node.walk()):
         return Value(node, unit, percent)
     return Items("", tuple(Value(_with_sign(node, plus), unit, percent) for plus in (True, False)))
 
 
 def _with_sign(node: Node, plus: bool) -> Node:
-    op = {"plus-minus": "+" if plus else "-", "minus-plus": "-" if plus else "+"}.get(node.op, node.op)
+    op = {"±": "+" if plus else "-", "∓": "-" if plus else "+"}.get(node.op, node.op)
     return Node(op, tuple(_with_sign(arg, plus) for arg in node.args), node.name, node.value)
 
 
