@@ -255,7 +255,7 @@ def in_signs(text: str) -> str:
     return _OPERATION.sub(_operation, plain)
 
 
-_WORDY = re.compile(r"[A-Za-z]{3}")
+_WORDY = re.compile(r"(?<![A-Za-z\\])[A-Za-z]{3}")
 
 
 def _operation(match: re.Match[str]) -> str:

@@ -61,8 +61,8 @@ def parse_expression(tokens: Sequence[MathToken]) -> Node:
         raise Unreadable("too long")
     parser = _ExpressionParser(tokens)
     node = parser.sum()
-    if parser.at < len(parser.tokens):
-        raise Unreadable(f"left over: {tokens[parser.at].text}")
+    if parser.peek() is not _END:
+        raise Unreadable(f"left over: {parser.peek().text}")
     return node
 
 
@@ -91,14 +91,13 @@ class _ExpressionParser:
     """Recursive descent over tokens: sum, product, signed, power, atom."""
 
     def __init__(self, tokens: Sequence[MathToken]) -> None:
-        self.tokens = [piece for token in tokens for piece in _letters_of(token)]
+        self.tokens = [*(piece for token in tokens for piece in _letters_of(token)), _END, _END, _END]
         self.at = 0
         self.depth = 0
         self.bars = 0
 
     def peek(self, ahead: int = 0) -> MathToken:
-        at = self.at + ahead
-        return self.tokens[at] if at < len(self.tokens) else _END
+        return self.tokens[self.at + ahead]
 
     def take(self) -> MathToken:
         token = self.peek()
@@ -107,7 +106,11 @@ class _ExpressionParser:
 
     def accept(self, *texts: str) -> str:
         """The next token's text, taken, where it is one of these; else ""."""
-        return self.take().text if self.peek().text in texts else ""
+        text = self.tokens[self.at].text
+        if text not in texts:
+            return ""
+        self.at += 1
+        return text
 
     def expect(self, text: str) -> None:
         if not self.accept(text):
