@@ -1,6 +1,11 @@
-"""Graders: whether a text answers a question correctly. One file each, and one line in this table.
+"""Graders: verdicts on the answers that texts give to questions.
 
-`grader_name` alone decides which grader a question gets: training, `compare`, `eval` and `calibrate` all ask it.
+In the order in which a row meets them: `inference` (the grader of a question of unknown origin); `number`, `choice`,
+`text`, `yes_no`, `maths` and `olympiad` (the graders); `literals` (numbers in digits and words); `units` (units and
+other words by a number); `algebra` (comparison of mathematical answers); `pool` and `worker` (processes for hard
+comparisons).
+
+`grader_name` alone selects a question's grader, for training, `compare`, `eval` and `calibrate`.
 """
 
 from collections import Counter
@@ -33,11 +38,11 @@ ANSWER_TYPES = {
     **dict.fromkeys(("multiple choice", "multiple_choice", "multiple-choice"), "choice"),
     "boolean": "yes_no",
 }
-"""What published files of questions call their kinds of answer, in lower case, beside the graders' own names."""
+"""Kinds of answer as published files of questions name them, in lower case, in addition to the graders' names."""
 
 
 def load_grader(name: str, **options: Any) -> Grader:
-    """The grader that `name` stands for: a key of `GRADERS`, a kind of answer ("latex"), or "package.module:Name"."""
+    """The grader of a name: a key of `GRADERS`, a kind of answer ("latex"), or "package.module:Name"."""
     grader: Grader = resolve("grader", _known_as(name), GRADERS)(**options)
     return grader
 
@@ -48,7 +53,7 @@ def grader_name(question: Question, named: str | None = None) -> str:
     1. `named`: one grader for all questions, as `--grader` gives.
     2. `meta["grader"]`: the row's own, else its dataset's (`corea.datasets` puts it there).
     3. `meta["answer_type"]`: the kind of answer that the row states.
-    4. What its options, reference and text look like (`corea.graders.inference`).
+    4. Its options, reference and text (`corea.graders.inference`).
 
     A stated kind is corrected where the reference shows that it is another: a "number" such as "52_8" or "1,3,5" is
     mathematics, and "Yes" or "False" is no mathematics.
@@ -101,8 +106,9 @@ def _shared(name: str) -> Grader:
 
 
 def check_reference(question: Question, named: str | None = None) -> str:
-    """The name of a question's grader, once that grader can read the reference. A grader that is `named` must be the
-    one that can: it is not corrected to another.
+    """The name of a question's grader, after checking that it can read the reference.
+
+    A grader that is `named` is not corrected to another.
 
     Raises:
         ConfigError, DataError: See `grader_name`. DataError: There is no reference, or its grader cannot read it; it
@@ -148,7 +154,7 @@ def grade_each(rows: Sequence[tuple[Question, str]], named: str | None = None) -
 
 
 class AutoGrader:
-    """A grader that grades each question by its own (`grader_name`)."""
+    """Grader that applies to each question its own grader (`grader_name`)."""
 
     def grade(self, question: Question, text: str) -> Verdict:
         return grade_each([(question, text)])[0]
@@ -159,12 +165,12 @@ class AutoGrader:
 
 
 def count_graders(names: Iterable[str]) -> dict[str, int]:
-    """How many questions each grader graded, the most first."""
+    """Numbers of questions by grader, in decreasing order."""
     return dict(Counter(names).most_common())
 
 
 def graders_in_words(counts: dict[str, int]) -> str:
-    """Such as "maths 320, yes_no 13"."""
+    """The counts as text: "maths 320, yes_no 13"."""
     return ", ".join(f"{name} {count:,}" for name, count in counts.items())
 
 

@@ -69,7 +69,7 @@ def _written(text: str, stated: Stated[str]) -> str | None:
 
 
 def _is_starred(text: str, start: int, end: int) -> bool:
-    """Whether the answer ends in a star that closes no emphasis: "A*" is a search, and no letter."""
+    """True if the answer ends in a star that closes no emphasis: "A*" is a search, and no letter."""
     line = text.rfind("\n", 0, start) + 1
     return text[end : end + 1] == "*" != text[end + 1 : end + 2] and "*" not in text[line:start]
 
@@ -169,7 +169,7 @@ class OptionTexts:
         return _only(self.normal, _normal(plain))
 
     def agrees(self, written: str, index: int) -> bool:
-        """Whether the words beside a letter may go with it: not those of another option, nor a name ("E. coli")."""
+        """True if the words beside a letter may go with it: not those of another option, nor a name ("E. coli")."""
         plain = as_written(written)
         beside = _LABEL.sub("", plain)
         other = self.named(beside)
@@ -221,7 +221,7 @@ class OptionTexts:
 
 
 def _same(said: Quantity, option: Quantity) -> bool:
-    """Whether two amounts are equal; a percent sign of the answer's own makes it a share: 5% is not the option 5."""
+    """True if two amounts are equal; a percent sign of the answer's own makes it a share: 5% is not the option 5."""
     if said.percent and not option.percent:
         said = Quantity(said.value / 100)
     units_fit = not said.unit or not option.unit or said.unit.rstrip("s") == option.unit.rstrip("s")
@@ -229,7 +229,7 @@ def _same(said: Quantity, option: Quantity) -> bool:
 
 
 def is_name(plain: str) -> bool:
-    """Whether the letter at the start belongs to a name: E. coli, D. H. Lawrence."""
+    """True if the letter at the start belongs to a name: E. coli, D. H. Lawrence."""
     return _ABBREVIATED.match(plain) is not None and _NAME.fullmatch(_LABEL.sub("", plain)) is not None
 
 
@@ -239,7 +239,7 @@ def _only(texts: Sequence[str], text: str) -> int | None:
 
 
 def _has_words(text: str, part: str) -> bool:
-    """Whether the words of `part` stand together in `text`."""
+    """True if the words of `part` stand together in `text`."""
     return f" {part} " in f" {text} "
 
 

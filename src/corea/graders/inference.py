@@ -40,12 +40,12 @@ def inferred(question: Question) -> str:
 
 
 def is_bare_number(reference: str) -> bool:
-    """Whether a reference is a number and nothing besides."""
+    """True if a reference is a number and nothing besides."""
     return read_number(reference, whole=True) is not None
 
 
 def is_expression(reference: str) -> bool:
-    """Whether a reference is a formula: LaTeX, an equation, "6+9i", "2k", "(3, 4]" or "1, -2"; no name and no date."""
+    """True if a reference is a formula: LaTeX, an equation, "6+9i", "2k", "(3, 4]" or "1, -2"; no name and no date."""
     if _LATEX.search(reference):
         return True
     if len(reference) > _LONGEST:

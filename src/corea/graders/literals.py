@@ -147,7 +147,7 @@ def _sum(text: str, at: int, least: int) -> Operand | None:
 
 
 def _is_range(text: str, left: Operand, operator: re.Match[str]) -> bool:
-    """Whether "3-4" or "3 - 4" may mean from 3 to 4."""
+    """True if "3-4" or "3 - 4" may mean from 3 to 4."""
     match = NUMBER.match(text, operator.end())
     right = literal(match, decimal_comma=True) if match else None
     return operator[0] == "-" or (right is not None and left.share <= right.share)
@@ -209,7 +209,7 @@ _TENS = "twenty thirty forty fifty sixty seventy eighty ninety"
 _VALUES = {word: i for i, word in enumerate(_SMALL.split())} | {
     word: 20 + 10 * i for i, word in enumerate(_TENS.split())
 }
-_SCALES = {"dozen": 12, "hundred": 100, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
+_SCALES = {word: _MAGNITUDE[word] for word in ("dozen", "hundred", "thousand", "million", "billion", "trillion")}
 _PARTS = {"half": 2, "halve": 2, "third": 3, "quarter": 4, "fourth": 4, "fifth": 5, "sixth": 6, "seventh": 7} | {
     "eighth": 8, "ninth": 9, "tenth": 10, "hundredth": 100, "thousandth": 1000
 }  # fmt: skip

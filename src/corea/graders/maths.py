@@ -78,7 +78,7 @@ def _at_once(reference: str, answer: str | None) -> Verdict | None:
 
 
 def equal_at_once(reference: str, answer: str) -> bool | None:
-    """Whether two answers are equal, where exact or floating-point arithmetic tells; None where it does not."""
+    """True if two answers are equal, where exact or floating-point arithmetic decides; None where it does not."""
     if not reference.strip() or not answer.strip():
         return False
     if reference.strip() == answer.strip():

@@ -2,9 +2,9 @@
 
 They are compared as fractions, so 0.1 + 0.2 is 0.3, and 0.333 is not 1/3. Everything beside a number must be accounted
 for: a currency, a unit ("5 apples", "20 °C", "18 dollars per week"), a name before it ("x = 5", "about 5", "She has 5
-eggs left"), or a remark in brackets. Sums of numbers are evaluated ("6*7", "10 minus 4", "half of 18"). What bounds
-("at least 5"), negates ("not 5"), multiplies ("5x", "twice 6") or adds a second value ("7 or 8", "3:45") leaves no
-number at all.
+eggs left"), or a remark in brackets. Sums of numbers are evaluated ("6*7", "10 minus 4", "half of 18"). Bounds
+("at least 5"), negations ("not 5"), factors ("5x", "twice 6") and second values ("7 or 8", "3:45") leave no number at
+all.
 
 Percent: where both sides have a percent sign, or neither, the numbers before it are compared. Where one side alone has
 one, it may mean the number before it or a hundredth of it: 50% is both 50 and 0.5, and 0.5 is not 50.
@@ -61,7 +61,7 @@ class NumberGrader:
 
 
 def same_amount(wanted: Quantity, stated: Quantity, tolerance: float = _ROUNDING) -> bool:
-    """Whether two amounts are equal; where one has a percent sign and the other none, 50 % is both 50 and 0.5.
+    """True if two amounts are equal; where one has a percent sign and the other none, 50 % is both 50 and 0.5.
 
     A unit counts only where both sides name one that we know: 5 km is not 5 miles, but 5 may be either.
     """
@@ -76,7 +76,7 @@ def same_amount(wanted: Quantity, stated: Quantity, tolerance: float = _ROUNDING
 
 
 def _close(a: Fraction, b: Fraction, tolerance: float) -> bool:
-    """Whether two numbers differ by rounding alone; whole numbers are exact, and cents of large sums too."""
+    """True if two numbers differ by rounding alone; whole numbers are exact, and cents of large sums too."""
     if a == b:
         return True
     if 1 in (a.denominator, b.denominator):
@@ -87,7 +87,7 @@ def _close(a: Fraction, b: Fraction, tolerance: float) -> bool:
 
 
 def _rounds(exact: Fraction, short: Fraction) -> bool:
-    """Whether `short` is `exact` rounded to its decimal places, or from the third place on, cut off there."""
+    """True if `short` is `exact` rounded to its decimal places, or from the third place on, cut off there."""
     places = next((n for n in range(31) if 10**n % short.denominator == 0), None)
     if places is None:
         return False
@@ -178,10 +178,10 @@ _VERB = re.compile(r"(?<![\w])(?:is|are|was|were|be|equals?|totals?|totaled|make
 
 def _sentence(plain: str) -> Quantity | None:
     """The number that a sentence states of its subject ("The sum of 3 and 5 is 8"), or its only number."""
-    told = [piece for piece in _VERB.split(plain)[1:] if any(map(str.isdigit, piece))]
-    if len(told) > 1:
+    stated = [piece for piece in _VERB.split(plain)[1:] if any(map(str.isdigit, piece))]
+    if len(stated) > 1:
         return None
-    return _phrase(told[0] if told else plain)
+    return _phrase(stated[0] if stated else plain)
 
 
 _START = re.compile(
@@ -226,7 +226,7 @@ def _phrase(plain: str) -> Quantity | None:
 
 
 def _without_asides(rest: str, *, has_unit: bool) -> str:
-    """What follows a number without other numbers that only say when or of how many: "cups in 3 days", "of the 60"."""
+    """The words after a number without other numbers that say when, or of how many: "cups in 3 days", "of the 60"."""
     rest = _CONTRAST.sub("", rest)
     aside = _ASIDE.search(rest)
     if aside and (has_unit or re.search(r"[^\W\d]|°", rest[: aside.start()]) or aside[0].startswith(" of the ")):

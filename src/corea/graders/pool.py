@@ -25,7 +25,7 @@ _REMEMBERED = 20_000
 
 @dataclass(frozen=True, slots=True)
 class WorkerLimits:
-    """What one comparison may cost.
+    """Time and memory of one comparison, and number of processes.
 
     Args:
         seconds: Computing time of one row, so that a busy machine grades as an idle one does; at most `_PATIENCE`
@@ -47,13 +47,13 @@ class WorkerLimits:
 
     @property
     def processes(self) -> int:
-        """How many workers there may be."""
+        """Maximum number of workers."""
         return self.workers or max(1, min(4, os.cpu_count() or 1))
 
 
 @dataclass(frozen=True, slots=True)
 class ComparisonResult:
-    """Whether two expressions are equal; `reason` says why nothing was found out (then `equal` is False)."""
+    """Equality of two expressions; `reason` says why none was determined (then `equal` is False)."""
 
     equal: bool
     reason: str = ""
@@ -121,7 +121,7 @@ class ComparisonWorker:
                 try:
                     pipe.close()
                 except BrokenPipeError:
-                    pass  # what was still to be sent has no reader any more
+                    pass  # unsent data has no reader any more
         self._process.wait()
 
 
@@ -138,7 +138,7 @@ class WorkerPool:
         self._lock = threading.Lock()
 
     def compare(self, reference: str, answer: str) -> ComparisonResult:
-        """Whether two expressions are equal; within the limits, plus a worker's start where needed."""
+        """The comparison of two expressions, within the limits, plus a worker's start where needed."""
         key = (reference, answer)
         with self._lock:
             if key in self._known:

@@ -116,7 +116,7 @@ def _without_punctuation(text: str) -> str:
 
 
 def _is_sign(char: str) -> bool:
-    """Whether a character means something: +, %, $, ≤, °; not quotation marks, brackets or emoji."""
+    """True if a character carries meaning: +, %, $, ≤, °; not quotation marks, brackets or emoji."""
     return char in _KEPT_SIGNS or unicodedata.category(char) in ("Sc", "Sm", "Mn", "Mc") or char in "°♯♭"
 
 
@@ -129,7 +129,7 @@ def answer_with_currency(text: str) -> str | None:
 
 
 def is_priced(text: str, start: int, end: int) -> bool:
-    """Whether a dollar sign that opens no formula stands directly before `text[start:end]`."""
+    """True if a dollar sign that opens no formula stands directly before `text[start:end]`."""
     before = text[max(0, start - 2) : start]
     return before.endswith("$") and before != "$$" and text[start : start + 1].isdigit() and text[end : end + 1] != "$"
 

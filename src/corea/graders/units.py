@@ -147,7 +147,7 @@ def unit_after(rest: str) -> str | None:
 
 
 def may_precede(before: str) -> bool:
-    """Whether words before a number keep its value: "She has", "about", "Total:"."""
+    """True if words before a number keep its value: "She has", "about", "Total:"."""
     bare = _NUMERO.sub("", before.strip(" ≈~:*→•#\n\t"))
     if not bare:
         return True
@@ -159,7 +159,7 @@ def may_precede(before: str) -> bool:
 
 
 def _keeps_value(word: str, changes: frozenset[str]) -> bool:
-    """Whether a word beside a number keeps its value; a single letter may be a factor."""
+    """True if a word beside a number keeps its value; a single letter may be a factor."""
     low = word.casefold()
     if low in changes or low.endswith(("n't", "n’t")):
         return False
@@ -169,7 +169,7 @@ def _keeps_value(word: str, changes: frozenset[str]) -> bool:
 
 
 def same_unit(one: str, other: str) -> bool:
-    """Whether two units in prose may be the same: all but two different ones of the table."""
+    """True if two units in prose may be the same: all but two different ones of the table."""
     first, second = _in_prose(one), _in_prose(other)
     return first is None or second is None or first.name == second.name
 
@@ -205,7 +205,7 @@ class Unit:
     factor: Fraction = Fraction(1)
 
     def agrees(self, other: "Unit") -> bool:
-        """Whether both have the same dimension ("red apples" are apples)."""
+        """True if both have the same dimension ("red apples" are apples)."""
         a, b = self.dimension.split("|"), other.dimension.split("|")
         if not all(word.startswith("#") for word in (*a, *b)):
             return sorted(a) == sorted(b)
@@ -263,7 +263,7 @@ def _is_noun(token: MathToken) -> bool:
 
 
 def starts_unit(token: MathToken) -> bool:
-    """Whether a token may begin a unit: a word apart from what stands before it, or a unit of the table."""
+    """True if a token may begin a unit: a word apart from what stands before it, or a unit of the table."""
     if token.kind == "sign":
         return token.text in _IN_TOKENS or (token.text == "(" and token.spaced)
     name = token.text.lower()
@@ -275,7 +275,7 @@ def starts_unit(token: MathToken) -> bool:
 
 
 def is_hedge(words: Sequence[str]) -> bool:
-    """Whether any of the words negates, bounds or computes with a value, so that what follows is not the answer."""
+    """True if any of the words negates, bounds or computes with a value, so that what follows is not the answer."""
     return any(word.lower().strip(",.'") in _NOT_A_UNIT for word in words)
 
 

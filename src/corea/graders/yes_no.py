@@ -39,7 +39,7 @@ class YesNoGrader:
 
 
 def is_yes_or_no(reference: str) -> bool:
-    """Whether a reference is yes, no, true or false."""
+    """True if a reference is yes, no, true or false."""
     return bare_word(reference) in _YES | _NO
 
 
@@ -52,7 +52,7 @@ def bare_word(text: str) -> str:
 
 
 def meaning(answer: str) -> bool | None:
-    """Whether an answer means yes; None where it means neither ("yes and no", "sometimes true")."""
+    """True if an answer means yes; None where it means neither ("yes and no", "sometimes true")."""
     word = bare_word(answer)
     if word in _YES | _NO:
         return word in _YES
@@ -64,5 +64,5 @@ def meaning(answer: str) -> bool | None:
 
 
 def _turns(rest: str) -> bool:
-    """Whether what follows a "yes" or "no" takes it back."""
+    """True if what follows a "yes" or "no" takes it back."""
     return re.match(r"\s*(?:(?:or|and|but)\b|(?:yes|no|true|false)\b)", rest) is not None

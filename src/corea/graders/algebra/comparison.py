@@ -29,7 +29,7 @@ from corea.graders.units import Unit
 
 
 def answers_equal(reference: str, answer: str, *, precise: bool = False) -> bool | None:
-    """Whether an answer equals the reference, in any of their readings.
+    """True if an answer equals the reference, in any of their readings.
 
     Args:
         precise: See `expressions_equal`.
@@ -58,7 +58,7 @@ class _AnswerComparison:
         return proportional(wanted, said, positive=positive, precise=self.precise)
 
     def equal(self, wanted: Answer, said: Answer) -> bool | None:
-        """Whether two answers are equal."""
+        """True if two answers are equal."""
         if wanted == said and not isinstance(wanted, Value):
             return True
         if isinstance(wanted, Assigned) or isinstance(said, Assigned):
@@ -80,7 +80,7 @@ class _AnswerComparison:
         return False
 
     def named(self, wanted: Answer, said: Answer) -> bool | None:
-        """Of which at least one is "name = value": by its value, or as an equation."""
+        """Equality where at least one is "name = value": by its value, or as an equation."""
         if isinstance(wanted, Assigned) and isinstance(said, Assigned):
             if _names_agree(wanted.name, said.name):
                 return self.equal(wanted.answer, _with_argument(said, wanted.name))
@@ -94,7 +94,7 @@ class _AnswerComparison:
         return self.proportional(equations[0], equations[1])
 
     def values(self, wanted: Value, said: Value) -> bool | None:
-        """Of two values: units must agree where both have one, and a percent sign may mean a hundredth."""
+        """Equality of two values: units must agree where both have one, and a percent sign may mean a hundredth."""
         a, b = wanted.node, said.node
         if wanted.unit and said.unit:
             if not wanted.unit.agrees(said.unit):
@@ -109,7 +109,7 @@ class _AnswerComparison:
         return any_of([self.expressions(a, b), self.expressions(*scaled)])
 
     def angles(self, wanted: Value, said: Value) -> bool | None:
-        """Of degrees on one side and a multiple of pi on the other: 30° is \\pi/6."""
+        """Equality of degrees on one side and a multiple of pi on the other: 30° is \\pi/6."""
         degrees, other = (wanted, said) if wanted.unit else (said, wanted)
         in_degrees = degrees.unit and degrees.unit.dimension == "angle" and degrees.unit.factor == 1
         if not in_degrees or not any(node.name == "pi" for node in other.node.walk()):
@@ -117,7 +117,7 @@ class _AnswerComparison:
         return self.expressions(Node("*", (degrees.node, DEGREE)), other.node)
 
     def sets(self, wanted: Answer, said: Answer) -> bool | None:
-        """Of which at least one is an interval or a union of sets."""
+        """Equality where at least one is an interval or a union of sets."""
         if isinstance(wanted, Union) and isinstance(said, Union):
             return self.unordered(wanted.parts, said.parts)
         a, b = as_interval(wanted), as_interval(said)
@@ -127,25 +127,22 @@ class _AnswerComparison:
         return all_of([_closed(a) == _closed(b), *ends])
 
     def matrices(self, wanted: Answer, said: Answer) -> bool | None:
-        """Of which at least one is a matrix; a single row or column is also a tuple."""
-        a, b = _rows(wanted), _rows(said)
-        if isinstance(wanted, Items) or isinstance(said, Items):
-            a, b = (_flat(rows) for rows in (a, b))
+        """Equality where at least one is a matrix; a single row or column is also a tuple."""
+        is_vector = isinstance(wanted, Items) or isinstance(said, Items)
+        a, b = (_rows(side, flat=is_vector) for side in (wanted, said))
         if not a or not b or [len(row) for row in a] != [len(row) for row in b]:
             return False
-        return all_of(
-            self.equal(x, y) for row, other in zip(a, b, strict=True) for x, y in zip(row, other, strict=True)
-        )
+        return all_of(self.ordered(row, other) for row, other in zip(a, b, strict=True))
 
     def lists(self, wanted: Answer, said: Answer) -> bool | None:
-        """Of which at least one is a list, set, tuple or ratio."""
+        """Equality where at least one is a list, set, tuple or ratio."""
         if not isinstance(wanted, Items) or not isinstance(said, Items):
             return self.singleton(wanted, said)
         kinds = {wanted.brackets, said.brackets}
         if kinds == {":"}:
             return self.ratios(wanted.items, said.items)
         if kinds <= {"", "{"}:
-            if kinds == {""} and (_is_sequence(wanted) or _is_sequence(said)):
+            if kinds == {""} and _ELLIPSIS in (*wanted.items, *said.items):
                 return self.ordered(wanted.items, said.items)
             reduced = [self.distinct(side.items) if side.brackets else side.items for side in (wanted, said)]
             return self.unordered(*reduced)
@@ -154,7 +151,7 @@ class _AnswerComparison:
         return False
 
     def singleton(self, wanted: Answer, said: Answer) -> bool | None:
-        """Of a list and something else: a set of one is that one, and the empty set is no solution."""
+        """Equality of a list and another form: a set of one is that one, and the empty set is no solution."""
         listed, other = (wanted, said) if isinstance(wanted, Items) else (said, wanted)
         assert isinstance(listed, Items)
         if listed.brackets != "{" or isinstance(other, Opaque):
@@ -164,7 +161,7 @@ class _AnswerComparison:
         return self.equal(listed.items[0], other)
 
     def ratios(self, wanted: Sequence[Answer], said: Sequence[Answer]) -> bool | None:
-        """Of two ratios: in proportion, or as written where they may be times of the day."""
+        """Equality of two ratios: in proportion, or as written where they may be times of the day."""
         written = self.ordered(wanted, said)
         a = [item.node for item in wanted if isinstance(item, Value) and not item.unit]
         b = [item.node for item in said if isinstance(item, Value) and not item.unit]
@@ -174,7 +171,7 @@ class _AnswerComparison:
         return any_of([written, all_of(self.expressions(x, y) for x, y in crossed)])
 
     def congruences(self, wanted: Answer, said: Answer) -> bool | None:
-        """Of which at least one is a residue class; a plain number is one where it is the same residue."""
+        """Equality where at least one is a residue class; a plain number is one where it is the same residue."""
         if isinstance(wanted, Congruence) and isinstance(said, Congruence):
             residues = [Node("mod", (side.residue, side.modulus)) for side in (wanted, said)]
             return all_of([self.expressions(wanted.modulus, said.modulus), self.expressions(*residues)])
@@ -186,13 +183,13 @@ class _AnswerComparison:
         return all_of([self.expressions(congruence.residue, other.node), self.expressions(least, other.node)])
 
     def ordered(self, wanted: Sequence[Answer], said: Sequence[Answer]) -> bool | None:
-        """Item by item."""
+        """Equality item by item."""
         if len(wanted) != len(said):
             return False
         return all_of(self.equal(a, b) for a, b in zip(wanted, said, strict=True))
 
     def unordered(self, wanted: Sequence[Answer], said: Sequence[Answer]) -> bool | None:
-        """Each item with one of the other side's."""
+        """Equality of each item with one of the other side's."""
         if len(wanted) != len(said):
             return False
         left, unsure = list(said), False
@@ -237,7 +234,7 @@ _ARGUMENT = re.compile(r"\( ([a-z]) \)$")
 
 
 def _names_agree(a: str, b: str) -> bool:
-    """Whether two names may be of one thing: the same, or one of a function (y = x^2, f(x) = x^2) or in words."""
+    """True if two names may be of one thing: the same, or one of a function (y = x^2, f(x) = x^2) or in words."""
     return a == b or "(" in a or "(" in b or any(name.replace(" ", "").isalpha() and len(name) > 2 for name in (a, b))
 
 
@@ -251,29 +248,25 @@ def _equation(answer: Answer) -> Node | None:
 
 
 def _closed(interval: NumberInterval) -> tuple[bool, bool]:
-    """Which ends belong to it; an infinite one never does."""
+    """Closedness of both ends; an infinite one is always open."""
     return (
         interval.low_closed and interval.low != ALL_REALS.low,
         interval.high_closed and interval.high != ALL_REALS.high,
     )
 
 
-def _rows(answer: Answer) -> Sequence[Sequence[Answer]]:
-    if isinstance(answer, Matrix):
+def _rows(answer: Answer, *, flat: bool) -> Sequence[Sequence[Answer]]:
+    """The rows of a matrix, or a tuple as one; if `flat`, of a column too, and none of a matrix with more of both."""
+    if not isinstance(answer, Matrix):
+        return (answer.items,) if isinstance(answer, Items) and answer.brackets in ("(", "<") else ()
+    if not flat:
         return answer.rows
-    return (answer.items,) if isinstance(answer, Items) and answer.brackets in ("(", "<") else ()
+    is_vector = len(answer.rows) == 1 or all(len(row) == 1 for row in answer.rows)
+    return ([cell for row in answer.rows for cell in row],) if is_vector else ()
 
 
-def _flat(rows: Sequence[Sequence[Answer]]) -> Sequence[Sequence[Answer]]:
-    """A row or a column as one row; nothing for a matrix with more of both."""
-    if len(rows) == 1 or all(len(row) == 1 for row in rows):
-        return [[cell for row in rows for cell in row]]
-    return ()
-
-
-def _is_sequence(items: Items) -> bool:
-    """Whether an ellipsis stands among the items, so that their order counts."""
-    return Opaque("…") in items.items
+_ELLIPSIS = Opaque("…")
+"""An item of a list whose order counts."""
 
 
 def _values_of(items: Items) -> Sequence[Answer]:

@@ -41,7 +41,7 @@ def sample_points(names: set[str], *, whole: bool, large: bool = False) -> Itera
 
 
 def expressions_equal(a: Node, b: Node, *, precise: bool = False) -> bool | None:
-    """Whether two expressions have the same value, wherever both are defined; None where undecided.
+    """True if two expressions have the same value, wherever both are defined; None where undecided.
 
     Args:
         precise: Also compute with 50 digits, at any cost: for a worker process.
@@ -57,7 +57,7 @@ def expressions_equal(a: Node, b: Node, *, precise: bool = False) -> bool | None
 
 
 def proportional(a: Node, b: Node, *, positive: bool = False, precise: bool = False) -> bool | None:
-    """Whether one expression is a constant (not 0; if `positive`, above 0) times the other; None where undecided."""
+    """True if one expression is a constant (not 0; if `positive`, above 0) times the other; None where undecided."""
     return _settle(a, b, partial(_in_proportion, positive=positive), precise)
 
 
@@ -140,7 +140,7 @@ class _ExpressionPair:
         return found if len(found) >= (3 if names else 1) else None
 
     def close(self, x: Scalar, y: Scalar) -> bool:
-        """Whether two values are the same."""
+        """True if two values are the same."""
         if not self.tolerance:
             return x == y
         return (
@@ -149,7 +149,7 @@ class _ExpressionPair:
         )
 
     def is_finite(self, values: Sequence[tuple[Scalar, Scalar]]) -> bool:
-        """Whether the values can be compared at all: neither infinite, nor too long for the digits computed."""
+        """True if the values can be compared at all: neither infinite, nor too long for the digits computed."""
         if not self.tolerance:
             return True
         sums = any(node.op in "+-" for node in (*self.a.walk(), *self.b.walk()))
@@ -179,7 +179,7 @@ def _in_proportion(comparison: _ExpressionPair, *, positive: bool = False) -> bo
 
 
 def is_rounding(a: Node, b: Node, x: Scalar, y: Scalar, *, exact: bool) -> bool:
-    """Whether one side is a long decimal that the other rounds (or is cut) to.
+    """True if one side is a long decimal that the other rounds (or is cut) to.
 
     "Long" is six digits for a fraction (0.333333 is 1/3), nine for an irrational number (1.414 is not \\sqrt{2}, and
     3.14159 not \\pi), and fifteen where the other side is a decimal too (0.30000000000000004 is 0.3).

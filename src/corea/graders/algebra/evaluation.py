@@ -1,4 +1,4 @@
-"""Ways to compute the value of an expression: as exact fractions, or in floating point with the digits of a module."""
+"""Values of an expression: as exact fractions, or in floating point with the digits of a module."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -25,7 +25,7 @@ class Inexact(ArithmeticError):
 
 
 class Arithmetic:
-    """One way to compute; `scale` is the largest summand so far, against which a difference is small or not."""
+    """A kind of arithmetic; `scale` is the largest summand so far, relative to which a difference is judged."""
 
     functions: Mapping[str, Callable[..., Scalar]]
 

@@ -16,7 +16,7 @@ class Unreadable(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """An expression: `op` is "number", "variable", "constant", or what is done to `args`.
+    """An expression: `op` is "number", "variable", "constant", or the operation on `args`.
 
     A number keeps in `name` how a decimal was written, since rounded values are compared by their digits.
     """
@@ -134,7 +134,7 @@ class _ExpressionParser:
                 return node
 
     def joined(self, left: Node) -> Node:
-        """What stands side by side: a product, or a mixed number (2\\frac{1}{2}, 2 1/2)."""
+        """Two factors without a sign between them: a product, or a mixed number (2\\frac{1}{2}, 2 1/2)."""
         begins_with_digit = self.peek().kind == "number"
         before, begin = self.tokens[self.at - 1], self.at
         if begins_with_digit and before.kind in ("letter", "command"):
@@ -327,7 +327,7 @@ _NO_PRODUCT = frozenset(_NO_PRODUCT_TEXT.split())
 
 
 def _is_mixed(whole: Node, part: Node) -> bool:
-    """Whether a whole number beside a fraction is a mixed number: both of digits, the fraction proper."""
+    """True if a whole number beside a fraction is a mixed number: both of digits, the fraction proper."""
     if whole.op != "number" or whole.name or part.op != "/":
         return False
     over, under = part.args

@@ -116,7 +116,7 @@ def as_interval(answer: Answer) -> NumberInterval | None:
 
 
 def is_opaque(answer: Answer) -> bool:
-    """Whether any part of an answer could not be read."""
+    """True if any part of an answer could not be read."""
     if isinstance(answer, Items):
         return any(is_opaque(item) for item in answer.items)
     if isinstance(answer, Assigned):

@@ -25,8 +25,8 @@ GREEK = frozenset(_GREEK_TEXT.split())
 class MathToken:
     """A piece of notation.
 
-    `kind` is "number", "letter", "word", "command" or "sign"; `spaced` is whether white space stood before it and
-    `upright` whether it stood in \\text or \\mathrm.
+    `kind` is "number", "letter", "word", "command" or "sign"; `spaced`: white space stood before it;
+    `upright`: it stood in \\text or \\mathrm.
     """
 
     kind: str
@@ -87,51 +87,47 @@ GROUPED = re.compile(r"(?<![\d.])[1-9]\d{0,2}(?:,[1-9]\d{2})+(?!\d)")
 
 _SIGNS_TEXT = "≤ ≥ ≠ ∈ ∪ ∩ ± ∓ * / ≡ ≈ → … ° < > | ∅ ¬ ⟺ { } ∖"
 _SIGNS = frozenset(_SIGNS_TEXT.split())
-_SAME_COMMAND = {
-    **dict.fromkeys(("le", "leq", "leqslant"), "≤"),
-    **dict.fromkeys(("ge", "geq", "geqslant"), "≥"),
-    **dict.fromkeys(("ne", "neq"), "≠"),
-    **dict.fromkeys(("dots", "ldots", "cdots", "dotsc", "dotsb"), "…"),
-    **dict.fromkeys(("cdot", "times", "ast", "bullet"), "*"),
-    **dict.fromkeys(("approx", "simeq", "sim"), "≈"),
-    **dict.fromkeys(("to", "rightarrow", "longrightarrow", "implies", "Rightarrow"), "→"),
-    **dict.fromkeys(("emptyset", "varnothing"), "∅"),
-    **dict.fromkeys(("infty", "infinity"), "infty"),
-    **dict.fromkeys(("lvert", "rvert", "vert", "mid"), "|"),
-    **dict.fromkeys(("setminus", "backslash"), "∖"),
-    **dict.fromkeys(("iff", "Leftrightarrow"), "⟺"),
-    **dict.fromkeys(("bmod", "mod"), "mod"),
-    **dict.fromkeys(("dbinom", "tbinom", "binom", "choose"), "binom"),
-    **dict.fromkeys(("degree", "degrees", "circ"), "°"),
-    **dict.fromkeys(("overline", "bar"), "overline"),
-    "in": "∈",
-    "cup": "∪",
-    "cap": "∩",
-    "pm": "±",
-    "mp": "∓",
-    "div": "/",
-    "equiv": "≡",
-    "lt": "<",
-    "gt": ">",
-    "neg": "¬",
-    "lbrace": "{",
-    "rbrace": "}",
-    "lbrack": "[",
-    "rbrack": "]",
-    "pi": "pi",
-    "arctg": "arctan",
-    "tg": "tan",
-    "ctg": "cot",
-    "cosec": "csc",
+_COMMANDS = """
+≤ le leq leqslant
+≥ ge geq geqslant
+≠ ne neq
+< lt
+> gt
+≈ approx simeq sim
+≡ equiv
+∈ in
+∪ cup
+∩ cap
+∖ setminus backslash
+∅ emptyset varnothing
+¬ neg
+→ to rightarrow longrightarrow implies Rightarrow
+⟺ iff Leftrightarrow
+± pm
+∓ mp
+* cdot times ast bullet
+/ div
+| lvert rvert vert mid
+{ lbrace
+} rbrace
+[ lbrack
+] rbrack
+° degree degrees circ
+… dots ldots cdots dotsc dotsb
+infty infinity
+mod bmod
+binom dbinom tbinom choose
+overline bar
+arctan arctg
+tan tg
+cot ctg
+csc cosec
+"""
+"""Tokens, each with the commands that are read as it."""
+_SAME_COMMAND = {name: line.split()[0] for line in _COMMANDS.strip().splitlines() for name in line.split()[1:]}
+_SAME_WORD = {"asin": "arcsin", "acos": "arccos", "atan": "arctan", "infinity": "infty"} | {
+    name: name for name in FUNCTIONS - {"frac", "mod", "binom"} | {"infty", "pi"}
 }
-_SAME_WORD = {
-    "asin": "arcsin",
-    "acos": "arccos",
-    "atan": "arctan",
-    "infinity": "infty",
-    "infty": "infty",
-    "pi": "pi",
-} | {name: name for name in FUNCTIONS - {"frac", "mod", "binom"}}
 _SAME_SIGN = {
     "<=": "≤", "⩽": "≤", "≦": "≤", ">=": "≥", "⩾": "≥", "≧": "≥", "!=": "≠", "==": "=", "->": "→", "=>": "→", "⇒": "→",
     "...": "…", "⋯": "…", "×": "*", "·": "*", "⋅": "*", "∙": "*", "∗": "*", "÷": "/", "∕": "/", "⁄": "/", "−": "-",

@@ -28,11 +28,11 @@ def condition_of(text: str) -> tuple[str, str]:
 _CONDITION = re.compile(
     r",?\s*(?:\\text\{)?\s*(?:where|for (?:all|any|some|every|each|integers?|positive integers?))\b[^.]*\.?\s*$"
 )
-"""What is said of a variable after the answer: "where k is an integer"."""
+"""A condition on a variable after the answer: "where k is an integer"."""
 
 
 def without_condition(text: str) -> str:
-    """An answer without what is said of its variables after it."""
+    """An answer without the condition on its variables after it."""
     member = _MEMBER.search(text, max(0, len(text) - _TAIL))
     return _CONDITION.sub("", text[: member.start()] if member and member.start() else text)
 
@@ -47,9 +47,9 @@ _VERB = re.compile(r"(?<![a-z])(?:is|are|was|be|equals)\s+(?:equal\s+to\s+|there
 
 
 def subject_of(answer: str) -> str:
-    """What a sentence says its subject is ("The degree of f(x) is 3": "3"), or its only value with the words after it.
+    """The predicate of a sentence ("The degree of f(x) is 3": "3"), or its only value with the words after it.
 
-    What is no sentence stays whole, and so does a sentence whose last value may belong to a condition.
+    Other texts stay whole, and so does a sentence whose last value may belong to a condition.
     """
     if len(_PLAIN_WORD.findall(_COMMAND.sub(" ", answer))) < 3:
         return answer
@@ -76,7 +76,7 @@ _HEDGED = re.compile(
 
 
 def has_operator(text: str) -> bool:
-    """Whether an integral, sum, product or limit is written in a text."""
+    """True if an integral, sum, product or limit is written in a text."""
     return _OPERATOR.search(text) is not None
 
 

@@ -1,6 +1,6 @@
-"""Reads the form of an answer: one reader for each form, of which the first that fits the whole answer counts.
+"""The form of an answer: one reader for each form, of which the first that fits the whole answer counts.
 
-What no reader can read as a whole becomes `Opaque`, which equals its own writing only.
+An answer that no reader fits is `Opaque`, which equals its own writing only.
 """
 
 import re
@@ -40,7 +40,7 @@ def read_structure(text: str, renamed: tuple[str, str] | None = None) -> tuple[A
     """The readings of an answer: one, or more where "1,234" may be a number or a list.
 
     Args:
-        renamed: A letter, and what to read it as.
+        renamed: A letter, and the letter to replace it with.
     """
     said = in_signs(subject_of(without_condition(" ".join(text.split()))))
     written = [tokenize(said)]
@@ -65,7 +65,7 @@ def _depths(tokens: Tokens) -> list[int]:
 
 
 def _plain(tokens: Tokens) -> Tokens:
-    """The tokens without words that lead to the answer, and with numbers in words as numbers."""
+    """The tokens without braces around all of them and without words that lead to the answer."""
     while len(tokens) > 2 and tokens[0].text == "{" and _closes_at(tokens) == len(tokens) - 1:
         if any(token.text == "," for token in tokens):
             break
@@ -197,7 +197,7 @@ def _read_equation(parts: list[Tokens]) -> Answer | None:
 
 
 def _are_names(left: Tokens, right: Tokens) -> bool:
-    """Whether `left` names the coordinates of a tuple: "(x, y)" of "(x, y) = (4, 7)"."""
+    """True if `left` names the coordinates of a tuple: "(x, y)" of "(x, y) = (4, 7)"."""
     if left[0].text not in ("(", "[") or right[0].text != left[0].text or _closes_at(left) != len(left) - 1:
         return False
     names, values = (_split(tokens[1:-1], lambda token: token.text == ",") for tokens in (left, right))
