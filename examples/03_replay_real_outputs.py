@@ -4,13 +4,13 @@ import asyncio
 
 from corea.build import build
 from corea.config import load_config
-from corea.datasets.recorded import packed_questions
+from corea.datasets import load_dataset
 from corea.demo import RECORDED_CONFIG
 from corea.graders.number import Number
 from corea.ledger import Ledger
 
 cascade = build(load_config(RECORDED_CONFIG, ["stages.small.threshold=0.9"])).cascade
-asked = {question.id: question for question in packed_questions()}
+asked = {question.id: question for question in load_dataset("recorded")}
 
 
 async def main() -> None:

@@ -114,7 +114,8 @@ class Cascade:
         Returns:
             The trace; a question that no stage could answer has status FAILED and an error, and raises nothing.
         """
-        question = as_question(question)
+        if type(question) is not Question:  # most are
+            question = as_question(question)
         began = self.clock()
         steps: list[Step] = []
         draft: str | None = None
@@ -222,7 +223,9 @@ class Cascade:
                     if ended:
                         return
                     try:
-                        asked = as_question(await anext(source), f"question-{number + 2}")
+                        asked = await anext(source)
+                        if type(asked) is not Question:
+                            asked = as_question(asked, f"question-{number + 2}")
                     except StopAsyncIteration:
                         ended = True
                         return
@@ -266,12 +269,12 @@ class Cascade:
         steps: list[Step] = []
 
         def note(step: Step) -> None:
-            assert on_step is not None
             steps.append(step)
-            on_step(question, step)
+            if on_step is not None:
+                on_step(question, step)
 
         try:
-            return await self.ask(question, on_step=steps.append if on_step is None else note)
+            return await self.ask(question, on_step=note)
         except Exception as error:  # a plug's bug must not cancel the other questions
             return Trace(
                 question_id=question.id,

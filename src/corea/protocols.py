@@ -15,7 +15,7 @@ class Backend(Protocol):
 
     A backend raises `BackendError` (or a child) for whatever goes wrong at the far end, counts tokens, and
     honours cancellation. `model` is the configured name. Optional further verbs are the protocols below;
-    optional `async close() -> None` frees what it holds; optional `takes: frozenset[str]` says which of "tools",
+    optional `async close() -> None` frees what it holds; optional `capabilities: frozenset[str]` says which of "tools",
     "images" and "structured" (a form the answer must have) it can be sent beside text, where that is not all.
     """
 

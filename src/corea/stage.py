@@ -1,10 +1,11 @@
 """A stage: one model, and how it is asked, measured, judged and paid."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
 from functools import reduce
+from typing import Any
 
 from corea.costs.call_log import CallLog, was_cut
 from corea.costs.signal_calls import signal_calls
@@ -109,7 +110,7 @@ def skip(stage: Stage, question: Question) -> Step | None:
     return Step(stage=stage.name, skipped=reason)
 
 
-async def attempt(
+def attempt(
     stage: Stage,
     question: Question,
     draft: str | None,
@@ -120,7 +121,7 @@ async def attempt(
     on_cut: OnStep | None = None,
     watch: Draft | None = None,
     clock: Callable[[], float],
-) -> Step:
+) -> Coroutine[Any, Any, Step]:
     """Asks the stage's model, measures how sure it is, and decides; a backend that is down makes a step with an error.
 
     Args:
@@ -135,14 +136,7 @@ async def attempt(
     asked = stage.prompt.render(question) if stage.prompt else question
     if draft is not None:
         asked = with_draft(asked, draft)
-    with CallLog() as log:
-        under_way = _Attempt(stage, question, asked, watch, clock, began, log)
-        try:
-            return await under_way.run(give, last=last, on_keep=on_keep)
-        except BaseException as error:
-            if on_cut is not None:
-                on_cut(under_way.cut_off() if was_cut(error) else under_way.broken(error))
-            raise
+    return _Attempt(stage, question, asked, watch, clock, began, CallLog()).run(give, last, on_keep, on_cut)
 
 
 @dataclass(slots=True)
@@ -164,15 +158,36 @@ class _Attempt:
     log: CallLog
     completion: Completion | None = None
 
-    async def run(self, give: Giver | None, *, last: bool, on_keep: OnKeep | None) -> Step:
+    async def run(self, give: Giver | None, last: bool, on_keep: OnKeep | None, on_cut: OnStep | None) -> Step:
         """The step that this makes."""
+        stage, early = self.stage, self.stage.confidence_first and not last
+        give = give if last or early else None
+        confidence = decision = None
+        with self.log:
+            try:
+                # in this order: the check is slow
+                if (early or self.watch or give) and isinstance(stage.backend, Streamer):
+                    read = await self._stream(stage.backend, give, early=early, on_keep=on_keep)
+                    completion, confidence, decision = read.completion, read.confidence, read.decision
+                else:
+                    completion = await stage.backend.complete(self.asked, stage.sampling)
+            except BackendError as error:
+                return self._failed(error)
+            except BaseException as error:
+                self._give_up(error, on_cut)
+                raise
+            self.completion = completion
+            try:
+                return await self._judge(completion, confidence, decision, last=last)
+            except BaseException as error:
+                self._give_up(error, on_cut)
+                raise
+
+    async def _judge(
+        self, completion: Completion, confidence: Confidence | None, decision: Decision | None, *, last: bool
+    ) -> Step:
+        """The step of an answer, measured and judged where that was not done while it was written."""
         stage, question = self.stage, self.question
-        try:
-            read = await self._read(give, last=last, on_keep=on_keep)
-        except BackendError as error:
-            return self._failed(error)
-        completion = self.completion = read.completion
-        confidence, decision = read.confidence, read.decision or Decision.KEEP
         cut, choices = completion.finish_reason == CUT, len(question.choices) or None
         answer = None if cut else read_answer(completion.text, choices=choices, cut=completion.cut_by_limit)
         if not last and confidence is None and stage.signal and stage.policy:
@@ -185,16 +200,20 @@ class _Attempt:
             completion=completion if stage.keep_logprobs else used_logprobs(completion, stage.signal, confidence),
             answer=answer,
             confidence=confidence,
-            decision=decision,
+            decision=decision or Decision.KEEP,
             cost_usd=self._cost(completion),
             seconds=self.clock() - self.began,
         )
 
-    def cut_off(self) -> Step:
+    def _give_up(self, error: BaseException, on_cut: OnStep | None) -> None:
+        if on_cut is not None:
+            on_cut(self._cut_off() if was_cut(error) else self._broken(error))
+
+    def _cut_off(self) -> Step:
         """The step of all that was used so far: calls that had ended, and an estimate of the one under way."""
         return self._ended(self.completion or self._begun(), "cut off", "cut off", CUT_OFF)
 
-    def broken(self, error: BaseException) -> Step:
+    def _broken(self, error: BaseException) -> Step:
         """The step of an error that is none of the far end's, but of a setting or a plug: what was used before it.
 
         A call that it came out of has used nothing, unless its backend says so or some of its text had come.
@@ -234,22 +253,18 @@ class _Attempt:
         calls = tuple(call for _, call in self.log.calls)
         return Confidence(value=None, signal=type(self.stage.signal).__name__, reason=reason, calls=calls)
 
-    async def _read(self, give: Giver | None, *, last: bool, on_keep: OnKeep | None) -> Read:
-        """The stage's answer, whole or, where somebody waits for its text, as a stream."""
-        stage, asked, early = self.stage, self.asked, self.stage.confidence_first and not last
-        give = give if last or early else None
-        # in this order: the check is slow
-        if not (early or self.watch or give) or not isinstance(stage.backend, Streamer):
-            return Read(await stage.backend.complete(asked, stage.sampling))
+    async def _stream(self, backend: Streamer, give: Giver | None, *, early: bool, on_keep: OnKeep | None) -> Read:
+        """The stage's answer as a stream, for who waits for its text or looks at it half-written."""
+        stage = self.stage
 
         async def judge(so_far: Completion) -> tuple[Confidence, Decision]:
             assert stage.signal is not None and stage.policy is not None  # noqa: PT018  # the cascade has checked it
             confidence = await self._measure(stage.signal, so_far)
             return confidence, stage.policy.decide(self.question, confidence)
 
-        self.watch = self.watch or Draft(stage.backend.model, asked)
+        self.watch = self.watch or Draft(stage.backend.model, self.asked)
         return await read_stream(
-            stage.backend,
+            backend,
             self.watch,
             stage.sampling,
             self.log,

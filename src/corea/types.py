@@ -11,7 +11,6 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
-import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -89,7 +88,7 @@ class Question(Struct, frozen=True, kw_only=True):
     reference: str | None = None
     choices: tuple[str, ...] = ()
     category: str | None = None
-    meta: Mapping[str, Any] = msgspec.field(default_factory=dict[str, Any])
+    meta: Mapping[str, Any] = {}
 
     @classmethod
     def of(cls, text: str, *, id: str = "question", reference: str | None = None) -> "Question":

@@ -107,7 +107,7 @@ def test_a_bad_row_is_named_by_its_line(tmp_path: Path, line: str, message: str)
 
 
 def test_a_missing_file_and_an_empty_folder_are_named(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="which is no file"):
+    with pytest.raises(ConfigError, match="which is not a file"):
         ReplayBackend(ReplaySettings(path=str(tmp_path / "none.jsonl")))
     with pytest.raises(ConfigError, match=r"holds no \.jsonl"):
         ReplayBackend(ReplaySettings(path=str(tmp_path)))

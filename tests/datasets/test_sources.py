@@ -285,7 +285,7 @@ def test_two_questions_of_one_id_are_refused(tmp_path: Path) -> None:
         ({"path": str(DATA / "nowhere.jsonl")}, "no such file or folder"),
         ({"path": str(DATA)}, "expected one file whose name begins with 'test'"),
         ({"path": str(DATA / "NOTICE")}, "got the suffix"),
-        ({"pth": "x"}, "got the option 'pth', expected one of path"),
+        ({"pth": "x"}, "got the option 'pth', expected one of path$"),
     ],
 )
 def test_what_a_user_gets_wrong_is_said(options: dict[str, Any], message: str) -> None:

@@ -182,7 +182,7 @@ async def test_what_a_stage_cannot_take_goes_to_one_that_can(more: dict[str, Any
 class TextOnly(FakeBackend):
     """As a model in this process."""
 
-    takes: ClassVar[frozenset[str]] = frozenset()
+    capabilities: ClassVar[frozenset[str]] = frozenset()
 
 
 @pytest.mark.parametrize("model", ["corea", "corea/1"])

@@ -7,7 +7,7 @@ import pytest
 from corea.errors import ConfigError, DataError
 from corea.graders import (
     GRADERS,
-    Suited,
+    AutoGrader,
     check_reference,
     count_graders,
     grade_each,
@@ -164,7 +164,7 @@ def test_each_question_is_graded_by_its_own_and_the_verdicts_are_in_order() -> N
     ]
     expected = [True, True, True, True, False]
     assert [verdict.correct for verdict in grade_each(rows)] == expected
-    assert [verdict.correct for verdict in Suited().grade_many(rows)] == expected
+    assert [verdict.correct for verdict in AutoGrader().grade_many(rows)] == expected
     assert not grade_each([rows[2]], "text")[0].correct
 
 

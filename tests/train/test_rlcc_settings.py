@@ -6,30 +6,31 @@ from typing import Any
 import pytest
 
 from corea.errors import ConfigError, TrainError
-from corea.prompts import Prompt
-from corea.rewards.calibration import Calibration, Unpaid
-from corea.train.rlcc import Rlcc, prompt_text, refuse_absent_trackers, rlcc
+from corea.prompts import Prompt, prompt_text
+from corea.rewards.calibration import CalibrationReward, NoConfidenceReward
+from corea.train.rlcc import rlcc
+from corea.train.settings import RlccSettings, refuse_absent_trackers
 from corea.types import Question
 
 
-def settings(**given: Any) -> Rlcc:
-    return Rlcc(model="m", out=Path("o"), **given)
+def settings(**given: Any) -> RlccSettings:
+    return RlccSettings(model="m", out=Path("o"), **given)
 
 
 def test_the_published_combination_is_the_default() -> None:
-    assert settings().confidence_reward() == Calibration("l1", "group")
+    assert settings().confidence_reward() == CalibrationReward("l1", "group")
 
 
 def test_distance_and_estimate_change_half_of_a_named_reward_each() -> None:
-    assert settings(reward="rlcc", distance="kl").confidence_reward() == Calibration("kl", "group")
-    assert settings(reward="brier", estimate="group").confidence_reward() == Calibration("l2", "group")
-    assert settings(reward="rlvr").confidence_reward() == Unpaid()
+    assert settings(reward="rlcc", distance="kl").confidence_reward() == CalibrationReward("kl", "group")
+    assert settings(reward="brier", estimate="group").confidence_reward() == CalibrationReward("l2", "group")
+    assert settings(reward="rlvr").confidence_reward() == NoConfidenceReward()
 
 
 def test_the_last_part_pays_for_confidence_by_its_weight() -> None:
     parts = settings(reward="brier", confidence_weight=2.0).parts()
     assert [part.name for part in parts] == ["correctness", "format", "confidence"]
-    assert (parts[-1].reward, parts[-1].weight) == (Calibration("l2", "sample"), 2.0)
+    assert (parts[-1].reward, parts[-1].weight) == (CalibrationReward("l2", "sample"), 2.0)
 
 
 @pytest.mark.parametrize(
@@ -37,7 +38,7 @@ def test_the_last_part_pays_for_confidence_by_its_weight() -> None:
     [
         ({"reward": "brire"}, r"train\.reward: got 'brire'.*Did you mean 'brier'"),
         ({"distance": "L2"}, r"train\.distance: got 'L2'"),
-        ({"reward": "rlvr", "distance": "l2"}, "which it has not"),
+        ({"reward": "rlvr", "distance": "l2"}, "which it does not have"),
         ({"scale": "std"}, r"train\.scale: got 'std'"),
         ({"credit": "all"}, r"train\.credit: got 'all', expected one of all-values, sampled, segment"),
         ({"credit": "all-values", "trl": {"importance_sampling_level": "sequence"}}, "expected .segment. there"),
@@ -52,7 +53,7 @@ def test_a_wrong_setting_is_named(given: dict[str, Any], says: str) -> None:
 
 
 def test_a_tracker_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("corea.train.rlcc.find_spec", lambda name: None)
+    monkeypatch.setattr("corea.train.settings.find_spec", lambda name: None)
     refuse_absent_trackers("none")
     with pytest.raises(ConfigError, match=r"train\.trl\.report_to: got 'wandb'.*pip install wandb"):
         refuse_absent_trackers(["none", "wandb"])
@@ -74,7 +75,7 @@ def test_a_saved_prompt_reads_back(tmp_path: Path) -> None:
 
 def test_a_model_that_cannot_be_loaded_is_said_in_one_line(tmp_path: Path) -> None:
     pytest.importorskip("trl")
-    run, asked = Rlcc(model=str(tmp_path / "nowhere"), out=tmp_path), [Question.of("1 + 1?", reference="2")]
+    run, asked = RlccSettings(model=str(tmp_path / "nowhere"), out=tmp_path), [Question.of("1 + 1?", reference="2")]
     with pytest.raises(ConfigError, match=r"train\.model: got '.*nowhere', which cannot be loaded") as said:
         rlcc(run, questions=asked, held_out=[], grader=None, prompt=Prompt("p"), command="")  # type: ignore[arg-type]
     assert "\n" not in str(said.value)

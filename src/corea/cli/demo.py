@@ -106,11 +106,12 @@ def table(found: list[Row]) -> Any:
 def _recorded() -> tuple[Any, list[Question], str]:
     from corea.build import build
     from corea.config import load_config
-    from corea.datasets.recorded import packed_questions
+    from corea.datasets.shipped import RecordedQuestions
     from corea.demo import RECORDED_CONFIG
 
     built = build(load_config(RECORDED_CONFIG))
-    return built.cascade, packed_questions(), "Recorded outputs: Qwen2.5-Math-1.5B deferring to gpt-4o-mini on GSM8K"
+    asked = RecordedQuestions().load("test")
+    return built.cascade, asked, "Recorded outputs: Qwen2.5-Math-1.5B deferring to gpt-4o-mini on GSM8K"
 
 
 def _bundled(count: int) -> tuple[Any, list[Question], str]:

@@ -33,10 +33,10 @@ def rlcc(
     set_: SetOption = None,
 ) -> None:
     """Reinforcement learning with confidence calibration, from a model that knows the answer format."""
-    from corea.train.rlcc import Rlcc
     from corea.train.rlcc import rlcc as train
+    from corea.train.settings import RlccSettings
 
-    print(run_rlcc(config, out, model, set_ or [], kind=Rlcc, train=train, program=("corea", "train", "rlcc")))
+    print(run_rlcc(config, out, model, set_ or [], kind=RlccSettings, train=train, program=("corea", "train", "rlcc")))
 
 
 def run_rlcc(
@@ -56,14 +56,14 @@ def run_rlcc(
         program: First words of the command, for the model card.
     """
     from corea.config import settings
-    from corea.train.data import Material
+    from corea.train.data import DataSettings
 
     table = read_table(config, overrides)
     if model is not None:
         table["model"] = model
     given = {key: table.pop(key) for key in ("questions", "held_out", "grader", "prompt") if key in table}
     run = settings(str(config), kind, table, out=out)
-    questions, held_out, grader, prompt = settings(str(config), Material, given).load()
+    questions, held_out, grader, prompt = settings(str(config), DataSettings, given).load()
     words = [*program, str(config), "--out", str(out)]
     words += [word for override in overrides for word in ("--set", override)] + (["--model", model] if model else [])
     return train(run, questions=questions, held_out=held_out, grader=grader, prompt=prompt, command=shlex.join(words))

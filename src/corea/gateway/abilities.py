@@ -62,5 +62,5 @@ def _only(cascade: Cascade, stages: Sequence[Stage], needs: Mapping[str, str]) -
 
 def _lacks(backend: Backend, needs: Iterable[str]) -> list[str]:
     """What of `needs` a backend says it cannot take; one that says nothing passes on whatever there is."""
-    takes: frozenset[str] | None = getattr(backend, "takes", None)
-    return [] if takes is None else [need for need in needs if need not in takes]
+    capabilities: frozenset[str] | None = getattr(backend, "capabilities", None)
+    return [] if capabilities is None else [need for need in needs if need not in capabilities]

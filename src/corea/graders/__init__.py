@@ -139,7 +139,7 @@ def grade_each(rows: Sequence[tuple[Question, str]], named: str | None = None) -
     return [verdicts[i] for i in range(len(rows))]
 
 
-class Suited:
+class AutoGrader:
     """A grader that grades each question by its own (`grader_name`)."""
 
     def grade(self, question: Question, text: str) -> Verdict:
@@ -163,7 +163,7 @@ def graders_in_words(counts: dict[str, int]) -> str:
 __all__ = [
     "ANSWER_TYPES",
     "GRADERS",
-    "Suited",
+    "AutoGrader",
     "check_reference",
     "count_graders",
     "grade_all",

@@ -8,7 +8,7 @@ from corea.types import Confidence, Decision, Question
 
 
 def uniform_of(question_id: str, salt: str = "") -> float:
-    """A number in [0, 1) that looks random over ids and is always the same for one."""
+    """A pseudo-random number in [0, 1), a function of the id alone."""
     return int.from_bytes(blake2b(f"{salt}\0{question_id}".encode(), digest_size=7).digest(), "big") / (1 << 56)
 
 
@@ -23,9 +23,9 @@ class Threshold:
     Args:
         tau: In [0, 1], or infinity to defer everything.
         tie_keep: Share kept of the questions with confidence exactly tau; 1 is the published rule (>=).
-        abstain_below: Where the confidence is under this, neither model answers: a person should. None: never.
-        unstated: What follows when the signal gave no value.
-        salt: Another draw for the ties.
+        abstain_below: Below this confidence neither model answers: a person should. None: never.
+        unstated: The decision if the signal gave no value.
+        salt: Changes the draw for ties.
 
     Raises:
         ConfigError: A number is out of its range.
@@ -51,7 +51,7 @@ class Threshold:
 
     def decide(self, question: Question, confidence: Confidence) -> Decision:
         value = confidence.value
-        if value is None or value != value:  # NaN is no number to compare
+        if value is None or value != value:  # NaN compares with nothing
             return Decision(self.unstated)
         if value > self.tau:
             return Decision.KEEP

@@ -79,10 +79,11 @@ class Shortcomings:
             self._note(Shortcoming(Kind.EMPTY, stage, why_unreadable(completion)), trace.question_id)
 
     def _add_step(self, step: Step, completion: Completion, question: str) -> None:
-        if completion.cut_by_limit:
-            self._note(Shortcoming(Kind.CUT, step.stage), question)
-        if is_filtered(completion):
-            self._note(Shortcoming(Kind.FILTERED, step.stage), question)
+        if completion.finish_reason != "stop" or completion.raw is not None:
+            if completion.cut_by_limit:
+                self._note(Shortcoming(Kind.CUT, step.stage), question)
+            if is_filtered(completion):
+                self._note(Shortcoming(Kind.FILTERED, step.stage), question)
         if (confidence := step.confidence) is None or confidence.value is not None or confidence.reason == DECLINED:
             return
         why = why_unreadable(completion)
@@ -124,8 +125,10 @@ class Shortcomings:
 
 def answering(trace: Trace) -> Completion | None:
     """The completion of the stage that answered; None where none did."""
-    steps = reversed(trace.steps)
-    return next((s.completion for s in steps if s.stage == trace.stage and s.completion and s.error is None), None)
+    for step in reversed(trace.steps):
+        if step.stage == trace.stage and step.completion is not None and step.error is None:
+            return step.completion
+    return None
 
 
 def is_filtered(completion: Completion) -> bool:

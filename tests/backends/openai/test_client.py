@@ -387,7 +387,7 @@ async def test_a_refused_connection_names_the_url_and_what_to_do() -> None:
     backend = OpenAIBackend(OpenAISettings(model="m", base_url=url, max_retries=1), sleep=Waits())
     error = await raised_by(lambda: backend.complete(QUESTION, PLAIN))
     await backend.close()
-    assert str(error) == f"m at {url}: cannot connect (Connection refused); start the server, or mend base_url"
+    assert str(error) == f"m at {url}: cannot connect (Connection refused); start the server, or correct base_url"
     assert (error.status, error.retryable, error.retries) == (None, True, 1)
 
 

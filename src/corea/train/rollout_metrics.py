@@ -1,6 +1,6 @@
 # pyright: basic
 # (numpy arrays of facts)
-"""What is watched at each step and on held-out questions: is the stated confidence worth anything yet?"""
+"""Metrics of rollouts, at each step and on held-out questions: accuracy, and the value of the stated confidence."""
 
 from collections.abc import Sequence
 from math import nan
@@ -8,7 +8,7 @@ from math import nan
 import numpy as np
 
 from corea.metrics.calibration import auroc, brier_score, expected_calibration_error
-from corea.train.group import Fact
+from corea.train.group import RolloutFact
 
 BARS = 10  # of the histogram
 
@@ -20,11 +20,11 @@ def calibration(facts_RF: Sequence[Sequence[float]]) -> dict[str, float]:
     and wrong (1), so that leaving it out improves nothing. A figure that cannot be computed is nan.
     """
     facts = np.asarray(facts_RF, dtype=float)
-    there = ~np.isnan(facts[:, Fact.STATED])
-    correct, stated = facts[there, Fact.CORRECT] > 0.5, facts[there, Fact.STATED]
+    there = ~np.isnan(facts[:, RolloutFact.STATED])
+    correct, stated = facts[there, RolloutFact.CORRECT] > 0.5, facts[there, RolloutFact.STATED]
     figures = {
-        "accuracy": float(facts[:, Fact.CORRECT].mean()),
-        "formed": float(facts[:, Fact.FORMED].mean()),
+        "accuracy": float(facts[:, RolloutFact.CORRECT].mean()),
+        "formed": float(facts[:, RolloutFact.FORMED].mean()),
         "unstated": float(1 - there.mean()),
         "ece": nan,
         "auroc": nan,
@@ -45,7 +45,10 @@ def calibration(facts_RF: Sequence[Sequence[float]]) -> dict[str, float]:
 
 def expectation(facts_RF: Sequence[Sequence[float]], expected_R: Sequence[float]) -> dict[str, float]:
     """The same for the confidence that the model's probabilities expect, of the rollouts that have one."""
-    correct, expected = np.asarray(facts_RF, dtype=float)[:, Fact.CORRECT] > 0.5, np.asarray(expected_R, dtype=float)
+    correct, expected = (
+        np.asarray(facts_RF, dtype=float)[:, RolloutFact.CORRECT] > 0.5,
+        np.asarray(expected_R, dtype=float),
+    )
     correct, expected = correct[~np.isnan(expected)], expected[~np.isnan(expected)]
     if not len(expected):
         return {}
@@ -57,7 +60,9 @@ def expectation(facts_RF: Sequence[Sequence[float]], expected_R: Sequence[float]
 
 
 def criterion(figures: dict[str, float], *, accuracy_floor: float) -> float:
-    """What the best checkpoint is chosen by, lower is better: held-out Brier score, but above 1 where accuracy has
-    fallen below the floor. So no checkpoint wins by hedging: being calibrated about answers that got worse."""
+    """The objective to minimise over checkpoints: held-out Brier score, but above 1 if accuracy is below the floor.
+
+    So no checkpoint wins by hedging: by being calibrated about answers that got worse.
+    """
     short = accuracy_floor - figures["accuracy"]
     return figures["brier"] if short <= 0 else 1 + short

@@ -7,9 +7,8 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from corea.errors import ConfigError  # noqa: E402  (after the check for torch)
-from corea.rewards.calibration import Calibration  # noqa: E402
-from corea.train.group import paid_instead  # noqa: E402
-from corea.train.number import (  # noqa: E402
+from corea.rewards.calibration import CalibrationReward  # noqa: E402
+from corea.train.confidence_credit import (  # noqa: E402
     as_tensor,
     catch_logits,
     digit_places,
@@ -19,6 +18,7 @@ from corea.train.number import (  # noqa: E402
     numbers_instead,
     pay_of_all,
 )
+from corea.train.group import counterfactual_reward  # noqa: E402
 
 NO_BONUS = torch.zeros(1)
 DIGITS = list(range(100, 110))  # the token of digit d is 100 + d
@@ -51,8 +51,8 @@ def test_each_digit_is_varied_with_the_other_as_written() -> None:
 @pytest.mark.parametrize("distance", ["l1", "l2", "kl"])
 def test_pay_for_other_numbers_is_by_the_same_reward_of_the_same_group(distance: str) -> None:
     group = [[1.0, 1.0, 0.35, 0.0], [0.0, 1.0, float("nan"), 0.0]]  # half are right
-    reward = Calibration(distance, "group")
-    paid = paid_instead(reward, group, 0, [0.0, 0.35, 0.5, 1.0])
+    reward = CalibrationReward(distance, "group")
+    paid = counterfactual_reward(reward, group, 0, [0.0, 0.35, 0.5, 1.0])
     assert paid == [reward([1.0, 0.0], [number, None], [True, True])[0] for number in (0.0, 0.35, 0.5, 1.0)]
     assert max(paid) == paid[2] == 0
 
@@ -62,7 +62,7 @@ def test_a_reward_that_compares_the_numbers_of_a_group_is_asked_with_one_changed
         return [float(stated == max(stated_G)) for stated in stated_G]
 
     group = [[1.0, 1.0, 0.35, 0.0], [0.0, 1.0, 0.5, 0.0]]
-    assert paid_instead(highest, group, 0, [0.25, 0.75]) == [0.0, 1.0]  # type: ignore[arg-type]
+    assert counterfactual_reward(highest, group, 0, [0.25, 0.75]) == [0.0, 1.0]  # type: ignore[arg-type]
 
 
 def test_rollouts_without_digits_have_no_place() -> None:

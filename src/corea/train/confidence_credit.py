@@ -1,11 +1,12 @@
 # pyright: basic
 # (torch and transformers are only partly typed)
-"""Credit for every number that could have been stated, not only for the one that was.
+"""Credit for every confidence that could have been stated, not only for the sampled one.
 
-What a rollout would have earned for any other confidence is known: its group's outcomes do not change with it. So at
-the digits of the stated number the sampled advantage gives way to the gradient of the expectation, the sum over k of
-pi(k) A(k), over the ten digits k that could stand there, the other digit as written. No noise is left from sampling it.
-The probabilities are the model's own, at temperature 1 whatever the rollouts': those that the expected signal reads.
+The reward of any other stated confidence is known, since it does not change the group's outcomes. So at the digits of
+the stated number the gradient of the expectation, the sum over k of pi(k) A(k), replaces the sampled advantage: over
+the ten digits k that could be written there, the other digit as written. This removes the noise of sampling the
+number. The probabilities are the model's own, at temperature 1 whatever the rollouts': those that the expected signal
+reads.
 
 Source: the all-action policy gradient, Ciosek & Whiteson 2018, arXiv:1801.05490; Allen et al. 2017, arXiv:1709.00503.
 Axes: B rollouts, N digits of numbers (one or two a rollout), T tokens, K = 10 digits, W width.
@@ -49,9 +50,10 @@ def refuse_scaled_logits(config: Any) -> None:
 
 
 def digit_places(ids: Sequence[int], span: tuple[int, int], number: str, digits: Sequence[int]) -> list[int]:
-    """Which tokens are the decimals of `number`, written by `ids[span[0]:span[1]]`; none where it is written otherwise.
+    """The tokens that are the decimals of `number`, written by `ids[span[0]:span[1]]`; empty for another notation.
 
-    "0.85", "0.8" and ".85" are, "1.0", "85" (percent) and "0.855" are not: there the sampled number keeps its credit.
+    "0.85", "0.8" and ".85" have them, "1.0", "85" (percent) and "0.855" do not: there the sampled number keeps its
+    credit.
     """
     match = NUMBER.fullmatch(number)
     if not match:
@@ -75,12 +77,12 @@ def as_tensor(places_B: Sequence[Sequence[int]]) -> Tensor:
 def pay_of_all(
     numbers_B: Sequence[str], places_B: Sequence[Sequence[int]], pay: Callable[[int, list[float]], list[float]]
 ) -> Tensor:
-    """What every digit would have earned, (B, DECIMALS, K); 0 where there is none.
+    """Rewards of every digit, (B, DECIMALS, K); 0 where there is none.
 
     Args:
         numbers_B: The numbers as written.
         places_B: Their digits' tokens, from `digit_places`.
-        pay: Of rollout b, for each of the numbers that it might have stated.
+        pay: Rewards of rollout b for each of the numbers that it might have stated.
     """
     pay_BNK = torch.zeros(len(places_B), DECIMALS, 10)
     for b, (number, places) in enumerate(zip(numbers_B, places_B, strict=True)):
@@ -103,13 +105,13 @@ def expected_numbers(logits_NK: Tensor, at_BN: Tensor) -> Tensor:
 
 
 def expected_pay(logits_NK: Tensor, pay_NK: Tensor, bonus_N: Tensor) -> Tensor:
-    """(N,) the mean pay over the digits' probabilities; its gradient is the all-action policy gradient.
+    """(N,) the mean reward over the digits' probabilities; its gradient is the all-action policy gradient.
 
-    Pay is centred first, which changes no gradient (the probabilities sum to 1) and keeps the values small.
+    The reward is centred first, which changes no gradient (the probabilities sum to 1) and keeps the values small.
 
     Args:
-        bonus_N: Pay for a nat of entropy. Without any, the digits first gather on the mean accuracy, and a digit that
-            is no longer likely is no longer learnt; with it the best is a soft peak at the true chance.
+        bonus_N: Reward of a nat of entropy. Without it the digits first collapse onto the mean accuracy, and a digit
+            that has become unlikely is not learnt any more; with it the optimum is a soft peak at the true probability.
     """
     logs_NK = logits_NK.float().log_softmax(-1)
     chances_NK = logs_NK.exp()
@@ -119,10 +121,10 @@ def expected_pay(logits_NK: Tensor, pay_NK: Tensor, bonus_N: Tensor) -> Tensor:
 
 @contextmanager
 def catch_logits(model: Any, rows_N: Tensor, columns_N: Tensor) -> Iterator[list[Tensor]]:
-    """While it is open, a forward pass of `model` also puts the logits (N, V) at these positions into the list.
+    """Within this context, a forward pass of `model` also appends the logits (N, V) at these positions to the list.
 
-    They are computed inside the model's own forward, where sharded weights (FSDP, ZeRO-3) are whole, from the hidden
-    states that it has anyway.
+    They are computed inside the model's own forward, where sharded weights (FSDP, ZeRO-3) are gathered, from its
+    hidden states.
     """
     causal = model.get_base_model() if hasattr(model, "get_base_model") else model
     caught: list[Tensor] = []

@@ -4,7 +4,7 @@ from math import isnan, nan
 
 import pytest
 
-from corea.train.watch import calibration, criterion, expectation
+from corea.train.rollout_metrics import calibration, criterion, expectation
 
 SURE_AND_RIGHT, SURE_AND_WRONG, SILENT = [1, 1, 1.0, 0], [0, 1, 1.0, 0], [1, 0, nan, 0]
 

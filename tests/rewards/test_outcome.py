@@ -1,7 +1,6 @@
 """Correctness and format."""
 
-from corea.rewards.correctness import Correctness
-from corea.rewards.format import Format
+from corea.rewards.outcome import Correctness, FormatReward
 
 
 def test_correctness_pays_for_right_answers_alone() -> None:
@@ -9,4 +8,4 @@ def test_correctness_pays_for_right_answers_alone() -> None:
 
 
 def test_format_pays_for_form_alone() -> None:
-    assert Format()([1, 0, 1], [0.1, None, 0.9], [False, True, True]) == [0.0, 1.0, 1.0]
+    assert FormatReward()([1, 0, 1], [0.1, None, 0.9], [False, True, True]) == [0.0, 1.0, 1.0]

@@ -1,4 +1,4 @@
-"""Yes or no, in the words of a model that was asked whether an answer is right."""
+"""Yes or no in the reply of a model that was asked if an answer is right."""
 
 import re
 from dataclasses import dataclass
@@ -80,19 +80,19 @@ _SHORT = {"in": False, "wr": False, "fa": False, "n": False, "ye": True, "tr": T
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
-    """Yes or no, and the character at which the text begins to say so."""
+class SelfVerdict:
+    """Yes or no, and the character of the text at which it begins."""
 
     right: bool
     at: int
 
 
-def find_verdict(text: str) -> Verdict | None:
-    """The verdict of a text; None where it gives none, is unsure, or contradicts itself ("Yes, but ...")."""
+def find_verdict(text: str) -> SelfVerdict | None:
+    """The yes or no of a text; None if it has neither, is unsure, or contradicts itself ("Yes, but ...")."""
     low = text.lower()
     if letter := _LETTER.match(low):
-        return Verdict(letter[1] in "yt", letter.start(1))
-    found: Verdict | None = None
+        return SelfVerdict(letter[1] in "yt", letter.start(1))
+    found: SelfVerdict | None = None
     for match in _ANY.finditer(low):
         says = _PATTERNS[int((match.lastgroup or "p0")[1:])][0]
         if says is _Says.NOTHING:
@@ -100,14 +100,14 @@ def find_verdict(text: str) -> Verdict | None:
         if says is _Says.UNSURE:
             break
         if found is None:
-            found = Verdict(says is _Says.YES, match.start())
+            found = SelfVerdict(says is _Says.YES, match.start())
         elif found.right is not (says is _Says.YES):
             return None
     return None if found and found.right and _RESERVED.search(low, found.at) else found
 
 
-def token_says(token: str) -> bool | None:
-    """Whether a single token says yes (True) or no (False), or begins a word that does; None: neither."""
+def token_verdict(token: str) -> bool | None:
+    """True for a token that is yes or begins such a word, False for no; None: neither."""
     word = token.strip(_BESIDE).lower()
     if word in YES or word in NO or word in ("not", "never"):
         return word in YES
