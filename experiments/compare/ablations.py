@@ -125,7 +125,7 @@ def pre_policy(
     ]  # fmt: skip
     samples = [Sample.of(table, table.confidence) for table in tables]
     policy = fit_threshold(fitting, pair_of(own[0], large[0]), MAX_DROP)
-    plain = Cut(tau=policy.tau, tie_keep=policy.tie_keep)
+    plain = Cut(tau=policy.tau, tie_fraction=policy.tie_fraction)
     for row, cut in (
         ("no pre-policy", plain),
         ("pre-policy", replace(plain, skip=categories_to_skip(samples[0], plain))),

@@ -82,7 +82,7 @@ def measure_pair(
     draws = Draws.of(len(judged), resamples=500)
     policy = choose_threshold(_plain(fit), max_drop)
     filled = np.nan_to_num(judged.confidence, nan=-1.0)
-    tie = np.array([uniform_of(str(key), policy.salt) < policy.tie_keep for key in judged.ids])
+    tie = np.array([uniform_of(str(key), policy.salt) < policy.tie_fraction for key in judged.ids])
     keep = (filled > policy.tau) | ((filled == policy.tau) & tie)
     both = judged.slm_cost + judged.llm_cost
     gain = judged.slm_correct - judged.llm_correct

@@ -47,7 +47,7 @@ class StageSettings:
     prompt: str = "default"
     price: str | None = None
     on_error: OnError = OnError.NEXT
-    hand_over_draft: bool = False
+    pass_draft: bool = False
     confidence_first: bool = False
 
 
@@ -80,8 +80,8 @@ class Config:
 
     Args:
         prices: USD per million tokens and the like, by model; see `corea.prices`.
-        gateway: Left to `corea.gateway` to read.
-        base: The folder that relative paths start from.
+        gateway: Read by `corea.gateway`.
+        base: The folder of relative paths.
     """
 
     stages: Mapping[str, StageSettings]
@@ -93,7 +93,7 @@ class Config:
     source: str = ""
 
     def cascade(self, name: str | None = None) -> tuple[str, CascadeSettings]:
-        """A cascade by name; with no name the first."""
+        """A cascade by name; by default the first."""
         if name is None:
             return next(iter(self.cascades.items()))
         if name not in self.cascades:
@@ -141,7 +141,7 @@ def read_toml(path: Path, advice: str) -> Table:
 
 
 def parse_config(tree: Table, overrides: Sequence[str] = (), *, source: str = "config", base: Path = Path()) -> Config:
-    """A configuration from a table, as `load_config` from a file."""
+    """Reads a configuration from a table; see `load_config`."""
     tree = _marked(tree)
     overlay(tree, map(marked, overrides))
     tree = _marked(tree)
@@ -166,7 +166,7 @@ def parse_config(tree: Table, overrides: Sequence[str] = (), *, source: str = "c
 
 
 def _marked(table: Table) -> Table:
-    """A copy in which what may be a key in the table of a backend is a Secret: no repr in a traceback shows it."""
+    """A copy in which possible keys in a backend's table are `Secret`s, which no traceback shows."""
     return {key: _marked_backend(value) if key == "backend" else _marked_below(value) for key, value in table.items()}
 
 
@@ -181,11 +181,11 @@ def _marked_backend(value: Any) -> Any:
 
 
 def settings(where: str, kind: type[T], table: Mapping[str, Any], **given: Any) -> T:
-    """A settings dataclass from a table: unknown keys are refused, values are checked against the declared types.
+    """A settings dataclass from a table, with unknown keys refused and values checked against the declared types.
 
     Args:
         where: The table's name, for messages.
-        given: Fields that are set already and may not be in the table.
+        given: Fields set by the caller, which the table may not hold.
 
     Raises:
         ConfigError: A key is unknown, missing, of the wrong type, or refused by the settings themselves.
@@ -209,7 +209,7 @@ def settings(where: str, kind: type[T], table: Mapping[str, Any], **given: Any) 
 
 
 def _converted(where: str, value: Any, hint: Any) -> Any:
-    """A setting's value in its declared type; every Decimal among settings is money."""
+    """A setting's value in its declared type; every Decimal setting is an amount of money."""
     if hint in (Decimal, Decimal | None):
         return read_usd(where, value)
     try:
@@ -228,7 +228,7 @@ def _decode(kind: Any, value: Any) -> Any:
 
 
 def _expected(kind: Any) -> str:
-    """The values of an enumeration; "" for other types, of which msgspec tells."""
+    """The values of an enumeration; "" for other types, which msgspec's message names."""
     return f", expected one of {', '.join(kind)}" if isinstance(kind, type) and issubclass(kind, StrEnum) else ""
 
 

@@ -1,4 +1,4 @@
-"""Amounts of money as people, files and requests write them: one rule for all, exact from the first digit on."""
+"""Amounts of money in settings, files and requests, parsed exactly by one rule."""
 
 from decimal import Decimal, InvalidOperation
 from typing import Any
@@ -53,7 +53,7 @@ def _decimal(value: Any) -> Decimal:
 
 
 def _decimals(amount: Decimal) -> int:
-    """How many of its decimals are not 0 at the end."""
+    """The number of decimals without trailing zeros."""
     _, digits, exponent = amount.as_tuple()
     zeros = len(digits) - len("".join(map(str, digits)).rstrip("0"))
     return max(0, -int(exponent) - zeros)

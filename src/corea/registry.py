@@ -1,4 +1,4 @@
-"""A name in a file -> a class, imported only when asked for."""
+"""A name in a configuration -> a class, imported on first use."""
 
 import json
 from collections.abc import Mapping
@@ -31,7 +31,7 @@ def resolve(where: str, name: str, table: Mapping[str, str]) -> Any:
         return getattr(import_module(module_name), attribute)
     except ModuleNotFoundError as error:
         missing = error.name or module_name
-        own = name is target and module_name.startswith(missing)  # a file of the user's, as likely as not
+        own = name is target and module_name.startswith(missing)  # probably a file of the user's
         hint = "put its folder on PYTHONPATH, or install it" if own else install_hint(missing)
         raise ConfigError(f"{where}: {name!r} needs the module {missing!r}, which is not installed; {hint}") from error
     except AttributeError as error:
@@ -67,7 +67,7 @@ def need_extra(needs: str, module: str) -> None:
 
 
 def install_hint(module: str) -> str:
-    """Command that installs a missing module, by its extra."""
+    """The command that installs a missing module, by its extra."""
     root = module.split(".")[0]
     extra = EXTRAS.get(root)
     return _with_extra(extra) if extra else f"pip install {root}"

@@ -1,4 +1,4 @@
-"""Traces to and from JSON lines: one trace a line, each with the version of its form."""
+"""Traces to and from JSON lines, each with the version of its format."""
 
 import gzip
 from collections.abc import Iterable, Iterator
@@ -27,7 +27,7 @@ def decode(line: bytes | str, *, path: str | None = None, number: int | None = N
     """A trace from one line.
 
     Raises:
-        DataError: The line is no trace, or one of another version; says where, if told.
+        DataError: The line is no trace, or one of another version; with path and line number if given.
     """
     try:
         trace = _decoder.decode(line)
@@ -54,7 +54,7 @@ def _wrong_version(version: int) -> str:
 
 
 def read_traces(path: str | Path) -> Iterator[Trace]:
-    """The traces of a file, in order; a name that ends in .gz is unpacked.
+    """The traces of a file, in order; a name that ends in .gz is decompressed.
 
     Raises:
         DataError: The file cannot be read, or a line is no trace.
@@ -70,7 +70,7 @@ def read_traces(path: str | Path) -> Iterator[Trace]:
 
 
 def write_traces(path: str | Path, traces: Iterable[Trace]) -> int:
-    """Writes traces to a file, one a line, and gives their number; a name that ends in .gz is packed."""
+    """Writes traces to a file, one a line, and returns their number; a name that ends in .gz is compressed."""
     path, count = Path(path), 0
     with cast(IO[bytes], gzip.open(path, "wb") if path.suffix == ".gz" else path.open("wb")) as out:
         for trace in traces:

@@ -158,9 +158,9 @@ def test_the_small_model_is_not_asked_where_it_does_not_pay() -> None:
 def test_cuts_sit_between_distinct_values_or_share_a_tie() -> None:
     score = np.array([0.8] * 6 + [0.9] * 3 + [1.0])
     cuts = cuts_at(score, [0.1, 0.4, 0.7, 1.0])
-    assert [(c.tau, c.tie_keep) for c in cuts] == [(0.95, 1.0), (pytest.approx(0.85), 1.0), (0.8, 0.5), (0.8, 1.0)]
+    assert [(c.tau, c.tie_fraction) for c in cuts] == [(0.95, 1.0), (pytest.approx(0.85), 1.0), (0.8, 0.5), (0.8, 1.0)]
     just_in_the_tie = cuts_at(np.array([0.9] * 50 + [0.5] * 50), [0.505])
-    assert [(c.tau, c.tie_keep) for c in just_in_the_tie] == [(0.7, 1.0)]
+    assert [(c.tau, c.tie_fraction) for c in just_in_the_tie] == [(0.7, 1.0)]
     distinct = cuts_at(np.array([0.1, 0.2, 0.3, 0.4]), [0.5])
     assert distinct[0].tau == pytest.approx(0.25)
 

@@ -21,7 +21,7 @@ from corea.types import Question, Sampling
 
 from .simulated import simulated_pairs
 
-CUT = Cut(tau=0.9, tie_keep=0.35)
+CUT = Cut(tau=0.9, tie_fraction=0.35)
 
 
 def artefact() -> Calibration:
@@ -64,6 +64,6 @@ def test_a_part_of_a_tie_reaches_a_drop_between_two_whole_ones() -> None:
     def drop(cut: Cut) -> float:
         return float((pairs.llm_correct - sample.correct(cut)).mean())
 
-    without, part, whole = (drop(Cut(tau=0.9, tie_keep=share)) for share in (0.0, 0.5, 1.0))
+    without, part, whole = (drop(Cut(tau=0.9, tie_fraction=share)) for share in (0.0, 0.5, 1.0))
     assert without < part < whole
     assert abs(part - (without + whole) / 2) < 0.002

@@ -303,7 +303,7 @@ def test_a_slice_that_loses_more_than_promised_is_warned_of(corea: Command) -> N
     assert "these slices lose more: odd" in ran.out
     each = corea(*RECORDED, "--max-drop", "0.12", "--map", "identity", "--by-group", "--json").json["groups"]
     assert each["plain"]["threshold"] is not None
-    assert (each["odd"]["threshold"] or {"tie_keep": 0})["tie_keep"] < 0.2
+    assert (each["odd"]["threshold"] or {"tie_fraction": 0})["tie_fraction"] < 0.2
 
 
 def test_abstentions_are_counted_apart(corea: Command) -> None:

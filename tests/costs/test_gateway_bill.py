@@ -191,7 +191,7 @@ async def test_a_lost_hedge_is_booked(open_shop: Open) -> None:
 @pytest.mark.parametrize("signal", [lambda url: "verbalized", lambda url: BY_LARGE, by_checker])
 def test_batch_and_gateway_set_the_same_aside(signal: Any, draft: bool) -> None:
     url = "http://127.0.0.1:1/v1"
-    cascade = make_cascade(url, signal(url), small={"hand_over_draft": draft})
+    cascade = make_cascade(url, signal(url), small={"pass_draft": draft})
     settings = GatewaySettings()
     plan = Routes({"corea": cascade}, settings).plan(_request())
     bound = question_bound(cascade.stages, Question(id="q", messages=(Message("user", PROMPT[0]["content"]),)))

@@ -29,7 +29,7 @@ class Calibration:
 
     Args:
         verdict: "certified" or "infeasible".
-        threshold: tau, tie_keep, skip_categories, abstain_below of the score; None when infeasible: defer everything.
+        threshold: tau, tie_fraction, skip_categories, abstain_below of the score; None when infeasible: defer all.
         guarantee: The goals, delta, the test, its rows and p-values, and the promise as a sentence.
         expected: Figures on the rows of the test, each as {value, low, high} at 95 %.
         binding: Names, revisions, prompt and sampling of both models, and the signal; what is None was not known.

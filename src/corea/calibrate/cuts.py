@@ -13,7 +13,7 @@ from corea.policies.threshold import uniform_of
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cut:
-    """Keep where the score is above tau, and a share `tie_keep` of those at tau.
+    """Keep where the score is above tau, and a share `tie_fraction` of those at tau.
 
     Args:
         skip: Categories for which the small model is not asked at all.
@@ -21,7 +21,7 @@ class Cut:
     """
 
     tau: float
-    tie_keep: float = 1.0
+    tie_fraction: float = 1.0
     skip: tuple[str, ...] = ()
     abstain_below: float | None = None
 
@@ -67,10 +67,10 @@ class Sample:
 
     def kept(self, cut: Cut) -> Any:
         """(N,) whether the small model's answer is kept."""
-        if cut.tie_keep >= 1:
+        if cut.tie_fraction >= 1:
             kept = self.score >= cut.tau
         else:
-            kept = (self.score > cut.tau) | ((self.score == cut.tau) & (self.draw < cut.tie_keep))
+            kept = (self.score > cut.tau) | ((self.score == cut.tau) & (self.draw < cut.tie_fraction))
         return kept & self.asked(cut) if cut.skip else kept
 
     def abstained(self, cut: Cut) -> Any:
@@ -90,7 +90,7 @@ class Sample:
         return np.where(self.abstained(cut), 1.0, out)
 
 
-NOTHING = Cut(tau=float("inf"), tie_keep=0.0)
+NOTHING = Cut(tau=float("inf"), tie_fraction=0.0)
 
 
 def cuts_at(score: Floats, coverages: Sequence[float]) -> list[Cut]:
@@ -114,5 +114,5 @@ def cuts_at(score: Floats, coverages: Sequence[float]) -> list[Cut]:
         elif share <= 0 and above:
             tau, share = float((tau + measured[above - 1]) / 2), 1.0
         if share > 0:
-            found[Cut(tau=tau, tie_keep=share)] = None
+            found[Cut(tau=tau, tie_fraction=share)] = None
     return list(found)

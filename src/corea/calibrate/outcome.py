@@ -43,7 +43,7 @@ def threshold_dict(cut: Cut) -> dict[str, Any]:
     """A cut as the artefact stores it."""
     return {
         "tau": cut.tau,
-        "tie_keep": cut.tie_keep,
+        "tie_fraction": cut.tie_fraction,
         "skip_categories": list(cut.skip),
         "abstain_below": cut.abstain_below,
     }
@@ -146,7 +146,7 @@ def cut_of(threshold: Mapping[str, Any]) -> Cut:
     """A cut from an artefact's threshold."""
     return Cut(
         tau=threshold["tau"],
-        tie_keep=threshold["tie_keep"],
+        tie_fraction=threshold["tie_fraction"],
         skip=tuple(threshold.get("skip_categories", ())),
         abstain_below=threshold.get("abstain_below"),
     )

@@ -74,8 +74,8 @@ def threshold_words(found: Calibration) -> list[str]:
 
 def _cut(threshold: Any, stored: Any) -> str:
     said = f"{threshold['tau']:.6g} of the {stored['kind']} score"
-    if threshold["tie_keep"] < 1:
-        said += f", {threshold['tie_keep']:.0%} kept at it"
+    if threshold["tie_fraction"] < 1:
+        said += f", {threshold['tie_fraction']:.0%} kept at it"
     if threshold.get("abstain_below") is not None:
         said += f"; under {threshold['abstain_below']:.6g} a person answers"
     skip = threshold["skip_categories"]

@@ -4,7 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from corea.run.shortcomings import Kind, Shortcoming, Shortcomings, Why, answering, why_unreadable
+from corea.run.shortcomings import (
+    Shortcoming,
+    ShortcomingKind,
+    Shortcomings,
+    UnreadableReason,
+    answering,
+    why_unreadable,
+)
 from corea.run.summary import RunSummary
 from corea.stage import Stage
 from corea.types import Status, Trace
@@ -16,9 +23,9 @@ TAG_OF = {  # reason given by a signal, and the tag by which a prompt asks for t
     "there is no answer to check": ANSWER,
     "no answer could be read": ANSWER,
 }
-SEE: dict[Why | None, str] = {
-    Why.FILTERED: "a content filter or refusal, see above",
-    Why.CUT: "cut off by the token limit, see above",
+SEE: dict[UnreadableReason | None, str] = {
+    UnreadableReason.FILTERED: "a content filter or refusal, see above",
+    UnreadableReason.CUT: "cut off by the token limit, see above",
 }
 LOGPROBS = "; ask for them with sampling."  # the advice in a signal's reason
 NO_LOGPROBS = 'the stage asks for them already: take a server that gives them, or signal = "verbalized"'
@@ -42,10 +49,10 @@ class Advice:
     def lines(self) -> list[str]:
         """One line per kind of fault and stage."""
         writers = {
-            Kind.CUT: self._cut,
-            Kind.FILTERED: self._filtered,
-            Kind.EMPTY if self.free_text else Kind.UNREADABLE: self._unreadable,
-            Kind.UNSTATED: self._unstated,
+            ShortcomingKind.CUT: self._cut,
+            ShortcomingKind.FILTERED: self._filtered,
+            ShortcomingKind.EMPTY if self.free_text else ShortcomingKind.UNREADABLE: self._unreadable,
+            ShortcomingKind.UNSTATED: self._unstated,
         }
         places = [stage.name for stage in self.stages]
         faults = sorted(self.found.found, key=lambda fault: places.index(fault.stage) if fault.stage in places else -1)
@@ -62,17 +69,17 @@ class Advice:
         )
 
     def _unreadable(self, fault: Shortcoming) -> str:
-        if fault.kind is Kind.EMPTY:
+        if fault.kind is ShortcomingKind.EMPTY:
             line = f"{self._counted(fault, 'text')} {'is' if self.found.found[fault] == 1 else 'are'} empty"
         else:
             line = f"{self._counted(fault, 'answer')} could not be read from the text"
         if fault.why in SEE:
             return f"{line}: {SEE[fault.why]}"
         whole = "" if self.free_text else "; or give --free-text for whole texts"
-        if fault.why is Why.EMPTY:
+        if fault.why is UnreadableReason.EMPTY:
             nothing = "" if self.free_text else ": it shows nothing"
             return f"{line}{nothing} (thinking does not count); look at the completion {self._example(fault)}"
-        if fault.why is Why.DECLINED:
+        if fault.why is UnreadableReason.DECLINED:
             return f"{line}: it says that the model does not know; look at the text {self._example(fault)}{whole}"
         return f"{line}; {self._ask_for(ANSWER, fault)}{whole}"
 
@@ -80,7 +87,7 @@ class Advice:
         line = f"no confidence stated: {self._counted(fault, 'draft')}"
         if fault.why in SEE:
             return f"{line}: {SEE[fault.why]}"
-        if fault.why is Why.EMPTY:
+        if fault.why is UnreadableReason.EMPTY:
             return f"{line}: the text shows nothing; look at the completion {self._example(fault)}"
         reason = self.found.reasons[fault.stage].most_common(1)[0][0]
         tag = TAG_OF.get(reason)
@@ -137,10 +144,12 @@ def why_one_is_unreadable(trace: Trace, stages: Sequence[Stage]) -> str | None:
     if not asks_for(stage, ANSWER):
         prompt = f"let stages.{stage.name}.prompt ask for {ANSWER}, as `default` and `answer_only` do"
     why = {
-        Why.FILTERED: "a content filter ended the text, or it is a refusal; put the question in other words",
-        Why.CUT: f"it was cut off by the token limit; {_more_tokens(stage.name, stage)}",
-        Why.EMPTY: "it shows nothing (thinking does not count); try another prompt or model",
-        Why.DECLINED: "it says that the model does not know; ask a larger model",
-        Why.NOT_FOUND: f"none was found in it; {prompt}",
+        UnreadableReason.FILTERED: (
+            "a content filter ended the text, or it is a refusal; put the question in other words"
+        ),
+        UnreadableReason.CUT: f"it was cut off by the token limit; {_more_tokens(stage.name, stage)}",
+        UnreadableReason.EMPTY: "it shows nothing (thinking does not count); try another prompt or model",
+        UnreadableReason.DECLINED: "it says that the model does not know; ask a larger model",
+        UnreadableReason.NOT_FOUND: f"none was found in it; {prompt}",
     }[why_unreadable(completion)]
     return f"no short answer could be read from the text of stage {trace.stage}: {why}"

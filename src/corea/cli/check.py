@@ -14,7 +14,7 @@ from corea.prices import Price
 from corea.types import Question, Status, Step, Trace
 
 if TYPE_CHECKING:
-    from corea.build import Built
+    from corea.build import BuiltCascade
     from corea.config import Config
     from corea.stage import Stage
 
@@ -69,7 +69,7 @@ async def _checks(options: ConfigOptions) -> list[Check]:
     return checks
 
 
-def _prices(config: "Config", built: "Built", stage: "Stage") -> Iterator[Check]:
+def _prices(config: "Config", built: "BuiltCascade", stage: "Stage") -> Iterator[Check]:
     """The prices of a stage's model, and of other models that its signal asks."""
     from corea.build import price_of
     from corea.costs.signal_calls import signal_calls

@@ -5,7 +5,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from corea.build import Built, build, bundled_config
+from corea.build import BuiltCascade, build, bundled_config
 from corea.cli.options import CascadeOptions
 from corea.config import Config, load_config, settings
 from corea.errors import ConfigError
@@ -27,7 +27,7 @@ def find_config(path: Path | None, overrides: list[str] | None) -> tuple[Config,
     return load_config(path, overrides or ()), False
 
 
-def build_cascade(options: CascadeOptions) -> tuple[Built, Config, bool]:
+def build_cascade(options: CascadeOptions) -> tuple[BuiltCascade, Config, bool]:
     """The cascade that the options name, its configuration, and True if that is the bundled pair's."""
     config, bundled = find_config(options.config, options.set_)
     config = with_calibration(config, options.cascade, options.calibration, force=options.force)
@@ -47,7 +47,7 @@ def with_calibration(config: Config, name: str | None, calibration: Path | None,
     return replace(config, cascades={**config.cascades, name: wanted})
 
 
-def settings_of_answers(config: Config, built: Built) -> dict[str, Any]:
+def settings_of_answers(config: Config, built: BuiltCascade) -> dict[str, Any]:
     """Settings that decide the answers of a built cascade, by the keys of its configuration."""
     from corea.run.answer_settings import answer_settings
 

@@ -19,7 +19,7 @@ from corea.cli.options import (
 from corea.cli.run_report import describe, exit_code_of
 from corea.errors import ConfigError
 from corea.run.runner import OnBadRow, run_batch
-from corea.run.summary import Progress, RunSummary
+from corea.run.summary import RunProgress, RunSummary
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -113,7 +113,7 @@ class ProgressDisplay:
     def __exit__(self, *ended: object) -> None:
         self.bars.stop()
 
-    def __call__(self, progress: Progress) -> None:
+    def __call__(self, progress: RunProgress) -> None:
         ledger = progress.ledger
         left = f" · {progress.seconds_left:,.0f} s left" if progress.seconds_left is not None else ""
         facts = (

@@ -19,13 +19,13 @@ def serve(
     port: Annotated[int | None, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")] = None,
 ) -> None:
     """Serve the cascades to any OpenAI client. SIGHUP reads the configuration anew, SIGTERM ends in good order."""
-    from corea.build import Backends, build_all
+    from corea.build import BackendCache, build_all
     from corea.cli.configuration import BUNDLED_NOTE, find_config, find_gateway, state_folder, with_calibration
     from corea.registry import resolve
 
     server = resolve("corea serve", "corea.gateway.serve:serve", {})  # says which extra is missing
     loaded = resolve("corea serve", "corea.gateway.serve:Loaded", {})
-    backends = Backends()
+    backends = BackendCache()
 
     def load() -> Any:
         found, bundled = find_config(config, set_)

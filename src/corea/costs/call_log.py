@@ -77,7 +77,7 @@ async def ask(backend: Backend, question: Question, sampling: Sampling) -> Compl
 
 
 def was_cut(error: BaseException) -> bool:
-    """Whether a call ended in this because nobody waits for it any more, and not by a fault of its own."""
+    """True for the error of a call that was cancelled, not of one that failed."""
     return isinstance(error, asyncio.CancelledError | GeneratorExit)
 
 

@@ -124,5 +124,5 @@ def choose_threshold(pair: Pair, max_drop: float) -> Threshold:
         share = 1.0 if after >= limit else float((before - limit) / (before - after))
         cost = float(frontier.cost_usd[k - 1] + share * (frontier.cost_usd[k] - frontier.cost_usd[k - 1]))
         if cost < least:
-            best, least = Threshold(tau, tie_keep=share), cost
+            best, least = Threshold(tau, tie_fraction=share), cost
     return best

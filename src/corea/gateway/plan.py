@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from corea.cascade import Cascade, new_id
-from corea.costs.bounds import Assumed, request_tokens, stage_bounds
+from corea.costs.bounds import BoundAssumptions, request_tokens, stage_bounds
 from corea.errors import unknown_name
 from corea.gateway.abilities import able, check_accepts, declared
 from corea.gateway.faults import Fault, bad_field, unsupported
@@ -177,7 +177,7 @@ class Routes:
 
 def worst_costs(stages: Sequence[Stage], question: Question, settings: GatewaySettings) -> list[Decimal]:
     """The most that each stage can cost."""
-    assumed = Assumed(max_tokens=settings.default_reserve_tokens, usd_per_call=settings.default_reserve_usd)
+    assumed = BoundAssumptions(max_tokens=settings.default_reserve_tokens, usd_per_call=settings.default_reserve_usd)
     bounds = stage_bounds(stages, question, assumed)
     return [bound for bound in bounds if bound is not None]  # all of them, since something is assumed
 

@@ -38,8 +38,8 @@ class GatewaySettings:
         retention_days: Older decisions are deleted; 0 keeps them all. Money is never deleted.
         cache_entries: How many answers the exact response cache holds; 0 is off.
         cache_seconds: How long a cached answer is good for.
-        hedge_seconds: Ask the last stage too when the earlier ones have taken so long, or what they write looks
-            hopeless; who is first to have an answer wins, and the other is cut off and counted. None is off.
+        hedge_seconds: Ask the last stage too when the earlier ones have taken so long; the first answer wins, and
+            the other call is cut off and counted. None is off.
         default_reserve_usd: Reserved for a call whose price is not known.
         default_reserve_tokens: Reserved for an answer that neither the request nor its stage limits.
     """

@@ -13,7 +13,7 @@ from corea.metrics.score_map import apply_map, inputs_of
 from corea.policies.threshold import Threshold
 from corea.types import Confidence, Decision, Question
 
-DEFER_ALL = Threshold(tau=float("inf"), tie_keep=0.0)
+DEFER_ALL = Threshold(tau=float("inf"), tie_fraction=0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,4 +70,4 @@ class Calibrated:
 def _threshold(stored: Mapping[str, Any] | None) -> Threshold:
     if stored is None:
         return DEFER_ALL
-    return Threshold(tau=stored["tau"], tie_keep=stored["tie_keep"], abstain_below=stored.get("abstain_below"))
+    return Threshold(tau=stored["tau"], tie_fraction=stored["tie_fraction"], abstain_below=stored.get("abstain_below"))

@@ -22,7 +22,7 @@ class Threshold:
 
     Args:
         tau: In [0, 1], or infinity to defer everything.
-        tie_keep: Share kept of the questions with confidence exactly tau; 1 is the published rule (>=).
+        tie_fraction: Share kept of the questions with confidence exactly tau; 1 is the published rule (>=).
         abstain_below: Below this confidence neither model answers: a person should. None: never.
         unstated: The decision if the signal gave no value.
         salt: Changes the draw for ties.
@@ -32,14 +32,14 @@ class Threshold:
     """
 
     tau: float
-    tie_keep: float = 1.0
+    tie_fraction: float = 1.0
     abstain_below: float | None = None
     unstated: Decision = Decision.DEFER
     salt: str = ""
 
     def __post_init__(self) -> None:
-        if not 0 <= self.tie_keep <= 1:
-            raise ConfigError(f"policy threshold, tie_keep: got {self.tie_keep}, expected a share in [0, 1]")
+        if not 0 <= self.tie_fraction <= 1:
+            raise ConfigError(f"policy threshold, tie_fraction: got {self.tie_fraction}, expected a share in [0, 1]")
         if not (0 <= self.tau <= 1 or self.tau == float("inf")):
             raise ConfigError(
                 f"policy threshold, tau: got {self.tau}, expected a number in [0, 1] (or inf: always defer)"
@@ -55,7 +55,7 @@ class Threshold:
             return Decision(self.unstated)
         if value > self.tau:
             return Decision.KEEP
-        if value == self.tau and (self.tie_keep >= 1 or uniform_of(question.id, self.salt) < self.tie_keep):
+        if value == self.tau and (self.tie_fraction >= 1 or uniform_of(question.id, self.salt) < self.tie_fraction):
             return Decision.KEEP
         if self.abstain_below is not None and value < self.abstain_below:
             return Decision.ABSTAIN

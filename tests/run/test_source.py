@@ -8,19 +8,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from corea.errors import ConfigError, DataError
-from corea.run.inputs import Format, Row, Source
+from corea.run.source import FileFormat, QuestionSource, SourceRow
 from corea.types import Message, Question
 
 
-def _rows(path: Path, text: str | bytes) -> list[Row | DataError]:
+def _rows(path: Path, text: str | bytes) -> list[SourceRow | DataError]:
     path.write_bytes(text.encode() if isinstance(text, str) else text)
-    return list(Source(str(path)).rows())
+    return list(QuestionSource(str(path)).rows())
 
 
 def _questions(path: Path, text: str | bytes) -> list[Question]:
     rows = _rows(path, text)
-    assert all(isinstance(row, Row) for row in rows), rows
-    return [row.question for row in rows if isinstance(row, Row)]
+    assert all(isinstance(row, SourceRow) for row in rows), rows
+    return [row.question for row in rows if isinstance(row, SourceRow)]
 
 
 def test_a_row_of_json_becomes_a_question(tmp_path: Path) -> None:
@@ -57,7 +57,7 @@ def test_chat_messages_keep_what_is_more_than_text(tmp_path: Path) -> None:
 
 def test_lines_are_counted_with_the_empty_ones(tmp_path: Path) -> None:
     rows = _rows(tmp_path / "q.jsonl", '\ufeff{"question": "a"}\n\n{"question": "b"}')
-    assert [(row.number, row.line, row.question.id) for row in rows if isinstance(row, Row)] == [
+    assert [(row.number, row.line, row.question.id) for row in rows if isinstance(row, SourceRow)] == [
         (0, 1, "line-1"),
         (1, 3, "line-3"),
     ]
@@ -85,13 +85,13 @@ def test_a_bad_row_says_where_and_the_next_is_read(tmp_path: Path, line: str | b
     with pytest.raises(DataError, match=message):
         raise bad
     assert str(bad).startswith(f"{tmp_path / 'q.jsonl'}:1: ")
-    assert isinstance(good, Row)
+    assert isinstance(good, SourceRow)
 
 
 def test_csv_with_quoted_newlines_and_choices(tmp_path: Path) -> None:
     text = 'id,question,choices\na,"two\nlines","[""x"", ""y""]"\nb,plain,\n'
     rows = _rows(tmp_path / "q.csv", text)
-    assert [(row.line, row.question.text, row.question.choices) for row in rows if isinstance(row, Row)] == [
+    assert [(row.line, row.question.text, row.question.choices) for row in rows if isinstance(row, SourceRow)] == [
         (2, "two\nlines", ("x", "y")),
         (4, "plain", ()),
     ]
@@ -106,7 +106,7 @@ def test_a_bad_csv_row_says_where_and_the_next_is_read(tmp_path: Path, row: str 
     assert isinstance(bad, DataError)
     assert message in str(bad)
     assert bad.line == 2
-    assert isinstance(good, Row)
+    assert isinstance(good, SourceRow)
 
 
 def test_tsv_and_packed_files(tmp_path: Path) -> None:
@@ -124,8 +124,8 @@ def test_parquet(tmp_path: Path) -> None:
     pyarrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
     table = pyarrow.table({"id": ["a", "b"], "question": ["x", "y"], "choices": [["p", "q"], None]})
     parquet.write_table(table, tmp_path / "q.parquet")
-    rows = list(Source(str(tmp_path / "q.parquet")).rows())
-    assert [(r.line, r.question.id, r.question.choices) for r in rows if isinstance(r, Row)] == [
+    rows = list(QuestionSource(str(tmp_path / "q.parquet")).rows())
+    assert [(r.line, r.question.id, r.question.choices) for r in rows if isinstance(r, SourceRow)] == [
         (1, "a", ("p", "q")),
         (2, "b", ()),
     ]
@@ -135,29 +135,29 @@ def test_parquet(tmp_path: Path) -> None:
 
 def test_a_pipe_is_read_once_and_left_open(tmp_path: Path) -> None:
     pipe = io.BytesIO(b'{"question": "a"}\n{"question": "b"}\n')
-    assert len(list(Source("-", pipe=pipe).rows())) == 2
+    assert len(list(QuestionSource("-", pipe=pipe).rows())) == 2
     assert not pipe.closed
-    csv = Source("-", format=Format.CSV, pipe=io.BytesIO(b"question\nb\n"))
-    assert [row.question.text for row in csv.rows() if isinstance(row, Row)] == ["b"]
+    csv = QuestionSource("-", format=FileFormat.CSV, pipe=io.BytesIO(b"question\nb\n"))
+    assert [row.question.text for row in csv.rows() if isinstance(row, SourceRow)] == ["b"]
 
 
 def test_a_file_that_cannot_be_is_one_clear_line(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no such file"):
-        list(Source(str(tmp_path / "none.jsonl")).rows())
+        list(QuestionSource(str(tmp_path / "none.jsonl")).rows())
     with pytest.raises(DataError, match="has no rows"):
         _rows(tmp_path / "q.jsonl", "\n\n")
     with pytest.raises(ConfigError, match=r"got the suffix '.txt'"):
-        Source("q.txt")
+        QuestionSource("q.txt")
 
 
 @given(st.binary(max_size=300))
 def test_no_bytes_raise_anything_but_a_data_error(data: bytes) -> None:
-    for kind in (Format.JSONL, Format.CSV, Format.TSV):
+    for kind in (FileFormat.JSONL, FileFormat.CSV, FileFormat.TSV):
         try:
-            rows = list(Source("-", format=kind, pipe=io.BytesIO(data)).rows())
+            rows = list(QuestionSource("-", format=kind, pipe=io.BytesIO(data)).rows())
         except DataError as error:  # the first line, which names the columns, is no CSV
             rows = [error]
-        assert all(isinstance(row, Row) or "\n" not in str(row) for row in rows)
+        assert all(isinstance(row, SourceRow) or "\n" not in str(row) for row in rows)
 
 
 def test_a_first_look_tells_the_same_rows_and_errors_as_reading(tmp_path: Path) -> None:
@@ -170,8 +170,10 @@ def test_a_first_look_tells_the_same_rows_and_errors_as_reading(tmp_path: Path) 
     for count in range(1, len(lines) + 1):  # the row that ends the quick way is another one each time
         path = tmp_path / "q.jsonl"
         path.write_text("\n".join(lines[-count:]))
-        source = Source(str(path))
-        read = [(row.number, row.line, row.question.id) if isinstance(row, Row) else str(row) for row in source.rows()]
+        source = QuestionSource(str(path))
+        read = [
+            (row.number, row.line, row.question.id) if isinstance(row, SourceRow) else str(row) for row in source.rows()
+        ]
         assert [found if isinstance(found, tuple) else str(found) for found in source.ids()] == read
     assert len(read) == 10
 
@@ -214,9 +216,9 @@ def test_an_array_is_read_by_pieces_however_they_are_cut(tmp_path: Path, monkeyp
     for size in (1, 2, 3, 17, 100):
         monkeypatch.setattr("corea.run.readers.CHUNK", size)
         read = _rows(tmp_path / "q.json", json.dumps(rows, indent=1, ensure_ascii=False))
-        assert [(row.line, row.question.text, row.question.meta["n"]) for row in read if isinstance(row, Row)] == [
-            (2 + 10 * n, row["question"], row["n"]) for n, row in enumerate(rows)
-        ]
+        assert [
+            (row.line, row.question.text, row.question.meta["n"]) for row in read if isinstance(row, SourceRow)
+        ] == [(2 + 10 * n, row["question"], row["n"]) for n, row in enumerate(rows)]
 
 
 def test_csv_keeps_delimiters_inside_of_quotes(tmp_path: Path) -> None:
@@ -270,7 +272,7 @@ def test_a_row_that_is_no_question_is_one_clear_line(tmp_path: Path, name: str, 
     assert isinstance(bad, DataError)
     assert message in str(bad)
     assert len(str(bad)) < 300
-    (seen,) = Source(str(tmp_path / name)).ids()
+    (seen,) = QuestionSource(str(tmp_path / name)).ids()
     assert str(seen) == str(bad)
 
 
@@ -280,7 +282,7 @@ def test_a_text_or_excel_file_is_told_what_to_be(tmp_path: Path) -> None:
         ("q.xlsx", "save the sheet as CSV"),
     ):
         with pytest.raises(ConfigError) as caught:
-            Source(name)
+            QuestionSource(name)
         assert advice in str(caught.value)
 
 
@@ -291,7 +293,7 @@ def request(**changed: object) -> dict[str, object]:
 
 def test_a_row_of_openais_batch_format_is_a_question_and_its_unused_settings_are_named(tmp_path: Path) -> None:
     (row,) = _rows(tmp_path / "q.jsonl", json.dumps(request()))
-    assert isinstance(row, Row)
+    assert isinstance(row, SourceRow)
     assert row.question == Question(id="r1", messages=(Message("user", "Why?"),))
     assert row.unused == ("max_tokens", "model")
 

@@ -8,7 +8,7 @@ import pytest
 from answering import cascade, question_lines
 
 from corea.errors import ConfigError, DataError
-from corea.run.preflight import check_room
+from corea.run.output import check_room
 from corea.run.runner import run_batch
 
 
@@ -52,7 +52,7 @@ async def test_an_output_in_a_folder_that_takes_no_file(tmp_path: Path, monkeypa
     def denied(**_: object) -> None:  # root may write everywhere
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("corea.run.preflight.TemporaryFile", denied)
+    monkeypatch.setattr("corea.run.output.TemporaryFile", denied)
     assert "a.jsonl: cannot be written (Permission denied)" in await refused(tmp_path, tmp_path / "a.jsonl")
 
 

@@ -1,32 +1,31 @@
 """Files and pipes of questions: JSON lines or a JSON array, CSV, TSV, Parquet, each packed with .gz or not, and "-" for
 a pipe.
 
-A source is read one row at a time. A bad row is a `DataError` with path and line in the stream, not an
-exception: the run decides what follows.
+A source is read one row at a time. A bad row is a `DataError` with path and line in the stream, not raised: the run
+decides on it.
 """
 
 import csv
 import io
 import sys
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import IO
+from typing import IO, Any, cast
 
 from msgspec import Struct
 
 from corea.datasets.rows import is_blank, question_from_row
 from corea.errors import ConfigError, DataError
-from corea.run.batch_rows import is_batch_row, row_of_request
 from corea.run.byte_streams import UnreadableError, open_utf8
-from corea.run.readers import Plain, Record, csv_records, json_records, parquet_records, tsv_records
+from corea.run.readers import PlainRow, Record, csv_records, json_records, parquet_records, tsv_records
 from corea.types import Message, Question
 
 
-class Format(StrEnum):
-    """How rows are written in a file."""
+class FileFormat(StrEnum):
+    """The format of the rows of a file."""
 
     JSONL = "jsonl"
     CSV = "csv"
@@ -35,12 +34,12 @@ class Format(StrEnum):
 
 
 SUFFIXES = {
-    ".jsonl": Format.JSONL,
-    ".ndjson": Format.JSONL,
-    ".json": Format.JSONL,
-    ".csv": Format.CSV,
-    ".tsv": Format.TSV,
-    ".parquet": Format.PARQUET,
+    ".jsonl": FileFormat.JSONL,
+    ".ndjson": FileFormat.JSONL,
+    ".json": FileFormat.JSONL,
+    ".csv": FileFormat.CSV,
+    ".tsv": FileFormat.TSV,
+    ".parquet": FileFormat.PARQUET,
 }
 ADVICE = {
     ".txt": "save it as .csv with a first line `question`, or as .jsonl",
@@ -49,14 +48,16 @@ ADVICE = {
     ".ods": "save the sheet as CSV (UTF-8)",
     ".zip": "unpack it",
 }
-READERS: dict[Format, Callable[[io.BufferedReader], Iterator[tuple[int, Record]]]] = {
-    Format.JSONL: json_records,
-    Format.CSV: csv_records,
-    Format.TSV: tsv_records,
+READERS: dict[FileFormat, Callable[[io.BufferedReader], Iterator[tuple[int, Record]]]] = {
+    FileFormat.JSONL: json_records,
+    FileFormat.CSV: csv_records,
+    FileFormat.TSV: tsv_records,
 }
+CHAT = "/chat/completions"
+SAYS_NOTHING: tuple[Any, ...] = (None, "", [], {}, False)
 
 
-class Row(Struct, frozen=True):
+class SourceRow(Struct, frozen=True):
     """One question of a source.
 
     Args:
@@ -72,19 +73,19 @@ class Row(Struct, frozen=True):
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
-    """Questions to be read: a path, or "-" for standard input, which can be read only once.
+class QuestionSource:
+    """A source of questions: a path, or "-" for standard input, which can be read only once.
 
     Args:
-        format: By default told by the name; a pipe's is JSON lines.
+        format: By default given by the name; a pipe's is JSON lines.
         pipe: What "-" reads; by default standard input.
 
     Raises:
-        ConfigError: The name does not tell the format.
+        ConfigError: The name does not give the format.
     """
 
     path: str
-    format: Format | None = None
+    format: FileFormat | None = None
     pipe: IO[bytes] | None = None
 
     def __post_init__(self) -> None:
@@ -92,36 +93,36 @@ class Source:
 
     @property
     def is_pipe(self) -> bool:
-        """Whether it can be read only once."""
+        """True for a pipe, which can be read only once."""
         return self.path == "-"
 
     @property
     def name(self) -> str:
-        """What messages call it."""
+        """The name in messages."""
         return "<stdin>" if self.is_pipe else self.path
 
     @property
-    def kind(self) -> Format:
+    def kind(self) -> FileFormat:
         """The format of its rows."""
-        return self.format or (Format.JSONL if self.is_pipe else format_of(self.path))
+        return self.format or (FileFormat.JSONL if self.is_pipe else format_of(self.path))
 
-    def rows(self) -> Iterator[Row | DataError]:
-        """Every row in order; a bad one is a DataError that says where.
+    def rows(self) -> Iterator[SourceRow | DataError]:
+        """Every row in order; a bad one is a DataError with its line.
 
         Raises:
             DataError: The file itself cannot be read (any further).
         """
         for number, line, record in self._numbered():
-            if isinstance(record, Plain) and _is_good(record):
-                yield Row(number, line, Question(id=record.id, messages=(Message("user", record.question),)))
+            if isinstance(record, PlainRow) and _is_good(record):
+                yield SourceRow(number, line, Question(id=record.id, messages=(Message("user", record.question),)))
                 continue
             found = self._question(line, record)
-            yield found if isinstance(found, DataError) else Row(number, line, *found)
+            yield found if isinstance(found, DataError) else SourceRow(number, line, *found)
 
     def ids(self) -> Iterator[tuple[int, int, str] | DataError]:
-        """(number, line, id) of every row in order, and what is wrong with bad ones: a first look, for less."""
+        """(number, line, id) of every row in order, or the error of a bad one: cheaper than `rows`."""
         for number, line, record in self._numbered():
-            if isinstance(record, Plain) and _is_good(record):
+            if isinstance(record, PlainRow) and _is_good(record):
                 yield number, line, record.id
             else:
                 found = self._question(line, record)
@@ -129,7 +130,7 @@ class Source:
 
     def _question(self, line: int, record: Record) -> tuple[Question, tuple[str, ...]] | DataError:
         """The question of a record, and the settings of it that are not used."""
-        if isinstance(record, Plain):
+        if isinstance(record, PlainRow):
             record = {"id": record.id, "question": record.question}
         if isinstance(record, str):
             return DataError(record, path=self.name, line=line)
@@ -159,27 +160,27 @@ class Source:
             raise DataError("has no rows, expected at least one question", path=self.name)
 
     def _records(self) -> Iterator[tuple[int, Record]]:
-        if self.kind is Format.PARQUET:
+        if self.kind is FileFormat.PARQUET:
             yield from parquet_records(self.path)
             return
         with open_utf8(self.path, (self.pipe or sys.stdin.buffer) if self.is_pipe else None) as stream:
             yield from READERS[self.kind](stream)
 
 
-def _is_good(record: Plain) -> bool:
+def _is_good(record: PlainRow) -> bool:
     """True where there are an id and a question; most questions begin with a letter, which is quick to see."""
     text = record.question
     return bool(record.id) and ("!" <= text[:1] <= "~" or not is_blank(text))
 
 
-def format_of(path: str, *, written: bool = False) -> Format:
-    """The format that a name tells; .gz may follow the suffix.
+def format_of(path: str, *, written: bool = False) -> FileFormat:
+    """The format given by a name's suffix; .gz may follow it.
 
     Args:
-        written: It is an output's, which is advised otherwise.
+        written: True for an output, which gets another advice.
 
     Raises:
-        ConfigError: It tells none.
+        ConfigError: The suffix is unknown.
     """
     suffix = Path(path.removesuffix(".gz")).suffix.lower()
     if suffix not in SUFFIXES or path.endswith(".parquet.gz"):
@@ -192,3 +193,38 @@ def format_of(path: str, *, written: bool = False) -> Format:
             f"{advice}"
         )
     return SUFFIXES[suffix]
+
+
+# --- rows of OpenAI's batch format ------------------------------------------------------------------------------------
+
+
+def is_batch_row(row: Mapping[str, Any]) -> bool:
+    """True for a request of a file for OpenAI's Batch API: `{"custom_id": ..., "url": ..., "body": {"messages": ...}}`.
+
+    Source: https://platform.openai.com/docs/guides/batch
+    """
+    return "body" in row and ("custom_id" in row or "url" in row) and "messages" not in row
+
+
+def row_of_request(row: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """The request as a row of COREA's own, and the fields of its body that are not used.
+
+    The configuration decides which models are asked and how: of the body only the messages count.
+
+    Raises:
+        DataError: It is a request of another kind than a chat completion; without the place, which the caller knows.
+    """
+    url, method, body = row.get("url"), row.get("method"), row["body"]
+    if url is not None and not (isinstance(url, str) and url.rstrip("/").endswith(CHAT)):
+        raise DataError(f"url: got {url!r}, expected '/v1{CHAT}', the only kind of request that can be answered")
+    if method not in (None, "POST"):
+        raise DataError(f"method: got {method!r}, expected 'POST'")
+    if not isinstance(body, dict):
+        raise DataError(f"body: got {type(body).__name__}, expected an object with messages")
+    request = cast(dict[str, Any], body)
+    if not isinstance(request.get("messages"), list) or not request["messages"]:
+        raise DataError("body.messages: is missing or empty, expected a list of objects with role and content")
+    rest = {key: value for key, value in row.items() if key not in ("custom_id", "method", "url", "body")}
+    own = {**rest, "id": row.get("custom_id"), "messages": request["messages"]}
+    unused = sorted(key for key, value in request.items() if key != "messages" and value not in SAYS_NOTHING)
+    return own, tuple(unused)

@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 
 from corea.errors import DataError
-from corea.run.inputs import Row, Source
-from corea.run.row_advice import OBJECT, QUOTES, WORDS, not_csv
+from corea.run.readers import OBJECT, QUOTES, WORDS, not_csv
+from corea.run.source import QuestionSource, SourceRow
 
 
-def read(path: Path, data: bytes) -> list[Row | DataError]:
+def read(path: Path, data: bytes) -> list[SourceRow | DataError]:
     path.write_bytes(data)
-    return list(Source(str(path)).rows())
+    return list(QuestionSource(str(path)).rows())
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,7 @@ def test_a_line_that_is_no_json_says_what_to_write(tmp_path: Path, line: str, fo
     assert str(bad).startswith(f"{tmp_path / 'q.jsonl'}:1: not JSON ({found}")
     assert advice in str(bad)
     assert "\n" not in str(bad)
-    assert isinstance(good, Row)
+    assert isinstance(good, SourceRow)
 
 
 @pytest.mark.parametrize("line", ["Où est Zoë?", "Größe", "¿Qué?", "10 °C"])
@@ -93,12 +93,16 @@ def test_lines_may_end_in_any_way(tmp_path: Path, end: str, *, packed: bool) -> 
     for name, text in files.items():
         data = text.encode()
         rows = read(tmp_path / f"{name}.gz", gzip.compress(data)) if packed else read(tmp_path / name, data)
-        assert [row.question.text for row in rows if isinstance(row, Row)] == [row["question"] for row in ROWS], name
+        assert [row.question.text for row in rows if isinstance(row, SourceRow)] == [row["question"] for row in ROWS], (
+            name
+        )
 
 
 def test_lines_of_a_carriage_return_are_counted_and_read_by_pieces(tmp_path: Path) -> None:
     lines = [json.dumps({"question": "x" * (n * 37 % 5000), "id": str(n)}) for n in range(1, 200)]
     rows = read(tmp_path / "q.jsonl", "\r".join(lines).encode())
-    assert [(row.line, row.question.id) for row in rows if isinstance(row, Row)] == [(n, str(n)) for n in range(1, 200)]
-    piped = Source("-", pipe=io.BytesIO("\r".join(lines).encode()))
+    assert [(row.line, row.question.id) for row in rows if isinstance(row, SourceRow)] == [
+        (n, str(n)) for n in range(1, 200)
+    ]
+    piped = QuestionSource("-", pipe=io.BytesIO("\r".join(lines).encode()))
     assert len(list(piped.rows())) == 199

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from corea.errors import DataError
-from corea.run import outputs
-from corea.run.outputs import COLUMNS, write_output
+from corea.run import output as outputs
+from corea.run.output import COLUMNS, write_output
 from corea.trace_io import encode
 from corea.types import Completion, Confidence, Decision, Status, Step, Trace, Usage
 
