@@ -159,7 +159,7 @@ class _JsonText:
             yield self._value()
 
     def _next(self) -> str:
-        """The next character that is no white space, not yet taken; "" at the end."""
+        """The next character that is not white space, not yet taken; "" at the end."""
         while True:
             while self._at < len(self._text):
                 mark = self._text[self._at]
