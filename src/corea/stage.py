@@ -11,7 +11,7 @@ from corea.costs.call_log import CallLog, was_cut
 from corea.costs.signal_calls import signal_calls
 from corea.early_exit import CUT, PartialCompletion, StreamResult, interrupted, read_stream
 from corea.errors import BackendError, ConfigError
-from corea.parsing import declines, read_answer
+from corea.parsing import is_refusal, read_answer
 from corea.prices import EXACT, Price
 from corea.prompts import Prompt, with_draft
 from corea.protocols import Backend, Policy, PrePolicy, Signal, Streamer
@@ -192,7 +192,7 @@ class Attempt:
         answer = None if cut else read_answer(completion.text, choices=choices, cut=completion.cut_by_limit)
         if not last and confidence is None and stage.signal and stage.policy:
             confidence = await self._measure(stage.signal, completion)
-            if answer is None and declines(completion.text, choices=choices):  # a confidence in no answer
+            if answer is None and is_refusal(completion.text, choices=choices):  # a confidence in no answer
                 confidence = replace(confidence, value=None, reason=DECLINED)
             decision = stage.policy.decide(question, confidence)
         return Step(

@@ -1,4 +1,4 @@
-"""Thinking is told from the rest by one table of marks, in a whole text and in a stream alike."""
+"""Blocks of thinking are recognised by one table of marks, in a whole text and in a stream."""
 
 import pytest
 from hypothesis import given

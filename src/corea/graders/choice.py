@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from corea.graders.markup import as_written
 from corea.graders.options import CONTRAST, DENIED, Options, is_name
 from corea.graders.text import is_priced
-from corea.parsing import Stated, choice_letter, find_answer
+from corea.parsing import Extracted, choice_letter, find_answer
 from corea.types import Question, Verdict
 
 
@@ -44,7 +44,7 @@ class Choice:
         return Verdict(letter == wanted, letter)
 
 
-def _written(text: str, stated: Stated[str]) -> str | None:
+def _written(text: str, stated: Extracted[str]) -> str | None:
     """The answer as the text has it, with what reading takes off and means something; None where it is denied."""
     start, end = stated.start, stated.end
     if text[start - 1 : start] in _BEFORE_DENIED and DENIED.search(text, max(0, start - 40), start):

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from corea.parsing import declines, shows_nothing
+from corea.parsing import is_refusal, is_visibly_blank
 from corea.stage import DECLINED
 from corea.types import Completion, Status, Step, Trace
 
@@ -143,12 +143,12 @@ def why_unreadable(completion: Completion) -> UnreadableReason:
         return UnreadableReason.FILTERED
     if completion.cut_by_limit:
         return UnreadableReason.CUT
-    if shows_nothing(completion.text):
+    if is_visibly_blank(completion.text):
         return UnreadableReason.EMPTY
-    return UnreadableReason.DECLINED if declines(completion.text) else UnreadableReason.NOT_FOUND
+    return UnreadableReason.DECLINED if is_refusal(completion.text) else UnreadableReason.NOT_FOUND
 
 
 def _shows_nothing(text: str, answer: str | None) -> bool:
     """True for a text with nothing visible; most end with the answer in the asked form, which is quick to check."""
     end = text.rfind("</answer>") if answer else -1
-    return not (end >= 0 and _AS_ASKED.match(text, end)) and shows_nothing(text)
+    return not (end >= 0 and _AS_ASKED.match(text, end)) and is_visibly_blank(text)

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from corea.errors import ConfigError
-from corea.parsing import Stated, find_confidence
+from corea.parsing import Extracted, find_confidence
 from corea.protocols import Scorer
 from corea.signals import alternatives, scored
 from corea.signals.alternatives import WeightedValue
@@ -106,7 +106,7 @@ def _none(reason: str, spans: Spans = ()) -> Confidence:
     return Confidence(value=None, signal=NAME, reason=reason, spans=spans)
 
 
-def _tokens(completion: Completion, stated: Stated[float]) -> list[tuple[int, TokenLogprob]]:
+def _tokens(completion: Completion, stated: Extracted[float]) -> list[tuple[int, TokenLogprob]]:
     """The tokens of the number, of the spaces before it, and the one behind it, where the number could have gone on."""
     tokens = tokens_within(completion, stated.start, stated.end)
     if tokens and tokens[0][0] == stated.start:

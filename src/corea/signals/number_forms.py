@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from corea.parsing import Stated, find_confidence
+from corea.parsing import Extracted, find_confidence
 
 HUNDREDTHS = tuple(f"{i / 100:.2f}" for i in range(101))
 TENTHS = tuple(f"{i / 10:.1f}" for i in range(11))
@@ -71,7 +71,7 @@ class Place:
         return tuple(form.replace(".", ",") for form in forms) if "," in self.written else tuple(forms)
 
 
-def place_of(text: str, stated: Stated[float]) -> Place | None:
+def place_of(text: str, stated: Extracted[float]) -> Place | None:
     """The place of a stated number; None if its reading depends on more than the text near it."""
     for context in CONTEXTS:
         before = text[max(0, stated.start - context) : stated.start]

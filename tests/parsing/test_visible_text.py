@@ -1,4 +1,4 @@
-"""What a user sees of a text, and whether it has the asked-for form."""
+"""The visible part of a text, and the check of its required form."""
 
 import pytest
 
