@@ -161,7 +161,7 @@ class Cascade:
 
         Yields:
             One trace per question. A question that fails, even by a bug in a plug, is a FAILED trace and cancels no
-            other. An error raised by `questions`, or for an item that is no question or is blank, is raised after all
+            other. An error raised by `questions`, or for an item that is not a question or is blank, is raised after all
             questions under way have been yielded.
         """
         done: asyncio.Queue[tuple[int, Trace] | None] = asyncio.Queue()
@@ -352,5 +352,5 @@ CUT_BY_LIMIT = "cut by the token limit"
 
 
 def new_id() -> str:
-    """A unique trace id. It is no secret, so the operating system's random source is not needed for each."""
+    """A unique trace id. It need not be secret, so the operating system's random source is not needed for each."""
     return f"{_random.getrandbits(128):032x}"

@@ -1,7 +1,7 @@
-"""A TOML file and overrides -> the settings that each part declares.
+"""Configuration: a TOML file and overrides, converted to the settings that each part declares.
 
-This module reads, overlays `--set a.b=value`, refuses unknown keys and names the invalid key. The settings are
-explained where they are declared; `corea.build` makes objects of them.
+This module reads, applies `--set a.b=value`, refuses unknown keys and names the faulty one. Settings are documented
+where they are declared; `corea.build` makes live objects of them.
 """
 
 import tomllib
@@ -23,20 +23,20 @@ from corea.types import Sampling
 
 T = TypeVar("T")
 Table = dict[str, Any]
-NO_KEYS = ("kind", "model", "replies", "folder", "path")  # of a backend's table: they hold no keys
+NO_KEYS = ("kind", "model", "replies", "folder", "path")  # of a backend's table: fields that never hold a key
 NESTED = ("backend", "signal", "policy", "pre_policy")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageSettings:
-    """One stage, as `[stages.NAME]` declares it.
+    """Settings of `[stages.NAME]`.
 
     Args:
         backend: Its `kind` (a name in BACKENDS, or "module:Class") and that backend's own settings.
         signal: Its `kind` and options; a bare string is a kind.
         policy: Its `kind` and options; `threshold = 0.8` is short for `{kind = "threshold", tau = 0.8}`.
         prompt: A built-in prompt's name, or a path (relative to the file that says so).
-        price: This model's name in the price table; by default the backend's model.
+        price: Name of the model in the price table; by default the backend's model.
     """
 
     backend: Mapping[str, Any]
@@ -53,11 +53,11 @@ class StageSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CascadeSettings:
-    """One cascade, as `[cascade]` or `[cascades.NAME]` declares it: its stages in order, small to large.
+    """Settings of `[cascade]` or `[cascades.NAME]`: stages in order, small to large.
 
     Args:
-        calibration: The path of an artefact that `corea calibrate` wrote; it then decides at the first stage.
-        force: Run although the artefact does not match; every trace is flagged.
+        calibration: Path of a file written by `corea calibrate`; its thresholds then decide.
+        force: Run although the calibration does not match; recorded in every trace.
     """
 
     stages: tuple[str, ...] = ()
@@ -101,7 +101,7 @@ class Config:
         return name, self.cascades[name]
 
     def path(self, path: str) -> Path:
-        """A path, relative to the folder of the configuration."""
+        """A path, relative to the configuration file."""
         return self.base / path
 
 
@@ -109,10 +109,10 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     """Reads a configuration file.
 
     Args:
-        overrides: Each "a.b=value"; the value is read as TOML, else as a string.
+        overrides: "a.b=value" each; the value is read as TOML, else as a plain string.
 
     Raises:
-        ConfigError: The file cannot be read, is no TOML, or a key is unknown, missing or of the wrong type.
+        ConfigError: The file cannot be read or is not TOML, or a key is unknown, missing or of the wrong type.
     """
     path = Path(path)
     tree = _marked(read_toml(path, "write one with `corea init`, or name yours with --config"))

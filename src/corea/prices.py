@@ -288,7 +288,7 @@ def read_price(model: str, table: Any) -> Price:
     """A Price from one table of a configuration. A float counts as the decimal that was written.
 
     Raises:
-        ConfigError: A key is unknown, or a value is no number.
+        ConfigError: A key is unknown, or a value is not a number.
     """
     where = f'prices."{model}"'
     if isinstance(table, Price):

@@ -27,7 +27,7 @@ def decode(line: bytes | str, *, path: str | None = None, number: int | None = N
     """A trace from one line.
 
     Raises:
-        DataError: The line is no trace, or one of another version; with path and line number if given.
+        DataError: The line is not a trace, or one of another version; with path and line number if given.
     """
     try:
         trace = _decoder.decode(line)
@@ -57,7 +57,7 @@ def read_traces(path: str | Path) -> Iterator[Trace]:
     """The traces of a file, in order; a name that ends in .gz is decompressed.
 
     Raises:
-        DataError: The file cannot be read, or a line is no trace.
+        DataError: The file cannot be read, or a line is not a trace.
     """
     path = Path(path)
     try:

@@ -111,7 +111,7 @@ class Sampling:
         extra: Request fields passed through to a server untouched; none that COREA sets itself.
 
     Raises:
-        ConfigError: A limit is no whole number of at least 1 (some servers take -1 for no limit: that is None here), or
+        ConfigError: A limit is not a whole number of at least 1 (some servers take -1 for no limit: that is None here), or
             `extra` holds what would change the model that is asked, or its question.
     """
 
@@ -195,7 +195,7 @@ class Completion(Struct, frozen=True, kw_only=True):
     """The text that one model wrote.
 
     Args:
-        text: What the model wrote, reasoning excluded where the server separates it.
+        text: Text of the model, without reasoning if the server separates it.
         model: The name given by the server, else the configured one.
         reasoning: Separate reasoning text (`reasoning_content`), "" if none.
         finish_reason: "stop", "length", "tool_calls", ... as OpenAI names them; None if unknown.

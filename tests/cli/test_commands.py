@@ -185,13 +185,13 @@ def test_shares_for_people() -> None:
 def test_a_command_without_its_extra_says_how_to_get_it_in_one_line(
     corea: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("corea.cli.train.find_spec", lambda name: None)
+    monkeypatch.setattr("corea.registry.find_spec", lambda name: None)
     ran = corea("train", "rlcc", "run.toml", "--out", "out")
     assert (ran.code, ran.err.count("\n")) == (2, 1)
     assert "corea train: needs trl, which is not installed; pip install '.[train]' in " in ran.err
 
     pytest.importorskip("transformers")
-    monkeypatch.setattr("corea.cli.train.find_spec", lambda name: name)
+    monkeypatch.setattr("corea.registry.find_spec", lambda name: name)
     monkeypatch.setitem(sys.modules, "transformers", None)
     tables = [
         f'[{table}]\nname = "bundled"\nsplit = "test"\nn = {n}\n' for table, n in (("questions", 9), ("held_out", 0))
@@ -208,7 +208,7 @@ def test_without_the_engine_the_bundled_pair_says_how_to_get_it_in_one_line(
     corea: Command, command: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Path("corea.toml").unlink()
-    monkeypatch.setattr("corea.backends.local.onnx.find_spec", lambda name: None)
+    monkeypatch.setattr("corea.registry.find_spec", lambda name: None)
     ran = corea(*command)
     assert (ran.code, ran.out, ran.err.count("\n")) == (2, "", 1)
     assert "needs onnxruntime-genai, which is not installed; pip install '.[engine]' in " in ran.err

@@ -22,7 +22,7 @@ def test_the_help_lists_every_command_once_under_its_panel(corea: Command) -> No
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_a_short_option_shows_the_help_of_a_command(corea: Command, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    monkeypatch.setattr("corea.cli.train.find_spec", lambda name: name)
+    monkeypatch.setattr("corea.registry.find_spec", lambda name: name)
     long, short = corea(name, "--help"), corea(name, "-h")
     assert (short.code, short.out, short.err) == (0, long.out, "")
     assert f"Usage: corea {name} " in short.out

@@ -59,7 +59,7 @@ ENDINGS = ".jsonl, .ndjson, .json, .csv, .tsv, .parquet"
 def test_wrong_usage_names_the_option_and_the_help(
     corea: Command, monkeypatch: pytest.MonkeyPatch, command: str, said: str, help_of: str
 ) -> None:
-    monkeypatch.setattr("corea.cli.train.find_spec", lambda name: name)
+    monkeypatch.setattr("corea.registry.find_spec", lambda name: name)
     Path("q.jsonl").write_text('{"question": "1 + 1?"}\n')
     ran = corea(*command.split())
     assert (ran.code, ran.out, ran.err.count("\n")) == (2, "", 1), ran
@@ -103,7 +103,7 @@ def test_wrong_usage_names_the_option_and_the_help(
 def test_a_wrong_value_is_one_line_that_says_what_to_do(
     corea: Command, monkeypatch: pytest.MonkeyPatch, command: str, code: int, said: str
 ) -> None:
-    monkeypatch.setattr("corea.cli.train.find_spec", lambda name: name)
+    monkeypatch.setattr("corea.registry.find_spec", lambda name: name)
     Path("q.jsonl").write_text('{"question": "1 + 1?"}\n' * 2)
     Path("latin.toml").write_bytes("# é\n".encode("latin-1"))
     Path("latin.jsonl").write_bytes('{"question": "Où?"}\n'.encode("latin-1"))

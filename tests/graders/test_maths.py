@@ -139,7 +139,7 @@ def test_a_worker_that_cannot_start_is_an_error_with_advice() -> None:
 
 
 def test_a_missing_math_verify_is_said_only_where_it_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("corea.graders.maths.find_spec", lambda name: None)
+    monkeypatch.setattr("corea.registry.find_spec", lambda name: None)
     assert grade("\\frac{1}{2}", "0.5")
     with pytest.raises(ConfigError, match=r"pip install '\.\[math\]'"):
         grade("\\sqrt{8}", "2\\sqrt{2}")

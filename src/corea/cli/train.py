@@ -2,23 +2,20 @@
 
 import shlex
 from collections.abc import Callable, Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from corea.cli.options import FILE, FOLDER, SetOption
-from corea.errors import ConfigError
-from corea.registry import install_hint
+from corea.registry import need_extra
 
 app: typer.Typer = typer.Typer(no_args_is_help=True, help="Train a small model (extra: train).")
 
 
 @app.callback()
 def needs_its_extra() -> None:
-    if find_spec("trl") is None:
-        raise ConfigError(f"corea train: needs trl, which is not installed; {install_hint('trl')}")
+    need_extra("corea train:", "trl")
 
 
 ModelOption = Annotated[str | None, typer.Option("--model", help="Initial model, in place of the file's.")]

@@ -7,16 +7,14 @@ worker processes, which compute with 50 digits, and ask math-verify where both s
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from importlib.util import find_spec
 
-from corea.errors import ConfigError
 from corea.graders.algebra.comparison import answers_equal
 from corea.graders.algebra.forms import is_opaque
 from corea.graders.algebra.phrasing import has_operator
 from corea.graders.algebra.reader import read_structure
 from corea.graders.pool import WorkerLimits, shared_pool
 from corea.parsing import read_answer
-from corea.registry import install_hint
+from corea.registry import need_extra
 from corea.types import Question, Verdict
 
 _LONGEST = 1000  # characters of an expression that is worth a worker's time
@@ -47,11 +45,8 @@ class MathsGrader:
             verdicts.append(verdict)
             if verdict is None and answer is not None:
                 hard.append((question.reference or "", answer))
-        if hard and find_spec("math_verify") is None:
-            raise ConfigError(
-                f"grader maths: comparing {hard[0][0]!r} with {hard[0][1]!r} needs math-verify, "
-                f"which is not installed; {install_hint('math_verify')}"
-            )
+        if hard:
+            need_extra(f"grader maths: comparing {hard[0][0]!r} with {hard[0][1]!r}", "math_verify")
         outcomes = iter(shared_pool(self.limits).compare_many(hard) if hard else [])
         for i, verdict in enumerate(verdicts):
             if verdict is None:

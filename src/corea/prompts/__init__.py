@@ -22,7 +22,7 @@ class Prompt:
     """A prompt by its two parts; `system` may be empty.
 
     Args:
-        name: What traces and artefacts call it.
+        name: Name in traces and calibrations.
         user: Must hold `{question}`, once.
     """
 

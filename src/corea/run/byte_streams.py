@@ -40,7 +40,7 @@ def open_utf8(path: str, pipe: IO[bytes] | None = None) -> io.BufferedReader:
     """The bytes of a file, or of a pipe (which is left open at the end), as UTF-8 without a byte order mark.
 
     Raises:
-        UnreadableError: It is no text.
+        UnreadableError: It is not text.
     """
     if pipe is not None:
         raw: io.RawIOBase = _Converted(getattr(pipe, "read1", pipe.read), _unchanged, None)

@@ -166,7 +166,7 @@ class Journal:
             if self._offset(row) == _UNTOUCHED:
                 self._set(row, _STARTED, 0)
         if begun_with is None and self._size:
-            raise DataError("is no journal of corea; move it away, or name another --out", path=str(self.path))
+            raise DataError("is not a journal of corea; move it away, or name another --out", path=str(self.path))
         differing = differences(begun_with or {}, settings)
         if begun_with is None or differing:
             self._begin(settings, differing if begun_with is not None else [])
@@ -212,7 +212,7 @@ class Journal:
         if damaged > 1:
             os.ftruncate(self._descriptor, self._size)
         elif damaged == 1:
-            raise DataError("is no journal of corea; move it away, or name another --out", path=str(self.path))
+            raise DataError("is not a journal of corea; move it away, or name another --out", path=str(self.path))
 
     def note_rows(self, count: int) -> None:
         """Writes the number of rows, for the next start to compare."""

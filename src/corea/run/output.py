@@ -66,7 +66,7 @@ def check_output(output: str, format: FileFormat, *, has_journal: bool) -> None:
     """Refuses an output that cannot be written at the end.
 
     Raises:
-        ConfigError: It is no run's, or needs what is not installed.
+        ConfigError: It is not the output of a run, or needs a package that is not installed.
         DataError: Its place cannot be written.
     """
     path = Path(output)

@@ -11,15 +11,13 @@ from codecs import getincrementaldecoder
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
-from importlib import import_module
 from itertools import chain
 from typing import Any, cast
 
 import msgspec
 
 from corea.datasets.rows import KNOWN, TEXT_KEYS
-from corea.errors import ConfigError
-from corea.registry import install_hint
+from corea.registry import import_extra
 from corea.run.byte_streams import CHUNK, UnreadableError, with_line_feeds
 
 PARQUET_BATCH = 512  # rows in memory at once
@@ -161,7 +159,7 @@ class _JsonText:
             yield self._value()
 
     def _next(self) -> str:
-        """The next character that is no white space, not yet taken; "" at the end."""
+        """The next character that is not white space, not yet taken; "" at the end."""
         while True:
             while self._at < len(self._text):
                 mark = self._text[self._at]
@@ -300,13 +298,8 @@ def import_parquet(path: str) -> tuple[Any, Any]:
     Raises:
         ConfigError: They are not installed.
     """
-    try:
-        pyarrow, parquet = import_module("pyarrow"), import_module("pyarrow.parquet")
-    except ModuleNotFoundError as error:
-        raise ConfigError(
-            f"{path}: Parquet needs pyarrow, which is not installed; {install_hint('pyarrow')}"
-        ) from error
-    return pyarrow, parquet
+    needs = f"{path}: Parquet"
+    return import_extra(needs, "pyarrow"), import_extra(needs, "pyarrow.parquet")
 
 
 # --- advice on rows that cannot be read -------------------------------------------------------------------------------

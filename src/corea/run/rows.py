@@ -21,7 +21,7 @@ PIPE_ROWS = 256  # read ahead of the questions asked
 
 
 class OnBadRow(StrEnum):
-    """The reaction to a row that is no question, or whose id was used before."""
+    """The reaction to a row that is not a question, or whose id was used before."""
 
     STOP = "stop"  # the run ends with an error, before anything is asked where the source can be read twice
     SKIP = "skip"  # it is counted, reported and left out

@@ -68,7 +68,7 @@ async def run_batch(
         on_progress: Called at most ten times a second, and at the end.
 
     Raises:
-        ConfigError: The budget cannot be bounded, a key is missing, the format is unknown, the output is no file, or
+        ConfigError: The budget cannot be bounded, a key is missing, the format is unknown, the output is not a file, or
             the journal belongs to another run.
         DataError: A bad row under `OnBadRow.STOP`, a changed input, or a full disk. Only the last two can be raised
             after a question was asked.

@@ -78,7 +78,7 @@ class QuestionSource:
 
     Args:
         format: By default given by the name; a pipe's is JSON lines.
-        pipe: What "-" reads; by default standard input.
+        pipe: The input for "-"; by default standard input.
 
     Raises:
         ConfigError: The name does not give the format.

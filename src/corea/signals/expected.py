@@ -107,7 +107,7 @@ def _none(reason: str, spans: Spans = ()) -> Confidence:
 
 
 def _tokens(completion: Completion, stated: Extracted[float]) -> list[tuple[int, TokenLogprob]]:
-    """The tokens of the number, spaces before it, and the token behind it: could the number have gone on?"""
+    """The tokens of the number, of the spaces before it, and the one behind it, where the number could have gone on."""
     tokens = tokens_within(completion, stated.start, stated.end)
     if tokens and tokens[0][0] == stated.start:
         before = tokens_within(completion, stated.start - 1, stated.start)

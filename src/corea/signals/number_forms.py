@@ -72,7 +72,7 @@ class Place:
 
 
 def place_of(text: str, stated: Extracted[float]) -> Place | None:
-    """The place of a stated number; None where its reading hangs on more than the text near it."""
+    """The place of a stated number; None if its reading depends on more than the text near it."""
     for context in CONTEXTS:
         before = text[max(0, stated.start - context) : stated.start]
         behind = text[stated.end : stated.end + context]

@@ -23,7 +23,7 @@ from pathlib import Path
 from corea.backends.local.onnx import OnnxBackend, OnnxSettings, read_json
 from corea.backends.local.transformers import HFBackend, HFSettings
 from corea.errors import ConfigError, TrainError
-from corea.registry import install_hint
+from corea.registry import import_extra, install_hint
 from corea.train.settings import PROMPT_FILE
 from corea.types import Completion, Question, Sampling
 
@@ -232,10 +232,7 @@ def _build(source: Path, out: Path, precision: Precision) -> None:
 
 def _write_model(built: Path, target: Path, *, half: bool) -> None:
     """Writes the model as one file that is the same in every run."""
-    try:
-        import onnx
-    except ImportError as error:
-        raise ConfigError(f"export needs onnx; {install_hint('onnx_ir')}") from error
+    onnx = import_extra("export", "onnx")
     model = onnx.load(str(built))
     model.producer_version = model.producer_version.partition("+")[0]  # after it: the commit of some repository
     if half:

@@ -5,8 +5,6 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, cast
 
@@ -16,10 +14,11 @@ from corea.backends.local.fingerprint import fingerprint
 from corea.backends.local.generation import Decoder, DecodingSession, Floats, GenerationLimits, Tokens
 from corea.backends.local.worker import LocalBackend
 from corea.errors import BackendError, ConfigError
-from corea.registry import install_hint
+from corea.registry import import_extra, need_extra
 from corea.types import Question
 
 MOST_ROWS = 32  # of a batch, in onnxruntime-genai
+ENGINE = "the embedded engine (kind 'onnx', and the bundled pair)"
 NO_TOKEN = -1  # pads shorter rows; no text has it, so a prompt may end in the real padding token
 
 
@@ -56,12 +55,7 @@ class OnnxBackend(LocalBackend):
     """Answers with a genai model folder. The model is loaded at the first call, in the worker thread."""
 
     def __init__(self, settings: OnnxSettings) -> None:
-        if find_spec("onnxruntime_genai") is None:
-            hint = install_hint("onnxruntime_genai")
-            raise ConfigError(
-                f"the embedded engine (kind 'onnx', and the bundled pair) needs onnxruntime-genai, which is not "
-                f"installed; {hint}"
-            )
+        need_extra(ENGINE, "onnxruntime_genai")
         self.settings = settings
         name = settings.model or Path(settings.folder).resolve().name
         super().__init__(name, lambda: OnnxEngine(Path(settings.folder), settings.threads), settings)
@@ -83,13 +77,7 @@ class OnnxEngine:
             BackendError: The library cannot load it.
         """
         check_folder(folder)
-        try:
-            self._genai: Any = import_module("onnxruntime_genai")
-        except ImportError as error:
-            hint = install_hint("onnxruntime_genai")
-            raise ConfigError(
-                f"the embedded backend needs onnxruntime-genai, which does not load here ({error}); {hint}"
-            ) from error
+        self._genai: Any = import_extra(ENGINE, "onnxruntime_genai")
         overlay: dict[str, Any] = {"model": {"pad_token_id": NO_TOKEN}}
         if threads is not None:
             options = {"intra_op_num_threads": threads, "inter_op_num_threads": 1}

@@ -15,7 +15,7 @@ from corea.backends.local.fingerprint import fingerprint
 from corea.backends.local.generation import Decoder, DecodingSession, Floats, GenerationLimits, Tokens
 from corea.backends.local.worker import LocalBackend
 from corea.errors import BackendError, ConfigError
-from corea.registry import install_hint
+from corea.registry import import_extra
 from corea.types import Question
 
 DTYPES = ("auto", "float32", "bfloat16", "float16")
@@ -71,11 +71,8 @@ class HFEngine:
     """A loaded transformers model with its tokenizer; an `Engine` of `corea.backends.local.generation`."""
 
     def __init__(self, settings: HFSettings) -> None:
-        try:
-            import torch
-            import transformers
-        except ImportError as error:
-            raise ConfigError(f"the hf backend needs torch and transformers; {install_hint('torch')}") from error
+        torch = import_extra("the hf backend", "torch")
+        transformers = import_extra("the hf backend", "transformers")
         self.torch = torch
         device = settings.device
         if device == "auto":
