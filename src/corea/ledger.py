@@ -277,4 +277,4 @@ class Ledger:
         }
 
 
-MEAN_STEP = Decimal(1).scaleb(-15)  # a mean is no finite decimal; as an estimate it is rounded
+MEAN_STEP = Decimal(1).scaleb(-15)  # a mean may have endless decimals; as an estimate it is rounded

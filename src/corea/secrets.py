@@ -28,7 +28,7 @@ class Secret(str):
 
 
 def may_be_key(text: str) -> bool:
-    """True for a text that may hold a key: a known prefix, or a run of digits and letters that is no word.
+    """True for a text that may hold a key: a known prefix, or a run of digits and letters that is not a word.
 
     A name of a model ("claude-3-5-sonnet-20241022"), a variable or an address has none.
     """
