@@ -246,6 +246,25 @@ def test_limits_of_the_wire(tmp_path: Path, servers: list[Running]) -> None:
     assert server.get("/healthz").status_code == 200
 
 
+def test_an_idle_connection_stays_open_longer_than_a_request_may_take_to_arrive(
+    tmp_path: Path, servers: list[Running]
+) -> None:
+    write(tmp_path, gateway="timeouts = {read_seconds = 0.2, idle_seconds = 60}\nlimits = {max_head_bytes = 2000}")
+    server = start(tmp_path)
+    servers.append(server)
+    body = json.dumps({**BODY, "user": "x" * 5000}).encode()  # longer than a head may be
+    head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: {len(body)}\r\n\r\n".encode()
+    with socket.create_connection(("127.0.0.1", httpx.URL(server.url).port or 0), timeout=20) as client:
+        for data, count in ((head + body, 1), (head + body + head + body, 2)):
+            client.sendall(data)
+            received = b""
+            while received.count(b'"object":"chat.completion"') < count:
+                part = client.recv(65536)
+                assert part, received
+                received += part
+            time.sleep(0.5)
+
+
 def test_each_way_of_http_gets_a_whole_answer(tmp_path: Path, servers: list[Running]) -> None:
     write(tmp_path)
     server = start(tmp_path)

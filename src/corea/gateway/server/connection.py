@@ -38,6 +38,7 @@ class ConnectionGuard(asyncio.Protocol):
         self._parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn's
         self.arriving: bool = False
         self._in_head = self._refused = False
+        self._completed = False  # a request, in the present chunk of data
         self._url = b""
         self._head_bytes = 0
         self._data = b""
@@ -63,19 +64,19 @@ class ConnectionGuard(asyncio.Protocol):
         """Passes data on unless it exceeds a limit or is not HTTP."""
         if self._refused:
             return
-        self._data = data
+        self._data, self._completed = data, False
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:  # not supported; uvicorn answers as if it had not been asked for
             pass
         except httptools.HttpParserError:
             self._refuse(GatewayError(400, "Invalid HTTP request.", code="invalid_http"))
-        if self._in_head:
+        if self._in_head and not self._completed:  # else the chunk may hold a part of another request
             self._head_bytes += len(data)
             self._check_head(self._head_bytes)
         if self._refused:
             return
-        if self._timer is None and (self.arriving or not self.answering):
+        if self._timer is None and (self.arriving or not (self._completed or self.answering)):
             self._start_timer()
         self._http.data_received(data)
 
@@ -103,13 +104,13 @@ class ConnectionGuard(asyncio.Protocol):
     def on_headers_complete(self) -> None:
         """A head has arrived."""
         self._in_head = False
-        if self._head_bytes + len(self._data) > self.limit:  # with a part of the body, perhaps
+        if not self._completed and self._head_bytes + len(self._data) > self.limit:  # perhaps with some of the body
             self._check_head(self._head_bytes + self._data.find(b"\r\n\r\n"))
         httptools.parse_url(self._url)
 
     def on_message_complete(self) -> None:
         """A whole request has arrived."""
-        self.arriving = False
+        self.arriving, self._completed = False, True
         self._stop_timer()
 
     def _check_head(self, length: int) -> None:
