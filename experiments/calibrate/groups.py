@@ -20,9 +20,9 @@ from corea.calibrate.fit import Options, certify_groups
 from corea.calibrate.goals import Goals
 from corea.calibrate.outcome import cut_of
 from corea.calibrate.tables import Pairs
-from corea.evaluate.compare.provenance import commit
 from corea.metrics.score_map import apply_map
 from recipes.guarantee.simulated import simulated_pairs
+from recipes.paper.provenance import commit
 
 OUT = Path(__file__).parents[1] / "results" / "calibrate" / "groups.json"
 

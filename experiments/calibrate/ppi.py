@@ -16,9 +16,9 @@ import numpy as np
 
 from corea.calibrate.goals import Goals
 from corea.calibrate.tables import Pairs, load_pairs
-from corea.evaluate.compare.provenance import commit
 from recipes.guarantee.few_label_trials import few_label_trial
 from recipes.guarantee.simulated import simulated_pairs
+from recipes.paper.provenance import commit
 
 ROOT = Path(__file__).parents[2]
 OUT = ROOT / "experiments" / "results" / "calibrate" / "ppi.json"

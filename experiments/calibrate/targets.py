@@ -20,9 +20,9 @@ from corea.calibrate.cuts import Sample
 from corea.calibrate.fit import Options, certify
 from corea.calibrate.goals import Goals
 from corea.calibrate.tables import Pairs
-from corea.evaluate.compare.provenance import commit
 from corea.metrics import oracle_point
 from corea.metrics.score_map import apply_map
+from recipes.paper.provenance import commit
 
 RESULTS = Path(__file__).parents[1] / "results" / "calibrate"
 GOALS = Goals(max_drop=0.02)

@@ -20,8 +20,8 @@ from corea.calibrate.goals import Goals
 from corea.calibrate.tables import Pairs, load_pairs
 from corea.calibrate.tiers import Tiered, calibrate_tiers, certify_tiers, common_rows
 from corea.evaluate.apply import apply_calibration
-from corea.evaluate.compare.provenance import commit
 from corea.metrics.score_map import apply_map
+from recipes.paper.provenance import commit
 
 ROOT = Path(__file__).parents[2]
 OUT = ROOT / "experiments" / "results" / "calibrate" / "tiers.json"

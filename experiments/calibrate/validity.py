@@ -16,8 +16,8 @@ from populations import CSQA, GSM8K, ROUTELLM, TARGETS, mmlu_pro, others
 from corea.calibrate.fit import Options
 from corea.calibrate.sweep import edge_goals, sweep
 from corea.calibrate.tables import Pairs
-from corea.evaluate.compare.provenance import commit
 from recipes.guarantee.simulated import POPULATIONS, simulated_pairs
+from recipes.paper.provenance import commit
 
 RESULTS = Path(__file__).parents[1] / "results" / "calibrate"
 MAPS = (Options(), Options(map="linear"))

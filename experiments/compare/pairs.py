@@ -20,10 +20,10 @@ from typing import Any
 import numpy as np
 
 from corea.calibrate.tables import Pairs
-from corea.evaluate.compare.provenance import provenance
 from corea.prices import Price, PriceTable
 from corea.types import Usage
 from recipes.paper.pair_map import PairPoint, draw_pairs, measure_pair
+from recipes.paper.provenance import provenance
 
 ROOT = Path(__file__).parents[2]
 PROMPT_TOKENS = {"mmlu_pro": 250, "gsm8k": 110, "commonsenseqa": 90, "math500": 120}

@@ -16,11 +16,11 @@ import numpy as np
 from pairs import all_pairs, pairs_of
 
 from corea.calibrate.fit import Options
-from corea.evaluate.compare.provenance import provenance
-from corea.evaluate.compare.resample import Draws
 from corea.policies.threshold import uniform_of
 from corea.prices import PriceTable
 from recipes.paper.pair_map import certify_and_judge
+from recipes.paper.provenance import provenance
+from recipes.paper.resample import Draws
 
 OUT = Path(__file__).parents[1] / "results/compare/pre_policy.json"
 

@@ -11,13 +11,13 @@ from corea.calibrate.cuts import Sample
 from corea.calibrate.fit import Options, certify
 from corea.calibrate.goals import Goals
 from corea.calibrate.tables import Pairs
-from corea.evaluate.compare.resample import Draws, around
 from corea.evaluate.demo import choose_threshold
-from corea.evaluate.plots import BLUE, GREY, INK, ORANGE, load_pyplot
 from corea.evaluate.table import Pair
 from corea.metrics import Interval, auroc, auroc_interval
 from corea.metrics.arrays import Floats
 from corea.policies.threshold import uniform_of
+from corea.report.plots import BLUE, GREY, INK, ORANGE, plot_style, save
+from recipes.paper.resample import Draws, bootstrap_ci
 
 WEAK_AUROC, LOW_RATIO, LEFT = 0.65, 3, 0.48  # the gates that the figure shades, and its left edge
 
@@ -142,8 +142,8 @@ def _kept(judged: Pairs, draws: Draws, right: Floats, cost: Floats, deferred: An
     alone = judged.llm_cost
     lost = judged.llm_correct - right
     return Kept(
-        saving=around(float(1 - cost.mean() / alone.mean()), 1 - draws.mean(cost) / draws.mean(alone)),
-        drop=around(float(lost.mean()), draws.mean(lost)),
+        saving=bootstrap_ci(float(1 - cost.mean() / alone.mean()), 1 - draws.mean(cost) / draws.mean(alone)),
+        drop=bootstrap_ci(float(lost.mean()), draws.mean(lost)),
         llm_share=float(np.mean(deferred)),
     )
 
@@ -154,18 +154,16 @@ def draw_pairs(points: Sequence[PairPoint], path: Path, *, title: str, note: str
 
     Right: the same savings over the gap in accuracy, by the stated number alone and by the calibrated blend.
     """
-    pyplot = load_pyplot()
-    figure, (left, right) = pyplot.subplots(1, 2, figsize=(12.8, 6.4), width_ratios=(1.15, 1))
-    _draw_map(left, points)
-    _draw_gaps(right, points)
-    figure.suptitle(title, x=0.01, ha="left", fontsize=12)
-    if note:
-        figure.text(0.01, 0.006, note, fontsize=7.5, color=INK)
-    figure.tight_layout(rect=(0, 0.06, 1, 0.98))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)
-    pyplot.close(figure)
-    return path
+    with plot_style() as new:
+        figure = new(figsize=(12.8, 6.4))
+        left, right = figure.subplots(1, 2, width_ratios=(1.15, 1))
+        _draw_map(left, points)
+        _draw_gaps(right, points)
+        figure.suptitle(title, x=0.01, ha="left", fontsize=12)
+        if note:
+            figure.text(0.01, 0.006, note, fontsize=7.5, color=INK)
+        figure.tight_layout(rect=(0, 0.06, 1, 0.98))
+    return save(figure, path)
 
 
 def _draw_map(axes: Any, points: Sequence[PairPoint]) -> None:

@@ -90,7 +90,7 @@ def test_wrong_usage_names_the_option_and_the_help(
         ("sweep --traces latin.jsonl --reference q.jsonl", 3, "latin.jsonl:1: not UTF-8 (invalid start byte); save"),
         ("calibrate --max-drop 0.1 --questions latin.jsonl", 3, "latin.jsonl:1: not UTF-8 (invalid start byte); save"),
         ("compare bad.toml", 2, "bad.toml: cannot be read (Expected ']' at the end of a table declaration"),
-        ("compare .", 2, ".: cannot be read (Is a directory), expected a TOML file as in configs/compare/"),
+        ("compare .", 2, ".: cannot be read (Is a directory), expected a TOML file as in recipes/paper/configs/"),
         ("labels --slm-accuracy 2 --llm-accuracy .9", 2, "--slm-accuracy: got 2.0, expected a number between 0 and 1"),
         ("labels --slm-accuracy .7 --llm-accuracy .9 --delta 0", 2, "--delta: got 0.0, expected a number between 0"),
         ("labels --slm-accuracy .7 --llm-accuracy .9 --power 1", 2, "--power: got 1.0, expected a number between 0"),

@@ -38,7 +38,6 @@ COMMANDS = {
     "sweep": "corea.cli.sweep:sweep",
     "eval": "corea.cli.eval:evaluate",
     "compare": "corea.cli.compare:compare",
-    "report": "corea.cli.report:report",
     "init": "corea.cli.init:init",
     "check": "corea.cli.check:check",
     "demo": "corea.cli.demo:demo",

@@ -6,19 +6,19 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.evaluate.conftest import ASKED, Counting, World, questions, row
 
 from corea.datasets import load_dataset
 from corea.errors import ConfigError, DataError
-from corea.evaluate.compare.asked import Asked, contamination, load_parts
-from corea.evaluate.compare.methods import Method
-from corea.evaluate.compare.playing import fit_threshold
-from corea.evaluate.compare.resample import Draws, measured, redrawn
-from corea.evaluate.compare.scores import scores
-from corea.evaluate.compare.settings import DatasetSettings
-from corea.evaluate.compare.splits import Answers, Fitting, Judged, folds, question_hash
 from corea.evaluate.table import Pair
 from corea.graders import grader_name
+from recipes.paper.answers import Answers, Fitting, Judged, folds, question_hash
+from recipes.paper.apply_methods import fit_threshold
+from recipes.paper.methods import Method
+from recipes.paper.resample import Draws, resampled_quality, score_quality
+from recipes.paper.scores import scores
+from recipes.paper.settings import DatasetSettings
+from recipes.paper.splits import DatasetSplits, contamination, load_splits
+from recipes.paper.tests.conftest import ASKED, Counting, World, questions, row
 
 
 def answers(n: int) -> Answers:
@@ -100,21 +100,21 @@ def test_a_run_that_broke_off_goes_on_where_it_was(world: World) -> None:
 
 def test_answers_that_another_grader_graded_are_graded_again_and_no_model_is_asked(world: World) -> None:
     first = world.compare()
-    shelf = world.model("slm").shelf
-    assert {row["grader"] for row in shelf.rows.values()} == {"number"}
-    stale = [(key, {**row, "correct": 1 - row["correct"], "grader": "text"}) for key, row in shelf.rows.items()]
-    shelf.rewrite(stale)
+    cache = world.model("slm").cache
+    assert {row["grader"] for row in cache.rows.values()} == {"number"}
+    stale = [(key, {**row, "correct": 1 - row["correct"], "grader": "text"}) for key, row in cache.rows.items()]
+    cache.rewrite(stale)
     second = world.compare()
     assert second["model_calls"] == 0
     assert [c["at"] for c in second["datasets"][0]["cells"]] == [c["at"] for c in first["datasets"][0]["cells"]]
-    lines = shelf.path.read_text().splitlines()
+    lines = cache.path.read_text().splitlines()
     assert len(lines) == 300  # in the place of the old ones
     assert {json.loads(line)["grader"] for line in lines} == {"number"}
 
 
-def parts(folder: Path, *rows: dict[str, Any]) -> Asked:
+def parts(folder: Path, *rows: dict[str, Any]) -> DatasetSplits:
     (folder / "own.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return load_parts("own", DatasetSettings(kind="jsonl", options={"path": str(folder / "own.jsonl")}), (1,))
+    return load_splits("own", DatasetSettings(kind="jsonl", options={"path": str(folder / "own.jsonl")}), (1,))
 
 
 def test_the_results_name_the_graders_and_the_repeated_questions(tmp_path: Path) -> None:
@@ -143,15 +143,15 @@ def test_a_reference_that_cannot_be_graded_stops_a_comparison_before_it_begins(
 
 def test_another_revision_of_a_model_is_asked_anew(world: World) -> None:
     world.compare()
-    assert len(world.model("slm").shelf.rows) == 300
-    assert world.model("slm", revision="2").shelf.rows == {}
+    assert len(world.model("slm").cache.rows) == 300
+    assert world.model("slm", revision="2").cache.rows == {}
 
 
 def test_a_row_cut_off_by_a_crash_is_asked_again(world: World) -> None:
     world.compare()
-    path = world.model("slm").shelf.path
+    path = world.model("slm").cache.path
     path.write_bytes(path.read_bytes()[:-30])
-    assert len(world.model("slm").shelf.rows) == 299
+    assert len(world.model("slm").cache.rows) == 299
     assert world.compare()["model_calls"] == 1
 
 
@@ -214,7 +214,9 @@ def test_folds_keep_a_repeated_text_together() -> None:
 
 
 def test_the_contamination_guard_counts_what_stands_in_the_training_questions() -> None:
-    asked = Asked(name="x", fit=questions(0, 5), judge=questions(5, 10), seed_of={}, trained_on=questions(8, 20))
+    asked = DatasetSplits(
+        name="x", fit=questions(0, 5), judge=questions(5, 10), seed_of={}, trained_on=questions(8, 20)
+    )
     found = contamination(asked)
     assert (found["calibration"]["flagged"], found["training"]["flagged"], found["training"]["identical"]) == (0, 2, 2)
 
@@ -223,10 +225,10 @@ def test_redrawn_figures_equal_the_metrics_on_the_same_resample() -> None:
     rng = np.random.default_rng(0)
     c, y = np.round(rng.random(80), 1), (rng.random(80) < 0.6).astype(float)
     draws = Draws.of(80, resamples=6, seed=1)
-    found = redrawn(c, y, draws)
+    found = resampled_quality(c, y, draws)
     for b, counts in enumerate(draws.counts_BN):
         at = np.repeat(np.arange(80), counts.astype(int))
-        expected = measured(c[at], y[at])
+        expected = score_quality(c[at], y[at])
         for name, value in expected.items():
             assert found[name][b] == pytest.approx(value, abs=1e-12), name
 

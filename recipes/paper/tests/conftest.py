@@ -9,17 +9,17 @@ from typing import Any
 
 import pytest
 
-from corea.evaluate.compare.asked import Asked
-from corea.evaluate.compare.asking import Model
-from corea.evaluate.compare.session import compare
-from corea.evaluate.compare.settings import CompareSettings, DatasetSettings, ModelSettings
-from corea.evaluate.compare.splits import question_hash
-from corea.evaluate.compare.store import Identity, Shelf
 from corea.prices import Price
 from corea.prompts import load_prompt
 from corea.protocols import Backend, Signal
 from corea.signals.verbalized import Verbalized
 from corea.types import Completion, Question, Sampling, Usage
+from recipes.paper.answer_cache import AnswerCache, Identity
+from recipes.paper.answers import question_hash
+from recipes.paper.collect import Model
+from recipes.paper.session import compare
+from recipes.paper.settings import CompareSettings, DatasetSettings, ModelSettings
+from recipes.paper.splits import DatasetSplits
 
 
 @dataclass
@@ -51,7 +51,7 @@ def questions(first: int, last: int) -> tuple[Question, ...]:
     )
 
 
-ASKED = Asked(name="sums", fit=questions(0, 150), judge=questions(150, 300), seed_of={})
+ASKED = DatasetSplits(name="sums", fit=questions(0, 150), judge=questions(150, 300), seed_of={})
 PRICE = {"small": Decimal(1), "large": Decimal(10)}
 
 
@@ -97,7 +97,7 @@ class World:
         usd = PRICE["large" if role == "llm" else "small"]
         return Model(
             role=role,
-            shelf=Shelf(self.folder / "traces", identity),
+            cache=AnswerCache(self.folder / "traces", identity),
             open=open_it,
             sampling=Sampling(),
             prompt=prompt,
@@ -105,8 +105,10 @@ class World:
             **runs,
         )
 
-    def compare(self, asked: Asked = ASKED, models: Sequence[Model] | None = None, **changes: Any) -> dict[str, Any]:
-        from corea.evaluate.compare.provenance import provenance
+    def compare(
+        self, asked: DatasetSplits = ASKED, models: Sequence[Model] | None = None, **changes: Any
+    ) -> dict[str, Any]:
+        from recipes.paper.provenance import provenance
 
         box = provenance(command="corea compare x.toml", config="name = 'x'", config_sha256="0")
         models = [self.model(role) for role in self.backends] if models is None else models

@@ -8,20 +8,20 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from corea.evaluate.compare.methods import Method, methods
-from corea.evaluate.compare.playing import PAPERS_RULE, Seeded, play
-from corea.evaluate.compare.resample import MEASURES, Draws, around, measured, redrawn
-from corea.evaluate.compare.scores import NotRun
-from corea.evaluate.compare.splits import Part, joined
 from corea.evaluate.table import Pair
 from corea.metrics import Interval, mcnemar_test, permutation_test
 from corea.metrics.arrays import Floats
+from recipes.paper.answers import Part, joined
+from recipes.paper.apply_methods import PAPERS_RULE, SeedSplit, play
+from recipes.paper.methods import Method, methods
+from recipes.paper.resample import MEASURES, Draws, bootstrap_ci, resampled_quality, score_quality
+from recipes.paper.scores import NotRun
 
 PERMUTATIONS = 2000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Operating:
+class OperatingPoint:
     """What a threshold does on the evaluation split.
 
     Args:
@@ -42,7 +42,7 @@ class Operating:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Against:
+class PairedDifference:
     """One row minus COREA's on the same questions: the differences with intervals, and paired tests.
 
     Args:
@@ -63,7 +63,7 @@ class Cell:
     """One method on one dataset; or why it was not run.
 
     Args:
-        at: Operating points by drop; a model alone has one, at no threshold.
+        at: OperatingPoint points by drop; a model alone has one, at no threshold.
         trained: Training runs behind the row.
         quality: ECE (10 bins), AUROC, Brier, AURC of the score for the small model's answers.
         per_seed: For each seed's questions (and training runs) alone: pass@1, LLM%, saving, drop, ECE, AUROC.
@@ -75,12 +75,12 @@ class Cell:
     role: str = ""
     score: str | None = None
     trained: int = 1
-    at: tuple[Operating, ...] = ()
-    rule: Operating | None = None
+    at: tuple[OperatingPoint, ...] = ()
+    rule: OperatingPoint | None = None
     quality: Mapping[str, Interval] = field(default_factory=dict[str, Interval])
     unstated: int = 0
     distinct: int = 0
-    against: Against | None = None
+    against: PairedDifference | None = None
     per_seed: Mapping[str, Mapping[str, float]] = field(default_factory=dict[str, Mapping[str, float]])
     curve: Mapping[str, tuple[float, ...]] = field(default_factory=dict[str, tuple[float, ...]])
 
@@ -90,7 +90,7 @@ class Bound:
     """What a cascade is held against, and where that is."""
 
     name: str
-    at: Operating
+    at: OperatingPoint
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,7 +105,7 @@ class Table:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
+class MethodOutcome:
     """One method at the threshold of its row, question by question: (N,) arrays, for tests and figures."""
 
     method: Method
@@ -117,7 +117,7 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Problem:
+class ComparisonInputs:
     """All that the cells of one dataset are made of.
 
     Args:
@@ -128,7 +128,7 @@ class Problem:
     """
 
     dataset: str
-    parts: tuple[Seeded, ...]
+    parts: tuple[SeedSplit, ...]
     missing: Mapping[str, str]
     trained: Mapping[str, int]
     reference: str
@@ -144,60 +144,63 @@ class Problem:
 
 
 def make_table(
-    problem: Problem, extra: dict[str, str], ours: str, *, on_row: Callable[[str], None] = lambda name: None
-) -> tuple[Table, dict[str, Outcome]]:
+    inputs: ComparisonInputs, extra: dict[str, str], ours: str, *, on_row: Callable[[str], None] = lambda name: None
+) -> tuple[Table, dict[str, MethodOutcome]]:
     """The table, and how each method that ran played."""
     wanted = methods(extra, ours)
-    wanted.sort(key=lambda m: m.name != problem.reference)  # what the others are tested against comes first
-    played: dict[str, Outcome] = {}
+    wanted.sort(key=lambda m: m.name != inputs.reference)  # what the others are tested against comes first
+    played: dict[str, MethodOutcome] = {}
     cells: dict[str, Cell] = {}
     for method in wanted:
         on_row(method.name)
         try:
-            cells[method.name] = _cell(problem, method, played)
+            cells[method.name] = _cell(inputs, method, played)
         except NotRun as reason:
             cells[method.name] = Cell(method=method.name, role=method.role, score=method.score, not_run=str(reason))
     ordered = [cells[m.name] for m in methods(extra, ours)]
     table = Table(
-        dataset=problem.dataset,
-        fit=sum(len(part.fitting) for part in problem.parts),
-        judged=sum(len(part.judged) for part in problem.parts),
+        dataset=inputs.dataset,
+        fit=sum(len(part.fitting) for part in inputs.parts),
+        judged=sum(len(part.judged) for part in inputs.parts),
         cells=tuple(ordered),
-        bounds=tuple(_bounds(problem, played)),
+        bounds=tuple(_bounds(inputs, played)),
     )
     return table, played
 
 
-def _cell(problem: Problem, method: Method, played: dict[str, Outcome]) -> Cell:
+def _cell(inputs: ComparisonInputs, method: Method, played: dict[str, MethodOutcome]) -> Cell:
     for role in (method.role, "llm"):
-        if role in problem.missing:
-            raise NotRun(problem.missing[role])
+        if role in inputs.missing:
+            raise NotRun(inputs.missing[role])
     if method.score is None:
-        return _alone(problem, method, played)
-    found = play(problem.parts, method, problem.max_drops)
+        return _alone(inputs, method, played)
+    found = play(inputs.parts, method, inputs.max_drops)
     pair, score = found.pair, found.pair.confidence
     at = {drop: _outcome(method, pair, rule.keep) for drop, rule in found.rules.items()}
-    points = {drop: _point(problem, at[drop], pair, drop, rule.taus) for drop, rule in found.rules.items()}
-    own = played[method.name] = at[problem.operate_at]
-    drawn, figures = redrawn(score, pair.small_correct, problem.draws), measured(score, pair.small_correct)
+    points = {drop: _point(inputs, at[drop], pair, drop, rule.taus) for drop, rule in found.rules.items()}
+    own = played[method.name] = at[inputs.operate_at]
+    drawn, figures = (
+        resampled_quality(score, pair.small_correct, inputs.draws),
+        score_quality(score, pair.small_correct),
+    )
     return Cell(
         method=method.name,
         role=method.role,
         score=method.score,
-        trained=problem.trained.get(method.role, 1),
-        at=tuple(points[drop] for drop in problem.max_drops),
+        trained=inputs.trained.get(method.role, 1),
+        at=tuple(points[drop] for drop in inputs.max_drops),
         rule=points[PAPERS_RULE],
-        quality={name: around(figures[name], drawn[name]) for name in MEASURES},
+        quality={name: bootstrap_ci(figures[name], drawn[name]) for name in MEASURES},
         unstated=int(np.isnan(score).sum()),
         distinct=len(np.unique(score[~np.isnan(score)])),
-        against=_against(problem, own, played),
-        per_seed=_per_seed(problem, own),
+        against=_against(inputs, own, played),
+        per_seed=_per_seed(inputs, own),
         curve=_curve(pair, before=method.before),
     )
 
 
-def _outcome(method: Method, pair: Pair, keep: Floats) -> Outcome:
-    return Outcome(
+def _outcome(method: Method, pair: Pair, keep: Floats) -> MethodOutcome:
+    return MethodOutcome(
         method=method,
         right=np.where(keep > 0, pair.small_correct, pair.large_correct),
         cost=np.where(keep > 0, pair.small_cost, pair.large_cost + (0.0 if method.before else 1.0) * pair.small_cost),
@@ -207,40 +210,42 @@ def _outcome(method: Method, pair: Pair, keep: Floats) -> Outcome:
     )
 
 
-def _point(problem: Problem, own: Outcome, pair: Pair, max_drop: float | None, taus: tuple[float, ...]) -> Operating:
-    draws, lost = problem.draws, pair.large_correct - own.right
+def _point(
+    inputs: ComparisonInputs, own: MethodOutcome, pair: Pair, max_drop: float | None, taus: tuple[float, ...]
+) -> OperatingPoint:
+    draws, lost = inputs.draws, pair.large_correct - own.right
     large = float(pair.large_cost.mean())
     spent_B, alone_B = draws.mean(own.cost), draws.mean(pair.large_cost)
     saving_B = 1 - np.divide(spent_B, alone_B, out=np.full(len(alone_B), np.nan), where=alone_B > 0)
-    return Operating(
+    return OperatingPoint(
         max_drop=max_drop,
         taus=taus,
-        accuracy=around(float(own.right.mean()), draws.mean(own.right)),
-        cost_usd=around(float(own.cost.mean()), spent_B),
-        llm_share=around(float(1 - own.keep.mean()), draws.mean(1 - own.keep)),
-        drop=around(float(lost.mean()), draws.mean(lost)),
-        saving=around(1 - float(own.cost.mean()) / large if large else float("nan"), saving_B),
+        accuracy=bootstrap_ci(float(own.right.mean()), draws.mean(own.right)),
+        cost_usd=bootstrap_ci(float(own.cost.mean()), spent_B),
+        llm_share=bootstrap_ci(float(1 - own.keep.mean()), draws.mean(1 - own.keep)),
+        drop=bootstrap_ci(float(lost.mean()), draws.mean(lost)),
+        saving=bootstrap_ci(1 - float(own.cost.mean()) / large if large else float("nan"), saving_B),
     )
 
 
-def _alone(problem: Problem, method: Method, played: dict[str, Outcome]) -> Cell:
-    own, pair = _by_itself(problem, method)
+def _alone(inputs: ComparisonInputs, method: Method, played: dict[str, MethodOutcome]) -> Cell:
+    own, pair = _by_itself(inputs, method)
     played[method.name] = own
     return Cell(
         method=method.name,
         role=method.role,
-        trained=problem.trained.get(method.role, 1),
-        at=(_point(problem, own, pair, problem.operate_at, ()),),
-        against=_against(problem, own, played),
-        per_seed=_per_seed(problem, own),
+        trained=inputs.trained.get(method.role, 1),
+        at=(_point(inputs, own, pair, inputs.operate_at, ()),),
+        against=_against(inputs, own, played),
+        per_seed=_per_seed(inputs, own),
     )
 
 
-def _by_itself(problem: Problem, method: Method) -> tuple[Outcome, Pair]:
-    own, large = (problem.judged.answers[role] for role in (method.role, "llm"))
+def _by_itself(inputs: ComparisonInputs, method: Method) -> tuple[MethodOutcome, Pair]:
+    own, large = (inputs.judged.answers[role] for role in (method.role, "llm"))
     nothing = np.full(len(own.correct), np.nan)
     keep = np.full(len(own.correct), float(method.role != "llm"))
-    outcome = Outcome(
+    outcome = MethodOutcome(
         method=method, right=own.correct, cost=own.cost_usd, keep=keep, score=nothing, own_right=own.correct
     )
     pair = Pair(
@@ -250,36 +255,38 @@ def _by_itself(problem: Problem, method: Method) -> tuple[Outcome, Pair]:
     return outcome, pair
 
 
-def _against(problem: Problem, own: Outcome, played: Mapping[str, Outcome]) -> Against | None:
-    reference = played.get(problem.reference)
+def _against(
+    inputs: ComparisonInputs, own: MethodOutcome, played: Mapping[str, MethodOutcome]
+) -> PairedDifference | None:
+    reference = played.get(inputs.reference)
     if reference is None or reference is own:
         return None
-    draws = problem.draws
-    large = float(problem.judged.answers["llm"].cost_usd.mean()) or float("nan")
+    draws = inputs.draws
+    large = float(inputs.judged.answers["llm"].cost_usd.mean()) or float("nan")
     right, cost = own.right - reference.right, (own.cost - reference.cost) / large
     gap: Interval | None = None
     if own.method.score is not None and reference.method.score is not None:
-        here, there = (measured(p.score, p.own_right)["auroc"] for p in (own, reference))
-        drawn = [redrawn(p.score, p.own_right, draws)["auroc"] for p in (own, reference)]
-        gap = around(here - there, drawn[0] - drawn[1])
-    return Against(
-        accuracy=around(float(right.mean()), draws.mean(right)),
+        here, there = (score_quality(p.score, p.own_right)["auroc"] for p in (own, reference))
+        drawn = [resampled_quality(p.score, p.own_right, draws)["auroc"] for p in (own, reference)]
+        gap = bootstrap_ci(here - there, drawn[0] - drawn[1])
+    return PairedDifference(
+        accuracy=bootstrap_ci(float(right.mean()), draws.mean(right)),
         p_accuracy=mcnemar_test(own.right, reference.right),
-        cost_share=around(float(cost.mean()), draws.mean(cost)),
+        cost_share=bootstrap_ci(float(cost.mean()), draws.mean(cost)),
         p_cost=permutation_test(own.cost, reference.cost, resamples=PERMUTATIONS),
         auroc=gap,
     )
 
 
-def _per_seed(problem: Problem, own: Outcome) -> dict[str, dict[str, float]]:
-    seeds = np.unique(problem.seed_of)
+def _per_seed(inputs: ComparisonInputs, own: MethodOutcome) -> dict[str, dict[str, float]]:
+    seeds = np.unique(inputs.seed_of)
     if len(seeds) < 2:
         return {}
-    large, large_right = problem.judged.answers["llm"].cost_usd, problem.judged.answers["llm"].correct
+    large, large_right = inputs.judged.answers["llm"].cost_usd, inputs.judged.answers["llm"].correct
     found: dict[str, dict[str, float]] = {}
     for seed in seeds:
-        at = problem.seed_of == seed
-        quality = measured(own.score[at], own.own_right[at])
+        at = inputs.seed_of == seed
+        quality = score_quality(own.score[at], own.own_right[at])
         found[str(int(seed))] = {
             "accuracy": float(own.right[at].mean()),
             "llm_share": 1 - float(own.keep[at].mean()),
@@ -307,19 +314,19 @@ def _curve(pair: Pair, *, before: bool, points: int = 60) -> dict[str, tuple[flo
     return {"cost_usd": tuple(map(float, cost)), "accuracy": tuple(map(float, accuracy))}
 
 
-def _bounds(problem: Problem, played: Mapping[str, Outcome]) -> list[Bound]:
+def _bounds(inputs: ComparisonInputs, played: Mapping[str, MethodOutcome]) -> list[Bound]:
     """Random deferral at COREA's rate, the best single model (chosen on the calibration split), and the oracle."""
-    reference = played.get(problem.reference)
+    reference = played.get(inputs.reference)
     if reference is None:
         reference = next((p for p in played.values() if p.method.score is not None), None)
     if reference is None:
         return []
     role = reference.method.role
-    single = _best_single(problem)
-    _, pair = _by_itself(problem, reference.method)
-    alone, _ = _by_itself(problem, Method(name=single, role=single))
+    single = _best_single(inputs)
+    _, pair = _by_itself(inputs, reference.method)
+    alone, _ = _by_itself(inputs, Method(name=single, role=single))
     share = float(1 - reference.keep.mean())
-    at_random = Outcome(
+    at_random = MethodOutcome(
         method=reference.method,
         right=(1 - share) * pair.small_correct + share * pair.large_correct,
         cost=pair.small_cost + share * pair.large_cost,
@@ -329,7 +336,7 @@ def _bounds(problem: Problem, played: Mapping[str, Outcome]) -> list[Bound]:
     )
     knowing = _outcome(Method(name="oracle", role=role), pair, (pair.small_correct >= pair.large_correct).astype(float))
     return [
-        Bound(name=name, at=_point(problem, outcome, pair, None, ()))
+        Bound(name=name, at=_point(inputs, outcome, pair, None, ()))
         for name, outcome in (
             (f"random, {100 * share:.0f} % to the LLM as {reference.method.name}", at_random),
             (f"best single ({single})", alone),
@@ -338,7 +345,7 @@ def _bounds(problem: Problem, played: Mapping[str, Outcome]) -> list[Bound]:
     ]
 
 
-def _best_single(problem: Problem) -> str:
+def _best_single(inputs: ComparisonInputs) -> str:
     """The role that was right most often on the calibration splits; the cheaper of equals."""
-    there = joined([part.fitting for part in problem.parts]).answers
+    there = joined([part.fitting for part in inputs.parts]).answers
     return max(there, key=lambda role: (there[role].correct.mean(), -there[role].cost_usd.mean()))

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from corea.errors import ConfigError, unknown_name
-from corea.evaluate.compare.methods import TITLES, methods, names
 from corea.types import Sampling
+from recipes.paper.methods import TITLES, methods, names
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

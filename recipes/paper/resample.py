@@ -27,7 +27,7 @@ class Draws:
         return self.counts_BN @ values / self.counts_BN.sum(axis=1)
 
 
-def around(value: float, draws_B: Floats, *, level: float = 0.95) -> Interval:
+def bootstrap_ci(value: float, draws_B: Floats, *, level: float = 0.95) -> Interval:
     """A value with the percentile interval of its draws; NaN draws are left out."""
     usable = draws_B[np.isfinite(draws_B)]
     if not len(usable):
@@ -36,7 +36,7 @@ def around(value: float, draws_B: Floats, *, level: float = 0.95) -> Interval:
     return Interval(value, float(low), float(high))
 
 
-def measured(confidence: Floats, correct: Floats) -> dict[str, float]:
+def score_quality(confidence: Floats, correct: Floats) -> dict[str, float]:
     """The four figures over the questions where there is a confidence; NaN where one has no meaning."""
     stated = ~np.isnan(confidence)
     c, y = confidence[stated], correct[stated]
@@ -50,7 +50,7 @@ def measured(confidence: Floats, correct: Floats) -> dict[str, float]:
     }
 
 
-def redrawn(confidence: Floats, correct: Floats, draws: Draws) -> dict[str, Floats]:
+def resampled_quality(confidence: Floats, correct: Floats, draws: Draws) -> dict[str, Floats]:
     """The same figures in each resample, (B,) each."""
     stated = ~np.isnan(confidence)
     if not stated.any():

@@ -9,21 +9,21 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from corea.evaluate.compare.methods import Method
-from corea.evaluate.compare.scores import scores
-from corea.evaluate.compare.splits import Answers, Fitting, Judged, need_fitting
 from corea.evaluate.demo import choose_threshold
 from corea.evaluate.table import Pair
 from corea.metrics.arrays import Floats
 from corea.policies.threshold import Threshold
 from corea.types import Confidence, Decision, Question
+from recipes.paper.answers import Answers, Fitting, Judged, need_fitting
+from recipes.paper.methods import Method
+from recipes.paper.scores import scores
 
 PAPERS_RULE = None
 """Stands for the paper's rule of thumb among the drops: tau is the LLM's own pass@1 on the calibration split."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Seeded:
+class SeedSplit:
     """A calibration split and the evaluation split that goes with it."""
 
     fitting: Fitting
@@ -39,7 +39,7 @@ class Rule:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Played:
+class MethodScores:
     """One method on the N judged questions of all parts: (N,) arrays.
 
     Args:
@@ -52,7 +52,7 @@ class Played:
     rules: Mapping[float | None, Rule]
 
 
-def play(parts: Sequence[Seeded], method: Method, max_drops: Sequence[float]) -> Played:
+def play(parts: Sequence[SeedSplit], method: Method, max_drops: Sequence[float]) -> MethodScores:
     """Fits and plays a method, part by part.
 
     Raises:
@@ -68,7 +68,7 @@ def play(parts: Sequence[Seeded], method: Method, max_drops: Sequence[float]) ->
         policies |= {PAPERS_RULE: Threshold(float(np.clip(fit.large_correct.mean(), 0, 1)))}
         for drop, policy in policies.items():
             rules.setdefault(drop, []).append((policy.tau, kept(policy, part.judged.questions, found.judged)))
-    return Played(
+    return MethodScores(
         method=method,
         pair=_joined(pairs),
         rules={

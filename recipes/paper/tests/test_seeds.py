@@ -5,12 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.evaluate.conftest import ASKED, Counting, World, question_hash, row
 
-from corea.cli.compare import open_models
 from corea.errors import ConfigError
-from corea.evaluate.compare.asked import Asked, load_parts
-from corea.evaluate.compare.settings import CompareSettings, DatasetSettings, ModelSettings
+from recipes.paper.models import open_models
+from recipes.paper.settings import CompareSettings, DatasetSettings, ModelSettings
+from recipes.paper.splits import DatasetSplits, load_splits
+from recipes.paper.tests.conftest import ASKED, Counting, World, question_hash, row
 
 SEEDED = replace(ASKED, seed_of={question_hash(q): 1 + i % 2 for i, q in enumerate((*ASKED.fit, *ASKED.judge))})
 
@@ -27,7 +27,7 @@ def two_runs(world: World) -> list[Any]:
 def test_each_training_run_answers_the_questions_of_its_seed(world: World) -> None:
     models = two_runs(world)
     results = world.compare(SEEDED, models)
-    assert [len(m.shelf.rows) for m in models] == [150, 150, 300]
+    assert [len(m.cache.rows) for m in models] == [150, 150, 300]
     assert row(results, "SLM")["trained"] == 2
     assert sorted(results["models"]) == ["llm", "slm, trained with seed 1", "slm, trained with seed 2"]
     assert row(results, "SLM")["per_seed"]["1"]["accuracy"] == 1.0
@@ -73,7 +73,7 @@ def test_a_seed_that_was_not_trained_is_served_by_the_first_run(tmp_path: Path) 
         ("l1", 3, frozenset([3])),
         ("llm", None, None),
     ]
-    assert len({m.shelf.path for m in models}) == 3
+    assert len({m.cache.path for m in models}) == 3
     assert "rlvr" in missing
 
 
@@ -103,10 +103,10 @@ def test_models_by_seed_need_questions_by_seed() -> None:
 
 
 def test_a_question_drawn_twice_belongs_to_the_first_seed() -> None:
-    asked: Asked = load_parts(
+    asked: DatasetSplits = load_splits(
         "x", DatasetSettings(kind=GENERATED, options={"n": 30}, seeded=True, fit="validation"), [1, 2]
     )
-    again = load_parts("x", DatasetSettings(kind=GENERATED, options={"n": 30}, seeded=True, fit="validation"), [1])
+    again = load_splits("x", DatasetSettings(kind=GENERATED, options={"n": 30}, seeded=True, fit="validation"), [1])
     assert all(asked.seed(q) == 1 for q in (*again.fit, *again.judge))
     assert {asked.seed(q) for q in asked.fit} == {asked.seed(q) for q in asked.judge} == {1, 2}
 
@@ -116,15 +116,15 @@ def test_the_guard_compares_with_what_was_trained_on_whatever_seed_is_judged() -
     declared = DatasetSettings(
         kind=GENERATED, options={"world": "slm", "n": 10}, seeded=True, fit="validation", trained_on=trained
     )
-    found = load_parts("x", declared, [71])
+    found = load_splits("x", declared, [71])
     assert {q.id.rpartition("-")[0] for q in found.trained_on} == {"slm-train-1", "rl-train-2"}
     assert 80 <= len(found.trained_on) <= 90  # a text that comes twice counts once
 
 
 def test_the_page_shows_the_spread_between_seeds(world: World) -> None:
     pytest.importorskip("matplotlib")
-    from corea.cli.report import read_results
-    from corea.evaluate.compare.report_page import page
+    from recipes.paper.page import page
+    from recipes.paper.session import read_results
 
     world.compare(SEEDED, two_runs(world))
     html = page(read_results(world.folder))

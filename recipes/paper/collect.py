@@ -1,4 +1,4 @@
-"""Asks one model all the questions that are not on its shelf, measures every signal, grades, and stores."""
+"""Asks one model all the questions that are not in its cache, measures every signal, grades, and stores."""
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 
 from corea.errors import BackendError
-from corea.evaluate.compare.splits import Answers, question_hash
-from corea.evaluate.compare.store import Row, Shelf
 from corea.graders import grade_each, grader_name
 from corea.prices import Price
 from corea.prompts import Prompt
 from corea.protocols import Backend, Signal
 from corea.signals.measured import measured
 from corea.types import Completion, Confidence, Question, Sampling, Usage, Verdict
+from recipes.paper.answer_cache import AnswerCache, Row
+from recipes.paper.answers import Answers, question_hash
 
 CHUNK = 64  # rows graded and stored together, and lost in a crash; twice the concurrency where that is more
 
@@ -33,7 +33,7 @@ class Model:
     """
 
     role: str
-    shelf: Shelf
+    cache: AnswerCache
     open: Callable[[], tuple[Backend, Mapping[str, Signal]]]
     sampling: Sampling
     prompt: Prompt
@@ -47,16 +47,16 @@ class Model:
         return self.seeds is None or seed in self.seeds
 
 
-async def fill(
+async def collect(
     model: Model, questions: Sequence[Question], *, concurrency: int = 32, on_row: Callable[[], None] = lambda: None
 ) -> str | None:
-    """Asks what is missing on the shelf, and regrades what another grader graded. No model is asked for the latter.
+    """Asks what is missing in the cache, and regrades what another grader graded. No model is asked for the latter.
 
     Returns:
         None, or the last error where questions could not be answered; they are asked again the next time.
     """
-    model.shelf.rewrite(_regraded(model, questions))
-    missing = [q for q in {question_hash(q): q for q in questions}.values() if question_hash(q) not in model.shelf.rows]
+    model.cache.rewrite(_regraded(model, questions))
+    missing = [q for q in {question_hash(q): q for q in questions}.values() if question_hash(q) not in model.cache.rows]
     if not missing:
         return None
     backend, signals = model.open()
@@ -76,7 +76,7 @@ async def fill(
             done = await asyncio.gather(*(one(q) for q in missing[start : start + chunk]))
             good = [d for d in done if not isinstance(d, BackendError)]
             failed = next((str(d) for d in done if isinstance(d, BackendError)), failed)
-            model.shelf.add(_rows(good))
+            model.cache.add(_rows(good))
             for _ in done:
                 on_row()
     finally:
@@ -105,7 +105,7 @@ def _grade(question: Question, verdict: Verdict) -> Row:
 
 def _regraded(model: Model, questions: Sequence[Question]) -> list[tuple[str, Row]]:
     """The stored rows that another grader graded than the question has now, or against another reference."""
-    stored = [(q, row) for q in questions if (row := model.shelf.rows.get(question_hash(q)))]
+    stored = [(q, row) for q in questions if (row := model.cache.rows.get(question_hash(q)))]
     stale = [(q, row) for q, row in stored if (row.get("grader"), row.get("gold")) != (grader_name(q), q.reference)]
     verdicts = grade_each([(q, row["response"]) for q, row in stale])
     return [(question_hash(q), {**row, **_grade(q, v)}) for (q, row), v in zip(stale, verdicts, strict=True)]
@@ -136,13 +136,13 @@ def _row(question: Question, completion: Completion, confidences: Mapping[str, C
 
 
 def answered(model: Model, questions: Sequence[Question]) -> list[bool]:
-    """Which questions the shelf has an answer to."""
-    return [question_hash(q) in model.shelf.rows for q in questions]
+    """Which questions the cache has an answer to."""
+    return [question_hash(q) in model.cache.rows for q in questions]
 
 
 def answers(model: Model, questions: Sequence[Question], hidden: Mapping[str, Any] | None = None) -> Answers:
-    """The stored answers to questions that are all on the shelf, priced."""
-    rows = [model.shelf.rows[question_hash(q)] for q in questions]
+    """The stored answers to questions that are all in the cache, priced."""
+    rows = [model.cache.rows[question_hash(q)] for q in questions]
     names = list(dict.fromkeys(name for row in rows for name in row["confidences"]))
 
     def cost(prompt: int, completion: int) -> float:

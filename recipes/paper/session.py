@@ -8,30 +8,30 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from corea.errors import ConfigError, DataError
-from corea.evaluate.compare.asked import Asked, contamination
-from corea.evaluate.compare.asking import Model, answered, answers, fill
-from corea.evaluate.compare.examples import failures, pictured
-from corea.evaluate.compare.matrix import Problem, make_table
-from corea.evaluate.compare.methods import methods
-from corea.evaluate.compare.playing import Seeded
-from corea.evaluate.compare.probe import hidden_states
-from corea.evaluate.compare.resample import Draws
-from corea.evaluate.compare.settings import CompareSettings
-from corea.evaluate.compare.splits import Fitting, Judged, Part, joined, question_hash
-from corea.evaluate.compare.store import digest
 from corea.types import Question
+from recipes.paper.answer_cache import digest
+from recipes.paper.answers import Fitting, Judged, Part, joined, question_hash
+from recipes.paper.apply_methods import SeedSplit
+from recipes.paper.collect import Model, answered, answers, collect
+from recipes.paper.comparison_table import ComparisonInputs, make_table
+from recipes.paper.examples import failures, pictured
+from recipes.paper.methods import methods
+from recipes.paper.probe import hidden_states
+from recipes.paper.resample import Draws
+from recipes.paper.settings import CompareSettings
+from recipes.paper.splits import DatasetSplits, contamination
 
 RESULTS = "results.json"
 VERSION = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Hooks:
+class ProgressHooks:
     """Whom to tell of progress: a phase begins with so many steps, and a step is done."""
 
     phase: Callable[[str, int], None] = lambda what, steps: None
@@ -42,11 +42,11 @@ async def compare(
     settings: CompareSettings,
     models: Sequence[Model],
     missing: Mapping[str, str],
-    asked: Sequence[Asked],
+    asked: Sequence[DatasetSplits],
     out: Path,
     provenance: Mapping[str, Any],
     *,
-    hooks: Hooks = Hooks(),
+    hooks: ProgressHooks = ProgressHooks(),
 ) -> dict[str, Any]:
     """Runs a comparison and writes its results.
 
@@ -64,10 +64,10 @@ async def compare(
         gone = dict(missing)
         for model in models:
             own = [q for q in questions if model.serves(dataset.seed(q))]
-            before = len(model.shelf.rows)
+            before = len(model.cache.rows)
             hooks.phase(f"{dataset.name}: {_name(model)}", sum(1 for a in answered(model, own) if not a))
-            error = await fill(model, own, concurrency=settings.concurrency, on_row=hooks.step)
-            called += len(model.shelf.rows) - before
+            error = await collect(model, own, concurrency=settings.concurrency, on_row=hooks.step)
+            called += len(model.cache.rows) - before
             if error and not any(answered(model, own)):
                 gone[model.role] = f"no question could be answered: {error}"
         datasets.append(_judge(settings, [m for m in models if m.role not in gone], gone, dataset, hooks))
@@ -91,12 +91,39 @@ async def compare(
     return results
 
 
+def read_results(folder: Path) -> dict[str, Any]:
+    """The results in a comparison's folder, or in a results file itself."""
+    path = folder if folder.is_file() else folder / RESULTS
+    try:
+        found = cast(dict[str, Any], json.loads(path.read_text(encoding="utf-8")))
+    except FileNotFoundError as error:
+        raise ConfigError(
+            f"{path}: no such file; run `python -m recipes.paper compare CONFIG --out {folder}` first"
+        ) from error
+    except (OSError, ValueError) as error:
+        raise DataError(
+            f"cannot be read ({error}), expected results of `recipes.paper compare`; name the folder that it wrote",
+            path=str(path),
+        ) from error
+    if found.get("version") != VERSION:
+        raise DataError(
+            f"got results of version {found.get('version')!r}, expected {VERSION}; run it again, it asks "
+            "no model for what is stored",
+            path=str(path),
+        )
+    return found
+
+
 def _judge(
-    settings: CompareSettings, models: Sequence[Model], gone: Mapping[str, str], asked: Asked, hooks: Hooks
+    settings: CompareSettings,
+    models: Sequence[Model],
+    gone: Mapping[str, str],
+    asked: DatasetSplits,
+    hooks: ProgressHooks,
 ) -> dict[str, Any]:
     """One dataset's part of the results: only questions that every model answered are fitted on and judged."""
     held = frozenset(question_hash(q) for q in asked.judge)
-    parts: list[Seeded] = []
+    parts: list[SeedSplit] = []
     for seeds in _apart(models, asked):
         own = [m for m in models if seeds is None or m.serves(min(seeds))]
         fit, judge = (
@@ -111,13 +138,13 @@ def _judge(
         hidden = {m.role: _hidden(m, [*fit, *judge]) for m in own if m.probe}
         answered_by = [{m.role: answers(m, some, hidden.get(m.role)) for m in own} for some in (fit, judge)]
         parts.append(
-            Seeded(
+            SeedSplit(
                 fitting=Fitting(questions=fit, answers=answered_by[0], held_out=held),
                 judged=Judged(questions=judge, answers=answered_by[1]),
             )
         )
     both = [joined([p.fitting for p in parts]), joined([p.judged for p in parts])]
-    problem = Problem(
+    inputs = ComparisonInputs(
         dataset=asked.name,
         parts=tuple(parts),
         missing=gone,
@@ -129,7 +156,7 @@ def _judge(
         draws=Draws.of(len(both[1]), resamples=settings.resamples),
     )
     hooks.phase(f"{asked.name}: figures", len(methods(settings.extra, settings.ours)))
-    table, played = make_table(problem, settings.extra, settings.ours, on_row=lambda name: hooks.step())
+    table, played = make_table(inputs, settings.extra, settings.ours, on_row=lambda name: hooks.step())
     return {
         **asdict(table),
         "publishable": asked.publishable,
@@ -148,7 +175,7 @@ def _name(model: Model) -> str:
     return model.role if model.trained is None else f"{model.role}, trained with seed {model.trained}"
 
 
-def _apart(models: Sequence[Model], asked: Asked) -> list[frozenset[int] | None]:
+def _apart(models: Sequence[Model], asked: DatasetSplits) -> list[frozenset[int] | None]:
     """The seeds whose questions are fitted and judged by themselves: each, where a role was trained with several."""
     if all(m.seeds is None for m in models):
         return [None]
@@ -158,7 +185,7 @@ def _apart(models: Sequence[Model], asked: Asked) -> list[frozenset[int] | None]
 def _hidden(model: Model, questions: Sequence[Question]) -> Mapping[str, Any] | None:
     """Hidden states; None where the backend gives none, which the probe's row then says."""
     try:
-        return hidden_states(model.shelf, lambda: model.open()[0], model.prompt, questions)
+        return hidden_states(model.cache, lambda: model.open()[0], model.prompt, questions)
     except ConfigError:
         return None
 
@@ -188,8 +215,8 @@ def _spent(parts: Sequence[Part]) -> dict[str, Any]:
 
 def _about(model: Model) -> dict[str, Any]:
     return {
-        "shelf": model.shelf.identity.key,
-        **asdict(model.shelf.identity),
+        "cache": model.cache.identity.key,
+        **asdict(model.cache.identity),
         "price": {
             "input_usd_per_mtok": str(model.price.input_usd_per_mtok),
             "output_usd_per_mtok": str(model.price.output_usd_per_mtok),

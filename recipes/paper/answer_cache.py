@@ -1,6 +1,6 @@
 """Stored answers, found by content: who was asked (model revision, prompt, sampling, signals) and what (the question).
 
-One shelf is one JSON-lines file, in the form that `corea eval` and the replay backend read. A row is written as soon as
+One cache is one JSON-lines file, in the form that `corea eval` and the replay backend read. A row is written as soon as
 its answer is graded, so a run that ends early goes on where it was, and a second run asks nobody.
 """
 
@@ -33,11 +33,11 @@ class Identity:
 
     @property
     def key(self) -> str:
-        """Names the shelf: a hash of all of it."""
+        """Names the cache: a hash of all of it."""
         return digest(asdict(self))[:24]
 
 
-class Shelf:
+class AnswerCache:
     """The stored rows of one `Identity`, by question hash.
 
     Raises:

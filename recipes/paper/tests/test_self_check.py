@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from tests.evaluate.conftest import Counting, World, row
 
-from corea.cli.report import read_results
-from corea.evaluate.compare.text import markdown
 from corea.signals.self_check import ASK, SelfCheck
 from corea.types import Completion, Question, Sampling, TokenLogprob, Usage
+from recipes.paper.session import read_results
+from recipes.paper.tests.conftest import Counting, World, row
+from recipes.paper.text import markdown
 
 
 @dataclass

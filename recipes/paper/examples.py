@@ -4,10 +4,10 @@ from typing import Any
 
 import numpy as np
 
-from corea.evaluate.compare.matrix import Outcome
-from corea.evaluate.compare.splits import Part
 from corea.metrics import reliability_bins
 from corea.metrics.arrays import Floats
+from recipes.paper.answers import Part
+from recipes.paper.comparison_table import MethodOutcome
 
 SHOWN = 3
 LONGEST = 700  # characters of a text that a report shows
@@ -26,7 +26,7 @@ def pictured(score: Floats, right: Floats) -> dict[str, Any]:
     }
 
 
-def failures(played: Outcome, judged: Part) -> list[dict[str, Any]]:
+def failures(played: MethodOutcome, judged: Part) -> list[dict[str, Any]]:
     """The worst of a method: kept and wrong though the LLM is right, the surest first; of a model alone, any wrong."""
     large, small = judged.answers["llm"], judged.answers[played.method.role]
     bad = (played.keep > 0) & (played.right < 0.5) & (large.correct > 0.5)

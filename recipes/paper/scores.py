@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 
 from corea.errors import ConfigError, DataError
-from corea.evaluate.compare.methods import Method
-from corea.evaluate.compare.splits import Answers, Fitting, Part, folds, need_fitting
 from corea.metrics.arrays import Floats
 from corea.registry import install_hint
+from recipes.paper.answers import Answers, Fitting, Part, folds, need_fitting
+from recipes.paper.methods import Method
 
 FITTED = ("probe", "router", "blend")
 BLENDED = ("verbalized", "expected", "mean_token_probability", "answer_token_probability")  # no call of their own

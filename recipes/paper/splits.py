@@ -5,15 +5,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from corea.datasets import DATASETS, load_dataset, overlap
-from corea.evaluate.compare.settings import DatasetSettings
-from corea.evaluate.compare.splits import question_hash
 from corea.graders import count_graders, grader_name, graders_in_words
 from corea.registry import resolve
 from corea.types import Question, replace
+from recipes.paper.answers import question_hash
+from recipes.paper.settings import DatasetSettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class DatasetSplits:
     """A dataset's questions in their two parts.
 
     Args:
@@ -36,7 +36,7 @@ class Asked:
         return self.seed_of.get(question_hash(question), -1)
 
 
-def load_parts(name: str, declared: DatasetSettings, seeds: Sequence[int]) -> Asked:
+def load_splits(name: str, declared: DatasetSettings, seeds: Sequence[int]) -> DatasetSplits:
     """A dataset's questions, with the calibration and the evaluation part kept apart.
 
     Raises:
@@ -69,7 +69,7 @@ def load_parts(name: str, declared: DatasetSettings, seeds: Sequence[int]) -> As
     fit = {key: q for key, q in fit.items() if key not in judge}
     source = getattr(resolve(f"datasets.{name}", declared.kind, DATASETS), "source", None)
     facts = {} if source is None else {"source": f"{source.hub}@{source.revision[:12]}", "licence": source.licence}
-    return Asked(
+    return DatasetSplits(
         name=name,
         fit=_distinct(fit),
         judge=_distinct(judge),
@@ -102,7 +102,7 @@ def _uniform(question: Question) -> float:
     return int(question_hash(question)[8:20], 16) / 16**12
 
 
-def contamination(asked: Asked) -> dict[str, Any]:
+def contamination(asked: DatasetSplits) -> dict[str, Any]:
     """Evaluation questions whose text stands in the calibration or training questions (8-grams, 70 %)."""
     found = {
         what: overlap(questions, asked.judge)

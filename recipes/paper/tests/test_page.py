@@ -4,15 +4,15 @@ import re
 from typing import Any
 
 import pytest
-from tests.evaluate.conftest import World
 
-from corea.cli.report import read_results
-from corea.evaluate.compare.text import markdown, tables
+from recipes.paper.session import read_results
+from recipes.paper.tests.conftest import World
+from recipes.paper.text import markdown, tables
 
 
 def test_the_page_is_self_contained_and_shows_what_was_run_and_what_was_not(world: World) -> None:
     pytest.importorskip("matplotlib")
-    from corea.evaluate.compare.report_page import page
+    from recipes.paper.page import page
 
     world.compare()
     html = page(read_results(world.folder))
