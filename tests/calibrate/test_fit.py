@@ -11,11 +11,11 @@ from corea.calibrate.cuts import Sample, cuts_at
 from corea.calibrate.fit import Options, calibrate, certify
 from corea.calibrate.goals import Goals
 from corea.calibrate.outcome import cut_of
-from corea.calibrate.page import html
-from corea.calibrate.report import terminal_lines
 from corea.errors import ConfigError, DataError
 from corea.evaluate.apply import apply_calibration
 from corea.metrics.score_map import apply_map
+from corea.report.calibration import calibration_lines
+from corea.report.html import calibration_page
 
 from .simulated import simulated_pairs
 
@@ -200,9 +200,9 @@ def test_one_row_scores_as_it_does_among_many() -> None:
 
 def test_the_reports_say_the_sentence_and_need_nothing_else() -> None:
     found = calibrate(simulated_pairs(2000, seed=1, columns=True), GOALS)
-    assert terminal_lines(found)[0] == found.sentence
+    assert calibration_lines(found)[0] == found.sentence
     assert "certified on 2,000 questions" in found.sentence
-    page = html(found)
+    page = calibration_page(found)
     assert page.count("<svg") == 2
     assert "http://" not in page.replace("http://www.w3.org", "").replace("http://purl.org", "").replace(
         "http://creativecommons.org", ""
@@ -227,11 +227,11 @@ def test_the_rows_that_calibrated_are_known_again() -> None:
 def test_an_infeasible_report_promises_nothing_and_names_the_best_point_of_the_test() -> None:
     found = calibrate(simulated_pairs(150, seed=2, sharp=0.0), Goals(max_drop=0.001))
     assert found.verdict == "infeasible"
-    assert "asked for" in "\n".join(terminal_lines(found))
+    assert "asked for" in "\n".join(calibration_lines(found))
     assert f"on the {found.guarantee['n_test']} rows of the test" in found.advice[0]
-    page = html(found)
+    page = calibration_page(found)
     assert "Asked for:" in page
-    assert "Promise:" not in page
+    assert "Guarantee:" not in page
 
 
 def test_an_artefact_of_other_models_is_refused_by_name() -> None:

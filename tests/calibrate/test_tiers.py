@@ -8,13 +8,13 @@ import pytest
 from corea.calibrate.cuts import Cut, Sample
 from corea.calibrate.fit import Options
 from corea.calibrate.goals import Goals
-from corea.calibrate.page import html
-from corea.calibrate.report import terminal_lines
 from corea.calibrate.tables import Pairs
 from corea.calibrate.tiers import Tiered, calibrate_tiers, certify_tiers, common_rows
 from corea.errors import ConfigError, DataError
 from corea.evaluate.apply import apply_calibration
 from corea.metrics.score_map import apply_map
+from corea.report.calibration import calibration_lines
+from corea.report.html import calibration_page
 
 GOALS = Goals(max_drop=0.05)
 PLAIN = Options(map="identity")
@@ -114,10 +114,10 @@ def test_tables_of_other_rows_are_joined_or_refused() -> None:
 
 def test_the_report_names_every_tier_and_infeasible_is_plain() -> None:
     found = calibrate_tiers(trio(1500), GOALS, PLAIN)
-    lines = "\n".join(terminal_lines(found))
+    lines = "\n".join(calibration_lines(found))
     assert "small: " in lines
     assert "middle: " in lines
-    assert "small deferring to middle deferring to large" in html(found)
+    assert "small deferring to middle deferring to large" in calibration_page(found)
     never = calibrate_tiers(trio(200), Goals(max_drop=0.001), PLAIN)
     assert never.verdict == "infeasible"
     assert never.expected["llm_share"]["value"] == 1

@@ -155,21 +155,21 @@ def calibrate(
 
 def _write(found: "Calibration", out: Path, report: Path | None, *, json: bool) -> None:
     """The artefact and the report to their files, and what was found to the terminal."""
-    from corea.calibrate.page import html
-    from corea.calibrate.report import terminal_lines
+    from corea.report.calibration import calibration_lines
+    from corea.report.html import calibration_page
 
     path = out
     try:
         found.write(out)
         if report is not None:
             path = report
-            report.write_text(html(found), encoding="utf-8")
+            report.write_text(calibration_page(found), encoding="utf-8")
     except OSError as error:
         raise DataError(f"cannot be written ({error}); name another --out or --report", path=str(path)) from error
     if json:
         print_json({**{k: v for k, v in found.as_dict().items() if k not in ("map", "report")}, "out": str(out)})
         return
-    print("\n".join([*terminal_lines(found), "", f"artefact   {out}"]))
+    print("\n".join([*calibration_lines(found), "", f"artefact   {out}"]))
     if report is not None:
         print(f"report     {report}")
 

@@ -3,6 +3,7 @@
 import asyncio
 from dataclasses import dataclass, replace
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,10 +11,13 @@ import typer
 
 from corea.cli.console import EXIT_INTERRUPTED, complain
 from corea.cli.example_questions import write_examples
+from corea.cli.run_report import show_progress
 from corea.errors import ConfigError
+from corea.report.terminal import ProgressBars
 
 if TYPE_CHECKING:
     from corea.calibrate.tables import Pairs
+    from corea.run.summary import Progress
 
 BUNDLED = 1000  # questions for the bundled pair, which knows only its own kind
 BUNDLED_NOTE = (
@@ -64,9 +68,10 @@ def live_tables(live: Live) -> "tuple[list[Pairs], dict[str, Any]]":
         from corea.run.shutdown import stopping_on_signals
 
         try:
-            with stopping_on_signals() as stop, _Display(quiet=live.quiet) as display:
-                told = replace(asking, stop=stop, on_progress=display)
-                traces_S = await ask_stages(built.cascade, str(questions), len(known), told)
+            with stopping_on_signals() as stop, ProgressBars(quiet=live.quiet) as bars:
+                show = None if live.quiet else partial(_show, bars)
+                watched = replace(asking, stop=stop, on_progress=show)
+                traces_S = await ask_stages(built.cascade, str(questions), len(known), watched)
             return await tables_of(built.cascade, known, traces_S, asking)
         finally:
             await built.cascade.close()
@@ -91,22 +96,5 @@ def _questions(live: Live, *, bundled: bool) -> Path:
     return path
 
 
-class _Display:
-    """A progress bar that names the stage; nothing when quiet."""
-
-    def __init__(self, *, quiet: bool) -> None:
-        from corea.cli.run import ProgressDisplay
-
-        self.display = None if quiet else ProgressDisplay()
-
-    def __enter__(self) -> Any:
-        return None if self.display is None else self
-
-    def __exit__(self, *ended: object) -> None:
-        if self.display is not None:
-            self.display.__exit__(*ended)
-
-    def __call__(self, stage: str, progress: Any) -> None:
-        assert self.display is not None
-        self.display.bars.update(self.display.task, description=f"asking {stage}")
-        self.display(progress)
+def _show(bars: ProgressBars, stage: str, progress: "Progress") -> None:
+    show_progress(bars, f"asking {stage}", progress)

@@ -2,8 +2,8 @@
 
 import asyncio
 import sys
-from contextlib import nullcontext
-from typing import IO, TYPE_CHECKING, Annotated, Any
+from functools import partial
+from typing import IO, Annotated
 
 import typer
 
@@ -15,18 +15,13 @@ from corea.cli.console import (
     SetOption,
     amount,
     note,
-    percent,
     print_json,
-    usd,
 )
-from corea.cli.run_report import describe, exit_code_of
+from corea.cli.run_report import describe, exit_code_of, show_progress
 from corea.errors import ConfigError
+from corea.report.terminal import ProgressBars
 from corea.run.runner import OnBadRow, run_batch
-from corea.run.summary import Progress, RunSummary
-
-if TYPE_CHECKING:
-    from rich.console import Console
-    from rich.progress import TaskID
+from corea.run.summary import RunSummary
 
 
 def run(
@@ -61,13 +56,14 @@ def run(
     built, settings, bundled = find_cascade(config, set_, cascade, calibration=calibration, force=force)
     if bundled and not quiet:
         note(BUNDLED_NOTE)
+    silent = quiet or json
     budget = amount(budget_usd) if budget_usd is not None else settings.run.budget_usd
 
     async def answer() -> RunSummary:
         from corea.run.shutdown import stopping_on_signals
 
         try:
-            with stopping_on_signals() as stop, _display(quiet or json) as display:
+            with stopping_on_signals() as stop, ProgressBars(quiet=silent) as bars:
                 return await run_batch(
                     built.cascade,
                     questions,
@@ -76,7 +72,7 @@ def run(
                     budget_usd=budget,
                     on_bad_row=on_bad_row,
                     settings=settings_of_answers(settings, built),
-                    on_progress=display,
+                    on_progress=None if silent else partial(show_progress, bars, "answering"),
                     stop=stop,
                     pipe=_stdout() if out == "-" else None,
                 )
@@ -96,47 +92,3 @@ def run(
 
 def _stdout() -> IO[bytes]:
     return sys.stdout.buffer
-
-
-def _display(quiet: bool) -> Any:
-    return nullcontext(None) if quiet else ProgressDisplay()
-
-
-class ProgressDisplay:
-    """A bar on standard error with counts, rate, deferral rate, money spent and saved, and time left.
-
-    In a narrow window the counts are shown whole, and the facts behind them as far as they fit.
-    """
-
-    def __init__(self, console: "Console | None" = None) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
-        from rich.progress import Progress as Bars
-        from rich.table import Column
-
-        console = console or Console(stderr=True)
-        self.bars: Bars = Bars(
-            MofNCompleteColumn(table_column=Column(no_wrap=True)),
-            BarColumn(bar_width=10),
-            TextColumn("{task.fields[facts]}", table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1)),
-            console=console,
-            expand=True,
-            disable=not console.is_terminal,
-        )
-        self.task: TaskID = self.bars.add_task("answering", total=None, facts="")
-
-    def __enter__(self) -> "ProgressDisplay":
-        return self
-
-    def __exit__(self, *ended: object) -> None:
-        self.bars.stop()
-
-    def __call__(self, progress: Progress) -> None:
-        ledger = progress.ledger
-        left = f" · {progress.seconds_left:,.0f} s left" if progress.seconds_left is not None else ""
-        facts = (
-            f"{progress.rate:,.0f}/s{left} · deferred {percent(ledger.defer_rate)} · spent {usd(ledger.cost_usd)} · "
-            f"saved {usd(ledger.saved_usd)}"
-        )
-        self.bars.update(self.task, completed=progress.done, total=progress.total, facts=facts)
-        self.bars.start()  # at the first news: an error before it stays one clear line

@@ -1,12 +1,24 @@
-"""What `corea run` says at its end: a few lines for people, and the exit code."""
+"""The progress of `corea run`, its summary in a few lines for people, and its exit code."""
 
 from collections.abc import Sequence
 
 from corea.cli.advice import Advice, traces_of
 from corea.cli.console import EXIT_BACKEND, EXIT_BUDGET, EXIT_FAILED, EXIT_INTERRUPTED, percent, usd
 from corea.ledger import Ledger
-from corea.run.summary import Outcome, RunSummary
+from corea.report.terminal import ProgressBars
+from corea.run.summary import Outcome, Progress, RunSummary
 from corea.stage import Stage
+
+
+def show_progress(bars: ProgressBars, phase: str, progress: Progress) -> None:
+    """Counts, rate, deferral rate, money spent and saved, and time left."""
+    ledger = progress.ledger
+    left = f" · {progress.seconds_left:,.0f} s left" if progress.seconds_left is not None else ""
+    facts = (
+        f"{progress.rate:,.0f}/s{left} · deferred {percent(ledger.defer_rate)} · spent {usd(ledger.cost_usd)} · "
+        f"saved {usd(ledger.saved_usd)}"
+    )
+    bars.show(phase, progress.done, progress.total, facts)
 
 
 def describe(summary: RunSummary, stages: Sequence[Stage], *, free_text: bool = False) -> list[str]:

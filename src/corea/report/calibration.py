@@ -1,0 +1,191 @@
+"""A calibration in lines for the terminal, and in words and cells for the page."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from corea.calibrate.artefact import Calibration
+
+SHARES = {
+    "pass_at_1": "cascade, right", "llm_pass_at_1": "large model, right", "slm_pass_at_1": "small model, right",
+    "drop": "drop below the large model", "saving": "saving", "total_saving": "saving of the total",
+    "llm_share": "sent to the large model",
+    "abstained_share": "left to a person", "agreement": "same answer from both",
+}  # fmt: skip
+COSTS = {  # the total is with errors, and questions left to people, at their price
+    "mean_cost_usd": "cascade", "llm_mean_cost_usd": "large model alone", "slm_mean_cost_usd": "small model alone",
+    "total_usd": "cascade, total", "llm_total_usd": "large model, total",
+}  # fmt: skip
+HIGHLIGHTED = ("pass_at_1", "saving", "mean_cost_usd")
+
+
+@dataclass(frozen=True, slots=True)
+class TableRow:
+    """One row of a table on a page: text cells, and the class of the style sheet ("" for none)."""
+
+    cells: tuple[str, ...]
+    kind: str = ""
+
+
+def calibration_lines(found: Calibration) -> list[str]:
+    """The report of a calibration in lines of plain text."""
+    lines = [found.sentence, "", f"{'guarantee' if found.certified else 'asked for':11}{found.guarantee['promise']}"]
+    lines += [f"{name:11}{said}" for name, said in facts(found)]
+    lines += ["", f"{'on the rows of the test':34}{'value':>10}   95 % interval"]
+    for name, what in SHARES.items():
+        if name in found.expected:
+            lines.append(_figure(what, found.expected[name], 100, " points" if name == "drop" else " %"))
+    for name, what in COSTS.items():
+        if name in found.expected:
+            lines.append(_figure(f"{what}, USD / 1,000", found.expected[name], 1000, ""))
+    if errors := calibration_errors(found):
+        lines += ["", f"ECE {errors[0]:.3f} as stated, {errors[1]:.3f} after the map"]
+    elif found.report:
+        lines.append("")
+    if others := baselines(found):
+        said = [
+            f"{name} {100 * accuracy:.1f} %" + ("" if cost is None else f" at {1000 * cost:.3g} USD / 1,000")
+            for name, cost, accuracy in others
+        ]
+        lines.append("baselines  " + ", ".join(said))
+    if violated := violations(found):
+        advice = "" if found.tiers else "; --by-group gives one for each slice"
+        lines.append(
+            "warning    the guarantee is for all questions together; these slices lose more: "
+            f"{', '.join(violated)}{advice}"
+        )
+    lines += [f"note       {note}" for note in found.data["notes"]]
+    lines += [f"next       {each}" for each in found.advice]
+    return lines
+
+
+def _figure(name: str, each: dict[str, float], scale: float, unit: str) -> str:
+    low, high = scale * each["low"], scale * each["high"]
+    return f"{name:34}{scale * each['value']:>10.4g}{unit}   {low:.4g} to {high:.4g}"
+
+
+# --- words ----------------------------------------------------------------------------------------------------------
+
+
+def title(found: Calibration) -> str:
+    """The chain of models, from the first to the last."""
+    chain = [str(part["model"]) for part in found.tiers] or [str(found.binding["slm"])]
+    return f"Calibration: {' deferring to '.join([*chain, str(found.binding['llm'])])}"
+
+
+def facts(found: Calibration) -> Iterator[tuple[str, str]]:
+    """Rows, labels, signal and thresholds: (name, words)."""
+    guarantee = found.guarantee
+    yield "rows", f"{guarantee['n_fit']:,} fitted the map, {guarantee['n_test']:,} tested it"
+    if guarantee.get("n_gold") is not None:
+        yield "labels", _labels(guarantee)
+    if found.tiers:
+        for part in found.tiers:
+            yield "signal", f"{part['model']}: {part['health']['words']}"
+    else:
+        yield "signal", str(found.health["words"])
+    for words in _thresholds(found):
+        yield "threshold", words
+
+
+def _labels(guarantee: Mapping[str, Any]) -> str:
+    said = f"{guarantee['n_gold']:,} gold, the large model's answers are the reference for the rest"
+    if guarantee.get("gold_alone") is None:
+        return said
+    return f"{said}; labels alone would need about {guarantee['gold_alone']:,}: {guarantee['gold_saved']:,} saved"
+
+
+def _thresholds(found: Calibration) -> Iterator[str]:
+    if found.tiers:
+        for part in found.tiers if found.certified else ():
+            own = part["threshold"]
+            yield f"{part['model']}: " + ("not asked" if own is None else _threshold(own, part["map"]))
+        return
+    if found.threshold is not None:
+        yield _threshold(found.threshold, found.map)
+    for name, each in found.groups.items():
+        own = each["threshold"]
+        yield f"{name}: " + ("all deferred" if own is None else _threshold(own, found.map))
+
+
+def _threshold(threshold: Mapping[str, Any], stored: Mapping[str, Any]) -> str:
+    said = f"{threshold['tau']:.6g} of the {stored['kind']} score"
+    if threshold["tie_keep"] < 1:
+        said += f", {threshold['tie_keep']:.0%} kept at it"
+    if threshold.get("abstain_below") is not None:
+        said += f"; under {threshold['abstain_below']:.6g} a person answers"
+    skip = threshold["skip_categories"]
+    return said + (f"; not asked: {', '.join(skip)}" if skip else "")
+
+
+def violations(found: Calibration) -> list[str]:
+    """The slices that lose more than is allowed for all, their 95 % intervals considered."""
+    allowed = float(found.guarantee["goals"].get("max_drop", float("inf")))
+    return [row["category"] for row in found.report.get("categories", ()) if row["drop_low"] > allowed]
+
+
+def calibration_errors(found: Calibration) -> tuple[float, float] | None:
+    """The ECE of the first stage's signal as stated and after the map; None where it was not measured."""
+    before, after = found.report.get("ece_before"), found.report.get("ece_after")
+    return None if before is None or after is None else (before, after)
+
+
+def baselines(found: Calibration) -> list[tuple[str, float | None, float]]:
+    """(name, USD a question where known, accuracy) of the best single model, oracle, published rule and random."""
+    report = found.report
+    if not report:
+        return []
+    named = {
+        f"best single ({report['best_single']['model']})": report["best_single"],
+        "oracle": report["oracle"],
+        "published rule": report["published_rule"],
+        "random, same share": report["random_at_same_share"],
+    }
+    return [(name, each.get("cost_usd"), each["accuracy"]) for name, each in named.items()]
+
+
+# --- table rows -----------------------------------------------------------------------------------------------------
+
+
+def share_rows(found: Calibration) -> list[TableRow]:
+    """Accuracies, drop, savings and shares, in percent or points."""
+    rows: list[TableRow] = []
+    for name, words in SHARES.items():
+        if each := found.expected.get(name):
+            value = f"{100 * each['value']:.1f}{' points' if name == 'drop' else ' %'}"
+            rows.append(_row(name, words, value, f"{100 * each['low']:.1f} to {100 * each['high']:.1f}"))
+    return rows
+
+
+def cost_rows(found: Calibration) -> list[TableRow]:
+    """Mean costs, in USD per 1,000 questions."""
+    return [
+        _row(name, words, f"{1000 * each['value']:.3g}", f"{1000 * each['low']:.3g} to {1000 * each['high']:.3g}")
+        for name, words in COSTS.items()
+        if (each := found.expected.get(name))
+    ]
+
+
+def _row(name: str, *cells: str) -> TableRow:
+    return TableRow(cells, "ours" if name in HIGHLIGHTED else "")
+
+
+def baseline_rows(found: Calibration) -> list[TableRow]:
+    """The cascade and its baselines: cost and accuracy."""
+    e, others = found.expected, baselines(found)
+    ours = ("this cascade", e["mean_cost_usd"]["value"], e["pass_at_1"]["value"])
+    return [
+        TableRow((name, "" if cost is None else f"{1000 * cost:.3g}", f"{100 * accuracy:.1f}"), "" if i else "ours")
+        for i, (name, cost, accuracy) in enumerate([ours, *others] if others else [])
+    ]
+
+
+def category_rows(found: Calibration) -> list[TableRow]:
+    """Figures of each slice; those that lose more than is allowed are marked."""
+    marked, rows = violations(found), list[TableRow]()
+    for row in found.report.get("categories", ()):
+        name = row["category"] + (" (small model not asked)" if row["skipped"] else "")
+        shares = [f"{100 * row[k]:.1f}" for k in ("pass_at_1", "llm_pass_at_1", "slm_pass_at_1", "llm_share", "saving")]
+        drop = f"{100 * row['drop']:.1f} ({100 * row['drop_low']:.1f} to {100 * row['drop_high']:.1f})"
+        rows.append(TableRow((name, f"{row['n']:,}", *shares, drop), "warn" if row["category"] in marked else ""))
+    return rows
