@@ -8,13 +8,16 @@ import pytest
 from corea.errors import DataError
 from corea.metrics import (
     bootstrap_interval,
+    cost_interval,
     mcnemar_test,
     mean_interval,
+    paired_share_interval,
     permutation_test,
     ratio_interval,
+    share_interval,
     wilson_interval,
 )
-from corea.metrics.bootstrap import binomial_cdf, paired_difference
+from corea.metrics.bootstrap import binomial_cdf
 
 
 def test_binomial_cdf_is_the_exact_sum() -> None:
@@ -54,9 +57,43 @@ def test_ratio_interval_of_a_constant_ratio_is_a_point() -> None:
     assert (interval.value, interval.low, interval.high) == pytest.approx((0.25, 0.25, 0.25))
 
 
-def test_paired_difference_and_permutation_see_a_clear_gap() -> None:
+def test_a_saving_and_a_cost_never_leave_their_range() -> None:
+    skewed, large = np.array([0.0] * 19 + [1.0]), np.ones(20)
+    interval = ratio_interval(skewed, large)
+    assert (interval.value, interval.low > 0) == (pytest.approx(0.05), True)
+    assert cost_interval(skewed).low > 0 > mean_interval(skewed).low
+    assert ratio_interval(0 * large, large).high == 0
+
+
+def test_ratio_interval_covers_nineteen_in_twenty() -> None:
+    rng, hits = np.random.default_rng(1), 0
+    for _ in range(400):
+        b = rng.lognormal(size=200)
+        a = b * (rng.random(200) < 0.3)  # the expected ratio is 0.3
+        found = ratio_interval(a, b)
+        hits += found.low <= 0.3 <= found.high
+    assert 0.92 <= hits / 400 <= 0.98
+
+
+def test_share_interval_is_wilsons() -> None:
+    assert share_interval([1.0] * 3 + [0.0] * 7) == wilson_interval(3, 10)
+
+
+def test_paired_share_interval_is_the_published_one_and_never_a_point() -> None:
+    first, second = np.array([1.0] * 59 + [0.0] * 6 + [1.0] * 16 + [0.0] * 80), np.zeros(161)
+    second[:65] = 1.0  # 59 both, 6 the second alone, 16 the first alone, 80 neither
+    found = paired_share_interval(first, second)
+    assert found.value == pytest.approx(10 / 161)
+    middle, total = 10 / 163, 24 / 163
+    half = 1.959964 * ((total - middle**2) / 163) ** 0.5
+    assert (found.low, found.high) == pytest.approx((middle - half, middle + half))
+    same = paired_share_interval(np.ones(50), np.ones(50))
+    assert (same.value, same.low, same.high) == pytest.approx((0.0, -0.0533, 0.0533), abs=1e-3)
+
+
+def test_paired_shares_and_permutation_see_a_clear_gap() -> None:
     a, b = np.array([1.0] * 30 + [0.0] * 10), np.array([0.0] * 20 + [1.0] * 10 + [0.0] * 10)
-    assert paired_difference(a, b).value == pytest.approx(0.5)
+    assert paired_share_interval(a, b).low > 0.2
     assert permutation_test(a, b, resamples=999) == pytest.approx(0.001)
     assert permutation_test(a, a, resamples=99) == 1
 

@@ -59,10 +59,10 @@ def mean_interval(values: Any, *, level: float = 0.95) -> Interval:
     return Interval(float(x.mean()), float(x.mean()) - half, float(x.mean()) + half)
 
 
-def wilson_interval(successes: int, n: int, *, level: float = 0.95) -> Interval:
-    """Interval of a share; honest near 0 and 1, where the normal one is not.
+def wilson_interval(successes: float, n: int, *, level: float = 0.95) -> Interval:
+    """Interval of a share; it stays in [0, 1] and keeps its coverage near 0 and 1, where the normal one does not.
 
-    Source: Wilson 1927, JASA 22(158).
+    Source: Wilson 1927, JASA 22(158); recommended by Brown, Cai and DasGupta 2001, Statistical Science 16(2).
     """
     if n < 1 or not 0 <= successes <= n:
         raise DataError(f"wilson_interval: got {successes} of {n}, expected 0 <= successes <= n and n >= 1")
@@ -72,27 +72,52 @@ def wilson_interval(successes: int, n: int, *, level: float = 0.95) -> Interval:
     return Interval(p, max(0.0, middle - half), min(1.0, middle + half))
 
 
+def share_interval(values: Any, *, level: float = 0.95) -> Interval:
+    """Mean of N values in [0, 1], such as right answers, with its Wilson interval."""
+    (x,) = as_floats("share_interval", values=values)
+    return wilson_interval(float(x.sum()), len(x), level=level)
+
+
+def cost_interval(values: Any, *, level: float = 0.95) -> Interval:
+    """Mean of N values of at least 0, with the delta-method interval of its logarithm: it never reaches below 0."""
+    (x,) = as_floats("cost_interval", values=values)
+    return ratio_interval(x, np.ones(len(x)), level=level)
+
+
 def ratio_interval(numerator: Any, denominator: Any, *, level: float = 0.95) -> Interval:
-    """Ratio of two means over the same examples, by the delta method (a saving is 1 minus such a ratio)."""
+    """Ratio of two means of at least 0 over the same examples, with the delta-method interval of its logarithm.
+
+    A saving is 1 minus such a ratio, and so never above 100 %.
+
+    Source: Katz et al. 1978, Biometrics 34(3) (the logarithm); Deng, Knoblich and Lu 2018, arXiv:1803.06336.
+    """
     a, b = as_floats("ratio_interval", numerator=numerator, denominator=denominator)
     if b.mean() == 0:
         return Interval(float("nan"), float("nan"), float("nan"))
     ratio = float(a.mean() / b.mean())
-    spread = float((a - ratio * b).std(ddof=1) / abs(b.mean()) / math.sqrt(len(a))) if len(a) > 1 else math.inf
+    if ratio == 0:
+        return Interval(0.0, 0.0, 0.0)
+    if len(a) == 1:
+        return Interval(ratio, 0.0, math.inf)
+    spread = float((a / a.mean() - b / b.mean()).std(ddof=1)) / math.sqrt(len(a))
     half = NormalDist().inv_cdf(0.5 + level / 2) * spread
-    return Interval(ratio, ratio - half, ratio + half)
+    return Interval(ratio, ratio * math.exp(-half), ratio * math.exp(half))
 
 
-def paired_difference(
-    first: Any, second: Any, *, level: float = 0.95, resamples: int = 2000, seed: int = 0
-) -> Interval:
-    """Mean of first - second over the same examples, with its bootstrap interval."""
-    a, b = as_floats("paired_difference", first=first, second=second)
+def paired_share_interval(first: Any, second: Any, *, level: float = 0.95) -> Interval:
+    """Difference of two shares over the same N examples; it is wider than 0 also where no example tells them apart.
 
-    def mean(x: Floats) -> float:
-        return float(x.mean())
+    The interval is Wald's with one pseudo-example added to each kind of disagreement.
 
-    return bootstrap_interval(mean, a - b, level=level, resamples=resamples, seed=seed)
+    Source: Bonett and Price 2012, Journal of Educational and Behavioral Statistics 37(4); recommended by Fagerland,
+    Lydersen and Laake 2014, Statistics in Medicine 33(16).
+    """
+    a, b = as_floats("paired_share_interval", first=first, second=second)
+    gap, n = a - b, len(a) + 2
+    only_a, only_b = (float(np.maximum(sign * gap, 0).sum() + 1) / n for sign in (1, -1))
+    middle = only_a - only_b
+    half = NormalDist().inv_cdf(0.5 + level / 2) * math.sqrt((only_a + only_b - middle**2) / n)
+    return Interval(float(gap.mean()), max(-1.0, middle - half), min(1.0, middle + half))
 
 
 def mcnemar_test(first: Any, second: Any) -> float:
