@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from pairs import all_pairs, pairs_of
 
-from corea.calibrate.fit import Options
+from corea.calibrate.certify import Options
 from corea.evaluate.compare.provenance import provenance
 from corea.evaluate.compare.resample import Draws
 from corea.policies.threshold import uniform_of

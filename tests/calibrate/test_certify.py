@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from corea.calibrate.artefact import Calibration
-from corea.calibrate.cuts import Sample, cuts_at
-from corea.calibrate.fit import Options, calibrate, certify
-from corea.calibrate.goals import Goals
+from corea.calibrate.rules import Sample, cuts_at
+from corea.calibrate.certify import Options, calibrate, certify
+from corea.calibrate.targets import Goals
 from corea.calibrate.outcome import cut_of
 from corea.calibrate.page import html
 from corea.calibrate.report import terminal_lines

@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from corea.calibrate.recordings import Choice, Recording
+from corea.records.read import Choice, Recording
 from corea.errors import DataError
 from corea.metrics.arrays import Floats
 
@@ -135,7 +135,7 @@ def load_pairs(
         prices: By model, USD per million prompt and completion tokens. A count that is not recorded is 0.
         signals: Columns to use, the main one first. None: "confidence" and every further column of numbers in [0, 1].
         group: The column that holds a row's slice.
-        labelled: False lets rows without a label through, for `corea.calibrate.poor`: their correctness is NaN.
+        labelled: False lets rows without a label through, for `corea.calibrate.few_labels`: their correctness is NaN.
 
     Raises:
         ConfigError: A file is not there, or the model or variant must be chosen.
