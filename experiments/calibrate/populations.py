@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from corea.records.table import Pairs, load_pairs
+from corea.calibrate.tables import Pairs, load_pairs
 
 SMALL, LARGE = "mmlu_pro_verbalized_small.jsonl.gz", "mmlu_pro_verbalized_large.jsonl.gz"
 MMLU_PRO = {  # names and price ratios; the targets of the project are the first three, the others developed the map

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from corea.calibrate.tables import Pairs, load_pairs
 from corea.calibrate.targets import Goals
-from corea.records.table import Pairs, load_pairs
 from corea.evaluate.compare.provenance import commit
 from recipes.guarantee.few_label_trials import few_label_trial
 from recipes.guarantee.simulated import simulated_pairs

@@ -16,10 +16,10 @@ from pathlib import Path
 import numpy as np
 from populations import DEVELOPED_ON, TARGETS, mmlu_pro
 
-from corea.calibrate.rules import Sample
 from corea.calibrate.certify import Options, certify
+from corea.calibrate.rules import Sample
+from corea.calibrate.tables import Pairs
 from corea.calibrate.targets import Goals
-from corea.records.table import Pairs
 from corea.evaluate.compare.provenance import commit
 from corea.metrics import oracle_point
 from corea.metrics.score_map import apply_map

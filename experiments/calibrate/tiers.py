@@ -14,11 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from corea.calibrate.rules import Sample
 from corea.calibrate.certify import Options, calibrate
-from corea.calibrate.targets import Goals
-from corea.records.table import Pairs, load_pairs
 from corea.calibrate.paths import Tiered, calibrate_tiers, certify_tiers, common_rows
+from corea.calibrate.rules import Sample
+from corea.calibrate.tables import Pairs, load_pairs
+from corea.calibrate.targets import Goals
 from corea.evaluate.apply import apply_calibration
 from corea.evaluate.compare.provenance import commit
 from corea.metrics.score_map import apply_map

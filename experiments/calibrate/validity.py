@@ -15,7 +15,7 @@ from populations import CSQA, GSM8K, ROUTELLM, TARGETS, mmlu_pro, others
 
 from corea.calibrate.certify import Options
 from corea.calibrate.coverage import edge_goals, sweep
-from corea.records.table import Pairs
+from corea.calibrate.tables import Pairs
 from corea.evaluate.compare.provenance import commit
 from recipes.guarantee.simulated import POPULATIONS, simulated_pairs
 

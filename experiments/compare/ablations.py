@@ -18,9 +18,9 @@ from typing import Any
 
 import numpy as np
 
-from corea.calibrate.rules import Cut, Sample
 from corea.calibrate.certify import categories_to_skip
-from corea.records.table import Pairs
+from corea.calibrate.rules import Cut, Sample
+from corea.calibrate.tables import Pairs
 from corea.cli.compare import open_models, read_settings
 from corea.evaluate.compare.asked import Asked, load_parts
 from corea.evaluate.compare.asking import Model, answered, answers, fill

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from corea.records.table import Pairs
+from corea.calibrate.tables import Pairs
 from corea.evaluate.compare.provenance import provenance
 from corea.prices import Price, PriceTable
 from corea.types import Usage

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from corea.records.table import Pairs
+from corea.calibrate.tables import Pairs
 
 STATED = np.array([0.6, 0.7, 0.8, 0.9, 0.95, 1.0])
 

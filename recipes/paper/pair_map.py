@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from corea.calibrate.rules import Sample
 from corea.calibrate.certify import Options, certify
+from corea.calibrate.rules import Sample
+from corea.calibrate.tables import Pairs
 from corea.calibrate.targets import Goals
-from corea.records.table import Pairs
 from corea.evaluate.compare.resample import Draws, around
 from corea.evaluate.demo import choose_threshold
 from corea.evaluate.plots import BLUE, GREY, INK, ORANGE, load_pyplot

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from corea.records.table import Pairs
+from corea.calibrate.tables import Pairs
 from recipes.guarantee.simulated import simulated_pairs
 
 

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 
 from corea.calibrate.artefact import Calibration
-from corea.calibrate.rules import Sample, cuts_at
 from corea.calibrate.certify import Options, calibrate, certify
-from corea.calibrate.targets import Goals
 from corea.calibrate.outcome import cut_of
 from corea.calibrate.page import html
 from corea.calibrate.report import terminal_lines
+from corea.calibrate.rules import Sample, cuts_at
+from corea.calibrate.targets import Goals
 from corea.errors import ConfigError, DataError
 from corea.evaluate.apply import apply_calibration
 from corea.metrics.score_map import apply_map

@@ -5,13 +5,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from corea.calibrate.rules import Cut, Sample
 from corea.calibrate.certify import Options
-from corea.calibrate.targets import Goals
 from corea.calibrate.page import html
-from corea.calibrate.report import terminal_lines
-from corea.records.table import Pairs
 from corea.calibrate.paths import Tiered, calibrate_tiers, certify_tiers, common_rows
+from corea.calibrate.report import terminal_lines
+from corea.calibrate.rules import Cut, Sample
+from corea.calibrate.tables import Pairs
+from corea.calibrate.targets import Goals
 from corea.errors import ConfigError, DataError
 from corea.evaluate.apply import apply_calibration
 from corea.metrics.score_map import apply_map

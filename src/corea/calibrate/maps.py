@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from corea.calibrate._extra import need_sklearn
-from corea.records.table import Pairs
+from corea.calibrate.tables import Pairs
 from corea.metrics.arrays import Floats
 from corea.metrics.score_map import EDGE, apply_map, blend_features, blend_rank, blend_score, logit
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from corea.records.table import Pairs
+from corea.calibrate.tables import Pairs
 from corea.metrics.arrays import Floats
 from corea.policies.threshold import uniform_of
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from corea.calibrate.exact_tests import exact_drop_pvalue, mean_pvalue, share_pvalue
 from corea.calibrate.rules import Cut, Sample
-from corea.records.table import Pairs
+from corea.calibrate.tables import Pairs
 from corea.errors import ConfigError
 from corea.money import read_usd
 

@@ -34,8 +34,8 @@ from corea.errors import ConfigError, DataError
 if TYPE_CHECKING:
     from corea.calibrate.artefact import Calibration
     from corea.calibrate.certify import Options
+    from corea.calibrate.tables import Pairs
     from corea.calibrate.targets import Goals
-    from corea.records.table import Pairs
 
 
 def calibrate(

@@ -13,7 +13,7 @@ from corea.cli.example_questions import write_examples
 from corea.errors import ConfigError
 
 if TYPE_CHECKING:
-    from corea.records.table import Pairs
+    from corea.calibrate.tables import Pairs
 
 BUNDLED = 1000  # questions for the bundled pair, which knows only its own kind
 BUNDLED_NOTE = (

@@ -10,7 +10,7 @@ from corea.errors import ConfigError
 from corea.money import read_usd
 
 if TYPE_CHECKING:
-    from corea.records.table import Pairs
+    from corea.calibrate.tables import Pairs
     from corea.prices import Price
     from corea.types import Question
 
@@ -63,7 +63,7 @@ MapOption = Annotated[
 
 @dataclass(frozen=True, kw_only=True)
 class RowsAsked:
-    """The recorded rows that a command line names; its words are those of `corea.records.table.load_pairs`.
+    """The recorded rows that a command line names; its words are those of `corea.calibrate.tables.load_pairs`.
 
     Args:
         questions: Questions with references, where the files are runs of `corea run` and not yet graded.
@@ -87,9 +87,9 @@ class RowsAsked:
         """The calibration table.
 
         Raises:
-            ConfigError, DataError: See `corea.records.table.load_pairs`.
+            ConfigError, DataError: See `corea.calibrate.tables.load_pairs`.
         """
-        from corea.records.table import load_pairs
+        from corea.calibrate.tables import load_pairs
 
         if self.questions is not None:
             return self._graded(self.questions)

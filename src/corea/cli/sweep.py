@@ -59,9 +59,9 @@ def sweep(
     Without any goal, hard ones are tried. Exit code 1 where a promise is broken more often than delta allows.
     """
     from corea.calibrate.certify import Options
-    from corea.calibrate.targets import Goals
     from corea.calibrate.coverage import edge_goals
     from corea.calibrate.coverage import sweep as run
+    from corea.calibrate.targets import Goals
 
     if not traces or not reference:
         raise ConfigError("sweep: got no population, expected --traces and --reference")

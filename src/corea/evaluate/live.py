@@ -19,16 +19,16 @@ import numpy as np
 
 from corea.calibrate.artefact import Calibration, binding_of, free_signals
 from corea.calibrate.certify import Options, calibrate
+from corea.calibrate.tables import Pairs, unread_note
 from corea.calibrate.targets import Goals
-from corea.records.table import Pairs, unread_note
 from corea.cascade import Cascade
 from corea.errors import BackendError, BudgetError, ConfigError, DataError
-from corea.records.grade import read_labelled
 from corea.evaluate.outcomes import alone, grade_traces
 from corea.graders import count_graders, grader_name, graders_in_words
 from corea.metrics.arrays import Floats
 from corea.prices import Price
 from corea.protocols import Signal
+from corea.records.grade import read_labelled
 from corea.run.answer_settings import answer_settings
 from corea.run.runner import run_batch
 from corea.run.shutdown import Stop

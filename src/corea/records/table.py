@@ -1,295 +1,255 @@
-"""The calibration table: one row a question, with what the small model said and measured, and what both cost."""
+"""The outcome table: N questions answered by S models, with each answer's correctness, cost, tokens and signals."""
 
 import hashlib
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
-from pathlib import Path
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
-import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from corea.records.read import Choice, Recording
-from corea.errors import DataError
+from corea.errors import ConfigError, DataError
 from corea.metrics.arrays import Floats
 
 Strings = npt.NDArray[np.object_]
-PLAIN = {"confidence", "completion_tokens", "prompt_tokens", "correct", "cost_usd"}
-NOT_SIGNALS = PLAIN | {"correct_recorded", "disputed", "latency_ms", "response_chars", "max_new_tokens", "seconds"}
+LEAST_ROWS = 20  # questions that a threshold can be learnt from
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pairs:
-    """N questions that both models answered; arrays are (N,).
+class ModelOutcomes:
+    """One model's answers to the N questions of a table; arrays are (N,).
 
     Args:
-        signals: The small model's columns a map may read: "confidence" first, others by their own names; NaN where
-            not measured. The large model's columns are never in it.
-        slm_correct: 1.0 right, 0.0 wrong.
-        category: None where none was recorded.
-        notes: What a reader of the report must know about this table.
-        needs_answer: Whether rows without a readable answer count as not measured.
-        agree: Whether the two models' answers are the same, NaN where an answer is unknown.
+        name: The model's name, as in traces and prices.
+        correct: 1.0 right, 0.0 wrong, NaN without a label.
+        cost_usd: USD an answer; NaN where it is not known.
+        signals: Confidence signals by column name, the main one first; NaN where not measured. Empty where none are
+            read, as for the last model of a cascade.
+        completion_tokens: None where not recorded, or the same for all answers.
+        answers: The extracted answers, None for one that could not be read; None where not recorded.
+        agreement: 1.0 where the answer equals that of the table's last model, 0.0 where it differs, NaN where either
+            is not known; None for the last model itself, and where no answers were recorded.
+        signal_kind: The main signal's kind, such as "verbalized".
+        needs_answer: An answer that cannot be read counts as one without a confidence, so that it is deferred.
+    """
+
+    name: str
+    correct: Floats
+    cost_usd: Floats
+    signals: Mapping[str, Floats] = field(default_factory=dict[str, Floats])
+    completion_tokens: Floats | None = None
+    answers: Strings | None = None
+    agreement: Floats | None = None
+    signal_kind: str = "verbalized"
+    needs_answer: bool = False
+
+    @property
+    def confidence(self) -> Floats:
+        """The main signal; NaN everywhere where there is none."""
+        return next(iter(self.signals.values()), np.full(len(self.correct), np.nan))
+
+    def take(self, at: Any) -> "ModelOutcomes":
+        """The outcomes at these row indices."""
+        return _take(self, at)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutcomeTable:
+    """N questions answered by S models, in the order in which a cascade asks them; arrays are (N,).
+
+    Args:
+        ids: Question ids, each once.
+        models: Small to large; the last one only answers.
+        clusters: The group of dependent questions that a row belongs to; None: rows are independent.
+        categories: The slice of each question; None where none was recorded.
+        category_column: The recorded column that `categories` holds.
+        notes: Remarks on this table for the reader of a report.
     """
 
     ids: Strings
-    signals: Mapping[str, Floats]
-    slm_correct: Floats
-    llm_correct: Floats
-    slm_cost: Floats
-    llm_cost: Floats
-    completion_tokens: Floats | None = None
-    category: Strings | None = None
-    agree: Floats | None = None
-    slm: str = "small"
-    llm: str = "large"
+    models: tuple[ModelOutcomes, ...]
+    clusters: Strings | None = None
+    categories: Strings | None = None
+    category_column: str = "category"
     notes: tuple[str, ...] = ()
-    signal: str = "verbalized"
-    needs_answer: bool = False
-    digest: str = ""
-    columns: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+    @classmethod
+    def from_arrays(
+        cls,
+        *,
+        correct: Any,
+        cost_usd: Any,
+        confidence: Any,
+        ids: Sequence[str] | None = None,
+        names: Sequence[str] = (),
+        categories: Sequence[str | None] | None = None,
+        clusters: Sequence[str] | None = None,
+    ) -> "OutcomeTable":
+        """A table from plain arrays.
+
+        Args:
+            correct: (N, S) 1 right, 0 wrong, NaN unlabelled; columns from small to large model.
+            cost_usd: (N, S) USD an answer, or (S,) where each model's answers cost the same.
+            confidence: (N,) or (N, S - 1) of all models but the last, in [0, 1], NaN where not stated.
+            ids: By default the row numbers. They decide ties, so that the same question is always treated alike.
+            names: S model names; by default "small", "large" or "model1", "model2", ...
+            categories: N slices. clusters: N groups of dependent questions.
+
+        Raises:
+            ConfigError: The shapes do not fit together.
+        """
+        correct = np.atleast_2d(np.asarray(correct, dtype=np.float64))
+        n, s = correct.shape
+        stated = np.asarray(confidence, dtype=np.float64).reshape(-1, 1) if np.ndim(confidence) == 1 else confidence
+        stated = np.asarray(stated, dtype=np.float64)
+        if s < 2 or stated.shape != (n, s - 1):
+            raise ConfigError(
+                f"table: got correct of shape {correct.shape} and confidence of shape {np.shape(confidence)}, expected "
+                "(N, S) and (N, S - 1) with S of at least 2 models"
+            )
+        cost = np.broadcast_to(np.asarray(cost_usd, dtype=np.float64), (n, s))
+        names = names or (("small", "large") if s == 2 else [f"model{i + 1}" for i in range(s)])
+        return cls(
+            ids=_strings(ids if ids is not None else [str(i) for i in range(n)]),
+            models=tuple(
+                ModelOutcomes(
+                    name=names[i],
+                    correct=correct[:, i],
+                    cost_usd=cost[:, i],
+                    signals={"confidence": stated[:, i]} if i < s - 1 else {},
+                )
+                for i in range(s)
+            ),
+            categories=None if categories is None else _strings(categories),
+            clusters=None if clusters is None else _strings(clusters),
+        )
 
     def __len__(self) -> int:
         return len(self.ids)
 
     @property
-    def confidence(self) -> Floats:
-        """The first signal."""
-        return next(iter(self.signals.values()))
+    def first(self) -> ModelOutcomes:
+        """The model that is asked first."""
+        return self.models[0]
 
-    def inputs(self) -> dict[str, Any]:
-        """What a map may read, by column name."""
-        found: dict[str, Any] = dict(self.signals)
-        if self.completion_tokens is not None:
-            found["completion_tokens"] = self.completion_tokens
-        if self.category is not None:
-            found["category"] = self.category
+    @property
+    def last(self) -> ModelOutcomes:
+        """The model that answers what every other one deferred."""
+        return self.models[-1]
+
+    @property
+    def stages(self) -> tuple[ModelOutcomes, ...]:
+        """The models whose answers may be kept: all but the last."""
+        return self.models[:-1]
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of ids, labels and signals: the same for the same rows."""
+        found = hashlib.sha256("\n".join(map(str, self.ids)).encode())
+        for model in self.models:
+            for name, column in (("correct", model.correct), *model.signals.items()):
+                found.update(f"\0{name}\0".encode())
+                found.update(np.where(np.isnan(column), np.nan, column + 0.0).astype("<f8").tobytes())
+        return f"sha256:{found.hexdigest()}"
+
+    def columns(self, stage: int) -> dict[str, Any]:
+        """The (N,) columns that a confidence map of this stage may read, by name."""
+        model = self.models[stage]
+        found: dict[str, Any] = dict(model.signals)
+        if model.completion_tokens is not None:
+            found["completion_tokens"] = model.completion_tokens
+        if self.categories is not None:
+            found["category"] = self.categories
         return found
 
-    def take(self, at: Any) -> "Pairs":
-        """The rows at these places."""
-        values: dict[str, Any] = {}
-        for each in fields(self):
-            value = getattr(self, each.name)
-            if isinstance(value, np.ndarray):
-                value = value[at]
-            elif each.name in ("signals", "columns"):
-                value = {name: np.asarray(column)[at] for name, column in value.items()}
-            values[each.name] = value
-        return Pairs(**values)
+    def take(self, at: Any) -> "OutcomeTable":
+        """The rows at these indices."""
+        return replace(_take(self, at), models=tuple(model.take(at) for model in self.models))
+
+    def of(self, *names: str) -> "OutcomeTable":
+        """The same questions with these models only, in this order.
+
+        Raises:
+            ConfigError: A name is not in the table.
+        """
+        known = {model.name: model for model in self.models}
+        if lacking := [name for name in names if name not in known]:
+            raise ConfigError(f"table: no model {lacking[0]!r}, expected one of {', '.join(known)}")
+        return replace(self, models=tuple(known[name] for name in names))
+
+    def change(self, index: int, **values: Any) -> "OutcomeTable":
+        """The table with these fields of one model replaced."""
+        models = list(self.models)
+        models[index] = replace(models[index], **values)
+        return replace(self, models=tuple(models))
 
     def check(self) -> None:
         """Refuses a table that no threshold can be learnt from.
 
         Raises:
+            ConfigError: There are fewer than two models.
             DataError: Too few rows, one class only, ids twice, or numbers that are none.
         """
-        n = len(self)
-        if n < 20:
-            raise DataError(f"calibrate: got {n} questions that both models answered, expected at least 20; label more")
-        if len(set(self.ids.tolist())) != n:
+        if len(self.models) < 2:
+            raise ConfigError(f"calibrate: got {len(self.models)} model, expected two or more; name a large model too")
+        if len(self) < LEAST_ROWS:
+            raise DataError(
+                f"calibrate: got {len(self)} questions that all models answered, expected at least {LEAST_ROWS}; "
+                "label more"
+            )
+        self.check_ids()
+        for model in self.models:
+            for name in ("correct", "cost_usd"):
+                values: Floats = getattr(model, name)
+                if not np.isfinite(values).all() or (values < 0).any():
+                    raise DataError(
+                        f"calibrate: {name} of {model.name} holds NaN, infinite or negative values, expected finite "
+                        "ones; correct the rows"
+                    )
+        for model in self.stages:
+            _check_stage(model)
+        if not self.last.cost_usd.sum() > 0:
+            name = self.last.name
+            raise DataError(
+                f"calibrate: the answers of {name} cost nothing, nothing to save; give --price {name}=IN/OUT"
+            )
+
+    def check_ids(self) -> None:
+        """Refuses ids that are not unique.
+
+        Raises:
+            DataError: An id comes twice.
+        """
+        if len(set(self.ids.tolist())) != len(self):
             raise DataError("calibrate: an id comes twice, expected each question once; drop the copies")
-        for name in ("slm_correct", "llm_correct", "slm_cost", "llm_cost"):
-            values: Floats = getattr(self, name)
-            if not np.isfinite(values).all() or (values < 0).any():
-                raise DataError(
-                    f"calibrate: {name} holds NaN, infinite or negative values, expected finite ones; mend the rows"
-                )
-        if self.slm_correct.min() == self.slm_correct.max():
-            what = "right" if self.slm_correct[0] else "wrong"
-            raise DataError(
-                f"calibrate: every answer of {self.slm} is {what}, expected both kinds; use harder or easier questions"
-            )
-        for name, column in self.signals.items():
-            if np.isnan(column).all():
-                raise DataError(
-                    f"calibrate: the signal {name!r} has no value in [0, 1] in any row; choose another with --signals"
-                )
-        if not self.llm_cost.sum() > 0:
-            raise DataError(
-                f"calibrate: the answers of {self.llm} cost nothing, nothing to save; give --price {self.llm}=IN/OUT"
-            )
 
 
-def load_pairs(
-    traces: Sequence[str | Path],
-    references: Sequence[str | Path],
-    *,
-    slm: str = "",
-    llm: str = "",
-    variant: str = "",
-    llm_variant: str = "",
-    prices: Mapping[str, tuple[float, float]] | None = None,
-    signals: Sequence[str] | None = None,
-    group: str = "category",
-    labelled: bool = True,
-) -> Pairs:
-    """The table of two recordings, joined by question id.
-
-    Args:
-        traces: Files of JSON lines with at least id, correct (0 or 1) and confidence, of the small model.
-        references: The same for the large model (its confidence is never read).
-        slm: Which model's rows, by its name in the field `model`; may be empty where a file holds one.
-        prices: By model, USD per million prompt and completion tokens. A count that is not recorded is 0.
-        signals: Columns to use, the main one first. None: "confidence" and every further column of numbers in [0, 1].
-        group: The column that holds a row's slice.
-        labelled: False lets rows without a label through, for `corea.calibrate.few_labels`: their correctness is NaN.
-
-    Raises:
-        ConfigError: A file is not there, or the model or variant must be chosen.
-        DataError: Rows that cannot be used: unlabelled, twice, that do not join, or without a cost.
-    """
-    small = Recording.read(traces, Choice(option="--slm", model=slm, variant=variant, labelled=labelled))
-    large = Recording.read(references, Choice(option="--llm", model=llm, variant=llm_variant, labelled=labelled))
-    ids = _common_ids(small, large)
-    mine, theirs = [small.rows[key] for key in ids], [large.rows[key] for key in ids]
-    names = list(signals) if signals is not None else _signal_columns(mine)
-    slm_cost, note_slm = _costs(mine, small.model, prices)
-    llm_cost, note_llm = _costs(theirs, large.model, prices)
-    measured, outside = _measured(mine, names, small.model)
-    unread = np.array([row.get("answer") is None for row in mine])
-    needs_answer = bool(0 < unread.mean() <= 0.5)  # more, and the file simply does not record answers
-    if needs_answer:  # however sure it sounds, there is nothing to keep
-        measured = {name: np.where(unread, np.nan, values) for name, values in measured.items()}
-    lost = max(len(small.rows), len(large.rows)) - len(ids)
-    notes = (
-        *small.notes, *large.notes, count_of(lost, "question is", "questions are", "in one file only and left out"),
-        note_slm, note_llm, *outside, unread_note(int(unread.sum()) * needs_answer, small.model),
-    )  # fmt: skip
-    tokens = _numbers(mine, "completion_tokens")
-    kinds = (str(row["confidence_kind"]) for row in mine if row.get("confidence_kind"))
-    table = Pairs(
-        ids=np.array(ids, dtype=object),
-        signals=measured,
-        slm_correct=_numbers(mine, "correct"),
-        llm_correct=_numbers(theirs, "correct"),
-        slm_cost=slm_cost,
-        llm_cost=llm_cost,
-        completion_tokens=None if np.isnan(tokens).all() or np.nanstd(tokens) == 0 else tokens,
-        category=_categories(mine, group),
-        agree=_agreement(mine, theirs),
-        slm=small.model,
-        llm=large.model,
-        notes=tuple(note for note in notes if note),
-        signal=next(kinds, names[0] if names else "confidence"),
-        needs_answer=needs_answer,
-        digest=_digest(mine, theirs, names),
-    )
-    if labelled:
-        table.check()
-    return table
-
-
-def count_of(count: int, one: str, many: str, rest: str) -> str:
-    """ "1 answer of m ..." or "2 answers of m ..."; "" for none."""
-    return f"{count} {one if count == 1 else many} {rest}" if count else ""
-
-
-def unread_note(count: int, model: str) -> str:
-    """What a reader must know of answers that could not be read; "" where all could."""
-    return count_of(count, "answer", "answers", f"of {model} could not be read: always deferred")
-
-
-def _common_ids(small: Recording, large: Recording) -> list[str]:
-    ids = [key for key in small.rows if key in large.rows]
-    if not ids:
-        a, b = next(iter(small.rows)), next(iter(large.rows))
+def _check_stage(model: ModelOutcomes) -> None:
+    if model.correct.min() == model.correct.max():
+        found = "right" if model.correct[0] else "wrong"
         raise DataError(
-            f"calibrate: no id is in both files (such as {a!r} and {b!r}), expected the same questions; check the ids"
+            f"calibrate: every answer of {model.name} is {found}, expected both kinds; use harder or easier questions"
         )
-    return ids
+    for name, column in model.signals.items():
+        if np.isnan(column).all():
+            raise DataError(
+                f"calibrate: the signal {name!r} has no value in [0, 1] in any row; choose another with --signals"
+            )
 
 
-def _measured(
-    rows: Sequence[Mapping[str, Any]], names: Sequence[str], model: str
-) -> tuple[dict[str, Floats], list[str]]:
-    """The signals by name, NaN where not in [0, 1], and a note on each that was not."""
-    found: dict[str, Floats] = {}
-    notes: list[str] = []
-    for name in names:
-        values = _numbers(rows, name)
-        outside = (values < 0) | (values > 1)
-        rest = f"of {name} of {model} outside [0, 1]: not measured"
-        notes.append(count_of(int(outside.sum()), "value", "values", rest))
-        found[name] = np.where(outside, np.nan, values)
-    return found, notes
+def _take(record: Any, at: Any) -> Any:
+    """The record with each of its arrays, also in mappings, at these row indices."""
+    values: dict[str, Any] = {}
+    for each in fields(record):
+        value = getattr(record, each.name)
+        if isinstance(value, np.ndarray):
+            values[each.name] = value[at]
+        elif isinstance(value, Mapping):
+            values[each.name] = {name: column[at] for name, column in value.items()}
+    return replace(record, **values)
 
 
-def _categories(rows: Sequence[Mapping[str, Any]], group: str) -> Strings | None:
-    found = [row.get(group, row.get("subject") if group == "category" else None) for row in rows]
-    return np.array([None if c is None else str(c) for c in found], dtype=object) if any(found) else None
-
-
-def _agreement(mine: Sequence[Mapping[str, Any]], theirs: Sequence[Mapping[str, Any]]) -> Floats:
-    answers = [(a.get("answer"), b.get("answer")) for a, b in zip(mine, theirs, strict=True)]
-    return np.array([np.nan if None in pair else float(str(pair[0]) == str(pair[1])) for pair in answers])
-
-
-def _numbers(rows: Sequence[Mapping[str, Any]], name: str) -> Floats:
-    out = np.full(len(rows), np.nan)
-    for i, row in enumerate(rows):
-        value = row.get(name)
-        if value is None or isinstance(value, str | list | dict):
-            continue
-        out[i] = float(value)
-        if math.isinf(out[i]):
-            raise DataError(f"question {row.get('id')!r}: {name} is infinite, expected a number or null; mend the row")
+def _strings(values: Sequence[Any]) -> Strings:
+    out = np.empty(len(values), dtype=object)
+    out[:] = [None if value is None else str(value) for value in values]
     return out
-
-
-def _signal_columns(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """ "confidence" where it has values, then every other column whose numbers (19 of 20 at least) lie in [0, 1]."""
-    names = {name: None for row in rows for name, value in row.items() if type(value) in (int, float)}
-    found: list[str] = []
-    for name in names:
-        if name in NOT_SIGNALS:
-            continue
-        values = _numbers(rows, name)
-        seen = values[~np.isnan(values)]
-        inside = seen[(seen >= 0) & (seen <= 1)]
-        if len(seen) >= len(rows) / 2 and len(inside) >= 0.95 * len(seen) and inside.std() > 0:
-            found.append(name)
-    main = _numbers(rows, "confidence")
-    if np.isnan(main).all() and not found:
-        raise DataError(
-            "calibrate: no row has a confidence, expected the field confidence in [0, 1]; measure a signal first"
-        )
-    return found if np.isnan(main).all() else ["confidence", *found]
-
-
-def _costs(
-    rows: Sequence[Mapping[str, Any]], model: str, prices: Mapping[str, tuple[float, float]] | None
-) -> tuple[Floats, str]:
-    if prices and model in prices:
-        into, out = prices[model]
-        prompt, completion = _numbers(rows, "prompt_tokens"), _numbers(rows, "completion_tokens")
-        cost = (into * np.nan_to_num(prompt) + out * np.nan_to_num(completion)) / 1e6
-        unknown = [
-            f"{int(np.isnan(counts).sum())} {what} counts of {model} were not recorded and count as 0"
-            for counts, price, what in ((prompt, into, "prompt"), (completion, out, "completion"))
-            if price > 0 and np.isnan(counts).any()
-        ]
-        return cost, "; ".join(unknown)
-    recorded = _numbers(rows, "cost_usd")
-    if np.isnan(recorded).all():
-        known = f" (prices are given for {', '.join(prices)})" if prices else ""
-        raise DataError(
-            f"calibrate: the rows of {model} have no cost_usd and no price is known{known}; give --price {model}=IN/OUT"
-        )
-    if np.isnan(recorded).any():
-        at = int(np.flatnonzero(np.isnan(recorded))[0])
-        raise DataError(
-            f"calibrate: question {rows[at].get('id')!r} of {model} has no cost_usd; give --price {model}=IN/OUT"
-        )
-    return recorded, ""
-
-
-def _digest(mine: Sequence[Mapping[str, Any]], theirs: Sequence[Mapping[str, Any]], names: Sequence[str]) -> str:
-    found = hashlib.sha256()
-    for a, b in zip(mine, theirs, strict=True):
-        found.update(
-            msgspec.json.encode([a.get("id"), a.get("correct"), b.get("correct"), [a.get(name) for name in names]])
-        )
-    return f"sha256:{found.hexdigest()}"
