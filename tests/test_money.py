@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from corea.calibrate.goals import Goals
+from corea.calibrate.targets import Goals
 from corea.cli.console import amount
 from corea.cli.rows import prices_of
 from corea.config import parse_config

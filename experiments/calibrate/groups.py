@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 from populations import TARGETS, mmlu_pro
 
-from corea.calibrate.cuts import Sample
-from corea.calibrate.fit import Options, certify_groups
-from corea.calibrate.goals import Goals
+from corea.calibrate.certify import Options, certify_groups
 from corea.calibrate.outcome import cut_of
+from corea.calibrate.rules import Sample
 from corea.calibrate.tables import Pairs
+from corea.calibrate.targets import Goals
 from corea.metrics.score_map import apply_map
 from recipes.guarantee.simulated import simulated_pairs
 from recipes.paper.provenance import commit

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from corea.calibrate.goals import Goals
 from corea.calibrate.tables import Pairs, load_pairs
+from corea.calibrate.targets import Goals
 from recipes.guarantee.few_label_trials import few_label_trial
 from recipes.guarantee.simulated import simulated_pairs
 from recipes.paper.provenance import commit

@@ -16,10 +16,10 @@ from pathlib import Path
 import numpy as np
 from populations import DEVELOPED_ON, TARGETS, mmlu_pro
 
-from corea.calibrate.cuts import Sample
-from corea.calibrate.fit import Options, certify
-from corea.calibrate.goals import Goals
+from corea.calibrate.certify import Options, certify
+from corea.calibrate.rules import Sample
 from corea.calibrate.tables import Pairs
+from corea.calibrate.targets import Goals
 from corea.metrics import oracle_point
 from corea.metrics.score_map import apply_map
 from recipes.paper.provenance import commit

@@ -14,11 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from corea.calibrate.cuts import Sample
-from corea.calibrate.fit import Options, calibrate
-from corea.calibrate.goals import Goals
+from corea.calibrate.certify import Options, calibrate
+from corea.calibrate.paths import Tiered, calibrate_tiers, certify_tiers, common_rows
+from corea.calibrate.rules import Sample
 from corea.calibrate.tables import Pairs, load_pairs
-from corea.calibrate.tiers import Tiered, calibrate_tiers, certify_tiers, common_rows
+from corea.calibrate.targets import Goals
 from corea.evaluate.apply import apply_calibration
 from corea.metrics.score_map import apply_map
 from recipes.paper.provenance import commit

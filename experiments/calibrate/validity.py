@@ -13,8 +13,8 @@ from pathlib import Path
 
 from populations import CSQA, GSM8K, ROUTELLM, TARGETS, mmlu_pro, others
 
-from corea.calibrate.fit import Options
-from corea.calibrate.sweep import edge_goals, sweep
+from corea.calibrate.certify import Options
+from corea.calibrate.coverage import edge_goals, sweep
 from corea.calibrate.tables import Pairs
 from recipes.guarantee.simulated import POPULATIONS, simulated_pairs
 from recipes.paper.provenance import commit

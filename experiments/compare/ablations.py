@@ -18,8 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from corea.calibrate.cuts import Cut, Sample
-from corea.calibrate.fit import categories_to_skip
+from corea.calibrate.certify import categories_to_skip
+from corea.calibrate.rules import Cut, Sample
 from corea.calibrate.tables import Pairs
 from corea.evaluate.table import Pair
 from corea.metrics.arrays import Floats

@@ -6,10 +6,10 @@ from typing import Annotated
 
 import typer
 
-from corea.calibrate.fit import Options
-from corea.calibrate.goals import Goals
-from corea.calibrate.sweep import edge_goals, sweep
+from corea.calibrate.certify import Options
+from corea.calibrate.coverage import edge_goals, sweep
 from corea.calibrate.tables import Pairs
+from corea.calibrate.targets import Goals
 from corea.cli.console import JsonOption, complain, exit_code, print_json
 from corea.cli.rows import DeltaOption, MapOption, MaxDropOption, RowsAsked
 from corea.cli.sweep import lines_of

@@ -5,13 +5,13 @@ from typing import Any
 
 import numpy as np
 
-from corea.calibrate.bounds import exact_drop_pvalue
-from corea.calibrate.cuts import Cut, Sample
-from corea.calibrate.fit import Options, candidates
-from corea.calibrate.goals import Goals
+from corea.calibrate.certify import Options, candidates
+from corea.calibrate.exact_tests import exact_drop_pvalue
+from corea.calibrate.few_labels import PoorFound, certify_poor, labels_wanted
 from corea.calibrate.ltt import fixed_sequence
-from corea.calibrate.poor import PoorFound, certify_poor, labels_wanted
+from corea.calibrate.rules import Cut, Sample
 from corea.calibrate.tables import Pairs
+from corea.calibrate.targets import Goals
 from corea.errors import ConfigError
 from corea.metrics.score_map import apply_map
 

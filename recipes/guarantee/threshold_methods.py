@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from corea.calibrate.bounds import DROP_TESTS
-from corea.calibrate.cuts import Cut, Sample
-from corea.calibrate.fit import Options, Prepared, candidates, prepare
-from corea.calibrate.goals import Goals
+from corea.calibrate.certify import Options, Prepared, candidates, prepare
+from corea.calibrate.exact_tests import DROP_TESTS
 from corea.calibrate.ltt import fixed_sequence
+from corea.calibrate.rules import Cut, Sample
 from corea.calibrate.tables import Pairs
+from corea.calibrate.targets import Goals
 from corea.metrics.arrays import Floats
 from corea.metrics.score_map import apply_map
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from corea.calibrate.cuts import Sample
-from corea.calibrate.fit import Options, certify
-from corea.calibrate.goals import Goals
+from corea.calibrate.certify import Options, certify
+from corea.calibrate.rules import Sample
 from corea.calibrate.tables import Pairs
+from corea.calibrate.targets import Goals
 from corea.evaluate.demo import choose_threshold
 from corea.evaluate.table import Pair
 from corea.metrics import Interval, auroc, auroc_interval

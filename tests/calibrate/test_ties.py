@@ -8,10 +8,10 @@ import numpy as np
 
 from corea.backends.fake import FakeBackend
 from corea.calibrate.artefact import Calibration, bind
-from corea.calibrate.cuts import Cut, Sample
-from corea.calibrate.fit import calibrate
-from corea.calibrate.goals import Goals
+from corea.calibrate.certify import calibrate
 from corea.calibrate.outcome import threshold_dict
+from corea.calibrate.rules import Cut, Sample
+from corea.calibrate.targets import Goals
 from corea.cascade import Cascade, Stage
 from corea.evaluate.apply import apply_calibration
 from corea.policies.threshold import Threshold

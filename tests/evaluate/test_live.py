@@ -16,7 +16,7 @@ import pytest
 
 from corea.backends.fake import FakeBackend
 from corea.calibrate.artefact import bind, binding_of
-from corea.calibrate.goals import Goals
+from corea.calibrate.targets import Goals
 from corea.cascade import Cascade, Stage
 from corea.errors import BackendTimeout, BudgetError, ConfigError, DataError
 from corea.evaluate.live import Asking, ask_stages, calibrate_live, load_questions, tables_of
@@ -200,7 +200,7 @@ class OtherSignal(Verbalized):
 
 
 async def test_questions_without_a_reference_do_where_the_answers_are_compared(tmp_path: Path) -> None:
-    from corea.calibrate.poor import calibrate_poor
+    from corea.calibrate.few_labels import calibrate_poor
 
     asked, questions, asking = cascade(), write_questions(tmp_path), Asking(folder=tmp_path / "a")
     rows = [json.loads(line) for line in Path(questions).read_text().splitlines()]
@@ -216,7 +216,7 @@ async def test_questions_without_a_reference_do_where_the_answers_are_compared(t
 
 
 async def test_three_stages_get_a_table_each_and_joint_thresholds(tmp_path: Path) -> None:
-    from corea.calibrate.tiers import calibrate_tiers
+    from corea.calibrate.paths import calibrate_tiers
 
     asked, questions, asking = cascade(middle=True), write_questions(tmp_path), Asking(folder=tmp_path / "a")
     traces_S = await ask_stages(asked, questions, COUNT, asking)

@@ -3,7 +3,7 @@
 import numpy as np
 from tests.calibrate.simulated import compared
 
-from corea.calibrate.goals import Goals
+from corea.calibrate.targets import Goals
 from recipes.guarantee.few_label_trials import few_label_trial
 
 

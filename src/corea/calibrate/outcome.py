@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 
 from corea.calibrate.artefact import Calibration
-from corea.calibrate.cuts import Cut, Sample
-from corea.calibrate.goals import Goals
-from corea.calibrate.health import signal_health
 from corea.calibrate.maps import Stored
-from corea.calibrate.power import labels_for_cut, labels_for_risk
+from corea.calibrate.rules import Cut, Sample
+from corea.calibrate.sample_size import labels_for_cut, labels_for_risk
+from corea.calibrate.signal_quality import signal_health
 from corea.calibrate.tables import Pairs
+from corea.calibrate.targets import Goals
 from corea.metrics import best_single, cascade_frontier, mean_interval, oracle_point, ratio_interval
 from corea.metrics.arrays import Floats
 from corea.metrics.calibration import expected_calibration_error, reliability_bins

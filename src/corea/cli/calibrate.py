@@ -33,9 +33,9 @@ from corea.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from corea.calibrate.artefact import Calibration
-    from corea.calibrate.fit import Options
-    from corea.calibrate.goals import Goals
+    from corea.calibrate.certify import Options
     from corea.calibrate.tables import Pairs
+    from corea.calibrate.targets import Goals
 
 
 def calibrate(
@@ -119,8 +119,8 @@ def calibrate(
 
     INFEASIBLE is an answer, not an error: the exit code is 0, and the artefact makes a cascade defer everything.
     """
-    from corea.calibrate.fit import Options
-    from corea.calibrate.goals import Goals
+    from corea.calibrate.certify import Options
+    from corea.calibrate.targets import Goals
 
     goals = Goals(
         max_drop=max_drop, max_risk=max_risk, max_cost_usd=max_cost, value_usd=value, abstain_usd=abstain_cost,
@@ -178,22 +178,22 @@ def _calibrated(
     tables: "list[Pairs]", goals: "Goals", options: "Options", binding: dict[str, Any], *, label_poor: bool
 ) -> "Calibration":
     if label_poor:
-        from corea.calibrate.poor import calibrate_poor
+        from corea.calibrate.few_labels import calibrate_poor
 
         if len(tables) > 1:
             raise ConfigError("--label-poor: got three or more models, expected two; label every row, or name two")
         return calibrate_poor(tables[0], goals, options, binding=binding)
     if len(tables) > 1:
-        from corea.calibrate.tiers import calibrate_tiers, common_rows
+        from corea.calibrate.paths import calibrate_tiers, common_rows
 
         return calibrate_tiers(common_rows(tables), goals, options, binding=binding)
-    from corea.calibrate.fit import calibrate as run
+    from corea.calibrate.certify import calibrate as run
 
     return run(tables[0], goals, options, binding=binding)
 
 
 def _write_ids(path: Path, tables: "list[Pairs]", goals: "Goals", options: "Options", count: int) -> None:
-    from corea.calibrate.poor import labels_wanted
+    from corea.calibrate.few_labels import labels_wanted
 
     ids = labels_wanted(tables[0], goals, count, options)
     try:

@@ -33,7 +33,7 @@ def labels(
     json: JsonOption = False,
 ) -> None:
     """Estimate how many labels `corea calibrate --max-drop` will need."""
-    from corea.calibrate.power import labels_needed
+    from corea.calibrate.sample_size import labels_needed
 
     plan = labels_needed(
         slm_accuracy=slm_accuracy, llm_accuracy=llm_accuracy, auroc=auroc, drop=max_drop, delta=delta, power=power,

@@ -27,7 +27,7 @@ from corea.cli.rows import (
 from corea.errors import ConfigError
 
 if TYPE_CHECKING:
-    from corea.calibrate.sweep import Kept
+    from corea.calibrate.coverage import Kept
 
 
 def sweep(
@@ -58,10 +58,10 @@ def sweep(
 
     Without any goal, hard ones are tried. Exit code 1 where a promise is broken more often than delta allows.
     """
-    from corea.calibrate.fit import Options
-    from corea.calibrate.goals import Goals
-    from corea.calibrate.sweep import edge_goals
-    from corea.calibrate.sweep import sweep as run
+    from corea.calibrate.certify import Options
+    from corea.calibrate.coverage import edge_goals
+    from corea.calibrate.coverage import sweep as run
+    from corea.calibrate.targets import Goals
 
     if not traces or not reference:
         raise ConfigError("sweep: got no population, expected --traces and --reference")

@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 
 from corea.calibrate.artefact import Calibration, differences
-from corea.calibrate.cuts import Sample
 from corea.calibrate.outcome import applied, figures, left_to_people
+from corea.calibrate.paths import common_rows, tiers_applied
+from corea.calibrate.rules import Sample
 from corea.calibrate.tables import Pairs, unread_note
-from corea.calibrate.tiers import common_rows, tiers_applied
 from corea.errors import ConfigError
 from corea.evaluate.sources import Answer, in_common
 from corea.graders import count_graders, graders_in_words

@@ -18,17 +18,17 @@ import msgspec
 import numpy as np
 
 from corea.calibrate.artefact import Calibration, binding_of, free_signals
-from corea.calibrate.fit import Options, calibrate
-from corea.calibrate.goals import Goals
+from corea.calibrate.certify import Options, calibrate
 from corea.calibrate.tables import Pairs, unread_note
+from corea.calibrate.targets import Goals
 from corea.cascade import Cascade
 from corea.errors import BackendError, BudgetError, ConfigError, DataError
-from corea.evaluate.labelled import read_labelled
 from corea.evaluate.outcomes import alone, grade_traces
 from corea.graders import count_graders, grader_name, graders_in_words
 from corea.metrics.arrays import Floats
 from corea.prices import Price
 from corea.protocols import Signal
+from corea.records.grade import read_labelled
 from corea.run.answer_settings import answer_settings
 from corea.run.runner import run_batch
 from corea.run.shutdown import Stop
@@ -80,7 +80,7 @@ async def calibrate_live(
     Raises:
         BudgetError: The budget ended before every question was asked. BackendError: A model could not be reached.
         InterruptedError: It was asked to stop. What was answered is kept in each case.
-        ConfigError, DataError: See `load_questions`, `ask_stages`, `corea.calibrate.fit.calibrate`.
+        ConfigError, DataError: See `load_questions`, `ask_stages`, `corea.calibrate.certify.calibrate`.
     """
     known = load_questions(questions, grader=asking.grader)
     traces_S = await ask_stages(cascade, questions, len(known), asking)

@@ -1,4 +1,4 @@
-"""Intervals and paired tests, with numpy alone. Promises that hold at every sample size: `corea.calibrate.bounds`."""
+"""Intervals and paired tests, with numpy alone. Tests valid at every sample size: `corea.calibrate.exact_tests`."""
 
 import math
 from collections.abc import Callable

@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from corea.calibrate.cuts import Cut, Sample, cuts_at
-from corea.calibrate.fit import Options, Prepared, certify_prepared, prepare
-from corea.calibrate.goals import Goals, objective
+from corea.calibrate.certify import Options, Prepared, certify_prepared, prepare
+from corea.calibrate.rules import Cut, Sample, cuts_at
 from corea.calibrate.tables import Pairs
+from corea.calibrate.targets import Goals, objective
 from corea.errors import ConfigError
 from corea.metrics.score_map import apply_map
 

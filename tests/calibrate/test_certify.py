@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from corea.calibrate.artefact import Calibration
-from corea.calibrate.cuts import Sample, cuts_at
-from corea.calibrate.fit import Options, calibrate, certify
-from corea.calibrate.goals import Goals
+from corea.calibrate.certify import Options, calibrate, certify
 from corea.calibrate.outcome import cut_of
+from corea.calibrate.rules import Sample, cuts_at
+from corea.calibrate.targets import Goals
 from corea.errors import ConfigError, DataError
 from corea.evaluate.apply import apply_calibration
 from corea.metrics.score_map import apply_map

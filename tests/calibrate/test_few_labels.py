@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from corea.calibrate.goals import Goals
-from corea.calibrate.poor import calibrate_poor, certify_poor, labels_wanted, poor_drop_pvalue
+from corea.calibrate.few_labels import calibrate_poor, certify_poor, labels_wanted, poor_drop_pvalue
 from corea.calibrate.tables import Pairs
+from corea.calibrate.targets import Goals
 from corea.errors import ConfigError, DataError
 
 from .simulated import compared

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from corea.calibrate.health import signal_health
+from corea.calibrate.signal_quality import signal_health
 
 RNG = np.random.default_rng(0)
 RIGHT = (RNG.random(2000) < 0.6).astype(float)

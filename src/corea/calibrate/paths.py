@@ -15,10 +15,7 @@ from typing import Any, cast
 import numpy as np
 
 from corea.calibrate.artefact import CERTIFIED, INFEASIBLE, Calibration, now
-from corea.calibrate.cuts import NOTHING, Cut, Sample, cuts_at
-from corea.calibrate.fit import TEST, Options, best_uncertified, categories_to_skip
-from corea.calibrate.goals import Goals, goal_pvalues, objective
-from corea.calibrate.health import signal_health
+from corea.calibrate.certify import TEST, Options, best_uncertified, categories_to_skip
 from corea.calibrate.ltt import fixed_sequence
 from corea.calibrate.maps import Stored, fit_probability, fit_score
 from corea.calibrate.outcome import (
@@ -32,8 +29,11 @@ from corea.calibrate.outcome import (
     sentence_of,
     threshold_dict,
 )
-from corea.calibrate.power import FIT_SHARE
+from corea.calibrate.rules import NOTHING, Cut, Sample, cuts_at
+from corea.calibrate.sample_size import FIT_SHARE
+from corea.calibrate.signal_quality import signal_health
 from corea.calibrate.tables import Pairs
+from corea.calibrate.targets import Goals, goal_pvalues, objective
 from corea.errors import ConfigError, DataError
 from corea.metrics.arrays import Floats
 from corea.metrics.score_map import apply_map

@@ -26,16 +26,16 @@ from typing import Any
 import numpy as np
 
 from corea.calibrate.artefact import CERTIFIED, INFEASIBLE, Calibration, now
-from corea.calibrate.bounds import exact_drop_pvalue, mean_pvalue, share_lower, share_pvalue, share_upper
-from corea.calibrate.cuts import Cut, Sample
-from corea.calibrate.fit import Options, candidates
-from corea.calibrate.goals import Goals
-from corea.calibrate.health import signal_health
+from corea.calibrate.certify import Options, candidates
+from corea.calibrate.exact_tests import exact_drop_pvalue, mean_pvalue, share_lower, share_pvalue, share_upper
 from corea.calibrate.ltt import fixed_sequence
 from corea.calibrate.maps import Stored, fit_probability, fit_score
 from corea.calibrate.outcome import data_of, guarantee_of, threshold_dict
-from corea.calibrate.power import FIT_SHARE, labels_for_cut
+from corea.calibrate.rules import Cut, Sample
+from corea.calibrate.sample_size import FIT_SHARE, labels_for_cut
+from corea.calibrate.signal_quality import signal_health
 from corea.calibrate.tables import Pairs
+from corea.calibrate.targets import Goals
 from corea.errors import ConfigError, DataError
 from corea.metrics import mean_interval, ratio_interval
 from corea.metrics.score_map import apply_map

@@ -6,8 +6,8 @@ import math
 import numpy as np
 import pytest
 
-from corea.calibrate import bounds
-from corea.calibrate.bounds import (
+from corea.calibrate import exact_tests as bounds
+from corea.calibrate.exact_tests import (
     DROP_TESTS,
     betting_drop_pvalue,
     exact_drop_pvalue,

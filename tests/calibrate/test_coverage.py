@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from corea.calibrate.cuts import Cut, Sample
-from corea.calibrate.fit import Options
-from corea.calibrate.goals import Goals
-from corea.calibrate.sweep import Kept, broken_promises, edge_goals, sweep
+from corea.calibrate.certify import Options
+from corea.calibrate.coverage import Kept, broken_promises, edge_goals, sweep
+from corea.calibrate.rules import Cut, Sample
+from corea.calibrate.targets import Goals
 from corea.cli.main import main
 from corea.errors import ConfigError
 

@@ -5,11 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from corea.calibrate.cuts import Cut, Sample
-from corea.calibrate.fit import Options
-from corea.calibrate.goals import Goals
+from corea.calibrate.certify import Options
+from corea.calibrate.paths import Tiered, calibrate_tiers, certify_tiers, common_rows
+from corea.calibrate.rules import Cut, Sample
 from corea.calibrate.tables import Pairs
-from corea.calibrate.tiers import Tiered, calibrate_tiers, certify_tiers, common_rows
+from corea.calibrate.targets import Goals
 from corea.errors import ConfigError, DataError
 from corea.evaluate.apply import apply_calibration
 from corea.metrics.score_map import apply_map
@@ -58,7 +58,7 @@ def test_joint_thresholds_are_certified_and_beat_either_pair_alone() -> None:
     seen = apply_calibration(found, fresh)
     assert seen["kept_promises"] == {"max_drop": seen["drop"] <= 0.05}
     for one in ("small", "middle"):
-        from corea.calibrate.fit import calibrate
+        from corea.calibrate.certify import calibrate
 
         index = ("small", "middle").index(one)
         alone = calibrate(trio(4000)[index], GOALS, PLAIN)

@@ -6,7 +6,7 @@ from statistics import NormalDist
 
 import numpy as np
 
-from corea.calibrate.bounds import exact_drop_pvalue
+from corea.calibrate.exact_tests import exact_drop_pvalue
 from corea.errors import ConfigError
 
 FIT_SHARE = 0.3

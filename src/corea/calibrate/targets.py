@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from corea.calibrate.bounds import exact_drop_pvalue, mean_pvalue, share_pvalue
-from corea.calibrate.cuts import Cut, Sample
+from corea.calibrate.exact_tests import exact_drop_pvalue, mean_pvalue, share_pvalue
+from corea.calibrate.rules import Cut, Sample
 from corea.calibrate.tables import Pairs
 from corea.errors import ConfigError
 from corea.money import read_usd
