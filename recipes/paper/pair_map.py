@@ -11,12 +11,12 @@ from corea.calibrate.certify import Options, certify
 from corea.calibrate.rules import Sample
 from corea.calibrate.tables import Pairs
 from corea.calibrate.targets import Goals
-from corea.evaluate.demo import choose_threshold
-from corea.evaluate.table import Pair
+from corea.evaluate.thresholds import cheapest_threshold
 from corea.metrics import Interval, auroc, auroc_interval
 from corea.metrics.arrays import Floats
 from corea.policies.threshold import uniform_of
 from corea.report.plots import BLUE, GREY, INK, ORANGE, plot_style, save
+from recipes.paper.answers import Pair
 from recipes.paper.resample import Draws, bootstrap_ci
 
 WEAK_AUROC, LOW_RATIO, LEFT = 0.65, 3, 0.48  # the gates that the figure shades, and its left edge
@@ -80,7 +80,7 @@ def measure_pair(
     c, y = pairs.confidence[stated], pairs.slm_correct[stated]
     low, high = auroc_interval(c, y)
     draws = Draws.of(len(judged), resamples=500)
-    policy = choose_threshold(_plain(fit), max_drop)
+    policy = cheapest_threshold(_plain(fit).table, max_drop)
     filled = np.nan_to_num(judged.confidence, nan=-1.0)
     tie = np.array([uniform_of(str(key), policy.salt) < policy.tie_keep for key in judged.ids])
     keep = (filled > policy.tau) | ((filled == policy.tau) & tie)

@@ -9,11 +9,10 @@ from corea.calibrate.artefact import Calibration, differences
 from corea.calibrate.outcome import applied, figures, left_to_people
 from corea.calibrate.paths import common_rows, tiers_applied
 from corea.calibrate.rules import Sample
-from corea.calibrate.tables import Pairs, unread_note
+from corea.calibrate.tables import Pairs
 from corea.errors import ConfigError
-from corea.evaluate.sources import Answer, in_common
-from corea.graders import count_graders, graders_in_words
 from corea.metrics.score_map import apply_map
+from corea.records.table import OutcomeTable
 
 
 def apply_calibration(found: Calibration, tables: Pairs | Sequence[Pairs], *, force: bool = False) -> dict[str, Any]:
@@ -79,52 +78,15 @@ def _kept_promises(found: Calibration, flat: Mapping[str, Any], wrong: float) ->
     return kept
 
 
-def pairs_of_answers(
-    small: Mapping[str, Answer],
-    large: Mapping[str, Answer],
-    *,
-    slm: str = "",
-    llm: str = "",
-    notes: tuple[str, ...] = (),
-) -> Pairs:
-    """The calibration table of two graded sets of answers (see `corea.evaluate.sources.read_answers`).
-
-    Args:
-        slm, llm: The models' names; by default those that the answers say.
-
-    Raises:
-        ConfigError: A cost is not known.
-        DataError: They have no question in common, or the table cannot be learnt from.
-    """
-    ids = in_common(small, [large])
-    mine, theirs = [small[key] for key in ids], [large[key] for key in ids]
-    slm, llm = slm or mine[0].model or "small", llm or theirs[0].model or "large"
-    for name, answers in ((slm, mine), (llm, theirs)):
-        if any(answer.cost_usd is None for answer in answers):
-            raise ConfigError(f"calibrate: the cost of {name} is not known; give --price {name}=IN/OUT")
-    if graders := count_graders(answer.grader for answer in mine if answer.grader):
-        notes = (*notes, f"graded by {graders_in_words(graders)}")
-    confidence = np.array([np.nan if answer.confidence is None else answer.confidence for answer in mine])
-    unread = np.array([answer.answer is None for answer in mine])
-    needs_answer = bool(0 < unread.mean() <= 0.5)
-    if needs_answer:
-        notes = (*notes, unread_note(int(unread.sum()), slm))
-        confidence = np.where(unread, np.nan, confidence)
-    tokens = np.array([np.nan if a.completion_tokens is None else a.completion_tokens for a in mine], dtype=float)
-    categories = [answer.category for answer in mine]
-    table = Pairs(
-        ids=np.array(ids, dtype=object),
-        signals={"confidence": confidence},
-        slm_correct=np.array([answer.correct for answer in mine]),
-        llm_correct=np.array([answer.correct for answer in theirs]),
-        slm_cost=np.array([answer.cost_usd for answer in mine], dtype=float),
-        llm_cost=np.array([answer.cost_usd for answer in theirs], dtype=float),
-        completion_tokens=None if np.isnan(tokens).all() or np.nanstd(tokens) == 0 else tokens,
-        category=np.array(categories, dtype=object) if any(categories) else None,
-        slm=slm,
-        llm=llm,
-        notes=notes,
-        needs_answer=needs_answer,
-    )
-    table.check()
-    return table
+def pairs_of_table(table: OutcomeTable) -> list[Pairs]:
+    """Each stage before the last against the last, as `corea.calibrate` reads them."""
+    last = table.last
+    return [
+        Pairs(
+            ids=table.ids, signals=stage.signals, slm_correct=stage.correct, llm_correct=last.correct,
+            slm_cost=stage.cost_usd, llm_cost=last.cost_usd, completion_tokens=stage.completion_tokens,
+            category=table.categories, agree=stage.agreement, slm=stage.name, llm=last.name, notes=table.notes,
+            signal=stage.signal_kind, needs_answer=stage.needs_answer, digest=table.digest,
+        )
+        for stage in table.stages
+    ]  # fmt: skip
