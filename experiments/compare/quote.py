@@ -1,6 +1,6 @@
 """Rows for docs/results.md from stored results, each number with the comment that `make docs` checks it by.
 
-python experiments/compare/quote.py compare/bundled.json            # the rows of `corea compare`, and each seed alone
+python experiments/compare/quote.py compare/bundled.json            # a comparison's rows, and each seed alone
 python experiments/compare/quote.py compare/ablations.json          # the rows of ablations.py
 """
 

@@ -12,6 +12,7 @@ from corea.money import read_usd
 if TYPE_CHECKING:
     from corea.calibrate.tables import Pairs
     from corea.prices import Price
+    from corea.records.table import OutcomeTable
     from corea.types import Question
 
 FILE, NAME, PRICE, USD, SHARE = "FILE", "NAME", "NAME=IN/OUT", "USD", "SHARE"  # stand in the help for what to give
@@ -92,7 +93,9 @@ class RowsAsked:
         from corea.calibrate.tables import load_pairs
 
         if self.questions is not None:
-            return self._graded(self.questions)
+            from corea.evaluate.apply import pairs_of_table
+
+            return pairs_of_table(self.table())[0]
         if self.grader is not None:
             raise ConfigError("--grader: got recorded rows, which bring their own grades; give --questions for runs")
         prices = {
@@ -109,28 +112,28 @@ class RowsAsked:
         """A table against the large model for each of these."""
         return [replace(self, slm=name).pairs() for name in names]
 
-    def _graded(self, questions: Path) -> "Pairs":
-        if len(self.traces) > 1 or len(self.reference) > 1:
-            raise ConfigError("--questions: got several files of a model, expected one run each; join them first")
-        from corea.evaluate.apply import pairs_of_table
+    def table(self) -> "OutcomeTable":
+        """The outcomes of both models.
+
+        Raises:
+            ConfigError, DataError: See `corea.records.read.read_table`.
+        """
         from corea.records.read import RowSource, read_table
 
-        sources = [
-            RowSource(paths=self.traces, model=self.slm, variant=self.variant),
-            RowSource(
-                paths=self.reference, model=self.llm, variant=self.llm_variant, option="--llm",
-                variant_option="--llm-variant",
-            ),
-        ]  # fmt: skip
+        small = RowSource(paths=self.traces, model=self.slm, variant=self.variant)
+        large = RowSource(
+            paths=self.reference, model=self.llm, variant=self.llm_variant, option="--llm",
+            variant_option="--llm-variant",
+        )  # fmt: skip
         prices = {
             name: (float(each.input_usd_per_mtok), float(each.output_usd_per_mtok))
             for name, each in prices_of(self.price).items()
         }
-        table = read_table(
-            sources, prices=prices, questions=read_questions(questions, self.grader), grader=self.grader,
+        known = None if self.questions is None else read_questions(self.questions, self.grader)
+        return read_table(
+            [small, large], prices=prices, questions=known, grader=self.grader, labelled=self.labelled,
             signals=list(names_of(self.signals)) or None, group=self.group,
         )  # fmt: skip
-        return pairs_of_table(table)[0]
 
 
 def names_of(text: str) -> tuple[str, ...]:

@@ -5,9 +5,9 @@ from typing import Any
 
 from corea.evaluate.figures import FiguresRow
 from corea.evaluate.thresholds import filled
-from corea.metrics import Frontier, cascade_frontier, oracle_frontier, random_frontier
+from corea.metrics import cascade_frontier, oracle_frontier, random_frontier
 from corea.records.table import OutcomeTable
-from corea.report.plots import Curve, CurveKind, PlotPoint, frontier
+from corea.report.plots import Curve, PlotPoint, frontier
 
 
 def frontier_of(outcomes: OutcomeTable, rows: Sequence[FiguresRow], *, title: str, note: str = "") -> Any:
@@ -19,9 +19,9 @@ def frontier_of(outcomes: OutcomeTable, rows: Sequence[FiguresRow], *, title: st
     first, last = outcomes.first, outcomes.last
     models = (first.correct, last.correct, first.cost_usd, last.cost_usd)
     curves = [
-        _curve("oracle", "oracle", oracle_frontier(*models)),
-        _curve("random deferral", "random", random_frontier(*models)),
-        _curve("cascade, any threshold", "chosen", cascade_frontier(filled(first.confidence), *models)),
+        Curve.of("oracle", oracle_frontier(*models), "oracle"),
+        Curve.of("random deferral", random_frontier(*models), "random"),
+        Curve.of("cascade, any threshold", cascade_frontier(filled(first.confidence), *models), "chosen"),
     ]
     small, large, chosen = rows[:3]
     points = [
@@ -35,7 +35,3 @@ def frontier_of(outcomes: OutcomeTable, rows: Sequence[FiguresRow], *, title: st
         ),
     ]
     return frontier(curves, points, title=title, note=note)
-
-
-def _curve(name: str, kind: CurveKind, found: Frontier) -> Curve:
-    return Curve(name=name, kind=kind, cost_usd=found.cost_usd.tolist(), accuracy=found.accuracy.tolist())

@@ -1,16 +1,22 @@
 """Pages: jinja2 templates with automatic escaping, filled into one HTML file each. Needs the extra `report`."""
 
+from dataclasses import asdict
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from corea.calibrate.artefact import Calibration
 from corea.errors import ConfigError
+from corea.evaluate.compare import CERTIFIED, Comparison
 from corea.metrics import Interval
 from corea.registry import install_hint
 from corea.report import calibration as words
-from corea.report.plots import Curve, PlotPoint, ReliabilityPanel, frontier, reliability, svg_text
+from corea.report import comparison as cells
+from corea.report.plots import Curve, PlotPoint, PointKind, ReliabilityPanel, frontier, reliability, svg_text
 
+MOST_CURVES = 4
 TEMPLATES = Path(__file__).parent / "templates"
 
 
@@ -66,6 +72,45 @@ def calibration_page(found: Calibration) -> str:
         baselines=words.baseline_rows(found), categories=words.category_rows(found),
         slice_name=found.data.get("group", "category"), **plots,
     )  # fmt: skip
+
+
+def comparison_page(found: Comparison) -> str:
+    """The report of a comparison of signals and thresholds.
+
+    Raises:
+        ConfigError: jinja2 or matplotlib is not installed.
+    """
+    panels = [
+        ReliabilityPanel(title=name, bins=[asdict(each) for each in report.bins], bold=i == 0)
+        for i, (name, report) in enumerate(found.signals.items())
+        if report.bins
+    ]
+    return render(
+        "comparison.html", title=f"Comparison: {' deferring to '.join(found.models)}", wide=True,
+        lines=cells.explanations(found), head=cells.HEAD, rows=cells.comparison_rows(found),
+        signal_head=cells.SIGNAL_HEAD, signals=cells.signal_rows(found), notes=found.notes,
+        frontier=inline_svg(_comparison_frontier(found), "frontier"),
+        reliability=inline_svg(reliability(panels), "reliability") if panels else None,
+    )  # fmt: skip
+
+
+def _comparison_frontier(found: Comparison) -> Any:
+    """The first signal and the best others at every threshold, their certified thresholds, and the baselines."""
+    main, *others = found.signals
+    others.sort(key=lambda name: -np.nan_to_num(found.signals[name].quality.auroc))
+    drawn = [main, *others[: MOST_CURVES - 1]]
+    curves = [Curve.of(name, found.signals[name].frontier, "other" if i else "chosen") for i, name in enumerate(drawn)]
+    kinds: tuple[PointKind, ...] = ("small", "large", "rule", "rule", "oracle")
+    points = [
+        PlotPoint.at(each.name, each.cost_usd.value, each.accuracy.value, kind)
+        for each, kind in zip(found.baselines, kinds, strict=True)
+    ]
+    for i, row in enumerate(found.rows):
+        if row.figures is not None and (i == 0 or (row.signal in drawn and row.chooser == CERTIFIED)):
+            name, kind = f"{row.signal}, {row.chooser}", "method" if i else "chosen"
+            points.append(PlotPoint(name=name, cost_usd=row.figures.cost_usd, accuracy=row.figures.accuracy, kind=kind))
+    floor = found.baselines[1].accuracy.value - found.settings.max_drop
+    return frontier(curves, points, floor=(floor, f"large model less {100 * found.settings.max_drop:g} points"))
 
 
 def _frontier(found: Calibration) -> Any:
