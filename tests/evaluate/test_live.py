@@ -16,7 +16,7 @@ import pytest
 
 from corea.backends.fake import FakeBackend
 from corea.calibrate.artefact import bind, binding_of
-from corea.calibrate.targets import Goals
+from corea.calibrate.targets import Targets
 from corea.cascade import Cascade, Stage
 from corea.errors import BackendTimeout, BudgetError, ConfigError, DataError
 from corea.evaluate.live import Asking, ask_stages, calibrate_live, load_questions, tables_of
@@ -27,7 +27,7 @@ from corea.signals.verbalized import Verbalized
 from corea.types import Question, Sampling, Status
 
 COUNT = 600
-GOALS = Goals(max_drop=0.01)
+GOALS = Targets(max_drop=0.01)
 
 
 def number(question: Question) -> int:
@@ -124,7 +124,7 @@ async def test_a_small_model_that_failed_counts_as_deferred(tmp_path: Path) -> N
     tables = await tables_of(asked, known, await ask_stages(asked, questions, 60, asking), asking)
     at = np.array([int(key[1:]) % 10 == 1 for key in tables[0].ids])
     assert np.isnan(tables[0].confidence[at]).all()
-    assert not tables[0].slm_correct[at].any()
+    assert not tables[0].first.correct[at].any()
     assert len(asked.stages[0].backend.calls) == 60  # type: ignore[attr-defined]
 
 
@@ -200,7 +200,7 @@ class OtherSignal(Verbalized):
 
 
 async def test_questions_without_a_reference_do_where_the_answers_are_compared(tmp_path: Path) -> None:
-    from corea.calibrate.few_labels import calibrate_poor
+    from corea.calibrate.few_labels import fit
 
     asked, questions, asking = cascade(), write_questions(tmp_path), Asking(folder=tmp_path / "a")
     rows = [json.loads(line) for line in Path(questions).read_text().splitlines()]
@@ -209,19 +209,19 @@ async def test_questions_without_a_reference_do_where_the_answers_are_compared(t
     Path(questions).write_text("".join(json.dumps(row) + "\n" for row in rows))
     known = load_questions(questions, labelled=False)
     (table,) = await tables_of(asked, known, await ask_stages(asked, questions, COUNT, asking), asking)
-    assert np.isnan(table.slm_correct).sum() == np.isnan(table.llm_correct).sum() == COUNT / 2
-    found = calibrate_poor(table, Goals(max_drop=0.02), binding=binding_of(asked))
+    assert np.isnan(table.first.correct).sum() == np.isnan(table.last.correct).sum() == COUNT / 2
+    found = fit(table, Targets(max_drop=0.02), binding=binding_of(asked))
     assert (found.verdict, found.guarantee["n_gold"]) == ("certified", COUNT / 2)
     assert found.expected["agreement"]["value"] == pytest.approx(0.75, abs=0.03)
 
 
 async def test_three_stages_get_a_table_each_and_joint_thresholds(tmp_path: Path) -> None:
-    from corea.calibrate.paths import calibrate_tiers
+    from corea.calibrate.paths import fit
 
     asked, questions, asking = cascade(middle=True), write_questions(tmp_path), Asking(folder=tmp_path / "a")
     traces_S = await ask_stages(asked, questions, COUNT, asking)
     tables = await tables_of(asked, load_questions(questions), traces_S, asking)
-    found = calibrate_tiers(tables, GOALS, binding=binding_of(asked))
+    found = fit(tables, GOALS, binding=binding_of(asked))
     assert [part["model"] for part in found.tiers] == ["small", "middle"]
     found.write(tmp_path / "c.json")
     bound = bind(cascade(middle=True), tmp_path / "c.json")

@@ -1,6 +1,6 @@
 """Calibrates a cascade by asking its own models: resumable, within a budget, graded, and bound to what was asked.
 
-    found = await calibrate_live(cascade, "labelled.jsonl", Goals(max_drop=0.02), folder="calibration.answers")
+    found = await calibrate_live(cascade, "labelled.jsonl", Targets(max_drop=0.02), folder="calibration.answers")
 
 FOLDER/STAGE.jsonl             the traces of one stage, asked alone
 FOLDER/STAGE.jsonl.journal     what makes it go on where it was: nothing is paid twice but what was in flight
@@ -19,8 +19,7 @@ import numpy as np
 
 from corea.calibrate.artefact import Calibration, binding_of, free_signals
 from corea.calibrate.certify import Options, calibrate
-from corea.calibrate.tables import Pairs, unread_note
-from corea.calibrate.targets import Goals
+from corea.calibrate.targets import Targets
 from corea.cascade import Cascade
 from corea.errors import BackendError, BudgetError, ConfigError, DataError
 from corea.evaluate.outcomes import alone, grade_traces
@@ -29,6 +28,7 @@ from corea.metrics.arrays import Floats
 from corea.prices import Price
 from corea.protocols import Signal
 from corea.records.grade import read_labelled
+from corea.records.table import OutcomeTable, unread_note
 from corea.run.answer_settings import answer_settings
 from corea.run.runner import run_batch
 from corea.run.shutdown import Stop
@@ -69,7 +69,7 @@ class Asking:
 
 
 async def calibrate_live(
-    cascade: Cascade, questions: str, goals: Goals, options: Options = DEFAULTS, *, asking: Asking
+    cascade: Cascade, questions: str, goals: Targets, options: Options = DEFAULTS, *, asking: Asking
 ) -> Calibration:
     """Asks every stage every question, grades, and calibrates; the artefact binds this very cascade.
 
@@ -182,7 +182,7 @@ def _check_whole(summary: RunSummary, stage: Stage, total: int, spent: Decimal, 
 
 async def tables_of(
     cascade: Cascade, questions: Mapping[str, Question], traces_S: Sequence[Traces], asking: Asking
-) -> list[Pairs]:
+) -> list[OutcomeTable]:
     """The calibration table of each stage before the last against the last; all have the same rows.
 
     A stage that failed at a question counts as wrong and unmeasured there, as the cascade would defer it; questions
@@ -197,7 +197,7 @@ async def tables_of(
     notes += _graded_note(asked, asking.grader)
     large = [last[key] for key in ids]
     large_correct = _grades(asked, large, asking.grader)
-    found: list[Pairs] = []
+    found: list[OutcomeTable] = []
     for stage, traces in zip(cascade.stages[:-1], traces_S[:-1], strict=True):
         small = [traces[key] for key in ids]
         failed = sum(trace.status is Status.FAILED for trace in small)
@@ -211,7 +211,7 @@ async def tables_of(
         correct = _grades(asked, small, asking.grader)
         tokens = [step.completion.usage.completion_tokens if step.completion else np.nan for step in map(_step, small)]
         found.append(
-            Pairs(
+            OutcomeTable(
                 ids=np.array(ids, dtype=object),
                 signals=signals,
                 slm_correct=correct,
