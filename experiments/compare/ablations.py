@@ -21,12 +21,11 @@ import numpy as np
 
 from corea.calibrate.paths import categories_to_skip
 from corea.calibrate.rules import ScoredTable, ThresholdRule
-from corea.evaluate.table import Pair
 from corea.metrics.arrays import Floats
 from corea.prompts import with_draft
 from corea.records.table import ModelOutcomes, OutcomeTable
 from corea.types import Question
-from recipes.paper.answers import Answers, Fitting, question_hash
+from recipes.paper.answers import Answers, Fitting, Pair, question_hash
 from recipes.paper.apply_methods import fit_threshold, kept
 from recipes.paper.collect import Model, answered, answers, collect
 from recipes.paper.early_deferral import NEVER, Prefixes, stops

@@ -11,6 +11,7 @@ import numpy as np
 
 from corea.errors import DataError
 from corea.metrics.arrays import Floats
+from corea.records.table import OutcomeTable
 from corea.types import Question
 
 
@@ -129,3 +130,30 @@ def _joined_answers(some: Sequence[Answers]) -> Answers:
         extracted=tuple(answer for a in some for answer in a.extracted),
         reasons={name: reason for a in reversed(some) for name, reason in a.reasons.items()},
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pair:
+    """Two models on the same N questions; arrays are (N,). Costs are USD a question.
+
+    Args:
+        confidence: The small model's; NaN where none was stated (such an answer is deferred).
+    """
+
+    confidence: Floats
+    small_correct: Floats
+    large_correct: Floats
+    small_cost: Floats
+    large_cost: Floats
+
+    def __len__(self) -> int:
+        return len(self.confidence)
+
+    @property
+    def table(self) -> OutcomeTable:
+        """The same as a table of outcomes."""
+        return OutcomeTable.from_arrays(
+            correct=np.stack([self.small_correct, self.large_correct], axis=1),
+            cost_usd=np.stack([self.small_cost, self.large_cost], axis=1),
+            confidence=self.confidence,
+        )

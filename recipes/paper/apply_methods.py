@@ -9,12 +9,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from corea.evaluate.demo import choose_threshold
-from corea.evaluate.table import Pair
+from corea.evaluate.thresholds import cheapest_threshold
 from corea.metrics.arrays import Floats
 from corea.policies.threshold import Threshold
 from corea.types import Confidence, Decision, Question
-from recipes.paper.answers import Answers, Fitting, Judged, need_fitting
+from recipes.paper.answers import Answers, Fitting, Judged, Pair, need_fitting
 from recipes.paper.methods import Method
 from recipes.paper.scores import scores
 
@@ -86,7 +85,7 @@ def fit_threshold(part: Fitting, pair: Pair, max_drop: float) -> Threshold:
     """
     need_fitting("threshold", part)
     assert len(pair) == len(part)
-    return choose_threshold(pair, max_drop)
+    return cheapest_threshold(pair.table, max_drop)
 
 
 def kept(policy: Threshold, questions: Sequence[Question], score: Floats) -> Floats:

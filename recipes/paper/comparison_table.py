@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from corea.evaluate.table import Pair
+from corea.evaluate.thresholds import filled
 from corea.metrics import Interval, mcnemar_test, permutation_test
 from corea.metrics.arrays import Floats
-from recipes.paper.answers import Part, joined
+from recipes.paper.answers import Pair, Part, joined
 from recipes.paper.apply_methods import PAPERS_RULE, SeedSplit, play
 from recipes.paper.methods import Method, methods
 from recipes.paper.resample import MEASURES, Draws, bootstrap_ci, resampled_quality, score_quality
@@ -299,8 +299,8 @@ def _per_seed(inputs: ComparisonInputs, own: MethodOutcome) -> dict[str, dict[st
 
 def _curve(pair: Pair, *, before: bool, points: int = 60) -> dict[str, tuple[float, ...]]:
     """Cost and accuracy at every threshold, thinned; with a router the small model is paid only where it is asked."""
-    order = np.argsort(-pair.filled, kind="stable")
-    ends = np.flatnonzero(np.diff(pair.filled[order], append=-2.0) != 0) + 1
+    order = np.argsort(-filled(pair.confidence), kind="stable")
+    ends = np.flatnonzero(np.diff(filled(pair.confidence)[order], append=-2.0) != 0) + 1
     ends = np.concatenate([[0], ends])
     ends = ends[np.unique(np.linspace(0, len(ends) - 1, min(points, len(ends))).astype(int))]
     n = len(order)

@@ -10,8 +10,7 @@ import numpy as np
 from corea.calibrate.certify import Options, certify
 from corea.calibrate.rules import ScoredTable
 from corea.calibrate.targets import Targets
-from corea.evaluate.demo import choose_threshold
-from corea.evaluate.table import Pair
+from corea.evaluate.thresholds import cheapest_threshold
 from corea.metrics import Interval, auroc, auroc_interval
 from corea.metrics.arrays import Floats
 from corea.policies.threshold import uniform_of
@@ -80,7 +79,7 @@ def measure_pair(
     c, y = pairs.first.confidence[stated], pairs.first.correct[stated]
     low, high = auroc_interval(c, y)
     draws = Draws.of(len(judged), resamples=500)
-    policy = choose_threshold(_plain(fit), max_drop)
+    policy = cheapest_threshold(fit, max_drop)
     filled = np.nan_to_num(judged.first.confidence, nan=-1.0)
     tie = np.array([uniform_of(str(key), policy.salt) < policy.tie_keep for key in judged.ids])
     keep = (filled > policy.tau) | ((filled == policy.tau) & tie)
@@ -114,16 +113,6 @@ def measure_pair(
         else None,
         oracle_saving=oracle,
         assumed_price=assumed,
-    )
-
-
-def _plain(pairs: OutcomeTable) -> Pair:
-    return Pair(
-        confidence=pairs.first.confidence,
-        small_correct=pairs.first.correct,
-        large_correct=pairs.last.correct,
-        small_cost=pairs.first.cost_usd,
-        large_cost=pairs.last.cost_usd,
     )
 
 

@@ -9,9 +9,8 @@ import pytest
 
 from corea.datasets import load_dataset
 from corea.errors import ConfigError, DataError
-from corea.evaluate.table import Pair
 from corea.graders import grader_name
-from recipes.paper.answers import Answers, Fitting, Judged, folds, question_hash
+from recipes.paper.answers import Answers, Fitting, Judged, Pair, folds, question_hash
 from recipes.paper.apply_methods import fit_threshold
 from recipes.paper.methods import Method
 from recipes.paper.resample import Draws, resampled_quality, score_quality

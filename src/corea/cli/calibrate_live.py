@@ -47,7 +47,8 @@ def live_tables(live: Live) -> "tuple[list[Pairs], dict[str, Any]]":
     from corea.build import build
     from corea.calibrate.artefact import binding_of
     from corea.cli.configuration import find_config
-    from corea.evaluate.live import Asking, ask_stages, load_questions, tables_of
+    from corea.evaluate.apply import pairs_of_table
+    from corea.evaluate.collect import CollectSettings, collect_traces, load_questions, outcome_table
 
     settings, bundled = find_config(live.config, live.set_)
     name, wanted = settings.cascade(live.cascade)
@@ -55,11 +56,11 @@ def live_tables(live: Live) -> "tuple[list[Pairs], dict[str, Any]]":
     built = build(settings, name)
     questions = _questions(live, bundled=bundled)
     known = load_questions(str(questions), labelled=live.labelled, grader=live.grader)
-    asking = Asking(
+    collecting = CollectSettings(
         folder=live.answers,
         budget_usd=settings.run.budget_usd if live.budget_usd is None else live.budget_usd,
         concurrency=live.concurrency or settings.run.concurrency,
-        also=live.also,
+        extra_signals=live.also,
         grader=live.grader,
         declared={stage.name: settings.stages[stage.name].backend for stage in built.cascade.stages},
     )
@@ -70,9 +71,9 @@ def live_tables(live: Live) -> "tuple[list[Pairs], dict[str, Any]]":
         try:
             with stopping_on_signals() as stop, ProgressBars(quiet=live.quiet) as bars:
                 show = None if live.quiet else partial(_show, bars)
-                watched = replace(asking, stop=stop, on_progress=show)
-                traces_S = await ask_stages(built.cascade, str(questions), len(known), watched)
-            return await tables_of(built.cascade, known, traces_S, asking)
+                watched = replace(collecting, stop=stop, on_progress=show)
+                traces_S = await collect_traces(built.cascade, str(questions), len(known), watched)
+            return pairs_of_table(await outcome_table(built.cascade, known, traces_S, collecting))
         finally:
             await built.cascade.close()
 

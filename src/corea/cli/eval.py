@@ -8,9 +8,9 @@ import typer
 from corea.cli.console import JsonOption, percent, print_json
 from corea.cli.rows import GraderOption, PriceOption, RowsAsked, prices_of, read_questions
 from corea.errors import ConfigError
-from corea.evaluate.measure import Measured, measure
-from corea.evaluate.sources import Choice, read_answers
+from corea.evaluate.measure import EvalResult, measure
 from corea.prices import PriceTable
+from corea.records.read import RowSource, read_answers
 
 
 def evaluate(
@@ -58,11 +58,15 @@ def evaluate(
     known = None if questions is None else read_questions(questions, grader)
     other = None
     if against is not None:
-        other = read_answers(against, questions=known, choice=Choice(llm, llm_variant), prices=prices, grader=grader)
-    found: list[Measured] = []
+        source = RowSource(
+            paths=[against], model=llm, variant=llm_variant, option="--llm", variant_option="--llm-variant"
+        )
+        other = read_answers(source, questions=known, grader=grader)
+    found: list[EvalResult] = []
     for path in runs:
-        answers = read_answers(path, questions=known, choice=Choice(slm, variant), prices=prices, grader=grader)
-        found.append(measure(str(path), answers, other, tau=tau))
+        source = RowSource(paths=[path], model=slm, variant=variant)
+        answers = read_answers(source, questions=known, grader=grader)
+        found.append(measure(str(path), answers, other, tau=tau, prices=prices))
     if json:
         print_json([each.as_dict() for each in found] if len(found) > 1 else found[0].as_dict())
         return
@@ -70,16 +74,17 @@ def evaluate(
         _show(each)
 
 
-def _show(found: Measured) -> None:
+def _show(found: EvalResult) -> None:
     from rich.console import Console
 
-    from corea.cli.demo import table
+    from corea.cli.figures_table import figures_table
     from corea.graders import graders_in_words
 
     console = Console(highlight=False)
     console.print(f"[bold]{found.name}[/]: {found.n:,} questions, {found.failed:,} failed")
     console.print(
-        f"  pass@1 {percent(found.pass_at_1)} (95 %: {100 * found.pass_low:.1f} - {100 * found.pass_high:.1f})"
+        f"  pass@1 {percent(found.pass_at_1.value)} "
+        f"(95 %: {100 * found.pass_at_1.low:.1f} - {100 * found.pass_at_1.high:.1f})"
     )
     if found.graders:
         console.print(f"  graded by {graders_in_words(dict(found.graders))}")
@@ -94,12 +99,12 @@ def _show(found: Measured) -> None:
         )
     _show_signal(console, found)
     if found.table is not None:
-        console.print(table(found.table))
+        console.print(figures_table(found.table))
     if found.missing:
         console.print(f"  {found.missing}")
 
 
-def _show_signal(console: Any, found: Measured) -> None:
+def _show_signal(console: Any, found: EvalResult) -> None:
     signal = found.signal
     if not signal.n:
         console.print("  no confidence is stated")

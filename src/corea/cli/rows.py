@@ -112,21 +112,25 @@ class RowsAsked:
     def _graded(self, questions: Path) -> "Pairs":
         if len(self.traces) > 1 or len(self.reference) > 1:
             raise ConfigError("--questions: got several files of a model, expected one run each; join them first")
-        from corea.evaluate.apply import pairs_of_answers
-        from corea.evaluate.sources import Choice, read_answers
-        from corea.prices import PriceTable
+        from corea.evaluate.apply import pairs_of_table
+        from corea.records.read import RowSource, read_table
 
-        known, prices = (
-            read_questions(questions, self.grader),
-            PriceTable(prices_of(self.price)) if self.price else None,
-        )
-        small, large = (
-            read_answers(path, questions=known, choice=Choice(name, kind), prices=prices, grader=self.grader)
-            for path, name, kind in (
-                (self.traces[0], self.slm, self.variant), (self.reference[0], self.llm, self.llm_variant),
-            )
+        sources = [
+            RowSource(paths=self.traces, model=self.slm, variant=self.variant),
+            RowSource(
+                paths=self.reference, model=self.llm, variant=self.llm_variant, option="--llm",
+                variant_option="--llm-variant",
+            ),
+        ]  # fmt: skip
+        prices = {
+            name: (float(each.input_usd_per_mtok), float(each.output_usd_per_mtok))
+            for name, each in prices_of(self.price).items()
+        }
+        table = read_table(
+            sources, prices=prices, questions=read_questions(questions, self.grader), grader=self.grader,
+            signals=list(names_of(self.signals)) or None, group=self.group,
         )  # fmt: skip
-        return pairs_of_answers(small, large, slm=self.slm, llm=self.llm)
+        return pairs_of_table(table)[0]
 
 
 def names_of(text: str) -> tuple[str, ...]:

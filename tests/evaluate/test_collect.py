@@ -15,11 +15,11 @@ import numpy as np
 import pytest
 
 from corea.backends.fake import FakeBackend
-from corea.calibrate.artefact import bind, binding_of
-from corea.calibrate.targets import Targets
+from corea.calibrate import Options, Targets, fit
+from corea.calibrate.binding import bind, binding_of
 from corea.cascade import Cascade, Stage
 from corea.errors import BackendTimeout, BudgetError, ConfigError, DataError
-from corea.evaluate.live import Asking, ask_stages, calibrate_live, load_questions, tables_of
+from corea.evaluate.collect import CollectSettings, calibrate_live, collect_traces, load_questions, outcome_table
 from corea.policies.threshold import Threshold
 from corea.prices import Price
 from corea.prompts import load_prompt
@@ -27,7 +27,7 @@ from corea.signals.verbalized import Verbalized
 from corea.types import Question, Sampling, Status
 
 COUNT = 600
-GOALS = Targets(max_drop=0.01)
+TARGETS = Targets(max_drop=0.01)
 
 
 def number(question: Question) -> int:
@@ -77,14 +77,16 @@ def calls(found: Cascade) -> int:
 
 async def test_it_asks_all_once_certifies_and_binds_what_it_asked(tmp_path: Path) -> None:
     asked = cascade()
-    found = await calibrate_live(asked, write_questions(tmp_path), GOALS, asking=Asking(folder=tmp_path / "a"))
+    found = await calibrate_live(
+        asked, write_questions(tmp_path), TARGETS, settings=CollectSettings(folder=tmp_path / "a")
+    )
     assert found.verdict == "certified"
     assert calls(asked) == 2 * COUNT
     assert found.binding == binding_of(asked)
-    assert (found.binding["signal"], found.binding["slm"]) == ({"kind": "Verbalized"}, "small")
-    assert found.expected["drop"]["value"] == 0
-    assert found.expected["llm_share"]["value"] == pytest.approx(0.25, abs=0.03)
-    found.write(tmp_path / "c.json")
+    assert (found.binding[0].signal, found.binding[0].model) == ({"kind": "Verbalized"}, "small")
+    assert found.expected["drop"].value == 0
+    assert found.expected["llm_share"].value == pytest.approx(0.25, abs=0.03)
+    found.save(tmp_path / "c.json")
     bound = bind(cascade(), tmp_path / "c.json")
     kept = await bound.ask(Question.of("Say the number 5"))
     deferred = await bound.ask(Question.of("Say the number 8"))
@@ -93,25 +95,25 @@ async def test_it_asks_all_once_certifies_and_binds_what_it_asked(tmp_path: Path
 
 
 async def test_started_again_it_asks_nothing_twice(tmp_path: Path) -> None:
-    questions, asking = write_questions(tmp_path, 60), Asking(folder=tmp_path / "a")
+    questions, settings = write_questions(tmp_path, 60), CollectSettings(folder=tmp_path / "a")
     first, again = cascade(), cascade()
-    one = await calibrate_live(first, questions, GOALS, asking=asking)
-    two = await calibrate_live(again, questions, GOALS, asking=asking)
+    one = await calibrate_live(first, questions, TARGETS, settings=settings)
+    two = await calibrate_live(again, questions, TARGETS, settings=settings)
     assert (calls(first), calls(again)) == (120, 0)
-    assert two.data["digest"] == one.data["digest"]
+    assert two.data.digest == one.data.digest
 
 
 async def test_what_failed_at_the_large_model_is_asked_again_and_the_small_one_not(tmp_path: Path) -> None:
     def failing(question: Question) -> Any:
         return BackendTimeout("slow") if number(question) % 10 == 0 else large_reply(question)
 
-    questions, asking = write_questions(tmp_path, 100), Asking(folder=tmp_path / "a")
-    part = await calibrate_live(cascade(large=failing), questions, GOALS, asking=asking)
-    assert part.data["n"] == 90
-    assert any("10 questions failed at large" in note for note in part.data["notes"])
+    questions, settings = write_questions(tmp_path, 100), CollectSettings(folder=tmp_path / "a")
+    part = await calibrate_live(cascade(large=failing), questions, TARGETS, settings=settings)
+    assert part.data.n == 90
+    assert any("10 questions failed at large" in note for note in part.data.notes)
     again = cascade()
-    whole = await calibrate_live(again, questions, GOALS, asking=asking)
-    assert (whole.data["n"], calls(again)) == (100, 10)
+    whole = await calibrate_live(again, questions, TARGETS, settings=settings)
+    assert (whole.data.n, calls(again)) == (100, 10)
 
 
 async def test_a_small_model_that_failed_counts_as_deferred(tmp_path: Path) -> None:
@@ -119,12 +121,12 @@ async def test_a_small_model_that_failed_counts_as_deferred(tmp_path: Path) -> N
         return BackendTimeout("slow") if number(question) % 10 == 1 else small_reply(question)
 
     asked, questions = cascade(small=failing), write_questions(tmp_path, 60)
-    asking = Asking(folder=tmp_path / "a")
+    settings = CollectSettings(folder=tmp_path / "a")
     known = load_questions(questions)
-    tables = await tables_of(asked, known, await ask_stages(asked, questions, 60, asking), asking)
-    at = np.array([int(key[1:]) % 10 == 1 for key in tables[0].ids])
-    assert np.isnan(tables[0].confidence[at]).all()
-    assert not tables[0].first.correct[at].any()
+    table = await outcome_table(asked, known, await collect_traces(asked, questions, 60, settings), settings)
+    at = np.array([int(key[1:]) % 10 == 1 for key in table.ids])
+    assert np.isnan(table.first.confidence[at]).all()
+    assert not table.first.correct[at].any()
     assert len(asked.stages[0].backend.calls) == 60  # type: ignore[attr-defined]
 
 
@@ -133,7 +135,7 @@ async def test_a_budget_is_kept_over_all_stages_and_starts(tmp_path: Path) -> No
     small = Decimal(200 * len(small_reply(Question.of("n 1")).split())) / 10**6
     budget = small + Decimal("0.004")
     with pytest.raises(BudgetError, match=r"the budget of .* ended.*of 200 answers of stage large are kept"):
-        await calibrate_live(cascade(), questions, GOALS, asking=Asking(folder=folder, budget_usd=budget))
+        await calibrate_live(cascade(), questions, TARGETS, settings=CollectSettings(folder=folder, budget_usd=budget))
     paid = [
         json.loads(line) for name in ("small", "large") for line in (folder / f"{name}.jsonl").read_text().splitlines()
     ]
@@ -141,16 +143,16 @@ async def test_a_budget_is_kept_over_all_stages_and_starts(tmp_path: Path) -> No
     assert sum(trace["status"] == Status.ANSWERED for trace in paid) > 200
     again = cascade()
     with pytest.raises(BudgetError):
-        await calibrate_live(again, questions, GOALS, asking=Asking(folder=folder, budget_usd=budget))
+        await calibrate_live(again, questions, TARGETS, settings=CollectSettings(folder=folder, budget_usd=budget))
     assert len(again.stages[0].backend.calls) == 0  # type: ignore[attr-defined]
     last = cascade()
-    assert (await calibrate_live(last, questions, GOALS, asking=Asking(folder=folder))).data["n"] == 200
+    assert (await calibrate_live(last, questions, TARGETS, settings=CollectSettings(folder=folder))).data.n == 200
     assert calls(again) + calls(last) == 400 - len(paid)
 
 
 def test_killed_half_way_it_goes_on_and_pays_twice_only_what_was_in_flight(tmp_path: Path) -> None:
     questions, log = write_questions(tmp_path, 80), tmp_path / "calls"
-    asking = Asking(folder=tmp_path / "a", concurrency=4)
+    settings = CollectSettings(folder=tmp_path / "a", concurrency=4)
 
     def logged(reply: Any, kill_at: int) -> Any:
         def say(question: Question) -> str:
@@ -167,7 +169,7 @@ def test_killed_half_way_it_goes_on_and_pays_twice_only_what_was_in_flight(tmp_p
         if child == 0:
             try:
                 made = cascade(logged(small_reply, kill_at), logged(large_reply, kill_at))
-                asyncio.run(calibrate_live(made, questions, GOALS, asking=asking))
+                asyncio.run(calibrate_live(made, questions, TARGETS, settings=settings))
             finally:
                 os._exit(0)
         _, status = os.waitpid(child, 0)
@@ -178,8 +180,10 @@ def test_killed_half_way_it_goes_on_and_pays_twice_only_what_was_in_flight(tmp_p
 
 
 async def test_another_configuration_is_refused_by_name_and_forced_on_record(tmp_path: Path) -> None:
-    found = await calibrate_live(cascade(), write_questions(tmp_path, 400), GOALS, asking=Asking(folder=tmp_path / "a"))
-    found.write(tmp_path / "c.json")
+    found = await calibrate_live(
+        cascade(), write_questions(tmp_path, 400), TARGETS, settings=CollectSettings(folder=tmp_path / "a")
+    )
+    found.save(tmp_path / "c.json")
     made = cascade()
     changes = {
         "slm is 'other'": {"backend": FakeBackend("other", small_reply)},
@@ -200,30 +204,27 @@ class OtherSignal(Verbalized):
 
 
 async def test_questions_without_a_reference_do_where_the_answers_are_compared(tmp_path: Path) -> None:
-    from corea.calibrate.few_labels import fit
-
-    asked, questions, asking = cascade(), write_questions(tmp_path), Asking(folder=tmp_path / "a")
+    asked, questions, settings = cascade(), write_questions(tmp_path), CollectSettings(folder=tmp_path / "a")
     rows = [json.loads(line) for line in Path(questions).read_text().splitlines()]
     for row in random.Random(0).sample(rows, COUNT // 2):
         del row["answer"]
     Path(questions).write_text("".join(json.dumps(row) + "\n" for row in rows))
     known = load_questions(questions, labelled=False)
-    (table,) = await tables_of(asked, known, await ask_stages(asked, questions, COUNT, asking), asking)
+    table = await outcome_table(asked, known, await collect_traces(asked, questions, COUNT, settings), settings)
     assert np.isnan(table.first.correct).sum() == np.isnan(table.last.correct).sum() == COUNT / 2
-    found = fit(table, Targets(max_drop=0.02), binding=binding_of(asked))
-    assert (found.verdict, found.guarantee["n_gold"]) == ("certified", COUNT / 2)
-    assert found.expected["agreement"]["value"] == pytest.approx(0.75, abs=0.03)
+    found = fit(table, Targets(max_drop=0.02), Options(few_labels=True), binding=binding_of(asked))
+    assert found.guarantee.labels is not None
+    assert (found.verdict, found.guarantee.labels.gold) == ("certified", COUNT / 2)
+    assert found.expected["agreement"].value == pytest.approx(0.75, abs=0.03)
 
 
-async def test_three_stages_get_a_table_each_and_joint_thresholds(tmp_path: Path) -> None:
-    from corea.calibrate.paths import fit
-
-    asked, questions, asking = cascade(middle=True), write_questions(tmp_path), Asking(folder=tmp_path / "a")
-    traces_S = await ask_stages(asked, questions, COUNT, asking)
-    tables = await tables_of(asked, load_questions(questions), traces_S, asking)
-    found = fit(tables, GOALS, binding=binding_of(asked))
-    assert [part["model"] for part in found.tiers] == ["small", "middle"]
-    found.write(tmp_path / "c.json")
+async def test_three_stages_get_one_table_and_joint_thresholds(tmp_path: Path) -> None:
+    asked, questions, settings = cascade(middle=True), write_questions(tmp_path), CollectSettings(folder=tmp_path / "a")
+    traces_S = await collect_traces(asked, questions, COUNT, settings)
+    table = await outcome_table(asked, load_questions(questions), traces_S, settings)
+    found = fit(table, TARGETS, binding=binding_of(asked))
+    assert [stage.model for stage in found.stages] == ["small", "middle"]
+    found.save(tmp_path / "c.json")
     bound = bind(cascade(middle=True), tmp_path / "c.json")
     answered = {n: (await bound.ask(Question.of(f"Say the number {n}"))).stage for n in (5, 4, 8)}
     assert answered == {5: "small", 4: "middle", 8: "large"}
@@ -240,11 +241,11 @@ async def test_further_signals_cost_nothing_and_are_measured_again_when_bound(tm
         return Cascade(stages=(small, stage("large", large_reply, "40", last=True)))
 
     asked = made()
-    asking = Asking(folder=tmp_path / "a", also=("mean_token_probability",))
-    found = await calibrate_live(asked, write_questions(tmp_path, 600), GOALS, asking=asking)
+    settings = CollectSettings(folder=tmp_path / "a", extra_signals=("mean_token_probability",))
+    found = await calibrate_live(asked, write_questions(tmp_path, 600), TARGETS, settings=settings)
     assert calls(asked) == 1200
-    assert found.data["signals"] == ["confidence", "mean_token_probability"]
-    found.write(tmp_path / "c.json")
+    assert found.data.signals == ["confidence", "mean_token_probability"]
+    found.save(tmp_path / "c.json")
     bound = bind(made(), tmp_path / "c.json")
     assert bound.stages[0].sampling.logprobs
     assert (await bound.ask(Question.of("Say the number 5"))).stage == "small"
@@ -266,15 +267,15 @@ async def test_bad_questions_are_refused_before_anything_is_asked(tmp_path: Path
     (tmp_path / "q.jsonl").write_text("\n".join(lines) + "\n")
     asked = cascade()
     with pytest.raises(DataError, match=words.replace("(", r"\(")):
-        await calibrate_live(asked, str(tmp_path / "q.jsonl"), GOALS, asking=Asking(folder=tmp_path / "a"))
+        await calibrate_live(asked, str(tmp_path / "q.jsonl"), TARGETS, settings=CollectSettings(folder=tmp_path / "a"))
     assert calls(asked) == 0
 
 
 async def test_stages_that_cannot_be_calibrated_are_refused_before_anything_is_asked(tmp_path: Path) -> None:
-    questions, asking = write_questions(tmp_path, 30), Asking(folder=tmp_path / "a")
+    questions, settings = write_questions(tmp_path, 30), CollectSettings(folder=tmp_path / "a")
     for change, words in (({"price": None}, "has no price"), ({"hand_over_draft": True}, "hands its draft over")):
         made = cascade()
         broken = replace(made, stages=(replace(made.stages[0], **change), made.stages[1]))  # type: ignore[arg-type]
         with pytest.raises(ConfigError, match=words):
-            await calibrate_live(broken, questions, GOALS, asking=asking)
+            await calibrate_live(broken, questions, TARGETS, settings=settings)
         assert calls(broken) == 0
