@@ -17,13 +17,14 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 
-from corea.calibrate.certify import categories_to_skip
-from corea.calibrate.rules import Cut, Sample
-from corea.calibrate.tables import Pairs
+from corea.calibrate.paths import categories_to_skip
+from corea.calibrate.rules import ScoredTable, ThresholdRule
 from corea.metrics.arrays import Floats
 from corea.prompts import with_draft
+from corea.records.table import ModelOutcomes, OutcomeTable
 from corea.types import Question
 from recipes.paper.answers import Answers, Fitting, Pair, question_hash
 from recipes.paper.apply_methods import fit_threshold, kept
@@ -116,25 +117,31 @@ def pre_policy(
 ) -> None:
     """The same threshold, with and without leave to skip the small model for whole kinds, as `corea calibrate` does."""
     tables = [
-        Pairs(
-            ids=np.array([q.id for q in questions]), signals={"confidence": a.confidence[SIGNAL]},
-            slm_correct=a.correct, llm_correct=b.correct, slm_cost=a.cost_usd, llm_cost=b.cost_usd,
-            category=np.array([str(q.category) for q in questions]),
+        OutcomeTable(
+            ids=np.array([q.id for q in questions]),
+            models=(
+                ModelOutcomes(
+                    name="small", correct=a.correct, cost_usd=a.cost_usd,
+                    signals={"confidence": a.confidence[SIGNAL]},
+                ),
+                ModelOutcomes(name="large", correct=b.correct, cost_usd=b.cost_usd),
+            ),
+            categories=np.array([str(q.category) for q in questions]),
         )
         for questions, a, b in zip((fitting.questions, judged), own, large, strict=True)
     ]  # fmt: skip
-    samples = [Sample.of(table, table.confidence) for table in tables]
+    scored = [ScoredTable.of(table, table.first.confidence) for table in tables]
     policy = fit_threshold(fitting, pair_of(own[0], large[0]), MAX_DROP)
-    plain = Cut(tau=policy.tau, tie_keep=policy.tie_keep)
-    for row, cut in (
+    plain = ThresholdRule(tau=policy.tau, tie_fraction=policy.tie_keep)
+    for row, rule in (
         ("no pre-policy", plain),
-        ("pre-policy", replace(plain, skip=categories_to_skip(samples[0], plain))),
+        ("pre-policy", msgspec.structs.replace(plain, skip_categories=categories_to_skip(scored[0], 0, plain))),
     ):
-        right, cost = samples[1].correct(cut), samples[1].cost(cut)
+        found = scored[1].outcome((rule,))
         sums.add(
-            row, right=right, cost=cost, alone=large[1].cost_usd, lost=large[1].correct - right,
-            deferred=1 - np.asarray(samples[1].kept(cut), dtype=float),
-            skipped=1 - np.asarray(samples[1].asked(cut), dtype=float),
+            row, right=found.correct, cost=found.cost_usd, alone=large[1].cost_usd, lost=large[1].correct - found.correct,
+            deferred=1 - np.asarray(found.kept, dtype=float),
+            skipped=1 - np.asarray(scored[1].asked(0, rule), dtype=float),
         )  # fmt: skip
 
 

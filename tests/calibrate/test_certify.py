@@ -5,12 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from corea.calibrate.outcome import cut_of
 
 from corea.calibrate.artefact import Calibration
 from corea.calibrate.certify import Options, calibrate, certify
-from corea.calibrate.outcome import cut_of
-from corea.calibrate.rules import Sample, cuts_at
-from corea.calibrate.targets import Goals
+from corea.calibrate.rules import ScoredTable, rules_at
+from corea.calibrate.targets import Targets
 from corea.errors import ConfigError, DataError
 from corea.evaluate.apply import apply_calibration
 from corea.metrics.score_map import apply_map
@@ -19,7 +19,7 @@ from corea.report.html import calibration_page
 
 from .simulated import simulated_pairs
 
-GOALS = Goals(max_drop=0.05)
+GOALS = Targets(max_drop=0.05)
 
 
 def test_a_useful_signal_is_certified_and_saves_on_other_rows() -> None:
@@ -31,7 +31,7 @@ def test_a_useful_signal_is_certified_and_saves_on_other_rows() -> None:
 
 
 def test_a_useless_signal_of_a_poor_model_is_infeasible_and_says_what_to_do() -> None:
-    found = calibrate(simulated_pairs(400, seed=1, slm=0.3, sharp=0.0), Goals(max_drop=0.02))
+    found = calibrate(simulated_pairs(400, seed=1, slm=0.3, sharp=0.0), Targets(max_drop=0.02))
     assert (found.verdict, found.threshold) == ("infeasible", None)
     assert found.sentence.startswith("INFEASIBLE")
     assert any("uncertified point" in each for each in found.advice)
@@ -40,7 +40,7 @@ def test_a_useless_signal_of_a_poor_model_is_infeasible_and_says_what_to_do() ->
 
 
 def test_fifty_questions_cannot_carry_two_points() -> None:
-    found = calibrate(simulated_pairs(50, slm=0.4, llm=0.97, sharp=3.0), Goals(max_drop=0.02))
+    found = calibrate(simulated_pairs(50, slm=0.4, llm=0.97, sharp=3.0), Targets(max_drop=0.02))
     assert found.verdict == "infeasible"
     assert any("labels" in each for each in found.advice)
 
@@ -56,7 +56,7 @@ def test_the_rows_that_fit_are_not_rows_of_the_test() -> None:
 def test_labels_of_the_test_rows_change_neither_map_nor_candidates() -> None:
     pairs = simulated_pairs(1000, columns=True)
     found = certify(pairs, GOALS)
-    flipped = pairs.slm_correct.copy()
+    flipped = pairs.first.correct.copy()
     in_test = np.isin(pairs.ids, found.test.pairs.ids)
     flipped[in_test] = 1 - flipped[in_test]
     again = certify(replace(pairs, slm_correct=flipped), GOALS)
@@ -79,13 +79,13 @@ def test_a_blend_beats_the_stated_confidence_alone() -> None:
 @pytest.mark.parametrize(
     ("goals", "name"),
     [
-        (Goals(max_risk=0.2), "max_risk"),
-        (Goals(max_cost_usd=0.0009), "max_cost_usd"),
-        (Goals(value_usd=0.002), "value_usd"),
-        (Goals(max_drop=0.08, max_risk=0.25), "max_risk"),
+        (Targets(max_risk=0.2), "max_risk"),
+        (Targets(max_cost_usd=0.0009), "max_cost_usd"),
+        (Targets(value_usd=0.002), "value_usd"),
+        (Targets(max_drop=0.08, max_risk=0.25), "max_risk"),
     ],
 )
-def test_every_goal_is_certified_and_judged_on_other_rows(goals: Goals, name: str) -> None:
+def test_every_goal_is_certified_and_judged_on_other_rows(goals: Targets, name: str) -> None:
     found = calibrate(simulated_pairs(4000, seed=5, slm=0.7), goals)
     assert found.verdict == "certified"
     figures = apply_calibration(found, simulated_pairs(20_000, seed=6, slm=0.7, start=10**6))
@@ -100,20 +100,20 @@ def test_every_goal_is_certified_and_judged_on_other_rows(goals: Goals, name: st
 
 
 def test_goals_that_cannot_be_had_together_are_infeasible() -> None:
-    assert calibrate(simulated_pairs(3000), Goals(max_drop=0.01, max_cost_usd=0.0003)).verdict == "infeasible"
+    assert calibrate(simulated_pairs(3000), Targets(max_drop=0.01, max_cost_usd=0.0003)).verdict == "infeasible"
 
 
 def test_abstaining_where_a_person_is_cheap_lowers_the_total() -> None:
     pairs, fresh = simulated_pairs(4000, seed=7), simulated_pairs(20_000, seed=8, start=10**6)
-    with_person = calibrate(pairs, Goals(value_usd=0.02, abstain_usd=0.001))
+    with_person = calibrate(pairs, Targets(value_usd=0.02, abstain_usd=0.001))
     figures = apply_calibration(with_person, fresh)
     assert with_person.threshold is not None
     assert with_person.threshold["abstain_below"] is not None
-    assert figures["pass_at_1"] > fresh.llm_correct.mean()
+    assert figures["pass_at_1"] > fresh.last.correct.mean()
     total = figures["mean_cost_usd"] + 0.02 * (1 - figures["pass_at_1"]) + 0.001 * figures["abstained_share"]
     assert figures["total_usd"] == pytest.approx(total)
     assert figures["total_saving"] == pytest.approx(
-        1 - total / (fresh.llm_cost + 0.02 * (1 - fresh.llm_correct)).mean()
+        1 - total / (fresh.last.cost_usd + 0.02 * (1 - fresh.last.correct)).mean()
     )
     assert "of cost, people and errors" in with_person.sentence
     assert "to a person" in with_person.sentence
@@ -157,25 +157,25 @@ def test_the_small_model_is_not_asked_where_it_does_not_pay() -> None:
 
 def test_cuts_sit_between_distinct_values_or_share_a_tie() -> None:
     score = np.array([0.8] * 6 + [0.9] * 3 + [1.0])
-    cuts = cuts_at(score, [0.1, 0.4, 0.7, 1.0])
+    cuts = rules_at(score, [0.1, 0.4, 0.7, 1.0])
     assert [(c.tau, c.tie_keep) for c in cuts] == [(0.95, 1.0), (pytest.approx(0.85), 1.0), (0.8, 0.5), (0.8, 1.0)]
-    just_in_the_tie = cuts_at(np.array([0.9] * 50 + [0.5] * 50), [0.505])
+    just_in_the_tie = rules_at(np.array([0.9] * 50 + [0.5] * 50), [0.505])
     assert [(c.tau, c.tie_keep) for c in just_in_the_tie] == [(0.7, 1.0)]
-    distinct = cuts_at(np.array([0.1, 0.2, 0.3, 0.4]), [0.5])
+    distinct = rules_at(np.array([0.1, 0.2, 0.3, 0.4]), [0.5])
     assert distinct[0].tau == pytest.approx(0.25)
 
 
 def test_a_share_of_a_tie_is_kept_about_that_often() -> None:
     pairs = simulated_pairs(4000)
-    sample = Sample.of(pairs, np.full(4000, 0.9))
-    cut = cuts_at(sample.score, [0.35])[0]
+    sample = ScoredTable.of(pairs, np.full(4000, 0.9))
+    cut = rules_at(sample.score, [0.35])[0]
     assert sample.kept(cut).mean() == pytest.approx(0.35, abs=0.03)
 
 
 def test_unstated_confidences_are_deferred() -> None:
     pairs = simulated_pairs(500)
-    sample = Sample.of(pairs, pairs.confidence)
-    assert not sample.kept(cuts_at(pairs.confidence, [1.0])[0])[np.isnan(pairs.confidence)].any()
+    sample = ScoredTable.of(pairs, pairs.confidence)
+    assert not sample.kept(rules_at(pairs.confidence, [1.0])[0])[np.isnan(pairs.confidence)].any()
 
 
 def test_the_artefact_survives_the_disk_and_gives_the_same_scores(tmp_path: Path) -> None:
@@ -211,7 +211,7 @@ def test_the_reports_say_the_sentence_and_need_nothing_else() -> None:
 
 
 def test_within_a_cost_the_sentence_is_about_right_answers() -> None:
-    found = calibrate(simulated_pairs(4000, seed=5, slm=0.7), Goals(max_cost_usd=0.0009))
+    found = calibrate(simulated_pairs(4000, seed=5, slm=0.7), Targets(max_cost_usd=0.0009))
     right, large = (100 * found.expected[name]["value"] for name in ("pass_at_1", "llm_pass_at_1"))
     assert found.sentence.startswith(f"{right:.0f} % (95 %: ")
     assert f"right, the large model {large:.0f} %, at most 0.0009 USD a question" in found.sentence
@@ -225,7 +225,7 @@ def test_the_rows_that_calibrated_are_known_again() -> None:
 
 
 def test_an_infeasible_report_promises_nothing_and_names_the_best_point_of_the_test() -> None:
-    found = calibrate(simulated_pairs(150, seed=2, sharp=0.0), Goals(max_drop=0.001))
+    found = calibrate(simulated_pairs(150, seed=2, sharp=0.0), Targets(max_drop=0.001))
     assert found.verdict == "infeasible"
     assert "asked for" in "\n".join(calibration_lines(found))
     assert f"on the {found.guarantee['n_test']} rows of the test" in found.advice[0]
@@ -263,4 +263,4 @@ def test_tables_that_nothing_can_be_learnt_from_are_refused(change: dict[str, ob
 )
 def test_goals_that_make_no_sense_are_refused(goals: dict[str, float]) -> None:
     with pytest.raises(ConfigError):
-        Goals(**goals)
+        Targets(**goals)

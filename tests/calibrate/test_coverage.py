@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from corea.calibrate.certify import Options
-from corea.calibrate.coverage import Kept, broken_promises, edge_goals, sweep
-from corea.calibrate.rules import Cut, Sample
-from corea.calibrate.targets import Goals
+from corea.calibrate.coverage import CoverageResult, hard_targets, missed_targets, sweep
+from corea.calibrate.rules import ScoredTable, ThresholdRule
+from corea.calibrate.targets import Targets
 from corea.cli.main import main
 from corea.errors import ConfigError
 
@@ -21,39 +21,43 @@ from .simulated import simulated_pairs
 )
 def test_no_promise_is_broken_more_often_than_delta(how: dict[str, Any]) -> None:
     population = simulated_pairs(4000, **how)
-    found = sweep(population, edge_goals(population, delta=0.1), n=200, draws=60)
+    found = sweep(population, hard_targets(population, delta=0.1), n=200, draws=60)
     assert all(each.holds for each in found), found
     assert sum(each.certified for each in found) > 60, "a sweep that promises nothing shows nothing"
 
 
 def test_promises_hold_at_fifty_questions() -> None:
     population = simulated_pairs(4000, slm=0.4, llm=0.95)
-    found = sweep(population, {"drop": Goals(max_drop=0.15, delta=0.1)}, n=50, draws=80)[0]
+    found = sweep(population, {"drop": Targets(max_drop=0.15, delta=0.1)}, n=50, draws=80)[0]
     assert found.certified > 20
     assert found.holds
 
 
 def test_a_map_fitted_on_the_same_draw_keeps_the_promise_too() -> None:
     population = simulated_pairs(4000, columns=True)
-    found = sweep(population, {"drop": Goals(max_drop=0.03, delta=0.1)}, n=400, draws=40, options=Options(map="linear"))
+    found = sweep(
+        population, {"drop": Targets(max_drop=0.03, delta=0.1)}, n=400, draws=40, options=Options(map="linear")
+    )
     assert found[0].certified > 10
     assert found[0].holds
 
 
 def test_a_broken_promise_is_seen_as_broken() -> None:
     population = simulated_pairs(4000)
-    sample = Sample.of(population, population.confidence)
-    everything = Cut(tau=0.0)
-    drop = float((population.llm_correct - sample.correct(everything)).mean())
-    goals = Goals(max_drop=drop - 1e-6, max_risk=0.01, max_cost_usd=1e-9, value_usd=1.0)
-    assert broken_promises(goals, sample, everything) == ["max_drop", "max_risk", "max_cost_usd", "value_usd"]
-    kept = Goals(max_drop=drop + 1e-6, max_risk=0.99, max_cost_usd=1.0, value_usd=1e-9)
-    assert broken_promises(kept, sample, everything) == []
+    sample = ScoredTable.of(population, population.confidence)
+    everything = ThresholdRule(tau=0.0)
+    drop = float((population.last.correct - sample.correct(everything)).mean())
+    goals = Targets(max_drop=drop - 1e-6, max_risk=0.01, max_cost_usd=1e-9, value_usd=1.0)
+    assert missed_targets(goals, sample, everything) == ["max_drop", "max_risk", "max_cost_usd", "value_usd"]
+    kept = Targets(max_drop=drop + 1e-6, max_risk=0.99, max_cost_usd=1.0, value_usd=1e-9)
+    assert missed_targets(kept, sample, everything) == []
 
 
 def test_too_many_broken_promises_do_not_hold() -> None:
-    def of(broken: int) -> Kept:
-        return Kept(goal="g", promise="p", n=100, draws=1000, certified=900, broken=broken, delta=0.05, saving=0.1)
+    def of(broken: int) -> CoverageResult:
+        return CoverageResult(
+            goal="g", promise="p", n=100, draws=1000, certified=900, broken=broken, delta=0.05, saving=0.1
+        )
 
     assert of(50).holds
     assert not of(80).holds
@@ -66,7 +70,7 @@ def test_too_small_a_sweep_is_refused() -> None:
 
 def test_the_command_says_what_holds(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     population = simulated_pairs(400)
-    for name, right in (("small", population.slm_correct), ("large", population.llm_correct)):
+    for name, right in (("small", population.first.correct), ("large", population.last.correct)):
         rows = zip(population.ids, right, population.confidence, strict=True)
         lines = [
             {"id": id, "model": name, "correct": bool(ok), "confidence": None if sure != sure else sure, "cost_usd": 1}

@@ -6,17 +6,8 @@ import math
 import numpy as np
 import pytest
 
-from corea.calibrate import exact_tests as bounds
-from corea.calibrate.exact_tests import (
-    DROP_TESTS,
-    betting_drop_pvalue,
-    exact_drop_pvalue,
-    hoeffding_bentkus_drop_pvalue,
-    hoeffding_drop_pvalue,
-    mean_pvalue,
-    share_pvalue,
-    share_upper,
-)
+from corea.calibrate import exact_tests
+from corea.calibrate.exact_tests import exact_drop_pvalue, mean_pvalue, share_pvalue, share_upper
 from corea.errors import ConfigError, DataError
 
 
@@ -26,7 +17,7 @@ def trinomial(x: int, y: int, n: int, p: float, q: float) -> float:
 
 
 @pytest.mark.parametrize(("n", "drop", "delta"), [(40, 0.1, 0.05), (60, 0.05, 0.1), (25, 0.0, 0.1)])
-def test_the_exact_test_errs_at_most_delta_on_every_broken_promise(n: int, drop: float, delta: float) -> None:
+def test_the_exact_test_errs_at_most_delta_on_every_missed_target(n: int, drop: float, delta: float) -> None:
     outcomes = [(x, y) for x, y in itertools.product(range(n + 1), repeat=2) if x + y <= n]
     rejected = [(x, y) for x, y in outcomes if exact_drop_pvalue(x, y, n, drop) <= delta]
     assert rejected, "the test must be able to certify something"
@@ -46,34 +37,16 @@ def test_the_exact_test_uses_most_of_delta() -> None:
 
 
 def test_without_a_loss_the_p_value_is_that_of_never_having_seen_one() -> None:
-    assert exact_drop_pvalue(0, 0, 150, 0.02) == pytest.approx(0.98**150 + bounds.NUISANCE_RISK, rel=0.01)
+    assert exact_drop_pvalue(0, 0, 150, 0.02) == pytest.approx(0.98**150 + exact_tests.NUISANCE_RISK, rel=0.01)
     assert exact_drop_pvalue(0, 0, 149, 0.02) > 0.05 > exact_drop_pvalue(0, 0, 150, 0.02)
 
 
 def test_the_grid_of_the_nuisance_is_fine_enough(monkeypatch: pytest.MonkeyPatch) -> None:
     cases = [(5, 15, 400, 0.02), (20, 25, 500, 0.02), (100, 95, 2400, 0.02), (2, 0, 300, 0.03)]
     coarse = [exact_drop_pvalue(*case) for case in cases]
-    monkeypatch.setattr(bounds, "STEPS_PER_SD", 40.0)
+    monkeypatch.setattr(exact_tests, "STEPS_PER_SD", 40.0)
     fine = [exact_drop_pvalue.__wrapped__(*case) for case in cases]
     assert coarse == pytest.approx(fine, rel=0.02)
-
-
-def test_the_exact_test_is_the_tightest_by_far() -> None:
-    found = {name: test(100, 100, 2400, 0.02) for name, test in DROP_TESTS.items()}
-    assert min(found, key=lambda name: found[name]) == "exact"
-    assert found["exact"] < 0.002 < 0.02 < found["betting"] < found["hoeffding-bentkus"] <= found["hoeffding"]
-
-
-@pytest.mark.parametrize("test", [betting_drop_pvalue, hoeffding_drop_pvalue, hoeffding_bentkus_drop_pvalue])
-def test_the_looser_ones_are_valid_too(test: object) -> None:
-    rng = np.random.default_rng(1)
-    draws = rng.multinomial(300, [0.05, 0.03, 0.92], size=1500)
-    assert np.mean([test(int(x), int(y), 300, 0.02) <= 0.1 for x, y, _ in draws]) <= 0.1  # type: ignore[operator]
-
-
-def test_hoeffding_by_hand() -> None:
-    assert hoeffding_drop_pvalue(0, 0, 1000, 0.1) == pytest.approx(math.exp(-5))
-    assert hoeffding_drop_pvalue(200, 0, 1000, 0.1) == 1
 
 
 def test_share_bounds_are_clopper_pearson() -> None:

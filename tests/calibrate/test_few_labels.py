@@ -7,21 +7,21 @@ from typing import Any
 import numpy as np
 import pytest
 
-from corea.calibrate.few_labels import calibrate_poor, certify_poor, labels_wanted, poor_drop_pvalue
-from corea.calibrate.tables import Pairs
-from corea.calibrate.targets import Goals
+from corea.calibrate.few_labels import certify, few_label_drop_pvalue, fit, select_for_labelling
+from corea.calibrate.targets import Targets
 from corea.errors import ConfigError, DataError
+from corea.records.table import OutcomeTable
 
 from .simulated import compared
 
-GOALS = Goals(max_drop=0.05)
+GOALS = Targets(max_drop=0.05)
 
 
-def hidden(pairs: Pairs, gold: Any) -> Pairs:
+def hidden(pairs: OutcomeTable, gold: Any) -> OutcomeTable:
     return replace(
         pairs,
-        slm_correct=np.where(gold, pairs.slm_correct, np.nan),
-        llm_correct=np.where(gold, pairs.llm_correct, np.nan),
+        slm_correct=np.where(gold, pairs.first.correct, np.nan),
+        llm_correct=np.where(gold, pairs.last.correct, np.nan),
     )
 
 
@@ -37,7 +37,7 @@ def test_the_p_value_errs_at_most_delta_on_a_broken_promise(within: bool) -> Non
             labelled = min(gold, different) if within else int(rng.binomial(gold, share))
             losses, gains, _ = rng.multinomial(labelled, _chances(loss, gain))
             rows = labelled if within else gold
-            p = poor_drop_pvalue(different, n, int(losses), int(gains), rows, drop, delta=delta, within=within)
+            p = few_label_drop_pvalue(different, n, int(losses), int(gains), rows, drop, delta=delta, within=within)
             rejected += p <= delta
         assert rejected / 1500 <= delta + 2.5 * math.sqrt(delta * (1 - delta) / 1500), (share, mean)
 
@@ -49,35 +49,35 @@ def _chances(loss: float, gain: float) -> list[float]:
 
 
 def test_where_hardly_any_answers_differ_no_label_is_needed() -> None:
-    assert poor_drop_pvalue(5, 1000, 0, 0, 0, 0.02) == pytest.approx(0.005)
-    assert poor_drop_pvalue(15, 1000, 0, 0, 0, 0.02) == 1
+    assert few_label_drop_pvalue(5, 1000, 0, 0, 0, 0.02) == pytest.approx(0.005)
+    assert few_label_drop_pvalue(15, 1000, 0, 0, 0, 0.02) == 1
 
 
 def test_labels_are_asked_for_where_answers_differ_and_only_on_rows_of_the_test() -> None:
     pairs = compared(2000)
-    ids = labels_wanted(hidden(pairs, np.zeros(2000, dtype=bool)), GOALS, 100)
+    ids = select_for_labelling(hidden(pairs, np.zeros(2000, dtype=bool)), GOALS, 100)
     at = np.isin(pairs.ids.astype(str), ids)
     assert (len(ids), at.sum(), pairs.agree[at].max()) == (100, 100, 0)  # type: ignore[index]
-    found = certify_poor(hidden(pairs, at), GOALS)
+    found = certify(hidden(pairs, at), GOALS)
     assert set(ids) <= set(found.test.pairs.ids)
     assert found.notes == ()
 
 
 def test_hidden_labels_change_nothing_but_the_gold_ones_do() -> None:
     pairs = compared(2000)
-    at = np.isin(pairs.ids.astype(str), labels_wanted(pairs, GOALS, 150))
-    first = calibrate_poor(hidden(pairs, at), GOALS, clock=str)
-    lied = replace(pairs, slm_correct=np.where(at, pairs.slm_correct, 1 - pairs.slm_correct))
-    assert calibrate_poor(hidden(lied, at), GOALS, clock=str) == first
-    bad = replace(pairs, slm_correct=np.where(at, 0.0, pairs.slm_correct), llm_correct=np.where(at, 1.0, 1.0))
-    worse = calibrate_poor(hidden(bad, at), GOALS, clock=str)
+    at = np.isin(pairs.ids.astype(str), select_for_labelling(pairs, GOALS, 150))
+    first = fit(hidden(pairs, at), GOALS, clock=str)
+    lied = replace(pairs, slm_correct=np.where(at, pairs.first.correct, 1 - pairs.first.correct))
+    assert fit(hidden(lied, at), GOALS, clock=str) == first
+    bad = replace(pairs, slm_correct=np.where(at, 0.0, pairs.first.correct), llm_correct=np.where(at, 1.0, 1.0))
+    worse = fit(hidden(bad, at), GOALS, clock=str)
     assert worse.expected["saving"]["value"] < first.expected["saving"]["value"]
 
 
 def test_it_says_how_many_labels_were_saved() -> None:
-    pairs, goals = compared(3000), Goals(max_drop=0.02)
-    at = np.isin(pairs.ids.astype(str), labels_wanted(pairs, goals, 100))
-    found = calibrate_poor(hidden(pairs, at), goals)
+    pairs, goals = compared(3000), Targets(max_drop=0.02)
+    at = np.isin(pairs.ids.astype(str), select_for_labelling(pairs, goals, 100))
+    found = fit(hidden(pairs, at), goals)
     assert found.verdict == "certified"
     assert found.guarantee["n_gold"] == 100
     assert found.guarantee["gold_saved"] > 0
@@ -88,19 +88,19 @@ def test_what_cannot_be_certified_from_few_labels_is_refused() -> None:
     pairs = compared(300)
     gold = np.arange(300) < 50
     with pytest.raises(ConfigError, match="--value, which needs a label on every row"):
-        certify_poor(hidden(pairs, gold), Goals(value_usd=1.0))
+        certify(hidden(pairs, gold), Targets(value_usd=1.0))
     with pytest.raises(DataError, match="no answers to compare"):
-        certify_poor(replace(hidden(pairs, gold), agree=None), GOALS)
+        certify(replace(hidden(pairs, gold), agree=None), GOALS)
     with pytest.raises(DataError, match="the answers are the same but one label is right"):
         odd = replace(pairs, agree=np.ones(300), slm_correct=np.zeros(300), llm_correct=np.ones(300))
-        certify_poor(hidden(odd, gold), GOALS)
+        certify(hidden(odd, gold), GOALS)
     with pytest.raises(ConfigError, match="needs gold labels drawn from all rows"):
-        certify_poor(hidden(pairs, gold & (pairs.agree == 0)), Goals(max_risk=0.2))
+        certify(hidden(pairs, gold & (pairs.agree == 0)), Targets(max_risk=0.2))
 
 
 def test_a_cost_needs_no_label_and_a_risk_those_of_the_kept() -> None:
     pairs = compared(2000)
     none = np.zeros(2000, dtype=bool)
-    assert calibrate_poor(hidden(pairs, none), Goals(max_cost_usd=0.0009)).verdict == "certified"
+    assert fit(hidden(pairs, none), Targets(max_cost_usd=0.0009)).verdict == "certified"
     some = np.random.default_rng(0).random(2000) < 0.3
-    assert calibrate_poor(hidden(pairs, some), Goals(max_risk=0.3)).verdict == "certified"
+    assert fit(hidden(pairs, some), Targets(max_risk=0.3)).verdict == "certified"

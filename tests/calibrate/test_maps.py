@@ -55,10 +55,10 @@ def test_the_stored_trees_give_what_scikit_learns_give(monkeypatch: pytest.Monke
     stored, _ = fit_score(pairs, kind="trees", seed=7)
     x = blend_features(stored, pairs.inputs())
     filled = np.where(np.isnan(x), maps.UNMEASURED, x).astype(np.float32)
-    regret = (pairs.llm_correct > pairs.slm_correct) - maps.GAIN_WEIGHT * (pairs.slm_correct > pairs.llm_correct)
-    regret = regret - (1 - maps.GAIN_WEIGHT) * (pairs.slm_correct > pairs.llm_correct).mean()
-    cost = np.minimum(pairs.llm_cost / pairs.llm_cost.mean(), maps.MOST_COST)
-    targets = np.column_stack([regret, pairs.slm_correct, maps.COST_WEIGHT * cost])
+    regret = (pairs.last.correct > pairs.first.correct) - maps.GAIN_WEIGHT * (pairs.first.correct > pairs.last.correct)
+    regret = regret - (1 - maps.GAIN_WEIGHT) * (pairs.first.correct > pairs.last.correct).mean()
+    cost = np.minimum(pairs.last.cost_usd / pairs.last.cost_usd.mean(), maps.MOST_COST)
+    targets = np.column_stack([regret, pairs.first.correct, maps.COST_WEIGHT * cost])
     order = np.sort(np.random.default_rng(7).permutation(600))
     seeds = np.random.default_rng(7).integers(2**31, size=3)
     grown = [
@@ -84,13 +84,13 @@ def test_at_equal_regret_the_question_that_is_dear_to_defer_is_kept_first() -> N
 def test_risk_orders_by_being_right_and_regret_by_what_deferring_gains() -> None:
     pairs = simulated_pairs(3000, columns=True, skew=0.0)
     lost_anyway = pairs.category == "hard"  # where the large model is never right, deferring gains nothing
-    pairs = replace(pairs, llm_correct=np.where(lost_anyway, 0.0, pairs.llm_correct))
+    pairs = replace(pairs, llm_correct=np.where(lost_anyway, 0.0, pairs.last.correct))
     _, regret = fit_score(pairs, kind="trees")
     _, risk = fit_score(pairs, kind="trees", target="risk")
     assert np.nanmean(regret[lost_anyway]) > np.nanmean(regret[~lost_anyway])
     assert np.nanmean(risk[lost_anyway]) < np.nanmean(risk[~lost_anyway])
     there = ~np.isnan(risk)
-    assert auroc(risk[there], pairs.slm_correct[there]) > auroc(regret[there], pairs.slm_correct[there])
+    assert auroc(risk[there], pairs.first.correct[there]) > auroc(regret[there], pairs.first.correct[there])
 
 
 @pytest.mark.parametrize(("rows", "kind"), [(50, "identity"), (80, "linear"), (300, "trees")])

@@ -5,13 +5,13 @@ from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
+from corea.calibrate.outcome import threshold_dict
 
 from corea.backends.fake import FakeBackend
 from corea.calibrate.artefact import Calibration, bind
 from corea.calibrate.certify import calibrate
-from corea.calibrate.outcome import threshold_dict
-from corea.calibrate.rules import Cut, Sample
-from corea.calibrate.targets import Goals
+from corea.calibrate.rules import ScoredTable, ThresholdRule
+from corea.calibrate.targets import Targets
 from corea.cascade import Cascade, Stage
 from corea.evaluate.apply import apply_calibration
 from corea.policies.threshold import Threshold
@@ -21,11 +21,11 @@ from corea.types import Question, Sampling
 
 from .simulated import simulated_pairs
 
-CUT = Cut(tau=0.9, tie_keep=0.35)
+CUT = ThresholdRule(tau=0.9, tie_keep=0.35)
 
 
 def artefact() -> Calibration:
-    found = calibrate(simulated_pairs(600), Goals(max_drop=0.1))
+    found = calibrate(simulated_pairs(600), Targets(max_drop=0.1))
     return replace(
         found, verdict="certified", threshold=threshold_dict(CUT), map={"kind": "identity", "input": "confidence"}
     )
@@ -47,7 +47,7 @@ async def test_a_cascade_keeps_the_very_answers_of_a_tie_that_the_calibration_co
     artefact().write(tmp_path / "c.json")
     pairs = simulated_pairs(400, start=5000)
     tied = replace(pairs, signals={"confidence": np.full(400, 0.9)})
-    counted = Sample.of(tied, tied.confidence).kept(CUT)
+    counted = ScoredTable.of(tied, tied.confidence).kept(CUT)
     asked = [Question(id=key, messages=Question.of("one?").messages) for key in tied.ids]
     bound = bind(cascade(), tmp_path / "c.json")
     stages = {trace.question_id: trace.stage async for trace in bound.ask_many(asked)}
@@ -59,11 +59,11 @@ async def test_a_cascade_keeps_the_very_answers_of_a_tie_that_the_calibration_co
 
 def test_a_part_of_a_tie_reaches_a_drop_between_two_whole_ones() -> None:
     pairs = simulated_pairs(20_000)
-    sample = Sample.of(pairs, pairs.confidence)
+    sample = ScoredTable.of(pairs, pairs.confidence)
 
-    def drop(cut: Cut) -> float:
-        return float((pairs.llm_correct - sample.correct(cut)).mean())
+    def drop(cut: ThresholdRule) -> float:
+        return float((pairs.last.correct - sample.correct(cut)).mean())
 
-    without, part, whole = (drop(Cut(tau=0.9, tie_keep=share)) for share in (0.0, 0.5, 1.0))
+    without, part, whole = (drop(ThresholdRule(tau=0.9, tie_keep=share)) for share in (0.0, 0.5, 1.0))
     assert without < part < whole
     assert abs(part - (without + whole) / 2) < 0.002

@@ -15,11 +15,10 @@ import numpy as np
 import pytest
 
 from corea.backends.fake import FakeBackend
-from corea.calibrate.artefact import bind, binding_of
-from corea.calibrate.targets import Goals
+from corea.calibrate import Options, Targets, fit
+from corea.calibrate.binding import bind, binding_of
 from corea.cascade import Cascade, Stage
 from corea.errors import BackendTimeout, BudgetError, ConfigError, DataError
-from corea.evaluate.apply import pairs_of_table
 from corea.evaluate.collect import CollectSettings, calibrate_live, collect_traces, load_questions, outcome_table
 from corea.policies.threshold import Threshold
 from corea.prices import Price
@@ -28,7 +27,7 @@ from corea.signals.verbalized import Verbalized
 from corea.types import Question, Sampling, Status
 
 COUNT = 600
-GOALS = Goals(max_drop=0.01)
+TARGETS = Targets(max_drop=0.01)
 
 
 def number(question: Question) -> int:
@@ -79,15 +78,15 @@ def calls(found: Cascade) -> int:
 async def test_it_asks_all_once_certifies_and_binds_what_it_asked(tmp_path: Path) -> None:
     asked = cascade()
     found = await calibrate_live(
-        asked, write_questions(tmp_path), GOALS, settings=CollectSettings(folder=tmp_path / "a")
+        asked, write_questions(tmp_path), TARGETS, settings=CollectSettings(folder=tmp_path / "a")
     )
     assert found.verdict == "certified"
     assert calls(asked) == 2 * COUNT
     assert found.binding == binding_of(asked)
-    assert (found.binding["signal"], found.binding["slm"]) == ({"kind": "Verbalized"}, "small")
-    assert found.expected["drop"]["value"] == 0
-    assert found.expected["llm_share"]["value"] == pytest.approx(0.25, abs=0.03)
-    found.write(tmp_path / "c.json")
+    assert (found.binding[0].signal, found.binding[0].model) == ({"kind": "Verbalized"}, "small")
+    assert found.expected["drop"].value == 0
+    assert found.expected["llm_share"].value == pytest.approx(0.25, abs=0.03)
+    found.save(tmp_path / "c.json")
     bound = bind(cascade(), tmp_path / "c.json")
     kept = await bound.ask(Question.of("Say the number 5"))
     deferred = await bound.ask(Question.of("Say the number 8"))
@@ -98,10 +97,10 @@ async def test_it_asks_all_once_certifies_and_binds_what_it_asked(tmp_path: Path
 async def test_started_again_it_asks_nothing_twice(tmp_path: Path) -> None:
     questions, settings = write_questions(tmp_path, 60), CollectSettings(folder=tmp_path / "a")
     first, again = cascade(), cascade()
-    one = await calibrate_live(first, questions, GOALS, settings=settings)
-    two = await calibrate_live(again, questions, GOALS, settings=settings)
+    one = await calibrate_live(first, questions, TARGETS, settings=settings)
+    two = await calibrate_live(again, questions, TARGETS, settings=settings)
     assert (calls(first), calls(again)) == (120, 0)
-    assert two.data["digest"] == one.data["digest"]
+    assert two.data.digest == one.data.digest
 
 
 async def test_what_failed_at_the_large_model_is_asked_again_and_the_small_one_not(tmp_path: Path) -> None:
@@ -109,12 +108,12 @@ async def test_what_failed_at_the_large_model_is_asked_again_and_the_small_one_n
         return BackendTimeout("slow") if number(question) % 10 == 0 else large_reply(question)
 
     questions, settings = write_questions(tmp_path, 100), CollectSettings(folder=tmp_path / "a")
-    part = await calibrate_live(cascade(large=failing), questions, GOALS, settings=settings)
-    assert part.data["n"] == 90
-    assert any("10 questions failed at large" in note for note in part.data["notes"])
+    part = await calibrate_live(cascade(large=failing), questions, TARGETS, settings=settings)
+    assert part.data.n == 90
+    assert any("10 questions failed at large" in note for note in part.data.notes)
     again = cascade()
-    whole = await calibrate_live(again, questions, GOALS, settings=settings)
-    assert (whole.data["n"], calls(again)) == (100, 10)
+    whole = await calibrate_live(again, questions, TARGETS, settings=settings)
+    assert (whole.data.n, calls(again)) == (100, 10)
 
 
 async def test_a_small_model_that_failed_counts_as_deferred(tmp_path: Path) -> None:
@@ -136,7 +135,7 @@ async def test_a_budget_is_kept_over_all_stages_and_starts(tmp_path: Path) -> No
     small = Decimal(200 * len(small_reply(Question.of("n 1")).split())) / 10**6
     budget = small + Decimal("0.004")
     with pytest.raises(BudgetError, match=r"the budget of .* ended.*of 200 answers of stage large are kept"):
-        await calibrate_live(cascade(), questions, GOALS, settings=CollectSettings(folder=folder, budget_usd=budget))
+        await calibrate_live(cascade(), questions, TARGETS, settings=CollectSettings(folder=folder, budget_usd=budget))
     paid = [
         json.loads(line) for name in ("small", "large") for line in (folder / f"{name}.jsonl").read_text().splitlines()
     ]
@@ -144,10 +143,10 @@ async def test_a_budget_is_kept_over_all_stages_and_starts(tmp_path: Path) -> No
     assert sum(trace["status"] == Status.ANSWERED for trace in paid) > 200
     again = cascade()
     with pytest.raises(BudgetError):
-        await calibrate_live(again, questions, GOALS, settings=CollectSettings(folder=folder, budget_usd=budget))
+        await calibrate_live(again, questions, TARGETS, settings=CollectSettings(folder=folder, budget_usd=budget))
     assert len(again.stages[0].backend.calls) == 0  # type: ignore[attr-defined]
     last = cascade()
-    assert (await calibrate_live(last, questions, GOALS, settings=CollectSettings(folder=folder))).data["n"] == 200
+    assert (await calibrate_live(last, questions, TARGETS, settings=CollectSettings(folder=folder))).data.n == 200
     assert calls(again) + calls(last) == 400 - len(paid)
 
 
@@ -170,7 +169,7 @@ def test_killed_half_way_it_goes_on_and_pays_twice_only_what_was_in_flight(tmp_p
         if child == 0:
             try:
                 made = cascade(logged(small_reply, kill_at), logged(large_reply, kill_at))
-                asyncio.run(calibrate_live(made, questions, GOALS, settings=settings))
+                asyncio.run(calibrate_live(made, questions, TARGETS, settings=settings))
             finally:
                 os._exit(0)
         _, status = os.waitpid(child, 0)
@@ -182,9 +181,9 @@ def test_killed_half_way_it_goes_on_and_pays_twice_only_what_was_in_flight(tmp_p
 
 async def test_another_configuration_is_refused_by_name_and_forced_on_record(tmp_path: Path) -> None:
     found = await calibrate_live(
-        cascade(), write_questions(tmp_path, 400), GOALS, settings=CollectSettings(folder=tmp_path / "a")
+        cascade(), write_questions(tmp_path, 400), TARGETS, settings=CollectSettings(folder=tmp_path / "a")
     )
-    found.write(tmp_path / "c.json")
+    found.save(tmp_path / "c.json")
     made = cascade()
     changes = {
         "slm is 'other'": {"backend": FakeBackend("other", small_reply)},
@@ -205,8 +204,6 @@ class OtherSignal(Verbalized):
 
 
 async def test_questions_without_a_reference_do_where_the_answers_are_compared(tmp_path: Path) -> None:
-    from corea.calibrate.few_labels import calibrate_poor
-
     asked, questions, settings = cascade(), write_questions(tmp_path), CollectSettings(folder=tmp_path / "a")
     rows = [json.loads(line) for line in Path(questions).read_text().splitlines()]
     for row in random.Random(0).sample(rows, COUNT // 2):
@@ -215,20 +212,19 @@ async def test_questions_without_a_reference_do_where_the_answers_are_compared(t
     known = load_questions(questions, labelled=False)
     table = await outcome_table(asked, known, await collect_traces(asked, questions, COUNT, settings), settings)
     assert np.isnan(table.first.correct).sum() == np.isnan(table.last.correct).sum() == COUNT / 2
-    found = calibrate_poor(pairs_of_table(table)[0], Goals(max_drop=0.02), binding=binding_of(asked))
-    assert (found.verdict, found.guarantee["n_gold"]) == ("certified", COUNT / 2)
-    assert found.expected["agreement"]["value"] == pytest.approx(0.75, abs=0.03)
+    found = fit(table, Targets(max_drop=0.02), Options(few_labels=True), binding=binding_of(asked))
+    assert found.guarantee.labels is not None
+    assert (found.verdict, found.guarantee.labels.gold) == ("certified", COUNT / 2)
+    assert found.expected["agreement"].value == pytest.approx(0.75, abs=0.03)
 
 
 async def test_three_stages_get_one_table_and_joint_thresholds(tmp_path: Path) -> None:
-    from corea.calibrate.paths import calibrate_tiers
-
     asked, questions, settings = cascade(middle=True), write_questions(tmp_path), CollectSettings(folder=tmp_path / "a")
     traces_S = await collect_traces(asked, questions, COUNT, settings)
     table = await outcome_table(asked, load_questions(questions), traces_S, settings)
-    found = calibrate_tiers(pairs_of_table(table), GOALS, binding=binding_of(asked))
-    assert [part["model"] for part in found.tiers] == ["small", "middle"]
-    found.write(tmp_path / "c.json")
+    found = fit(table, TARGETS, binding=binding_of(asked))
+    assert [stage.model for stage in found.stages] == ["small", "middle"]
+    found.save(tmp_path / "c.json")
     bound = bind(cascade(middle=True), tmp_path / "c.json")
     answered = {n: (await bound.ask(Question.of(f"Say the number {n}"))).stage for n in (5, 4, 8)}
     assert answered == {5: "small", 4: "middle", 8: "large"}
@@ -246,10 +242,10 @@ async def test_further_signals_cost_nothing_and_are_measured_again_when_bound(tm
 
     asked = made()
     settings = CollectSettings(folder=tmp_path / "a", extra_signals=("mean_token_probability",))
-    found = await calibrate_live(asked, write_questions(tmp_path, 600), GOALS, settings=settings)
+    found = await calibrate_live(asked, write_questions(tmp_path, 600), TARGETS, settings=settings)
     assert calls(asked) == 1200
-    assert found.data["signals"] == ["confidence", "mean_token_probability"]
-    found.write(tmp_path / "c.json")
+    assert found.data.signals == ["confidence", "mean_token_probability"]
+    found.save(tmp_path / "c.json")
     bound = bind(made(), tmp_path / "c.json")
     assert bound.stages[0].sampling.logprobs
     assert (await bound.ask(Question.of("Say the number 5"))).stage == "small"
@@ -271,7 +267,7 @@ async def test_bad_questions_are_refused_before_anything_is_asked(tmp_path: Path
     (tmp_path / "q.jsonl").write_text("\n".join(lines) + "\n")
     asked = cascade()
     with pytest.raises(DataError, match=words.replace("(", r"\(")):
-        await calibrate_live(asked, str(tmp_path / "q.jsonl"), GOALS, settings=CollectSettings(folder=tmp_path / "a"))
+        await calibrate_live(asked, str(tmp_path / "q.jsonl"), TARGETS, settings=CollectSettings(folder=tmp_path / "a"))
     assert calls(asked) == 0
 
 
@@ -281,5 +277,5 @@ async def test_stages_that_cannot_be_calibrated_are_refused_before_anything_is_a
         made = cascade()
         broken = replace(made, stages=(replace(made.stages[0], **change), made.stages[1]))  # type: ignore[arg-type]
         with pytest.raises(ConfigError, match=words):
-            await calibrate_live(broken, questions, GOALS, settings=settings)
+            await calibrate_live(broken, questions, TARGETS, settings=settings)
         assert calls(broken) == 0

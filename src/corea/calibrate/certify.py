@@ -1,70 +1,55 @@
-"""Calibrates: splits the rows, fits a map on one part, certifies a cut on the other, and reports.
+"""Certifies rules: splits the rows, fits maps on one part, tests a path of rules on the other, and selects the best.
 
-The rows that fit the map, lay out the candidate cuts and choose the categories to skip (part A) are not rows of the
-test (part B). So given A, the rows of B are independent draws, and every p-value holds at its sample size. A is the
-smaller part: the width of the promise falls with the root of B, the map hardly improves after a thousand rows.
+The rows that fit the maps and lay out the path (part A) are not rows of the test (part B). So given A, the rows of B
+are independent draws, and every p-value holds at its sample size. A is the smaller part: the width of the guarantee
+falls with the root of B, the map hardly improves after a thousand rows.
+
+One selection serves two models and more, and full and few labels: the path and the p-value differ, nothing else.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 import numpy as np
 
-from corea.calibrate.artefact import CERTIFIED, INFEASIBLE, Calibration, now
-from corea.calibrate.ltt import fixed_sequence
-from corea.calibrate.maps import Stored, fit_probability, fit_score
-from corea.calibrate.outcome import (
-    Found,
-    advice_of,
-    applied,
-    data_of,
-    figures,
-    guarantee_of,
-    held_out_report,
-    left_to_people,
-    sentence_of,
-    threshold_dict,
-)
-from corea.calibrate.rules import NOTHING, Cut, Sample, cuts_at
+from corea.calibrate.few_labels import FewLabels, worth_labelling
+from corea.calibrate.maps import fit_score, several_columns
+from corea.calibrate.paths import candidate_path
+from corea.calibrate.rules import GroupRule, Rules, ScoredTable, rules_at
 from corea.calibrate.sample_size import FIT_SHARE
-from corea.calibrate.signal_quality import signal_health
-from corea.calibrate.tables import Pairs
-from corea.calibrate.targets import Goals, goal_pvalues, objective
+from corea.calibrate.targets import PValues, Targets, target_pvalues
 from corea.errors import ConfigError
-from corea.metrics.score_map import apply_map
+from corea.metrics.score_map import ScoreMap, apply_map
+from corea.records.table import OutcomeTable
 
-PLAIN_SHARE, PLAIN_ROWS = 0.1, 200  # a plain signal fits nothing: part A then only lays out the cuts
+PLAIN_SHARE, PLAIN_ROWS = 0.1, 200  # a plain signal fits nothing: part A then only lays out the path
 ENOUGH_ROWS, LEAST_SHARE = 800, 0.15  # a blend's part A is FIT_SHARE until it has so many rows, then at least this
-STEPS = ((1500, 0.005), (500, 0.01), (0, 0.02))  # rows of the test, share of the answers between two cuts
-EVERY = [float(c) for c in np.arange(0.02, 1.01, 0.02)]  # shares kept, among which the best uncertified point is
-LOOKS = 25  # cuts looked at on part A to find the safest
-SKIP_SHRINK = 20.0
+COVERAGES = [float(c) for c in np.arange(0.02, 1.01, 0.02)]  # among which the best uncertified rule is looked for
 GROUP_ROWS = 30
-AnyCut = TypeVar("AnyCut")  # a cut of two tiers, or a combination of those of several
-TEST = "exact paired test, binomial test, betting on bounded means; fixed-sequence Learn then Test"
-IN_EACH_SLICE = ", in each slice that has a threshold, in all of them together"
-LEFT_NOTE = "answers left to a person count as right; their price is in the total, not in the cost or the saving"
+Candidate = TypeVar("Candidate")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """How to calibrate; the defaults are those of the measured runs in docs/guarantee.md.
+    """Settings of a calibration; the defaults are those of the measured runs in docs/guarantee.md.
 
     Args:
         map: "auto", "identity", "linear" or "trees" (see `maps.fit_score`).
         probability: "auto", "isotonic", "platt" or "beta".
-        pre_policy: Whether categories may be skipped, where asking the small model does not pay.
+        pre_policy: Admits rules that skip a stage in categories where it does not pay.
         by_group: One threshold for each category, with one joint guarantee.
+        few_labels: Rows may lack labels: the last model's answer is the reference (see `few_labels`).
         fit_share: Part A's share of the rows; None: 0.3 for a blend, falling to 0.15 beyond 800 rows, and 0.1 (at most
             200 rows) for a plain signal.
-        seed: Of the split and of the folds.
+        seed: Random seed of the split and of the folds.
     """
 
     map: str = "auto"
     probability: str = "auto"
     pre_policy: bool = True
     by_group: bool = False
+    few_labels: bool = False
     fit_share: float | None = None
     seed: int = 0
 
@@ -75,224 +60,286 @@ class Options:
             raise ConfigError(f"probability: got {self.probability!r}, expected auto, isotonic, platt or beta")
         if self.fit_share is not None and not 0 < self.fit_share < 1:
             raise ConfigError(f"fit-share: got {self.fit_share}, expected a share between 0 and 1")
+        if self.by_group and self.few_labels:
+            raise ConfigError("by-group: got few labels too, expected a label on every row; label all, or drop one")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prepared:
-    """A map and both parts of the rows, scored; all that does not depend on what is promised.
+    """Maps and both parts of the rows, scored; independent of the targets' levels.
 
     Args:
+        maps: By stage before the last.
         fit: Part A with cross-fitted scores. `test`: part B.
     """
 
-    map: Stored
-    fit: Sample
-    test: Sample
+    maps: tuple[ScoreMap, ...]
+    fit: ScoredTable
+    test: ScoredTable
 
 
-def certify(pairs: Pairs, goals: Goals, options: Options = Options()) -> Found:
-    """Fits, tests and chooses: all that the guarantee is about."""
-    ready = prepare(pairs, options, target=goals.target)
-    return certify_prepared(ready, goals, options, cap_usd=goals.cap(pairs))
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """The outcome of a certification, before any report.
+
+    Args:
+        rules: The chosen rules; None when infeasible.
+        best_uncertified: The best rules that were not certified; None where something was, or none could be tried.
+        pvalues: Of the chosen rules, by target. `tested`: how many rules were.
+        groups: By category, where asked for: its own threshold takes the place of `rules`.
+        labels: With few labels: which rows of the test have one, and how answers compare.
+    """
+
+    rules: Rules | None
+    best_uncertified: Rules | None
+    prepared: Prepared
+    pvalues: Mapping[str, float]
+    tested: int
+    cap_usd: float
+    groups: Mapping[str, GroupRule] = field(default_factory=dict[str, GroupRule])
+    labels: FewLabels | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def fit(self) -> ScoredTable:
+        """The rows that fitted the maps."""
+        return self.prepared.fit
+
+    @property
+    def test(self) -> ScoredTable:
+        """The rows that tested."""
+        return self.prepared.test
 
 
-def prepare(pairs: Pairs, options: Options = Options(), *, target: str = "regret") -> Prepared:
-    """Splits the rows, fits the map on part A and scores both parts; `target` as in `maps.fit_score`."""
-    order = np.random.default_rng(options.seed).permutation(len(pairs))
-    n_fit = _fit_rows(pairs, options)
-    part_a, part_b = pairs.take(order[:n_fit]), pairs.take(order[n_fit:])
-    kind = options.map
-    if kind == "auto" and n_fit == _plain_rows(len(pairs), options) and options.fit_share is None:
-        kind = "identity"
-    stored, crossed = fit_score(part_a, kind=kind, seed=options.seed, target=target)
-    return Prepared(
-        map=stored, fit=Sample.of(part_a, crossed), test=Sample.of(part_b, apply_map(stored, part_b.inputs()))
-    )
+def certify(table: OutcomeTable, targets: Targets, options: Options = Options()) -> Selection:
+    """Fits, tests and selects: all that the guarantee is about.
+
+    Raises:
+        ConfigError, DataError: Targets and options that do not fit together; see `FewLabels.of`.
+    """
+    if options.by_group:
+        return _certify_groups(table, targets, options)
+    if len(table.models) > 2 and (targets.abstain_usd is not None or options.few_labels):
+        raise ConfigError("calibrate: got three or more models, expected two with --abstain-cost or --few-labels")
+    if not options.few_labels:
+        prepared = prepare(table, options, target=targets.score_target)
+        return certify_prepared(prepared, targets, options, cap_usd=targets.cap(table))
+    labels = FewLabels.of(table, targets)
+    part_a, part_b = split(table, options, held_out=labels.held_out)
+    notes = labels.notes(part_a)
+    proxy = labels.proxy(table)
+    prepared = _prepared(proxy.take(part_a), table.take(part_b), options, targets.score_target)
+    labels = labels.take(part_b)
+    found = certify_prepared(prepared, targets, options, cap_usd=targets.cap(table), labels=labels)
+    return replace(found, notes=notes)
 
 
-def certify_prepared(ready: Prepared, goals: Goals, options: Options = Options(), *, cap_usd: float) -> Found:
-    """Lays out the cuts on part A, tests them on part B and chooses; `cap_usd` as `Goals.cap` gives it."""
-    path = candidates(ready.fit, goals, options, n_test=len(ready.test), cap_usd=cap_usd)
-    return choose(path, goals, ready.fit, ready.test, ready.map, cap_usd=cap_usd)
+def select_for_labelling(table: OutcomeTable, targets: Targets, count: int, options: Options) -> list[str]:
+    """Ids whose labels are worth most: drawn at random from the rows of the test that differ and might be kept.
+
+    Calibrate afterwards with the same rows, targets and options, so that the same rows test.
+
+    Args:
+        table: Labels may be missing. `count`: how many ids at most.
+
+    Raises:
+        ConfigError: There is no `max_drop`: only it is certified from differing answers.
+    """
+    if targets.max_drop is None:
+        raise ConfigError("select-for-labelling: got no --max-drop, expected one: only it needs differing answers")
+    labels = FewLabels.of(table, targets)
+    part_a, part_b = split(table, replace(options, few_labels=True))
+    prepared = _prepared(labels.proxy(table).take(part_a), table.take(part_b), options, targets.score_target)
+    least, _ = worth_labelling(prepared.fit, targets)
+    with np.errstate(invalid="ignore"):
+        asked = labels.different[part_b] & (prepared.test.scores[0] >= least)
+    chosen = np.random.default_rng([options.seed, 1]).permutation(np.flatnonzero(asked))[:count]
+    return [str(prepared.test.table.ids[i]) for i in chosen]
 
 
-def _plain_rows(n: int, options: Options) -> int:
+# --- the split ------------------------------------------------------------------------------------------------------
+
+
+def split(table: OutcomeTable, options: Options, *, held_out: Any = None) -> tuple[Any, Any]:
+    """Row indices that fit and that test, in random order.
+
+    Args:
+        held_out: (N,) True for rows that must not fit; they all test.
+    """
+    n = len(table)
+    order = np.random.default_rng(options.seed).permutation(n)
+    n_fit = _fit_rows(table, options)
+    if held_out is None or not held_out.any():
+        return order[:n_fit], order[n_fit:]
+    part_a = order[~held_out[order]][:n_fit]
+    return part_a, order[~np.isin(order, part_a)]
+
+
+def _plain_rows(n: int) -> int:
     return max(10, min(PLAIN_ROWS, round(PLAIN_SHARE * n)))
 
 
-def _fit_rows(pairs: Pairs, options: Options) -> int:
-    n = len(pairs)
-    if options.fit_share is not None:
-        return min(max(10, round(options.fit_share * n)), n - 5)
-    several = len(pairs.signals) > 1 or pairs.completion_tokens is not None or pairs.category is not None
-    blend = options.map in ("linear", "trees") or (options.map == "auto" and several and FIT_SHARE * n >= 60)
-    return min(round(FIT_SHARE * n), max(ENOUGH_ROWS, round(LEAST_SHARE * n))) if blend else _plain_rows(n, options)
+def _fit_rows(table: OutcomeTable, options: Options) -> int:
+    n = len(table)
+    if options.fit_share is not None or options.few_labels or len(table.models) > 2:
+        return min(max(10, round((options.fit_share or FIT_SHARE) * n)), n - 5)
+    several = several_columns(table, 0) and FIT_SHARE * n >= 60
+    if options.map in ("linear", "trees") or (options.map == "auto" and several):
+        return min(round(FIT_SHARE * n), max(ENOUGH_ROWS, round(LEAST_SHARE * n)))
+    return _plain_rows(n)
 
 
-def candidates(fit: Sample, goals: Goals, options: Options, *, n_test: int, cap_usd: float) -> list[Cut]:
-    """The cuts to be tested, in the order of the test, from part A alone."""
-    step = next(step for rows, step in STEPS if n_test >= rows)
-    cuts = cuts_at(fit.score, [float(c) for c in np.arange(step, 1 + step / 2, step)])
-    if options.pre_policy:
-        cuts = [replace(cut, skip=categories_to_skip(fit, cut)) for cut in cuts]
-    if goals.abstain_usd is not None:
-        cuts = [_with_abstention(goals, fit, cut) for cut in cuts]
-    if goals.only_cost:
-        return [*reversed(cuts), NOTHING]
-    if not cuts:
-        return cuts
-    alone = float(fit.pairs.llm_cost.mean())
-    start = next((i for i, cut in enumerate(cuts) if fit.cost(cut).mean() < alone), 0)  # what cannot save is not tried
-    if goals.max_risk is not None:  # too few kept answers can show no share of wrong ones, however few
-        enough = 2 * np.log(goals.delta) / np.log1p(-goals.max_risk) / n_test
-        start = next((i for i, cut in enumerate(cuts) if fit.kept(cut).mean() >= enough), len(cuts) - 1)
-    if goals.max_risk is not None or goals.max_cost_usd is not None or goals.value_usd is not None:
-        every = max(1, (len(cuts) - start) // LOOKS)
-        worst = [max(goal_pvalues(goals, fit, cut, cap_usd=cap_usd).values()) for cut in cuts[start::every]]
-        start += every * int(np.argmin(worst))  # safest first, then bolder
-    return cuts[start:]
+def prepare(table: OutcomeTable, options: Options = Options(), *, target: str = "regret") -> Prepared:
+    """Splits the rows, fits the maps on part A and scores both parts; `target` as in `maps.fit_score`."""
+    part_a, part_b = split(table, options)
+    plain = options.fit_share is None and len(table.models) == 2 and len(part_a) == _plain_rows(len(table))
+    if options.map == "auto" and plain:
+        options = replace(options, map="identity")
+    return _prepared(table.take(part_a), table.take(part_b), options, target)
 
 
-def categories_to_skip(fit: Sample, cut: Cut) -> tuple[str, ...]:
-    """The categories where asking the small model costs more than its kept answers save, at this cut."""
-    pairs, at = fit.pairs, fit.slice_of
-    if len(fit.slices) < 2 or not pairs.slm_cost.sum() > 0:
-        return ()
-    keeps = fit.kept(cut) * pairs.llm_cost
-    count = np.bincount(at, minlength=len(fit.slices)) + SKIP_SHRINK
-    saved = np.bincount(at, weights=keeps, minlength=len(fit.slices)) + SKIP_SHRINK * keeps.mean()
-    spent = np.bincount(at, weights=pairs.slm_cost, minlength=len(fit.slices)) + SKIP_SHRINK * pairs.slm_cost.mean()
-    skip = np.asarray(saved / count <= spent / count)
-    return () if skip.all() else tuple(name for name, skipped in zip(fit.slices, skip, strict=True) if skipped)
-
-
-def _with_abstention(goals: Goals, fit: Sample, cut: Cut) -> Cut:
-    """The cut with the lower threshold that makes the objective least on part A."""
-    levels = np.unique(np.quantile(fit.score[~np.isnan(fit.score)], np.linspace(0, 0.5, 21)))
-    options = [cut, *(replace(cut, abstain_below=float(t)) for t in levels if t <= min(cut.tau, 1.0))]
-    return min(options, key=lambda each: float(objective(goals, fit, each).mean()))
-
-
-def choose(path: Sequence[Cut], goals: Goals, fit: Sample, test: Sample, stored: Stored, *, cap_usd: float) -> Found:
-    """Tests along the path on part B and takes the best of what is certified."""
-    seen: dict[Cut, dict[str, float]] = {}
-
-    def worst(cut: Cut) -> float:
-        seen[cut] = goal_pvalues(goals, test, cut, cap_usd=cap_usd)
-        return max(seen[cut].values())
-
-    certified = fixed_sequence(path, worst, delta=goals.delta)
-    alone = float(test.pairs.llm_cost.mean())
-    any_cost = goals.only_cost or goals.value_usd is not None
-    useful = [cut for cut in certified if any_cost or test.cost(cut).mean() < alone]
-
-    def key(cut: Cut) -> float:
-        if goals.only_cost:
-            return -float(test.correct(cut).mean())
-        return float((test.cost(cut) if goals.value_usd is None else objective(goals, test, cut)).mean())
-
-    cut = min(useful, key=key) if useful else None
-    passed = set(certified)
-    left = [each for each in path if each not in passed]
-    near = None if cut is not None or not path else best_uncertified(goals, test, [*left, *cuts_at(test.score, EVERY)])
-    return Found(
-        cut=cut,
-        near=near,
-        map=stored,
-        fit=fit,
-        test=test,
-        pvalues=seen.get(cut, {}) if cut else {},
-        tried=len(seen),
-        cap_usd=cap_usd,
+def _prepared(fit: OutcomeTable, test: OutcomeTable, options: Options, target: str) -> Prepared:
+    fitted = [
+        fit_score(fit, stage, kind=options.map, seed=options.seed, target=target) for stage in range(len(fit.stages))
+    ]
+    maps = tuple(stored for stored, _ in fitted)
+    scores = (apply_map(stored, test.columns(stage)) for stage, stored in enumerate(maps))
+    return Prepared(
+        maps=maps, fit=ScoredTable.of(fit, *(score for _, score in fitted)), test=ScoredTable.of(test, *scores)
     )
 
 
-def best_uncertified(goals: Goals, rows: Any, path: Sequence[AnyCut]) -> AnyCut:
-    """Of the cuts that save on these rows the cheapest that seems to keep its promise, or the one nearest to it."""
-
-    def excess(cut: AnyCut) -> float:
-        found, kept = [0.0], rows.kept(cut)
-        if goals.max_drop is not None:
-            found.append(float((rows.pairs.llm_correct - rows.correct(cut)).mean()) - 0.75 * goals.max_drop)
-        if goals.max_risk is not None and kept.any():
-            found.append(float((1 - rows.correct(cut))[kept].mean()) - 0.9 * goals.max_risk)
-        return max(found)
-
-    saving = [cut for cut in path if rows.cost(cut).mean() < rows.pairs.llm_cost.mean()]
-    return min(saving or path, key=lambda cut: (round(excess(cut), 4), float(rows.cost(cut).mean())))
+# --- the selection --------------------------------------------------------------------------------------------------
 
 
-# --- the whole ------------------------------------------------------------------------------------------------------
-
-
-def calibrate(
-    pairs: Pairs,
-    goals: Goals,
+def certify_prepared(
+    prepared: Prepared,
+    targets: Targets,
     options: Options = Options(),
     *,
-    binding: Mapping[str, Any] | None = None,
-    clock: Callable[[], str] = now,
-) -> Calibration:
-    """A calibration artefact for these goals.
+    cap_usd: float,
+    labels: FewLabels | None = None,
+) -> Selection:
+    """Lays out the path on part A, tests it on part B and selects; `cap_usd` as `Targets.cap` gives it."""
+    path = candidate_path(
+        prepared.fit, targets, n_test=len(prepared.test), cap_usd=cap_usd, pre_policy=options.pre_policy
+    )
+    if labels is not None:
+        path = labels.worth_testing(path, prepared.fit, targets)
+    return select(path, targets, prepared, cap_usd=cap_usd, labels=labels)
+
+
+def select(
+    path: Sequence[Rules], targets: Targets, prepared: Prepared, *, cap_usd: float, labels: FewLabels | None = None
+) -> Selection:
+    """Tests along the path on part B and takes the best of the certified rules.
 
     Args:
-        pairs: Labelled questions; independent draws of what the cascade will be asked.
-        binding: What the artefact is for; by default the two models' names.
-        clock: Gives the date.
-
-    Raises:
-        ConfigError, DataError: See `Pairs.check`, `Goals`, `Options`.
+        labels: With few labels; then its p-values take the place of those that need a label on every row.
     """
-    pairs.check()
-    groups: dict[str, Any] = {}
-    if options.by_group:
-        found, groups = certify_groups(pairs, goals, options)
-    else:
-        found = certify(pairs, goals, options)
-    threshold = None if found.cut is None else threshold_dict(found.cut)
-    certified = threshold is not None or any(each["threshold"] for each in groups.values())
-    kept, cost, correct = applied(found.test, threshold, groups)
-    left = left_to_people(found.test, threshold, groups)
-    probability, crossed = fit_probability(found.fit.score, found.fit.pairs.slm_correct, kind=options.probability)
-    calibration = Calibration(
-        verdict=CERTIFIED if certified else INFEASIBLE,
-        threshold=threshold,
-        guarantee=guarantee_of(found, goals, n=len(pairs), test=TEST, where=IN_EACH_SLICE if groups else ""),
-        expected=figures(found.test.pairs, kept, cost, correct, left, goals.as_dict()),
-        binding={"slm": pairs.slm, "llm": pairs.llm, **(binding or {})},
-        map={**found.map, "needs_answer": pairs.needs_answer},
-        probability=probability,
-        health=signal_health(pairs.confidence, pairs.slm_correct),
-        report=held_out_report(found, groups, probability, crossed, kept, cost, correct),
-        data=data_of(pairs, pairs.notes if left is None else (*pairs.notes, LEFT_NOTE), options.seed),
-        groups=groups,
-        created=clock(),
-    )
-    advice = () if certified else advice_of(found, goals, calibration)
-    return replace(calibration, advice=advice, sentence=sentence_of(calibration, goals, found))
+    test = prepared.test
+    pvalues = _pvalues(targets, cap_usd, labels)
+    seen: dict[Rules, dict[str, float]] = {}
+
+    def worst(rules: Rules) -> float:
+        seen[rules] = pvalues(test, test.outcome(rules))
+        return max(seen[rules].values())
+
+    certified = fixed_sequence(path, worst, delta=targets.delta)
+    best = _best(certified, targets, test, labels)
+    passed = set(certified)
+    left = [rules for rules in path if rules not in passed]
+    near = None
+    if best is None and labels is not None:
+        near = left[0] if left else None
+    elif best is None and path:
+        more = [(rule,) for rule in rules_at(test.scores[0], COVERAGES)] if len(test.scores) == 1 else []
+        near = best_uncertified(targets, test, [*left, *more] or path)
+    return Selection(
+        rules=best, best_uncertified=near, prepared=prepared, pvalues=seen[best] if best else {}, tested=len(seen),
+        cap_usd=cap_usd, labels=labels,
+    )  # fmt: skip
 
 
-def certify_groups(pairs: Pairs, goals: Goals, options: Options) -> tuple[Found, dict[str, Any]]:
-    """A threshold for each category, each certified at delta / groups on its own rows: jointly valid (Bonferroni).
+def _pvalues(targets: Targets, cap_usd: float, labels: FewLabels | None) -> PValues:
+    if labels is not None:
+        return lambda rows, outcome: labels.pvalues(targets, rows, outcome, cap_usd=cap_usd)
+    return lambda rows, outcome: target_pvalues(targets, rows, outcome, cap_usd=cap_usd)
 
-    Returns:
-        The certification of all rows without its cut, and by category {n_test, threshold}; threshold None: not one.
+
+def _best(certified: Sequence[Rules], targets: Targets, test: ScoredTable, labels: FewLabels | None) -> Rules | None:
+    """Of the certified rules those that save, and of these the one with the least objective."""
+    alone = float(test.table.last.cost_usd.mean())
+    any_cost = targets.only_cost or targets.value_usd is not None
+    outcomes = {rules: test.outcome(rules) for rules in certified}
+    useful = [rules for rules, outcome in outcomes.items() if any_cost or outcome.cost_usd.mean() < alone]
+
+    def key(rules: Rules) -> float:
+        outcome = outcomes[rules]
+        if labels is None:
+            return float(targets.objective(test, outcome).mean())
+        cost = float(outcome.cost_usd.mean())  # accuracy is not known: within a cost alone, defer all that it allows
+        return -cost if targets.only_cost else cost
+
+    return min(useful, key=key, default=None)
+
+
+def fixed_sequence(
+    candidates: Sequence[Candidate], pvalue: Callable[[Candidate], float], *, delta: float
+) -> list[Candidate]:
+    """The candidates certified before the first failure, each tested at the full level.
+
+    Valid where the order was fixed without the rows of the test: the probability that any certified candidate misses
+    its target is at most delta, since to err, the first one in the order that does must be rejected at level delta. So
+    any of those returned may be chosen afterwards, by looking.
+
+    Source: Angelopoulos et al. 2021, arXiv:2110.01052 (Learn then Test), sec. 3; Maurer et al. 1995 (fixed sequence).
     """
-    if pairs.category is None:
+    found: list[Candidate] = []
+    for candidate in candidates:
+        if pvalue(candidate) > delta:
+            break
+        found.append(candidate)
+    return found
+
+
+def best_uncertified(targets: Targets, rows: ScoredTable, path: Sequence[Rules]) -> Rules:
+    """Of the rules that save on these rows the cheapest that seems to meet the targets, or the one nearest to that."""
+    last = rows.table.last
+    outcomes = {rules: rows.outcome(rules) for rules in path}
+
+    def excess(rules: Rules) -> float:
+        outcome, found = outcomes[rules], [0.0]
+        if targets.max_drop is not None:
+            found.append(float((last.correct - outcome.correct).mean()) - 0.75 * targets.max_drop)
+        if targets.max_risk is not None and outcome.kept.any():
+            found.append(float((1 - outcome.correct)[outcome.kept].mean()) - 0.9 * targets.max_risk)
+        return max(found)
+
+    saving = [rules for rules in path if outcomes[rules].cost_usd.mean() < last.cost_usd.mean()]
+    return min(saving or path, key=lambda rules: (round(excess(rules), 4), float(outcomes[rules].cost_usd.mean())))
+
+
+# --- one threshold for each category --------------------------------------------------------------------------------
+
+
+def _certify_groups(table: OutcomeTable, targets: Targets, options: Options) -> Selection:
+    """A threshold for each category, each certified at delta / groups on its own rows: jointly valid (Bonferroni)."""
+    if len(table.models) > 2:
+        raise ConfigError("by-group: got three or more models, expected two")
+    if table.categories is None:
         raise ConfigError("by-group: the rows have no category, expected one; name the column with --group")
-    whole = certify(pairs, goals, replace(options, pre_policy=False))
-    names = sorted(set(whole.test.pairs.category.astype(str).tolist()))  # type: ignore[union-attr]
-    each_goal = replace(goals, delta=goals.delta / len(names))
-    found: dict[str, Any] = {}
+    options = replace(options, pre_policy=False, by_group=False)
+    whole = certify(table, targets, options)
+    names = sorted(set(np.asarray(whole.test.table.categories).astype(str).tolist()))
+    each_target = replace(targets, delta=targets.delta / len(names))
+    groups: dict[str, GroupRule] = {}
     for name in names:
-        parts = [
-            sample.take(np.flatnonzero(sample.pairs.category.astype(str) == name))  # type: ignore[union-attr]
-            for sample in (whole.fit, whole.test)
-        ]
-        n = len(parts[1])
-        cut = None
-        if n >= GROUP_ROWS and len(parts[0]) >= 10:
-            path = candidates(parts[0], each_goal, replace(options, pre_policy=False), n_test=n, cap_usd=whole.cap_usd)
-            cut = choose(path, each_goal, parts[0], parts[1], whole.map, cap_usd=whole.cap_usd).cut
-        found[name] = {"n_test": n, "threshold": None if cut is None else threshold_dict(cut)}
-    return replace(whole, cut=None, near=whole.near or whole.cut), found
+        fit, test = whole.fit.in_slice(name), whole.test.in_slice(name)
+        threshold = None
+        if len(test) >= GROUP_ROWS and len(fit) >= 10:
+            part = Prepared(maps=whole.prepared.maps, fit=fit, test=test)
+            found = certify_prepared(part, each_target, options, cap_usd=whole.cap_usd)
+            threshold = None if found.rules is None else found.rules[0]
+        groups[name] = GroupRule(n_test=len(test), threshold=threshold)
+    return replace(whole, rules=None, best_uncertified=whole.best_uncertified or whole.rules, groups=groups)

@@ -1,8 +1,9 @@
-"""Tries the promises out: calibrates on many sets drawn from a population, and judges each on all of the population.
+"""Coverage of the guarantee: calibrates on many sets drawn from a population, and judges each on all of it.
 
 The population is a table of recorded or simulated answers, and the truth is a quantity over all its rows. The sets are
 drawn with replacement, so that their rows are independent draws. Each is calibrated as a user's own would be: map,
-cuts, categories to skip, test and choice. A promise is broken where a certified cut breaks it on the population.
+path, categories to skip, test and selection. A guarantee is broken where certified rules miss a target on the
+population.
 """
 
 import math
@@ -13,31 +14,30 @@ from typing import Any
 import numpy as np
 
 from corea.calibrate.certify import Options, Prepared, certify_prepared, prepare
-from corea.calibrate.rules import Cut, Sample, cuts_at
-from corea.calibrate.tables import Pairs
-from corea.calibrate.targets import Goals, objective
+from corea.calibrate.rules import Rules, ScoredTable, rules_at
+from corea.calibrate.targets import Targets
 from corea.errors import ConfigError
 from corea.metrics.score_map import apply_map
+from corea.records.table import OutcomeTable
 
-DEFAULTS = Options()
 EDGE_COVERAGE = 0.5
 LEAST_DROP, LEAST_RISK = 0.01, 0.01
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Kept:
-    """How often one goal's promise was kept.
+class CoverageResult:
+    """How often the guarantee of some targets held.
 
     Args:
-        goal: Its name. `promise`: it in words.
+        name: Of the targets. `guarantee`: in words.
         n: Questions in a calibration set.
-        draws: Calibration sets. `certified`: those that promised something. `broken`: those whose promise is false.
-        saving: Mean share of the LLM's cost saved on the population, infeasible counting as 0.
-        holds: Whether the share broken is at most delta, within Monte-Carlo error (2.33 standard errors).
+        draws: Calibration sets. `certified`: those with a guarantee. `broken`: those whose guarantee is false.
+        saving: Mean share of the last model's cost saved on the population, infeasible counting as 0.
+        holds: True where the share broken is at most delta, within Monte-Carlo error (2.33 standard errors).
     """
 
-    goal: str
-    promise: str
+    name: str
+    guarantee: str
     n: int
     draws: int
     certified: int
@@ -59,100 +59,99 @@ class Kept:
         return {**asdict(self), **shares, "holds": self.holds}
 
 
-def edge_goals(population: Pairs, *, delta: float = 0.05) -> dict[str, Goals]:
-    """Goals that are hard to keep: about what keeping half of the answers by the first signal comes to.
+def hard_targets(population: OutcomeTable, *, delta: float = 0.05) -> dict[str, Targets]:
+    """Targets that are hard to meet: about what keeping half of the answers by the first signal comes to.
 
     With an inverted signal keeping all of them is better: then just less than that. Several at once are somewhat
-    looser, or none would ever be certified. Costs are promised with the population's dearest question as the cap, and
-    "max-cost, cap assumed" without. A person costs what the large model and its errors come to on average.
+    looser, or none would ever be certified. Costs are guaranteed with the population's largest as the cap, and
+    "max-cost, cap assumed" without. A person costs as much as the last model and its errors do on average.
     """
-    sample = Sample.of(population, population.confidence)
-    half, everything = cuts_at(sample.score, [EDGE_COVERAGE, 1.0])
-    cost = sample.cost(half)
-
-    def drop_of(cut: Cut) -> float:
-        return float((population.llm_correct - sample.correct(cut)).mean())
-
-    def risk_of(cut: Cut) -> float:
-        return float(1 - population.slm_correct[sample.kept(cut)].mean())
-
-    drop = max(LEAST_DROP, min(drop_of(half), 0.99 * drop_of(everything)))
-    risk = max(LEAST_RISK, min(risk_of(half), 0.99 * risk_of(everything)))
-    saved = max(float((population.llm_cost - cost).mean()), 1e-3 * float(population.llm_cost.mean()))
-    mean, cap = float(cost.mean()), float((population.slm_cost + population.llm_cost).max())
-    value = 0.7 * saved / drop
-    alone = float((population.llm_cost + value * (1 - population.llm_correct)).mean())
+    rows = ScoredTable.of(population, population.first.confidence)
+    last, cap = population.last, float((population.first.cost_usd + population.last.cost_usd).max())
+    half, everything = (rows.outcome((rule,)) for rule in rules_at(rows.scores[0], [EDGE_COVERAGE, 1.0]))
+    drops = [float((last.correct - each.correct).mean()) for each in (half, everything)]
+    risks = [float(1 - population.first.correct[each.kept].mean()) for each in (half, everything)]
+    drop = max(LEAST_DROP, min(drops[0], 0.99 * drops[1]))
+    risk = max(LEAST_RISK, min(risks[0], 0.99 * risks[1]))
+    saved = max(float((last.cost_usd - half.cost_usd).mean()), 1e-3 * float(last.cost_usd.mean()))
+    mean, value = float(half.cost_usd.mean()), 0.7 * saved / drop
+    alone = float((last.cost_usd + value * (1 - last.correct)).mean())
     return {
-        "max-drop": Goals(max_drop=drop, delta=delta),
-        "max-risk": Goals(max_risk=risk, delta=delta),
-        "max-cost": Goals(max_cost_usd=mean, delta=delta, cost_cap_usd=cap),
-        "max-cost, cap assumed": Goals(max_cost_usd=mean, delta=delta),
-        "value": Goals(value_usd=value, delta=delta, cost_cap_usd=cap),
-        "value, abstaining": Goals(value_usd=value, abstain_usd=alone, delta=delta, cost_cap_usd=cap),
-        "drop, risk and cost": Goals(
+        "max-drop": Targets(max_drop=drop, delta=delta),
+        "max-risk": Targets(max_risk=risk, delta=delta),
+        "max-cost": Targets(max_cost_usd=mean, delta=delta, cost_cap_usd=cap),
+        "max-cost, cap assumed": Targets(max_cost_usd=mean, delta=delta),
+        "value": Targets(value_usd=value, delta=delta, cost_cap_usd=cap),
+        "value, abstaining": Targets(value_usd=value, abstain_usd=alone, delta=delta, cost_cap_usd=cap),
+        "drop, risk and cost": Targets(
             max_drop=1.5 * drop, max_risk=1.15 * risk, max_cost_usd=1.3 * mean, delta=delta, cost_cap_usd=cap
         ),
     }
 
 
-def sweep(
-    population: Pairs,
-    goals: Mapping[str, Goals],
+def coverage(
+    population: OutcomeTable,
+    targets: Mapping[str, Targets],
     *,
     n: int = 500,
     draws: int = 1000,
-    options: Options = DEFAULTS,
+    options: Options = Options(),
     seed: int = 0,
-) -> list[Kept]:
-    """How often each goal's promise is broken, over calibration sets of n questions drawn with replacement.
+) -> list[CoverageResult]:
+    """How often each guarantee is broken, over calibration sets of n questions drawn with replacement.
 
     Raises:
         ConfigError: n or draws is too small.
     """
     if n < 20 or draws < 1:
-        raise ConfigError(f"sweep: got n = {n} and draws = {draws}, expected at least 20 questions and one draw")
-    whole = Sample.of(population, population.confidence)
-    certified, broken = dict.fromkeys(goals, 0), dict.fromkeys(goals, 0)
-    saved = dict.fromkeys(goals, 0.0)
+        raise ConfigError(f"coverage: got n = {n} and draws = {draws}, expected at least 20 questions and one draw")
+    whole = ScoredTable.of(population, population.first.confidence)
+    certified, broken = dict.fromkeys(targets, 0), dict.fromkeys(targets, 0)
+    saved = dict.fromkeys(targets, 0.0)
     for draw in range(draws):
         rows = population.take(np.random.default_rng([seed, draw]).integers(len(population), size=n))
-        if rows.slm_correct.min() == rows.slm_correct.max():
-            continue  # a user's such table is refused: nothing is promised
-        ready: dict[str, Prepared] = {}
-        scored: dict[str, Sample] = {}
-        for name, goal in goals.items():
-            target = goal.target
-            if target not in ready:
-                ready[target] = prepare(rows, replace(options, seed=draw), target=target)
-            cut = certify_prepared(ready[target], goal, options, cap_usd=goal.cap(rows)).cut
-            if cut is None:
+        if rows.first.correct.min() == rows.first.correct.max():
+            continue  # such a table of a user is refused: nothing is guaranteed
+        ready: dict[str, tuple[Prepared, ScoredTable]] = {}
+        for name, each in targets.items():
+            if each.score_target not in ready:
+                ready[each.score_target] = _prepared(rows, whole, replace(options, seed=draw), each.score_target)
+            prepared, scored = ready[each.score_target]
+            rules = certify_prepared(prepared, each, options, cap_usd=each.cap(rows)).rules
+            if rules is None:
                 continue
-            if target not in scored:
-                scored[target] = replace(whole, score=apply_map(ready[target].map, population.inputs()))
             certified[name] += 1
-            broken[name] += bool(broken_promises(goal, scored[target], cut))
-            saved[name] += 1 - float(scored[target].cost(cut).mean() / population.llm_cost.mean())
+            broken[name] += bool(missed_targets(each, scored, rules))
+            saved[name] += 1 - float(scored.outcome(rules).cost_usd.mean() / population.last.cost_usd.mean())
     return [
-        Kept(
-            goal=name, promise=goal.words(), n=n, draws=draws, certified=certified[name], broken=broken[name],
-            delta=goal.delta, saving=saved[name] / draws,
+        CoverageResult(
+            name=name, guarantee=each.words(), n=n, draws=draws, certified=certified[name], broken=broken[name],
+            delta=each.delta, saving=saved[name] / draws,
         )
-        for name, goal in goals.items()
+        for name, each in targets.items()
     ]  # fmt: skip
 
 
-def broken_promises(goals: Goals, population: Sample, cut: Cut) -> Sequence[str]:
-    """The goals that a cut does not keep on a population."""
-    pairs, kept, found = population.pairs, population.kept(cut), list[str]()
-    tiny = 1e-12  # rounding of the sums
-    if goals.max_drop is not None and (pairs.llm_correct - population.correct(cut)).mean() > goals.max_drop + tiny:
+def _prepared(rows: OutcomeTable, whole: ScoredTable, options: Options, target: str) -> tuple[Prepared, ScoredTable]:
+    """Maps fitted on one calibration set, and the population with their scores."""
+    prepared = prepare(rows, options, target=target)
+    scores = (apply_map(stored, whole.table.columns(stage)) for stage, stored in enumerate(prepared.maps))
+    return prepared, replace(whole, scores=tuple(scores))
+
+
+def missed_targets(targets: Targets, population: ScoredTable, rules: Rules) -> Sequence[str]:
+    """The targets that rules miss on a population."""
+    found, tiny = list[str](), 1e-12  # rounding of the sums
+    answers, last = population.outcome(rules), population.table.last
+    if targets.max_drop is not None and (last.correct - answers.correct).mean() > targets.max_drop + tiny:
         found.append("max_drop")
-    if goals.max_risk is not None and kept.any() and 1 - pairs.slm_correct[kept].mean() > goals.max_risk + tiny:
+    kept = answers.kept
+    if targets.max_risk is not None and kept.any() and 1 - answers.correct[kept].mean() > targets.max_risk + tiny:
         found.append("max_risk")
-    if goals.max_cost_usd is not None and population.cost(cut).mean() > goals.max_cost_usd * (1 + tiny):
+    if targets.max_cost_usd is not None and answers.cost_usd.mean() > targets.max_cost_usd * (1 + tiny):
         found.append("max_cost_usd")
-    if goals.value_usd is not None:
-        alone = objective(goals, population, None).mean()
-        if objective(goals, population, cut).mean() > alone * (1 + tiny):
+    if targets.value_usd is not None:
+        alone = targets.total_usd(population.last_alone()).mean()
+        if targets.total_usd(answers).mean() > alone * (1 + tiny):
             found.append("value_usd")
     return found

@@ -1,15 +1,11 @@
 """p-values that hold at every sample size: for paired differences in {-1, 0, 1}, for shares, and for bounded means.
 
-Each tests "the promise is broken" from independent rows; a small p-value speaks for the promise. For paired differences
-a row is a *loss* (kept, and only the LLM is right), a *gain* (kept, and only the SLM is right) or neither, and the
-promise is: chance of a loss - chance of a gain < drop.
-
-The exact test is the tightest of them: the others pay for using the data only through a moment inequality, about
-sqrt(2 ln(1/delta)) = 2.45 standard errors at delta .05 where the exact one pays about 1.66 (experiments/log.d).
+Each tests "the target is missed" from independent rows; a small p-value speaks for the guarantee. For paired
+differences a row is a *loss* (kept, and only the last model is right), a *gain* (kept, and only the small one is right)
+or neither, and the target is: P(loss) - P(gain) < drop.
 """
 
 import math
-from collections.abc import Callable
 from functools import lru_cache
 from statistics import NormalDist
 from typing import Any
@@ -21,7 +17,7 @@ from corea.errors import ConfigError, DataError
 from corea.metrics.arrays import Floats
 
 NUISANCE_RISK = 1e-3
-STEPS_PER_SD = 2.0  # grid of the nuisance parameter; tests hold it against a 20 times finer one
+STEPS_PER_SD = 2.0  # grid of the nuisance parameter; tests compare it with a 20 times finer one
 GRID_MARGIN = 1.005  # multiplies the largest value on that grid
 NORMAL = NormalDist()
 STAKE_CHANGES = 64  # over the rows; a stake may be kept for some
@@ -33,12 +29,12 @@ BOLDEST, BOLDEST_AT_THE_TOP = 0.98, 50.0  # of the stake that could lose all; at
 
 @lru_cache(maxsize=65536)
 def exact_drop_pvalue(losses: int, gains: int, n: int, drop: float) -> float:
-    """Exact p-value of "the chance of a loss exceeds that of a gain by at least `drop`".
+    """Exact p-value of "the probability of a loss exceeds that of a gain by at least `drop`".
 
     Rows are multinomial: loss, gain, neither. Outcomes are ordered by the signed root of the likelihood ratio; the
-    p-value is the chance of an outcome at least as good as the one seen, at its largest over the unknown share s of
-    discordant rows (losses + gains), on the boundary of the promise. Given the number m of discordant rows, losses
-    are binomial (m, (s + drop) / 2s), so the chance is a sum over m alone. s is searched within its exact
+    p-value is the probability of an outcome at least as good as the one seen, at its largest over the unknown share s
+    of discordant rows (losses + gains), on the boundary of the target. Given the number m of discordant rows, losses
+    are binomial (m, (s + drop) / 2s), so the probability is a sum over m alone. s is searched within its exact
     1 - `NUISANCE_RISK` interval, and that risk is added.
 
     Source: the unconditional test of Barnard 1947 (Biometrika 34), for paired proportions Suissa and Shuster 1991
@@ -55,7 +51,7 @@ def exact_drop_pvalue(losses: int, gains: int, n: int, drop: float) -> float:
 
 
 def _largest_tail(t: float, n: int, d: float, low: float, high: float) -> float:
-    """Largest chance of {signed root <= t} over shares of discordant rows from low to high, on the boundary."""
+    """Largest probability of {signed root <= t} over shares of discordant rows from low to high, on the boundary."""
     special = need_scipy().special
     ends = [math.asin(math.sqrt(s)) for s in (low, high)]
     steps = max(2, math.ceil((ends[1] - ends[0]) * 2 * math.sqrt(n) * STEPS_PER_SD))
@@ -94,7 +90,7 @@ def _signed_root(x: Any, m: Any, n: int, d: float) -> Floats:
 
 
 def _boundary_mle(x: Floats, y: Floats, z: Floats, n: int, d: float) -> Floats:
-    """Most likely share s of discordant rows where chance of loss - chance of gain is d.
+    """Most likely share s of discordant rows where P(loss) - P(gain) is d.
 
     The larger root of n s^2 - (x + y + d (x - y)) s + d (x - y) - z d^2 = 0, which is the score equation
     x/(s+d) + y/(s-d) = z/(1-s) cleared of its fractions.
@@ -109,65 +105,11 @@ def _xlogy(x: Floats, p: Floats) -> Floats:
     return np.where(x == 0, 0.0, x * np.log(np.maximum(p, 1e-300)))
 
 
-# --- paired differences: the looser ones ----------------------------------------------------------------------------
-
-
-def hoeffding_drop_pvalue(losses: int, gains: int, n: int, drop: float) -> float:
-    """Hoeffding's inequality for values in [-1, 1]. Source: Hoeffding 1963, JASA 58(301)."""
-    _check_counts(losses, gains, n, drop)
-    gap = drop - (losses - gains) / n
-    return math.exp(-n * gap * gap / 2) if gap > 0 else 1.0
-
-
-def hoeffding_bentkus_drop_pvalue(losses: int, gains: int, n: int, drop: float) -> float:
-    """The lesser of Hoeffding's relative-entropy form and Bentkus', on (difference + 1) / 2.
-
-    Source: Bates et al. 2021, arXiv:2101.02703, prop. 6; Bentkus 2004, Annals of Probability 32(2).
-    """
-    _check_counts(losses, gains, n, drop)
-    seen, bound = ((losses - gains) / n + 1) / 2, (drop + 1) / 2
-    if seen >= bound:
-        return 1.0
-    entropy = (
-        _xlogy(np.array([seen]), np.array([seen / bound]))[0]
-        + _xlogy(np.array([1 - seen]), np.array([(1 - seen) / (1 - bound)]))[0]
-    )
-    bentkus = math.e * float(need_scipy().special.bdtr(math.ceil(n * seen - 1e-9), n, bound))
-    return min(1.0, math.exp(-n * float(entropy)), bentkus)
-
-
-def betting_drop_pvalue(losses: int, gains: int, n: int, drop: float) -> float:
-    """Betting against the broken promise with a mixture of fixed stakes; only the counts matter.
-
-    A stake eta earns 1 + eta (drop - difference) a row; the mean over stakes is a wealth whose expectation is at most 1
-    under a broken promise, so 1 / wealth is a p-value.
-
-    Source: Waudby-Smith and Ramdas 2024, JRSS-B 86(1), arXiv:2010.09686, sec. 4 (a mixture in place of the plug-in).
-    """
-    _check_counts(losses, gains, n, drop)
-    stakes = np.geomspace(1e-3, 0.98, 60) / (1 - drop)
-    log_wealth = (
-        losses * np.log1p(stakes * (drop - 1))
-        + gains * np.log1p(stakes * (drop + 1))
-        + (n - losses - gains) * np.log1p(stakes * drop)
-    )
-    top = float(log_wealth.max())
-    return min(1.0, math.exp(-(top + math.log(float(np.mean(np.exp(log_wealth - top)))))))
-
-
-DROP_TESTS: dict[str, Callable[..., float]] = {
-    "exact": exact_drop_pvalue,
-    "betting": betting_drop_pvalue,
-    "hoeffding-bentkus": hoeffding_bentkus_drop_pvalue,
-    "hoeffding": hoeffding_drop_pvalue,
-}
-
-
 # --- shares ---------------------------------------------------------------------------------------------------------
 
 
 def share_pvalue(events: int, n: int, share: float) -> float:
-    """Exact p-value of "the chance of an event is at least `share`": the binomial's lower tail.
+    """Exact p-value of "the probability of an event is at least `share`": the binomial's lower tail.
 
     Source: Clopper and Pearson 1934, Biometrika 26(4).
     """
@@ -177,12 +119,12 @@ def share_pvalue(events: int, n: int, share: float) -> float:
 
 
 def share_lower(events: int, n: int, delta: float) -> float:
-    """Lower confidence bound at level 1 - delta for a chance, exact. Source: Clopper and Pearson 1934."""
+    """Lower confidence bound at level 1 - delta for a probability, exact. Source: Clopper and Pearson 1934."""
     return 0.0 if events <= 0 else float(need_scipy().special.betaincinv(events, n - events + 1, delta))
 
 
 def share_upper(events: int, n: int, delta: float) -> float:
-    """Upper confidence bound at level 1 - delta for a chance, exact. Source: Clopper and Pearson 1934."""
+    """Upper confidence bound at level 1 - delta for a probability, exact. Source: Clopper and Pearson 1934."""
     return 1.0 if events >= n else float(need_scipy().special.betaincinv(events + 1, n - events, 1 - delta))
 
 
@@ -194,7 +136,7 @@ def mean_pvalue(values: Any, bound: float, *, low: float, high: float, delta: fl
 
     A stake s, fixed before a value x is seen, earns 1 + s (bound - x): under the null the wealth is a supermartingale
     whatever the stakes, and 1 / its largest value a p-value (Ville's inequality). Here the stakes are those that would
-    bring the wealth to 1 / delta with the best chance if values were normal with the variance seen so far, so that
+    bring the wealth to 1 / delta with the best probability if values were normal with the variance seen so far, so that
     about as many standard errors are paid as by a normal test, without its assumption. Values outside the range are
     clipped: the test is then about the mean of the clipped values. Their order must not depend on them.
 

@@ -1,105 +1,169 @@
-"""Cuts: candidate thresholds between and within the values of a score, and what each keeps."""
+"""Threshold rules: candidates between and within the values of a score, and what a cascade returns with them.
 
-from collections.abc import Sequence
+`Rules` hold one `ThresholdRule` for each stage before the last, None for a stage that is not asked; two models are the
+case of one rule.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from corea.calibrate.tables import Pairs
 from corea.metrics.arrays import Floats
+from corea.policies.calibrated import GroupRule, ThresholdRule
 from corea.policies.threshold import uniform_of
+from corea.records.table import OutcomeTable
+
+Rules = tuple[ThresholdRule | None, ...]
+PERSON = -1  # the answering stage where neither model answers
+NOTHING = ThresholdRule(tau=math.inf, tie_fraction=0.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Cut:
-    """Keep where the score is above tau, and a share `tie_keep` of those at tau.
+class ScoredTable:
+    """A table with a score for each stage before the last, and the fixed draws that decide ties; arrays are (N,).
 
     Args:
-        skip: Categories for which the small model is not asked at all.
-        abstain_below: Scores under it go to a person; None: none do.
-    """
-
-    tau: float
-    tie_keep: float = 1.0
-    skip: tuple[str, ...] = ()
-    abstain_below: float | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sample:
-    """Rows with their scores and the fixed draws that decide ties; arrays are (N,).
-
-    Args:
+        scores: By stage; NaN where nothing was measured.
+        draws: The draws that the policy will make for these very ids.
         slices: The names of the categories; empty where none was recorded.
-        slice_of: Each row's place in `slices`.
+        slice_of: Each row's index in `slices`.
     """
 
-    pairs: Pairs
-    score: Floats
-    draw: Floats
+    table: OutcomeTable
+    scores: tuple[Floats, ...]
+    draws: Floats
     slices: tuple[str, ...]
     slice_of: Any
 
     @classmethod
-    def of(cls, pairs: Pairs, score: Floats) -> "Sample":
-        """With the draws that the policy will make for these very ids."""
-        slices, slice_of = (), np.zeros(len(pairs), dtype=int)
-        if pairs.category is not None:
-            slices, slice_of = np.unique(pairs.category.astype(str), return_inverse=True)
-        draw = np.array([uniform_of(str(key)) for key in pairs.ids])
-        return cls(pairs=pairs, score=score, draw=draw, slices=tuple(map(str, slices)), slice_of=slice_of)
+    def of(cls, table: OutcomeTable, *scores: Floats) -> "ScoredTable":
+        """A table with these scores, one a stage."""
+        slices, slice_of = (), np.zeros(len(table), dtype=int)
+        if table.categories is not None:
+            slices, slice_of = np.unique(table.categories.astype(str), return_inverse=True)
+        draws = np.array([uniform_of(str(key)) for key in table.ids])
+        return cls(table=table, scores=scores, draws=draws, slices=tuple(map(str, slices)), slice_of=slice_of)
 
     def __len__(self) -> int:
-        return len(self.score)
+        return len(self.table)
 
-    def take(self, at: Any) -> "Sample":
-        """The rows at these places."""
+    @property
+    def stages(self) -> range:
+        """Indices of the stages before the last."""
+        return range(len(self.scores))
+
+    def take(self, at: Any) -> "ScoredTable":
+        """The rows at these indices."""
         return replace(
-            self, pairs=self.pairs.take(at), score=self.score[at], draw=self.draw[at], slice_of=self.slice_of[at]
-        )
+            self, table=self.table.take(at), scores=tuple(score[at] for score in self.scores), draws=self.draws[at],
+            slice_of=self.slice_of[at],
+        )  # fmt: skip
 
-    def asked(self, cut: Cut) -> Any:
-        """(N,) whether the small model is asked."""
-        if not cut.skip or not self.slices:
+    def in_slice(self, name: str) -> "ScoredTable":
+        """The rows of one category."""
+        return self.take(np.flatnonzero(self.slice_of == self.slices.index(name)) if name in self.slices else [])
+
+    # --- one stage ---
+
+    def asked(self, stage: int, rule: ThresholdRule) -> Any:
+        """(N,) True where the stage is asked if it is reached."""
+        if not rule.skip_categories or not self.slices:
             return np.ones(len(self), dtype=bool)
-        return np.array([name not in cut.skip for name in self.slices])[self.slice_of]
+        return np.array([name not in rule.skip_categories for name in self.slices])[self.slice_of]
 
-    def kept(self, cut: Cut) -> Any:
-        """(N,) whether the small model's answer is kept."""
-        if cut.tie_keep >= 1:
-            kept = self.score >= cut.tau
+    def kept(self, stage: int, rule: ThresholdRule) -> Any:
+        """(N,) True where the stage's answer is kept if it is reached."""
+        score, tau = self.scores[stage], rule.limit
+        if rule.tie_fraction >= 1:
+            kept = score >= tau
         else:
-            kept = (self.score > cut.tau) | ((self.score == cut.tau) & (self.draw < cut.tie_keep))
-        return kept & self.asked(cut) if cut.skip else kept
+            kept = (score > tau) | ((score == tau) & (self.draws < rule.tie_fraction))
+        return kept & self.asked(stage, rule) if rule.skip_categories else kept
 
-    def abstained(self, cut: Cut) -> Any:
-        """(N,) whether neither answers."""
-        if cut.abstain_below is None:
-            return np.zeros(len(self), dtype=bool)
-        return (self.score < cut.abstain_below) & self.asked(cut) & ~self.kept(cut)
+    def _abstained(self, stage: int, rule: ThresholdRule, kept: Any) -> Any:
+        return (self.scores[stage] < rule.abstain_below) & self.asked(stage, rule) & ~kept
 
-    def cost(self, cut: Cut) -> Floats:
-        """(N,) USD a question: the small model where asked, the large one where it answers."""
-        deferred = ~(self.kept(cut) | self.abstained(cut))
-        return self.pairs.slm_cost * self.asked(cut) + self.pairs.llm_cost * deferred
+    # --- the cascade ---
 
-    def correct(self, cut: Cut) -> Floats:
-        """(N,) whether the cascade's answer is right; an abstention counts as not wrong (a person answers)."""
-        out = np.where(self.kept(cut), self.pairs.slm_correct, self.pairs.llm_correct)
-        return np.where(self.abstained(cut), 1.0, out)
+    def outcome(self, rules: Rules) -> "CascadeAnswers":
+        """Answering stage, cost and correctness of each question."""
+        models, last = self.table.models, len(self.scores)
+        stage = np.full(len(self), last)
+        for index in reversed(self.stages):
+            if (rule := rules[index]) is not None:
+                kept = self.kept(index, rule)
+                if rule.abstain_below is not None:
+                    stage = np.where(self._abstained(index, rule, kept), PERSON, stage)
+                stage = np.where(kept, index, stage)
+        cost = np.where(stage == last, models[-1].cost_usd, 0.0)
+        for index in self.stages:
+            if (rule := rules[index]) is not None:
+                reached = (stage >= index) | (stage == PERSON)
+                cost = cost + np.where(reached & self.asked(index, rule), models[index].cost_usd, 0.0)
+        correct = np.stack([*(model.correct for model in models), np.ones(len(self))])
+        return CascadeAnswers(
+            stage=stage, last=last, cost_usd=cost, correct=correct[stage, np.arange(len(self))]
+        )  # a person's answer, the row at index -1, counts as right
+
+    def last_alone(self) -> "CascadeAnswers":
+        """The last model answers every question, and no other one is asked."""
+        last = len(self.scores)
+        return CascadeAnswers(
+            stage=np.full(len(self), last), last=last, cost_usd=self.table.last.cost_usd.copy(),
+            correct=self.table.last.correct.copy(),
+        )  # fmt: skip
+
+    def by_group(self, groups: Mapping[str, GroupRule]) -> "CascadeAnswers":
+        """The first stage with a threshold for each category; without one the last model answers."""
+        out = self.last_alone()
+        names = np.full(len(self), "", dtype=object)
+        if self.table.categories is not None:
+            names = self.table.categories.astype(str)
+        for name, group in groups.items():
+            at = np.flatnonzero(names == name)
+            if group.threshold is not None and len(at):
+                part = self.take(at).outcome((group.threshold,))
+                out.stage[at], out.cost_usd[at], out.correct[at] = part.stage, part.cost_usd, part.correct
+        return out
 
 
-NOTHING = Cut(tau=float("inf"), tie_keep=0.0)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CascadeAnswers:
+    """What a cascade returns on N questions; arrays are (N,).
+
+    Args:
+        stage: The index of the answering stage; `PERSON` where neither model answers.
+        last: The index of the last stage.
+        cost_usd: Every model that was asked.
+        correct: 1.0 where the returned answer is right; a question left to a person counts as right.
+    """
+
+    stage: Any
+    last: int
+    cost_usd: Floats
+    correct: Floats
+
+    @property
+    def kept(self) -> Any:
+        """(N,) True where a stage before the last answers."""
+        return (self.stage >= 0) & (self.stage < self.last)
+
+    @property
+    def abstained(self) -> Any:
+        """(N,) True where a person should answer."""
+        return self.stage == PERSON
 
 
-def cuts_at(score: Floats, coverages: Sequence[float]) -> list[Cut]:
-    """Cuts that would keep these shares of the scores, cautious to bold; between distinct values where there is room.
+def rules_at(score: Floats, coverages: Sequence[float]) -> list[ThresholdRule]:
+    """Rules that would keep these shares of the scores, cautious to bold; between distinct values where possible.
 
     Shares that fall inside a tie keep a part of it, in steps of 0.05.
     """
     measured = np.sort(score[~np.isnan(score)])[::-1]
-    found: dict[Cut, None] = {}
+    found: dict[ThresholdRule, None] = {}
     for coverage in coverages:
         want = coverage * len(score)
         k = min(int(np.ceil(want)), len(measured))
@@ -114,5 +178,5 @@ def cuts_at(score: Floats, coverages: Sequence[float]) -> list[Cut]:
         elif share <= 0 and above:
             tau, share = float((tau + measured[above - 1]) / 2), 1.0
         if share > 0:
-            found[Cut(tau=tau, tie_keep=share)] = None
+            found[ThresholdRule(tau=tau, tie_fraction=share)] = None
     return list(found)

@@ -1,4 +1,4 @@
-"""How many labels a promise needs: before labelling from a few assumptions, or from a cut that just missed it."""
+"""Sample size: the labels that a guarantee needs, from a few assumptions before labelling, or from uncertified rules."""
 
 import math
 from dataclasses import dataclass
@@ -12,11 +12,11 @@ from corea.errors import ConfigError
 FIT_SHARE = 0.3
 
 
-def labels_for_cut(loss: float, gain: float, *, drop: float, delta: float = 0.05, power: float = 0.8) -> int | None:
-    """Rows that the exact test needs to certify a cut with this chance, if losses and gains have these chances.
+def labels_for_rules(loss: float, gain: float, *, drop: float, delta: float = 0.05, power: float = 0.8) -> int | None:
+    """Rows that the exact test needs to certify rules with probability `power`, if losses and gains have these.
 
-    Normal approximation, checked against the exact test on the expected counts; None where the cut breaks the promise
-    or is within 0.1 points of it.
+    Normal approximation, checked against the exact test on the expected counts; None where the rules miss the target or
+    are within 0.1 points of it.
     """
     gap = drop - (loss - gain)
     if gap <= 0.001:
@@ -49,13 +49,13 @@ def labels_for_risk(risk: float, *, limit: float, kept: float, delta: float = 0.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    """What a number of labels is likely to buy.
+class LabelPlan:
+    """A number of labels, and the threshold that they would probably certify.
 
     Args:
         labels: In all, those that fit the map included; None: no number does.
-        coverage: The share of answers kept at the cut that it is for.
-        loss, gain: The chances that were assumed there.
+        coverage: The share of answers kept at the threshold.
+        loss, gain: The probabilities that were assumed there.
     """
 
     labels: int | None
@@ -75,15 +75,15 @@ def labels_needed(
     coverage: float | None = None,
     agreement: float = 0.5,
     fit_share: float = FIT_SHARE,
-) -> Plan:
+) -> LabelPlan:
     """An estimate before any label: how many questions to label for a drop to be certified.
 
     Model: the score is normal with equal spread for right and wrong answers, at a distance that gives the AUROC; given
-    whether the SLM is right, the LLM's being right does not depend on the score.
+    that the small model is right, the large one's correctness does not depend on the score.
 
     Args:
         coverage: The share to be kept; None: three quarters of the most that the drop allows under the model.
-        agreement: Where the LLM's misses lie, from 0 (only where the SLM is wrong too) to 1 (independent of it).
+        agreement: Where the last model errs, from 0 (only where the first one is wrong too) to 1 (independently of it).
         fit_share: Share of the labels that fit the map; 0 for a plain signal.
 
     Raises:
@@ -100,7 +100,7 @@ def labels_needed(
     if not 0 <= agreement <= 1 or not 0 <= fit_share < 1:
         raise ConfigError(f"got agreement {agreement} and fit-share {fit_share}, expected shares in [0, 1]")
     a, b = slm_accuracy, llm_accuracy
-    miss_right = agreement * (1 - b)  # chance that the LLM misses what the SLM has right
+    miss_right = agreement * (1 - b)  # probability that the large model errs where the small one is right
     miss_wrong = min(1.0, max(0.0, (1 - b - a * miss_right) / (1 - a)))
     normal, apart = NormalDist(), math.sqrt(2) * NormalDist().inv_cdf(auroc)
     taus = np.linspace(apart + 5, -5, 801)
@@ -111,6 +111,6 @@ def labels_needed(
     most = float(kept[allowed].max()) if len(allowed) else 0.0
     target = coverage if coverage is not None else 0.75 * most
     k = int(np.argmin(np.abs(kept - target)))
-    needed = labels_for_cut(float(losses[k]), float(gains[k]), drop=drop, delta=delta, power=power)
+    needed = labels_for_rules(float(losses[k]), float(gains[k]), drop=drop, delta=delta, power=power)
     total = None if needed is None else math.ceil(needed / (1 - fit_share))
-    return Plan(labels=total, coverage=float(kept[k]), loss=float(losses[k]), gain=float(gains[k]))
+    return LabelPlan(labels=total, coverage=float(kept[k]), loss=float(losses[k]), gain=float(gains[k]))

@@ -16,12 +16,10 @@ from typing import Any
 
 import numpy as np
 
-from corea.calibrate.artefact import Calibration, binding_of, free_signals
-from corea.calibrate.certify import Options, calibrate
-from corea.calibrate.targets import Goals
+from corea.calibrate import Calibration, Options, Targets, fit
+from corea.calibrate.binding import binding_of, free_signals
 from corea.cascade import Cascade
 from corea.errors import BackendError, BudgetError, ConfigError, DataError
-from corea.evaluate.apply import pairs_of_table
 from corea.policies.threshold import Threshold
 from corea.prices import Price
 from corea.protocols import Signal
@@ -68,7 +66,7 @@ class CollectSettings:
 
 
 async def calibrate_live(
-    cascade: Cascade, questions: str, goals: Goals, options: Options = DEFAULTS, *, settings: CollectSettings
+    cascade: Cascade, questions: str, targets: Targets, options: Options = DEFAULTS, *, settings: CollectSettings
 ) -> Calibration:
     """Asks every stage every question, grades, and calibrates; the artefact binds this very cascade.
 
@@ -79,12 +77,12 @@ async def calibrate_live(
     Raises:
         BudgetError: The budget ended before every question was asked. BackendError: A model could not be reached.
         InterruptedError: It was asked to stop. What was answered is kept in each case.
-        ConfigError, DataError: See `load_questions`, `collect_traces`, `corea.calibrate.certify.calibrate`.
+        ConfigError, DataError: See `load_questions`, `collect_traces`, `corea.calibrate.fit`.
     """
     known = load_questions(questions, grader=settings.grader)
     traces_S = await collect_traces(cascade, questions, len(known), settings)
     table = await outcome_table(cascade, known, traces_S, settings)
-    return calibrate(pairs_of_table(table)[0], goals, options, binding=binding_of(cascade))
+    return fit(table, targets, options, binding=binding_of(cascade))
 
 
 def load_questions(path: str, *, labelled: bool = True, grader: str | None = None) -> dict[str, Question]:
@@ -97,7 +95,7 @@ def load_questions(path: str, *, labelled: bool = True, grader: str | None = Non
     Raises:
         ConfigError, DataError: See `read_labelled`; or there are too few questions. Nothing was asked yet.
     """
-    found = read_labelled(path, labelled=labelled, grader=grader, hint="give --label-poor" if labelled else "")
+    found = read_labelled(path, labelled=labelled, grader=grader, hint="give --few-labels" if labelled else "")
     if len(found) < LEAST_ROWS:
         raise DataError(f"got {len(found)} questions, expected at least {LEAST_ROWS}; label more", path=path)
     return found
