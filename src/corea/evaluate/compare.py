@@ -10,13 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from corea.calibrate.certify import Options, calibrate
+from corea.calibrate import Options, Targets, fit
 from corea.calibrate.maps import fit_probability, fit_score
-from corea.calibrate.outcome import applied
-from corea.calibrate.rules import Sample
-from corea.calibrate.targets import Goals
 from corea.errors import ConfigError, CoreaError, DataError
-from corea.evaluate.apply import pairs_of_table
 from corea.evaluate.figures import (
     CascadeOutcome,
     FiguresRow,
@@ -202,7 +198,7 @@ def _scores(
     if len(fitting.columns(0)) < 2:
         return found, []
     try:
-        stored, crossed = fit_score(pairs_of_table(fitting)[0], kind="linear", seed=settings.seed)
+        stored, crossed = fit_score(fitting, kind="linear", seed=settings.seed)
         probability, chance = fit_probability(crossed, fitting.first.correct, seed=settings.seed)
     except CoreaError as error:
         return found, [f"{BLEND}: not computed: {error}"]
@@ -227,13 +223,12 @@ def _chosen(score: _Score, chooser: str, settings: CompareSettings) -> tuple[flo
         return threshold.tau, CascadeOutcome.keeping(score.judged, kept_by(threshold, score.judged)), ""
     fitting, judged = score.whole
     options = Options(map=score.map, pre_policy=False, seed=settings.seed)
-    goals = Goals(max_drop=settings.max_drop, delta=settings.delta)
-    found = calibrate(pairs_of_table(fitting)[0], goals, options)
-    sample = Sample.of(pairs_of_table(judged)[0], apply_map(found.map, judged.columns(0)))
-    kept, cost, correct = applied(sample, found.threshold, found.groups)
-    outcome = CascadeOutcome(name="cascade", correct=correct, cost_usd=cost, deferred=1.0 - kept)
-    tau = None if found.threshold is None else found.threshold["tau"]
-    return tau, outcome, "" if found.certified else found.sentence
+    found = fit(fitting, Targets(max_drop=settings.max_drop, delta=settings.delta), options)
+    answers, rule = found.apply(judged), found.stages[0].threshold
+    outcome = CascadeOutcome(
+        name="cascade", correct=answers.correct, cost_usd=answers.cost_usd, deferred=1.0 - answers.kept
+    )
+    return None if rule is None else rule.tau, outcome, "" if found.certified else found.sentence
 
 
 def _tested(row: ComparisonRow, outcome: CascadeOutcome, reference: CascadeOutcome) -> ComparisonRow:
