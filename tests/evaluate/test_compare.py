@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from corea.errors import ConfigError, DataError
-from corea.evaluate.compare import CompareSettings, Comparison, ComparisonRow, compare
+from corea.evaluate.compare import CompareSettings, ComparisonRow, SignalComparison, compare
 from corea.records.table import OutcomeTable
 
 N = 2000
@@ -24,15 +24,15 @@ def table(**signals: Any) -> OutcomeTable:
 
 
 @pytest.fixture(scope="module")
-def found() -> Comparison:
+def found() -> SignalComparison:
     return compare(table(), CompareSettings(max_drop=0.01))
 
 
-def row(found: Comparison, signal: str, chooser: str) -> ComparisonRow:
+def row(found: SignalComparison, signal: str, chooser: str) -> ComparisonRow:
     return next(each for each in found.rows if (each.signal, each.chooser) == (signal, chooser))
 
 
-def test_every_signal_has_every_threshold_on_questions_that_did_not_choose_it(found: Comparison) -> None:
+def test_every_signal_has_every_threshold_on_questions_that_did_not_choose_it(found: SignalComparison) -> None:
     assert found.n_fit + found.n_test == N
     assert 900 < found.n_fit < 1100
     choosers = ["cheapest", "published rule", "certified"]
@@ -40,7 +40,7 @@ def test_every_signal_has_every_threshold_on_questions_that_did_not_choose_it(fo
     assert [(r.signal, r.chooser) for r in found.rows] == [(s, c) for s in signals for c in choosers]
 
 
-def test_a_perfect_signal_saves_what_can_be_counted(found: Comparison) -> None:
+def test_a_perfect_signal_saves_what_can_be_counted(found: SignalComparison) -> None:
     figures = row(found, "sure", "cheapest").figures
     assert figures is not None
     share = figures.llm_share.value
@@ -53,7 +53,7 @@ def test_a_perfect_signal_saves_what_can_be_counted(found: Comparison) -> None:
     assert certified.saving.value > 0.5
 
 
-def test_nothing_is_certified_for_a_useless_signal_and_every_question_is_deferred(found: Comparison) -> None:
+def test_nothing_is_certified_for_a_useless_signal_and_every_question_is_deferred(found: SignalComparison) -> None:
     certified = row(found, "useless", "certified")
     assert certified.reason.startswith("INFEASIBLE")
     assert certified.tau is None
@@ -61,19 +61,19 @@ def test_nothing_is_certified_for_a_useless_signal_and_every_question_is_deferre
     assert (certified.figures.llm_share.value, certified.figures.saving.value) == (1.0, 0.0)
 
 
-def test_each_row_is_tested_against_the_first(found: Comparison) -> None:
+def test_each_row_is_tested_against_the_first(found: SignalComparison) -> None:
     first = row(found, "sure", "cheapest")
     assert (first.p_accuracy, first.p_cost) == (None, None)
     assert row(found, "useless", "certified").p_cost == pytest.approx(1 / 2001)
 
 
-def test_the_quality_of_each_signal_is_of_the_questions_that_judge(found: Comparison) -> None:
+def test_the_quality_of_each_signal_is_of_the_questions_that_judge(found: SignalComparison) -> None:
     assert found.signals["sure"].quality.auroc == 1.0
     assert found.signals["useless"].quality.auroc == pytest.approx(0.5, abs=0.06)
     assert found.signals["sure"].quality.n == found.n_test
 
 
-def test_the_baselines_are_both_models_random_single_and_oracle(found: Comparison) -> None:
+def test_the_baselines_are_both_models_random_single_and_oracle(found: SignalComparison) -> None:
     names = ["small alone", "large alone", "random, same rate", "best single", "oracle"]
     assert [each.name for each in found.baselines] == names
     first = row(found, "sure", "cheapest").figures
@@ -86,7 +86,7 @@ def test_one_signal_alone_has_no_blend() -> None:
     assert list(compare(table(sure=SURE)).signals) == ["sure"]
 
 
-def test_plain_values_for_machines(found: Comparison) -> None:
+def test_plain_values_for_machines(found: SignalComparison) -> None:
     made = found.as_dict()
     assert (made["models"], made["rows"][0]["name"]) == (["small", "large"], "sure, cheapest")
     assert made["rows"][0]["drop"] <= 0.01

@@ -83,7 +83,7 @@ class ComparisonRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SignalReport:
+class ComparedSignal:
     """One signal on the test split: its quality, its reliability, and the frontier of its thresholds."""
 
     quality: SignalQuality
@@ -92,7 +92,7 @@ class SignalReport:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Comparison:
+class SignalComparison:
     """A whole comparison.
 
     Args:
@@ -107,7 +107,7 @@ class Comparison:
     n_test: int
     rows: list[ComparisonRow]
     baselines: list[FiguresRow]
-    signals: dict[str, SignalReport]
+    signals: dict[str, ComparedSignal]
     notes: tuple[str, ...]
 
     def as_dict(self) -> dict[str, Any]:
@@ -131,7 +131,7 @@ def _row_dict(row: ComparisonRow) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def compare(table: OutcomeTable, settings: CompareSettings = CompareSettings()) -> Comparison:
+def compare(table: OutcomeTable, settings: CompareSettings = CompareSettings()) -> SignalComparison:
     """Every signal with every way to choose a threshold.
 
     Args:
@@ -161,7 +161,7 @@ def compare(table: OutcomeTable, settings: CompareSettings = CompareSettings()) 
             rows.append(row if outcome is reference else _tested(row, outcome, reference))
     share = 1.0 if reference is None else float(reference.deferred.mean())
     alone = [single_model(judged, last=last) for last in (False, True)]
-    return Comparison(
+    return SignalComparison(
         settings=settings,
         models=(table.first.name, table.last.name),
         n_fit=len(fitting),
@@ -239,10 +239,10 @@ def _tested(row: ComparisonRow, outcome: CascadeOutcome, reference: CascadeOutco
     )
 
 
-def _report(judged: OutcomeTable) -> SignalReport:
+def _report(judged: OutcomeTable) -> ComparedSignal:
     first, last = judged.first, judged.last
     stated = ~np.isnan(first.confidence)
-    return SignalReport(
+    return ComparedSignal(
         quality=quality(first.confidence, first.correct),
         bins=reliability_bins(np.clip(first.confidence[stated], 0, 1), first.correct[stated]) if stated.any() else [],
         frontier=cascade_frontier(

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from corea.evaluate.compare import Comparison, ComparisonRow
+from corea.evaluate.compare import ComparisonRow, SignalComparison
 from corea.evaluate.figures import FiguresRow
 from corea.metrics import Interval
 from corea.report.calibration import TableRow
@@ -14,7 +14,7 @@ HEAD = (
 SIGNAL_HEAD = ("signal", "values", "none stated", "distinct", "AUROC", "ECE", "Brier", "AURC")
 
 
-def explanations(found: Comparison) -> list[str]:
+def explanations(found: SignalComparison) -> list[str]:
     """How the tables are to be read."""
     small, large = found.models
     return [
@@ -29,7 +29,7 @@ def explanations(found: Comparison) -> list[str]:
     ]
 
 
-def comparison_rows(found: Comparison) -> list[TableRow]:
+def comparison_rows(found: SignalComparison) -> list[TableRow]:
     """Every signal and threshold, then the baselines."""
     rows = [_row(row, found.settings.max_drop, "" if i else "ours") for i, row in enumerate(found.rows)]
     return rows + [TableRow((each.name, "", "", *_figures(each), "", ""), "bound") for each in found.baselines]
@@ -63,7 +63,7 @@ def _p_value(p: float | None) -> str:
     return "" if p is None else "< .001" if p < 0.001 else f"{p:.3f}"
 
 
-def signal_rows(found: Comparison) -> list[TableRow]:
+def signal_rows(found: SignalComparison) -> list[TableRow]:
     """The quality of each signal on the test split."""
     rows: list[TableRow] = []
     for name, report in found.signals.items():
@@ -74,7 +74,7 @@ def signal_rows(found: Comparison) -> list[TableRow]:
     return rows
 
 
-def markdown(found: Comparison) -> str:
+def markdown(found: SignalComparison) -> str:
     """The whole comparison as Markdown."""
     lines = [f"# {' deferring to '.join(found.models)}", "", *(f"- {line}" for line in explanations(found)), ""]
     lines += [*_markdown_table(HEAD, comparison_rows(found)), "", *_markdown_table(SIGNAL_HEAD, signal_rows(found))]

@@ -9,7 +9,7 @@ import numpy as np
 
 from corea.calibrate.artefact import Calibration
 from corea.errors import ConfigError
-from corea.evaluate.compare import CERTIFIED, Comparison
+from corea.evaluate.compare import CERTIFIED, SignalComparison
 from corea.metrics import Interval
 from corea.registry import install_hint
 from corea.report import calibration as words
@@ -74,7 +74,7 @@ def calibration_page(found: Calibration) -> str:
     )  # fmt: skip
 
 
-def comparison_page(found: Comparison) -> str:
+def comparison_page(found: SignalComparison) -> str:
     """The report of a comparison of signals and thresholds.
 
     Raises:
@@ -94,7 +94,7 @@ def comparison_page(found: Comparison) -> str:
     )  # fmt: skip
 
 
-def _comparison_frontier(found: Comparison) -> Any:
+def _comparison_frontier(found: SignalComparison) -> Any:
     """The first signal and the best others at every threshold, their certified thresholds, and the baselines."""
     main, *others = found.signals
     others.sort(key=lambda name: -np.nan_to_num(found.signals[name].quality.auroc))

@@ -119,7 +119,8 @@ def plot_style(name: str = "corea") -> Iterator[Any]:
         from matplotlib.figure import Figure
     except ModuleNotFoundError as error:
         raise ConfigError(f"pictures need matplotlib, which is not installed; {install_hint('matplotlib')}") from error
-    with rc_context({**STYLE, "svg.hashsalt": name}):
+    style: Any = {**STYLE, "svg.hashsalt": name}  # its keys are typed as literals
+    with rc_context(style):
         yield Figure
 
 
