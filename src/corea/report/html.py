@@ -4,9 +4,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from corea.calibrate.artefact import Calibration
+from corea.calibrate.held_out import HeldOutReport
 from corea.errors import ConfigError
-from corea.metrics import Interval
 from corea.registry import install_hint
 from corea.report import calibration as words
 from corea.report.plots import Curve, PlotPoint, ReliabilityPanel, frontier, reliability, svg_text
@@ -53,10 +55,11 @@ def calibration_page(found: Calibration) -> str:
     """
     plots: dict[str, Any] = {"frontier": None, "reliability": None}
     if found.report:
-        bins = {"as stated": found.report["reliability_before"], "after the map": found.report["reliability_after"]}
+        bars = {"as stated": found.report.reliability_before, "after the map": found.report.reliability_after}
+        bins = {name: msgspec.to_builtins(each) for name, each in bars.items()}
         panels = [ReliabilityPanel(title=name, bins=each) for name, each in bins.items()]
         plots = {
-            "frontier": inline_svg(_frontier(found), "frontier"),
+            "frontier": inline_svg(_frontier(found, found.report), "frontier"),
             "reliability": inline_svg(reliability(panels), "reliability"),
         }
     return render(
@@ -64,36 +67,33 @@ def calibration_page(found: Calibration) -> str:
         facts=[f"{name}: {said}" for name, said in words.facts(found)], violations=words.violations(found),
         ece=words.calibration_errors(found), shares=words.share_rows(found), costs=words.cost_rows(found),
         baselines=words.baseline_rows(found), categories=words.category_rows(found),
-        slice_name=found.data.get("group", "category"), **plots,
+        slice_name=found.data.category_column, **plots,
     )  # fmt: skip
 
 
-def _frontier(found: Calibration) -> Any:
-    report, expected = found.report, {name: _interval(each) for name, each in found.expected.items() if name != "n"}
+def _frontier(found: Calibration, report: HeldOutReport) -> Any:
+    expected = found.expected
     ends = [
         PlotPoint.at(name, expected[f"{role}_mean_cost_usd"].value, expected[f"{role}_pass_at_1"].value, kind)
         for name, role, kind in (("small model alone", "slm", "small"), ("large model alone", "llm", "large"))
     ]
-    label = f"{found.tiers[0]['model']} alone before the last" if len(found.tiers) > 1 else "every threshold"
+    label = f"{found.stages[0].model} alone before the last" if len(found.stages) > 1 else "every threshold"
     curves = [
-        Curve(name=label, kind="chosen", **{k: report["frontier"][k] for k in ("cost_usd", "accuracy")}),
+        Curve(name=label, kind="chosen", cost_usd=report.frontier.cost_usd, accuracy=report.frontier.accuracy),
         Curve(
             name="random deferral", kind="random", cost_usd=[end.cost_usd.value for end in ends],
             accuracy=[end.accuracy.value for end in ends],
         ),
     ]  # fmt: skip
     points = [*ends]
-    for name, kind in (("oracle", "oracle"), ("published_rule", "rule")):
-        points.append(PlotPoint.at(name.replace("_", " "), report[name]["cost_usd"], report[name]["accuracy"], kind))
+    oracle, rule = report.oracle, report.published_rule
+    points.append(PlotPoint.at("oracle", oracle.cost_usd or 0.0, oracle.accuracy, "oracle"))
+    points.append(PlotPoint.at("published rule", rule.cost_usd or 0.0, rule.accuracy, "rule"))
     if found.certified:
         chosen, cost = expected["pass_at_1"], expected["mean_cost_usd"]
         points.append(PlotPoint(name="certified, with 95 % intervals", cost_usd=cost, accuracy=chosen, kind="chosen"))
-    floor, limit = None, found.guarantee["goals"].get("max_drop")
+    floor, limit = None, found.guarantee.targets.max_drop
     if limit is not None:
         verb = "guarantee" if found.certified else "target"
         floor = expected["llm_pass_at_1"].value - limit, f"{verb}: large model less {100 * limit:g} points"
     return frontier(curves, points, floor=floor)
-
-
-def _interval(each: dict[str, float]) -> Interval:
-    return Interval(each["value"], each["low"], each["high"])
