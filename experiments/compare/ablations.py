@@ -138,8 +138,9 @@ def pre_policy(
         ("pre-policy", msgspec.structs.replace(plain, skip_categories=categories_to_skip(scored[0], 0, plain))),
     ):
         found = scored[1].outcome((rule,))
+        lost = large[1].correct - found.correct
         sums.add(
-            row, right=found.correct, cost=found.cost_usd, alone=large[1].cost_usd, lost=large[1].correct - found.correct,
+            row, right=found.correct, cost=found.cost_usd, alone=large[1].cost_usd, lost=lost,
             deferred=1 - np.asarray(found.kept, dtype=float),
             skipped=1 - np.asarray(scored[1].asked(0, rule), dtype=float),
         )  # fmt: skip

@@ -9,9 +9,10 @@ import typer
 from corea.calibrate.certify import Options
 from corea.calibrate.coverage import coverage, hard_targets
 from corea.calibrate.targets import Targets
+from corea.cli.calibrate_verify import coverage_lines
 from corea.cli.console import JsonOption, complain, exit_code, print_json
-from corea.cli.rows import DeltaOption, MapOption, MaxDropOption, RowsAsked
-from corea.cli.sweep import lines_of
+from corea.cli.options import RowOptions
+from corea.cli.rows import read_rows
 from corea.errors import ConfigError, CoreaError, unknown_name
 from corea.records.table import OutcomeTable
 from recipes.guarantee.simulated import POPULATIONS, simulated_pairs
@@ -28,10 +29,12 @@ def guarantee(
     reference: Annotated[list[Path] | None, typer.Option(help="And those of the large model.")] = None,
     n: Annotated[int, typer.Option(help="Questions in a calibration set.")] = 500,
     draws: Annotated[int, typer.Option(help="Calibration sets.")] = 1000,
-    max_drop: MaxDropOption = None,
-    delta: DeltaOption = 0.05,
+    max_drop: Annotated[
+        float | None, typer.Option(help="Largest accuracy loss to the large model; .02: 2 points.")
+    ] = None,
+    delta: Annotated[float, typer.Option(help="Failure probability of the guarantee.")] = 0.05,
     power_: Annotated[bool, typer.Option("--power", help="Also what other ways to choose save.")] = False,
-    map: MapOption = "auto",
+    map: Annotated[str, typer.Option(help="Score map: auto, identity, linear or trees.")] = "auto",
     seed: Annotated[int, typer.Option(help="Random seed of the draws.")] = 0,
     json: JsonOption = False,
 ) -> None:
@@ -51,7 +54,7 @@ def guarantee(
         found = {"targets": [each.as_dict() for each in results], "power": [each.as_dict() for each in methods]}
         print_json({"rows": len(population), **found})
     else:
-        print("\n".join([*lines_of(results), *method_lines(methods)]))
+        print("\n".join([*coverage_lines(results), *method_lines(methods)]))
     if not all(each.holds for each in results):
         raise typer.Exit(1)
 
@@ -67,7 +70,7 @@ def method_lines(methods: list[Power]) -> list[str]:
 
 def _population(name: str, traces: list[Path] | None, reference: list[Path] | None) -> OutcomeTable:
     if traces and reference:
-        return RowsAsked(traces=traces, reference=reference).pairs()
+        return read_rows(RowOptions(traces=traces, reference=reference))
     if not name:
         raise ConfigError("guarantee: got no population, expected --simulated NAME, or --traces and --reference")
     if name not in POPULATIONS:

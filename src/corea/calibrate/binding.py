@@ -21,7 +21,7 @@ Binding = Sequence[StageBinding]
 
 
 def binding_of(cascade: Cascade) -> tuple[StageBinding, ...]:
-    """The facts that a cascade's answers depend on: its models, how they are asked, and the signals of all but the last.
+    """The facts behind a cascade's answers: its models, how they are asked, and the signals of all but the last.
 
     Values that cannot be seen (the revision behind an API) are None, and are then not compared.
     """

@@ -64,6 +64,9 @@ class Options:
             raise ConfigError("by-group: got few labels too, expected a label on every row; label all, or drop one")
 
 
+DEFAULTS = Options()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prepared:
     """Maps and both parts of the rows, scored; independent of the targets' levels.
@@ -111,7 +114,7 @@ class Selection:
         return self.prepared.test
 
 
-def certify(table: OutcomeTable, targets: Targets, options: Options = Options()) -> Selection:
+def certify(table: OutcomeTable, targets: Targets, options: Options = DEFAULTS) -> Selection:
     """Fits, tests and selects: all that the guarantee is about.
 
     Raises:
@@ -189,7 +192,7 @@ def _fit_rows(table: OutcomeTable, options: Options) -> int:
     return _plain_rows(n)
 
 
-def prepare(table: OutcomeTable, options: Options = Options(), *, target: str = "regret") -> Prepared:
+def prepare(table: OutcomeTable, options: Options = DEFAULTS, *, target: str = "regret") -> Prepared:
     """Splits the rows, fits the maps on part A and scores both parts; `target` as in `maps.fit_score`."""
     part_a, part_b = split(table, options)
     plain = options.fit_share is None and len(table.models) == 2 and len(part_a) == _plain_rows(len(table))
@@ -215,7 +218,7 @@ def _prepared(fit: OutcomeTable, test: OutcomeTable, options: Options, target: s
 def certify_prepared(
     prepared: Prepared,
     targets: Targets,
-    options: Options = Options(),
+    options: Options = DEFAULTS,
     *,
     cap_usd: float,
     labels: FewLabels | None = None,

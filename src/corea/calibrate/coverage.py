@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from corea.calibrate.certify import Options, Prepared, certify_prepared, prepare
+from corea.calibrate.certify import DEFAULTS, Options, Prepared, certify_prepared, prepare
 from corea.calibrate.rules import Rules, ScoredTable, rules_at
 from corea.calibrate.targets import Targets
 from corea.errors import ConfigError
@@ -95,7 +95,7 @@ def coverage(
     *,
     n: int = 500,
     draws: int = 1000,
-    options: Options = Options(),
+    options: Options = DEFAULTS,
     seed: int = 0,
 ) -> list[CoverageResult]:
     """How often each guarantee is broken, over calibration sets of n questions drawn with replacement.

@@ -83,8 +83,8 @@ class ScoredTable:
             kept = (score > tau) | ((score == tau) & (self.draws < rule.tie_fraction))
         return kept & self.asked(stage, rule) if rule.skip_categories else kept
 
-    def _abstained(self, stage: int, rule: ThresholdRule, kept: Any) -> Any:
-        return (self.scores[stage] < rule.abstain_below) & self.asked(stage, rule) & ~kept
+    def _abstained(self, stage: int, rule: ThresholdRule, below: float, kept: Any) -> Any:
+        return (self.scores[stage] < below) & self.asked(stage, rule) & ~kept
 
     # --- the cascade ---
 
@@ -96,7 +96,7 @@ class ScoredTable:
             if (rule := rules[index]) is not None:
                 kept = self.kept(index, rule)
                 if rule.abstain_below is not None:
-                    stage = np.where(self._abstained(index, rule, kept), PERSON, stage)
+                    stage = np.where(self._abstained(index, rule, rule.abstain_below, kept), PERSON, stage)
                 stage = np.where(kept, index, stage)
         cost = np.where(stage == last, models[-1].cost_usd, 0.0)
         for index in self.stages:

@@ -1,4 +1,4 @@
-"""Sample size: the labels that a guarantee needs, from a few assumptions before labelling, or from uncertified rules."""
+"""Sample size: the labels that a guarantee needs, from a few assumptions, or from uncertified rules."""
 
 import math
 from dataclasses import dataclass

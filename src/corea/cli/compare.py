@@ -5,49 +5,24 @@ from typing import Annotated
 
 import typer
 
-from corea.cli.console import JsonOption, print_json
-from corea.cli.rows import (
-    FILE,
-    SHARE,
-    DeltaOption,
-    GraderOption,
-    GroupOption,
-    LlmOption,
-    LlmVariantOption,
-    PriceOption,
-    RowsAsked,
-    SignalsOption,
-    SlmOption,
-    VariantOption,
-)
+from corea.cli.console import print_json
+from corea.cli.options import FILE, SHARE, JsonOption, RowOptions, spread
+from corea.cli.rows import read_rows
 from corea.errors import ConfigError, DataError
 
 
+@spread
 def compare(
-    traces: Annotated[
-        list[Path] | None, typer.Option(metavar=FILE, help="Rows or a run of the small model; may be repeated.")
-    ] = None,
-    reference: Annotated[
-        list[Path] | None, typer.Option(metavar=FILE, help="The same of the large model; may be repeated.")
-    ] = None,
+    rows: RowOptions,
     max_drop: Annotated[
         float, typer.Option(metavar=SHARE, help="Accuracy loss that thresholds are chosen for; .02 is 2 points.")
     ] = 0.02,
-    delta: DeltaOption = 0.05,
+    delta: Annotated[
+        float, typer.Option(metavar=SHARE, help="Failure probability of the certified thresholds.")
+    ] = 0.05,
     fit_share: Annotated[
         float, typer.Option(metavar=SHARE, help="Share of the questions that thresholds are chosen on.")
     ] = 0.5,
-    slm: SlmOption = "",
-    llm: LlmOption = "",
-    variant: VariantOption = "",
-    llm_variant: LlmVariantOption = "",
-    price: PriceOption = None,
-    signals: SignalsOption = "",
-    group: GroupOption = "category",
-    questions: Annotated[
-        Path | None, typer.Option(metavar=FILE, help="Questions with references, to grade runs.")
-    ] = None,
-    grader: GraderOption = None,
     report: Annotated[
         Path | None, typer.Option(metavar=FILE, help="Also write a report: .html for a page, .md for Markdown.")
     ] = None,
@@ -62,15 +37,12 @@ def compare(
     from corea.evaluate.compare import CompareSettings
     from corea.evaluate.compare import compare as run
 
-    if not traces or not reference:
+    if not rows.traces or not rows.reference:
         raise ConfigError("compare: got rows of one model or none, expected both; give --traces and --reference")
     if report is not None and report.suffix not in (".html", ".md"):
         raise ConfigError(f"--report: got {report}, expected a name that ends in .html or .md")
-    table = RowsAsked(
-        traces=traces, reference=reference, slm=slm, llm=llm, variant=variant, llm_variant=llm_variant, price=price,
-        signals=signals, group=group, questions=questions, grader=grader,
-    ).table()  # fmt: skip
-    found = run(table, CompareSettings(max_drop=max_drop, delta=delta, fit_share=fit_share, seed=seed))
+    settings = CompareSettings(max_drop=max_drop, delta=delta, fit_share=fit_share, seed=seed)
+    found = run(read_rows(rows), settings)
     if report is not None:
         from corea.report.comparison import markdown
         from corea.report.html import comparison_page

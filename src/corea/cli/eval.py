@@ -6,7 +6,8 @@ from typing import Annotated, Any
 import typer
 
 from corea.cli.console import JsonOption, percent, print_json
-from corea.cli.rows import GraderOption, PriceOption, RowsAsked, prices_of, read_questions
+from corea.cli.options import GraderOption, PriceOption
+from corea.cli.rows import prices_of, read_questions
 from corea.errors import ConfigError
 from corea.evaluate.measure import EvalResult, measure
 from corea.prices import PriceTable
@@ -24,30 +25,9 @@ def evaluate(
     variant: Annotated[str, typer.Option(help="Which variant's rows of the small model.")] = "",
     llm_variant: Annotated[str, typer.Option(help="Which variant's rows of the large model.")] = "",
     price: PriceOption = None,
-    calibration: Annotated[
-        Path | None, typer.Option(help="An artefact of `corea calibrate`, to apply to --traces and --reference.")
-    ] = None,
-    traces: Annotated[list[Path] | None, typer.Option(help="With --calibration: the small model's rows.")] = None,
-    reference: Annotated[list[Path] | None, typer.Option(help="With --calibration: the large model's.")] = None,
-    signals: Annotated[str, typer.Option(help="With --calibration: columns to read, comma separated.")] = "",
-    force: Annotated[bool, typer.Option("--force", help="Apply an artefact made for other models.")] = False,
     json: JsonOption = False,
 ) -> None:
     """Judge answered runs or recordings: accuracy, cost, deferral, and how good the confidence is."""
-    if calibration is not None:
-        from corea.cli.calibrate import show_calibration
-
-        small, large = [*(traces or []), *(runs or [])], [*(reference or []), *([against] if against else [])]
-        if not small or not large:
-            raise ConfigError(
-                "eval --calibration: got no rows of one model, expected both; give --traces and --reference"
-            )
-        rows = RowsAsked(
-            traces=small, reference=large, slm=slm, llm=llm, variant=variant, llm_variant=llm_variant, price=price,
-            signals=signals, questions=questions, grader=grader,
-        )  # fmt: skip
-        show_calibration(calibration, rows, force=force, json=json)
-        return
     if not runs:
         raise ConfigError("eval: got no file, expected answers of `corea run` or recorded rows; name at least one")
     if grader is not None and questions is None:

@@ -21,7 +21,7 @@ def apply_calibration(found: Calibration, table: OutcomeTable, *, force: bool = 
 
     Returns:
         n, pass_at_1, llm_pass_at_1, slm_pass_at_1, drop, mean_cost_usd, llm_mean_cost_usd, slm_mean_cost_usd, saving,
-        llm_share as numbers, the same with 95 % intervals under `intervals`, the verdict, and `kept_promises`: for
+        llm_share as numbers, the same with 95 % intervals under `intervals`, the verdict, and `targets_met`: for
         each target whether these rows meet it (their own noise included).
 
     Raises:
@@ -47,7 +47,7 @@ def apply_calibration(found: Calibration, table: OutcomeTable, *, force: bool = 
         **values,
         "selective_risk": wrong,
         "verdict": found.verdict,
-        "kept_promises": _met(found, values, wrong),
+        "targets_met": _met(found, values, wrong),
         "intervals": {"n": len(table), **{name: _plain(each) for name, each in intervals.items()}},
         "notes": [
             *table.notes,

@@ -1,10 +1,12 @@
 """A calibration in lines for the terminal, and in words and cells for the page."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
-from corea.calibrate.artefact import Calibration
+from corea.calibrate.artefact import Calibration, LabelUse
+from corea.metrics import Interval
+from corea.metrics.score_map import ScoreMap, map_kind
+from corea.policies.calibrated import ThresholdRule
 
 SHARES = {
     "pass_at_1": "cascade, right", "llm_pass_at_1": "large model, right", "slm_pass_at_1": "small model, right",
@@ -29,7 +31,7 @@ class TableRow:
 
 def calibration_lines(found: Calibration) -> list[str]:
     """The report of a calibration in lines of plain text."""
-    lines = [found.sentence, "", f"{'guarantee' if found.certified else 'asked for':11}{found.guarantee['promise']}"]
+    lines = [found.sentence, "", f"{'guarantee' if found.certified else 'asked for':11}{found.guarantee.statement}"]
     lines += [f"{name:11}{said}" for name, said in facts(found)]
     lines += ["", f"{'on the rows of the test':34}{'value':>10}   95 % interval"]
     for name, what in SHARES.items():
@@ -49,19 +51,18 @@ def calibration_lines(found: Calibration) -> list[str]:
         ]
         lines.append("baselines  " + ", ".join(said))
     if violated := violations(found):
-        advice = "" if found.tiers else "; --by-group gives one for each slice"
+        advice = "" if len(found.stages) > 1 else "; --by-group gives one for each slice"
         lines.append(
             "warning    the guarantee is for all questions together; these slices lose more: "
             f"{', '.join(violated)}{advice}"
         )
-    lines += [f"note       {note}" for note in found.data["notes"]]
+    lines += [f"note       {note}" for note in found.data.notes]
     lines += [f"next       {each}" for each in found.advice]
     return lines
 
 
-def _figure(name: str, each: dict[str, float], scale: float, unit: str) -> str:
-    low, high = scale * each["low"], scale * each["high"]
-    return f"{name:34}{scale * each['value']:>10.4g}{unit}   {low:.4g} to {high:.4g}"
+def _figure(name: str, each: Interval, scale: float, unit: str) -> str:
+    return f"{name:34}{scale * each.value:>10.4g}{unit}   {scale * each.low:.4g} to {scale * each.high:.4g}"
 
 
 # --- words ----------------------------------------------------------------------------------------------------------
@@ -69,79 +70,78 @@ def _figure(name: str, each: dict[str, float], scale: float, unit: str) -> str:
 
 def title(found: Calibration) -> str:
     """The chain of models, from the first to the last."""
-    chain = [str(part["model"]) for part in found.tiers] or [str(found.binding["slm"])]
-    return f"Calibration: {' deferring to '.join([*chain, str(found.binding['llm'])])}"
+    return f"Calibration: {' deferring to '.join(stage.model for stage in found.binding)}"
 
 
 def facts(found: Calibration) -> Iterator[tuple[str, str]]:
     """Rows, labels, signal and thresholds: (name, words)."""
     guarantee = found.guarantee
-    yield "rows", f"{guarantee['n_fit']:,} fitted the map, {guarantee['n_test']:,} tested it"
-    if guarantee.get("n_gold") is not None:
-        yield "labels", _labels(guarantee)
-    if found.tiers:
-        for part in found.tiers:
-            yield "signal", f"{part['model']}: {part['health']['words']}"
-    else:
-        yield "signal", str(found.health["words"])
+    yield "rows", f"{guarantee.n_fit:,} fitted the map, {guarantee.n_test:,} tested it"
+    if guarantee.labels is not None:
+        yield "labels", _labels(guarantee.labels)
+    for stage in found.stages:
+        yield "signal", (f"{stage.model}: " if len(found.stages) > 1 else "") + stage.quality.words
     for words in _thresholds(found):
         yield "threshold", words
 
 
-def _labels(guarantee: Mapping[str, Any]) -> str:
-    said = f"{guarantee['n_gold']:,} gold, the large model's answers are the reference for the rest"
-    if guarantee.get("gold_alone") is None:
+def _labels(use: LabelUse) -> str:
+    said = f"{use.gold:,} gold, the large model's answers are the reference for the rest"
+    if use.gold_alone is None:
         return said
-    return f"{said}; labels alone would need about {guarantee['gold_alone']:,}: {guarantee['gold_saved']:,} saved"
+    return f"{said}; labels alone would need about {use.gold_alone:,}: {use.gold_saved:,} saved"
 
 
 def _thresholds(found: Calibration) -> Iterator[str]:
-    if found.tiers:
-        for part in found.tiers if found.certified else ():
-            own = part["threshold"]
-            yield f"{part['model']}: " + ("not asked" if own is None else _threshold(own, part["map"]))
-        return
-    if found.threshold is not None:
-        yield _threshold(found.threshold, found.map)
-    for name, each in found.groups.items():
-        own = each["threshold"]
-        yield f"{name}: " + ("all deferred" if own is None else _threshold(own, found.map))
+    several = len(found.stages) > 1
+    for stage in found.stages:
+        own, name = stage.threshold, f"{stage.model}: " if several else ""
+        if own is not None:
+            yield name + _threshold(own, stage.map)
+        elif several and found.certified:
+            yield f"{name}not asked"
+    for name, group in found.groups.items():
+        own = group.threshold
+        yield f"{name}: " + ("all deferred" if own is None else _threshold(own, found.stages[0].map))
 
 
-def _threshold(threshold: Mapping[str, Any], stored: Mapping[str, Any]) -> str:
-    said = f"{threshold['tau']:.6g} of the {stored['kind']} score"
-    if threshold["tie_keep"] < 1:
-        said += f", {threshold['tie_keep']:.0%} kept at it"
-    if threshold.get("abstain_below") is not None:
-        said += f"; under {threshold['abstain_below']:.6g} a person answers"
-    skip = threshold["skip_categories"]
+def _threshold(rule: ThresholdRule, stored: ScoreMap) -> str:
+    said = f"{rule.limit:.6g} of the {map_kind(stored)} score"
+    if rule.tie_fraction < 1:
+        said += f", {rule.tie_fraction:.0%} kept at it"
+    if rule.abstain_below is not None:
+        said += f"; under {rule.abstain_below:.6g} a person answers"
+    skip = rule.skip_categories
     return said + (f"; not asked: {', '.join(skip)}" if skip else "")
 
 
 def violations(found: Calibration) -> list[str]:
     """The slices that lose more than is allowed for all, their 95 % intervals considered."""
-    allowed = float(found.guarantee["goals"].get("max_drop", float("inf")))
-    return [row["category"] for row in found.report.get("categories", ()) if row["drop_low"] > allowed]
+    allowed = found.guarantee.targets.max_drop
+    if found.report is None or allowed is None:
+        return []
+    return [row.category for row in found.report.categories if row.drop.low > allowed]
 
 
 def calibration_errors(found: Calibration) -> tuple[float, float] | None:
     """The ECE of the first stage's signal as stated and after the map; None where it was not measured."""
-    before, after = found.report.get("ece_before"), found.report.get("ece_after")
-    return None if before is None or after is None else (before, after)
+    if found.report is None or found.report.ece_before is None or found.report.ece_after is None:
+        return None
+    return found.report.ece_before, found.report.ece_after
 
 
 def baselines(found: Calibration) -> list[tuple[str, float | None, float]]:
     """(name, USD a question where known, accuracy) of the best single model, oracle, published rule and random."""
     report = found.report
-    if not report:
+    if report is None:
         return []
     named = {
-        f"best single ({report['best_single']['model']})": report["best_single"],
-        "oracle": report["oracle"],
-        "published rule": report["published_rule"],
-        "random, same share": report["random_at_same_share"],
+        f"best single ({report.best_single.model})": report.best_single,
+        "oracle": report.oracle,
+        "published rule": report.published_rule,
+        "random, same share": report.random_at_same_share,
     }
-    return [(name, each.get("cost_usd"), each["accuracy"]) for name, each in named.items()]
+    return [(name, each.cost_usd, each.accuracy) for name, each in named.items()]
 
 
 # --- table rows -----------------------------------------------------------------------------------------------------
@@ -152,15 +152,15 @@ def share_rows(found: Calibration) -> list[TableRow]:
     rows: list[TableRow] = []
     for name, words in SHARES.items():
         if each := found.expected.get(name):
-            value = f"{100 * each['value']:.1f}{' points' if name == 'drop' else ' %'}"
-            rows.append(_row(name, words, value, f"{100 * each['low']:.1f} to {100 * each['high']:.1f}"))
+            value = f"{100 * each.value:.1f}{' points' if name == 'drop' else ' %'}"
+            rows.append(_row(name, words, value, f"{100 * each.low:.1f} to {100 * each.high:.1f}"))
     return rows
 
 
 def cost_rows(found: Calibration) -> list[TableRow]:
     """Mean costs, in USD per 1,000 questions."""
     return [
-        _row(name, words, f"{1000 * each['value']:.3g}", f"{1000 * each['low']:.3g} to {1000 * each['high']:.3g}")
+        _row(name, words, f"{1000 * each.value:.3g}", f"{1000 * each.low:.3g} to {1000 * each.high:.3g}")
         for name, words in COSTS.items()
         if (each := found.expected.get(name))
     ]
@@ -173,7 +173,7 @@ def _row(name: str, *cells: str) -> TableRow:
 def baseline_rows(found: Calibration) -> list[TableRow]:
     """The cascade and its baselines: cost and accuracy."""
     e, others = found.expected, baselines(found)
-    ours = ("this cascade", e["mean_cost_usd"]["value"], e["pass_at_1"]["value"])
+    ours = ("this cascade", e["mean_cost_usd"].value, e["pass_at_1"].value)
     return [
         TableRow((name, "" if cost is None else f"{1000 * cost:.3g}", f"{100 * accuracy:.1f}"), "" if i else "ours")
         for i, (name, cost, accuracy) in enumerate([ours, *others] if others else [])
@@ -183,9 +183,10 @@ def baseline_rows(found: Calibration) -> list[TableRow]:
 def category_rows(found: Calibration) -> list[TableRow]:
     """Figures of each slice; those that lose more than is allowed are marked."""
     marked, rows = violations(found), list[TableRow]()
-    for row in found.report.get("categories", ()):
-        name = row["category"] + (" (small model not asked)" if row["skipped"] else "")
-        shares = [f"{100 * row[k]:.1f}" for k in ("pass_at_1", "llm_pass_at_1", "slm_pass_at_1", "llm_share", "saving")]
-        drop = f"{100 * row['drop']:.1f} ({100 * row['drop_low']:.1f} to {100 * row['drop_high']:.1f})"
-        rows.append(TableRow((name, f"{row['n']:,}", *shares, drop), "warn" if row["category"] in marked else ""))
+    for row in found.report.categories if found.report else ():
+        name = row.category + (" (small model not asked)" if row.skipped else "")
+        figures = row.pass_at_1, row.llm_pass_at_1, row.slm_pass_at_1, row.llm_share, row.saving
+        drop = f"{100 * row.drop.value:.1f} ({100 * row.drop.low:.1f} to {100 * row.drop.high:.1f})"
+        cells = (name, f"{row.n:,}", *(f"{100 * each:.1f}" for each in figures), drop)
+        rows.append(TableRow(cells, "warn" if row.category in marked else ""))
     return rows
