@@ -200,7 +200,7 @@ def _hash(questions: Sequence[Question]) -> str:
 
 
 def _spent(parts: Sequence[Part]) -> dict[str, Any]:
-    """What all answers on this dataset came to, whenever they were bought."""
+    """Tokens and cost of all answers on this dataset, cached ones included."""
     found: dict[str, Any] = {}
     for role in parts[1].answers:
         both = [part.answers[role] for part in parts]
