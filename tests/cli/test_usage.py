@@ -47,7 +47,7 @@ ENDINGS = ".jsonl, .ndjson, .json, .csv, .tsv, .parquet"
         ("train rlcc", "config: got nothing, expected a value", "train rlcc"),
         ("calibrate plan", "--slm-accuracy: got nothing, expected a value", "calibrate plan"),
         ("calibrate plan --slm-accuracy x --llm-accuracy 1", "--slm-accuracy: got 'x', expected a number", "calibrate plan"),
-        ("calibrate q.jsonl", "calibrate: got unexpected extra argument(s) (q.jsonl), expected none", "calibrate"),
+        ("calibrate q.jsonl", "calibrate: no such command 'q.jsonl'", "calibrate"),
         ("compare", "config: got nothing, expected a value", "compare"),
         ("report", "folder: got nothing, expected a value", "report"),
         ("export", "folder: got nothing, expected a value", "export"),
