@@ -1,12 +1,7 @@
 """Builds the documentation, strictly: quoted numbers are the stored ones, links lead somewhere, snippets run.
 
-A number in README.md or docs/ that comes from a stored result is followed by a comment that names it:
-
-    saves 27.1 %<!--= pair/in_domain.json#coreas.saving percent1 -->
-
-The file is looked up in experiments/results/, the part after `#` is a path into it (list indices are numbers), and the
-last word is how it is printed: percent0..percent2, f0..f4 (decimals), n (thousands commas), usd4, or s (as it is).
-`--refresh` first puts the stored values in: read the diff, the words around a number may no longer be true.
+Numbers and tables come from experiments/results/: see stored_values.py and tables.py. `--refresh` first puts the stored
+values in: read the diff, the words around a number may no longer be true.
 
 A Python snippet runs in an empty folder, in a process of its own, unless the line before its fence is
 `<!-- no-run: why -->`. Snippets of one page share their folder, in order. A `console` snippet runs each
@@ -15,7 +10,6 @@ snippet, on a free port that stands in for 8000.
 """
 
 import argparse
-import json
 import os
 import re
 import shlex
@@ -26,73 +20,20 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from functools import cache
 from pathlib import Path
-from typing import Any
 from urllib.request import urlopen
 
+import stored_values
+import tables
+
 ROOT = Path(__file__).parents[1]
-RESULTS = ROOT / "experiments" / "results"
-QUOTED = re.compile(r"([^\s|(>*]+(?: %)?)\**<!--= ([^\s#]+)#(\S+) (\w+) -->")
-MARKED = re.compile(r"<!--= ")
 LINK = re.compile(r"(?<!!)\[[^\]\n]*\]\(([^)\s]+)\)|!\[[^\]\n]*\]\(([^)\s]+)\)")
 FENCE = re.compile(r"(?m)^(?:<!-- (no-run|serve): ([^\n]*?) *-->\n)?```(\w+)[^\n]*\n(.*?)^```", re.S)
 
 
 def pages() -> list[Path]:
-    return [ROOT / "README.md", *sorted((ROOT / "docs").glob("**/*.md"))]
-
-
-def show(value: object, how: str) -> str:
-    if how == "s":
-        return str(value)
-    if how == "n":
-        return f"{int(value):,}"  # pyright: ignore[reportArgumentType]
-    number, digits = float(value), int(how[-1])  # pyright: ignore[reportArgumentType]
-    if how.startswith("percent"):
-        return f"{100 * number:.{digits}f} %"
-    return f"${number:.{digits}f}" if how.startswith("usd") else f"{number:.{digits}f}"
-
-
-@cache
-def stored(path: Path) -> Any:
-    return json.loads(path.read_text())
-
-
-def look_up(file: str, path: str) -> object:
-    value = stored(RESULTS / file)
-    for key in path.split("."):
-        value = value[int(key)] if isinstance(value, list) else value[key]
-    return value
-
-
-def refreshed(text: str) -> str:
-    """The text with every quoted number as it is stored; one that is not stored stays, for the check to find."""
-
-    def put(quote: re.Match[str]) -> str:
-        try:
-            value = show(look_up(quote[2], quote[3]), quote[4])
-        except (OSError, KeyError, IndexError, ValueError, TypeError):
-            return quote[0]
-        return value + quote[0].removeprefix(quote[1])
-
-    return QUOTED.sub(put, text)
-
-
-def wrong_numbers(page: Path) -> list[str]:
-    text, found = page.read_text(), []
-    for quote in QUOTED.finditer(text):
-        quoted, file, path, how = quote.groups()
-        try:
-            stored = show(look_up(file, path), how)
-        except (OSError, KeyError, IndexError, ValueError, TypeError) as error:
-            found.append(f"{file}#{path}: no such stored result ({type(error).__name__}: {error})")
-            continue
-        if quoted.strip() != stored:
-            found.append(f"got {quoted!r}, stored is {stored!r} ({file}#{path})")
-    if len(MARKED.findall(text)) != len(QUOTED.findall(text)):
-        found.append("a <!--= --> comment does not follow a number or is malformed")
-    return [f"{page.relative_to(ROOT)}: {line}" for line in found]
+    parts = (ROOT / "docs").glob("**/*.md")
+    return [ROOT / "README.md", *sorted(page for page in parts if not page.parent.name.startswith("_"))]
 
 
 def anchors(page: Path) -> set[str]:
@@ -172,11 +113,14 @@ def main() -> int:
     options.add_argument("--only", help="only pages whose name holds this")
     options.add_argument("--refresh", action="store_true", help="put the stored values in the place of quoted ones")
     chosen = options.parse_args()
-    found: list[str] = []
+    if chosen.refresh:
+        tables.write()
+    found = tables.stale()
     for page in [p for p in pages() if not chosen.only or chosen.only in p.name]:
         if chosen.refresh:
-            page.write_text(refreshed(page.read_text()))
-        found += wrong_numbers(page) + broken_links(page)
+            page.write_text(stored_values.refreshed(page.read_text()))
+        found += [f"{page.relative_to(ROOT)}: {line}" for line in stored_values.wrong_numbers(page.read_text())]
+        found += broken_links(page)
         if not chosen.no_snippets:
             found += failing_snippets(page)
     for line in found:

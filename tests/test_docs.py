@@ -1,6 +1,6 @@
-"""The check of the documentation finds a number that is not the stored one, a dead link, a snippet that fails."""
+"""The checks of the documentation find a number that is not the stored one, a dead link, a snippet that fails."""
 
-import importlib.util
+import importlib
 import json
 from pathlib import Path
 from types import ModuleType
@@ -8,18 +8,21 @@ from types import ModuleType
 import pytest
 
 STORED = {"a": {"share": 0.2714, "n": 1446}, "rows": [{"auroc": 0.81251}]}
+DOCS = Path(__file__).parents[1] / "docs"
 
 
 @pytest.fixture
-def check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    spec = importlib.util.spec_from_file_location("check", Path(__file__).parents[1] / "docs" / "check.py")
-    assert spec is not None
-    assert spec.loader is not None
-    made = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(made)
+def values(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(str(DOCS))
+    return importlib.import_module("stored_values")
+
+
+@pytest.fixture
+def check(tmp_path: Path, values: ModuleType, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    made = importlib.import_module("check")
     (tmp_path / "r.json").write_text(json.dumps(STORED))
     monkeypatch.setattr(made, "ROOT", tmp_path)
-    monkeypatch.setattr(made, "RESULTS", tmp_path)
+    monkeypatch.setattr(values, "RESULTS", tmp_path)
     return made
 
 
@@ -28,37 +31,68 @@ def page(folder: Path, text: str) -> Path:
     return folder / "page.md"
 
 
-RIGHT = (
-    "saves 27.1 %<!--= r.json#a.share percent1 --> of **1,446**<!--= r.json#a.n n -->, "
-    "0.813<!--= r.json#rows.0.auroc f3 -->"
-)
+RIGHT = """# A
+27.1 % before the section does not count.
+## B
+It saves 27.1 % of **1,446**,
+AUROC 0.813.
+
+<!-- checked
+27.1 %      = r.json#a.share percent1
+of 1,446    = r.json#a.n n
+AUROC 0.813 = r.json#rows.0.auroc f3
+-->
+
+## C
+"""
 
 
-def test_the_stored_numbers_pass(check: ModuleType, tmp_path: Path) -> None:
-    assert check.wrong_numbers(page(tmp_path, RIGHT)) == []
+@pytest.mark.usefixtures("check")
+def test_the_stored_numbers_pass(values: ModuleType) -> None:
+    assert values.wrong_numbers(RIGHT) == []
 
 
+@pytest.mark.usefixtures("check")
 @pytest.mark.parametrize(
-    ("text", "found"),
+    ("old", "new", "found"),
     [
-        ("27.2 %<!--= r.json#a.share percent1 -->", "page.md: got '27.2 %', stored is '27.1 %' (r.json#a.share)"),
-        ("27 %<!--= r.json#a.share percent1 -->", "page.md: got '27 %', stored is '27.1 %' (r.json#a.share)"),
-        ("0.8<!--= r.json#rows.1.auroc f1 -->", "page.md: r.json#rows.1.auroc: no such stored result (IndexError"),
-        ("0.8<!--= s.json#rows f1 -->", "page.md: s.json#rows: no such stored result (FileNotFoundError"),
-        ("0.8<!--= r.json rows -->", "page.md: a <!--= --> comment does not follow a number or is malformed"),
+        ("27.1 %      =", "27.2 %      =", "got '27.2 %', stored is '27.1 %' (r.json#a.share percent1)"),
+        ("It saves 27.1", "It saves 27.2", "'27.1 %' is not in its section, or not in this order"),
+        ("**1,446**", "**1,446,000**", "'of 1,446' is not in its section"),
+        ("rows.0.auroc", "rows.1.auroc", "r.json#rows.1.auroc: no such stored result (IndexError"),
+        ("r.json#rows", "s.json#rows", "s.json#rows.0.auroc: no such stored result (FileNotFoundError"),
+        ("= r.json#a.n n", "= r.json a.n", "checked block: got 'of 1,446    = r.json a.n', expected"),
     ],
 )
-def test_another_number_is_found(check: ModuleType, tmp_path: Path, text: str, found: str) -> None:
-    (line,) = check.wrong_numbers(page(tmp_path, text))
-    assert line.startswith(found)
+def test_another_number_is_found(values: ModuleType, old: str, new: str, found: str) -> None:
+    changed = RIGHT.replace(old, new)
+    assert changed != RIGHT
+    assert any(line.startswith(found) for line in values.wrong_numbers(changed))
 
 
-def test_refreshing_puts_the_stored_numbers_in_and_touches_nothing_else(check: ModuleType) -> None:
-    old = RIGHT.replace("27.1", "3.9").replace("1,446", "12").replace("0.813", "0.5")
-    assert old != RIGHT
-    assert check.refreshed(old) == RIGHT
-    gone = "0.8<!--= r.json#gone f1 --> stays"
-    assert check.refreshed(gone) == gone
+@pytest.mark.usefixtures("check")
+def test_refreshing_puts_the_stored_numbers_in_and_touches_nothing_else(values: ModuleType) -> None:
+    old = RIGHT.replace("saves 27.1", "saves 3.9").replace("27.1 %      ", "3.9 %       ")
+    old = old.replace("1,446", "12").replace("0.813", "0.5")
+    refreshed = values.refreshed(old)
+    assert values.wrong_numbers(refreshed) == []
+    assert " ".join(refreshed.split()) == " ".join(RIGHT.split())
+
+
+@pytest.mark.usefixtures("check")
+def test_a_template_takes_its_values_from_stored_results(values: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(DOCS))
+    tables = importlib.import_module("tables")
+    template = "<!-- values: r.json#a. -->\n| {share percent1} | **{n n}** | {x} |\n"
+    assert tables.filled(template) == "| 27.1 % | **1,446** | {x} |\n"
+
+
+def test_the_documentation_quotes_the_stored_results(values: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(DOCS))
+    check, tables = importlib.import_module("check"), importlib.import_module("tables")
+    assert tables.stale() == []
+    wrong = {page.name: values.wrong_numbers(page.read_text()) + check.broken_links(page) for page in check.pages()}
+    assert {name: lines for name, lines in wrong.items() if lines} == {}
 
 
 def test_a_link_that_leads_nowhere_is_found(check: ModuleType, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Rows for docs/results.md from stored results, each number with the comment that `make docs` checks it by.
+"""Rows for the templates of docs/_tables/ from stored results.
 
 python experiments/compare/quote.py compare/bundled.json            # a comparison's rows, and each seed alone
 python experiments/compare/quote.py compare/ablations.json          # the rows of ablations.py
@@ -14,10 +14,7 @@ SPREAD = (("auroc", "f3"), ("ece", "f3"), ("saving", "percent1"), ("drop", "perc
 
 
 def quoted(file: str, path: str, how: str, value: float | None) -> str:
-    if value is None:
-        return ""
-    shown = f"{100 * value:.{how[-1]}f} %" if how.startswith("percent") else f"{value:.{how[-1]}f}"
-    return f"{shown}<!--= {file}#{path} {how} -->"
+    return "" if value is None else f"{{{file}#{path} {how}}}"
 
 
 def compared(file: str, results: dict[str, Any]) -> list[str]:

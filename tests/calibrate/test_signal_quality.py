@@ -26,25 +26,25 @@ def stated(sharp: float) -> np.ndarray:
 )
 def test_the_verdict_follows_the_auroc(sharp: float, verdict: str, words: str) -> None:
     found = signal_quality(stated(sharp), RIGHT)
-    assert found["verdict"] == verdict
-    assert words in found["words"]
+    assert found.verdict == verdict
+    assert words in found.words
 
 
 def test_a_signal_at_the_ceiling_on_one_value_is_told_so() -> None:
     found = signal_quality(np.where(RIGHT > 0.5, 1.0, np.where(NOISE > 0, 1.0, 0.7)), RIGHT)
-    assert (found["at_ceiling"], found["distinct"]) == (pytest.approx(0.8, abs=0.03), 2)
-    assert "share one value" in found["words"]
-    assert "overconfident by" in found["words"]
+    assert (found.at_ceiling, found.distinct) == (pytest.approx(0.8, abs=0.03), 2)
+    assert "share one value" in found.words
+    assert "overconfident by" in found.words
 
 
 def test_what_could_not_be_read_is_counted() -> None:
     found = signal_quality(np.where(NOISE > 1, np.nan, stated(2.0)), RIGHT)
-    assert found["unstated"] == pytest.approx((NOISE > 1).mean())
-    assert "state nothing that could be read" in found["words"]
-    assert signal_quality(np.full(10, np.nan), RIGHT[:10])["verdict"] == "unusable"
+    assert found.unstated == pytest.approx((NOISE > 1).mean())
+    assert "state nothing that could be read" in found.words
+    assert signal_quality(np.full(10, np.nan), RIGHT[:10]).verdict == "unusable"
 
 
 def test_one_class_only_tells_nothing() -> None:
     found = signal_quality(stated(1.0), np.ones(2000))
-    assert (found["verdict"], found["auroc"]) == ("unusable", None)
-    assert "nothing can be told" in found["words"]
+    assert (found.verdict, found.auroc) == ("unusable", None)
+    assert "nothing can be told" in found.words

@@ -1,0 +1,150 @@
+"""Writes the documentation's tables of stored results, docs/_generated/*.md: `python docs/tables.py`.
+
+A table is a template in docs/_tables/ or a function below. In a template `{file.json#path format}` is a stored value
+(see stored_values.py); a first line `<!-- values: file.json#path. -->` is put before each of them.
+"""
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from stored_values import RESULTS, look_up
+
+DOCS = Path(__file__).parent
+VALUE = re.compile(r"\{([^{}\n]+ (?:percent|usd|f)\d|[^{}\n]+ [ns])\}")
+PREFIX = re.compile(r"<!-- values: (\S+) -->\n")
+SIZES = (200, 500, 1000, 3000)
+
+
+def filled(template: str) -> str:
+    prefix = PREFIX.match(template)
+    start = prefix[1] if prefix else ""
+    return VALUE.sub(lambda value: look_up(start + value[1]), template[prefix.end() if prefix else 0 :])
+
+
+def percent(value: float, digits: int) -> str:
+    return f"{100 * value:.{digits}f} %"
+
+
+def table(head: list[str], rows: list[list[str]]) -> str:
+    return "".join(f"| {' | '.join(cells)} |\n" for cells in (head, ["---"] * len(head), *rows))
+
+
+def validity(found: dict[str, Any]) -> str:
+    goals = list(dict.fromkeys(each["goal"] for world in found["worlds"] for each in world["goals"]))
+    rows: list[list[str]] = []
+    for world in found["worlds"]:
+        by_goal = {each["goal"]: each for each in world["goals"]}
+        cells = [
+            f"{percent(by_goal[goal]['broken_share'], 1)} of {percent(by_goal[goal]['certified_share'], 0)}"
+            if goal in by_goal
+            else "not run"
+            for goal in goals
+        ]
+        rows.append([world["world"], world["map"], str(world["n"]), *cells])
+    return table(["population", "map", "n", *goals], rows)
+
+
+def power(found: dict[str, Any], drop: float = 0.02) -> str:
+    points = {(each["world"], each["method"], each["n"]): each for each in found["rows"] if each["max_drop"] == drop}
+    rows: list[list[str]] = []
+    for world in dict.fromkeys(each["world"] for each in found["rows"]):
+        for method in dict.fromkeys(each["method"] for each in found["rows"]):
+            at = [points.get((world, method, n)) for n in SIZES]
+            cells = [f"{percent(e['share'], 0)}, {percent(e['broken'], 0)}" if e else "not run" for e in at]
+            rows.append([world, method, *cells])
+    return table(["population", "threshold by", *(f"n = {n:,}" for n in SIZES)], rows)
+
+
+def targets(found: dict[str, Any]) -> str:
+    rows: list[list[str]] = []
+    for pair in found["pairs"]:
+        cells = [pair["pair"]]
+        for way in ("halves_blend", "fifths_blend", "halves_stated"):
+            median, low, high = (percent(pair[way][f"saving_{name}"], 1) for name in ("median", "low", "high"))
+            cells.append(f"{median} ({low} to {high})")
+        rows.append([*cells, percent(pair["halves_blend"]["drop_mean"], 2), percent(pair["oracle_saving"], 0)])
+    head = [
+        "pair",
+        "saving, halves",
+        "saving, fifths",
+        "stated confidence alone, halves",
+        "mean drop, halves",
+        "oracle",
+    ]
+    return table(head, rows)
+
+
+def groups(found: dict[str, Any]) -> str:
+    rows = [
+        [
+            each["population"], str(each["slices"]), f"{each['n']:,}", f"{100 * each['max_drop']:g} points",
+            str(each["draws"]), f"{each['promised']:.1f}", percent(each["broken_share"], 1),
+        ]
+        for each in found["populations"]
+    ]  # fmt: skip
+    head = ["population", "slices", "n", "promise to each", "sets", "slices promised, mean"]
+    return table([*head, "sets with any promise broken"], rows)
+
+
+def ppi(found: dict[str, Any]) -> str:
+    rows: list[list[str]] = []
+    for each in found["trials"]:
+        ways = [each[way] for way in ("ppi", "ppi_random", "gold_alone")]
+        cells = [f"{percent(way['mean_saving'], 1)} (broken {percent(way['broken'], 1)})" for way in ways]
+        rows.append([each["population"], str(each["gold"]), str(each["draws"]), *cells])
+    head = ["population", "gold labels", "sets", "where answers differ", "drawn from all rows", "labels alone"]
+    return table(head, rows)
+
+
+def tiers(found: dict[str, Any]) -> str:
+    rows: list[list[str]] = []
+    for trio in found["trios"].values():
+        judged, tried = trio["judged"], trio["validity"]
+        alone = [percent(e["saving"], 1) if e["verdict"] == "certified" else "infeasible" for e in trio["pairs"]]
+        rows.append([
+            " -> ".join(trio["models"]), " / ".join(f"{price:g}" for price in trio["models"].values()),
+            percent(judged["saving"], 1), percent(judged["drop"], 1), *alone,
+            f"{percent(tried['broken'], 1)} of {tried['draws']}",
+        ])  # fmt: skip
+    head = [
+        "cascade", "price per completion token", "saves", "drop", "small alone with the last",
+        "middle alone with the last", "sets with a broken promise",
+    ]  # fmt: skip
+    return table(head, rows)
+
+
+CALIBRATION: dict[str, Callable[[dict[str, Any]], str]] = {
+    "validity": validity, "groups": groups, "power": power, "targets": targets, "tiers": tiers, "ppi": ppi,
+}  # fmt: skip
+
+
+def tables() -> dict[str, str]:
+    """Every table by the name of its file."""
+    made = {template.name: filled(template.read_text()) for template in sorted((DOCS / "_tables").glob("*.md"))}
+    for name, make in CALIBRATION.items():
+        made[f"calibration-{name}.md"] = make(json.loads((RESULTS / "calibrate" / f"{name}.json").read_text()))
+    return made
+
+
+def write() -> None:
+    folder = DOCS / "_generated"
+    folder.mkdir(exist_ok=True)
+    for name, text in tables().items():
+        (folder / name).write_text(text)
+
+
+def stale() -> list[str]:
+    """Files of docs/_generated/ that are not what this command would write."""
+    written = {file.name: file.read_text() for file in (DOCS / "_generated").glob("*.md")}
+    return [
+        f"docs/_generated/{name}: not the stored results; run `python docs/tables.py`"
+        for name, text in tables().items()
+        if written.get(name) != text
+    ]
+
+
+if __name__ == "__main__":
+    write()
