@@ -283,8 +283,12 @@ def test_recorded_rows_bring_their_own_grades(corea: Command) -> None:
 def test_how_many_labels_before_any_label(corea: Command) -> None:
     ran = corea("calibrate", "plan", "--slm-accuracy", "0.6", "--llm-accuracy", "0.8", "--auroc", "0.75")
     assert (ran.code, ran.out.startswith("about ")) == (0, True)
-    easier = corea("calibrate", "plan", "--slm-accuracy", "0.6", "--llm-accuracy", "0.8", "--auroc", "0.85", "--json").json
-    harder = corea("calibrate", "plan", "--slm-accuracy", "0.6", "--llm-accuracy", "0.8", "--auroc", "0.75", "--json").json
+    easier = corea(
+        "calibrate", "plan", "--slm-accuracy", "0.6", "--llm-accuracy", "0.8", "--auroc", "0.85", "--json"
+    ).json
+    harder = corea(
+        "calibrate", "plan", "--slm-accuracy", "0.6", "--llm-accuracy", "0.8", "--auroc", "0.75", "--json"
+    ).json
     assert easier["labels"] < harder["labels"]
     assert "no number of labels" in corea("calibrate", "plan", "--slm-accuracy", "0.6", "--llm-accuracy", "0.8",
                                           "--coverage", "0.95").out  # fmt: skip
@@ -332,6 +336,6 @@ def test_the_table_of_the_configuration_gives_defaults_that_options_replace(core
     assert found["data"]["seed"] == 3
     changed = corea(*RECORDED, "--max-drop", "0.06", "--set", "calibrate.delta=0.2", "--json").json["guarantee"]
     assert (changed["targets"]["max_drop"], changed["targets"]["delta"]) == (0.06, 0.2)
-    Path("corea.toml").write_text('[calibrate]\nmax_dorp = 0.05\n' + text)
+    Path("corea.toml").write_text("[calibrate]\nmax_dorp = 0.05\n" + text)
     ran = corea(*RECORDED)
     assert (ran.code, "corea.toml: calibrate" in ran.err, "max_drop" in ran.err) == (2, True, True), ran.err

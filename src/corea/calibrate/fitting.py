@@ -21,7 +21,7 @@ from corea.calibrate.artefact import (
     StageCalibration,
     now,
 )
-from corea.calibrate.certify import DEFAULTS, Options, Selection, certify
+from corea.calibrate.certify import DEFAULTS, FitOptions, Selection, certify
 from corea.calibrate.few_labels import FewLabels
 from corea.calibrate.held_out import estimates, held_out_report, saving_interval
 from corea.calibrate.maps import fit_probability
@@ -50,7 +50,7 @@ AGREEMENT_NOTE = "the quality of the signal is for agreement with the large mode
 def fit(
     table: OutcomeTable,
     targets: Targets,
-    options: Options = DEFAULTS,
+    options: FitOptions = DEFAULTS,
     *,
     binding: Sequence[StageBinding] = (),
     clock: Callable[[], str] = now,
@@ -64,7 +64,7 @@ def fit(
         clock: Gives the date.
 
     Raises:
-        ConfigError, DataError: See `OutcomeTable.check`, `Targets`, `Options`, `corea.calibrate.certify.certify`.
+        ConfigError, DataError: See `OutcomeTable.check`, `Targets`, `FitOptions`, `corea.calibrate.certify.certify`.
     """
     if not options.few_labels:
         table.check()
