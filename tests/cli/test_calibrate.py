@@ -155,8 +155,8 @@ def test_bad_tables_are_one_clear_line_each(corea: Command) -> None:
     says("no such file", "calibrate", "--traces", "none.jsonl", "--reference", "l.jsonl", code=2)
     says("expected one of 's'", *RECORDED, "--slm", "x", code=2)
     says("no value in [0, 1] in any row", *RECORDED, "--signals", "speed")
-    says("got three or more models, expected two", *RECORDED[:5], "--traces", "m.jsonl", *PRICES, "--tier", "s", "--tier", "m",
-         "--few-labels", code=2)  # fmt: skip
+    tiers = ("--traces", "m.jsonl", *PRICES, "--tier", "s", "--tier", "m")
+    says("got three or more models, expected two", *RECORDED[:5], *tiers, "--few-labels", code=2)
     write_rows("one.jsonl", "s", [{"id": f"q{n}", "correct": 1, "confidence": 0.5} for n in range(60)])
     says("every answer of s is right", "calibrate", "--traces", "one.jsonl", *RECORDED[3:])
     write_rows("other.jsonl", "s", [{"id": f"z{n}", "correct": n % 2, "confidence": 0.5} for n in range(60)])

@@ -30,7 +30,7 @@ from corea.calibrate.sample_size import labels_for_rules
 from corea.calibrate.sentences import next_steps, sentence
 from corea.calibrate.signal_quality import signal_quality
 from corea.calibrate.targets import Targets
-from corea.metrics import Interval, mean_interval
+from corea.metrics import Interval, cost_interval, paired_share_interval, share_interval
 from corea.metrics.arrays import Floats
 from corea.metrics.score_map import ScoreMap
 from corea.records.table import OutcomeTable
@@ -183,21 +183,21 @@ def _few_label_estimates(found: Selection) -> dict[str, Interval]:
     assert labels is not None  # by the caller
     first, last, answers = test.table.first, test.table.last, _answers(found)
     kept = np.asarray(answers.kept)
-    means = {
+    costs = {
         "mean_cost_usd": answers.cost_usd, "llm_mean_cost_usd": last.cost_usd, "slm_mean_cost_usd": first.cost_usd,
-        "llm_share": 1.0 - kept, "agreement": 1.0 - labels.different,
     }  # fmt: skip
-    out = {name: mean_interval(np.asarray(values, dtype=np.float64)) for name, values in means.items()}
+    out = {name: cost_interval(values) for name, values in costs.items()}
+    out["llm_share"], out["agreement"] = share_interval(1.0 - kept), share_interval(1.0 - labels.different)
     out["saving"] = saving_interval(answers.cost_usd, last.cost_usd)
     share, at = float((kept & labels.different).mean()), kept & labels.different & labels.gold
     if not share:
         out["drop"] = Interval(0.0, 0.0, 0.0)
     elif at.any():
-        gap = mean_interval((last.correct - first.correct)[at])
+        gap = paired_share_interval(last.correct[at], first.correct[at])
         out["drop"] = Interval(share * gap.value, share * gap.low, share * gap.high)
     else:  # nothing is labelled there: between all gains and all losses
         out["drop"] = Interval(share, -share, share)
     if (labels.gold & ~labels.different).any():
-        out["llm_pass_at_1"] = mean_interval(last.correct[labels.gold])
-        out["slm_pass_at_1"] = mean_interval(first.correct[labels.gold])
+        out["llm_pass_at_1"] = share_interval(last.correct[labels.gold])
+        out["slm_pass_at_1"] = share_interval(first.correct[labels.gold])
     return out

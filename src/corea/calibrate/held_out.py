@@ -9,7 +9,16 @@ import numpy as np
 from corea.calibrate.rules import CascadeAnswers, ScoredTable
 from corea.calibrate.signal_quality import SignalReport, signal_quality
 from corea.calibrate.targets import Targets
-from corea.metrics import Interval, best_single, cascade_frontier, mean_interval, oracle_point, ratio_interval
+from corea.metrics import (
+    Interval,
+    best_single,
+    cascade_frontier,
+    cost_interval,
+    oracle_point,
+    paired_share_interval,
+    ratio_interval,
+    share_interval,
+)
 from corea.metrics.arrays import Floats
 from corea.metrics.calibration import expected_calibration_error, reliability_bins
 from corea.metrics.score_map import ScoreMap, apply_map
@@ -89,26 +98,30 @@ class HeldOutReport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def estimates(table: OutcomeTable, answers: CascadeAnswers, targets: Targets) -> dict[str, Interval]:
-    """Estimates of a cascade on these rows, at 95 % (normal intervals); the names are those of `Calibration.expected`.
+    """Estimates of a cascade on these rows, at 95 % (intervals as in `corea.evaluate.figures`).
 
-    A question left to a person counts as right, and as none of the last model's.
+    The names are those of `Calibration.expected`. A question left to a person counts as right, and as none of the last
+    model's.
     """
     first, last, left = table.first, table.last, np.asarray(answers.abstained, dtype=np.float64)
-    means = {
+    shares = {
         "pass_at_1": answers.correct, "llm_pass_at_1": last.correct, "slm_pass_at_1": first.correct,
-        "mean_cost_usd": answers.cost_usd, "llm_mean_cost_usd": last.cost_usd, "slm_mean_cost_usd": first.cost_usd,
         "llm_share": 1.0 - np.asarray(answers.kept, dtype=np.float64) - left,
     }  # fmt: skip
+    costs = {
+        "mean_cost_usd": answers.cost_usd, "llm_mean_cost_usd": last.cost_usd, "slm_mean_cost_usd": first.cost_usd,
+    }  # fmt: skip
     if targets.abstain_usd is not None:
-        means["abstained_share"] = left
+        shares["abstained_share"] = left
     ratios = {"saving": (answers.cost_usd, last.cost_usd)}
     if targets.value_usd is not None:
         total, alone = targets.total_usd(answers), last.cost_usd + targets.value_usd * (1 - last.correct)
-        means |= {"total_usd": total, "llm_total_usd": alone}
+        costs |= {"total_usd": total, "llm_total_usd": alone}
         ratios["total_saving"] = (total, alone)
-    found = {name: mean_interval(values) for name, values in means.items()}
+    found = {name: share_interval(values) for name, values in shares.items()}
+    found |= {name: cost_interval(values) for name, values in costs.items()}
     found |= {name: saving_interval(ours, theirs) for name, (ours, theirs) in ratios.items()}
-    return found | {"drop": mean_interval(last.correct - answers.correct)}
+    return found | {"drop": paired_share_interval(last.correct, answers.correct)}
 
 
 def saving_interval(ours: Floats, theirs: Floats) -> Interval:
@@ -191,7 +204,7 @@ def _categories(
                 llm_pass_at_1=float(last.correct[at].mean()), slm_pass_at_1=float(first.correct[at].mean()),
                 llm_share=float(1 - np.mean(answers.kept[at])),
                 saving=float(1 - answers.cost_usd[at].sum() / alone) if alone > 0 else 0.0,
-                drop=mean_interval((last.correct - answers.correct)[at]),
+                drop=paired_share_interval(last.correct[at], answers.correct[at]),
                 skipped=threshold is not None and name in threshold.skip_categories,
                 threshold=groups[name].threshold if name in groups else None,
             )
