@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from populations import TARGETS, mmlu_pro
 
-from corea.calibrate.certify import Options, certify
+from corea.calibrate.certify import FitOptions, certify
 from corea.calibrate.rules import ScoredTable, ThresholdRule
 from corea.calibrate.targets import Targets
 from corea.metrics.score_map import apply_map
@@ -49,7 +49,7 @@ def tried(population: OutcomeTable, n: int, max_drop: float, draws: int) -> dict
     places = {name: np.flatnonzero(whole.slice_of == at) for at, name in enumerate(whole.slices)}
     for draw in range(draws):
         rows = population.take(np.random.default_rng([draw, 3]).integers(len(population), size=n))
-        found = certify(rows, targets, Options(by_group=True, seed=draw))
+        found = certify(rows, targets, FitOptions(by_group=True, seed=draw))
         score = apply_map(found.prepared.maps[0], population.columns(0))
         drops = [
             slice_drop(population.take(at), score[at], found.groups[name].threshold)

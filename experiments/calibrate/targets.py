@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from populations import DEVELOPED_ON, TARGETS, mmlu_pro
 
-from corea.calibrate.certify import Options, certify
+from corea.calibrate.certify import FitOptions, certify
 from corea.calibrate.rules import ScoredTable
 from corea.calibrate.targets import Targets
 from corea.metrics import oracle_point
@@ -35,7 +35,7 @@ def splits(n: int, repeats: int) -> dict[str, list[tuple[np.ndarray, np.ndarray]
     return {"halves": halves, "fifths": fifths}
 
 
-def judge(pairs: OutcomeTable, seen: np.ndarray, unseen: np.ndarray, options: Options) -> dict[str, float]:
+def judge(pairs: OutcomeTable, seen: np.ndarray, unseen: np.ndarray, options: FitOptions) -> dict[str, float]:
     """Saving and drop on the unseen rows; 0 and 0 where nothing was certified."""
     found = certify(pairs.take(seen), WANTED, options)
     if found.rules is None:
@@ -77,7 +77,7 @@ def main() -> None:
         oracle = oracle_point(pairs.first.correct, pairs.last.correct, pairs.first.cost_usd, pairs.last.cost_usd)
         found.append({"pair": name, "oracle_saving": 1 - oracle.cost_usd / float(pairs.last.cost_usd.mean())})
         for way, cut in splits(len(pairs), chosen.repeats).items():
-            for label, how in (("blend", Options()), ("stated", Options(map="identity"))):
+            for label, how in (("blend", FitOptions()), ("stated", FitOptions(map="identity"))):
                 found[-1][f"{way}_{label}"] = each = summary([judge(pairs, *rows, how) for rows in cut])
                 print(
                     f"{name:36}{way:8}{label:8} saving {each['saving_median']:.3f} "

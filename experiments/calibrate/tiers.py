@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from corea.calibrate import Options, OutcomeTable, Targets, fit
+from corea.calibrate import FitOptions, OutcomeTable, Targets, fit
 from corea.calibrate.certify import certify
 from corea.calibrate.rules import ScoredTable
 from corea.evaluate.apply import apply_calibration
@@ -68,7 +68,7 @@ def validity(table: OutcomeTable, draws: int, n: int = 2000) -> dict[str, Any]:
     for seed in range(draws):
         at = np.random.default_rng([seed, 7]).integers(len(table), size=n)
         ids = np.array([f"d{seed}-{i}" for i in range(n)], dtype=object)
-        found = certify(replace(table.take(at), ids=ids), WANTED, Options(map="linear", seed=seed))
+        found = certify(replace(table.take(at), ids=ids), WANTED, FitOptions(map="linear", seed=seed))
         if found.rules is None:
             rows.append((False, 0.0, 0.0))
             continue

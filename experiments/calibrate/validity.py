@@ -13,40 +13,40 @@ from pathlib import Path
 
 from populations import CSQA, GSM8K, ROUTELLM, TARGETS, mmlu_pro, others
 
-from corea.calibrate.certify import Options
+from corea.calibrate.certify import FitOptions
 from corea.calibrate.coverage import coverage, hard_targets
 from corea.records.table import OutcomeTable
 from recipes.guarantee.simulated import POPULATIONS, simulated_pairs
 from recipes.paper.provenance import commit
 
 RESULTS = Path(__file__).parents[1] / "results" / "calibrate"
-MAPS = (Options(), Options(map="linear"))
+MAPS = (FitOptions(), FitOptions(map="linear"))
 WORDS = {"auto": "trees", "identity": "stated"}
-Part = tuple[str, str, OutcomeTable, int, Options]
+Part = tuple[str, str, OutcomeTable, int, FitOptions]
 
 
 def plan_of(folder: Path) -> list[Part]:
     """Population by population: name, map in words, rows, questions a set, options. "trees" is the default map."""
     other = others(folder)
     plan: list[Part] = [
-        (f"simulated: {name}", "stated", simulated_pairs(20_000, **how), 500, Options())
+        (f"simulated: {name}", "stated", simulated_pairs(20_000, **how), 500, FitOptions())
         for name, how in POPULATIONS.items()
         if "columns" not in how
     ]
     several = simulated_pairs(20_000, columns=True)
     plan += [("simulated: several signals", how.map, several, 500, how) for how in MAPS]
     plan += [
-        ("simulated: far apart", "stated", simulated_pairs(20_000, slm=0.4, llm=0.95), 50, Options()),
+        ("simulated: far apart", "stated", simulated_pairs(20_000, slm=0.4, llm=0.95), 50, FitOptions()),
         (
             "simulated: far apart, useless",
             "stated",
             simulated_pairs(20_000, slm=0.4, llm=0.95, sharp=0.0),
             50,
-            Options(),
+            FitOptions(),
         ),
-        (GSM8K, "stated", other[GSM8K], 300, Options()),
-        (CSQA, "stated", other[CSQA], 300, Options()),
-        (ROUTELLM, "stated", other[ROUTELLM], 500, Options(map="identity")),
+        (GSM8K, "stated", other[GSM8K], 300, FitOptions()),
+        (CSQA, "stated", other[CSQA], 300, FitOptions()),
+        (ROUTELLM, "stated", other[ROUTELLM], 500, FitOptions(map="identity")),
     ]
     for name in reversed(TARGETS):
         pairs = mmlu_pro(folder, name)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from corea.calibrate.certify import Options
+from corea.calibrate.certify import FitOptions
 from corea.calibrate.coverage import coverage, hard_targets
 from corea.calibrate.targets import Targets
 from corea.cli.calibrate_verify import coverage_lines
@@ -42,7 +42,7 @@ def guarantee(
 
     Without --max-drop, hard targets are tried. Exit code 1 where a guarantee is broken more often than delta allows.
     """
-    population, options = _population(simulated, traces, reference), Options(map=map)
+    population, options = _population(simulated, traces, reference), FitOptions(map=map)
     targets = (
         {"as asked": Targets(max_drop=max_drop, delta=delta)} if max_drop else hard_targets(population, delta=delta)
     )

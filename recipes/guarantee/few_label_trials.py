@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from corea.calibrate.certify import Options, Selection, certify, fixed_sequence, select_for_labelling
+from corea.calibrate.certify import FitOptions, Selection, certify, fixed_sequence, select_for_labelling
 from corea.calibrate.exact_tests import exact_drop_pvalue
 from corea.calibrate.paths import candidate_path
 from corea.calibrate.rules import Rules, ScoredTable
@@ -14,7 +14,7 @@ from corea.errors import ConfigError
 from corea.metrics.score_map import ScoreMap, apply_map
 from corea.records.table import OutcomeTable
 
-LINEAR = Options(map="linear", few_labels=True)  # some hundred times faster to fit than trees
+LINEAR = FitOptions(map="linear", few_labels=True)  # some hundred times faster to fit than trees
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +33,7 @@ class Trial:
 
 
 def few_label_trial(
-    population: OutcomeTable, targets: Targets, *, n: int, gold: int, seed: int, options: Options = LINEAR
+    population: OutcomeTable, targets: Targets, *, n: int, gold: int, seed: int, options: FitOptions = LINEAR
 ) -> dict[str, Trial]:
     """One draw of n rows with `gold` labels, spent in three ways.
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from corea.calibrate.certify import Options, Prepared, fixed_sequence, prepare
+from corea.calibrate.certify import FitOptions, Prepared, fixed_sequence, prepare
 from corea.calibrate.paths import candidate_path
 from corea.calibrate.rules import Rules, ScoredTable, ThresholdRule
 from corea.calibrate.targets import Targets
@@ -19,7 +19,7 @@ from corea.metrics.score_map import apply_map
 from corea.records.table import OutcomeTable
 from recipes.guarantee.drop_tests import DROP_TESTS
 
-DEFAULTS = Options()
+DEFAULTS = FitOptions()
 PLAIN, PUBLISHED = "validation set", "published rule"
 
 
@@ -54,7 +54,7 @@ def power(
     drops: Sequence[float] = (0.02, 0.05),
     draws: int = 200,
     delta: float = 0.05,
-    options: Options = DEFAULTS,
+    options: FitOptions = DEFAULTS,
     seed: int = 0,
 ) -> list[Power]:
     """Each test by fixed sequence, a threshold that just looks right on the rows of the test, and the published rule

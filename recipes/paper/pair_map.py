@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from corea.calibrate.certify import Options, certify
+from corea.calibrate.certify import FitOptions, certify
 from corea.calibrate.rules import ScoredTable
 from corea.calibrate.targets import Targets
 from corea.evaluate.thresholds import cheapest_threshold
@@ -107,8 +107,10 @@ def measure_pair(
             np.where(keep, judged.first.cost_usd, both),
             ~keep,
         ),
-        certified=certify_and_judge(fit, judged, draws, max_drop, delta, Options(map="identity", pre_policy=False)),
-        certified_blend=certify_and_judge(fit, judged, draws, max_drop, delta, Options(map="linear", pre_policy=False))
+        certified=certify_and_judge(fit, judged, draws, max_drop, delta, FitOptions(map="identity", pre_policy=False)),
+        certified_blend=certify_and_judge(
+            fit, judged, draws, max_drop, delta, FitOptions(map="linear", pre_policy=False)
+        )
         if blend
         else None,
         oracle_saving=oracle,
@@ -117,7 +119,7 @@ def measure_pair(
 
 
 def certify_and_judge(
-    fit: OutcomeTable, judged: OutcomeTable, draws: Draws, max_drop: float, delta: float, options: Options
+    fit: OutcomeTable, judged: OutcomeTable, draws: Draws, max_drop: float, delta: float, options: FitOptions
 ) -> Kept | None:
     """A threshold certified on the fitting rows, judged on others; None where none is certified."""
     from corea.metrics.score_map import apply_map

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from corea.calibrate import Calibration, Options, OutcomeTable, Targets, fit, load
+from corea.calibrate import Calibration, FitOptions, OutcomeTable, Targets, fit, load
 from corea.calibrate.certify import certify
 from corea.calibrate.rules import ScoredTable, rules_at
 from corea.errors import ConfigError, DataError
@@ -75,7 +75,7 @@ def test_a_blend_beats_the_stated_confidence_alone() -> None:
         simulated_pairs(20_000, seed=4, columns=True, start=10**6),
     )
     saving = {
-        kind: apply_calibration(fit(pairs, TARGETS, Options(map=kind)), fresh)["saving"]
+        kind: apply_calibration(fit(pairs, TARGETS, FitOptions(map=kind)), fresh)["saving"]
         for kind in ("identity", "trees")
     }
     assert saving["trees"] > saving["identity"] + 0.02
@@ -125,7 +125,7 @@ def test_abstaining_where_a_person_is_cheap_lowers_the_total() -> None:
 
 
 def test_one_threshold_a_group_is_certified_for_each() -> None:
-    found = fit(simulated_pairs(6000, seed=9, columns=True), TARGETS, Options(by_group=True, map="identity"))
+    found = fit(simulated_pairs(6000, seed=9, columns=True), TARGETS, FitOptions(by_group=True, map="identity"))
     assert set(found.groups) == {"easy", "hard"}
     taus = {name: group.threshold for name, group in found.groups.items()}
     assert taus["easy"] is not None
@@ -141,7 +141,7 @@ def test_the_promise_of_each_slice_is_kept_over_draws() -> None:
     for seed in range(20):
         at = np.random.default_rng([seed, 3]).integers(20_000, size=1500)
         draw = replace(population.take(at), ids=np.array([f"d{i}" for i in range(1500)], dtype=object))
-        found = fit(draw, TARGETS, Options(by_group=True, map="identity", seed=seed))
+        found = fit(draw, TARGETS, FitOptions(by_group=True, map="identity", seed=seed))
         for name, rows in slices.items():
             if found.groups[name].threshold is not None:
                 certified += 1

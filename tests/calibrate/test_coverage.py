@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from corea.calibrate.certify import Options
+from corea.calibrate.certify import FitOptions
 from corea.calibrate.coverage import CoverageResult, coverage, hard_targets, missed_targets
 from corea.calibrate.rules import ScoredTable, ThresholdRule
 from corea.calibrate.targets import Targets
@@ -36,7 +36,7 @@ def test_promises_hold_at_fifty_questions() -> None:
 def test_a_map_fitted_on_the_same_draw_keeps_the_promise_too() -> None:
     population = simulated_pairs(4000, columns=True)
     found = coverage(
-        population, {"drop": Targets(max_drop=0.03, delta=0.1)}, n=400, draws=40, options=Options(map="linear")
+        population, {"drop": Targets(max_drop=0.03, delta=0.1)}, n=400, draws=40, options=FitOptions(map="linear")
     )
     assert found[0].certified > 10
     assert found[0].holds

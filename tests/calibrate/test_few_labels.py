@@ -6,14 +6,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from corea.calibrate import Options, OutcomeTable, Targets, fit, select_for_labelling
+from corea.calibrate import FitOptions, OutcomeTable, Targets, fit, select_for_labelling
 from corea.calibrate.certify import certify
 from corea.calibrate.few_labels import few_label_drop_pvalue
 from corea.errors import ConfigError, DataError
 
 from .simulated import compared
 
-TARGETS, FEW = Targets(max_drop=0.05), Options(few_labels=True)
+TARGETS, FEW = Targets(max_drop=0.05), FitOptions(few_labels=True)
 
 
 def hidden(pairs: OutcomeTable, gold: Any) -> OutcomeTable:

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from corea.calibrate import ModelOutcomes, Options, OutcomeTable, Targets, fit
+from corea.calibrate import FitOptions, ModelOutcomes, OutcomeTable, Targets, fit
 from corea.calibrate.certify import certify
 from corea.calibrate.rules import ScoredTable, ThresholdRule
 from corea.errors import ConfigError
@@ -15,7 +15,7 @@ from corea.report.calibration import calibration_lines
 from corea.report.html import calibration_page
 
 TARGETS = Targets(max_drop=0.05)
-PLAIN = Options(map="identity")
+PLAIN = FitOptions(map="identity")
 
 
 def trio(n: int, *, seed: int = 0, prices: tuple[float, float] = (1.0, 4.0), start: int = 0) -> OutcomeTable:
@@ -92,8 +92,8 @@ def test_the_joint_guarantee_holds_over_draws() -> None:
 
 def test_what_three_models_do_not_have_is_refused() -> None:
     for targets, options in (
-        (Targets(value_usd=1.0, abstain_usd=0.1), PLAIN), (TARGETS, Options(few_labels=True)),
-        (TARGETS, Options(by_group=True)),
+        (Targets(value_usd=1.0, abstain_usd=0.1), PLAIN), (TARGETS, FitOptions(few_labels=True)),
+        (TARGETS, FitOptions(by_group=True)),
     ):  # fmt: skip
         with pytest.raises(ConfigError, match="got three or more models, expected two"):
             fit(trio(100), targets, options)

@@ -155,8 +155,8 @@ def test_bad_tables_are_one_clear_line_each(corea: Command) -> None:
     says("no such file", "calibrate", "--traces", "none.jsonl", "--reference", "l.jsonl", code=2)
     says("expected one of 's'", *RECORDED, "--slm", "x", code=2)
     says("no value in [0, 1] in any row", *RECORDED, "--signals", "speed")
-    says("got three or more models, expected two", *RECORDED[:5], "--traces", "m.jsonl", *PRICES, "--tier", "s", "--tier", "m",
-         "--few-labels", code=2)  # fmt: skip
+    tiers = ("--traces", "m.jsonl", *PRICES, "--tier", "s", "--tier", "m")
+    says("got three or more models, expected two", *RECORDED[:5], *tiers, "--few-labels", code=2)
     write_rows("one.jsonl", "s", [{"id": f"q{n}", "correct": 1, "confidence": 0.5} for n in range(60)])
     says("every answer of s is right", "calibrate", "--traces", "one.jsonl", *RECORDED[3:])
     write_rows("other.jsonl", "s", [{"id": f"z{n}", "correct": n % 2, "confidence": 0.5} for n in range(60)])
@@ -283,8 +283,12 @@ def test_recorded_rows_bring_their_own_grades(corea: Command) -> None:
 def test_how_many_labels_before_any_label(corea: Command) -> None:
     ran = corea("calibrate", "plan", "--slm-accuracy", "0.6", "--llm-accuracy", "0.8", "--auroc", "0.75")
     assert (ran.code, ran.out.startswith("about ")) == (0, True)
-    easier = corea("calibrate", "plan", "--slm-accuracy", "0.6", "--llm-accuracy", "0.8", "--auroc", "0.85", "--json").json
-    harder = corea("calibrate", "plan", "--slm-accuracy", "0.6", "--llm-accuracy", "0.8", "--auroc", "0.75", "--json").json
+    easier = corea(
+        "calibrate", "plan", "--slm-accuracy", "0.6", "--llm-accuracy", "0.8", "--auroc", "0.85", "--json"
+    ).json
+    harder = corea(
+        "calibrate", "plan", "--slm-accuracy", "0.6", "--llm-accuracy", "0.8", "--auroc", "0.75", "--json"
+    ).json
     assert easier["labels"] < harder["labels"]
     assert "no number of labels" in corea("calibrate", "plan", "--slm-accuracy", "0.6", "--llm-accuracy", "0.8",
                                           "--coverage", "0.95").out  # fmt: skip
@@ -332,6 +336,6 @@ def test_the_table_of_the_configuration_gives_defaults_that_options_replace(core
     assert found["data"]["seed"] == 3
     changed = corea(*RECORDED, "--max-drop", "0.06", "--set", "calibrate.delta=0.2", "--json").json["guarantee"]
     assert (changed["targets"]["max_drop"], changed["targets"]["delta"]) == (0.06, 0.2)
-    Path("corea.toml").write_text('[calibrate]\nmax_dorp = 0.05\n' + text)
+    Path("corea.toml").write_text("[calibrate]\nmax_dorp = 0.05\n" + text)
     ran = corea(*RECORDED)
     assert (ran.code, "corea.toml: calibrate" in ran.err, "max_drop" in ran.err) == (2, True, True), ran.err

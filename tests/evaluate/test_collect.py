@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from corea.backends.fake import FakeBackend
-from corea.calibrate import Options, Targets, fit
+from corea.calibrate import FitOptions, Targets, fit
 from corea.calibrate.binding import bind, binding_of
 from corea.cascade import Cascade, Stage
 from corea.errors import BackendTimeout, BudgetError, ConfigError, DataError
@@ -212,7 +212,7 @@ async def test_questions_without_a_reference_do_where_the_answers_are_compared(t
     known = load_questions(questions, labelled=False)
     table = await outcome_table(asked, known, await collect_traces(asked, questions, COUNT, settings), settings)
     assert np.isnan(table.first.correct).sum() == np.isnan(table.last.correct).sum() == COUNT / 2
-    found = fit(table, Targets(max_drop=0.02), Options(few_labels=True), binding=binding_of(asked))
+    found = fit(table, Targets(max_drop=0.02), FitOptions(few_labels=True), binding=binding_of(asked))
     assert found.guarantee.labels is not None
     assert (found.verdict, found.guarantee.labels.gold) == ("certified", COUNT / 2)
     assert found.expected["agreement"].value == pytest.approx(0.75, abs=0.03)

@@ -20,7 +20,7 @@ In the order in which a table meets them:
 """
 
 from corea.calibrate.artefact import Calibration, load
-from corea.calibrate.certify import Options, select_for_labelling
+from corea.calibrate.certify import FitOptions, select_for_labelling
 from corea.calibrate.fitting import fit
 from corea.calibrate.rules import CascadeAnswers
 from corea.calibrate.targets import Targets
@@ -29,8 +29,8 @@ from corea.records.table import ModelOutcomes, OutcomeTable
 __all__ = [
     "Calibration",
     "CascadeAnswers",
+    "FitOptions",
     "ModelOutcomes",
-    "Options",
     "OutcomeTable",
     "Targets",
     "fit",

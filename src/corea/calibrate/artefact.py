@@ -192,7 +192,7 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         Path(path).write_bytes(msgspec.json.format(msgspec.json.encode(self), indent=1) + b"\n")
 
 
-class _Version(msgspec.Struct):
+class _ArtefactVersion(msgspec.Struct):
     version: int | None = None
 
 
@@ -205,7 +205,7 @@ def load(path: str | Path) -> Calibration:
     """
     try:
         data = Path(path).read_bytes()
-        version = msgspec.json.decode(data, type=_Version).version
+        version = msgspec.json.decode(data, type=_ArtefactVersion).version
         if version != ARTEFACT_VERSION:
             raise DataError(
                 f"calibration version {version!r}, expected {ARTEFACT_VERSION}; calibrate again", path=str(path)

@@ -31,7 +31,7 @@ Candidate = TypeVar("Candidate")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Options:
+class FitOptions:
     """Settings of a calibration; the defaults are those of the measured runs in docs/guarantee.md.
 
     Args:
@@ -64,7 +64,7 @@ class Options:
             raise ConfigError("by-group: got few labels too, expected a label on every row; label all, or drop one")
 
 
-DEFAULTS = Options()
+DEFAULTS = FitOptions()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,7 +114,7 @@ class Selection:
         return self.prepared.test
 
 
-def certify(table: OutcomeTable, targets: Targets, options: Options = DEFAULTS) -> Selection:
+def certify(table: OutcomeTable, targets: Targets, options: FitOptions = DEFAULTS) -> Selection:
     """Fits, tests and selects: all that the guarantee is about.
 
     Raises:
@@ -137,7 +137,7 @@ def certify(table: OutcomeTable, targets: Targets, options: Options = DEFAULTS) 
     return replace(found, notes=notes)
 
 
-def select_for_labelling(table: OutcomeTable, targets: Targets, count: int, options: Options) -> list[str]:
+def select_for_labelling(table: OutcomeTable, targets: Targets, count: int, options: FitOptions) -> list[str]:
     """Ids whose labels are worth most: drawn at random from the rows of the test that differ and might be kept.
 
     Calibrate afterwards with the same rows, targets and options, so that the same rows test.
@@ -163,7 +163,7 @@ def select_for_labelling(table: OutcomeTable, targets: Targets, count: int, opti
 # --- the split ------------------------------------------------------------------------------------------------------
 
 
-def split(table: OutcomeTable, options: Options, *, held_out: Any = None) -> tuple[Any, Any]:
+def split(table: OutcomeTable, options: FitOptions, *, held_out: Any = None) -> tuple[Any, Any]:
     """Row indices that fit and that test, in random order.
 
     Args:
@@ -182,7 +182,7 @@ def _plain_rows(n: int) -> int:
     return max(10, min(PLAIN_ROWS, round(PLAIN_SHARE * n)))
 
 
-def _fit_rows(table: OutcomeTable, options: Options) -> int:
+def _fit_rows(table: OutcomeTable, options: FitOptions) -> int:
     n = len(table)
     if options.fit_share is not None or options.few_labels or len(table.models) > 2:
         return min(max(10, round((options.fit_share or FIT_SHARE) * n)), n - 5)
@@ -192,7 +192,7 @@ def _fit_rows(table: OutcomeTable, options: Options) -> int:
     return _plain_rows(n)
 
 
-def prepare(table: OutcomeTable, options: Options = DEFAULTS, *, target: str = "regret") -> Prepared:
+def prepare(table: OutcomeTable, options: FitOptions = DEFAULTS, *, target: str = "regret") -> Prepared:
     """Splits the rows, fits the maps on part A and scores both parts; `target` as in `maps.fit_score`."""
     part_a, part_b = split(table, options)
     plain = options.fit_share is None and len(table.models) == 2 and len(part_a) == _plain_rows(len(table))
@@ -201,7 +201,7 @@ def prepare(table: OutcomeTable, options: Options = DEFAULTS, *, target: str = "
     return _prepared(table.take(part_a), table.take(part_b), options, target)
 
 
-def _prepared(fit: OutcomeTable, test: OutcomeTable, options: Options, target: str) -> Prepared:
+def _prepared(fit: OutcomeTable, test: OutcomeTable, options: FitOptions, target: str) -> Prepared:
     fitted = [
         fit_score(fit, stage, kind=options.map, seed=options.seed, target=target) for stage in range(len(fit.stages))
     ]
@@ -218,7 +218,7 @@ def _prepared(fit: OutcomeTable, test: OutcomeTable, options: Options, target: s
 def certify_prepared(
     prepared: Prepared,
     targets: Targets,
-    options: Options = DEFAULTS,
+    options: FitOptions = DEFAULTS,
     *,
     cap_usd: float,
     labels: FewLabels | None = None,
@@ -326,7 +326,7 @@ def best_uncertified(targets: Targets, rows: ScoredTable, path: Sequence[Rules])
 # --- one threshold for each category --------------------------------------------------------------------------------
 
 
-def _certify_groups(table: OutcomeTable, targets: Targets, options: Options) -> Selection:
+def _certify_groups(table: OutcomeTable, targets: Targets, options: FitOptions) -> Selection:
     """A threshold for each category, each certified at delta / groups on its own rows: jointly valid (Bonferroni)."""
     if len(table.models) > 2:
         raise ConfigError("by-group: got three or more models, expected two")

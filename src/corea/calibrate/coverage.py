@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from corea.calibrate.certify import DEFAULTS, Options, Prepared, certify_prepared, prepare
+from corea.calibrate.certify import DEFAULTS, FitOptions, Prepared, certify_prepared, prepare
 from corea.calibrate.rules import Rules, ScoredTable, rules_at
 from corea.calibrate.targets import Targets
 from corea.errors import ConfigError
@@ -95,7 +95,7 @@ def coverage(
     *,
     n: int = 500,
     draws: int = 1000,
-    options: Options = DEFAULTS,
+    options: FitOptions = DEFAULTS,
     seed: int = 0,
 ) -> list[CoverageResult]:
     """How often each guarantee is broken, over calibration sets of n questions drawn with replacement.
@@ -132,7 +132,7 @@ def coverage(
     ]  # fmt: skip
 
 
-def _prepared(rows: OutcomeTable, whole: ScoredTable, options: Options, target: str) -> tuple[Prepared, ScoredTable]:
+def _prepared(rows: OutcomeTable, whole: ScoredTable, options: FitOptions, target: str) -> tuple[Prepared, ScoredTable]:
     """Maps fitted on one calibration set, and the population with their scores."""
     prepared = prepare(rows, options, target=target)
     scores = (apply_map(stored, whole.table.columns(stage)) for stage, stored in enumerate(prepared.maps))

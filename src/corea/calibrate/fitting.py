@@ -21,7 +21,7 @@ from corea.calibrate.artefact import (
     StageCalibration,
     now,
 )
-from corea.calibrate.certify import DEFAULTS, Options, Selection, certify
+from corea.calibrate.certify import DEFAULTS, FitOptions, Selection, certify
 from corea.calibrate.few_labels import FewLabels
 from corea.calibrate.held_out import estimates, held_out_report, saving_interval
 from corea.calibrate.maps import fit_probability
@@ -50,7 +50,7 @@ AGREEMENT_NOTE = "the quality of the signal is for agreement with the large mode
 def fit(
     table: OutcomeTable,
     targets: Targets,
-    options: Options = DEFAULTS,
+    options: FitOptions = DEFAULTS,
     *,
     binding: Sequence[StageBinding] = (),
     clock: Callable[[], str] = now,
@@ -64,7 +64,7 @@ def fit(
         clock: Gives the date.
 
     Raises:
-        ConfigError, DataError: See `OutcomeTable.check`, `Targets`, `Options`, `corea.calibrate.certify.certify`.
+        ConfigError, DataError: See `OutcomeTable.check`, `Targets`, `FitOptions`, `corea.calibrate.certify.certify`.
     """
     if not options.few_labels:
         table.check()
@@ -187,7 +187,7 @@ def _few_label_estimates(found: Selection) -> dict[str, Interval]:
         "mean_cost_usd": answers.cost_usd, "llm_mean_cost_usd": last.cost_usd, "slm_mean_cost_usd": first.cost_usd,
     }  # fmt: skip
     out = {name: cost_interval(values) for name, values in costs.items()}
-    out |= {"llm_share": share_interval(1.0 - kept), "agreement": share_interval(1.0 - labels.different)}
+    out["llm_share"], out["agreement"] = share_interval(1.0 - kept), share_interval(1.0 - labels.different)
     out["saving"] = saving_interval(answers.cost_usd, last.cost_usd)
     share, at = float((kept & labels.different).mean()), kept & labels.different & labels.gold
     if not share:

@@ -98,9 +98,10 @@ class HeldOutReport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def estimates(table: OutcomeTable, answers: CascadeAnswers, targets: Targets) -> dict[str, Interval]:
-    """Estimates of a cascade on these rows, at 95 %; the names are those of `Calibration.expected`.
+    """Estimates of a cascade on these rows, at 95 % (intervals as in `corea.evaluate.figures`).
 
-    A question left to a person counts as right, and as none of the last model's.
+    The names are those of `Calibration.expected`. A question left to a person counts as right, and as none of the last
+    model's.
     """
     first, last, left = table.first, table.last, np.asarray(answers.abstained, dtype=np.float64)
     shares = {

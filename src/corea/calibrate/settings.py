@@ -3,7 +3,7 @@
 from dataclasses import dataclass, fields
 from decimal import Decimal
 
-from corea.calibrate.certify import Options
+from corea.calibrate.certify import FitOptions
 from corea.calibrate.targets import Targets
 
 
@@ -13,7 +13,7 @@ class CalibrateSettings:
 
     Args:
         max_drop, max_risk, max_cost_usd, value_usd, abstain_usd, cost_cap_usd, delta: As in `Targets`.
-        map, probability, pre_policy, by_group, few_labels, seed: As in `Options`.
+        map, probability, pre_policy, by_group, few_labels, seed: As in `FitOptions`.
         questions: The file of labelled questions that the models are asked; relative to the configuration.
         grader: One for all questions; by default each question's own.
         group: The column that holds a row's category.
@@ -50,7 +50,7 @@ class CalibrateSettings:
         return Targets(**{each.name: getattr(self, each.name) for each in fields(Targets)})
 
     @property
-    def options(self) -> Options:
+    def options(self) -> FitOptions:
         """The method."""
         names = ("map", "probability", "pre_policy", "by_group", "few_labels", "seed")
-        return Options(**{name: getattr(self, name) for name in names})
+        return FitOptions(**{name: getattr(self, name) for name in names})

@@ -17,7 +17,7 @@ from corea.errors import ConfigError, DataError
 if TYPE_CHECKING:
     from corea.calibrate import Calibration, OutcomeTable, Targets
     from corea.calibrate.artefact import StageBinding
-    from corea.calibrate.certify import Options
+    from corea.calibrate.certify import FitOptions
     from corea.calibrate.settings import CalibrateSettings
 
 app: typer.Typer = typer.Typer(invoke_without_command=True)
@@ -109,7 +109,7 @@ def _write(found: "Calibration", out: Path, report: Path | None, *, json: bool) 
         print(f"report     {report}")
 
 
-def _write_ids(path: Path, table: "OutcomeTable", targets: "Targets", options: "Options", count: int) -> None:
+def _write_ids(path: Path, table: "OutcomeTable", targets: "Targets", options: "FitOptions", count: int) -> None:
     from corea.calibrate import select_for_labelling
 
     ids = select_for_labelling(table, targets, count, options)

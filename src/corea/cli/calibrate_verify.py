@@ -28,7 +28,7 @@ def verify(
 
     Without targets, hard ones are tried. Exit code 1 where a guarantee is broken more often than delta allows.
     """
-    from corea.calibrate import Options, Targets
+    from corea.calibrate import FitOptions, Targets
     from corea.calibrate.coverage import coverage, hard_targets
 
     if not rows.traces or not rows.reference:
@@ -42,7 +42,7 @@ def verify(
     wanted = hard_targets(population, delta=delta)
     if any(value is not None for value in given.values()):
         wanted = {"as asked": Targets(**given, delta=delta, cost_cap_usd=targets.cost_cap)}
-    results = coverage(population, wanted, n=n, draws=draws, options=Options(map=map or "auto"), seed=seed)
+    results = coverage(population, wanted, n=n, draws=draws, options=FitOptions(map=map or "auto"), seed=seed)
     if json:
         print_json({"rows": len(population), "targets": [each.as_dict() for each in results]})
     else:

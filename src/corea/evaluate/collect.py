@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from corea.calibrate import Calibration, Options, Targets, fit
+from corea.calibrate import Calibration, FitOptions, Targets, fit
 from corea.calibrate.binding import binding_of, free_signals
 from corea.cascade import Cascade
 from corea.errors import BackendError, BudgetError, ConfigError, DataError
@@ -39,7 +39,7 @@ from corea.trace_io import read_traces
 from corea.types import Decision, Question, Trace
 
 Traces = dict[str, Trace]
-DEFAULTS = Options()
+DEFAULTS = FitOptions()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +66,7 @@ class CollectSettings:
 
 
 async def calibrate_live(
-    cascade: Cascade, questions: str, targets: Targets, options: Options = DEFAULTS, *, settings: CollectSettings
+    cascade: Cascade, questions: str, targets: Targets, options: FitOptions = DEFAULTS, *, settings: CollectSettings
 ) -> Calibration:
     """Asks every stage every question, grades, and calibrates; the artefact binds this very cascade.
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from corea.calibrate import Options, Targets, fit
+from corea.calibrate import FitOptions, Targets, fit
 from corea.calibrate.maps import fit_probability, fit_score
 from corea.errors import ConfigError, CoreaError, DataError
 from corea.evaluate.figures import (
@@ -222,7 +222,7 @@ def _chosen(score: _Score, chooser: str, settings: CompareSettings) -> tuple[flo
         threshold = CHOOSERS[chooser](score.fitting, settings.max_drop)
         return threshold.tau, CascadeOutcome.keeping(score.judged, kept_by(threshold, score.judged)), ""
     fitting, judged = score.whole
-    options = Options(map=score.map, pre_policy=False, seed=settings.seed)
+    options = FitOptions(map=score.map, pre_policy=False, seed=settings.seed)
     found = fit(fitting, Targets(max_drop=settings.max_drop, delta=settings.delta), options)
     answers, rule = found.apply(judged), found.stages[0].threshold
     outcome = CascadeOutcome(

@@ -123,14 +123,14 @@ def read_answers(
 
 
 @dataclass(frozen=True, slots=True)
-class _Line:
+class _RowLine:
     row: dict[str, Any]
     text: bytes
     path: str
     number: int
 
 
-def _lines(paths: Sequence[str | Path]) -> Iterator[_Line]:
+def _lines(paths: Sequence[str | Path]) -> Iterator[_RowLine]:
     decoder = msgspec.json.Decoder()
     for path in map(Path, paths):
         number = 0
@@ -141,7 +141,7 @@ def _lines(paths: Sequence[str | Path]) -> Iterator[_Line]:
                         row = decoder.decode(line)
                         if not isinstance(row, dict):
                             raise DataError(f"got {row!r:.40}, expected an object a line", path=str(path), line=number)
-                        yield _Line(cast(dict[str, Any], row), line, str(path), number)
+                        yield _RowLine(cast(dict[str, Any], row), line, str(path), number)
         except FileNotFoundError as error:
             raise ConfigError(f"{path}: no such file, expected answers or recorded rows; name others") from error
         except UnicodeDecodeError as error:
@@ -166,7 +166,9 @@ def _opened(path: Path) -> Any:
 # --- recordings -----------------------------------------------------------------------------------------------------
 
 
-def _from_recording(source: RowSource, first: _Line, rest: Iterator[_Line], group: str, *, labelled: bool) -> AnswerSet:
+def _from_recording(
+    source: RowSource, first: _RowLine, rest: Iterator[_RowLine], group: str, *, labelled: bool
+) -> AnswerSet:
     found: dict[str, RecordedAnswer] = {}
     seen: dict[str, dict[str, None]] = {"model": {}, "variant": {}}
     for line in _chain(first, rest):
@@ -193,12 +195,12 @@ def _from_recording(source: RowSource, first: _Line, rest: Iterator[_Line], grou
     return AnswerSet(answers=found, model=model, notes=notes)
 
 
-def _chain(first: _Line, rest: Iterator[_Line]) -> Iterator[_Line]:
+def _chain(first: _RowLine, rest: Iterator[_RowLine]) -> Iterator[_RowLine]:
     yield first
     yield from rest
 
 
-def _recorded(line: _Line, group: str, *, labelled: bool) -> RecordedAnswer:
+def _recorded(line: _RowLine, group: str, *, labelled: bool) -> RecordedAnswer:
     row = line.row
     key = row.get("id", row.get("question_id"))
     if key is None:
@@ -248,7 +250,7 @@ def _nothing(source: RowSource, seen: Mapping[str, Mapping[str, None]]) -> Confi
 
 def _from_run(
     source: RowSource,
-    lines: Sequence[_Line],
+    lines: Sequence[_RowLine],
     questions: Mapping[str, Question] | None,
     grader: str | None,
     *,
