@@ -95,10 +95,26 @@ def test_wrong_usage_names_the_option_and_the_help(
             "latin.jsonl:1: not UTF-8 (invalid start byte); save",
         ),
         ("calibrate --max-drop 0.1 --questions latin.jsonl", 3, "latin.jsonl:1: not UTF-8 (invalid start byte); save"),
-        ("labels --slm-accuracy 2 --llm-accuracy .9", 2, "--slm-accuracy: got 2.0, expected a number between 0 and 1"),
-        ("labels --slm-accuracy .7 --llm-accuracy .9 --delta 0", 2, "--delta: got 0.0, expected a number between 0"),
-        ("labels --slm-accuracy .7 --llm-accuracy .9 --power 1", 2, "--power: got 1.0, expected a number between 0"),
-        ("labels --slm-accuracy .7 --llm-accuracy .9 --coverage 3", 2, "--coverage: got 3.0, expected a share above"),
+        (
+            "calibrate plan --slm-accuracy 2 --llm-accuracy .9",
+            2,
+            "--slm-accuracy: got 2.0, expected a number between 0 and 1",
+        ),
+        (
+            "calibrate plan --slm-accuracy .7 --llm-accuracy .9 --delta 0",
+            2,
+            "--delta: got 0.0, expected a number between 0",
+        ),
+        (
+            "calibrate plan --slm-accuracy .7 --llm-accuracy .9 --power 1",
+            2,
+            "--power: got 1.0, expected a number between 0",
+        ),
+        (
+            "calibrate plan --slm-accuracy .7 --llm-accuracy .9 --coverage 3",
+            2,
+            "--coverage: got 3.0, expected a share above",
+        ),
     ],
 )
 def test_a_wrong_value_is_one_line_that_says_what_to_do(
