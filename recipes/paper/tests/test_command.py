@@ -24,7 +24,8 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFi
     def run_it(program: Callable[[list[str]], int], *arguments: str) -> Ran:
         capfd.readouterr()
         code = program(list(arguments))
-        return (code, *capfd.readouterr())
+        printed = capfd.readouterr()
+        return code, printed.out, printed.err
 
     return run_it
 
