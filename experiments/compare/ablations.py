@@ -2,9 +2,10 @@
 
     python experiments/compare/ablations.py recipes/paper/configs/bundled.toml --data RUNS --out out/compare/bundled
 
-The small model is the comparison's `ours` with its expected confidence; the answers are those that `corea compare`
-stored (others are asked for). Thresholds and classifiers: on the calibration split of each seed; all figures: on its
-evaluation split. Only the large model's answers with a draft are new; they are stored too, so a second run asks nobody.
+The small model is the comparison's `ours` with its expected confidence; the answers are those that
+`python -m recipes.paper compare` stored (others are asked for). Thresholds and classifiers: on the calibration split of
+each seed; all figures: on its evaluation split. Only the large model's answers with a draft are new; they are stored
+too, so a second run makes no request.
 """
 
 import argparse

@@ -154,10 +154,10 @@ def all_pairs(folder: Path) -> Iterator[tuple[str, tuple, tuple, str]]:
 def point_from(stored: dict[str, Any]) -> PairPoint:
     """A stored point again, to draw without measuring."""
     from corea.metrics import Interval
-    from recipes.paper.pair_map import CoverageResult
+    from recipes.paper.pair_map import Kept
 
-    def kept(found: dict[str, Any] | None) -> CoverageResult | None:
-        return found and CoverageResult(
+    def kept(found: dict[str, Any] | None) -> Kept | None:
+        return found and Kept(
             saving=Interval(**found["saving"]), drop=Interval(**found["drop"]), llm_share=found["llm_share"]
         )
 

@@ -76,7 +76,7 @@ def report(
     folder: Annotated[Path, typer.Argument(help="Where `compare` wrote its results.")],
     out: Annotated[
         Path | None,
-        typer.Option("--out", "-o", help="The HTML page; the table goes beside it as .md. Default: in FOLDER."),
+        typer.Option("--out", "-o", help="The HTML page; the table has the same name with .md. Default: in FOLDER."),
     ] = None,
     json: JsonOption = False,
 ) -> None:

@@ -1,7 +1,7 @@
-"""Stored answers, found by content: who was asked (model revision, prompt, sampling, signals) and what (the question).
+"""Stored answers by content: model revision, prompt, sampling and signals (the cache), and question (the row).
 
 One cache is one JSON-lines file, in the form that `corea eval` and the replay backend read. A row is written as soon as
-its answer is graded, so a run that ends early goes on where it was, and a second run asks nobody.
+its answer is graded, so that re-running resumes, and a second run makes no request.
 """
 
 import hashlib

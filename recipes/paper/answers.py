@@ -1,4 +1,4 @@
-"""What may be fitted on and what may only be judged: a threshold or classifier takes a `Fitting`, nothing else.
+"""Calibration and evaluation split with the models' answers: a threshold or classifier takes a `Fitting`, nothing else.
 
 A `Fitting` cannot be made of questions that are judged: it knows their hashes and refuses them when it is made.
 """

@@ -1,4 +1,4 @@
-"""One method played: its threshold fitted on each calibration split, its decisions on the evaluation split beside it.
+"""Applies a method: fits its threshold on each calibration split, and decides on the evaluation split.
 
 A comparison has one part, or one for each seed where models were trained several times: then each part has its own
 questions and its own models, nothing is fitted across parts, and the figures are of all judged questions together.
@@ -55,7 +55,7 @@ def play(parts: Sequence[SeedSplit], method: Method, max_drops: Sequence[float])
     """Fits and plays a method, part by part.
 
     Raises:
-        NotRun: What the method needs is missing from a part.
+        NotRun: An answer or capability that the method needs is missing.
     """
     pairs: list[Pair] = []
     rules: dict[float | None, list[tuple[float, Floats]]] = {}

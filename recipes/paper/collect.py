@@ -43,7 +43,7 @@ class Model:
     trained: int | None = None
 
     def serves(self, seed: int) -> bool:
-        """Whether it answers the questions that were drawn with a seed."""
+        """True if it answers the questions that were drawn with this seed."""
         return self.seeds is None or seed in self.seeds
 
 

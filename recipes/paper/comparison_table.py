@@ -22,11 +22,11 @@ PERMUTATIONS = 2000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OperatingPoint:
-    """What a threshold does on the evaluation split.
+    """Figures of a threshold on the evaluation split.
 
     Args:
-        max_drop: What the threshold was chosen for on the calibration split; None for the paper's rule of thumb, the
-            LLM's own pass@1 there.
+        max_drop: The largest drop that the threshold was chosen for on the calibration split; None for the
+            paper's rule of thumb, the LLM's own pass@1 there.
         taus: The thresholds, one for each part that was fitted by itself; none where nothing was fitted.
         drop: LLM's pass@1 minus this one's; positive is a loss.
         saving: 1 - cost / the LLM's cost.
@@ -87,7 +87,7 @@ class Cell:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bound:
-    """What a cascade is held against, and where that is."""
+    """A baseline and its figures."""
 
     name: str
     at: OperatingPoint

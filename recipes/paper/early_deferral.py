@@ -20,7 +20,7 @@ NEVER = np.inf
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prefixes:
-    """What is known of N answers while they are written.
+    """Features of N answers while they are written.
 
     Args:
         tokens: (N,) completion tokens of the whole answer.

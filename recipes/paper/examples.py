@@ -1,4 +1,4 @@
-"""What a report shows of a method besides numbers: its reliability, its confidences, and where it fails."""
+"""A method's reliability and its most confident mistakes, for a report."""
 
 from typing import Any
 
@@ -13,17 +13,12 @@ SHOWN = 3
 LONGEST = 700  # characters of a text that a report shows
 
 
-def pictured(score: Floats, right: Floats) -> dict[str, Any]:
-    """Reliability bins, and counts of right and wrong answers in twenty bins of the score."""
+def reliability(score: Floats, right: Floats) -> dict[str, Any]:
+    """Reliability bins of a score."""
     stated = ~np.isnan(score)
     s, y = score[stated], right[stated]
     bars = reliability_bins(s, y) if len(s) else []
-    edges = np.linspace(0, 1, 21)
-    return {
-        "bins": [{"confidence": b.confidence, "accuracy": b.accuracy, "count": b.count} for b in bars],
-        "right": np.histogram(s[y > 0.5], edges)[0].tolist(),
-        "wrong": np.histogram(s[y <= 0.5], edges)[0].tolist(),
-    }
+    return {"bins": [{"confidence": b.confidence, "accuracy": b.accuracy, "count": b.count} for b in bars]}
 
 
 def failures(played: MethodOutcome, judged: Part) -> list[dict[str, Any]]:

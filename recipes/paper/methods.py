@@ -13,8 +13,8 @@ class Method:
 
     Args:
         role: Whose answers are kept; the rest goes to the role "llm".
-        score: What decides: a signal's name; "probe", "router", "blend" (fitted on the calibration split); or None for
-            a model alone.
+        score: The deciding score: a signal's name; "probe", "router", "blend" (fitted on the calibration split); or
+            None for a model alone.
         before: The score looks at the question alone, so a deferred question costs nothing of the small model.
     """
 

@@ -121,7 +121,7 @@ def measure_pair(
 def certify_and_judge(
     fit: OutcomeTable, judged: OutcomeTable, draws: Draws, max_drop: float, delta: float, options: FitOptions
 ) -> Kept | None:
-    """What `corea calibrate` certifies on the fitting rows, judged on others; None where it certifies nothing."""
+    """A threshold certified on the fitting rows, judged on others; None where none is certified."""
     from corea.metrics.score_map import apply_map
 
     found = certify(fit, Targets(max_drop=max_drop, delta=delta), options)

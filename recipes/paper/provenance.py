@@ -1,4 +1,4 @@
-"""What a result was made from: commit, configuration, versions, machine, command."""
+"""Provenance of a result: commit, configuration, versions, machine, command."""
 
 import os
 import platform

@@ -1,7 +1,7 @@
 """One comparison from questions to results: ask what is not stored, split, fit, judge, and keep all of it in a folder.
 
 OUT/traces/KEY.jsonl    every answer, by content (see `store`); KEY.json says whose; KEY.npz holds hidden states
-OUT/results.json        tables, figures' data, examples, spending, provenance: all that `corea report` needs
+OUT/results.json        tables, figures' data, examples, spending, provenance: all that the report needs
 """
 
 import json
@@ -19,7 +19,7 @@ from recipes.paper.answers import Fitting, Judged, Part, joined, question_hash
 from recipes.paper.apply_methods import SeedSplit
 from recipes.paper.collect import Model, answered, answers, collect
 from recipes.paper.comparison_table import ComparisonInputs, make_table
-from recipes.paper.examples import failures, pictured
+from recipes.paper.examples import failures, reliability
 from recipes.paper.methods import methods
 from recipes.paper.probe import hidden_states
 from recipes.paper.resample import Draws
@@ -166,7 +166,7 @@ def _judge(
         "contamination": contamination(asked),
         "hashes": {"fit": _hash(both[0].questions), "judged": _hash(both[1].questions)},
         "spent": _spent(both),
-        "pictures": {name: pictured(p.score, p.own_right) for name, p in played.items() if p.method.score},
+        "pictures": {name: reliability(p.score, p.own_right) for name, p in played.items() if p.method.score},
         "examples": {name: failures(p, both[1]) for name, p in played.items()} if asked.publishable else {},
     }
 
@@ -200,7 +200,7 @@ def _hash(questions: Sequence[Question]) -> str:
 
 
 def _spent(parts: Sequence[Part]) -> dict[str, Any]:
-    """What all answers on this dataset came to, whenever they were bought."""
+    """Tokens and cost of all answers on this dataset, cached ones included."""
     found: dict[str, Any] = {}
     for role in parts[1].answers:
         both = [part.answers[role] for part in parts]

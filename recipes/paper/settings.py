@@ -1,4 +1,4 @@
-"""What a comparison's TOML file declares. The file is read, and backends are made, by `corea.cli.compare`."""
+"""Settings of a comparison, from a TOML file that `models.py` reads."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -18,7 +18,7 @@ class ModelSettings:
             run: the model is then one for each of the comparison's seeds, and answers the questions that go with it.
         signals: Kinds, or tables with a `kind` and options; the first is what the stored rows call `confidence`.
         price: The fields of `corea.prices.Price`; without it the model's name is looked up in the public list.
-        title: What the tables call a further model; its role by default.
+        title: Name of a further model in the tables; its role by default.
         probe: Take hidden states too (backend kind "hf").
     """
 
@@ -32,7 +32,7 @@ class ModelSettings:
 
     @property
     def by_seed(self) -> bool:
-        """Whether there is one model for each seed."""
+        """True if there is one model for each seed."""
         return any("{seed}" in value for value in self.backend.values() if isinstance(value, str))
 
     def of_seed(self, seed: int) -> "ModelSettings":
@@ -51,7 +51,7 @@ class DatasetSettings:
         judge: The split that is judged.
         fit: The split that thresholds and classifiers are fitted on; None halves `judge` by a hash of each question.
         fit_share: The share that goes to fitting then.
-        trained_on: What the models were trained on of the same kind of dataset, for the contamination guard: tables
+        trained_on: Training data of the models, of the same kind of dataset, for the contamination guard: tables
             of a `split`, and of options over `options`.
         seeded: The dataset draws other questions with each of the run's seeds (its option `seed`).
         limit: At most so many questions of each split, the first by hash; 0: all.
@@ -87,7 +87,7 @@ class CompareSettings:
         ours: The role that our further signals are measured on.
         operate_at: The drop that each threshold is chosen for, as a share; accuracy, cost and LLM% are shown there.
         max_drops: The drops that savings are given for.
-        seeds: What the questions of seeded datasets are drawn with.
+        seeds: Random seeds with which the questions of seeded datasets are drawn.
         runs: The training run that answers the questions of each seed, where a model is one for each: its own seed,
             in the order of `seeds`; empty: the same numbers.
     """

@@ -32,7 +32,7 @@ class DatasetSplits:
     facts: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
     def seed(self, question: Question) -> int:
-        """What a question was drawn with; -1 where no seed was."""
+        """Seed that a question was drawn with; -1 where none was."""
         return self.seed_of.get(question_hash(question), -1)
 
 

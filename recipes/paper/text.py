@@ -70,7 +70,7 @@ def interval(found: Json | None, how: str, scale: float = 1) -> str:
 
 
 def saving(point: Json | None, cell: Json) -> str:
-    """What a threshold saved, and the drop that it really had on the evaluation split."""
+    """Saving of a threshold, and its drop on the evaluation split."""
     if not cell["score"] or point is None:
         return ""
     drop = point["drop"]["value"]
@@ -132,14 +132,14 @@ def explanations(results: Json) -> list[str]:
         f"COREA's row is {results['reference']}; the last columns are differences to it on the same questions "
         "(McNemar's exact test; sign-flip permutation test of cost; bootstrap of AUROC). The p-values are uncorrected "
         "for the number of rows.",
-        '"saved" is against the LLM alone; beside it the drop that the threshold really had. A saving whose drop is '
+        '"saved" is against the LLM alone; followed by the drop on the evaluation split. A saving whose drop is '
         'over what was aimed at ("over") was not earned.',
         "ECE (10 equal bins), AUROC, Brier and AURC are of the score for the small model's own answers.",
     ]
 
 
 def checks(dataset: Json) -> list[str]:
-    """What was checked and what was spent on a dataset, as sentences."""
+    """Checks and costs of a dataset, as sentences."""
     found: list[str] = []
     for what, hits in dataset["contamination"].items():
         if hits["compared_with"]:

@@ -52,8 +52,6 @@ ENDINGS = ".jsonl, .ndjson, .json, .csv, .tsv, .parquet"
             "calibrate plan",
         ),
         ("calibrate q.jsonl", "calibrate: no such command 'q.jsonl'", "calibrate"),
-        ("compare", "config: got nothing, expected a value", "compare"),
-        ("report", "folder: got nothing, expected a value", "report"),
         ("export", "folder: got nothing, expected a value", "export"),
         ("demo --out", "--out: got no value, expected one", "demo"),
         ("--verzion", "got '--verzion', expected one of its options; did you mean --version?", ""),
@@ -97,13 +95,26 @@ def test_wrong_usage_names_the_option_and_the_help(
             "latin.jsonl:1: not UTF-8 (invalid start byte); save",
         ),
         ("calibrate --max-drop 0.1 --questions latin.jsonl", 3, "latin.jsonl:1: not UTF-8 (invalid start byte); save"),
-        ("compare bad.toml", 2, "bad.toml: cannot be read (Expected ']' at the end of a table declaration"),
-        ("compare .", 2, ".: cannot be read (Is a directory), expected a TOML file as in recipes/paper/configs/"),
-        ("labels --slm-accuracy 2 --llm-accuracy .9", 2, "--slm-accuracy: got 2.0, expected a number between 0 and 1"),
-        ("labels --slm-accuracy .7 --llm-accuracy .9 --delta 0", 2, "--delta: got 0.0, expected a number between 0"),
-        ("labels --slm-accuracy .7 --llm-accuracy .9 --power 1", 2, "--power: got 1.0, expected a number between 0"),
-        ("labels --slm-accuracy .7 --llm-accuracy .9 --coverage 3", 2, "--coverage: got 3.0, expected a share above"),
-        ("report q.jsonl", 3, "q.jsonl: cannot be read (Extra data: line 2 column 1 (char 23)), expected results of"),
+        (
+            "calibrate plan --slm-accuracy 2 --llm-accuracy .9",
+            2,
+            "--slm-accuracy: got 2.0, expected a number between 0 and 1",
+        ),
+        (
+            "calibrate plan --slm-accuracy .7 --llm-accuracy .9 --delta 0",
+            2,
+            "--delta: got 0.0, expected a number between 0",
+        ),
+        (
+            "calibrate plan --slm-accuracy .7 --llm-accuracy .9 --power 1",
+            2,
+            "--power: got 1.0, expected a number between 0",
+        ),
+        (
+            "calibrate plan --slm-accuracy .7 --llm-accuracy .9 --coverage 3",
+            2,
+            "--coverage: got 3.0, expected a share above",
+        ),
     ],
 )
 def test_a_wrong_value_is_one_line_that_says_what_to_do(

@@ -110,7 +110,7 @@ class World:
     ) -> dict[str, Any]:
         from recipes.paper.provenance import provenance
 
-        box = provenance(command="corea compare x.toml", config="name = 'x'", config_sha256="0")
+        box = provenance(command="recipes.paper compare x.toml", config="name = 'x'", config_sha256="0")
         models = [self.model(role) for role in self.backends] if models is None else models
         absent = {role: f"[models.{role}] is not in the configuration" for role in ("rlvr", "brier", "l1")}
         return asyncio.run(compare(self.settings(**changes), models, absent, [asked], self.folder, box))

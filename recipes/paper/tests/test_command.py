@@ -68,6 +68,7 @@ def test_report_without_results_says_what_to_run(run: Command) -> None:
         ("refrence = 'x'", "refrence"),
         ("[models.llm]\nprompt = 'plain'", "backend is missing"),
         ("x = '{data}'", "say where that is with --data"),
+        ("[stages", "bad.toml: cannot be read (Expected ']' at the end of a table declaration"),
     ],
 )
 def test_a_wrong_file_is_one_clear_line(run: Command, text: str, message: str) -> None:

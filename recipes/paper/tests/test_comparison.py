@@ -237,7 +237,7 @@ def test_results_are_plain_json_without_nan(world: World) -> None:
     text = (world.folder / "results.json").read_text()
     stored = json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} in the results"))
     assert stored["datasets"][0]["hashes"]["judged"]
-    assert stored["provenance"]["command"] == "corea compare x.toml"
+    assert stored["provenance"]["command"] == "recipes.paper compare x.toml"
 
 
 def test_texts_that_must_not_be_published_are_in_no_result(world: World) -> None:

@@ -22,7 +22,7 @@ def test_the_page_is_self_contained_and_shows_what_was_run_and_what_was_not(worl
     assert "[100.0, 100.0]</small>" in html
     absent = 'class="absent"><td>Brier-SLM</td><td colspan="12">cannot be computed: [models.brier] is not in the'
     assert absent in html
-    assert "corea compare x.toml" in html
+    assert "recipes.paper compare x.toml" in html
     assert "config_sha256" in html
     assert '<a href="#data-sums">sums</a>' in html
     assert '<h2 id="data-sums">sums: 150 questions judged' in html

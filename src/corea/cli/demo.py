@@ -79,12 +79,12 @@ def demo(
 
 def _draw(shown: "DemoResult", path: Path, title: str) -> tuple[Path | None, str]:
     """The picture's path; or None, and why there is none."""
-    from corea.report.figures import frontier_of
+    from corea.report.frontiers import evaluation_frontier
     from corea.report.plots import save
 
     note = ESTIMATES if shown.estimated else ""
     try:
-        return save(frontier_of(shown.outcomes, shown.rows, title=title, note=note), path), ""
+        return save(evaluation_frontier(shown.outcomes, shown.rows, title=title, note=note), path), ""
     except ConfigError as error:  # a missing extra
         return None, str(error)
     except OSError as error:

@@ -22,7 +22,7 @@ def show_progress(bars: ProgressBars, phase: str, progress: Progress) -> None:
 
 
 def describe(summary: RunSummary, stages: Sequence[Stage], *, free_text: bool = False) -> list[str]:
-    """What a run of these stages did, in a few lines for people."""
+    """Summary of a run of these stages, in a few lines for people."""
     ledger, of = summary.ledger, f" of {summary.total:,}" if summary.total is not None else ""
     resumed = f" ({summary.resumed:,} of them by earlier starts)" if summary.resumed else ""
     unreadable = summary.shortcomings.unreadable(free_text=free_text)
@@ -53,7 +53,7 @@ def describe(summary: RunSummary, stages: Sequence[Stage], *, free_text: bool = 
 
 def _estimated(ledger: Ledger) -> list[str]:
     named = " and ".join(name for name in ledger.estimated_stages if ledger.stages[name].cost_usd)
-    return [f"part of the cost is estimated: not all tokens of stage {named} were told by its server"] if named else []
+    return [f"part of the cost is estimated: the server of stage {named} did not report all tokens"] if named else []
 
 
 def _number(count: int, noun: str) -> str:

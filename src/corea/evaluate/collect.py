@@ -76,7 +76,7 @@ async def calibrate_live(
 
     Raises:
         BudgetError: The budget ended before every question was asked. BackendError: A model could not be reached.
-        InterruptedError: It was asked to stop. What was answered is kept in each case.
+        InterruptedError: It was stopped. The answers so far are kept in each case.
         ConfigError, DataError: See `load_questions`, `collect_traces`, `corea.calibrate.fit`.
     """
     known = load_questions(questions, grader=settings.grader)
@@ -89,7 +89,7 @@ def load_questions(path: str, *, labelled: bool = True, grader: str | None = Non
     """Questions by id, in the order of the file.
 
     Args:
-        labelled: Whether every one must have a reference.
+        labelled: Every question must have a reference.
         grader: One for all; by default each question's own.
 
     Raises:
@@ -198,7 +198,7 @@ async def ask_alone(
 
 
 def model_outcomes(stage: Stage, questions: Sequence[Question], traces: Sequence[Trace]) -> ModelOutcomes:
-    """What one stage's answers are worth, in the order of the questions; a failed answer is wrong."""
+    """Outcomes of one stage in the order of the questions; a failed answer is wrong."""
     answers = list(answers_of_traces({q.id: q for q in questions}, traces).values())
     nan = float("nan")
     return ModelOutcomes(

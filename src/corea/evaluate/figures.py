@@ -105,18 +105,21 @@ def figures_of(outcome: CascadeOutcome, table: OutcomeTable) -> FiguresRow:
     )
 
 
-def baselines(table: OutcomeTable, llm_share: float) -> list[CascadeOutcome]:
+def baselines(table: OutcomeTable, llm_share: float, *, chosen_on: OutcomeTable | None = None) -> list[CascadeOutcome]:
     """Random deferral at this rate, the better of the two models alone, and the oracle, which knows all answers.
+
+    Args:
+        chosen_on: The questions on which the better model is chosen; by default these very ones.
 
     Source: the baselines of the paper, arXiv:2603.03752, sec. 4.
     """
-    first, last = table.first, table.last
-    models = (first.correct, last.correct, first.cost_usd, last.cost_usd)
-    single = single_model(table, last=best_single(*models).coverage == 0)
+    first, last = (chosen_on or table).first, (chosen_on or table).last
+    better = best_single(first.correct, last.correct, first.cost_usd, last.cost_usd)
+    single = single_model(table, last=better.coverage == 0)
     return [
         CascadeOutcome.keeping(table, np.full(len(table), 1 - llm_share), name="random, same rate"),
         replace(single, name="best single"),
-        CascadeOutcome.keeping(table, first.correct >= last.correct, name="oracle"),
+        CascadeOutcome.keeping(table, table.first.correct >= table.last.correct, name="oracle"),
     ]
 
 

@@ -1,17 +1,5 @@
 """Metrics: arrays in, floats out. They have never heard of a trace."""
 
-from corea.metrics.bootstrap import (
-    Interval,
-    bootstrap_interval,
-    cost_interval,
-    mcnemar_test,
-    mean_interval,
-    paired_share_interval,
-    permutation_test,
-    ratio_interval,
-    share_interval,
-    wilson_interval,
-)
 from corea.metrics.calibration import (
     Bin,
     aurc,
@@ -34,6 +22,16 @@ from corea.metrics.deferral import (
     oracle_point,
     random_frontier,
 )
+from corea.metrics.intervals import (
+    Interval,
+    cost_interval,
+    mcnemar_test,
+    paired_share_interval,
+    permutation_test,
+    ratio_interval,
+    share_interval,
+    wilson_interval,
+)
 
 __all__ = [
     "Bin",
@@ -45,7 +43,6 @@ __all__ = [
     "auroc",
     "auroc_interval",
     "best_single",
-    "bootstrap_interval",
     "brier_score",
     "cascade_frontier",
     "cost_at_drop",
@@ -53,7 +50,6 @@ __all__ = [
     "equal_mass_calibration_error",
     "expected_calibration_error",
     "mcnemar_test",
-    "mean_interval",
     "oracle_frontier",
     "oracle_point",
     "paired_share_interval",

@@ -1,5 +1,6 @@
 """Pages: jinja2 templates with automatic escaping, filled into one HTML file each. Needs the extra `report`."""
 
+from dataclasses import asdict
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -7,11 +8,13 @@ from typing import Any
 import msgspec
 
 from corea.calibrate.artefact import Calibration
-from corea.calibrate.held_out import HeldOutReport
 from corea.errors import ConfigError
+from corea.evaluate.compare import SignalComparison
 from corea.registry import install_hint
 from corea.report import calibration as words
-from corea.report.plots import Curve, PlotPoint, ReliabilityPanel, frontier, reliability, svg_text
+from corea.report import comparison as cells
+from corea.report.frontiers import calibration_frontier, comparison_frontier
+from corea.report.plots import ReliabilityPanel, reliability, svg_text
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -59,7 +62,7 @@ def calibration_page(found: Calibration) -> str:
         bins = {name: msgspec.to_builtins(each) for name, each in bars.items()}
         panels = [ReliabilityPanel(title=name, bins=each) for name, each in bins.items()]
         plots = {
-            "frontier": inline_svg(_frontier(found, found.report), "frontier"),
+            "frontier": inline_svg(calibration_frontier(found, found.report), "frontier"),
             "reliability": inline_svg(reliability(panels), "reliability"),
         }
     return render(
@@ -71,29 +74,21 @@ def calibration_page(found: Calibration) -> str:
     )  # fmt: skip
 
 
-def _frontier(found: Calibration, report: HeldOutReport) -> Any:
-    expected = found.expected
-    ends = [
-        PlotPoint.at(name, expected[f"{role}_mean_cost_usd"].value, expected[f"{role}_pass_at_1"].value, kind)
-        for name, role, kind in (("small model alone", "slm", "small"), ("large model alone", "llm", "large"))
+def comparison_page(found: SignalComparison) -> str:
+    """The report of a comparison of signals and thresholds.
+
+    Raises:
+        ConfigError: jinja2 or matplotlib is not installed.
+    """
+    panels = [
+        ReliabilityPanel(title=name, bins=[asdict(each) for each in report.bins], bold=i == 0)
+        for i, (name, report) in enumerate(found.signals.items())
+        if report.bins
     ]
-    label = f"{found.stages[0].model} alone before the last" if len(found.stages) > 1 else "every threshold"
-    curves = [
-        Curve(name=label, kind="chosen", cost_usd=report.frontier.cost_usd, accuracy=report.frontier.accuracy),
-        Curve(
-            name="random deferral", kind="random", cost_usd=[end.cost_usd.value for end in ends],
-            accuracy=[end.accuracy.value for end in ends],
-        ),
-    ]  # fmt: skip
-    points = [*ends]
-    oracle, rule = report.oracle, report.published_rule
-    points.append(PlotPoint.at("oracle", oracle.cost_usd or 0.0, oracle.accuracy, "oracle"))
-    points.append(PlotPoint.at("published rule", rule.cost_usd or 0.0, rule.accuracy, "rule"))
-    if found.certified:
-        chosen, cost = expected["pass_at_1"], expected["mean_cost_usd"]
-        points.append(PlotPoint(name="certified, with 95 % intervals", cost_usd=cost, accuracy=chosen, kind="chosen"))
-    floor, limit = None, found.guarantee.targets.max_drop
-    if limit is not None:
-        verb = "guarantee" if found.certified else "target"
-        floor = expected["llm_pass_at_1"].value - limit, f"{verb}: large model less {100 * limit:g} points"
-    return frontier(curves, points, floor=floor)
+    return render(
+        "comparison.html", title=f"Comparison: {' deferring to '.join(found.models)}", wide=True,
+        lines=cells.explanations(found), head=cells.HEAD, rows=cells.comparison_rows(found),
+        signal_head=cells.SIGNAL_HEAD, signals=cells.signal_rows(found), notes=found.notes,
+        frontier=inline_svg(comparison_frontier(found), "frontier"),
+        reliability=inline_svg(reliability(panels), "reliability") if panels else None,
+    )  # fmt: skip

@@ -8,8 +8,10 @@ from itertools import cycle
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+
 from corea.errors import ConfigError
-from corea.metrics import Interval
+from corea.metrics import Frontier, Interval
 from corea.registry import install_hint
 
 INK, BLUE, ORANGE, GREEN, GREY, LIGHT = "#222222", "#0b5fa5", "#d9730d", "#2a7d4f", "#8a8a8a", "#e6e6e6"
@@ -33,6 +35,7 @@ STYLE: dict[str, Any] = {
     "svg.fonttype": "none",
 }
 PANELS_ACROSS = 5
+MOST_POINTS = 201  # of a curve
 
 CurveKind = Literal["chosen", "other", "random", "oracle"]
 PointKind = Literal["chosen", "small", "large", "oracle", "rule", "method"]
@@ -68,6 +71,12 @@ class Curve:
     cost_usd: Sequence[float]
     accuracy: Sequence[float]
     kind: CurveKind = "other"
+
+    @classmethod
+    def of(cls, name: str, found: Frontier, kind: CurveKind = "other") -> "Curve":
+        """The curve of a frontier, thinned to what can be seen."""
+        at = np.unique(np.linspace(0, len(found.cost_usd) - 1, MOST_POINTS).astype(int))
+        return cls(name=name, cost_usd=found.cost_usd[at].tolist(), accuracy=found.accuracy[at].tolist(), kind=kind)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,7 +119,8 @@ def plot_style(name: str = "corea") -> Iterator[Any]:
         from matplotlib.figure import Figure
     except ModuleNotFoundError as error:
         raise ConfigError(f"pictures need matplotlib, which is not installed; {install_hint('matplotlib')}") from error
-    with rc_context({**STYLE, "svg.hashsalt": name}):
+    style: Any = {**STYLE, "svg.hashsalt": name}  # its keys are typed as literals
+    with rc_context(style):
         yield Figure
 
 

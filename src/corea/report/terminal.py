@@ -1,4 +1,4 @@
-"""What every report shows in a terminal: progress bars."""
+"""Progress bars of all commands."""
 
 from typing import TYPE_CHECKING, Any
 

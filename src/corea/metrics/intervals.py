@@ -1,7 +1,6 @@
 """Intervals and paired tests, with numpy alone. Tests valid at every sample size: `corea.calibrate.exact_tests`."""
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Any
@@ -19,44 +18,6 @@ class Interval:
     value: float
     low: float
     high: float
-
-
-def bootstrap_interval(
-    statistic: Callable[..., float], *arrays: Any, level: float = 0.95, resamples: int = 1000, seed: int = 0
-) -> Interval:
-    """Percentile bootstrap of `statistic(*arrays)`; the examples of all arrays are drawn together.
-
-    Args:
-        statistic: Takes arrays of the same kind and order; resamples where it gives NaN are left out.
-        arrays: Each (N, ...), equal N.
-
-    Returns:
-        The statistic on all examples, and an approximate interval at `level` (too narrow for small N).
-
-    Raises:
-        DataError: The arrays differ in length or are empty.
-
-    Source: Efron 1979, Annals of Statistics 7(1).
-    """
-    data = [np.asarray(a) for a in arrays]
-    if len({len(a) for a in data}) != 1 or not len(data[0]):
-        raise DataError(f"bootstrap_interval: got lengths {[len(a) for a in data]}, expected one equal, above 0")
-    rng = np.random.default_rng(seed)
-    n = len(data[0])
-    draws = [float(statistic(*(a[at] for a in data))) for at in (rng.integers(0, n, n) for _ in range(resamples))]
-    usable = np.array([d for d in draws if not math.isnan(d)])
-    value = float(statistic(*data))
-    if not len(usable):
-        return Interval(value, float("nan"), float("nan"))
-    low, high = np.quantile(usable, [(1 - level) / 2, (1 + level) / 2])
-    return Interval(value, float(low), float(high))
-
-
-def mean_interval(values: Any, *, level: float = 0.95) -> Interval:
-    """Mean with its normal interval; for many examples of no heavy skew."""
-    (x,) = as_floats("mean_interval", values=values)
-    half = NormalDist().inv_cdf(0.5 + level / 2) * float(x.std(ddof=1)) / math.sqrt(len(x)) if len(x) > 1 else math.inf
-    return Interval(float(x.mean()), float(x.mean()) - half, float(x.mean()) + half)
 
 
 def wilson_interval(successes: float, n: int, *, level: float = 0.95) -> Interval:
