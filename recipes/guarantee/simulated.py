@@ -34,7 +34,7 @@ def simulated_pairs(
     signals, tokens, categories = {"confidence": confidence}, None, None
     if columns:
         signals["second"] = np.clip(0.5 + 0.2 * (slm_right - 0.5) + 0.15 * rng.normal(size=n), 0, 1)
-        tokens = np.round(np.exp(5 - 0.3 * ease + 0.4 * rng.normal(size=n)))
+        tokens = np.round(np.exp(5 - 0.3 * ease + 0.4 * rng.normal(size=n))).astype(np.float64)
         categories = np.where(ease + rng.normal(size=n) > 0, "easy", "hard").astype(object)
     cost = np.exp(skew * rng.normal(size=n) - skew**2 / 2) * 1e-3
     small = ModelOutcomes(

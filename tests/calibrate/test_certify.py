@@ -233,7 +233,7 @@ def test_an_infeasible_report_promises_nothing_and_names_the_best_point_of_the_t
     found = fit(simulated_pairs(150, seed=2, sharp=0.0), Targets(max_drop=0.001))
     assert found.verdict == "infeasible"
     assert "asked for" in "\n".join(calibration_lines(found))
-    assert f"on the {found.guarantee['n_test']} rows of the test" in found.advice[0]
+    assert f"on the {found.guarantee.n_test} rows of the test" in found.advice[0]
     page = calibration_page(found)
     assert "Asked for:" in page
     assert "Guarantee:" not in page
@@ -274,7 +274,7 @@ def test_goals_that_make_no_sense_are_refused(targets: dict[str, float]) -> None
 
 
 def test_a_cost_that_the_large_model_alone_keeps_is_stored_and_read_again(tmp_path: Path) -> None:
-    pairs = simulated_pairs(2000, seed=1)
+    pairs = simulated_pairs(2000, seed=1, slm=0.3, llm=0.97, sharp=0.0)
     found = fit(pairs, Targets(max_cost_usd=0.1, cost_cap_usd=0.2))
     assert threshold_of(found).limit == float("inf")
     found.save(tmp_path / "c.json")

@@ -40,11 +40,11 @@ def test_a_signal_at_the_ceiling_on_one_value_is_told_so() -> None:
 def test_what_could_not_be_read_is_counted() -> None:
     found = signal_quality(np.where(NOISE > 1, np.nan, stated(2.0)), RIGHT)
     assert found.unstated == pytest.approx((NOISE > 1).mean())
-    assert "state nothing that could be read" in found.words
+    assert "state no value that could be read" in found.words
     assert signal_quality(np.full(10, np.nan), RIGHT[:10]).verdict == "unusable"
 
 
 def test_one_class_only_tells_nothing() -> None:
     found = signal_quality(stated(1.0), np.ones(2000))
     assert (found.verdict, found.auroc) == ("unusable", None)
-    assert "nothing can be told" in found.words
+    assert "the signal cannot be judged" in found.words
