@@ -30,16 +30,19 @@ def write_rows(folder: Path, n: int) -> list[str]:
     names = ("confidence", "second")
     with small.open("w") as mine, large.open("w") as theirs:
         for i, key in enumerate(pairs.ids.tolist()):
-            measured = {name: None if (v := float(pairs.signals[name][i])) != v else v for name in names}
+            measured = {name: None if (v := float(pairs.first.signals[name][i])) != v else v for name in names}
             row: dict[str, Any] = {
                 "id": key,
-                "correct": int(pairs.slm_correct[i]),
-                "cost_usd": float(pairs.slm_cost[i]),
+                "correct": int(pairs.first.correct[i]),
+                "cost_usd": float(pairs.first.cost_usd[i]),
             }
-            row |= measured | {"completion_tokens": float(pairs.completion_tokens[i]), "category": pairs.category[i]}
+            row |= measured | {
+                "completion_tokens": float(pairs.first.completion_tokens[i]),
+                "category": pairs.categories[i],
+            }
             mine.write(json.dumps(row) + "\n")
-            cost = float(pairs.llm_cost[i])
-            theirs.write(json.dumps({"id": key, "correct": int(pairs.llm_correct[i]), "cost_usd": cost}) + "\n")
+            cost = float(pairs.last.cost_usd[i])
+            theirs.write(json.dumps({"id": key, "correct": int(pairs.last.correct[i]), "cost_usd": cost}) + "\n")
     return ["--traces", str(small), "--reference", str(large), "--out", str(folder / "calibration.json")]
 
 

@@ -4,12 +4,15 @@ A table is a template in docs/_tables/ or a function below. In a template `{file
 (see stored_values.py); a first line `<!-- values: file.json#path. -->` is put before each of them.
 """
 
+import inspect
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
+import msgspec
 from stored_values import RESULTS, look_up
 
 DOCS = Path(__file__).parent
@@ -116,6 +119,46 @@ def tiers(found: dict[str, Any]) -> str:
     return table(head, rows)
 
 
+def schema() -> str:
+    """The records of the calibration artefact, each with its fields."""
+    from corea.calibrate import Calibration
+
+    return "\n".join(record(kind) for kind in dict.fromkeys(records(Calibration)))
+
+
+def records(kind: Any) -> Iterator[Any]:
+    """A record and those in its fields, each before the ones in it."""
+    if is_dataclass(kind) or (isinstance(kind, type) and issubclass(kind, msgspec.Struct)):
+        yield kind
+        for hint in get_type_hints(kind).values():
+            yield from records(hint)
+    else:
+        for part in get_args(kind):
+            yield from records(part)
+
+
+def record(kind: Any) -> str:
+    summary, _, rest = (inspect.getdoc(kind) or "").partition("\n")
+    said: dict[str, str] = {}
+    for names, text in re.findall(r"^ +([\w, `.]+): ((?:.|\n(?! +[\w, ]+: ))+)", rest, re.M):
+        first, *more = re.split(r"`(\w+)`: ", " ".join(text.split()))
+        said |= dict.fromkeys(re.findall(r"\w+", names), first) | dict(zip(more[::2], more[1::2], strict=True))
+    tag = getattr(getattr(kind, "__struct_config__", None), "tag", None)
+    rows = [["`kind`", "string", f'"{tag}"']] if tag else []
+    for name, hint in get_type_hints(kind).items():
+        rows.append([f"`{name}`", type_words(hint), said.get(name, "").replace("|", "\\|")])
+    return f"## {kind.__name__}\n\n{summary}\n\n{table(['field', 'type', 'meaning'], rows)}"
+
+
+def type_words(hint: Any) -> str:
+    """A type in words of JSON."""
+    text = hint.__name__ if isinstance(hint, type) and not get_args(hint) else str(hint)
+    text = re.sub(r"\b(?:[a-z_]+\.)+(?=[A-Z])", "", text).replace("typing.", "").replace("NoneType", "null")
+    text = re.sub(r"\bstr\b", "string", re.sub(r"\bint\b|\bfloat\b", "number", text)).replace("None", "null")
+    text = re.sub(r"Literal\[(.*)\]", lambda found: " or ".join(re.findall(r"'(\w+)'", found[1])), text)
+    return text.replace("tuple[", "list[").replace(", ...]", "]").replace("|", "or")
+
+
 CALIBRATION: dict[str, Callable[[dict[str, Any]], str]] = {
     "validity": validity, "groups": groups, "power": power, "targets": targets, "tiers": tiers, "ppi": ppi,
 }  # fmt: skip
@@ -126,6 +169,7 @@ def tables() -> dict[str, str]:
     made = {template.name: filled(template.read_text()) for template in sorted((DOCS / "_tables").glob("*.md"))}
     for name, make in CALIBRATION.items():
         made[f"calibration-{name}.md"] = make(json.loads((RESULTS / "calibrate" / f"{name}.json").read_text()))
+    made["calibration-schema.md"] = schema()
     return made
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from corea.calibrate.goals import Goals
+from corea.calibrate.targets import Targets
 from corea.cli.console import amount
 from corea.cli.rows import prices_of
 from corea.config import parse_config
@@ -94,7 +94,7 @@ def test_amounts_that_programs_hand_over_are_checked_too(value: str) -> None:
 @pytest.mark.parametrize("name", ["max_cost_usd", "value_usd", "abstain_usd", "cost_cap_usd"])
 def test_goals_in_money_are_amounts(name: str, value: float) -> None:
     with pytest.raises(ConfigError, match=f"^{name.replace('_', '-')}: got .*an amount in USD"):
-        Goals(**{"value_usd": 1.0, name: value})
+        Targets(**{"value_usd": 1.0, name: value})
 
 
 def test_a_price_has_at_most_nine_decimals_and_a_very_slow_machine_is_very_dear() -> None:

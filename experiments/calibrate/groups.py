@@ -15,14 +15,13 @@ from typing import Any
 import numpy as np
 from populations import TARGETS, mmlu_pro
 
-from corea.calibrate.cuts import Sample
-from corea.calibrate.fit import Options, certify_groups
-from corea.calibrate.goals import Goals
-from corea.calibrate.outcome import cut_of
-from corea.calibrate.tables import Pairs
-from corea.evaluate.compare.provenance import commit
+from corea.calibrate.certify import FitOptions, certify
+from corea.calibrate.rules import ScoredTable, ThresholdRule
+from corea.calibrate.targets import Targets
 from corea.metrics.score_map import apply_map
+from corea.records.table import OutcomeTable
 from recipes.guarantee.simulated import simulated_pairs
+from recipes.paper.provenance import commit
 
 OUT = Path(__file__).parents[1] / "results" / "calibrate" / "groups.json"
 
@@ -43,19 +42,19 @@ def main() -> None:
     chosen.out.write_text(json.dumps({"commit": commit(), "populations": found}, indent=1) + "\n")
 
 
-def tried(population: Pairs, n: int, max_drop: float, draws: int) -> dict[str, Any]:
+def tried(population: OutcomeTable, n: int, max_drop: float, draws: int) -> dict[str, Any]:
     """Shares of the sets with a promise to some slice, and with a broken one; `slices` promised on average."""
-    goals, each = Goals(max_drop=max_drop), list[tuple[int, int]]()
-    whole = Sample.of(population, population.confidence)
+    targets, each = Targets(max_drop=max_drop), list[tuple[int, int]]()
+    whole = ScoredTable.of(population, population.first.confidence)
     places = {name: np.flatnonzero(whole.slice_of == at) for at, name in enumerate(whole.slices)}
     for draw in range(draws):
         rows = population.take(np.random.default_rng([draw, 3]).integers(len(population), size=n))
-        found, groups = certify_groups(rows, goals, Options(by_group=True, seed=draw))
-        score = apply_map(found.map, population.inputs())
+        found = certify(rows, targets, FitOptions(by_group=True, seed=draw))
+        score = apply_map(found.prepared.maps[0], population.columns(0))
         drops = [
-            slice_drop(population.take(at), score[at], groups[name]["threshold"])
+            slice_drop(population.take(at), score[at], found.groups[name].threshold)
             for name, at in places.items()
-            if groups.get(name, {}).get("threshold") is not None
+            if name in found.groups and found.groups[name].threshold is not None
         ]
         each.append((len(drops), sum(drop > max_drop + 1e-12 for drop in drops)))
     promised, broken = np.array(each).T
@@ -67,8 +66,8 @@ def tried(population: Pairs, n: int, max_drop: float, draws: int) -> dict[str, A
     return out
 
 
-def slice_drop(rows: Pairs, score: np.ndarray, threshold: dict[str, Any]) -> float:
-    return float((rows.llm_correct - Sample.of(rows, score).correct(cut_of(threshold))).mean())
+def slice_drop(rows: OutcomeTable, score: np.ndarray, threshold: ThresholdRule) -> float:
+    return float((rows.last.correct - ScoredTable.of(rows, score).outcome((threshold,)).correct).mean())
 
 
 if __name__ == "__main__":

@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from corea.calibrate.tables import Pairs, load_pairs
+from corea.records.read import RowSource, read_table
+from corea.records.table import ModelOutcomes, OutcomeTable
 
 SMALL, LARGE = "mmlu_pro_verbalized_small.jsonl.gz", "mmlu_pro_verbalized_large.jsonl.gz"
 MMLU_PRO = {  # names and price ratios; the targets of the project are the first three, the others developed the map
@@ -29,13 +30,14 @@ TARGETS, DEVELOPED_ON = list(MMLU_PRO)[:3], list(MMLU_PRO)[3:]
 GSM8K, CSQA, ROUTELLM = "GSM8K 1.5B t2 -> gpt-4o-mini", "CommonsenseQA RLCR -> gpt-4o-mini", "MMLU RouteLLM, simulated"
 
 
-def mmlu_pro(folder: Path, name: str) -> Pairs:
+def mmlu_pro(folder: Path, name: str) -> OutcomeTable:
     file, slm, llm, ratio = MMLU_PRO[name]
     prices = {slm: (0.0, 1.0), llm: (0.0, float(ratio))}
-    return load_pairs([folder / "traces" / file], [folder / "traces" / LARGE], slm=slm, llm=llm, prices=prices)
+    sources = [RowSource(paths=[folder / "traces" / name], model=model) for name, model in ((file, slm), (LARGE, llm))]
+    return read_table(sources, prices=prices)
 
 
-def others(folder: Path) -> dict[str, Pairs]:
+def others(folder: Path) -> dict[str, OutcomeTable]:
     """The pairs of other data sets, by name."""
     traces = folder / "traces"
     judge = ("gpt-4o-mini-2024-07-18", "cot")
@@ -57,35 +59,43 @@ def rows_of(path: Path) -> dict[tuple[str, str], dict[str, dict[str, Any]]]:
     return found
 
 
-def joined(small: dict[str, dict[str, Any]], large: dict[str, dict[str, Any]], *, ratio: float) -> Pairs:
+def joined(small: dict[str, dict[str, Any]], large: dict[str, dict[str, Any]], *, ratio: float) -> OutcomeTable:
     ids = [key for key in small if key in large]
 
     def column(rows: dict[str, dict[str, Any]], name: str) -> np.ndarray:
         return np.array([np.nan if rows[key].get(name) is None else rows[key][name] for key in ids], dtype=float)
 
-    return Pairs(
+    costs = column(small, "response_chars") / 4e6, ratio * column(large, "response_chars") / 4e6
+    return OutcomeTable(
         ids=np.array(ids, dtype=object),
-        signals={"confidence": column(small, "confidence")},
-        slm_correct=column(small, "correct"),
-        llm_correct=column(large, "correct"),
-        slm_cost=column(small, "response_chars") / 4e6,
-        llm_cost=ratio * column(large, "response_chars") / 4e6,
-    )
+        models=(
+            ModelOutcomes(
+                name="small", correct=column(small, "correct"), cost_usd=costs[0],
+                signals={"confidence": column(small, "confidence")},
+            ),
+            ModelOutcomes(name="large", correct=column(large, "correct"), cost_usd=costs[1]),
+        ),
+    )  # fmt: skip
 
 
-def simulated_signal(rows: dict[tuple[str, str], dict[str, dict[str, Any]]]) -> Pairs:
+def simulated_signal(rows: dict[tuple[str, str], dict[str, dict[str, Any]]]) -> OutcomeTable:
     small = next(own for (model, _), own in rows.items() if "Mixtral" in model)
     large = next(own for (model, _), own in rows.items() if "gpt-4" in model)
     ids = [key for key in small if key in large]
     rng = np.random.default_rng(0)
     right = np.array([float(small[key]["correct"]) for key in ids])
     stated = np.clip((1.5 * (right - 0.5) + rng.normal(size=len(ids)) + 3) / 6, 0, 1)
-    return Pairs(
+    large_right = np.array([float(large[key]["correct"]) for key in ids])
+    return OutcomeTable(
         ids=np.array(ids, dtype=object),
-        signals={"confidence": np.round(stated, 1)},
-        slm_correct=right,
-        llm_correct=np.array([float(large[key]["correct"]) for key in ids]),
-        slm_cost=np.full(len(ids), 1e-6),
-        llm_cost=2e-5 * np.exp(0.5 * rng.normal(size=len(ids))),
-        category=np.array([small[key]["subject"] for key in ids], dtype=object),
-    )
+        models=(
+            ModelOutcomes(
+                name="small", correct=right, cost_usd=np.full(len(ids), 1e-6),
+                signals={"confidence": np.round(stated, 1)},
+            ),
+            ModelOutcomes(
+                name="large", correct=large_right, cost_usd=2e-5 * np.exp(0.5 * rng.normal(size=len(ids)))
+            ),
+        ),
+        categories=np.array([small[key]["subject"] for key in ids], dtype=object),
+    )  # fmt: skip

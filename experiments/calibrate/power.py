@@ -15,9 +15,9 @@ from pathlib import Path
 from matplotlib.figure import Figure
 from populations import TARGETS, mmlu_pro
 
-from corea.evaluate.compare.provenance import commit
 from recipes.guarantee.simulated import simulated_pairs
 from recipes.guarantee.threshold_methods import power
+from recipes.paper.provenance import commit
 
 ROOT = Path(__file__).parents[2]
 RESULTS, IMAGE = ROOT / "experiments" / "results" / "calibrate" / "power.json", ROOT / "docs" / "images" / "power.svg"

@@ -8,38 +8,38 @@ simulated world has answers that agree by chance when both are wrong. Writes exp
 
 import argparse
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from corea.calibrate.goals import Goals
-from corea.calibrate.tables import Pairs, load_pairs
-from corea.evaluate.compare.provenance import commit
+from corea.calibrate.targets import Targets
+from corea.records.read import RowSource, read_table
+from corea.records.table import OutcomeTable
 from recipes.guarantee.few_label_trials import few_label_trial
 from recipes.guarantee.simulated import simulated_pairs
+from recipes.paper.provenance import commit
 
 ROOT = Path(__file__).parents[2]
 OUT = ROOT / "experiments" / "results" / "calibrate" / "ppi.json"
 PAIRS = (("gpt-4.1-nano", "gpt-4.1", (1.0, 20.0)), ("Qwen3-8B", "deepseek-reasoner", (1.0, 10.0)))
 FIRST_SEED = 1000  # the design was chosen on draws of lower seeds
-N, GOLDS, GOALS = 2000, (100, 300), Goals(max_drop=0.02)
+N, GOLDS, WANTED = 2000, (100, 300), Targets(max_drop=0.02)
 
 
-def simulated(n: int = 20_000, seed: int = 0) -> Pairs:
+def simulated(n: int = 20_000, seed: int = 0) -> OutcomeTable:
     """A pair with known truth: stated values are few, and both wrong means the same answer in 2 of 5 cases."""
     pairs = simulated_pairs(n, seed=seed, slm=0.5, llm=0.9, sharp=2.0, columns=True)
-    both_wrong = (pairs.slm_correct < 0.5) & (pairs.llm_correct < 0.5)
+    both_wrong = (pairs.first.correct < 0.5) & (pairs.last.correct < 0.5)
     same = np.random.default_rng([seed, 1]).random(n) < 0.4
-    both_right = (pairs.slm_correct > 0.5) & (pairs.llm_correct > 0.5)
-    return replace(pairs, agree=(both_right | (both_wrong & same)).astype(float))
+    both_right = (pairs.first.correct > 0.5) & (pairs.last.correct > 0.5)
+    return pairs.change(0, agreement=(both_right | (both_wrong & same)).astype(float))
 
 
-def recorded(folder: Path, slm: str, llm: str, prices: tuple[float, float]) -> Pairs:
+def recorded(folder: Path, slm: str, llm: str, prices: tuple[float, float]) -> OutcomeTable:
     small, large = (folder / f"mmlu_pro_verbalized_{size}.jsonl.gz" for size in ("small", "large"))
     cost = {slm: (0.0, prices[0]), llm: (0.0, prices[1])}
-    return load_pairs([small], [large], slm=slm, llm=llm, prices=cost)
+    return read_table([RowSource(paths=[small], model=slm), RowSource(paths=[large], model=llm)], prices=cost)
 
 
 def summary(trials: list[dict[str, Any]]) -> dict[str, Any]:
@@ -70,7 +70,7 @@ def main() -> None:
         population = recorded(given.traces, *pair) if pair else simulated()
         for gold in (given.gold,) if given.gold else GOLDS:
             seeds = range(FIRST_SEED, FIRST_SEED + given.draws)
-            trials = [few_label_trial(population, GOALS, n=N, gold=gold, seed=seed) for seed in seeds]
+            trials = [few_label_trial(population, WANTED, n=N, gold=gold, seed=seed) for seed in seeds]
             store(given.out, name, gold, {"draws": given.draws, "commit": commit(), **summary(trials)})
 
 

@@ -16,16 +16,16 @@ from pathlib import Path
 import numpy as np
 from populations import DEVELOPED_ON, TARGETS, mmlu_pro
 
-from corea.calibrate.cuts import Sample
-from corea.calibrate.fit import Options, certify
-from corea.calibrate.goals import Goals
-from corea.calibrate.tables import Pairs
-from corea.evaluate.compare.provenance import commit
+from corea.calibrate.certify import FitOptions, certify
+from corea.calibrate.rules import ScoredTable
+from corea.calibrate.targets import Targets
 from corea.metrics import oracle_point
 from corea.metrics.score_map import apply_map
+from corea.records.table import OutcomeTable
+from recipes.paper.provenance import commit
 
 RESULTS = Path(__file__).parents[1] / "results" / "calibrate"
-GOALS = Goals(max_drop=0.02)
+WANTED = Targets(max_drop=0.02)
 
 
 def splits(n: int, repeats: int) -> dict[str, list[tuple[np.ndarray, np.ndarray]]]:
@@ -35,18 +35,18 @@ def splits(n: int, repeats: int) -> dict[str, list[tuple[np.ndarray, np.ndarray]
     return {"halves": halves, "fifths": fifths}
 
 
-def judge(pairs: Pairs, seen: np.ndarray, unseen: np.ndarray, options: Options) -> dict[str, float]:
+def judge(pairs: OutcomeTable, seen: np.ndarray, unseen: np.ndarray, options: FitOptions) -> dict[str, float]:
     """Saving and drop on the unseen rows; 0 and 0 where nothing was certified."""
-    found = certify(pairs.take(seen), GOALS, options)
-    if found.cut is None:
+    found = certify(pairs.take(seen), WANTED, options)
+    if found.rules is None:
         return {"certified": 0.0, "saving": 0.0, "drop": 0.0, "said": 0.0}
     rows = pairs.take(unseen)
-    sample = Sample.of(rows, apply_map(found.map, rows.inputs()))
-    said = 1 - found.test.cost(found.cut).mean() / found.test.pairs.llm_cost.mean()
+    answers = ScoredTable.of(rows, apply_map(found.prepared.maps[0], rows.columns(0))).outcome(found.rules)
+    said = 1 - found.test.outcome(found.rules).cost_usd.mean() / found.test.table.last.cost_usd.mean()
     return {
         "certified": 1.0,
-        "saving": float(1 - sample.cost(found.cut).mean() / rows.llm_cost.mean()),
-        "drop": float((rows.llm_correct - sample.correct(found.cut)).mean()),
+        "saving": float(1 - answers.cost_usd.mean() / rows.last.cost_usd.mean()),
+        "drop": float((rows.last.correct - answers.correct).mean()),
         "said": float(said),
     }
 
@@ -74,10 +74,10 @@ def main() -> None:
     began, made, found = time.process_time(), commit(), []
     for name in DEVELOPED_ON if chosen.develop else TARGETS:
         pairs = mmlu_pro(chosen.data, name)
-        oracle = oracle_point(pairs.slm_correct, pairs.llm_correct, pairs.slm_cost, pairs.llm_cost)
-        found.append({"pair": name, "oracle_saving": 1 - oracle.cost_usd / float(pairs.llm_cost.mean())})
+        oracle = oracle_point(pairs.first.correct, pairs.last.correct, pairs.first.cost_usd, pairs.last.cost_usd)
+        found.append({"pair": name, "oracle_saving": 1 - oracle.cost_usd / float(pairs.last.cost_usd.mean())})
         for way, cut in splits(len(pairs), chosen.repeats).items():
-            for label, how in (("blend", Options()), ("stated", Options(map="identity"))):
+            for label, how in (("blend", FitOptions()), ("stated", FitOptions(map="identity"))):
                 found[-1][f"{way}_{label}"] = each = summary([judge(pairs, *rows, how) for rows in cut])
                 print(
                     f"{name:36}{way:8}{label:8} saving {each['saving_median']:.3f} "

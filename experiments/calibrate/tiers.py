@@ -12,16 +12,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 
-from corea.calibrate.cuts import Sample
-from corea.calibrate.fit import Options, calibrate
-from corea.calibrate.goals import Goals
-from corea.calibrate.tables import Pairs, load_pairs
-from corea.calibrate.tiers import Tiered, calibrate_tiers, certify_tiers, common_rows
+from corea.calibrate import FitOptions, OutcomeTable, Targets, fit
+from corea.calibrate.certify import certify
+from corea.calibrate.rules import ScoredTable
 from corea.evaluate.apply import apply_calibration
-from corea.evaluate.compare.provenance import commit
 from corea.metrics.score_map import apply_map
+from corea.records.read import RowSource, read_table
+from recipes.paper.provenance import commit
 
 ROOT = Path(__file__).parents[2]
 OUT = ROOT / "experiments" / "results" / "calibrate" / "tiers.json"
@@ -30,55 +30,55 @@ TRIOS = (
     (("Qwen3-4B", 0.2), ("gpt-4.1-nano", 1.0), ("gpt-4.1", 20.0)),
     (("Qwen3-1.7B", 1.0), ("Qwen3-8B", 4.0), ("deepseek-reasoner", 40.0)),
 )
-GOALS = Goals(max_drop=0.02)
+WANTED = Targets(max_drop=0.02)
 Trio = tuple[tuple[str, float], ...]
 
 
-def tables(folder: Path, trio: Trio) -> list[Pairs]:
+def table_of(folder: Path, trio: Trio) -> OutcomeTable:
     files = [folder / f"mmlu_pro_verbalized_{size}.jsonl.gz" for size in ("small", "large")]
     prices = {name: (0.0, price) for name, price in trio}
-    last = trio[-1][0]
-    return common_rows([load_pairs(files, files, slm=name, llm=last, prices=prices) for name, _ in trio[:-1]])
+    return read_table([RowSource(paths=files, model=name) for name, _ in trio], prices=prices)
 
 
-def example(tiers: list[Pairs]) -> dict[str, Any]:
+def example(table: OutcomeTable) -> dict[str, Any]:
     """Calibrated on one half, judged on the other: the trio, and each of its pairs."""
-    order = np.random.default_rng(0).permutation(len(tiers[0]))
+    order = np.random.default_rng(0).permutation(len(table))
     half = len(order) // 2
-    ours, fresh = ([pairs.take(at) for pairs in tiers] for at in (order[:half], order[half:]))
-    found = calibrate_tiers(ours, GOALS)
+    ours, fresh = table.take(order[:half]), table.take(order[half:])
+    found = fit(ours, WANTED)
     names = ("saving", "drop", "pass_at_1", "llm_pass_at_1")
     seen = apply_calibration(found, fresh)
+    stages = msgspec.to_builtins(found.stages)
     out: dict[str, Any] = {
         "sentence": found.sentence, "verdict": found.verdict, "judged": {name: seen[name] for name in names},
-        "thresholds": [{"model": part["model"], "threshold": part["threshold"]} for part in found.tiers],
+        "thresholds": [{"model": stage["model"], "threshold": stage["threshold"]} for stage in stages],
         "pairs": [],
     }  # fmt: skip
-    for a, b in zip(ours, fresh, strict=True):
-        two = calibrate(a, GOALS)
-        seen = apply_calibration(two, b)
-        out["pairs"].append({"small": a.slm, "verdict": two.verdict, **{name: seen[name] for name in names}})
+    for stage in table.stages:
+        pair = stage.name, table.last.name
+        two = fit(ours.of(*pair), WANTED)
+        seen = apply_calibration(two, fresh.of(*pair))
+        out["pairs"].append({"small": stage.name, "verdict": two.verdict, **{name: seen[name] for name in names}})
     return out
 
 
-def validity(tiers: list[Pairs], draws: int, n: int = 2000) -> dict[str, Any]:
-    """How often what is certified on a draw loses more than promised over all rows."""
+def validity(table: OutcomeTable, draws: int, n: int = 2000) -> dict[str, Any]:
+    """How often rules certified on a draw lose more than the target over all rows."""
     rows: list[tuple[bool, float, float]] = []
     for seed in range(draws):
-        at = np.random.default_rng([seed, 7]).integers(len(tiers[0]), size=n)
+        at = np.random.default_rng([seed, 7]).integers(len(table), size=n)
         ids = np.array([f"d{seed}-{i}" for i in range(n)], dtype=object)
-        drawn = [replace(pairs.take(at), ids=ids) for pairs in tiers]
-        found = certify_tiers(drawn, GOALS, Options(map="linear", seed=seed))
-        if found.cuts is None:
+        found = certify(replace(table.take(at), ids=ids), WANTED, FitOptions(map="linear", seed=seed))
+        if found.rules is None:
             rows.append((False, 0.0, 0.0))
             continue
-        samples = [Sample.of(p, apply_map(m, p.inputs())) for p, m in zip(tiers, found.maps, strict=True)]
-        every = Tiered(samples=tuple(samples))
-        drop = float((every.pairs.llm_correct - every.correct(found.cuts)).mean())
-        rows.append((True, 1 - float(every.cost(found.cuts).mean() / every.pairs.llm_cost.mean()), drop))
+        scores = [apply_map(stored, table.columns(i)) for i, stored in enumerate(found.prepared.maps)]
+        answers = ScoredTable.of(table, *scores).outcome(found.rules)
+        drop = float((table.last.correct - answers.correct).mean())
+        rows.append((True, 1 - float(answers.cost_usd.mean() / table.last.cost_usd.mean()), drop))
     return {
         "draws": draws, "n": n, "certified": float(np.mean([r[0] for r in rows])),
-        "broken": float(np.mean([r[2] > (GOALS.max_drop or 0) for r in rows])),
+        "broken": float(np.mean([r[2] > (WANTED.max_drop or 0) for r in rows])),
         "mean_saving": float(np.mean([r[1] for r in rows])),
     }  # fmt: skip
 
@@ -92,9 +92,9 @@ def main() -> None:
     given = parser.parse_args()
     for number, trio in enumerate(TRIOS):
         if given.trio in (None, number):
-            tiers = tables(given.traces, trio)
-            found = {"models": dict(trio), "commit": commit(), **example(tiers)}
-            store(given.out, number, {**found, "validity": validity(tiers, given.draws)})
+            table = table_of(given.traces, trio)
+            found = {"models": dict(trio), "commit": commit(), **example(table)}
+            store(given.out, number, {**found, "validity": validity(table, given.draws)})
 
 
 def store(path: Path, number: int, found: dict[str, Any]) -> None:

@@ -13,40 +13,40 @@ from pathlib import Path
 
 from populations import CSQA, GSM8K, ROUTELLM, TARGETS, mmlu_pro, others
 
-from corea.calibrate.fit import Options
-from corea.calibrate.sweep import edge_goals, sweep
-from corea.calibrate.tables import Pairs
-from corea.evaluate.compare.provenance import commit
+from corea.calibrate.certify import FitOptions
+from corea.calibrate.coverage import coverage, hard_targets
+from corea.records.table import OutcomeTable
 from recipes.guarantee.simulated import POPULATIONS, simulated_pairs
+from recipes.paper.provenance import commit
 
 RESULTS = Path(__file__).parents[1] / "results" / "calibrate"
-MAPS = (Options(), Options(map="linear"))
+MAPS = (FitOptions(), FitOptions(map="linear"))
 WORDS = {"auto": "trees", "identity": "stated"}
-Part = tuple[str, str, Pairs, int, Options]
+Part = tuple[str, str, OutcomeTable, int, FitOptions]
 
 
 def plan_of(folder: Path) -> list[Part]:
     """Population by population: name, map in words, rows, questions a set, options. "trees" is the default map."""
     other = others(folder)
     plan: list[Part] = [
-        (f"simulated: {name}", "stated", simulated_pairs(20_000, **how), 500, Options())
+        (f"simulated: {name}", "stated", simulated_pairs(20_000, **how), 500, FitOptions())
         for name, how in POPULATIONS.items()
         if "columns" not in how
     ]
     several = simulated_pairs(20_000, columns=True)
     plan += [("simulated: several signals", how.map, several, 500, how) for how in MAPS]
     plan += [
-        ("simulated: far apart", "stated", simulated_pairs(20_000, slm=0.4, llm=0.95), 50, Options()),
+        ("simulated: far apart", "stated", simulated_pairs(20_000, slm=0.4, llm=0.95), 50, FitOptions()),
         (
             "simulated: far apart, useless",
             "stated",
             simulated_pairs(20_000, slm=0.4, llm=0.95, sharp=0.0),
             50,
-            Options(),
+            FitOptions(),
         ),
-        (GSM8K, "stated", other[GSM8K], 300, Options()),
-        (CSQA, "stated", other[CSQA], 300, Options()),
-        (ROUTELLM, "stated", other[ROUTELLM], 500, Options(map="identity")),
+        (GSM8K, "stated", other[GSM8K], 300, FitOptions()),
+        (CSQA, "stated", other[CSQA], 300, FitOptions()),
+        (ROUTELLM, "stated", other[ROUTELLM], 500, FitOptions(map="identity")),
     ]
     for name in reversed(TARGETS):
         pairs = mmlu_pro(folder, name)
@@ -70,16 +70,22 @@ def main() -> None:
         if chosen.map not in ("", map_):
             continue
         rows, began = [], time.process_time()
-        for kept in sweep(population, edge_goals(population), n=n, draws=chosen.draws, options=how):
-            rows.append(kept.as_dict())
+        for kept in coverage(population, hard_targets(population), n=n, draws=chosen.draws, options=how):
+            rows.append(stored(kept.as_dict()))
             print(
-                f"{name:36}{map_:8}{n:5} {kept.goal:22} broken {kept.broken_share:.3f} certified {kept.certified:5} "
+                f"{name:36}{map_:8}{n:5} {kept.name:22} broken {kept.broken_share:.3f} certified {kept.certified:5} "
                 f"saving {kept.saving:.3f} {'' if kept.holds else 'BROKEN TOO OFTEN'}",
                 flush=True,
             )
         found = {"world": name, "map": map_, "n": n, "rows": len(population), "commit": made}
         found |= {"cpu_seconds": round(time.process_time() - began, 1), "goals": rows}
         keep(chosen.out, found, [(other, kind) for other, kind, *_ in plan])
+
+
+def stored(result: dict) -> dict:
+    """A result under the names of the stored file."""
+    names = {"name": "goal", "guarantee": "promise"}
+    return {names.get(name, name): value for name, value in result.items()}
 
 
 def keep(path: Path, found: dict, order: list[tuple[str, str]]) -> None:

@@ -1,10 +1,11 @@
 """What else could change a cascade: the draft handed over, a pre-policy, early deferral. On the models of a comparison.
 
-    python experiments/compare/ablations.py configs/compare/bundled.toml --data RUNS --out out/compare/bundled
+    python experiments/compare/ablations.py recipes/paper/configs/bundled.toml --data RUNS --out out/compare/bundled
 
-The small model is the comparison's `ours` with its expected confidence; the answers are those that `corea compare`
-stored (others are asked for). Thresholds and classifiers: on the calibration split of each seed; all figures: on its
-evaluation split. Only the large model's answers with a draft are new; they are stored too, so a second run asks nobody.
+The small model is the comparison's `ours` with its expected confidence; the answers are those that
+`python -m recipes.paper compare` stored (others are asked for). Thresholds and classifiers: on the calibration split of
+each seed; all figures: on its evaluation split. Only the large model's answers with a draft are new; they are stored
+too, so a second run makes no request.
 """
 
 import argparse
@@ -16,23 +17,23 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 
-from corea.calibrate.cuts import Cut, Sample
-from corea.calibrate.fit import categories_to_skip
-from corea.calibrate.tables import Pairs
-from corea.cli.compare import open_models, read_settings
-from corea.evaluate.compare.asked import Asked, load_parts
-from corea.evaluate.compare.asking import Model, answered, answers, fill
-from corea.evaluate.compare.playing import fit_threshold, kept
-from corea.evaluate.compare.provenance import provenance
-from corea.evaluate.compare.resample import Draws, around
-from corea.evaluate.compare.splits import Answers, Fitting, question_hash
-from corea.evaluate.table import Pair
+from corea.calibrate.paths import categories_to_skip
+from corea.calibrate.rules import ScoredTable, ThresholdRule
 from corea.metrics.arrays import Floats
 from corea.prompts import with_draft
+from corea.records.table import ModelOutcomes, OutcomeTable
 from corea.types import Question
+from recipes.paper.answers import Answers, Fitting, Pair, question_hash
+from recipes.paper.apply_methods import fit_threshold, kept
+from recipes.paper.collect import Model, answered, answers, collect
 from recipes.paper.early_deferral import NEVER, Prefixes, stops
+from recipes.paper.models import open_models, read_settings
+from recipes.paper.provenance import provenance
+from recipes.paper.resample import Draws, bootstrap_ci
+from recipes.paper.splits import DatasetSplits, load_splits
 
 ROOT = Path(__file__).parents[2]
 MAX_DROP, SIGNAL = 0.02, "expected"
@@ -62,9 +63,9 @@ class Sums:
             saved = 1 - draws.mean(c["cost"]) / draws.mean(c["alone"])
             found[slug(name)] = {
                 "n": len(c["right"]),
-                "accuracy": asdict(around(float(c["right"].mean()), draws.mean(c["right"]))),
-                "drop": asdict(around(float(c["lost"].mean()), draws.mean(c["lost"]))),
-                "saving": asdict(around(float(1 - c["cost"].mean() / c["alone"].mean()), saved)),
+                "accuracy": asdict(bootstrap_ci(float(c["right"].mean()), draws.mean(c["right"]))),
+                "drop": asdict(bootstrap_ci(float(c["lost"].mean()), draws.mean(c["lost"]))),
+                "saving": asdict(bootstrap_ci(float(1 - c["cost"].mean() / c["alone"].mean()), saved)),
                 "llm_share": float(c["deferred"].mean()),
                 **{k: float(v.mean()) for k, v in c.items() if k not in ("right", "lost", "cost", "alone", "deferred")},
             }
@@ -93,10 +94,10 @@ async def draft(sums: Sums, small: Model, large: Model, fitting: Fitting, judged
     parts = (fitting.questions, tuple(judged))
     with_text: list[list[Question]] = []
     for questions in parts:
-        texts = [small.shelf.rows[question_hash(q)]["response"] for q in questions]
+        texts = [small.cache.rows[question_hash(q)]["response"] for q in questions]
         rendered = [large.prompt.render(q) for q in questions]
         with_text.append([with_draft(r, t) for r, t in zip(rendered, texts, strict=True)])
-    if error := await fill(large, [q for part in with_text for q in part], concurrency=64):
+    if error := await collect(large, [q for part in with_text for q in part], concurrency=64):
         raise SystemExit(f"with a draft: {error}")
     own = [answers(small, part) for part in parts]
     plain = [answers(large, part) for part in parts]
@@ -116,25 +117,32 @@ def pre_policy(
 ) -> None:
     """The same threshold, with and without leave to skip the small model for whole kinds, as `corea calibrate` does."""
     tables = [
-        Pairs(
-            ids=np.array([q.id for q in questions]), signals={"confidence": a.confidence[SIGNAL]},
-            slm_correct=a.correct, llm_correct=b.correct, slm_cost=a.cost_usd, llm_cost=b.cost_usd,
-            category=np.array([str(q.category) for q in questions]),
+        OutcomeTable(
+            ids=np.array([q.id for q in questions]),
+            models=(
+                ModelOutcomes(
+                    name="small", correct=a.correct, cost_usd=a.cost_usd,
+                    signals={"confidence": a.confidence[SIGNAL]},
+                ),
+                ModelOutcomes(name="large", correct=b.correct, cost_usd=b.cost_usd),
+            ),
+            categories=np.array([str(q.category) for q in questions]),
         )
         for questions, a, b in zip((fitting.questions, judged), own, large, strict=True)
     ]  # fmt: skip
-    samples = [Sample.of(table, table.confidence) for table in tables]
+    scored = [ScoredTable.of(table, table.first.confidence) for table in tables]
     policy = fit_threshold(fitting, pair_of(own[0], large[0]), MAX_DROP)
-    plain = Cut(tau=policy.tau, tie_fraction=policy.tie_fraction)
-    for row, cut in (
+    plain = ThresholdRule(tau=policy.tau, tie_fraction=policy.tie_keep)
+    for row, rule in (
         ("no pre-policy", plain),
-        ("pre-policy", replace(plain, skip=categories_to_skip(samples[0], plain))),
+        ("pre-policy", msgspec.structs.replace(plain, skip_categories=categories_to_skip(scored[0], 0, plain))),
     ):
-        right, cost = samples[1].correct(cut), samples[1].cost(cut)
+        found = scored[1].outcome((rule,))
+        lost = large[1].correct - found.correct
         sums.add(
-            row, right=right, cost=cost, alone=large[1].cost_usd, lost=large[1].correct - right,
-            deferred=1 - np.asarray(samples[1].kept(cut), dtype=float),
-            skipped=1 - np.asarray(samples[1].asked(cut), dtype=float),
+            row, right=found.correct, cost=found.cost_usd, alone=large[1].cost_usd, lost=lost,
+            deferred=1 - np.asarray(found.kept, dtype=float),
+            skipped=1 - np.asarray(scored[1].asked(0, rule), dtype=float),
         )  # fmt: skip
 
 
@@ -146,7 +154,7 @@ def prefixes(engine: Any, model: Model, questions: Sequence[Question], *, hidden
     torch, rows = engine.torch, []
     for question in questions:
         head = engine.prompt(model.prompt.render(question))[1]
-        tail = engine.encode(model.shelf.rows[question_hash(question)]["response"]) or [0]
+        tail = engine.encode(model.cache.rows[question_hash(question)]["response"]) or [0]
         ids, mask = engine.padded([[*head, *tail]])
         with torch.inference_mode():
             out = engine.model(**engine.inputs(ids, mask), output_hidden_states=hidden)
@@ -198,7 +206,7 @@ def early(
 # --- all of it -------------------------------------------------------------------------------------------------------
 
 
-async def ablate(asked: Asked, models: Sequence[Model], ours: str, concurrency: int) -> dict[str, Any]:
+async def ablate(asked: DatasetSplits, models: Sequence[Model], ours: str, concurrency: int) -> dict[str, Any]:
     from corea.backends.local.transformers import HFEngine
 
     sums = {what: Sums() for what in ("draft", "pre_policy", "early_deferral")}
@@ -208,7 +216,7 @@ async def ablate(asked: Asked, models: Sequence[Model], ours: str, concurrency: 
         small = next(m for m in models if m.role == ours and m.serves(seed))
         parts = [tuple(q for q in part if asked.seed(q) == seed) for part in (asked.fit, asked.judge)]
         for model in (small, large):
-            await fill(model, [q for part in parts for q in part], concurrency=concurrency)
+            await collect(model, [q for part in parts for q in part], concurrency=concurrency)
             assert all(answered(model, [q for part in parts for q in part]))
         own, theirs = ([answers(m, part) for part in parts] for m in (small, large))
         fitting = Fitting(questions=parts[0], answers={ours: own[0], "llm": theirs[0]}, held_out=held)
@@ -237,11 +245,11 @@ def main() -> None:
     }  # fmt: skip
     for name, declared in settings.datasets.items():
         if name != "far":  # the small model is right on none of it: nothing is kept
-            asked = load_parts(name, declared, settings.seeds)
+            asked = load_splits(name, declared, settings.seeds)
             found["datasets"][slug(name)] = asyncio.run(ablate(asked, models, settings.ours, settings.concurrency))
     seeds = "".join(f" --seed {seed}" for seed in chosen.seed or [])
     command = f"python experiments/compare/ablations.py {chosen.config} --data RUNS --out {chosen.out}{seeds}"
-    found["models"] = {f"{m.role} {m.trained or ''}".strip(): m.shelf.identity.revision[:12] for m in models}
+    found["models"] = {f"{m.role} {m.trained or ''}".strip(): m.cache.identity.revision[:12] for m in models}
     sha = hashlib.sha256(text.encode()).hexdigest()
     found["provenance"] = provenance(command=command, config=text, config_sha256=sha)
     chosen.results.parent.mkdir(parents=True, exist_ok=True)

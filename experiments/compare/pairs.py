@@ -19,11 +19,11 @@ from typing import Any
 
 import numpy as np
 
-from corea.calibrate.tables import Pairs
-from corea.evaluate.compare.provenance import provenance
 from corea.prices import Price, PriceTable
+from corea.records.table import ModelOutcomes, OutcomeTable
 from corea.types import Usage
 from recipes.paper.pair_map import PairPoint, draw_pairs, measure_pair
+from recipes.paper.provenance import provenance
 
 ROOT = Path(__file__).parents[2]
 PROMPT_TOKENS = {"mmlu_pro": 250, "gsm8k": 110, "commonsenseqa": 90, "math500": 120}
@@ -82,7 +82,7 @@ def costs(rows: list[dict[str, Any]], dataset: str, price: Price) -> np.ndarray:
     return np.array([float(price.cost(Usage(prompt_tokens=prompt, completion_tokens=tokens(r)))) for r in rows])
 
 
-def pairs_of(dataset, small, large, names, table) -> tuple[Pairs, bool]:
+def pairs_of(dataset, small, large, names, table) -> tuple[OutcomeTable, bool]:
     ids = sorted(small.keys() & large.keys())
     mine, theirs = [small[i] for i in ids], [large[i] for i in ids]
     (own, rule_a), (other, rule_b) = price_of(mine[0]["model"], table), price_of(theirs[0]["model"], table)
@@ -93,17 +93,22 @@ def pairs_of(dataset, small, large, names, table) -> tuple[Pairs, bool]:
     columns = {k: np.array([np.nan if v is None else v for v in column], dtype=float) for k, column in signals.items()}
     categories = [r.get("category") for r in mine]
     tokens = [r.get("completion_tokens") for r in mine]
-    made = Pairs(
-        ids=np.array(ids),
+    own_model = ModelOutcomes(
+        name=names[0],
+        correct=np.array([float(r["correct"]) for r in mine]),
+        cost_usd=costs(mine, dataset, own),
         signals=columns,
-        slm_correct=np.array([float(r["correct"]) for r in mine]),
-        llm_correct=np.array([float(r["correct"]) for r in theirs]),
-        slm_cost=costs(mine, dataset, own),
-        llm_cost=costs(theirs, dataset, other),
         completion_tokens=None if None in tokens else np.array(tokens, dtype=float),
-        category=None if None in categories else np.array(categories),
-        slm=names[0],
-        llm=names[1],
+    )
+    other_model = ModelOutcomes(
+        name=names[1],
+        correct=np.array([float(r["correct"]) for r in theirs]),
+        cost_usd=costs(theirs, dataset, other),
+    )
+    made = OutcomeTable(
+        ids=np.array(ids),
+        models=(own_model, other_model),
+        categories=None if None in categories else np.array(categories),
     )
     return made, rule_a or rule_b
 

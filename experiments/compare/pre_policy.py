@@ -15,12 +15,12 @@ from pathlib import Path
 import numpy as np
 from pairs import all_pairs, pairs_of
 
-from corea.calibrate.fit import Options
-from corea.evaluate.compare.provenance import provenance
-from corea.evaluate.compare.resample import Draws
+from corea.calibrate.certify import FitOptions
 from corea.policies.threshold import uniform_of
 from corea.prices import PriceTable
 from recipes.paper.pair_map import certify_and_judge
+from recipes.paper.provenance import provenance
+from recipes.paper.resample import Draws
 
 OUT = Path(__file__).parents[1] / "results/compare/pre_policy.json"
 
@@ -36,7 +36,7 @@ def main() -> None:
         fit, judged = pairs.take(np.flatnonzero(first)), pairs.take(np.flatnonzero(~first))
         draws = Draws.of(len(judged), resamples=100)
         found = [
-            certify_and_judge(fit, judged, draws, 0.02, 0.05, Options(map="identity", pre_policy=skip))
+            certify_and_judge(fit, judged, draws, 0.02, 0.05, FitOptions(map="identity", pre_policy=skip))
             for skip in (False, True)
         ]
         row = {"small": names[0], "large": names[1]}

@@ -1,6 +1,6 @@
 """Rows for the templates of docs/_tables/ from stored results.
 
-python experiments/compare/quote.py compare/bundled.json            # the rows of `corea compare`, and each seed alone
+python experiments/compare/quote.py compare/bundled.json            # a comparison's rows, and each seed alone
 python experiments/compare/quote.py compare/ablations.json          # the rows of ablations.py
 """
 

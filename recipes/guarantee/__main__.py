@@ -1,4 +1,4 @@
-"""python -m recipes.guarantee: `corea sweep` on a simulated pair, and what other ways to choose a threshold save."""
+"""python -m recipes.guarantee: `corea calibrate verify` on a simulated pair, and the saving of other methods."""
 
 import sys
 from pathlib import Path
@@ -6,15 +6,16 @@ from typing import Annotated
 
 import typer
 
-from corea.calibrate.fit import Options
-from corea.calibrate.goals import Goals
-from corea.calibrate.sweep import edge_goals, sweep
-from corea.calibrate.tables import Pairs
+from corea.calibrate.certify import FitOptions
+from corea.calibrate.coverage import coverage, hard_targets
+from corea.calibrate.targets import Targets
+from corea.cli.calibrate_verify import coverage_lines
 from corea.cli.console import complain, exit_code, print_json
 from corea.cli.options import JsonOption
-from corea.cli.rows import DeltaOption, MapOption, MaxDropOption, RowsAsked
-from corea.cli.sweep import lines_of
+from corea.cli.options import RowOptions
+from corea.cli.rows import read_rows
 from corea.errors import ConfigError, CoreaError, unknown_name
+from corea.records.table import OutcomeTable
 from recipes.guarantee.simulated import POPULATIONS, simulated_pairs
 from recipes.guarantee.threshold_methods import Power, power
 
@@ -29,29 +30,33 @@ def guarantee(
     reference: Annotated[list[Path] | None, typer.Option(help="And those of the large model.")] = None,
     n: Annotated[int, typer.Option(help="Questions in a calibration set.")] = 500,
     draws: Annotated[int, typer.Option(help="Calibration sets.")] = 1000,
-    max_drop: MaxDropOption = None,
-    delta: DeltaOption = 0.05,
+    max_drop: Annotated[
+        float | None, typer.Option(help="Largest accuracy loss to the large model; .02: 2 points.")
+    ] = None,
+    delta: Annotated[float, typer.Option(help="Failure probability of the guarantee.")] = 0.05,
     power_: Annotated[bool, typer.Option("--power", help="Also what other ways to choose save.")] = False,
-    map: MapOption = "auto",
+    map: Annotated[str, typer.Option(help="Score map: auto, identity, linear or trees.")] = "auto",
     seed: Annotated[int, typer.Option(help="Random seed of the draws.")] = 0,
     json: JsonOption = False,
 ) -> None:
     """Calibrate on many sets drawn from a population, and judge each on the whole of it.
 
-    Without --max-drop, hard goals are tried. Exit code 1 where a promise is broken more often than delta allows.
+    Without --max-drop, hard targets are tried. Exit code 1 where a guarantee is broken more often than delta allows.
     """
-    population, options = _population(simulated, traces, reference), Options(map=map)
-    goals = {"as asked": Goals(max_drop=max_drop, delta=delta)} if max_drop else edge_goals(population, delta=delta)
-    kept = sweep(population, goals, n=n, draws=draws, options=options, seed=seed)
+    population, options = _population(simulated, traces, reference), FitOptions(map=map)
+    targets = (
+        {"as asked": Targets(max_drop=max_drop, delta=delta)} if max_drop else hard_targets(population, delta=delta)
+    )
+    results = coverage(population, targets, n=n, draws=draws, options=options, seed=seed)
     drops, methods = (max_drop or 0.02,), list[Power]()
     if power_:
         methods = power(population, n=n, drops=drops, draws=draws, delta=delta, options=options, seed=seed)
     if json:
-        found = {"goals": [each.as_dict() for each in kept], "power": [each.as_dict() for each in methods]}
+        found = {"targets": [each.as_dict() for each in results], "power": [each.as_dict() for each in methods]}
         print_json({"rows": len(population), **found})
     else:
-        print("\n".join([*lines_of(kept), *method_lines(methods)]))
-    if not all(each.holds for each in kept):
+        print("\n".join([*coverage_lines(results), *method_lines(methods)]))
+    if not all(each.holds for each in results):
         raise typer.Exit(1)
 
 
@@ -64,9 +69,9 @@ def method_lines(methods: list[Power]) -> list[str]:
     ]
 
 
-def _population(name: str, traces: list[Path] | None, reference: list[Path] | None) -> Pairs:
+def _population(name: str, traces: list[Path] | None, reference: list[Path] | None) -> OutcomeTable:
     if traces and reference:
-        return RowsAsked(traces=traces, reference=reference).pairs()
+        return read_rows(RowOptions(traces=traces, reference=reference))
     if not name:
         raise ConfigError("guarantee: got no population, expected --simulated NAME, or --traces and --reference")
     if name not in POPULATIONS:

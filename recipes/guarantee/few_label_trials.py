@@ -1,30 +1,29 @@
-"""Trials of label-poor calibration: the rows of a table are the population, so the truth of every promise is known."""
+"""Trials of few-label calibration: the rows of a table are the population, so the truth of every guarantee is known."""
 
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from corea.calibrate.bounds import exact_drop_pvalue
-from corea.calibrate.cuts import Cut, Sample
-from corea.calibrate.fit import Options, candidates
-from corea.calibrate.goals import Goals
-from corea.calibrate.ltt import fixed_sequence
-from corea.calibrate.poor import PoorFound, certify_poor, labels_wanted
-from corea.calibrate.tables import Pairs
+from corea.calibrate.certify import FitOptions, Selection, certify, fixed_sequence, select_for_labelling
+from corea.calibrate.exact_tests import exact_drop_pvalue
+from corea.calibrate.paths import candidate_path
+from corea.calibrate.rules import Rules, ScoredTable
+from corea.calibrate.targets import Targets
 from corea.errors import ConfigError
-from corea.metrics.score_map import apply_map
+from corea.metrics.score_map import ScoreMap, apply_map
+from corea.records.table import OutcomeTable
 
-LINEAR = Options(map="linear")  # some hundred times faster to fit than trees
+LINEAR = FitOptions(map="linear", few_labels=True)  # some hundred times faster to fit than trees
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trial:
-    """What one way of spending the labels certified, judged on the whole population.
+    """One way of spending the labels: its certificate, judged on the whole population.
 
     Args:
         saving: 0 where nothing was certified. `drop`: the true one, 0 there.
-        broken: Whether the promise is not kept over the population.
+        broken: True where the guarantee does not hold over the population.
     """
 
     certified: bool
@@ -34,58 +33,58 @@ class Trial:
 
 
 def few_label_trial(
-    population: Pairs, goals: Goals, *, n: int, gold: int, seed: int, options: Options = LINEAR
+    population: OutcomeTable, targets: Targets, *, n: int, gold: int, seed: int, options: FitOptions = LINEAR
 ) -> dict[str, Trial]:
     """One draw of n rows with `gold` labels, spent in three ways.
 
     Returns:
-        "ppi": labels where the answers differ (`labels_wanted`); "ppi random": on rows drawn from all; "gold alone":
-        the same random labels, map and cuts, tested without the unlabelled rows.
+        "ppi": labels where the answers differ (`select_for_labelling`); "ppi random": on rows drawn from all; "gold
+        alone": the same random labels, map and path, tested without the unlabelled rows.
     """
-    if goals.max_drop is None:
+    if targets.max_drop is None:
         raise ConfigError("few_label_trial: got no max_drop, expected one")
     rng = np.random.default_rng(seed)
     at = rng.integers(len(population), size=n)
     rows = replace(population.take(at), ids=np.array([f"d{seed}-{i}" for i in range(n)], dtype=object))
     options = replace(options, seed=seed)
-    wanted = set(labels_wanted(rows, goals, gold, options))
+    wanted = set(select_for_labelling(rows, targets, gold, options))
     chosen = np.array([key in wanted for key in rows.ids])
     by_chance = np.isin(np.arange(n), rng.permutation(n)[:gold])
-    near, random = (certify_poor(_hidden(rows, known), goals, options) for known in (chosen, by_chance))
+    near, random = (certify(_hidden(rows, known), targets, options) for known in (chosen, by_chance))
     return {
-        "ppi": _judged(population, goals, near.cut, near.map),
-        "ppi random": _judged(population, goals, random.cut, random.map),
-        "gold alone": _judged(population, goals, _gold_alone(random, goals, options), random.map),
+        "ppi": _judged(population, targets, near.rules, near.prepared.maps[0]),
+        "ppi random": _judged(population, targets, random.rules, random.prepared.maps[0]),
+        "gold alone": _judged(population, targets, _gold_alone(random, targets), random.prepared.maps[0]),
     }
 
 
-def _hidden(rows: Pairs, gold: Any) -> Pairs:
-    return replace(
-        rows,
-        slm_correct=np.where(gold, rows.slm_correct, np.nan),
-        llm_correct=np.where(gold, rows.llm_correct, np.nan),
-    )
+def _hidden(rows: OutcomeTable, gold: Any) -> OutcomeTable:
+    first, last = (np.where(gold, model.correct, np.nan) for model in (rows.first, rows.last))
+    return rows.change(0, correct=first).change(-1, correct=last)
 
 
-def _gold_alone(found: PoorFound, goals: Goals, options: Options) -> Cut | None:
-    """What the exact paired test certifies on the gold rows alone, along the same path."""
-    test = found.test.take(np.flatnonzero(found.gold))
-    limit = goals.max_drop or 0.0
+def _gold_alone(found: Selection, targets: Targets) -> Rules | None:
+    """The rules that the exact paired test certifies on the gold rows alone, along the same path."""
+    if found.labels is None:
+        raise ConfigError("few_label_trial: got a certification with a label on every row, expected few labels")
+    test = found.test.take(np.flatnonzero(found.labels.gold))
 
-    def pvalue(cut: Cut) -> float:
-        gap = test.pairs.llm_correct - test.correct(cut)
-        return exact_drop_pvalue(int((gap > 0.5).sum()), int((gap < -0.5).sum()), len(test), limit)
+    def pvalue(rules: Rules) -> float:
+        gap = test.table.last.correct - test.outcome(rules).correct
+        return exact_drop_pvalue(int((gap > 0.5).sum()), int((gap < -0.5).sum()), len(test), targets.max_drop or 0.0)
 
-    path = candidates(found.fit, goals, options, n_test=len(found.test), cap_usd=found.cap_usd)
-    certified = fixed_sequence(path, pvalue, delta=goals.delta) if len(test) else []
-    useful = [cut for cut in certified if found.test.cost(cut).mean() < found.test.pairs.llm_cost.mean()]
-    return min(useful, key=lambda cut: float(found.test.cost(cut).mean()), default=None)
+    path = candidate_path(found.fit, targets, n_test=len(found.test), cap_usd=found.cap_usd)
+    certified = fixed_sequence(path, pvalue, delta=targets.delta) if len(test) else []
+    cost = {rules: float(found.test.outcome(rules).cost_usd.mean()) for rules in certified}
+    useful = [rules for rules in certified if cost[rules] < found.test.table.last.cost_usd.mean()]
+    return min(useful, key=lambda rules: cost[rules], default=None)
 
 
-def _judged(population: Pairs, goals: Goals, cut: Cut | None, stored: Any) -> Trial:
-    if cut is None:
+def _judged(population: OutcomeTable, targets: Targets, rules: Rules | None, stored: ScoreMap) -> Trial:
+    if rules is None:
         return Trial(certified=False, saving=0.0, drop=0.0, broken=False)
-    every = Sample.of(population, apply_map(stored, population.inputs()))
-    drop = float((population.llm_correct - every.correct(cut)).mean())
-    saving = 1 - float(every.cost(cut).mean() / population.llm_cost.mean())
-    return Trial(certified=True, saving=saving, drop=drop, broken=drop > (goals.max_drop or 0.0))
+    every = ScoredTable.of(population, apply_map(stored, population.columns(0)))
+    answers, last = every.outcome(rules), population.last
+    drop = float((last.correct - answers.correct).mean())
+    saving = 1 - float(answers.cost_usd.mean() / last.cost_usd.mean())
+    return Trial(certified=True, saving=saving, drop=drop, broken=drop > (targets.max_drop or 0.0))

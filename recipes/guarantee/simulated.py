@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from corea.calibrate.tables import Pairs
+from corea.records.table import ModelOutcomes, OutcomeTable
 
 STATED = np.array([0.6, 0.7, 0.8, 0.9, 0.95, 1.0])
 
@@ -12,7 +12,7 @@ STATED = np.array([0.6, 0.7, 0.8, 0.9, 0.95, 1.0])
 def simulated_pairs(
     n: int, *, seed: int = 0, slm: float = 0.6, llm: float = 0.85, sharp: float = 1.5, tied: bool = True,
     skew: float = 0.5, slm_price: float = 1.0, columns: bool = False, start: int = 0,
-) -> Pairs:  # fmt: skip
+) -> OutcomeTable:  # fmt: skip
     """Questions of varying ease; both models find the same ones hard, and the stated confidence follows `sharp`.
 
     Args:
@@ -31,23 +31,19 @@ def simulated_pairs(
     rank = np.clip((latent + 3) / 6, 0, 1)
     confidence = STATED[np.clip((rank * 6).astype(int), 0, 5)] if tied else rank
     confidence = np.where(rng.random(n) < 0.02, np.nan, confidence)
-    more: dict[str, object] = {}
-    signals = {"confidence": confidence}
+    signals, tokens, categories = {"confidence": confidence}, None, None
     if columns:
         signals["second"] = np.clip(0.5 + 0.2 * (slm_right - 0.5) + 0.15 * rng.normal(size=n), 0, 1)
-        more["completion_tokens"] = np.round(np.exp(5 - 0.3 * ease + 0.4 * rng.normal(size=n)))
-        more["category"] = np.where(ease + rng.normal(size=n) > 0, "easy", "hard").astype(object)
+        tokens = np.round(np.exp(5 - 0.3 * ease + 0.4 * rng.normal(size=n))).astype(np.float64)
+        categories = np.where(ease + rng.normal(size=n) > 0, "easy", "hard").astype(object)
     cost = np.exp(skew * rng.normal(size=n) - skew**2 / 2) * 1e-3
-    return Pairs(
-        ids=np.array([f"q{start + i}" for i in range(n)], dtype=object),
-        signals=signals,
-        slm_correct=slm_right.astype(float),
-        llm_correct=llm_right.astype(float),
-        slm_cost=np.full(n, slm_price * 1e-4),
-        llm_cost=cost,
-        digest="sha256:test",
-        **more,  # type: ignore[arg-type]
-    )
+    small = ModelOutcomes(
+        name="small", correct=slm_right.astype(float), cost_usd=np.full(n, slm_price * 1e-4), signals=signals,
+        completion_tokens=tokens,
+    )  # fmt: skip
+    large = ModelOutcomes(name="large", correct=llm_right.astype(float), cost_usd=cost)
+    ids = np.array([f"q{start + i}" for i in range(n)], dtype=object)
+    return OutcomeTable(ids=ids, models=(small, large), categories=categories)
 
 
 POPULATIONS: dict[str, dict[str, Any]] = {

@@ -1,7 +1,7 @@
-"""What a certificate costs: the saving of each way to choose a threshold, beside the oracle-threshold's.
+"""The price of a certificate: the saving of each way to choose a threshold, against the oracle-threshold's.
 
-All ways see the same calibration sets, map and cuts. The oracle-threshold is the cheapest of these cuts that keeps the
-promise on the population, so it shares the map's errors but none of the threshold's.
+All ways see the same calibration sets, map and path. The oracle-threshold is the cheapest rule of the path that meets
+the target on the population, so it shares the map's errors but none of the threshold's.
 """
 
 from collections.abc import Callable, Sequence
@@ -10,16 +10,16 @@ from typing import Any
 
 import numpy as np
 
-from corea.calibrate.bounds import DROP_TESTS
-from corea.calibrate.cuts import Cut, Sample
-from corea.calibrate.fit import Options, Prepared, candidates, prepare
-from corea.calibrate.goals import Goals
-from corea.calibrate.ltt import fixed_sequence
-from corea.calibrate.tables import Pairs
+from corea.calibrate.certify import FitOptions, Prepared, fixed_sequence, prepare
+from corea.calibrate.paths import candidate_path
+from corea.calibrate.rules import Rules, ScoredTable, ThresholdRule
+from corea.calibrate.targets import Targets
 from corea.metrics.arrays import Floats
 from corea.metrics.score_map import apply_map
+from corea.records.table import OutcomeTable
+from recipes.guarantee.drop_tests import DROP_TESTS
 
-DEFAULTS = Options()
+DEFAULTS = FitOptions()
 PLAIN, PUBLISHED = "validation set", "published rule"
 
 
@@ -48,33 +48,36 @@ class Power:
 
 
 def power(
-    population: Pairs,
+    population: OutcomeTable,
     *,
     n: int,
     drops: Sequence[float] = (0.02, 0.05),
     draws: int = 200,
     delta: float = 0.05,
-    options: Options = DEFAULTS,
+    options: FitOptions = DEFAULTS,
     seed: int = 0,
 ) -> list[Power]:
     """Each test by fixed sequence, a threshold that just looks right on the rows of the test, and the published rule
     (keep where the first signal is at least the LLM's accuracy there)."""
-    whole = Sample.of(population, population.confidence)
+    whole = ScoredTable.of(population, population.first.confidence)
     methods = [*DROP_TESTS, PLAIN, PUBLISHED]
     outcomes: dict[tuple[float, str], list[tuple[float, float] | None]] = {(d, m): [] for d in drops for m in methods}
     oracle: dict[float, list[float]] = {d: [] for d in drops}
     for draw in range(draws):
         rows = population.take(np.random.default_rng([seed, draw]).integers(len(population), size=n))
         ready = prepare(rows, replace(options, seed=draw))
-        scored = replace(whole, score=apply_map(ready.map, population.inputs()))
+        scored = replace(whole, scores=(apply_map(ready.maps[0], population.columns(0)),))
         for drop in drops:
-            goals = Goals(max_drop=drop, delta=delta)
-            path = candidates(ready.fit, goals, options, n_test=len(ready.test), cap_usd=1.0)
-            truth = {cut: _outcome(scored, cut) for cut in path}
+            targets = Targets(max_drop=drop, delta=delta)
+            path = candidate_path(
+                ready.fit, targets, n_test=len(ready.test), cap_usd=1.0, pre_policy=options.pre_policy
+            )
+            truth = {rules: _outcome(scored, rules) for rules in path}
             oracle[drop].append(max((s for s, lost in truth.values() if lost <= drop), default=0.0))
             for method, choice in _choices(ready, path, drop, delta).items():
                 outcomes[drop, method].append(None if choice is None else truth[choice])
-            outcomes[drop, PUBLISHED].append(_published(whole, ready.test))
+            published = ThresholdRule(tau=float(ready.test.table.last.correct.mean()))
+            outcomes[drop, PUBLISHED].append(_outcome(whole, (published,)))
     return [
         _power(method, n, drop, outcomes[drop, method], float(np.mean(oracle[drop])))
         for drop in drops
@@ -82,37 +85,33 @@ def power(
     ]
 
 
-def _choices(ready: Prepared, path: Sequence[Cut], drop: float, delta: float) -> dict[str, Cut | None]:
+def _choices(ready: Prepared, path: Sequence[Rules], drop: float, delta: float) -> dict[str, Rules | None]:
     test = ready.test
-    alone = float(test.pairs.llm_cost.mean())
-    cost = {cut: float(test.cost(cut).mean()) for cut in path}
-    counts = {cut: _losses_gains(test, cut) for cut in path}
+    alone = float(test.table.last.cost_usd.mean())
+    cost = {rules: float(test.outcome(rules).cost_usd.mean()) for rules in path}
+    counts = {rules: _losses_gains(test, rules) for rules in path}
 
-    def cheapest(cuts: Sequence[Cut]) -> Cut | None:
-        return min((cut for cut in cuts if cost[cut] < alone), key=lambda cut: cost[cut], default=None)
+    def cheapest(some: Sequence[Rules]) -> Rules | None:
+        return min((rules for rules in some if cost[rules] < alone), key=lambda rules: cost[rules], default=None)
 
-    def tested(pvalue: Callable[[int, int, int, float], float]) -> Cut | None:
-        return cheapest(fixed_sequence(path, lambda cut: pvalue(*counts[cut], len(test), drop), delta=delta))
+    def tested(pvalue: Callable[[int, int, int, float], float]) -> Rules | None:
+        return cheapest(fixed_sequence(path, lambda rules: pvalue(*counts[rules], len(test), drop), delta=delta))
 
     found = {name: tested(pvalue) for name, pvalue in DROP_TESTS.items()}
-    found[PLAIN] = cheapest([cut for cut in path if counts[cut][0] - counts[cut][1] <= drop * len(test)])
+    found[PLAIN] = cheapest([rules for rules in path if counts[rules][0] - counts[rules][1] <= drop * len(test)])
     return found
 
 
-def _losses_gains(test: Sample, cut: Cut) -> tuple[int, int]:
-    gap = test.pairs.llm_correct - test.correct(cut)
+def _losses_gains(test: ScoredTable, rules: Rules) -> tuple[int, int]:
+    gap = test.table.last.correct - test.outcome(rules).correct
     return int((gap > 0.5).sum()), int((gap < -0.5).sum())
 
 
-def _outcome(sample: Sample, cut: Cut) -> tuple[float, float]:
-    """Saving and drop of a cut on a population."""
-    pairs = sample.pairs
-    saving = 1 - float(sample.cost(cut).mean() / pairs.llm_cost.mean())
-    return saving, float((pairs.llm_correct - sample.correct(cut)).mean())
-
-
-def _published(plain: Sample, test: Sample) -> tuple[float, float]:
-    return _outcome(plain, Cut(tau=float(test.pairs.llm_correct.mean())))
+def _outcome(rows: ScoredTable, rules: Rules) -> tuple[float, float]:
+    """Saving and drop of rules on a population."""
+    answers, last = rows.outcome(rules), rows.table.last
+    saving = 1 - float(answers.cost_usd.mean() / last.cost_usd.mean())
+    return saving, float((last.correct - answers.correct).mean())
 
 
 def _power(method: str, n: int, drop: float, outcomes: Sequence[tuple[float, float] | None], oracle: float) -> Power:

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from corea.errors import ConfigError
-from corea.evaluate.compare.splits import Part, folds, need_fitting
 from corea.metrics.arrays import Floats
 from corea.registry import install_hint
+from recipes.paper.answers import Part, folds, need_fitting
 
 FEWEST = 20  # answers of each kind below which nothing is fitted at a checkpoint
 NEVER = np.inf
@@ -20,7 +20,7 @@ NEVER = np.inf
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prefixes:
-    """What is known of N answers while they are written.
+    """Features of N answers while they are written.
 
     Args:
         tokens: (N,) completion tokens of the whole answer.

@@ -7,17 +7,16 @@ from typing import Any
 
 import numpy as np
 
-from corea.calibrate.cuts import Sample
-from corea.calibrate.fit import Options, certify
-from corea.calibrate.goals import Goals
-from corea.calibrate.tables import Pairs
-from corea.evaluate.compare.resample import Draws, around
-from corea.evaluate.demo import choose_threshold
-from corea.evaluate.plots import BLUE, GREY, INK, ORANGE, load_pyplot
-from corea.evaluate.table import Pair
+from corea.calibrate.certify import FitOptions, certify
+from corea.calibrate.rules import ScoredTable
+from corea.calibrate.targets import Targets
+from corea.evaluate.thresholds import cheapest_threshold
 from corea.metrics import Interval, auroc, auroc_interval
 from corea.metrics.arrays import Floats
 from corea.policies.threshold import uniform_of
+from corea.records.table import OutcomeTable
+from corea.report.plots import BLUE, GREY, INK, ORANGE, plot_style, save
+from recipes.paper.resample import Draws, bootstrap_ci
 
 WEAK_AUROC, LOW_RATIO, LEFT = 0.65, 3, 0.48  # the gates that the figure shades, and its left edge
 
@@ -66,7 +65,7 @@ class PairPoint:
 
 def measure_pair(
     dataset: str,
-    pairs: Pairs,
+    pairs: OutcomeTable,
     *,
     max_drop: float = 0.02,
     delta: float = 0.05,
@@ -76,37 +75,42 @@ def measure_pair(
     """All figures of one pair; half of the questions, by a hash of the id, fit and the other half judges."""
     first = np.array([uniform_of(str(key), "pair map") < 0.5 for key in pairs.ids])
     fit, judged = pairs.take(np.flatnonzero(first)), pairs.take(np.flatnonzero(~first))
-    stated = ~np.isnan(pairs.confidence)
-    c, y = pairs.confidence[stated], pairs.slm_correct[stated]
+    stated = ~np.isnan(pairs.first.confidence)
+    c, y = pairs.first.confidence[stated], pairs.first.correct[stated]
     low, high = auroc_interval(c, y)
     draws = Draws.of(len(judged), resamples=500)
-    policy = choose_threshold(_plain(fit), max_drop)
-    filled = np.nan_to_num(judged.confidence, nan=-1.0)
+    policy = cheapest_threshold(fit, max_drop)
+    filled = np.nan_to_num(judged.first.confidence, nan=-1.0)
     tie = np.array([uniform_of(str(key), policy.salt) < policy.tie_fraction for key in judged.ids])
     keep = (filled > policy.tau) | ((filled == policy.tau) & tie)
-    both = judged.slm_cost + judged.llm_cost
-    gain = judged.slm_correct - judged.llm_correct
-    oracle = float(1 - (judged.slm_cost + np.where(gain >= 0, 0.0, judged.llm_cost)).mean() / judged.llm_cost.mean())
+    both = judged.first.cost_usd + judged.last.cost_usd
+    gain = judged.first.correct - judged.last.correct
+    oracle = float(
+        1
+        - (judged.first.cost_usd + np.where(gain >= 0, 0.0, judged.last.cost_usd)).mean() / judged.last.cost_usd.mean()
+    )
     return PairPoint(
         dataset=dataset,
-        small=pairs.slm,
-        large=pairs.llm,
+        small=pairs.first.name,
+        large=pairs.last.name,
         n=len(pairs),
-        small_accuracy=float(pairs.slm_correct.mean()),
-        large_accuracy=float(pairs.llm_correct.mean()),
+        small_accuracy=float(pairs.first.correct.mean()),
+        large_accuracy=float(pairs.last.correct.mean()),
         auroc=auroc(c, y),
         auroc_low=low,
         auroc_high=high,
-        price_ratio=float(pairs.llm_cost.mean() / pairs.slm_cost.mean()),
+        price_ratio=float(pairs.last.cost_usd.mean() / pairs.first.cost_usd.mean()),
         uncertified=_kept(
             judged,
             draws,
-            np.where(keep, judged.slm_correct, judged.llm_correct),
-            np.where(keep, judged.slm_cost, both),
+            np.where(keep, judged.first.correct, judged.last.correct),
+            np.where(keep, judged.first.cost_usd, both),
             ~keep,
         ),
-        certified=certify_and_judge(fit, judged, draws, max_drop, delta, Options(map="identity", pre_policy=False)),
-        certified_blend=certify_and_judge(fit, judged, draws, max_drop, delta, Options(map="linear", pre_policy=False))
+        certified=certify_and_judge(fit, judged, draws, max_drop, delta, FitOptions(map="identity", pre_policy=False)),
+        certified_blend=certify_and_judge(
+            fit, judged, draws, max_drop, delta, FitOptions(map="linear", pre_policy=False)
+        )
         if blend
         else None,
         oracle_saving=oracle,
@@ -114,36 +118,26 @@ def measure_pair(
     )
 
 
-def _plain(pairs: Pairs) -> Pair:
-    return Pair(
-        confidence=pairs.confidence,
-        small_correct=pairs.slm_correct,
-        large_correct=pairs.llm_correct,
-        small_cost=pairs.slm_cost,
-        large_cost=pairs.llm_cost,
-    )
-
-
 def certify_and_judge(
-    fit: Pairs, judged: Pairs, draws: Draws, max_drop: float, delta: float, options: Options
+    fit: OutcomeTable, judged: OutcomeTable, draws: Draws, max_drop: float, delta: float, options: FitOptions
 ) -> Kept | None:
-    """What `corea calibrate` certifies on the fitting rows, judged on others; None where it certifies nothing."""
+    """A threshold certified on the fitting rows, judged on others; None where none is certified."""
     from corea.metrics.score_map import apply_map
 
-    found = certify(fit, Goals(max_drop=max_drop, delta=delta), options)
-    if found.cut is None:
+    found = certify(fit, Targets(max_drop=max_drop, delta=delta), options)
+    if found.rules is None:
         return None
-    sample = Sample.of(judged, apply_map(found.map, judged.inputs()))
-    kept = np.asarray(sample.kept(found.cut), dtype=bool)
-    return _kept(judged, draws, sample.correct(found.cut), sample.cost(found.cut), ~kept)
+    rows = ScoredTable.of(judged, apply_map(found.prepared.maps[0], judged.columns(0)))
+    answers = rows.outcome(found.rules)
+    return _kept(judged, draws, answers.correct, answers.cost_usd, ~answers.kept)
 
 
-def _kept(judged: Pairs, draws: Draws, right: Floats, cost: Floats, deferred: Any) -> Kept:
-    alone = judged.llm_cost
-    lost = judged.llm_correct - right
+def _kept(judged: OutcomeTable, draws: Draws, right: Floats, cost: Floats, deferred: Any) -> Kept:
+    alone = judged.last.cost_usd
+    lost = judged.last.correct - right
     return Kept(
-        saving=around(float(1 - cost.mean() / alone.mean()), 1 - draws.mean(cost) / draws.mean(alone)),
-        drop=around(float(lost.mean()), draws.mean(lost)),
+        saving=bootstrap_ci(float(1 - cost.mean() / alone.mean()), 1 - draws.mean(cost) / draws.mean(alone)),
+        drop=bootstrap_ci(float(lost.mean()), draws.mean(lost)),
         llm_share=float(np.mean(deferred)),
     )
 
@@ -154,18 +148,16 @@ def draw_pairs(points: Sequence[PairPoint], path: Path, *, title: str, note: str
 
     Right: the same savings over the gap in accuracy, by the stated number alone and by the calibrated blend.
     """
-    pyplot = load_pyplot()
-    figure, (left, right) = pyplot.subplots(1, 2, figsize=(12.8, 6.4), width_ratios=(1.15, 1))
-    _draw_map(left, points)
-    _draw_gaps(right, points)
-    figure.suptitle(title, x=0.01, ha="left", fontsize=12)
-    if note:
-        figure.text(0.01, 0.006, note, fontsize=7.5, color=INK)
-    figure.tight_layout(rect=(0, 0.06, 1, 0.98))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)
-    pyplot.close(figure)
-    return path
+    with plot_style() as new:
+        figure = new(figsize=(12.8, 6.4))
+        left, right = figure.subplots(1, 2, width_ratios=(1.15, 1))
+        _draw_map(left, points)
+        _draw_gaps(right, points)
+        figure.suptitle(title, x=0.01, ha="left", fontsize=12)
+        if note:
+            figure.text(0.01, 0.006, note, fontsize=7.5, color=INK)
+        figure.tight_layout(rect=(0, 0.06, 1, 0.98))
+    return save(figure, path)
 
 
 def _draw_map(axes: Any, points: Sequence[PairPoint]) -> None:

@@ -266,7 +266,7 @@ def _prompt(config: Config, name: str) -> Prompt:
 
 
 def _calibrated(config: Config, wanted: CascadeSettings, cascade: Cascade) -> Cascade:
-    from corea.calibrate.artefact import bind  # sklearn-free; kept out of every other start
+    from corea.calibrate.binding import bind  # sklearn-free; kept out of every other start
 
     assert wanted.calibration is not None
     return bind(cascade, config.path(wanted.calibration), force=wanted.force)

@@ -80,7 +80,7 @@ class Config:
 
     Args:
         prices: USD per million tokens and the like, by model; see `corea.prices`.
-        gateway: Read by `corea.gateway`.
+        gateway: Read by `corea.gateway`; `calibrate`: by `corea.calibrate.settings`.
         base: The folder of relative paths.
     """
 
@@ -89,6 +89,7 @@ class Config:
     prices: Mapping[str, Any] = field(default_factory=dict[str, Any])
     run: RunSettings = RunSettings()
     gateway: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    calibrate: Mapping[str, Any] = field(default_factory=dict[str, Any])
     base: Path = Path()
     source: str = ""
 
@@ -145,7 +146,7 @@ def parse_config(tree: Table, overrides: Sequence[str] = (), *, source: str = "c
     tree = _marked(tree)
     overlay(tree, map(marked, overrides))
     tree = _marked(tree)
-    known = ("cascade", "cascades", "stages", "prices", "run", "gateway")
+    known = ("cascade", "cascades", "stages", "prices", "run", "gateway", "calibrate")
     for key in tree:
         if key not in known:
             raise unknown_name(f"{source}: key", key, known)
@@ -160,6 +161,7 @@ def parse_config(tree: Table, overrides: Sequence[str] = (), *, source: str = "c
         prices=_table(source, tree, "prices"),
         run=settings(f"{source}: run", RunSettings, _table(source, tree, "run")),
         gateway=_table(source, tree, "gateway"),
+        calibrate=_table(source, tree, "calibrate"),
         base=base,
         source=source,
     )

@@ -118,6 +118,7 @@ EXTRAS = {
     "sklearn": "calibrate",
     "scipy": "calibrate",
     "matplotlib": "report",
+    "jinja2": "report",
     "math_verify": "math",
     "sympy": "math",
     "pyarrow": "parquet",

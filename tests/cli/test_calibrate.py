@@ -52,7 +52,7 @@ def test_each_goal_and_several_at_once_are_certified_and_applied(corea: Command,
     ran = corea(*RECORDED, *goal, "--map", "identity", "--json")
     assert ran.code == 0, ran.err
     assert ran.json["verdict"] == "certified"
-    said = corea("eval", "--calibration", "calibration.json", "--traces", "s.jsonl", "--reference", "l.jsonl",
+    said = corea("calibrate", "apply", "calibration.json", "--traces", "s.jsonl", "--reference", "l.jsonl",
                  *PRICES, "--json")  # fmt: skip
     assert said.json["n"] == 1500
     promised = {
@@ -61,7 +61,7 @@ def test_each_goal_and_several_at_once_are_certified_and_applied(corea: Command,
         "--max-cost": "max_cost_usd",
         "--value": "value_usd",
     }
-    assert set(said.json["kept_promises"]) == {name for option, name in promised.items() if option in goal}
+    assert set(said.json["targets_met"]) == {name for option, name in promised.items() if option in goal}
     assert said.json["mean_cost_usd"] > 0
 
 
@@ -73,7 +73,7 @@ def test_infeasible_says_the_best_point_the_labels_and_what_else(corea: Command)
     assert "best uncertified point" in ran.out
     assert "labels" in ran.out
     assert "another pair" in ran.out
-    assert json.loads(Path("calibration.json").read_text())["threshold"] is None
+    assert json.loads(Path("calibration.json").read_text())["stages"][0]["threshold"] is None
     assert "INFEASIBLE" in Path("r.html").read_text()
 
 
@@ -84,10 +84,10 @@ def test_three_tiers_are_certified_jointly_and_judged_on_other_rows(corea: Comma
     assert ran.code == 0, ran.err
     found = ran.json
     assert found["verdict"] == "certified"
-    assert [part["model"] for part in found["tiers"]] == ["s", "m"]
+    assert [stage["model"] for stage in found["stages"]] == ["s", "m"]
     assert "s" in Path("r.html").read_text()
-    said = corea("eval", "--calibration", "calibration.json", *files, "--json").json
-    assert (list(said["kept_promises"]), said["saving"] > 0.2) == (["max_drop"], True)
+    said = corea("calibrate", "apply", "calibration.json", *files, "--json").json
+    assert (list(said["targets_met"]), said["saving"] > 0.2) == (["max_drop"], True)
 
 
 def test_few_labels_do_where_the_answers_are_compared(corea: Command) -> None:
@@ -98,22 +98,23 @@ def test_few_labels_do_where_the_answers_are_compared(corea: Command) -> None:
     for name, rows in truth.items():
         write_rows(name, name[0], [{**row, "correct": None} for row in rows])
     assert "label it" in corea(*RECORDED, "--max-drop", "0.03").err
-    poor = (*RECORDED, "--max-drop", "0.03", "--label-poor")
-    assert corea(*poor, "--to-label", "ids.txt", "--gold", "150").out.startswith("150 ids to label")
+    poor = (*RECORDED, "--max-drop", "0.03", "--few-labels")
+    assert corea(*poor, "--select-for-labelling", "ids.txt", "--count", "150").out.startswith("150 ids to label")
     ids = set(Path("ids.txt").read_text().split())
     for name, rows in truth.items():
         write_rows(name, name[0], [row if row["id"] in ids else {**row, "correct": None} for row in rows])
     ran = corea(*poor, "--json")
     assert ran.code == 0, ran.err
     found = ran.json
-    assert (found["verdict"], found["guarantee"]["n_gold"]) == ("certified", 150)
+    assert (found["verdict"], found["guarantee"]["labels"]["gold"]) == ("certified", 150)
     assert "3,000 questions of which 150 are labelled" in found["sentence"]
-    assert found["guarantee"]["gold_saved"] == found["guarantee"]["gold_alone"] - 150 > 0
+    labels = found["guarantee"]["labels"]
+    assert labels["gold_saved"] == labels["gold_alone"] - 150 > 0
     for name, rows in truth.items():
         write_rows(name, name[0], rows)
-    said = corea("eval", "--calibration", "calibration.json", "--traces", "s.jsonl", "--reference", "l.jsonl",
+    said = corea("calibrate", "apply", "calibration.json", "--traces", "s.jsonl", "--reference", "l.jsonl",
                  *PRICES, "--json").json  # fmt: skip
-    assert said["kept_promises"] == {"max_drop": said["drop"] <= 0.03}
+    assert said["targets_met"] == {"max_drop": said["drop"] <= 0.03}
 
 
 def broken(name: str, **change: Any) -> None:
@@ -154,12 +155,12 @@ def test_bad_tables_are_one_clear_line_each(corea: Command) -> None:
     says("no such file", "calibrate", "--traces", "none.jsonl", "--reference", "l.jsonl", code=2)
     says("expected one of 's'", *RECORDED, "--slm", "x", code=2)
     says("no value in [0, 1] in any row", *RECORDED, "--signals", "speed")
-    says("--label-poor: got three or more", *RECORDED[:5], "--traces", "m.jsonl", *PRICES, "--tier", "s", "--tier", "m",
-         "--label-poor", code=2)  # fmt: skip
+    tiers = ("--traces", "m.jsonl", *PRICES, "--tier", "s", "--tier", "m")
+    says("got three or more models, expected two", *RECORDED[:5], *tiers, "--few-labels", code=2)
     write_rows("one.jsonl", "s", [{"id": f"q{n}", "correct": 1, "confidence": 0.5} for n in range(60)])
     says("every answer of s is right", "calibrate", "--traces", "one.jsonl", *RECORDED[3:])
     write_rows("other.jsonl", "s", [{"id": f"z{n}", "correct": n % 2, "confidence": 0.5} for n in range(60)])
-    says("no id is in both files", "calibrate", "--traces", "other.jsonl", *RECORDED[3:])
+    says("no question id is in all files", "calibrate", "--traces", "other.jsonl", *RECORDED[3:])
     Path("empty.jsonl").write_text("")
     says("empty.jsonl: holds no rows", "calibrate", "--traces", "empty.jsonl", *RECORDED[3:])
     Path("nan.jsonl").write_text('{"id": "q0", "correct": 1, "confidence": 0.5}\n{"id": "q1", "confidence": NaN}\n')
@@ -280,14 +281,18 @@ def test_recorded_rows_bring_their_own_grades(corea: Command) -> None:
 
 
 def test_how_many_labels_before_any_label(corea: Command) -> None:
-    ran = corea("labels", "--slm-accuracy", "0.6", "--llm-accuracy", "0.8", "--auroc", "0.75")
+    ran = corea("calibrate", "plan", "--slm-accuracy", "0.6", "--llm-accuracy", "0.8", "--auroc", "0.75")
     assert (ran.code, ran.out.startswith("about ")) == (0, True)
-    easier = corea("labels", "--slm-accuracy", "0.6", "--llm-accuracy", "0.8", "--auroc", "0.85", "--json").json
-    harder = corea("labels", "--slm-accuracy", "0.6", "--llm-accuracy", "0.8", "--auroc", "0.75", "--json").json
+    easier = corea(
+        "calibrate", "plan", "--slm-accuracy", "0.6", "--llm-accuracy", "0.8", "--auroc", "0.85", "--json"
+    ).json
+    harder = corea(
+        "calibrate", "plan", "--slm-accuracy", "0.6", "--llm-accuracy", "0.8", "--auroc", "0.75", "--json"
+    ).json
     assert easier["labels"] < harder["labels"]
-    assert "no number of labels" in corea("labels", "--slm-accuracy", "0.6", "--llm-accuracy", "0.8",
+    assert "no number of labels" in corea("calibrate", "plan", "--slm-accuracy", "0.6", "--llm-accuracy", "0.8",
                                           "--coverage", "0.95").out  # fmt: skip
-    assert corea("labels", "--slm-accuracy", "1.6", "--llm-accuracy", "0.8").code == 2
+    assert corea("calibrate", "plan", "--slm-accuracy", "1.6", "--llm-accuracy", "0.8").code == 2
 
 
 def test_a_slice_that_loses_more_than_promised_is_warned_of(corea: Command) -> None:
@@ -309,7 +314,7 @@ def test_a_slice_that_loses_more_than_promised_is_warned_of(corea: Command) -> N
 def test_abstentions_are_counted_apart(corea: Command) -> None:
     recorded()
     found = corea(*RECORDED, "--map", "identity", "--value", "0.05", "--abstain-cost", "0.002", "--json").json
-    assert found["threshold"]["abstain_below"] is not None
+    assert found["stages"][0]["threshold"]["abstain_below"] is not None
     assert found["expected"]["abstained_share"]["value"] > 0.1
     assert found["expected"]["llm_share"]["value"] + found["expected"]["abstained_share"]["value"] < 1
 
@@ -319,3 +324,18 @@ def test_an_infeasible_risk_says_how_many_labels_too(corea: Command) -> None:
     ran = corea(*RECORDED, "--max-risk", "0.11", "--map", "identity")
     assert ran.out.startswith("INFEASIBLE")
     assert "labels would probably certify it (this run had 120)" in ran.out
+
+
+def test_the_table_of_the_configuration_gives_defaults_that_options_replace(corea: Command) -> None:
+    recorded()
+    write_config(60)
+    text = Path("corea.toml").read_text()
+    Path("corea.toml").write_text('[calibrate]\nmax_drop = 0.05\nmap = "identity"\ndelta = 0.1\nseed = 3\n' + text)
+    found = corea(*RECORDED, "--json").json
+    assert (found["guarantee"]["targets"]["max_drop"], found["guarantee"]["targets"]["delta"]) == (0.05, 0.1)
+    assert found["data"]["seed"] == 3
+    changed = corea(*RECORDED, "--max-drop", "0.06", "--set", "calibrate.delta=0.2", "--json").json["guarantee"]
+    assert (changed["targets"]["max_drop"], changed["targets"]["delta"]) == (0.06, 0.2)
+    Path("corea.toml").write_text("[calibrate]\nmax_dorp = 0.05\n" + text)
+    ran = corea(*RECORDED)
+    assert (ran.code, "corea.toml: calibrate" in ran.err, "max_drop" in ran.err) == (2, True, True), ran.err

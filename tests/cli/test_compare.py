@@ -1,61 +1,76 @@
-"""`corea compare` and `corea report` on the recorded pair that comes with the package."""
+"""`corea compare` on recorded rows and on runs."""
 
+import json
+import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.cli.conftest import Command
 
-ROOT = Path(__file__).parents[2]
-RECORDED = str(ROOT / "configs" / "compare" / "recorded.toml")
+
+def rows(path: str, model: str, correct: Any, *, cost: float, confidence: Any = None) -> str:
+    made = [
+        {"id": f"q{i}", "model": model, "correct": int(bool(correct(i))), "answer": str(i), "cost_usd": cost}
+        | ({} if confidence is None else {"confidence": confidence(i)})
+        for i in range(400)
+    ]
+    Path(path).write_text("".join(json.dumps(row) + "\n" for row in made))
+    return path
 
 
-def test_the_recorded_comparison_and_its_report(corea: Command) -> None:
-    pytest.importorskip("matplotlib")
-    first = corea("compare", RECORDED, "--out", "out", "--limit", "60", "--json")
-    assert (first.code, first.json["model_calls"]) == (0, 240), first.err
-    assert corea("compare", RECORDED, "--out", "out", "--limit", "60", "--json").json["model_calls"] == 0
-    made = corea("report", "out", "--json")
-    assert made.code == 0, made.err
-    assert "gpt-4o-mini" in Path("out/report.html").read_text()
-    assert Path("out/report.md").read_text().startswith("# Recorded outputs")
+@pytest.fixture
+def pair(corea: Command) -> list[str]:
+    small = rows("s.jsonl", "s", lambda i: i % 4, cost=0.001, confidence=lambda i: 0.9 if i % 4 else 0.2)
+    return ["compare", "--traces", small, "--reference", rows("l.jsonl", "l", lambda i: 1, cost=0.01)]
 
 
-def test_stored_traces_are_read_by_eval(corea: Command) -> None:
-    corea("compare", RECORDED, "--out", "out", "--limit", "40", "--json")
-    shelves = sorted(
-        Path("out/traces").glob("*.jsonl"), key=lambda p: "<confidence>" in p.read_text() or p.stat().st_size
-    )
-    ran = corea("eval", str(shelves[0]), "--price", "Qwen2.5-Math-1.5B=1/1", "--json")
+def test_the_table_for_people_and_the_figures_for_machines(corea: Command, pair: list[str]) -> None:
+    ran = corea(*pair, "--max-drop", "0", "--json")
     assert ran.code == 0, ran.err
-    assert ran.json["n"] == 80
+    first = ran.json["rows"][0]
+    assert (first["signal"], first["threshold"], first["accuracy"]) == ("confidence", "cheapest", 1.0)
+    assert first["saving"] == pytest.approx(0.65, abs=0.06)
+    assert ran.json["signals"]["confidence"]["auroc"] == 1.0
+    shown = corea(*pair)
+    assert shown.code == 0, shown.err
+    for word in ("confidence", "cheapest", "certified", "oracle", "AUROC"):
+        assert word in shown.out
 
 
-def test_report_without_results_says_what_to_run(corea: Command) -> None:
-    ran = corea("report", "nowhere")
-    assert ran.code == 2
-    assert "run `corea compare CONFIG --out nowhere` first" in ran.err
+def test_the_page_is_one_file_and_the_markdown_has_the_same_rows(corea: Command, pair: list[str]) -> None:
+    pytest.importorskip("matplotlib")
+    assert corea(*pair, "--report", "r.html").code == 0
+    page = Path("r.html").read_text()
+    assert page.count("<svg") == 2
+    assert "<script" not in page
+    assert not re.findall(r"(?:src|href)=\"(?!#)[^\"]*\"", page.replace("xlink:href", "href"))
+    assert corea(*pair, "--report", "r.md").code == 0
+    assert "| confidence | cheapest |" in Path("r.md").read_text()
 
 
 @pytest.mark.parametrize(
-    ("text", "message"),
+    ("arguments", "code", "said"),
     [
-        ("", "models: got [], expected llm and at least one small model"),
-        ("refrence = 'x'", "refrence"),
-        ("[models.llm]\nprompt = 'plain'", "backend is missing"),
-        ("x = '{data}'", "say where that is with --data"),
+        ([], 2, "compare: got rows of one model or none, expected both; give --traces and --reference"),
+        (["--report", "r.pdf"], 2, "--report: got r.pdf, expected a name that ends in .html or .md"),
+        (["--fit-share", "0"], 2, "fit-share: got 0.0, expected a share between 0 and 1"),
     ],
 )
-def test_a_wrong_file_is_one_clear_line(corea: Command, text: str, message: str) -> None:
-    Path("bad.toml").write_text(text)
-    ran = corea("compare", "bad.toml")
-    assert ran.code == 2
-    assert message in ran.err
-    assert ran.err.count("\n") == 1
+def test_wrong_usage_is_one_clear_line(
+    corea: Command, pair: list[str], arguments: list[str], code: int, said: str
+) -> None:
+    ran = corea(*(pair if arguments else ["compare"]), *arguments)
+    assert (ran.code, ran.err.count("\n")) == (code, 1)
+    assert said in ran.err
 
 
-def test_one_seed_can_be_asked_for(corea: Command) -> None:
-    ran = corea("compare", RECORDED, "--out", "out", "--limit", "30", "--seed", "2", "--json")
+def test_runs_are_graded_with_their_questions(corea: Command, pair: list[str]) -> None:
+    questions = [{"id": f"q{i}", "question": f"{i}?", "answer": "19" if i % 3 else "20"} for i in range(60)]
+    Path("q.jsonl").write_text("".join(json.dumps(row) + "\n" for row in questions))
+    assert corea("run", "q.jsonl", "-o", "a.jsonl", "-q").code == 0
+    large = 'stages.large.backend.replies="<answer>19</answer>"'
+    assert corea("run", "q.jsonl", "-o", "b.jsonl", "-q", "--set", 'cascade.stages=["large"]', "--set", large).code == 0
+    ran = corea("compare", "--traces", "a.jsonl", "--reference", "b.jsonl", "--questions", "q.jsonl", "--json")
     assert ran.code == 0, ran.err
-    results = Path("out/results.json").read_text()
-    assert '"seeds": [\n  2\n ]' in results
-    assert "--limit 30 --seed 2" in results
+    assert ran.json["n_fit"] + ran.json["n_test"] == 60

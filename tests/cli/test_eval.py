@@ -133,11 +133,11 @@ def test_a_run_into_flat_rows_is_judged_by_the_journal_beside_it(corea: Command)
     [
         (["eval", "none.jsonl"], 2, "none.jsonl: no such file"),
         (["eval", "s.jsonl", "--tau", "0.5"], 2, "give --against FILE"),
-        (["eval", "s.jsonl", "--slm", "other"], 2, "got no model 'other', expected one of s"),
+        (["eval", "s.jsonl", "--slm", "other"], 2, "no row of --slm 'other', expected one of 's'"),
         (["eval", "s.jsonl", "--price", "s=1"], 2, "expected NAME=IN/OUT"),
         (["eval", "s.jsonl", "--price", "other=1/1"], 2, "no price is known for model 's'"),
         (["eval", "twice.jsonl"], 3, "twice.jsonl:2: question 'q0' comes twice"),
-        (["eval", "unlabelled.jsonl"], 3, "unlabelled.jsonl:1: question 'q0' has no label"),
+        (["eval", "unlabelled.jsonl"], 3, "unlabelled.jsonl:1: question 'q0': got correct = None, expected 0 or 1"),
         (["eval", "s.jsonl", "--against", "elsewhere.jsonl", "--tau", "0.5"], 3, "no question in common"),
         (["eval", "corea.toml"], 3, "corea.toml:2: not JSON"),
         (["eval", "empty.jsonl"], 3, "holds no row"),

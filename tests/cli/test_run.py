@@ -12,8 +12,9 @@ from rich.console import Console
 from tests.cli.conftest import CONFIG, Command, Ran
 from tests.fakes.server import Say, running
 
-from corea.cli.run import ProgressDisplay
+from corea.cli.run_report import show_progress
 from corea.ledger import Ledger
+from corea.report.terminal import ProgressBars
 from corea.run.summary import RunProgress
 
 UNREADABLE = [
@@ -146,9 +147,9 @@ def test_the_bar_shows_its_counts_in_80_columns(done: int, total: int | None, sh
     screen = io.StringIO()
     console = Console(file=screen, width=80, force_terminal=True, color_system=None)
     ledger = Ledger(cost_usd=Decimal("1234.56"))
-    with ProgressDisplay(console) as display:
-        display(RunProgress(done=done, total=total, ledger=ledger, rate=123.0, seconds_left=4567.0))
-        display.bars.refresh()
+    with ProgressBars(console=console) as bars:
+        progress = RunProgress(done=done, total=total, ledger=ledger, rate=123.0, seconds_left=4567.0)
+        show_progress(bars, "answering", progress)
     lines = [line for line in re.split(r"[\r\n]|\x1b\[[\d?]*\w", screen.getvalue()) if line.strip()]
     assert lines
     for line in lines:

@@ -12,7 +12,7 @@ from tests.fakes.server import FakeServer, Hang, serving
 from corea.backends.fake import FakeBackend
 from corea.cascade import Cascade, Stage
 from corea.errors import ConfigError
-from corea.evaluate.live import Asking, ask_stages
+from corea.evaluate.collect import CollectSettings, collect_traces
 from corea.hedge import hedged
 from corea.prices import Price
 from corea.run.runner import run_batch
@@ -122,8 +122,11 @@ async def test_calibration_asks_for_every_stages_key_before_the_first_stage_is_p
         lacking = make_cascade(server.base_url, small=keyless(server.base_url, "large")).stages[0]
         last = Stage(name="large", backend=lacking.backend, price=lacking.price, sampling=lacking.sampling)
         with pytest.raises(ConfigError, match=f"^stages.large: {SAID}"):
-            await ask_stages(
-                Cascade(stages=(cascade.stages[0], last)), questions(tmp_path), 5, Asking(folder=tmp_path / "answers")
+            await collect_traces(
+                Cascade(stages=(cascade.stages[0], last)),
+                questions(tmp_path),
+                5,
+                CollectSettings(folder=tmp_path / "answers"),
             )
         await cascade.close()
     assert server.charges == []

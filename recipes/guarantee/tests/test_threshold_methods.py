@@ -21,7 +21,7 @@ def test_the_command_says_what_holds_and_what_each_way_saves(capsys: pytest.Capt
     assert main(["--simulated", "ties", "--n", "100", "--draws", "5", "--max-drop", "0.05", "--power", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["rows"] == 20_000
-    assert found["goals"][0]["goal"] == "as asked"
+    assert found["targets"][0]["name"] == "as asked"
     assert {each["method"] for each in found["power"]} >= {"exact", "hoeffding", "published rule"}
     assert main(["--simulated", "tiess"]) == 2
     assert "Did you mean 'ties'?" in capsys.readouterr().err

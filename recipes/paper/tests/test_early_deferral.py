@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-from tests.evaluate.conftest import questions
 
 from corea.errors import DataError
-from corea.evaluate.compare.splits import Fitting, Judged
+from recipes.paper.answers import Fitting, Judged
 from recipes.paper.early_deferral import Prefixes, stops
+from recipes.paper.tests.conftest import questions
 
 pytest.importorskip("sklearn")
 N = 200

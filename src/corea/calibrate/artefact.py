@@ -1,109 +1,222 @@
-"""The calibration artefact: one JSON file that binds a threshold to everything it was certified for."""
+"""The calibration artefact: one versioned JSON file that binds thresholds to everything they were certified for.
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, is_dataclass, replace
+The schema of version 3 is the fields of `Calibration` and of the records in it; docs/calibration_schema.md lists them.
+"""
+
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, Literal
 
 import msgspec
 
-from corea.errors import ConfigError, DataError, unknown_name
-from corea.metrics.score_map import inputs_of
-from corea.policies.calibrated import Calibrated
-from corea.policies.pre_policies import SkipCategories
-from corea.registry import resolve
-from corea.signals import FROM_THE_COMPLETION, SIGNALS
-from corea.signals.calibrated_signal import Mapped
-from corea.signals.tokens import with_logprobs
+from corea.calibrate.held_out import HeldOutReport
+from corea.calibrate.rules import CascadeAnswers, Rules, ScoredTable
+from corea.calibrate.signal_quality import SignalReport
+from corea.calibrate.targets import Targets
+from corea.errors import ConfigError, DataError
+from corea.metrics import Interval
+from corea.metrics.score_map import ScoreMap, apply_map
+from corea.policies.calibrated import GroupRule, ThresholdRule
+from corea.records.table import OutcomeTable
 from corea.version import VERSION
 
-ARTEFACT_VERSION = 2
+ARTEFACT_VERSION = 3
 CERTIFIED, INFEASIBLE = "certified", "infeasible"
-AnyCascade = TypeVar("AnyCascade")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Calibration:
-    """What `corea calibrate` found, whole.
+class StageBinding(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One stage that a calibration is for; None is not known, and is then not compared.
+
+    Args:
+        revision: Of the weights: a hash, or a name that the configuration states.
+        prompt: The prompt's hash. `sampling`: the settings that shape an answer.
+        signal: The signal's kind and settings; None for the last stage.
+    """
+
+    model: str
+    revision: str | None = None
+    prompt: str | None = None
+    sampling: dict[str, Any] | None = None
+    signal: dict[str, Any] | None = None
+
+
+class StageCalibration(msgspec.Struct, frozen=True, kw_only=True):
+    """One stage before the last.
+
+    Args:
+        threshold: None where the stage is not asked, and when infeasible: everything is deferred.
+        map: From the measured columns to the score that the threshold is for.
+        needs_answer: An answer that cannot be read has no score.
+        probability: From the score to a probability of being right.
+        quality: Of the stage's main signal, with a verdict in words.
+        answers: Share of the rows of the test that the stage answers.
+    """
+
+    model: str
+    threshold: ThresholdRule | None
+    map: ScoreMap
+    needs_answer: bool
+    probability: ScoreMap
+    quality: SignalReport
+    answers: float
+
+
+class LabelUse(msgspec.Struct, frozen=True, kw_only=True):
+    """Gold labels of a few-label calibration.
+
+    Args:
+        gold: Labelled rows of the test. `gold_used`: those kept and different.
+        kept_and_different: Share of the rows that are kept where the answers differ.
+        gold_alone: Labels that the same test would need without unlabelled rows; None: not known.
+        gold_saved: The difference.
+    """
+
+    gold: int
+    gold_used: int | None = None
+    kept_and_different: float | None = None
+    gold_alone: int | None = None
+    gold_saved: int | None = None
+
+
+class Guarantee(msgspec.Struct, frozen=True, kw_only=True):
+    """The guarantee, or what was asked for where nothing is certified.
+
+    Args:
+        targets: Those set hold jointly with probability 1 - `targets.delta`.
+        statement: The guarantee as a sentence. `holds_for`: its scope, in words.
+        test: The statistical test, in words.
+        n: Questions in all; `n_fit` fitted the maps, `n_test` tested.
+        p_values: Of the chosen rules, by target. `rules_tested`: along the path.
+        cost_cap_usd: The bound on one question's cost that a guarantee of a mean cost assumes.
+        labels: With few labels.
+    """
+
+    targets: Targets
+    statement: str
+    holds_for: str
+    test: str
+    n: int
+    n_fit: int
+    n_test: int
+    p_values: dict[str, float]
+    rules_tested: int
+    cost_cap_usd: float | None = None
+    labels: LabelUse | None = None
+
+
+class DataSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """The rows that calibrated.
+
+    Args:
+        digest: SHA-256 of ids, labels and signals.
+        signals: The first stage's columns.
+        category_column: The recorded column that holds a row's category.
+        seed: Random seed of the split.
+    """
+
+    digest: str
+    n: int
+    signals: list[str]
+    category_column: str
+    notes: list[str]
+    seed: int
+
+
+class Calibration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The result of `corea calibrate`, whole.
 
     Args:
         verdict: "certified" or "infeasible".
-        threshold: tau, tie_fraction, skip_categories, abstain_below of the score; None when infeasible: defer all.
-        guarantee: The goals, delta, the test, its rows and p-values, and the promise as a sentence.
-        expected: Figures on the rows of the test, each as {value, low, high} at 95 %.
-        binding: Names, revisions, prompt and sampling of both models, and the signal; what is None was not known.
-        map: The score's map as plain numbers; `probability` the one from score to the chance of being right.
-        health: The signal's health, with its verdict in words.
-        report: Held-out figures: reliability before and after, baselines, categories.
-        groups: A threshold for each slice, where asked for; it replaces `threshold` there.
-        tiers: For a cascade of three or more models: model, map and threshold of each stage before the last (a
-            threshold of None: that stage is not asked). `threshold` and `map` are then the first one's.
-        advice: What to do next, in sentences.
+        sentence: One-sentence summary of the result.
+        stages: By stage before the last; two models are one stage.
+        groups: A threshold for each category, where asked for; it takes the place of the first stage's there.
+        expected: Estimates on the rows of the test with 95 % intervals, by name: `pass_at_1`, `mean_cost_usd`,
+            `llm_share`, `saving`, `drop` of the cascade, `llm_...` and `slm_...` of the last and the first model alone;
+            `total_usd`, `llm_total_usd`, `total_saving` where errors are priced, `abstained_share` where some abstain,
+            `agreement` with few labels.
+        report: Held-out figures for the report; None with few labels.
+        binding: By stage, the last one included.
+        advice: Next steps, in sentences.
     """
 
-    verdict: str
-    threshold: Mapping[str, Any] | None
-    guarantee: Mapping[str, Any]
-    expected: Mapping[str, Any]
-    binding: Mapping[str, Any]
-    map: Mapping[str, Any]
-    probability: Mapping[str, Any]
-    health: Mapping[str, Any]
-    report: Mapping[str, Any]
-    data: Mapping[str, Any]
+    verdict: Literal["certified", "infeasible"]
+    sentence: str
+    guarantee: Guarantee
+    stages: tuple[StageCalibration, ...]
+    groups: dict[str, GroupRule]
+    expected: dict[str, Interval]
+    report: HeldOutReport | None
+    binding: tuple[StageBinding, ...]
+    data: DataSummary
     advice: tuple[str, ...] = ()
-    sentence: str = ""
-    groups: Mapping[str, Any] = field(default_factory=dict[str, Any])
-    tiers: tuple[Mapping[str, Any], ...] = ()
     created: str = ""
     corea_version: str = VERSION
     version: int = ARTEFACT_VERSION
 
     @property
     def certified(self) -> bool:
-        """Whether a threshold that saves anything is promised."""
+        """True where a threshold that saves anything is guaranteed."""
         return self.verdict == CERTIFIED
+
+    @property
+    def rules(self) -> Rules:
+        """The threshold of each stage before the last."""
+        return tuple(stage.threshold for stage in self.stages)
+
+    def apply(self, table: OutcomeTable) -> CascadeAnswers:
+        """Answering stage, cost and correctness of each question of a table, with these thresholds.
+
+        Where nothing is certified the last model answers every question.
+
+        Raises:
+            ConfigError: The table has another number of models.
+            DataError: A column that a map reads is missing.
+        """
+        if len(table.stages) != len(self.stages):
+            raise ConfigError(
+                f"calibration: got a table of {len(table.models)} models, expected {len(self.stages) + 1}"
+            )
+        scores = [apply_map(stage.map, table.columns(i)) for i, stage in enumerate(self.stages)]
+        rows = ScoredTable.of(table, *scores)
+        if self.groups:
+            return rows.by_group(self.groups)
+        return rows.outcome(self.rules) if self.certified else rows.last_alone()
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
-        return {each.name: getattr(self, each.name) for each in fields(self)}
+        return msgspec.to_builtins(self)
 
-    def write(self, path: str | Path) -> None:
-        """Writes the artefact, readable by people."""
-        Path(path).write_bytes(msgspec.json.format(msgspec.json.encode(self.as_dict()), indent=1) + b"\n")
+    def save(self, path: str | Path) -> None:
+        """Writes the artefact as readable JSON."""
+        Path(path).write_bytes(msgspec.json.format(msgspec.json.encode(self), indent=1) + b"\n")
 
-    @classmethod
-    def read(cls, path: str | Path) -> "Calibration":
-        """The artefact of a file.
 
-        Raises:
-            ConfigError: There is no such file.
-            DataError: It is none, or of another version.
-        """
-        try:
-            found = msgspec.json.decode(Path(path).read_bytes())
-        except FileNotFoundError as error:
-            raise ConfigError(f"{path}: no such calibration; make it with `corea calibrate`") from error
-        except (OSError, msgspec.DecodeError) as error:
+class _ArtefactVersion(msgspec.Struct):
+    version: int | None = None
+
+
+def load(path: str | Path) -> Calibration:
+    """The artefact of a file.
+
+    Raises:
+        ConfigError: There is no such file.
+        DataError: It is not a calibration, or of another version.
+    """
+    try:
+        data = Path(path).read_bytes()
+        version = msgspec.json.decode(data, type=_ArtefactVersion).version
+        if version != ARTEFACT_VERSION:
             raise DataError(
-                f"not a calibration ({error}), expected what `corea calibrate` wrote", path=str(path)
-            ) from error
-        if not isinstance(found, dict) or "verdict" not in found or "guarantee" not in found:
-            raise DataError("not a calibration, expected an object with verdict and guarantee", path=str(path))
-        values = cast(dict[str, Any], found)
-        if values.get("version") != ARTEFACT_VERSION:
-            raise DataError(
-                f"calibration version {values.get('version')!r}, expected {ARTEFACT_VERSION}; calibrate again",
-                path=str(path),
+                f"calibration version {version!r}, expected {ARTEFACT_VERSION}; calibrate again", path=str(path)
             )
-        known = {each.name for each in fields(cls)}
-        if unknown := sorted(set(values) - known):
-            raise DataError(
-                f"calibration has unknown parts {unknown}, expected {sorted(known)}; calibrate again", path=str(path)
-            )
-        values |= {name: tuple(values.get(name, ())) for name in ("advice", "tiers")}
-        return cls(**values)
+        return msgspec.json.decode(data, type=Calibration)
+    except FileNotFoundError as error:
+        raise ConfigError(f"{path}: no such calibration; make it with `corea calibrate`") from error
+    except (OSError, msgspec.DecodeError) as error:
+        raise DataError(
+            f"not a calibration ({error}), expected what `corea calibrate` wrote", path=str(path)
+        ) from error
 
 
 def now() -> str:
@@ -111,109 +224,6 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-# --- binding --------------------------------------------------------------------------------------------------------
-
-
-def binding_of(cascade: Any) -> dict[str, Any]:
-    """What a cascade's answers depend on: its models, how they are asked, and the signals of all but the last.
-
-    Values that cannot be seen (the revision behind an API) are None, and are then not compared.
-    """
-    found: dict[str, Any] = {"stages": len(cascade.stages)}
-    for index, stage in enumerate(cascade.stages):
-        last = index == len(cascade.stages) - 1
-        role = "llm" if last else "slm" if index == 0 else f"tier{index + 1}"
-        found[role] = stage.backend.model
-        settings = getattr(stage.backend, "settings", None)
-        found[f"{role}_revision"] = getattr(stage.backend, "revision", None) or getattr(settings, "revision", None)
-        found[f"{role}_prompt"] = None if stage.prompt is None else f"sha256:{stage.prompt.sha256[:16]}"
-        found[f"{role}_sampling"] = _sampling(stage.sampling)
-        if not last:
-            found["signal" if index == 0 else f"{role}_signal"] = _signal(stage.signal)
-    return found
-
-
-def differences(calibrated: Mapping[str, Any], configured: Mapping[str, Any]) -> list[str]:
-    """What differs between an artefact's binding and a configuration's; unknown (None) differs from nothing."""
-    return [
-        f"{name} is {configured[name]!r}, calibrated for {calibrated[name]!r}"
-        for name in calibrated
-        if name in configured and calibrated[name] is not None and configured[name] is not None
-        and calibrated[name] != configured[name]
-    ]  # fmt: skip
-
-
-def bind(cascade: AnyCascade, path: str | Path, *, force: bool = False) -> AnyCascade:
-    """The cascade with an artefact's map, threshold and pre-policy at its first stage, or at each before the last.
-
-    An infeasible artefact makes it defer all to the last, as nothing is promised of the others. Each trace is flagged.
-
-    Args:
-        cascade: A `corea.cascade.Cascade`.
-        force: Goes on where artefact and configuration differ; every trace is then flagged "calibration forced".
-
-    Raises:
-        ConfigError: Artefact and configuration differ, naming how; or the map reads what this signal does not give.
-        DataError: The file is no artefact.
-    """
-    known = cast(Any, cascade)
-    found = Calibration.read(path)
-    parts = found.tiers or ({"map": found.map, "threshold": found.threshold},)
-    differing = differences({"stages": len(parts) + 1, **found.binding}, binding_of(known))
-    if differing and not force:
-        raise ConfigError(
-            f"calibration {path}: {'; '.join(differing)}; calibrate again for this configuration, or give --force"
-        )
-    flags = ["calibrated" if found.certified else "calibration infeasible: everything is deferred"]
-    stages: list[Any] = []
-    for index, stage in enumerate(known.stages):
-        if index >= len(parts) or stage is known.stages[-1]:
-            stages.append(stage)
-        elif found.tiers and found.certified and parts[index]["threshold"] is None:
-            flags.append(f"calibration: stage {stage.name} does not pay and is not asked")
-        else:
-            stages.append(_bound(stage, parts[index], found.groups, where=str(path)))
-    flags += ["calibration forced: " + "; ".join(differing)] if differing else []
-    return cast(AnyCascade, replace(known, stages=tuple(stages), flags=(*known.flags, *flags)))
-
-
-def _bound(stage: Any, part: Mapping[str, Any], groups: Mapping[str, Any], *, where: str) -> Any:
-    """A stage with the map and threshold of its part of the artefact, and the log-probabilities that the map needs."""
-    wanted = [name for name in inputs_of(part["map"]) if name in FROM_THE_COMPLETION]
-    signal = Mapped(stage.signal, part["map"], others=free_signals(wanted), where=where)
-    skip = tuple((part["threshold"] or {}).get("skip_categories", ()))
-    return replace(
-        stage,
-        signal=signal,
-        policy=Calibrated.of(part["threshold"], groups),
-        pre_policy=SkipCategories(skip) if skip else stage.pre_policy,
-        sampling=with_logprobs(stage.sampling, signal),
-    )
-
-
-def free_signals(names: Sequence[str]) -> dict[str, Any]:
-    """Signals by name that read the completion alone, so that they cost nothing.
-
-    Raises:
-        ConfigError: One needs more than the completion, or is none.
-    """
-    for name in names:
-        if name not in FROM_THE_COMPLETION:
-            raise unknown_name("signals", name, FROM_THE_COMPLETION)
-    return {name: resolve("signals", name, SIGNALS)() for name in names}
-
-
-def _signal(signal: Any) -> dict[str, Any] | None:
-    """A signal's kind and its plain settings; not what only says when it may stop early."""
-    signal = signal.inner if isinstance(signal, Mapped) else signal
-    if signal is None:
-        return None
-    plain = {each.name: getattr(signal, each.name) for each in fields(signal)} if is_dataclass(signal) else {}
-    kept = {k: v for k, v in plain.items() if k != "threshold" and isinstance(v, str | int | float)}
-    return {"kind": type(signal).__name__, **kept}
-
-
-def _sampling(sampling: Any) -> dict[str, Any]:
-    """The settings that shape an answer; those that only ask for log-probabilities do not."""
-    names = ("max_tokens", "temperature", "top_p", "stop")
-    return {name: list(value) if isinstance(value := getattr(sampling, name), tuple) else value for name in names}
+def json_schema() -> Mapping[str, Any]:
+    """The JSON schema of the artefact."""
+    return msgspec.json.schema(Calibration)

@@ -1,4 +1,4 @@
-"""`corea calibrate`: a threshold with a guarantee, from labelled questions."""
+"""`corea calibrate`: thresholds with a guarantee, from labelled questions; and its subcommands."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -6,216 +6,141 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from corea.cli.console import amount, print_json
-from corea.cli.options import ConfigOption, JsonOption, SetOption
-from corea.cli.rows import (
-    FILE,
-    NAME,
-    USD,
-    CostCapOption,
-    DeltaOption,
-    GraderOption,
-    GroupOption,
-    LlmOption,
-    LlmVariantOption,
-    MapOption,
-    MaxCostOption,
-    MaxDropOption,
-    MaxRiskOption,
-    PriceOption,
-    RowsAsked,
-    SignalsOption,
-    SlmOption,
-    ValueOption,
-    VariantOption,
-    names_of,
-)
+from corea.cli.calibrate_options import LabelOptions, MethodOptions, ModelOptions, merged
+from corea.cli.calibrate_plan import plan
+from corea.cli.calibrate_verify import verify
+from corea.cli.console import print_json
+from corea.cli.options import FILE, ConfigOptions, ForceOption, JsonOption, RowOptions, TargetOptions, spread
+from corea.cli.rows import read_rows
 from corea.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
-    from corea.calibrate.artefact import Calibration
-    from corea.calibrate.fit import Options
-    from corea.calibrate.goals import Goals
-    from corea.calibrate.tables import Pairs
+    from corea.calibrate import Calibration, OutcomeTable, Targets
+    from corea.calibrate.artefact import StageBinding
+    from corea.calibrate.certify import FitOptions
+    from corea.calibrate.settings import CalibrateSettings
+
+app: typer.Typer = typer.Typer(invoke_without_command=True)
+app.command("plan")(plan)
+app.command("verify")(verify)
 
 
+@app.callback()
+@spread
 def calibrate(
-    traces: Annotated[
-        list[Path] | None,
-        typer.Option(
-            metavar=FILE,
-            help="Rows or a run of the small model, JSON lines; may be repeated. Without: the models are asked.",
-        ),
-    ] = None,
-    reference: Annotated[
-        list[Path] | None, typer.Option(metavar=FILE, help="The same of the large model; may be repeated.")
-    ] = None,
-    out: Annotated[Path, typer.Option(metavar=FILE, help="Where the artefact goes.")] = Path("calibration.json"),
-    max_drop: MaxDropOption = None,
-    max_risk: MaxRiskOption = None,
-    max_cost: MaxCostOption = None,
-    value: ValueOption = None,
-    abstain_cost: Annotated[
-        float | None, typer.Option(metavar=USD, help="What a question costs that a person answers; with --value.")
-    ] = None,
-    cost_cap: CostCapOption = None,
-    delta: DeltaOption = 0.05,
-    slm: SlmOption = "",
-    llm: LlmOption = "",
-    variant: VariantOption = "",
-    llm_variant: LlmVariantOption = "",
-    price: PriceOption = None,
-    signals: SignalsOption = "",
-    map: MapOption = "auto",
-    probability: Annotated[
-        str, typer.Option(metavar=NAME, help="Map to a chance: auto, isotonic, platt or beta.")
-    ] = "auto",
-    group: GroupOption = "category",
-    by_group: Annotated[bool, typer.Option("--by-group", help="One threshold a slice, jointly valid.")] = False,
-    pre_policy: Annotated[
-        bool, typer.Option(help="May skip the small model in categories where it does not pay.")
-    ] = True,
-    questions: Annotated[
-        Path | None,
-        typer.Option(metavar=FILE, help="Questions with references: to be asked, or those of the runs in --traces."),
-    ] = None,
-    config: ConfigOption = None,
-    set_: SetOption = None,
-    cascade: Annotated[
-        str | None, typer.Option(metavar=NAME, help="Which cascade of the configuration; default: the first.")
-    ] = None,
-    answers: Annotated[
-        Path | None,
-        typer.Option(metavar="FOLDER", help="Folder of the answers, to go on from. Default: beside --out."),
-    ] = None,
-    budget_usd: Annotated[
-        str | None, typer.Option(metavar=USD, help="Stop asking before more than this is spent, over all starts.")
-    ] = None,
-    concurrency: Annotated[int | None, typer.Option(help="Questions under way at once.")] = None,
-    also: Annotated[
-        str,
-        typer.Option(
-            metavar="NAME,...",
-            help="Further signals to measure on the answers, comma separated; they cost nothing.",
-            show_default=False,
-        ),
-    ] = "",
-    grader: GraderOption = None,
-    tier: Annotated[
-        list[str] | None,
-        typer.Option(metavar=NAME, help="A model before the last, small to large; repeated, for three and more."),
-    ] = None,
-    label_poor: Annotated[
-        bool, typer.Option("--label-poor", help="Rows may lack labels: the large model's answer is the reference.")
-    ] = False,
-    to_label: Annotated[
-        Path | None, typer.Option(metavar=FILE, help="With --label-poor: write the ids worth labelling there, and end.")
-    ] = None,
-    gold: Annotated[int, typer.Option(help="With --to-label: how many.")] = 200,
+    context: typer.Context,
+    rows: RowOptions,
+    targets: TargetOptions,
+    method: MethodOptions,
+    labels: LabelOptions,
+    models: ModelOptions,
+    configuration: ConfigOptions,
+    out: Annotated[Path, typer.Option("--out", metavar=FILE, help="Artefact to write.")] = Path("calibration.json"),
     report: Annotated[Path | None, typer.Option(metavar=FILE, help="Also write a report as one HTML file.")] = None,
-    seed: Annotated[int, typer.Option(help="Of the split into rows that fit and rows that test.")] = 0,
     json: JsonOption = False,
 ) -> None:
-    """Find a threshold that keeps a promise, with a finite-sample guarantee, or say that there is none.
+    """Find a threshold that meets the targets, with a finite-sample guarantee, or report that there is none.
 
-    INFEASIBLE is an answer, not an error: the exit code is 0, and the artefact makes a cascade defer everything.
+    Reads recorded rows (--traces and --reference), or asks the models of the configuration. Defaults come from the
+    table [calibrate] of corea.toml. INFEASIBLE is a result, not an error: the exit code is 0, and the artefact makes a
+    cascade defer everything.
     """
-    from corea.calibrate.fit import Options
-    from corea.calibrate.goals import Goals
-
-    goals = Goals(
-        max_drop=max_drop, max_risk=max_risk, max_cost_usd=max_cost, value_usd=value, abstain_usd=abstain_cost,
-        delta=delta, cost_cap_usd=cost_cap,
-    )  # fmt: skip
-    options = Options(map=map, probability=probability, pre_policy=pre_policy, by_group=by_group, seed=seed)
-    binding: dict[str, Any] = {}
-    if traces and reference:
-        tables = RowsAsked(
-            traces=traces, reference=reference, llm=llm, variant=variant, llm_variant=llm_variant, price=price,
-            signals=signals, group=group, questions=questions, labelled=not label_poor,
-            grader=grader,
-        ).of_models(tier or [slm])  # fmt: skip
-    elif traces or reference:
-        raise ConfigError("calibrate: got one of --traces and --reference, expected both, or neither to ask models")
-    else:
-        from corea.cli.calibrate_live import Live, live_tables
-
-        live = Live(
-            config=config, set_=set_, cascade=cascade, questions=questions,
-            answers=answers or out.with_suffix(".answers"),
-            budget_usd=None if budget_usd is None else amount(budget_usd), concurrency=concurrency,
-            also=names_of(also), grader=grader, labelled=not label_poor, quiet=json,
-        )  # fmt: skip
-        tables, binding = live_tables(live)
-    if to_label is not None:
-        _write_ids(to_label, tables, goals, options, gold)
+    if context.invoked_subcommand is not None:
         return
-    found = _calibrated(tables, goals, options, binding, label_poor=label_poor)
-    _write(replace(found, data={**found.data, "group": group}), out, report, json=json)
+    if bool(rows.traces) != bool(rows.reference):
+        raise ConfigError("calibrate: got one of --traces and --reference, expected both, or neither to ask models")
+    settings = merged(_config(configuration, recorded=bool(rows.traces)), rows, targets, method, models, labels)
+    wanted, options = settings.targets, settings.options  # checked before any model is asked
+    if rows.traces:
+        rows = replace(rows, group=settings.group)
+        table = read_rows(rows, method.tier or (), labelled=not settings.few_labels)
+        binding: tuple[StageBinding, ...] = ()
+    else:
+        table, binding = _asked(settings, configuration, models, out, quiet=json)
+    if labels.select_for_labelling is not None:
+        _write_ids(labels.select_for_labelling, table, wanted, options, labels.count)
+        return
+    from corea.calibrate import fit
+
+    _write(fit(table, wanted, options, binding=binding), out, report, json=json)
+
+
+def _config(configuration: ConfigOptions, *, recorded: bool) -> Any:
+    """The configuration; None for recorded rows where no file is named or found."""
+    from corea.cli.configuration import DEFAULT, find_config
+
+    if recorded and configuration.config is None and not configuration.set_ and not DEFAULT.exists():
+        return None
+    return find_config(configuration.config, configuration.set_)[0]
+
+
+def _asked(
+    settings: "CalibrateSettings", configuration: ConfigOptions, models: ModelOptions, out: Path, *, quiet: bool
+) -> "tuple[OutcomeTable, tuple[StageBinding, ...]]":
+    from corea.cli.calibrate_live import live_table
+
+    return live_table(
+        settings, configuration, cascade=models.cascade, answers=models.answers or out.with_suffix(".answers"),
+        concurrency=models.concurrency, quiet=quiet,
+    )  # fmt: skip
 
 
 def _write(found: "Calibration", out: Path, report: Path | None, *, json: bool) -> None:
-    """The artefact and the report to their files, and what was found to the terminal."""
-    from corea.calibrate.page import html
-    from corea.calibrate.report import terminal_lines
+    """Writes the artefact and the report, and prints the result."""
+    from corea.report.calibration import calibration_lines
+    from corea.report.html import calibration_page
 
     path = out
     try:
-        found.write(out)
+        found.save(out)
         if report is not None:
             path = report
-            report.write_text(html(found), encoding="utf-8")
+            report.write_text(calibration_page(found), encoding="utf-8")
     except OSError as error:
         raise DataError(f"cannot be written ({error}); name another --out or --report", path=str(path)) from error
     if json:
-        print_json({**{k: v for k, v in found.as_dict().items() if k not in ("map", "report")}, "out": str(out)})
+        plain = {name: value for name, value in found.as_dict().items() if name != "report"}
+        for stage in plain["stages"]:
+            del stage["map"], stage["probability"]
+        print_json({**plain, "out": str(out)})
         return
-    print("\n".join([*terminal_lines(found), "", f"artefact   {out}"]))
+    print("\n".join([*calibration_lines(found), "", f"artefact   {out}"]))
     if report is not None:
         print(f"report     {report}")
 
 
-def _calibrated(
-    tables: "list[Pairs]", goals: "Goals", options: "Options", binding: dict[str, Any], *, label_poor: bool
-) -> "Calibration":
-    if label_poor:
-        from corea.calibrate.poor import calibrate_poor
+def _write_ids(path: Path, table: "OutcomeTable", targets: "Targets", options: "FitOptions", count: int) -> None:
+    from corea.calibrate import select_for_labelling
 
-        if len(tables) > 1:
-            raise ConfigError("--label-poor: got three or more models, expected two; label every row, or name two")
-        return calibrate_poor(tables[0], goals, options, binding=binding)
-    if len(tables) > 1:
-        from corea.calibrate.tiers import calibrate_tiers, common_rows
-
-        return calibrate_tiers(common_rows(tables), goals, options, binding=binding)
-    from corea.calibrate.fit import calibrate as run
-
-    return run(tables[0], goals, options, binding=binding)
-
-
-def _write_ids(path: Path, tables: "list[Pairs]", goals: "Goals", options: "Options", count: int) -> None:
-    from corea.calibrate.poor import labels_wanted
-
-    ids = labels_wanted(tables[0], goals, count, options)
+    ids = select_for_labelling(table, targets, count, options)
     try:
         path.write_text("".join(f"{key}\n" for key in ids), encoding="utf-8")
     except OSError as error:
-        raise DataError(f"cannot be written ({error}); name another --to-label", path=str(path)) from error
-    print(f"{len(ids)} ids to label: {path}; then start the same command with the labels and without --to-label")
+        raise DataError(f"cannot be written ({error}); name another --select-for-labelling", path=str(path)) from error
+    print(f"{len(ids)} ids to label: {path}; then run the same command with the labels, without --select-for-labelling")
 
 
-def show_calibration(calibration: Path, rows: RowsAsked, *, force: bool = False, json: bool = False) -> None:
-    """What `corea eval --calibration` prints."""
-    from corea.calibrate.artefact import Calibration
+@app.command("apply")
+@spread
+def apply(
+    calibration: Annotated[Path, typer.Argument(metavar=FILE, help="Artefact of `corea calibrate`.")],
+    rows: RowOptions,
+    force: ForceOption = False,
+    json: JsonOption = False,
+) -> None:
+    """Apply an artefact to other recorded rows: the cascade's figures there, and the targets that they meet."""
+    from corea.calibrate import load
     from corea.evaluate.apply import apply_calibration
 
-    found = Calibration.read(calibration)
+    if not rows.traces or not rows.reference:
+        raise ConfigError("calibrate apply: got no rows of one model, expected --traces and --reference")
+    found = load(calibration)
+    *first, last = (stage.model for stage in found.binding)
     rows = replace(
-        rows, llm=rows.llm or found.binding["llm"], signals=rows.signals or ",".join(found.data["signals"]),
-        group=found.data.get("group", "category"),
+        rows, llm=rows.llm or last, slm=rows.slm or first[0], signals=rows.signals or ",".join(found.data.signals),
+        group=found.data.category_column,
     )  # fmt: skip
-    tables = rows.of_models([part["model"] for part in found.tiers] or [rows.slm or found.binding["slm"]])
-    figures = apply_calibration(found, tables, force=force)
+    figures = apply_calibration(found, read_rows(rows, first if len(first) > 1 else ()), force=force)
     if json:
         print_json(figures)
         return
@@ -223,7 +148,7 @@ def show_calibration(calibration: Path, rows: RowsAsked, *, force: bool = False,
     for name, each in figures["intervals"].items():
         if isinstance(each, dict):
             print(f"  {name:20}{each['value']:>12.6g}   (95 %: {each['low']:.6g} - {each['high']:.6g})")
-    for name, kept in figures["kept_promises"].items():
-        print(f"  {name:20}{'kept' if kept else 'not kept':>12} on these rows")
+    for name, met in figures["targets_met"].items():
+        print(f"  {name:20}{'met' if met else 'not met':>12} on these rows")
     for note in figures["notes"]:
         print(f"  note: {note}")

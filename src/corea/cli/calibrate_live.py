@@ -1,19 +1,25 @@
-"""The calibration tables that a live configuration gives: its own models are asked, resumably and within a budget."""
+"""The table and binding of a live configuration: its own models are asked, resumably and within a budget."""
 
 import asyncio
-from dataclasses import dataclass, replace
-from decimal import Decimal
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
 
 from corea.cli.console import EXIT_INTERRUPTED, complain
 from corea.cli.init import write_examples
+from corea.cli.options import ConfigOptions
+from corea.cli.run_report import show_progress
 from corea.errors import ConfigError
+from corea.report.terminal import ProgressBars
 
 if TYPE_CHECKING:
-    from corea.calibrate.tables import Pairs
+    from corea.calibrate.artefact import StageBinding
+    from corea.calibrate.settings import CalibrateSettings
+    from corea.records.table import OutcomeTable
+    from corea.run.summary import RunProgress
 
 BUNDLED = 1000  # questions for the bundled pair, which knows only its own kind
 BUNDLED_NOTE = (
@@ -21,53 +27,50 @@ BUNDLED_NOTE = (
 )
 
 
-@dataclass(frozen=True, kw_only=True)
-class Live:
-    """What the command line says about asking."""
+def live_table(
+    wanted: "CalibrateSettings",
+    configuration: ConfigOptions,
+    *,
+    cascade: str | None,
+    answers: Path,
+    concurrency: int | None,
+    quiet: bool,
+) -> "tuple[OutcomeTable, tuple[StageBinding, ...]]":
+    """The answers of all stages as a table, and the binding of the cascade that gave them.
 
-    config: Path | None
-    set_: list[str] | None
-    cascade: str | None
-    questions: Path | None
-    answers: Path
-    budget_usd: Decimal | None
-    concurrency: int | None
-    also: tuple[str, ...]
-    grader: str | None
-    labelled: bool
-    quiet: bool
-
-
-def live_tables(live: Live) -> "tuple[list[Pairs], dict[str, Any]]":
-    """Each stage's table against the last, and what the artefact is to bind."""
+    Args:
+        wanted: Questions, grader, further signals and budget.
+        answers: The folder of the answers; the same folder resumes.
+    """
     from corea.build import build
-    from corea.calibrate.artefact import binding_of
+    from corea.calibrate.binding import binding_of
     from corea.cli.configuration import find_config
-    from corea.evaluate.live import Asking, ask_stages, load_questions, tables_of
+    from corea.evaluate.collect import CollectSettings, collect_traces, load_questions, outcome_table
 
-    settings, bundled = find_config(live.config, live.set_)
-    name, wanted = settings.cascade(live.cascade)
-    settings = replace(settings, cascades={**settings.cascades, name: replace(wanted, calibration=None)})
-    built = build(settings, name)
-    questions = _questions(live, bundled=bundled)
-    known = load_questions(str(questions), labelled=live.labelled, grader=live.grader)
-    asking = Asking(
-        folder=live.answers,
-        budget_usd=settings.run.budget_usd if live.budget_usd is None else live.budget_usd,
-        concurrency=live.concurrency or settings.run.concurrency,
-        also=live.also,
-        grader=live.grader,
-        declared={stage.name: settings.stages[stage.name].backend for stage in built.cascade.stages},
+    config, bundled = find_config(configuration.config, configuration.set_)
+    name, chosen = config.cascade(cascade)
+    config = replace(config, cascades={**config.cascades, name: replace(chosen, calibration=None)})
+    built = build(config, name)
+    questions = _questions(wanted.questions, answers, bundled=bundled)
+    known = load_questions(str(questions), labelled=not wanted.few_labels, grader=wanted.grader)
+    collecting = CollectSettings(
+        folder=answers,
+        budget_usd=config.run.budget_usd if wanted.budget_usd is None else wanted.budget_usd,
+        concurrency=concurrency or config.run.concurrency,
+        extra_signals=wanted.extra_signals,
+        grader=wanted.grader,
+        declared={stage.name: config.stages[stage.name].backend for stage in built.cascade.stages},
     )
 
-    async def ask() -> "list[Pairs]":
+    async def ask() -> "OutcomeTable":
         from corea.run.shutdown import stopping_on_signals
 
         try:
-            with stopping_on_signals() as stop, _Display(quiet=live.quiet) as display:
-                told = replace(asking, stop=stop, on_progress=display)
-                traces_S = await ask_stages(built.cascade, str(questions), len(known), told)
-            return await tables_of(built.cascade, known, traces_S, asking)
+            with stopping_on_signals() as stop, ProgressBars(quiet=quiet) as bars:
+                show = None if quiet else partial(_show, bars)
+                watched = replace(collecting, stop=stop, on_progress=show)
+                traces_S = await collect_traces(built.cascade, str(questions), len(known), watched)
+            return await outcome_table(built.cascade, known, traces_S, collecting)
         finally:
             await built.cascade.close()
 
@@ -78,35 +81,18 @@ def live_tables(live: Live) -> "tuple[list[Pairs], dict[str, Any]]":
         raise typer.Exit(EXIT_INTERRUPTED) from error
 
 
-def _questions(live: Live, *, bundled: bool) -> Path:
-    """The file of questions; for the bundled pair by default the bundled ones, written beside the answers."""
-    if live.questions is not None:
-        return live.questions
+def _questions(path: str | None, answers: Path, *, bundled: bool) -> Path:
+    """The file of questions; for the bundled pair by default the bundled ones, written into the answers' folder."""
+    if path is not None:
+        return Path(path)
     if not bundled:
         raise ConfigError("calibrate: got no --questions, expected labelled ones for the models to answer; give a file")
     complain(BUNDLED_NOTE)
-    path = live.answers / "questions.jsonl"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_examples(path, BUNDLED, split="validation")
-    return path
+    written = answers / "questions.jsonl"
+    written.parent.mkdir(parents=True, exist_ok=True)
+    write_examples(written, BUNDLED, split="validation")
+    return written
 
 
-class _Display:
-    """A progress bar that names the stage; nothing when quiet."""
-
-    def __init__(self, *, quiet: bool) -> None:
-        from corea.cli.run import ProgressDisplay
-
-        self.display = None if quiet else ProgressDisplay()
-
-    def __enter__(self) -> Any:
-        return None if self.display is None else self
-
-    def __exit__(self, *ended: object) -> None:
-        if self.display is not None:
-            self.display.__exit__(*ended)
-
-    def __call__(self, stage: str, progress: Any) -> None:
-        assert self.display is not None
-        self.display.bars.update(self.display.task, description=f"asking {stage}")
-        self.display(progress)
+def _show(bars: ProgressBars, stage: str, progress: "RunProgress") -> None:
+    show_progress(bars, f"asking {stage}", progress)

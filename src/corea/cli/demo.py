@@ -1,20 +1,23 @@
 """`corea demo`: a whole cascade on the screen, with no key and no GPU."""
 
 import asyncio
+from collections import Counter
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from corea.cli.console import percent, print_json, usd
+from corea.cli.console import print_json, usd
+from corea.cli.figures_table import figures_table
 from corea.cli.options import JsonOption
 from corea.errors import ConfigError
-from corea.evaluate.table import Row
 from corea.models import BUNDLED
+from corea.report.terminal import ProgressBars
 from corea.types import Question, Trace
 
 if TYPE_CHECKING:
-    from corea.evaluate.demo import Shown
+    from corea.evaluate.demo import DemoResult
 
 ESTIMATES = (
     "Token counts were not recorded: they are estimated from the text (4 characters a token), and so is every cost."
@@ -32,19 +35,22 @@ def demo(
     """Show a cascade at work: questions one by one, then in batch, then a table and picture of accuracy and cost."""
     from rich.console import Console
 
-    from corea.evaluate.demo import Shown, show
+    from corea.evaluate.demo import run_demo
 
     console = Console(quiet=json)
     recorded = recorded or not BUNDLED.exists()
     cascade, asked, title = _recorded() if recorded else _bundled(questions)
     console.print(f"[bold]{title}[/]\n")
 
-    async def whole() -> Shown:
+    async def whole() -> "DemoResult":
         try:
             for question in [] if recorded else asked[:6]:
                 _one(console, question, await cascade.ask(question))
-            with _progress(console) as told:
-                return await show(cascade, asked, max_drop=0.02 if recorded else None, on_trace=told)
+            with ProgressBars(quiet=json) as bars:
+                return await run_demo(
+                    cascade, asked, max_drop=0.02 if recorded else None,
+                    on_trace=partial(_count, bars, len(asked), Counter()),
+                )  # fmt: skip
         finally:
             await cascade.close()
 
@@ -54,8 +60,8 @@ def demo(
         print_json({**shown.as_dict(), "picture": picture})
         return
     taus = " and ".join(f"{tau:.2f}" for tau in shown.taus)
-    console.print(f"{len(shown.pair)} questions; threshold {taus} chosen {shown.chosen_on}\n")
-    console.print(table(shown.table))
+    console.print(f"{len(shown.outcomes)} questions; threshold {taus} chosen {shown.chosen_on}\n")
+    console.print(figures_table(shown.rows))
     signal = shown.signal
     console.print(
         f"\nconfidence: AUROC {signal.auroc:.3f} ({signal.auroc_low:.3f}-{signal.auroc_high:.3f}), "
@@ -72,35 +78,18 @@ def demo(
     console.print(f"picture: {picture}" if picture else f"no picture: {no_picture}", markup=False, soft_wrap=True)
 
 
-def _draw(shown: "Shown", path: Path, title: str) -> tuple[Path | None, str]:
+def _draw(shown: "DemoResult", path: Path, title: str) -> tuple[Path | None, str]:
     """The picture's path; or None, and why there is none."""
-    from corea.evaluate.plots import draw_frontier
+    from corea.report.frontiers import evaluation_frontier
+    from corea.report.plots import save
 
     note = ESTIMATES if shown.estimated else ""
     try:
-        return draw_frontier(shown.pair, shown.table, path, title=title, note=note), ""
+        return save(evaluation_frontier(shown.outcomes, shown.rows, title=title, note=note), path), ""
     except ConfigError as error:  # a missing extra
         return None, str(error)
     except OSError as error:
         return None, f"{path} cannot be written ({error.strerror}); give --out elsewhere"
-
-
-def table(found: list[Row]) -> Any:
-    """The table for the terminal."""
-    from rich.table import Table
-
-    made = Table(box=None, pad_edge=False)
-    made.add_column("", min_width=max(len(row.name) for row in found))  # legible in the narrowest window, too
-    for name in ("right", "(95 %)", "USD/1,000", "to LLM", "saved (95 %)"):  # 80 columns in all
-        made.add_column(name, justify="right")
-    for row in found:
-        saved = "" if row.name in ("large alone", "small alone") else percent(row.saving)
-        if row.saving_low is not None:
-            saved += f" ({100 * row.saving_low:.0f} to {100 * (row.saving_high or 0):.0f})"
-        interval = f"{100 * row.low:.1f}-{100 * row.high:.1f}"
-        cells = (percent(row.accuracy), interval, f"{1000 * row.cost_usd:.4f}", percent(row.llm_share), saved)
-        made.add_row(row.name, *cells, style="bold" if row.name.startswith("cascade") else None)
-    return made
 
 
 def _recorded() -> tuple[Any, list[Question], str]:
@@ -135,27 +124,7 @@ def _one(console: Any, question: Question, trace: Trace) -> None:
     console.print(f"  {right} · cost {usd(trace.cost_usd)}\n", markup=False, highlight=False)
 
 
-def _progress(console: Any) -> Any:
-    return _Bars(console)
-
-
-class _Bars:
-    """One bar for each pass over the questions."""
-
-    def __init__(self, console: Any) -> None:
-        from rich.progress import Progress
-
-        self.bars = Progress(console=console, disable=console.quiet or not console.is_terminal)
-        self.tasks: dict[str, Any] = {}
-
-    def __enter__(self) -> "_Bars":
-        self.bars.start()
-        return self
-
-    def __exit__(self, *ended: object) -> None:
-        self.bars.stop()
-
-    def __call__(self, what: str, trace: Trace) -> None:
-        if what not in self.tasks:
-            self.tasks[what] = self.bars.add_task({"small": "small alone", "large": "large alone"}.get(what, what))
-        self.bars.advance(self.tasks[what])
+def _count(bars: ProgressBars, total: int, done: "Counter[str]", phase: str, trace: Trace) -> None:
+    del trace
+    done[phase] += 1
+    bars.show({"small": "small alone", "large": "large alone"}.get(phase, phase), done[phase], total)

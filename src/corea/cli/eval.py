@@ -6,12 +6,12 @@ from typing import Annotated, Any
 import typer
 
 from corea.cli.console import percent, print_json
-from corea.cli.options import JsonOption
-from corea.cli.rows import GraderOption, PriceOption, RowsAsked, prices_of, read_questions
+from corea.cli.options import GraderOption, JsonOption, PriceOption
+from corea.cli.rows import prices_of, read_questions
 from corea.errors import ConfigError
-from corea.evaluate.measure import Measured, measure
-from corea.evaluate.sources import Choice, read_answers
+from corea.evaluate.measure import EvalResult, measure
 from corea.prices import PriceTable
+from corea.records.read import RowSource, read_answers
 
 
 def evaluate(
@@ -25,30 +25,9 @@ def evaluate(
     variant: Annotated[str, typer.Option(help="Which variant's rows of the small model.")] = "",
     llm_variant: Annotated[str, typer.Option(help="Which variant's rows of the large model.")] = "",
     price: PriceOption = None,
-    calibration: Annotated[
-        Path | None, typer.Option(help="An artefact of `corea calibrate`, to apply to --traces and --reference.")
-    ] = None,
-    traces: Annotated[list[Path] | None, typer.Option(help="With --calibration: the small model's rows.")] = None,
-    reference: Annotated[list[Path] | None, typer.Option(help="With --calibration: the large model's.")] = None,
-    signals: Annotated[str, typer.Option(help="With --calibration: columns to read, comma separated.")] = "",
-    force: Annotated[bool, typer.Option("--force", help="Apply an artefact made for other models.")] = False,
     json: JsonOption = False,
 ) -> None:
     """Judge answered runs or recordings: accuracy, cost, deferral, and how good the confidence is."""
-    if calibration is not None:
-        from corea.cli.calibrate import show_calibration
-
-        small, large = [*(traces or []), *(runs or [])], [*(reference or []), *([against] if against else [])]
-        if not small or not large:
-            raise ConfigError(
-                "eval --calibration: got no rows of one model, expected both; give --traces and --reference"
-            )
-        rows = RowsAsked(
-            traces=small, reference=large, slm=slm, llm=llm, variant=variant, llm_variant=llm_variant, price=price,
-            signals=signals, questions=questions, grader=grader,
-        )  # fmt: skip
-        show_calibration(calibration, rows, force=force, json=json)
-        return
     if not runs:
         raise ConfigError("eval: got no file, expected answers of `corea run` or recorded rows; name at least one")
     if grader is not None and questions is None:
@@ -59,11 +38,15 @@ def evaluate(
     known = None if questions is None else read_questions(questions, grader)
     other = None
     if against is not None:
-        other = read_answers(against, questions=known, choice=Choice(llm, llm_variant), prices=prices, grader=grader)
-    found: list[Measured] = []
+        source = RowSource(
+            paths=[against], model=llm, variant=llm_variant, option="--llm", variant_option="--llm-variant"
+        )
+        other = read_answers(source, questions=known, grader=grader)
+    found: list[EvalResult] = []
     for path in runs:
-        answers = read_answers(path, questions=known, choice=Choice(slm, variant), prices=prices, grader=grader)
-        found.append(measure(str(path), answers, other, tau=tau))
+        source = RowSource(paths=[path], model=slm, variant=variant)
+        answers = read_answers(source, questions=known, grader=grader)
+        found.append(measure(str(path), answers, other, tau=tau, prices=prices))
     if json:
         print_json([each.as_dict() for each in found] if len(found) > 1 else found[0].as_dict())
         return
@@ -71,16 +54,17 @@ def evaluate(
         _show(each)
 
 
-def _show(found: Measured) -> None:
+def _show(found: EvalResult) -> None:
     from rich.console import Console
 
-    from corea.cli.demo import table
+    from corea.cli.figures_table import figures_table
     from corea.graders import graders_in_words
 
     console = Console(highlight=False)
     console.print(f"[bold]{found.name}[/]: {found.n:,} questions, {found.failed:,} failed")
     console.print(
-        f"  pass@1 {percent(found.pass_at_1)} (95 %: {100 * found.pass_low:.1f} - {100 * found.pass_high:.1f})"
+        f"  pass@1 {percent(found.pass_at_1.value)} "
+        f"(95 %: {100 * found.pass_at_1.low:.1f} - {100 * found.pass_at_1.high:.1f})"
     )
     if found.graders:
         console.print(f"  graded by {graders_in_words(dict(found.graders))}")
@@ -95,12 +79,12 @@ def _show(found: Measured) -> None:
         )
     _show_signal(console, found)
     if found.table is not None:
-        console.print(table(found.table))
+        console.print(figures_table(found.table))
     if found.missing:
         console.print(f"  {found.missing}")
 
 
-def _show_signal(console: Any, found: Measured) -> None:
+def _show_signal(console: Any, found: EvalResult) -> None:
     signal = found.signal
     if not signal.n:
         console.print("  no confidence is stated")

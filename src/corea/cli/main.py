@@ -26,12 +26,9 @@ PANELS = {  # of `corea --help`: a name and the object that it runs
         "keys": "corea.cli.keys:keys",
     },
     "Calibrate and evaluate": {
-        "calibrate": "corea.cli.calibrate:calibrate",
-        "labels": "corea.cli.labels:labels",
-        "sweep": "corea.cli.sweep:sweep",
+        "calibrate": "corea.cli.calibrate:app",
         "eval": "corea.cli.eval:evaluate",
         "compare": "corea.cli.compare:compare",
-        "report": "corea.cli.report:report",
     },
     "Train": {
         "train": "corea.cli.train:app",

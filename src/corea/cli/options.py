@@ -90,7 +90,7 @@ class RowOptions:
     llm_variant: Annotated[str, _row(NAME, "Variant of the large model's rows.")] = ""
     price: PriceOption = None
     signals: Annotated[str, _row(NAMES, "Signals to read, comma separated. Default: all that are recorded.")] = ""
-    group: Annotated[str, _row(NAME, "Column that holds the group of a row. Default: category.")] = "category"
+    group: Annotated[str | None, _row(NAME, "Column that holds the group of a row. Default: category.")] = None
     questions: QuestionsOption = None
     grader: GraderOption = None
 
@@ -109,7 +109,9 @@ class TargetOptions:
     value: Annotated[float | None, _target(USD, "Cost of a wrong answer.")] = None
     abstain_cost: Annotated[float | None, _target(USD, "Cost of an answer by a person; with --value.")] = None
     cost_cap: Annotated[float | None, _target(USD, "Largest cost of any one question that asks every model.")] = None
-    delta: Annotated[float, _target(SHARE, "Failure probability of the guarantee; .05 gives 95 % confidence.")] = 0.05
+    delta: Annotated[
+        float | None, _target(SHARE, "Failure probability of the guarantee. Default: .05, 95 % confidence.")
+    ] = None
 
 
 def spread(command: Callable[..., None]) -> Callable[..., None]:

@@ -1,132 +1,54 @@
-"""What commands share that read recorded rows of two models: the options that choose them, and their table."""
+"""Recorded rows that a command line names, as one table; and the prices and questions that go with them."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
-
+from corea.cli.options import RowOptions
 from corea.errors import ConfigError
 from corea.money import read_usd
 
 if TYPE_CHECKING:
-    from corea.calibrate.tables import Pairs
     from corea.prices import Price
+    from corea.records.table import OutcomeTable
     from corea.types import Question
 
-FILE, NAME, PRICE, USD, SHARE = "FILE", "NAME", "NAME=IN/OUT", "USD", "SHARE"  # stand in the help for what to give
 
-SlmOption = Annotated[
-    str, typer.Option(metavar=NAME, help="The small model's name, where --traces holds several.", show_default=False)
-]
-LlmOption = Annotated[
-    str,
-    typer.Option(metavar=NAME, help="The large model's name, where --reference holds several.", show_default=False),
-]
-VariantOption = Annotated[
-    str, typer.Option(metavar=NAME, help="Which variant of the small model's rows.", show_default=False)
-]
-LlmVariantOption = Annotated[
-    str, typer.Option(metavar=NAME, help="Which variant of the large model's rows.", show_default=False)
-]
-PriceOption = Annotated[
-    list[str] | None,
-    typer.Option(metavar=PRICE, help="USD per million prompt and completion tokens; may be repeated."),
-]
-SignalsOption = Annotated[
-    str,
-    typer.Option(
-        metavar="NAME,...", help="Columns to use, comma separated; default: all there are.", show_default=False
-    ),
-]
-GroupOption = Annotated[str, typer.Option(metavar=NAME, help="The column that holds the slice of a row.")]
-MaxDropOption = Annotated[
-    float | None,
-    typer.Option(metavar=SHARE, help="Accuracy at most so far below the large model; .02 is 2 points."),
-]
-MaxRiskOption = Annotated[
-    float | None, typer.Option(metavar=SHARE, help="Share of the kept answers that may be wrong.")
-]
-MaxCostOption = Annotated[float | None, typer.Option(metavar=USD, help="Mean cost of a question.")]
-ValueOption = Annotated[float | None, typer.Option(metavar=USD, help="What an error costs.")]
-CostCapOption = Annotated[
-    float | None, typer.Option(metavar=USD, help="What no question exceeds with both models asked.")
-]
-GraderOption = Annotated[
-    str | None, typer.Option(metavar=NAME, help="One grader for all questions; default: each one's own.")
-]
-DeltaOption = Annotated[float, typer.Option(metavar=SHARE, help="Chance that a promise is broken.")]
-MapOption = Annotated[
-    str, typer.Option(metavar=NAME, help="auto, identity (the first signal as it is), linear or trees.")
-]
-
-
-@dataclass(frozen=True, kw_only=True)
-class RowsAsked:
-    """The recorded rows that a command line names; its words are those of `corea.calibrate.tables.load_pairs`.
+def read_rows(rows: RowOptions, tiers: Sequence[str] = (), *, labelled: bool = True) -> "OutcomeTable":
+    """The table of the models that these options name.
 
     Args:
-        questions: Questions with references, where the files are runs of `corea run` and not yet graded.
-        grader: One for all these questions; by default each one's own.
+        tiers: The models before the last, from small to large, where there are several; all in `rows.traces`.
+        labelled: False admits rows without a label.
+
+    Raises:
+        ConfigError, DataError: See `corea.records.read.read_table`.
     """
+    from corea.records.read import RowSource, read_table
 
-    traces: list[Path]
-    reference: list[Path]
-    slm: str = ""
-    llm: str = ""
-    variant: str = ""
-    llm_variant: str = ""
-    price: list[str] | None = None
-    signals: str = ""
-    group: str = "category"
-    questions: Path | None = None
-    labelled: bool = True
-    grader: str | None = None
-
-    def pairs(self) -> "Pairs":
-        """The calibration table.
-
-        Raises:
-            ConfigError, DataError: See `corea.calibrate.tables.load_pairs`.
-        """
-        from corea.calibrate.tables import load_pairs
-
-        if self.questions is not None:
-            return self._graded(self.questions)
-        if self.grader is not None:
-            raise ConfigError("--grader: got recorded rows, which bring their own grades; give --questions for runs")
-        prices = {
-            name: (float(each.input_usd_per_mtok), float(each.output_usd_per_mtok))
-            for name, each in prices_of(self.price).items()
-        }
-        return load_pairs(
-            self.traces, self.reference, slm=self.slm, llm=self.llm, variant=self.variant,
-            llm_variant=self.llm_variant, prices=prices, signals=list(names_of(self.signals)) or None,
-            group=self.group, labelled=self.labelled,
-        )  # fmt: skip
-
-    def of_models(self, names: list[str]) -> "list[Pairs]":
-        """A table against the large model for each of these."""
-        return [replace(self, slm=name).pairs() for name in names]
-
-    def _graded(self, questions: Path) -> "Pairs":
-        if len(self.traces) > 1 or len(self.reference) > 1:
-            raise ConfigError("--questions: got several files of a model, expected one run each; join them first")
-        from corea.evaluate.apply import pairs_of_answers
-        from corea.evaluate.sources import Choice, read_answers
-        from corea.prices import PriceTable
-
-        known, prices = (
-            read_questions(questions, self.grader),
-            PriceTable(prices_of(self.price)) if self.price else None,
-        )
-        small, large = (
-            read_answers(path, questions=known, choice=Choice(name, kind), prices=prices, grader=self.grader)
-            for path, name, kind in (
-                (self.traces[0], self.slm, self.variant), (self.reference[0], self.llm, self.llm_variant),
-            )
-        )  # fmt: skip
-        return pairs_of_answers(small, large, slm=self.slm, llm=self.llm)
+    if rows.grader is not None and rows.questions is None:
+        raise ConfigError("--grader: got recorded rows, which bring their own grades; give --questions for runs")
+    sources = [
+        RowSource(paths=rows.traces or [], model=name, variant=rows.variant, option="--tier" if tiers else "--slm")
+        for name in tiers or (rows.slm,)
+    ]
+    last = RowSource(
+        paths=rows.reference or [], model=rows.llm, variant=rows.llm_variant, option="--llm",
+        variant_option="--llm-variant",
+    )  # fmt: skip
+    prices = {
+        name: (float(each.input_usd_per_mtok), float(each.output_usd_per_mtok))
+        for name, each in prices_of(rows.price).items()
+    }
+    return read_table(
+        [*sources, last],
+        prices=prices,
+        signals=list(names_of(rows.signals)) or None,
+        group=rows.group or "category",
+        labelled=labelled,
+        questions=None if rows.questions is None else read_questions(rows.questions, rows.grader),
+        grader=rows.grader,
+    )
 
 
 def names_of(text: str) -> tuple[str, ...]:
@@ -161,8 +83,8 @@ def read_questions(path: Path, grader: str | None = None) -> "dict[str, Question
     """The questions of a file, by id; every reference can be read by its grader, or by `grader`.
 
     Raises:
-        ConfigError, DataError: See `corea.evaluate.labelled.read_labelled`.
+        ConfigError, DataError: See `corea.records.grade.read_labelled`.
     """
-    from corea.evaluate.labelled import read_labelled
+    from corea.records.grade import read_labelled
 
     return read_labelled(str(path), labelled=False, grader=grader)

@@ -2,12 +2,12 @@
 
 import asyncio
 import sys
-from contextlib import nullcontext
-from typing import TYPE_CHECKING, Annotated, Any
+from functools import partial
+from typing import Annotated
 
 import typer
 
-from corea.cli.console import amount, note, percent, print_json, usd
+from corea.cli.console import amount, note, print_json
 from corea.cli.options import (
     BudgetOption,
     CascadeOptions,
@@ -16,14 +16,11 @@ from corea.cli.options import (
     QuietOption,
     spread,
 )
-from corea.cli.run_report import describe, exit_code_of
+from corea.cli.run_report import describe, exit_code_of, show_progress
 from corea.errors import ConfigError
+from corea.report.terminal import ProgressBars
 from corea.run.runner import OnBadRow, run_batch
-from corea.run.summary import RunProgress, RunSummary
-
-if TYPE_CHECKING:
-    from rich.console import Console
-    from rich.progress import TaskID
+from corea.run.summary import RunSummary
 
 
 @spread
@@ -51,10 +48,11 @@ def run(
     built, settings, bundled = build_cascade(options)
     if bundled and not quiet:
         note(BUNDLED_NOTE)
+    silent = quiet or json
 
     async def answer() -> RunSummary:
         try:
-            with stopping_on_signals() as stop, _display(quiet or json) as display:
+            with stopping_on_signals() as stop, ProgressBars(quiet=silent) as bars:
                 return await run_batch(
                     built.cascade,
                     questions,
@@ -63,7 +61,7 @@ def run(
                     budget_usd=settings.run.budget_usd if budget_usd is None else amount(budget_usd),
                     on_bad_row=on_bad_row,
                     settings=settings_of_answers(settings, built),
-                    on_progress=display,
+                    on_progress=None if silent else partial(show_progress, bars, "answering"),
                     stop=stop,
                     pipe=sys.stdout.buffer if out == "-" else None,
                 )
@@ -78,47 +76,3 @@ def run(
             note(line) if out == "-" else print(line)
     if code := exit_code_of(summary, free_text=free_text):
         raise typer.Exit(code)
-
-
-def _display(quiet: bool) -> Any:
-    return nullcontext(None) if quiet else ProgressDisplay()
-
-
-class ProgressDisplay:
-    """Progress bar on standard error: counts, rate, deferral rate, money spent and saved, time left.
-
-    In a narrow window the counts are shown whole, and the text behind them as much as fits.
-    """
-
-    def __init__(self, console: "Console | None" = None) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
-        from rich.progress import Progress as Bars
-        from rich.table import Column
-
-        console = console or Console(stderr=True)
-        self.bars: Bars = Bars(
-            MofNCompleteColumn(table_column=Column(no_wrap=True)),
-            BarColumn(bar_width=10),
-            TextColumn("{task.fields[facts]}", table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1)),
-            console=console,
-            expand=True,
-            disable=not console.is_terminal,
-        )
-        self.task: TaskID = self.bars.add_task("answering", total=None, facts="")
-
-    def __enter__(self) -> "ProgressDisplay":
-        return self
-
-    def __exit__(self, *ended: object) -> None:
-        self.bars.stop()
-
-    def __call__(self, progress: RunProgress) -> None:
-        ledger = progress.ledger
-        left = f" · {progress.seconds_left:,.0f} s left" if progress.seconds_left is not None else ""
-        facts = (
-            f"{progress.rate:,.0f}/s{left} · deferred {percent(ledger.defer_rate)} · spent {usd(ledger.cost_usd)} · "
-            f"saved {usd(ledger.saved_usd)}"
-        )
-        self.bars.update(self.task, completed=progress.done, total=progress.total, facts=facts)
-        self.bars.start()  # at the first update: an error before it stays one clear line

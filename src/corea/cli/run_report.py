@@ -1,16 +1,28 @@
-"""What `corea run` says at its end: a few lines for people, and the exit code."""
+"""The progress of `corea run`, its summary in a few lines for people, and its exit code."""
 
 from collections.abc import Sequence
 
 from corea.cli.advice import Advice, traces_of
 from corea.cli.console import EXIT_BACKEND, EXIT_BUDGET, EXIT_FAILED, EXIT_INTERRUPTED, percent, usd
 from corea.ledger import Ledger
-from corea.run.summary import RunOutcome, RunSummary
+from corea.report.terminal import ProgressBars
+from corea.run.summary import RunOutcome, RunProgress, RunSummary
 from corea.stage import Stage
 
 
+def show_progress(bars: ProgressBars, phase: str, progress: RunProgress) -> None:
+    """Counts, rate, deferral rate, money spent and saved, and time left."""
+    ledger = progress.ledger
+    left = f" · {progress.seconds_left:,.0f} s left" if progress.seconds_left is not None else ""
+    facts = (
+        f"{progress.rate:,.0f}/s{left} · deferred {percent(ledger.defer_rate)} · spent {usd(ledger.cost_usd)} · "
+        f"saved {usd(ledger.saved_usd)}"
+    )
+    bars.show(phase, progress.done, progress.total, facts)
+
+
 def describe(summary: RunSummary, stages: Sequence[Stage], *, free_text: bool = False) -> list[str]:
-    """What a run of these stages did, in a few lines for people."""
+    """Summary of a run of these stages, in a few lines for people."""
     ledger, of = summary.ledger, f" of {summary.total:,}" if summary.total is not None else ""
     resumed = f" ({summary.resumed:,} of them by earlier starts)" if summary.resumed else ""
     unreadable = summary.shortcomings.unreadable(free_text=free_text)
@@ -41,7 +53,7 @@ def describe(summary: RunSummary, stages: Sequence[Stage], *, free_text: bool = 
 
 def _estimated(ledger: Ledger) -> list[str]:
     named = " and ".join(name for name in ledger.estimated_stages if ledger.stages[name].cost_usd)
-    return [f"part of the cost is estimated: not all tokens of stage {named} were told by its server"] if named else []
+    return [f"part of the cost is estimated: the server of stage {named} did not report all tokens"] if named else []
 
 
 def _number(count: int, noun: str) -> str:

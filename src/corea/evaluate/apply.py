@@ -1,130 +1,75 @@
-"""Applies a calibration artefact to labelled rows that it has not seen, and says whether its promises held there."""
+"""Applies a calibration artefact to labelled rows that it has not seen, and says whether its targets are met there."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from corea.calibrate.artefact import Calibration, differences
-from corea.calibrate.cuts import Sample
-from corea.calibrate.outcome import applied, figures, left_to_people
-from corea.calibrate.tables import Pairs, unread_note
-from corea.calibrate.tiers import common_rows, tiers_applied
+from corea.calibrate.artefact import Calibration, StageBinding
+from corea.calibrate.binding import differences
+from corea.calibrate.held_out import estimates
 from corea.errors import ConfigError
-from corea.evaluate.sources import Answer, in_common
-from corea.graders import count_graders, graders_in_words
-from corea.metrics.score_map import apply_map
+from corea.metrics import Interval
+from corea.records.table import OutcomeTable
 
 
-def apply_calibration(found: Calibration, tables: Pairs | Sequence[Pairs], *, force: bool = False) -> dict[str, Any]:
+def apply_calibration(found: Calibration, table: OutcomeTable, *, force: bool = False) -> dict[str, Any]:
     """Figures of the cascade with this artefact on these rows.
 
     Args:
-        tables: The first stage's table against the last; for an artefact of tiers, one for each before the last.
+        table: The artefact's models, from small to large.
 
     Returns:
         n, pass_at_1, llm_pass_at_1, slm_pass_at_1, drop, mean_cost_usd, llm_mean_cost_usd, slm_mean_cost_usd, saving,
-        llm_share as numbers, the same with 95 % intervals under `intervals`, the verdict, and `kept_promises`: for
-        each goal whether these rows keep it (their own noise included).
+        llm_share as numbers, the same with 95 % intervals under `intervals`, the verdict, and `targets_met`: for
+        each target whether these rows meet it (their own noise included).
 
     Raises:
         ConfigError: The rows are of other models than the artefact is for, or of fewer.
-        DataError: A column that the map reads is not there.
+        DataError: A column that the map reads is missing.
     """
-    tables = [tables] if isinstance(tables, Pairs) else list(tables)
-    if len(tables) != max(1, len(found.tiers)):
-        raise ConfigError(f"calibration: got rows of {len(tables)} models before the last, expected {len(found.tiers)}")
-    given = {"llm": tables[0].llm, **{f"tier{i + 1}" if i else "slm": pairs.slm for i, pairs in enumerate(tables)}}
-    differing = differences(found.binding, given)
+    models = [StageBinding(model=model.name) for model in table.models]
+    if len(models) != len(found.binding):
+        raise ConfigError(f"calibration: got rows of {len(models)} models, expected {len(found.binding)}")
+    differing = differences(found.binding, models)
     if differing and not force:
         raise ConfigError(f"calibration: {'; '.join(differing)}; use rows of these models, or give --force")
-    left = None
-    if found.tiers:
-        tables = common_rows(tables)
-        kept, cost, correct = tiers_applied(found, tables)
-    else:
-        sample = Sample.of(tables[0], apply_map(found.map, tables[0].inputs()))
-        kept, cost, correct = applied(sample, found.threshold, found.groups)
-        left = left_to_people(sample, found.threshold, found.groups)
-    pairs = tables[0]
-    intervals = figures(pairs, kept, cost, correct, left, found.guarantee["goals"])
-    flat = {name: each["value"] if isinstance(each, dict) else each for name, each in intervals.items()}
-    wrong = float(1 - correct[kept].mean()) if np.any(kept) else 0.0
+    answers = found.apply(table)
+    intervals = estimates(table, answers, found.guarantee.targets)
+    if not answers.abstained.any() and "abstained_share" not in found.expected:
+        intervals.pop("abstained_share", None)
+    values = {name: each.value for name, each in intervals.items()}
+    kept = answers.kept
+    wrong = float(1 - answers.correct[kept].mean()) if np.any(kept) else 0.0
+    same = table.digest == found.data.digest
     return {
-        **flat,
+        "n": len(table),
+        **values,
         "selective_risk": wrong,
         "verdict": found.verdict,
-        "kept_promises": _kept_promises(found, flat, wrong),
-        "intervals": intervals,
-        "notes": [*pairs.notes, *_same_rows(found, pairs), *(f"forced: {each}" for each in differing)],
+        "targets_met": _met(found, values, wrong),
+        "intervals": {"n": len(table), **{name: _plain(each) for name, each in intervals.items()}},
+        "notes": [
+            *table.notes,
+            *(["these are the very rows that calibrated: the figures are not of unseen ones"] if same else []),
+            *(f"forced: {each}" for each in differing),
+        ],
     }
 
 
-def _same_rows(found: Calibration, pairs: Pairs) -> list[str]:
-    same = pairs.digest != "" and pairs.digest == found.data.get("digest")
-    return ["these are the very rows that calibrated: the figures are not of unseen ones"] if same else []
+def _plain(each: Interval) -> dict[str, float]:
+    return {"value": each.value, "low": each.low, "high": each.high}
 
 
-def _kept_promises(found: Calibration, flat: Mapping[str, Any], wrong: float) -> dict[str, bool]:
-    goals = found.guarantee["goals"]
-    kept: dict[str, bool] = {}
-    if "max_drop" in goals:
-        kept["max_drop"] = flat["drop"] <= goals["max_drop"]
-    if "max_risk" in goals:
-        kept["max_risk"] = wrong <= goals["max_risk"]
-    if "max_cost_usd" in goals:
-        kept["max_cost_usd"] = flat["mean_cost_usd"] <= goals["max_cost_usd"]
-    if "value_usd" in goals:
-        kept["value_usd"] = flat["total_usd"] <= flat["llm_total_usd"]
-    return kept
-
-
-def pairs_of_answers(
-    small: Mapping[str, Answer],
-    large: Mapping[str, Answer],
-    *,
-    slm: str = "",
-    llm: str = "",
-    notes: tuple[str, ...] = (),
-) -> Pairs:
-    """The calibration table of two graded sets of answers (see `corea.evaluate.sources.read_answers`).
-
-    Args:
-        slm, llm: The models' names; by default those that the answers say.
-
-    Raises:
-        ConfigError: A cost is not known.
-        DataError: They have no question in common, or the table cannot be learnt from.
-    """
-    ids = in_common(small, [large])
-    mine, theirs = [small[key] for key in ids], [large[key] for key in ids]
-    slm, llm = slm or mine[0].model or "small", llm or theirs[0].model or "large"
-    for name, answers in ((slm, mine), (llm, theirs)):
-        if any(answer.cost_usd is None for answer in answers):
-            raise ConfigError(f"calibrate: the cost of {name} is not known; give --price {name}=IN/OUT")
-    if graders := count_graders(answer.grader for answer in mine if answer.grader):
-        notes = (*notes, f"graded by {graders_in_words(graders)}")
-    confidence = np.array([np.nan if answer.confidence is None else answer.confidence for answer in mine])
-    unread = np.array([answer.answer is None for answer in mine])
-    needs_answer = bool(0 < unread.mean() <= 0.5)
-    if needs_answer:
-        notes = (*notes, unread_note(int(unread.sum()), slm))
-        confidence = np.where(unread, np.nan, confidence)
-    tokens = np.array([np.nan if a.completion_tokens is None else a.completion_tokens for a in mine], dtype=float)
-    categories = [answer.category for answer in mine]
-    table = Pairs(
-        ids=np.array(ids, dtype=object),
-        signals={"confidence": confidence},
-        slm_correct=np.array([answer.correct for answer in mine]),
-        llm_correct=np.array([answer.correct for answer in theirs]),
-        slm_cost=np.array([answer.cost_usd for answer in mine], dtype=float),
-        llm_cost=np.array([answer.cost_usd for answer in theirs], dtype=float),
-        completion_tokens=None if np.isnan(tokens).all() or np.nanstd(tokens) == 0 else tokens,
-        category=np.array(categories, dtype=object) if any(categories) else None,
-        slm=slm,
-        llm=llm,
-        notes=notes,
-        needs_answer=needs_answer,
-    )
-    table.check()
-    return table
+def _met(found: Calibration, values: Mapping[str, float], wrong: float) -> dict[str, bool]:
+    targets = found.guarantee.targets
+    met: dict[str, bool] = {}
+    if targets.max_drop is not None:
+        met["max_drop"] = values["drop"] <= targets.max_drop
+    if targets.max_risk is not None:
+        met["max_risk"] = wrong <= targets.max_risk
+    if targets.max_cost_usd is not None:
+        met["max_cost_usd"] = values["mean_cost_usd"] <= targets.max_cost_usd
+    if targets.value_usd is not None:
+        met["value_usd"] = values["total_usd"] <= values["llm_total_usd"]
+    return met

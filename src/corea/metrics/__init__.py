@@ -4,16 +4,6 @@
 cost and accuracy of a cascade; `bootstrap` intervals and paired tests; `score_map` evaluates a stored confidence map.
 """
 
-from corea.metrics.bootstrap import (
-    Interval,
-    bootstrap_interval,
-    mcnemar_test,
-    mean_interval,
-    paired_difference,
-    permutation_test,
-    ratio_interval,
-    wilson_interval,
-)
 from corea.metrics.calibration import (
     Bin,
     aurc,
@@ -36,6 +26,16 @@ from corea.metrics.deferral import (
     oracle_point,
     random_frontier,
 )
+from corea.metrics.intervals import (
+    Interval,
+    cost_interval,
+    mcnemar_test,
+    paired_share_interval,
+    permutation_test,
+    ratio_interval,
+    share_interval,
+    wilson_interval,
+)
 
 __all__ = [
     "Bin",
@@ -47,21 +47,21 @@ __all__ = [
     "auroc",
     "auroc_interval",
     "best_single",
-    "bootstrap_interval",
     "brier_score",
     "cascade_frontier",
     "cost_at_drop",
+    "cost_interval",
     "equal_mass_calibration_error",
     "expected_calibration_error",
     "mcnemar_test",
-    "mean_interval",
     "oracle_frontier",
     "oracle_point",
-    "paired_difference",
+    "paired_share_interval",
     "permutation_test",
     "random_frontier",
     "ratio_interval",
     "reliability_bins",
     "risk_coverage",
+    "share_interval",
     "wilson_interval",
 ]

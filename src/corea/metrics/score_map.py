@@ -1,17 +1,13 @@
-"""Evaluates a stored confidence map: plain numbers in a dict, as a calibration artefact holds it, numpy alone.
+"""Confidence maps: plain numbers, as a calibration artefact holds them, evaluated with numpy alone.
 
-A map turns columns measured about an answer into one score in [0, 1]; NaN where nothing was measured. Kinds:
-- `identity`: the column `input` itself.
-- `isotonic`: piecewise linear through `x`, `y`.
-- `platt`: sigmoid(a logit(c) + b); `beta`: sigmoid(a ln c - b ln(1-c) + c0).
-- `blend`: features of several columns, then randomised trees for what deferring is expected to gain (or the chance that
-  the SLM is wrong) and for the LLM's cost, or linear logits for few rows; the score falls with the gain over the cost.
-The same code runs when a map is fitted on 100,000 rows and when one answer is judged.
+A map turns columns measured about an answer into one score in [0, 1]; NaN where nothing was measured. The same code
+runs when a map is fitted on 100,000 rows and when one answer is judged.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from corea.errors import DataError
@@ -21,38 +17,128 @@ Columns = Mapping[str, Any]  # name -> (N,) numbers, NaN where not measured; "ca
 EDGE = 1e-6
 
 
-def apply_map(stored: Mapping[str, Any], columns: Columns) -> Floats:
+class IdentityMap(msgspec.Struct, frozen=True, kw_only=True, tag="identity", tag_field="kind"):
+    """The column `input` itself."""
+
+    input: str = "confidence"
+
+
+class IsotonicMap(msgspec.Struct, frozen=True, kw_only=True, tag="isotonic", tag_field="kind"):
+    """Piecewise linear through the points `x`, `y`."""
+
+    x: list[float]
+    y: list[float]
+    input: str = "confidence"
+
+
+class PlattMap(msgspec.Struct, frozen=True, kw_only=True, tag="platt", tag_field="kind"):
+    """sigmoid(a logit(c) + b)."""
+
+    a: float
+    b: float
+    input: str = "confidence"
+
+
+class BetaMap(msgspec.Struct, frozen=True, kw_only=True, tag="beta", tag_field="kind"):
+    """sigmoid(a ln c - b ln(1 - c) + c0)."""
+
+    a: float
+    b: float
+    c0: float
+    input: str = "confidence"
+
+
+class LinearModel(msgspec.Struct, frozen=True, kw_only=True):
+    """Log-odds that are linear in P filled, scaled features."""
+
+    mean: list[float]
+    scale: list[float]
+    weights: list[float]
+    bias: float
+
+
+class TreeEnsemble(msgspec.Struct, frozen=True, kw_only=True):
+    """Trees stored node by node, one array a field; a leaf points to itself.
+
+    Args:
+        feature, cut, left, right: Of each node: the feature's index, its threshold, and the nodes below.
+        target, cost: Of each leaf, over the number of trees: the expected gain of deferring (or chance of an error),
+            and the expected relative cost of the large model.
+        root: The first node of each tree. `depth`: the most steps to a leaf.
+        fill: Stands for a feature that was not measured.
+    """
+
+    feature: list[int]
+    cut: list[float]
+    left: list[int]
+    right: list[int]
+    target: list[float]
+    cost: list[float]
+    root: list[int]
+    depth: int
+    fill: float
+
+
+class BlendMap(msgspec.Struct, frozen=True, kw_only=True, tag="blend", tag_field="kind"):
+    """Features of several columns, then randomised trees, or linear logits for few rows.
+
+    They estimate the gain of deferring (or the chance that the small model is wrong) and the large model's cost; the
+    score falls with the gain over the cost.
+
+    Args:
+        confidences: The columns of the signals. `length`: the column of token counts, "" for none.
+        categories: By category four rates, drawn towards the whole: right answers, log length, regret, log cost.
+        category_default: The same four of all rows.
+        right, loss: Logits of a right answer of the small model, and of a loss; `loss` is None for a risk target.
+        centre, scale: The rank's median and spread, which the score is relative to.
+    """
+
+    confidences: list[str]
+    length: str
+    categories: dict[str, list[float]]
+    category_default: list[float]
+    trees: TreeEnsemble | None = None
+    right: LinearModel | None = None
+    loss: LinearModel | None = None
+    centre: float = 0.0
+    scale: float = 1.0
+
+
+ScoreMap = IdentityMap | IsotonicMap | PlattMap | BetaMap | BlendMap
+
+
+def map_kind(stored: ScoreMap) -> str:
+    """The name of a map's kind, as the artefact has it."""
+    return str(stored.__struct_config__.tag)
+
+
+def apply_map(stored: ScoreMap, columns: Columns) -> Floats:
     """(N,) scores of a stored map.
 
     Raises:
-        DataError: A column that the map reads is not there, or the map is of an unknown kind.
+        DataError: A column that the map reads is missing.
     """
-    kind = stored.get("kind")
-    if kind == "blend":
+    if isinstance(stored, BlendMap):
         return blend_score(stored, columns)
-    values = column(columns, str(stored.get("input", "confidence")))
-    if kind == "identity":
+    values = column(columns, stored.input)
+    if isinstance(stored, IdentityMap):
         return values
     c = np.clip(values, EDGE, 1 - EDGE)
-    if kind == "isotonic":
-        out = np.interp(values, stored["x"], stored["y"])
-    elif kind == "platt":
-        out = sigmoid(stored["a"] * logit(c) + stored["b"])
-    elif kind == "beta":
-        out = sigmoid(stored["a"] * np.log(c) - stored["b"] * np.log1p(-c) + stored["c0"])
+    if isinstance(stored, IsotonicMap):
+        out = np.interp(values, stored.x, stored.y)
+    elif isinstance(stored, PlattMap):
+        out = sigmoid(stored.a * logit(c) + stored.b)
     else:
-        raise DataError(
-            f"confidence map: got kind {kind!r}, expected identity, isotonic, platt, beta or blend; remake it"
-        )
+        out = sigmoid(stored.a * np.log(c) - stored.b * np.log1p(-c) + stored.c0)
     return np.where(np.isnan(values), np.nan, out)
 
 
-def inputs_of(stored: Mapping[str, Any]) -> tuple[str, ...]:
+def inputs_of(stored: ScoreMap) -> tuple[str, ...]:
     """The columns that a map reads."""
-    if stored.get("kind") != "blend":
-        return (str(stored.get("input", "confidence")),)
-    names = [*stored["confidences"], *([stored["length"]] if stored["length"] else [])]
-    return (*names, "category") if stored["categories"] else tuple(names)
+    if not isinstance(stored, BlendMap):
+        return (stored.input,)
+    names = [*stored.confidences, *([stored.length] if stored.length else [])]
+    return (*names, "category") if stored.categories else tuple(names)
 
 
 def column(columns: Columns, name: str) -> Floats:
@@ -62,28 +148,30 @@ def column(columns: Columns, name: str) -> Floats:
     return np.asarray(columns[name], dtype=np.float64)
 
 
-def blend_score(stored: Mapping[str, Any], columns: Columns) -> Floats:
+def blend_score(stored: BlendMap, columns: Columns) -> Floats:
     """The score of a blend, in [0, 1]; NaN where no confidence at all was measured."""
     x = blend_features(stored, columns)
-    unmeasured = np.asarray(np.isnan(x[:, : len(stored["confidences"])]).all(axis=1))
-    score = sigmoid(-(blend_rank(stored, x) - stored["centre"]) / stored["scale"])
+    unmeasured = np.asarray(np.isnan(x[:, : len(stored.confidences)]).all(axis=1))
+    score = sigmoid(-(blend_rank(stored, x) - stored.centre) / stored.scale)
     # six digits: sums of trees in another order must not fall on another side of a threshold
     return np.where(unmeasured, np.nan, np.round(score, 6))
 
 
-def blend_rank(stored: Mapping[str, Any], x: Floats) -> Floats:
-    """(N,) from features: what deferring gains over what it costs, in no unit; the score falls with it."""
-    if stored.get("trees"):
-        target, cost = trees(stored["trees"], x).T
+def blend_rank(stored: BlendMap, x: Floats) -> Floats:
+    """(N,) from features: the expected gain of deferring over its cost, without a unit; the score falls with it."""
+    if stored.trees is not None:
+        target, cost = trees(stored.trees, x).T
         return target / np.clip(cost, 0.05, 20.0)
-    right = logits(stored["right"], x)
-    return logits(stored["loss"], x) - right if stored["loss"] else -right
+    if stored.right is None:
+        raise DataError("confidence map: a blend with neither trees nor logits, expected one; calibrate again")
+    right = logits(stored.right, x)
+    return logits(stored.loss, x) - right if stored.loss else -right
 
 
-def blend_features(stored: Mapping[str, Any], columns: Columns) -> Floats:
+def blend_features(stored: BlendMap, columns: Columns) -> Floats:
     """(N, P): the confidences, their mean, least and range, log length, the same against its category, the category's
     rate of right answers, regret and log cost, and how many confidences are missing."""
-    confidences = np.column_stack([column(columns, name) for name in stored["confidences"]])
+    confidences = np.column_stack([column(columns, name) for name in stored.confidences])
     missing = np.isnan(confidences)
     count = np.maximum((~missing).sum(axis=1), 1)
     total = np.where(missing, 0.0, confidences).sum(axis=1)
@@ -94,14 +182,14 @@ def blend_features(stored: Mapping[str, Any], columns: Columns) -> Floats:
     if confidences.shape[1] > 1:
         summary = np.column_stack([total / count, least, most - least])
         parts.append(np.where(none[:, None], np.nan, summary))
-    table: Mapping[str, Sequence[float]] = stored["categories"]
+    table = stored.categories
     rates = None
     if table:
         place = {name: i for i, name in enumerate(table)}
         at = np.fromiter((place.get(str(name), len(place)) for name in columns["category"]), int, len(confidences))
-        rates = np.array([*table.values(), stored["category_default"]], dtype=np.float64)[at]
-    if stored["length"]:
-        length = np.log1p(np.maximum(column(columns, stored["length"]), 0))
+        rates = np.array([*table.values(), stored.category_default], dtype=np.float64)[at]
+    if stored.length:
+        length = np.log1p(np.maximum(column(columns, stored.length), 0))
         parts.append(length[:, None])
         if rates is not None:
             parts.append((length - rates[:, 1])[:, None])
@@ -111,29 +199,29 @@ def blend_features(stored: Mapping[str, Any], columns: Columns) -> Floats:
     return np.column_stack(parts)
 
 
-def logits(member: Mapping[str, Any], x: Floats) -> Floats:
+def logits(member: LinearModel, x: Floats) -> Floats:
     """Log-odds that are linear in filled, scaled features."""
-    filled = np.where(np.isnan(x), np.asarray(member["mean"]), x)
-    scaled = (filled - np.asarray(member["mean"])) / np.asarray(member["scale"])
-    return scaled @ np.asarray(member["weights"]) + member["bias"]
+    filled = np.where(np.isnan(x), np.asarray(member.mean), x)
+    scaled = (filled - np.asarray(member.mean)) / np.asarray(member.scale)
+    return scaled @ np.asarray(member.weights) + member.bias
 
 
-def trees(member: Mapping[str, Any], x: Floats) -> Floats:
+def trees(member: TreeEnsemble, x: Floats) -> Floats:
     """(N, 2): the sums of the leaves' targets and costs. Stored node by node, one array a field; a leaf points to
     itself."""
     feature, left, right, root_T = (
-        np.asarray(member[name], dtype=np.intp) for name in ("feature", "left", "right", "root")
+        np.asarray(getattr(member, name), dtype=np.intp) for name in ("feature", "left", "right", "root")
     )
-    cut = np.asarray(member["cut"], dtype=np.float64)
-    leaf_M2 = np.column_stack([member["target"], member["cost"]])
+    cut = np.asarray(member.cut, dtype=np.float64)
+    leaf_M2 = np.column_stack([member.target, member.cost])
     # single precision, as the trees were grown: a value must fall on the same side of a cut again
-    filled = np.where(np.isnan(x), member["fill"], x).astype(np.float32).astype(np.float64)
+    filled = np.where(np.isnan(x), member.fill, x).astype(np.float32).astype(np.float64)
     out = np.empty((len(x), 2))
     for start in range(0, len(x), 2048):
         part = filled[start : start + 2048]
         row = (np.arange(len(part)) * part.shape[1])[:, None]
         node_NT = np.broadcast_to(root_T, (len(part), len(root_T)))
-        for _ in range(int(member["depth"])):
+        for _ in range(int(member.depth)):
             at = part.ravel().take(row + feature.take(node_NT))
             node_NT = np.where(at <= cut.take(node_NT), left.take(node_NT), right.take(node_NT))
         out[start : start + 2048] = leaf_M2.take(node_NT, axis=0).sum(axis=1)

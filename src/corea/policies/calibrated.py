@@ -1,28 +1,71 @@
-"""The threshold of a calibration artefact, for all questions or one for each category."""
+"""The thresholds of a calibration artefact: one for all questions, or one for each category."""
 
-import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
+import msgspec
 import numpy as np
 
 from corea.errors import ConfigError
-from corea.metrics.score_map import apply_map, inputs_of
+from corea.metrics.score_map import ScoreMap, apply_map, inputs_of
 from corea.policies.threshold import Threshold
 from corea.types import Confidence, Decision, Question
 
-DEFER_ALL = Threshold(tau=float("inf"), tie_fraction=0.0)
+DEFER_ALL = Threshold(tau=math.inf, tie_fraction=0.0)
+
+
+class ThresholdRule(msgspec.Struct, frozen=True, kw_only=True):
+    """Keep where the score is above tau, and a fraction of those at tau.
+
+    Args:
+        tau: In [0, 1]; infinity, which is null in JSON, keeps nothing.
+        tie_fraction: The fraction kept of the scores that equal tau.
+        skip_categories: Categories in which the model is not asked at all.
+        abstain_below: Scores under it are left to a person; None: none are.
+    """
+
+    tau: float | None
+    tie_fraction: float = 1.0
+    skip_categories: tuple[str, ...] = ()
+    abstain_below: float | None = None
+
+    @property
+    def limit(self) -> float:
+        """tau as a number."""
+        return math.inf if self.tau is None else self.tau
+
+    @property
+    def policy(self) -> Threshold:
+        """The policy that decides by this rule."""
+        return Threshold(tau=self.limit, tie_fraction=self.tie_fraction, abstain_below=self.abstain_below)
+
+
+class GroupRule(msgspec.Struct, frozen=True, kw_only=True):
+    """The threshold of one category, and the rows that tested it; without one everything is deferred there."""
+
+    n_test: int
+    threshold: ThresholdRule | None
+
+
+class _Stage(msgspec.Struct):
+    map: ScoreMap
+    threshold: ThresholdRule | None
+
+
+class _Artefact(msgspec.Struct):
+    stages: tuple[_Stage, ...]
+    groups: dict[str, GroupRule] = {}
 
 
 @dataclass(frozen=True, slots=True)
 class Calibrated:
-    """Thresholds by category, and one for the rest; over a score that a `Mapped` signal gives.
+    """Thresholds by category, and one for the rest; over a score that a `CalibratedSignal` gives.
 
     Args:
-        path: The artefact; then its map is applied here, to one confidence and the category. None: the confidence
-            is the mapped score already (as `corea.calibrate.artefact.bind` arranges).
+        path: The artefact; then its first stage's map is applied here, to one confidence and the category. None: the
+            confidence is the mapped score already (as `corea.calibrate.binding.bind` arranges).
 
     Raises:
         ConfigError: The artefact is not there, or its map reads more than a confidence and a category.
@@ -31,32 +74,34 @@ class Calibrated:
     path: str | None = None
     default: Threshold = DEFER_ALL
     by_category: Mapping[str, Threshold] = field(default_factory=dict[str, Threshold])
-    stored: Mapping[str, Any] | None = None
+    stored: ScoreMap | None = None
 
     def __post_init__(self) -> None:
         if self.path is None:
             return
         try:
-            found = json.loads(Path(self.path).read_bytes())
-            made, stored = Calibrated.of(found["threshold"], found.get("groups", {})), found["map"]
-        except (OSError, ValueError, KeyError) as error:
-            raise ConfigError(
-                f"policy calibrated, path: {self.path} is not a calibration ({error}); make one with `corea calibrate`"
-            ) from error
-        if lacking := set(inputs_of(stored)) - {"confidence", "category"}:
+            found = msgspec.json.decode(Path(self.path).read_bytes(), type=_Artefact)
+            first = found.stages[0]
+        except (OSError, ValueError, IndexError) as error:
+            raise ConfigError(f"policy calibrated, path: {self.path} is no calibration ({error}); make one") from error
+        if lacking := set(inputs_of(first.map)) - {"confidence", "category"}:
             raise ConfigError(
                 f"policy calibrated: the map of {self.path} reads {', '.join(sorted(lacking))}, a policy sees only the "
                 "confidence and the category; set `calibration` on the cascade instead"
             )
+        made = Calibrated.of(first.threshold, found.groups)
         object.__setattr__(self, "default", made.default)
         object.__setattr__(self, "by_category", made.by_category)
-        object.__setattr__(self, "stored", stored)
+        object.__setattr__(self, "stored", first.map)
 
     @classmethod
-    def of(cls, threshold: Mapping[str, Any] | None, groups: Mapping[str, Any] | None = None) -> "Calibrated":
+    def of(cls, threshold: ThresholdRule | None, groups: Mapping[str, GroupRule] | None = None) -> "Calibrated":
         """From an artefact's parts; None defers everything."""
-        slices = {name: _threshold(each.get("threshold")) for name, each in (groups or {}).items()}
-        return cls(default=_threshold(threshold), by_category=slices)
+        slices = {
+            name: DEFER_ALL if each.threshold is None else each.threshold.policy
+            for name, each in (groups or {}).items()
+        }
+        return cls(default=DEFER_ALL if threshold is None else threshold.policy, by_category=slices)
 
     def decide(self, question: Question, confidence: Confidence) -> Decision:
         if self.stored is not None:
@@ -65,9 +110,3 @@ class Calibrated:
             score = float(apply_map(self.stored, columns)[0])
             confidence = Confidence(value=None if np.isnan(score) else score, signal=confidence.signal)
         return self.by_category.get(question.category or "", self.default).decide(question, confidence)
-
-
-def _threshold(stored: Mapping[str, Any] | None) -> Threshold:
-    if stored is None:
-        return DEFER_ALL
-    return Threshold(tau=stored["tau"], tie_fraction=stored["tie_fraction"], abstain_below=stored.get("abstain_below"))

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from corea.errors import ConfigError
-from corea.metrics.score_map import apply_map, inputs_of
+from corea.metrics.score_map import ScoreMap, apply_map, inputs_of
 from corea.parsing import read_answer
 from corea.protocols import Signal
 from corea.signals.measured import measured
@@ -16,12 +16,13 @@ from corea.types import Completion, Confidence, Question
 FROM_THE_ANSWER = ("category", "completion_tokens")
 
 
-class Mapped:
+class CalibratedSignal:
     """The score that a calibration's threshold is for, from the inner signal and what is known of the answer.
 
     Args:
         inner: Gives the column "confidence".
         stored: The artefact's map. It may also read the question's category and the completion's token count.
+        needs_answer: An answer that cannot be read has no score.
         others: Further signals by the column they give.
         where: The artefact, for messages.
 
@@ -30,16 +31,23 @@ class Mapped:
     """
 
     def __init__(
-        self, inner: Signal, stored: Mapping[str, Any], *, others: Mapping[str, Signal] | None = None, where: str = ""
+        self,
+        inner: Signal,
+        stored: ScoreMap,
+        *,
+        needs_answer: bool = False,
+        others: Mapping[str, Signal] | None = None,
+        where: str = "",
     ) -> None:
         self.inner: Signal = inner
-        self.stored: Mapping[str, Any] = stored
+        self.stored: ScoreMap = stored
+        self.needs_answer: bool = needs_answer
         self.others: dict[str, Signal] = dict(others or {})
         lacking = [c for c in inputs_of(stored) if c not in ("confidence", *self.others, *FROM_THE_ANSWER)]
         if lacking:
             raise ConfigError(
                 f"calibration {where}: its map reads {', '.join(lacking)}, which the stage's signal does not give; "
-                "calibrate again with --signals confidence, or hand these signals to Mapped"
+                "calibrate again with --signals confidence, or hand these signals to CalibratedSignal"
             )
         signals = (inner, *self.others.values())
         self.logprobs_wanted: bool = any(getattr(signal, "logprobs_wanted", False) for signal in signals)
@@ -60,7 +68,7 @@ class Mapped:
             spans = _joined(spans, further.spans, signal)
         name, raw = f"mapped {stated.signal}", "nothing" if stated.value is None else f"{stated.value:g}"
         choices = len(question.choices) or None
-        if self.stored.get("needs_answer") and read_answer(completion.text, choices=choices) is None:
+        if self.needs_answer and read_answer(completion.text, choices=choices) is None:
             return Confidence(value=None, signal=name, reason="no answer could be read", calls=calls, spans=spans)
         score = float(apply_map(self.stored, columns)[0])
         value, reason = (None, stated.reason) if np.isnan(score) else (score, f"{stated.signal} {raw}")

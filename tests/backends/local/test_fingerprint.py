@@ -7,7 +7,8 @@ import pytest
 
 from corea.backends.local.fingerprint import ENDS, fingerprint
 from corea.backends.local.onnx import OnnxBackend, OnnxSettings
-from corea.calibrate.artefact import binding_of, differences
+from corea.calibrate.artefact import StageBinding
+from corea.calibrate.binding import binding_of, differences
 from corea.cascade import Cascade, Stage
 
 TINY = Path(__file__).parents[1] / "tiny" / "onnx"
@@ -44,7 +45,7 @@ def test_a_folder_that_is_not_there_or_empty_has_none(tmp_path: Path) -> None:
 
 
 def test_a_model_trained_anew_under_its_old_name_differs_from_what_was_calibrated(folder: Path) -> None:
-    def bound() -> dict[str, object]:
+    def bound() -> tuple[StageBinding, ...]:
         stage = Stage(name="only", backend=OnnxBackend(OnnxSettings(folder=str(folder))))
         return binding_of(Cascade(stages=(stage,)))
 

@@ -1,0 +1,143 @@
+"""A comparison's file and its models: read, located, and made ready to be asked; nothing is loaded yet."""
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from corea.backends import BACKENDS
+from corea.build import make
+from corea.config import settings as checked_settings
+from corea.errors import ConfigError
+from corea.prices import PriceTable, read_price
+from corea.prompts import load_prompt
+from corea.protocols import Backend, Signal
+from corea.signals import SIGNALS
+from corea.types import Sampling
+from recipes.paper.answer_cache import AnswerCache, Identity, revision_of
+from recipes.paper.collect import Model
+from recipes.paper.methods import TITLES
+from recipes.paper.settings import CompareSettings, DatasetSettings, ModelSettings
+
+
+def read_settings(path: Path, data: Path | None = None) -> tuple[str, CompareSettings, Path]:
+    """A comparison's file: its text, its settings, and the folder that relative paths start from."""
+
+    try:
+        text = path.read_text(encoding="utf-8")
+        tree = tomllib.loads(text if data is None else text.replace("{data}", str(data.resolve())))
+    except FileNotFoundError as error:
+        raise ConfigError(f"{path}: no such file; recipes/paper/configs/ has examples") from error
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else error
+        raise ConfigError(
+            f"{path}: cannot be read ({why}), expected a TOML file as in recipes/paper/configs/"
+        ) from error
+    if "{data}" in text and data is None:
+        raise ConfigError(f"{path}: names files in {{data}}; say where that is with --data FOLDER (or COREA_DATA)")
+    models = {
+        role: checked_settings(f"{path}: models.{role}", ModelSettings, table)
+        for role, table in tree.pop("models", {}).items()
+    }
+    datasets = {
+        name: checked_settings(f"{path}: datasets.{name}", DatasetSettings, table)
+        for name, table in tree.pop("datasets", {}).items()
+    }
+    return text, checked_settings(str(path), CompareSettings, tree, models=models, datasets=datasets), path.parent
+
+
+def located(base: Path, declared: DatasetSettings) -> DatasetSettings:
+    """The same dataset, its paths as meant by the file that named them."""
+
+    def there(options: Mapping[str, Any]) -> Mapping[str, Any]:
+        path = options.get("path")
+        return {**options, "path": str(base / path)} if isinstance(path, str) else options
+
+    return replace(declared, options=there(declared.options), trained_on=tuple(map(there, declared.trained_on)))
+
+
+def open_models(settings: CompareSettings, base: Path, folder: Path) -> tuple[list[Model], dict[str, str]]:
+    """The models that are there, and by role why the others are not. Nothing is loaded yet."""
+
+    found: list[Model] = []
+    missing = {role: f"[models.{role}] is not in the configuration" for role in TITLES if role not in settings.models}
+    for role, declared in settings.models.items():
+        try:
+            found += _runs(role, declared, settings, base, folder)
+        except ConfigError as error:
+            missing[role] = str(error)
+    if not any(model.role == "llm" for model in found):
+        raise ConfigError(f"models.llm: is not there: {missing['llm']}")
+    return found, missing
+
+
+def _runs(role: str, declared: ModelSettings, settings: CompareSettings, base: Path, folder: Path) -> list[Model]:
+    """A role's model, or one for each training run, where its backend's settings name {seed}.
+
+    Questions that go with a run that is not there are answered by the first that is.
+    """
+    if not declared.by_seed:
+        return [_model(role, declared, base, folder)]
+    there: dict[int, Model] = {}
+    why = ""
+    for run in settings.run_of.values():
+        try:
+            there[run] = _model(role, declared.of_seed(run), base, folder)
+        except ConfigError as error:
+            why = why or str(error)
+    if not there:
+        raise ConfigError(why)
+    first = min(there)
+    answers = {seed: run if run in there else first for seed, run in settings.run_of.items()}
+    return [
+        replace(model, trained=run, seeds=frozenset(seed for seed, by in answers.items() if by == run))
+        for run, model in there.items()
+    ]
+
+
+def _model(role: str, declared: ModelSettings, base: Path, folder: Path) -> Model:
+
+    where = f"models.{role}"
+    options = dict(declared.backend)
+    for key in ("folder", "path", "name"):
+        named = options.get(key)
+        if isinstance(named, str) and (key != "name" or (base / named).exists() or named.startswith((".", "/"))):
+            if key == "name" and options.get("kind") == "replay":
+                continue  # there it is what the model is called
+            options[key] = str(base / named)
+            if not Path(options[key]).exists():
+                raise ConfigError(f"{where}.backend.{key}: got {named!r}, which is not there")
+    signals = {
+        s if isinstance(s, str) else s["kind"]: {"kind": s} if isinstance(s, str) else dict(s) for s in declared.signals
+    }
+    prompt = load_prompt(str(base / declared.prompt) if "/" in declared.prompt else declared.prompt)
+    sampling = _with_logprobs(declared, signals)
+    model_name = str(options.get("model") or options.get("name") or options.get("folder") or role)
+    named = Path(model_name).name if Path(model_name).exists() else model_name
+    price = read_price(named, declared.price) if declared.price is not None else PriceTable().lookup(named)
+    identity = Identity(
+        model=named,
+        revision=revision_of(options),
+        prompt_sha256=prompt.sha256,
+        sampling={k: v for k, v in asdict(sampling).items() if v not in (None, (), {})},
+        signals=signals,
+    )
+
+    def open_it() -> tuple[Backend, Mapping[str, Signal]]:
+        backend: Backend = make(f"{where}.backend", options, BACKENDS)
+        return backend, {n: make(f"{where}.signals.{n}", o, SIGNALS, backend=backend) for n, o in signals.items()}
+
+    return Model(
+        role=role, cache=AnswerCache(folder, identity), open=open_it, sampling=sampling, prompt=prompt, price=price,
+        probe=declared.probe,
+    )  # fmt: skip
+
+
+def _with_logprobs(declared: ModelSettings, signals: Mapping[str, Mapping[str, Any]]) -> Sampling:
+    """The sampling with the log-probabilities that the signals read; a local model is scored exactly instead."""
+    wants = any(name in ("mean_token_probability", "answer_token_probability") for name in signals)
+    if wants or ("expected" in signals and declared.backend.get("kind") == "openai"):
+        top = 20 if "expected" in signals and declared.backend.get("kind") == "openai" else 0
+        return replace(declared.sampling, logprobs=True, top_logprobs=max(top, declared.sampling.top_logprobs))
+    return declared.sampling

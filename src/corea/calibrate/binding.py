@@ -1,0 +1,136 @@
+"""Binds an artefact to a cascade: it is refused for other models, prompts, sampling or signals, and then decides."""
+
+from collections.abc import Sequence
+from dataclasses import fields, is_dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from corea.calibrate.artefact import Calibration, StageBinding, StageCalibration, load
+from corea.cascade import Cascade
+from corea.errors import ConfigError, unknown_name
+from corea.metrics.score_map import inputs_of
+from corea.policies.calibrated import Calibrated
+from corea.policies.pre_policies import SkipCategories
+from corea.registry import resolve
+from corea.signals import FROM_THE_COMPLETION, SIGNALS
+from corea.signals.calibrated_signal import CalibratedSignal
+from corea.signals.tokens import with_logprobs
+from corea.stage import Stage
+
+Binding = Sequence[StageBinding]
+
+
+def binding_of(cascade: Cascade) -> tuple[StageBinding, ...]:
+    """The facts behind a cascade's answers: its models, how they are asked, and the signals of all but the last.
+
+    Values that cannot be seen (the revision behind an API) are None, and are then not compared.
+    """
+    found: list[StageBinding] = []
+    for stage in cascade.stages:
+        backend: Any = stage.backend
+        settings = getattr(backend, "settings", None)
+        found.append(
+            StageBinding(
+                model=backend.model,
+                revision=getattr(backend, "revision", None) or getattr(settings, "revision", None),
+                prompt=None if stage.prompt is None else f"sha256:{stage.prompt.sha256[:16]}",
+                sampling=_sampling(stage.sampling),
+                signal=None if stage is cascade.stages[-1] else _signal(stage.signal),
+            )
+        )
+    return tuple(found)
+
+
+def differences(calibrated: Binding, configured: Binding) -> list[str]:
+    """The differences between an artefact's binding and a configuration's; unknown (None) differs from nothing."""
+    if len(calibrated) != len(configured):
+        return [f"stages is {len(configured)}, calibrated for {len(calibrated)}"]
+    found: list[str] = []
+    for index, (own, other) in enumerate(zip(calibrated, configured, strict=True)):
+        role = "llm" if index == len(calibrated) - 1 else f"tier{index + 1}" if index else "slm"
+        names = {name: f"{role}_{name}" for name in ("revision", "prompt", "sampling", "signal")}
+        names |= {"model": role} | ({"signal": "signal"} if index == 0 else {})
+        for name in ("model", "revision", "prompt", "sampling", "signal"):
+            wanted, given = getattr(own, name), getattr(other, name)
+            if wanted is not None and given is not None and wanted != given:
+                found.append(f"{names[name]} is {given!r}, calibrated for {wanted!r}")
+    return found
+
+
+def bind(cascade: Cascade, path: str | Path, *, force: bool = False) -> Cascade:
+    """The cascade with an artefact's maps, thresholds and pre-policies at each stage before the last.
+
+    An infeasible artefact makes it defer all to the last, as nothing is guaranteed of the others. Each trace is
+    flagged.
+
+    Args:
+        force: Goes on where artefact and configuration differ; every trace is then flagged "calibration forced".
+
+    Raises:
+        ConfigError: Artefact and configuration differ, naming how; or a map reads what this signal does not give.
+        DataError: The file is not a calibration.
+    """
+    found = load(path)
+    differing = differences(found.binding, binding_of(cascade))
+    if differing and not force:
+        raise ConfigError(
+            f"calibration {path}: {'; '.join(differing)}; calibrate again for this configuration, or give --force"
+        )
+    flags = ["calibrated" if found.certified else "calibration infeasible: everything is deferred"]
+    several = len(found.stages) > 1
+    stages: list[Stage] = []
+    for index, stage in enumerate(cascade.stages):
+        if index >= len(found.stages) or stage is cascade.stages[-1]:
+            stages.append(stage)
+        elif several and found.certified and found.stages[index].threshold is None:
+            flags.append(f"calibration: stage {stage.name} does not pay and is not asked")
+        else:
+            stages.append(_bound(stage, found, found.stages[index], where=str(path)))
+    flags += ["calibration forced: " + "; ".join(differing)] if differing else []
+    return replace(cascade, stages=tuple(stages), flags=(*cascade.flags, *flags))
+
+
+def _bound(stage: Stage, found: Calibration, part: StageCalibration, *, where: str) -> Stage:
+    """A stage with its part of the artefact, and the log-probabilities that the map needs."""
+    if stage.signal is None:
+        raise ConfigError(f"calibration {where}: stage {stage.name} has no signal, expected one; configure it")
+    wanted = [name for name in inputs_of(part.map) if name in FROM_THE_COMPLETION]
+    signal = CalibratedSignal(
+        stage.signal, part.map, needs_answer=part.needs_answer, others=free_signals(wanted), where=where
+    )
+    skip = part.threshold.skip_categories if part.threshold else ()
+    return replace(
+        stage,
+        signal=signal,
+        policy=Calibrated.of(part.threshold, found.groups),
+        pre_policy=SkipCategories(skip) if skip else stage.pre_policy,
+        sampling=with_logprobs(stage.sampling, signal),
+    )
+
+
+def free_signals(names: Sequence[str]) -> dict[str, Any]:
+    """Signals by name that read the completion alone, so that they cost nothing.
+
+    Raises:
+        ConfigError: One needs more than the completion, or does not exist.
+    """
+    for name in names:
+        if name not in FROM_THE_COMPLETION:
+            raise unknown_name("signals", name, FROM_THE_COMPLETION)
+    return {name: resolve("signals", name, SIGNALS)() for name in names}
+
+
+def _signal(signal: Any) -> dict[str, Any] | None:
+    """A signal's kind and its plain settings; not what only says when it may stop early."""
+    signal = signal.inner if isinstance(signal, CalibratedSignal) else signal
+    if signal is None:
+        return None
+    plain = {each.name: getattr(signal, each.name) for each in fields(signal)} if is_dataclass(signal) else {}
+    kept = {k: v for k, v in plain.items() if k != "threshold" and isinstance(v, str | int | float)}
+    return {"kind": type(signal).__name__, **kept}
+
+
+def _sampling(sampling: Any) -> dict[str, Any]:
+    """The settings that shape an answer; those that only ask for log-probabilities do not."""
+    names = ("max_tokens", "temperature", "top_p", "stop")
+    return {name: list(value) if isinstance(value := getattr(sampling, name), tuple) else value for name in names}

@@ -1,0 +1,348 @@
+"""Certifies rules: splits the rows, fits maps on one part, tests a path of rules on the other, and selects the best.
+
+The rows that fit the maps and lay out the path (part A) are not rows of the test (part B). So given A, the rows of B
+are independent draws, and every p-value holds at its sample size. A is the smaller part: the width of the guarantee
+falls with the root of B, the map hardly improves after a thousand rows.
+
+One selection serves two models and more, and full and few labels: the path and the p-value differ, nothing else.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
+
+import numpy as np
+
+from corea.calibrate.few_labels import FewLabels, worth_labelling
+from corea.calibrate.maps import fit_score, several_columns
+from corea.calibrate.paths import candidate_path
+from corea.calibrate.rules import GroupRule, Rules, ScoredTable, rules_at
+from corea.calibrate.sample_size import FIT_SHARE
+from corea.calibrate.targets import PValues, Targets, target_pvalues
+from corea.errors import ConfigError
+from corea.metrics.score_map import ScoreMap, apply_map
+from corea.records.table import OutcomeTable
+
+PLAIN_SHARE, PLAIN_ROWS = 0.1, 200  # a plain signal fits nothing: part A then only lays out the path
+ENOUGH_ROWS, LEAST_SHARE = 800, 0.15  # a blend's part A is FIT_SHARE until it has so many rows, then at least this
+COVERAGES = [float(c) for c in np.arange(0.02, 1.01, 0.02)]  # among which the best uncertified rule is looked for
+GROUP_ROWS = 30
+Candidate = TypeVar("Candidate")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FitOptions:
+    """Settings of a calibration; the defaults are those of the measured runs in docs/guarantee.md.
+
+    Args:
+        map: "auto", "identity", "linear" or "trees" (see `maps.fit_score`).
+        probability: "auto", "isotonic", "platt" or "beta".
+        pre_policy: Admits rules that skip a stage in categories where it does not pay.
+        by_group: One threshold for each category, with one joint guarantee.
+        few_labels: Rows may lack labels: the last model's answer is the reference (see `few_labels`).
+        fit_share: Part A's share of the rows; None: 0.3 for a blend, falling to 0.15 beyond 800 rows, and 0.1 (at most
+            200 rows) for a plain signal.
+        seed: Random seed of the split and of the folds.
+    """
+
+    map: str = "auto"
+    probability: str = "auto"
+    pre_policy: bool = True
+    by_group: bool = False
+    few_labels: bool = False
+    fit_share: float | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.map not in ("auto", "identity", "linear", "trees"):
+            raise ConfigError(f"map: got {self.map!r}, expected auto, identity, linear or trees")
+        if self.probability not in ("auto", "isotonic", "platt", "beta"):
+            raise ConfigError(f"probability: got {self.probability!r}, expected auto, isotonic, platt or beta")
+        if self.fit_share is not None and not 0 < self.fit_share < 1:
+            raise ConfigError(f"fit-share: got {self.fit_share}, expected a share between 0 and 1")
+        if self.by_group and self.few_labels:
+            raise ConfigError("by-group: got few labels too, expected a label on every row; label all, or drop one")
+
+
+DEFAULTS = FitOptions()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """Maps and both parts of the rows, scored; independent of the targets' levels.
+
+    Args:
+        maps: By stage before the last.
+        fit: Part A with cross-fitted scores. `test`: part B.
+    """
+
+    maps: tuple[ScoreMap, ...]
+    fit: ScoredTable
+    test: ScoredTable
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """The outcome of a certification, before any report.
+
+    Args:
+        rules: The chosen rules; None when infeasible.
+        best_uncertified: The best rules that were not certified; None where something was, or none could be tried.
+        pvalues: Of the chosen rules, by target. `tested`: how many rules were.
+        groups: By category, where asked for: its own threshold takes the place of `rules`.
+        labels: With few labels: which rows of the test have one, and how answers compare.
+    """
+
+    rules: Rules | None
+    best_uncertified: Rules | None
+    prepared: Prepared
+    pvalues: Mapping[str, float]
+    tested: int
+    cap_usd: float
+    groups: Mapping[str, GroupRule] = field(default_factory=dict[str, GroupRule])
+    labels: FewLabels | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def fit(self) -> ScoredTable:
+        """The rows that fitted the maps."""
+        return self.prepared.fit
+
+    @property
+    def test(self) -> ScoredTable:
+        """The rows that tested."""
+        return self.prepared.test
+
+
+def certify(table: OutcomeTable, targets: Targets, options: FitOptions = DEFAULTS) -> Selection:
+    """Fits, tests and selects: all that the guarantee is about.
+
+    Raises:
+        ConfigError, DataError: Targets and options that do not fit together; see `FewLabels.of`.
+    """
+    if options.by_group:
+        return _certify_groups(table, targets, options)
+    if len(table.models) > 2 and (targets.abstain_usd is not None or options.few_labels):
+        raise ConfigError("calibrate: got three or more models, expected two with --abstain-cost or --few-labels")
+    if not options.few_labels:
+        prepared = prepare(table, options, target=targets.score_target)
+        return certify_prepared(prepared, targets, options, cap_usd=targets.cap(table))
+    labels = FewLabels.of(table, targets)
+    part_a, part_b = split(table, options, held_out=labels.held_out)
+    notes = labels.notes(part_a)
+    proxy = labels.proxy(table)
+    prepared = _prepared(proxy.take(part_a), table.take(part_b), options, targets.score_target)
+    labels = labels.take(part_b)
+    found = certify_prepared(prepared, targets, options, cap_usd=targets.cap(table), labels=labels)
+    return replace(found, notes=notes)
+
+
+def select_for_labelling(table: OutcomeTable, targets: Targets, count: int, options: FitOptions) -> list[str]:
+    """Ids whose labels are worth most: drawn at random from the rows of the test that differ and might be kept.
+
+    Calibrate afterwards with the same rows, targets and options, so that the same rows test.
+
+    Args:
+        table: Labels may be missing. `count`: how many ids at most.
+
+    Raises:
+        ConfigError: There is no `max_drop`: only it is certified from differing answers.
+    """
+    if targets.max_drop is None:
+        raise ConfigError("select-for-labelling: got no --max-drop, expected one: only it needs differing answers")
+    labels = FewLabels.of(table, targets)
+    part_a, part_b = split(table, replace(options, few_labels=True))
+    prepared = _prepared(labels.proxy(table).take(part_a), table.take(part_b), options, targets.score_target)
+    least, _ = worth_labelling(prepared.fit, targets)
+    with np.errstate(invalid="ignore"):
+        asked = labels.different[part_b] & (prepared.test.scores[0] >= least)
+    chosen = np.random.default_rng([options.seed, 1]).permutation(np.flatnonzero(asked))[:count]
+    return [str(prepared.test.table.ids[i]) for i in chosen]
+
+
+# --- the split ------------------------------------------------------------------------------------------------------
+
+
+def split(table: OutcomeTable, options: FitOptions, *, held_out: Any = None) -> tuple[Any, Any]:
+    """Row indices that fit and that test, in random order.
+
+    Args:
+        held_out: (N,) True for rows that must not fit; they all test.
+    """
+    n = len(table)
+    order = np.random.default_rng(options.seed).permutation(n)
+    n_fit = _fit_rows(table, options)
+    if held_out is None or not held_out.any():
+        return order[:n_fit], order[n_fit:]
+    part_a = order[~held_out[order]][:n_fit]
+    return part_a, order[~np.isin(order, part_a)]
+
+
+def _plain_rows(n: int) -> int:
+    return max(10, min(PLAIN_ROWS, round(PLAIN_SHARE * n)))
+
+
+def _fit_rows(table: OutcomeTable, options: FitOptions) -> int:
+    n = len(table)
+    if options.fit_share is not None or options.few_labels or len(table.models) > 2:
+        return min(max(10, round((options.fit_share or FIT_SHARE) * n)), n - 5)
+    several = several_columns(table, 0) and FIT_SHARE * n >= 60
+    if options.map in ("linear", "trees") or (options.map == "auto" and several):
+        return min(round(FIT_SHARE * n), max(ENOUGH_ROWS, round(LEAST_SHARE * n)))
+    return _plain_rows(n)
+
+
+def prepare(table: OutcomeTable, options: FitOptions = DEFAULTS, *, target: str = "regret") -> Prepared:
+    """Splits the rows, fits the maps on part A and scores both parts; `target` as in `maps.fit_score`."""
+    part_a, part_b = split(table, options)
+    plain = options.fit_share is None and len(table.models) == 2 and len(part_a) == _plain_rows(len(table))
+    if options.map == "auto" and plain:
+        options = replace(options, map="identity")
+    return _prepared(table.take(part_a), table.take(part_b), options, target)
+
+
+def _prepared(fit: OutcomeTable, test: OutcomeTable, options: FitOptions, target: str) -> Prepared:
+    fitted = [
+        fit_score(fit, stage, kind=options.map, seed=options.seed, target=target) for stage in range(len(fit.stages))
+    ]
+    maps = tuple(stored for stored, _ in fitted)
+    scores = (apply_map(stored, test.columns(stage)) for stage, stored in enumerate(maps))
+    return Prepared(
+        maps=maps, fit=ScoredTable.of(fit, *(score for _, score in fitted)), test=ScoredTable.of(test, *scores)
+    )
+
+
+# --- the selection --------------------------------------------------------------------------------------------------
+
+
+def certify_prepared(
+    prepared: Prepared,
+    targets: Targets,
+    options: FitOptions = DEFAULTS,
+    *,
+    cap_usd: float,
+    labels: FewLabels | None = None,
+) -> Selection:
+    """Lays out the path on part A, tests it on part B and selects; `cap_usd` as `Targets.cap` gives it."""
+    path = candidate_path(
+        prepared.fit, targets, n_test=len(prepared.test), cap_usd=cap_usd, pre_policy=options.pre_policy
+    )
+    if labels is not None:
+        path = labels.worth_testing(path, prepared.fit, targets)
+    return select(path, targets, prepared, cap_usd=cap_usd, labels=labels)
+
+
+def select(
+    path: Sequence[Rules], targets: Targets, prepared: Prepared, *, cap_usd: float, labels: FewLabels | None = None
+) -> Selection:
+    """Tests along the path on part B and takes the best of the certified rules.
+
+    Args:
+        labels: With few labels; then its p-values take the place of those that need a label on every row.
+    """
+    test = prepared.test
+    pvalues = _pvalues(targets, cap_usd, labels)
+    seen: dict[Rules, dict[str, float]] = {}
+
+    def worst(rules: Rules) -> float:
+        seen[rules] = pvalues(test, test.outcome(rules))
+        return max(seen[rules].values())
+
+    certified = fixed_sequence(path, worst, delta=targets.delta)
+    best = _best(certified, targets, test, labels)
+    passed = set(certified)
+    left = [rules for rules in path if rules not in passed]
+    near = None
+    if best is None and labels is not None:
+        near = left[0] if left else None
+    elif best is None and path:
+        more = [(rule,) for rule in rules_at(test.scores[0], COVERAGES)] if len(test.scores) == 1 else []
+        near = best_uncertified(targets, test, [*left, *more] or path)
+    return Selection(
+        rules=best, best_uncertified=near, prepared=prepared, pvalues=seen[best] if best else {}, tested=len(seen),
+        cap_usd=cap_usd, labels=labels,
+    )  # fmt: skip
+
+
+def _pvalues(targets: Targets, cap_usd: float, labels: FewLabels | None) -> PValues:
+    if labels is not None:
+        return lambda rows, outcome: labels.pvalues(targets, rows, outcome, cap_usd=cap_usd)
+    return lambda rows, outcome: target_pvalues(targets, rows, outcome, cap_usd=cap_usd)
+
+
+def _best(certified: Sequence[Rules], targets: Targets, test: ScoredTable, labels: FewLabels | None) -> Rules | None:
+    """Of the certified rules those that save, and of these the one with the least objective."""
+    alone = float(test.table.last.cost_usd.mean())
+    any_cost = targets.only_cost or targets.value_usd is not None
+    outcomes = {rules: test.outcome(rules) for rules in certified}
+    useful = [rules for rules, outcome in outcomes.items() if any_cost or outcome.cost_usd.mean() < alone]
+
+    def key(rules: Rules) -> float:
+        outcome = outcomes[rules]
+        if labels is None:
+            return float(targets.objective(test, outcome).mean())
+        cost = float(outcome.cost_usd.mean())  # accuracy is not known: within a cost alone, defer all that it allows
+        return -cost if targets.only_cost else cost
+
+    return min(useful, key=key, default=None)
+
+
+def fixed_sequence(
+    candidates: Sequence[Candidate], pvalue: Callable[[Candidate], float], *, delta: float
+) -> list[Candidate]:
+    """The candidates certified before the first failure, each tested at the full level.
+
+    Valid where the order was fixed without the rows of the test: the probability that any certified candidate misses
+    its target is at most delta, since to err, the first one in the order that does must be rejected at level delta. So
+    any of those returned may be chosen afterwards, by looking.
+
+    Source: Angelopoulos et al. 2021, arXiv:2110.01052 (Learn then Test), sec. 3; Maurer et al. 1995 (fixed sequence).
+    """
+    found: list[Candidate] = []
+    for candidate in candidates:
+        if pvalue(candidate) > delta:
+            break
+        found.append(candidate)
+    return found
+
+
+def best_uncertified(targets: Targets, rows: ScoredTable, path: Sequence[Rules]) -> Rules:
+    """Of the rules that save on these rows the cheapest that seems to meet the targets, or the one nearest to that."""
+    last = rows.table.last
+    outcomes = {rules: rows.outcome(rules) for rules in path}
+
+    def excess(rules: Rules) -> float:
+        outcome, found = outcomes[rules], [0.0]
+        if targets.max_drop is not None:
+            found.append(float((last.correct - outcome.correct).mean()) - 0.75 * targets.max_drop)
+        if targets.max_risk is not None and outcome.kept.any():
+            found.append(float((1 - outcome.correct)[outcome.kept].mean()) - 0.9 * targets.max_risk)
+        return max(found)
+
+    saving = [rules for rules in path if outcomes[rules].cost_usd.mean() < last.cost_usd.mean()]
+    return min(saving or path, key=lambda rules: (round(excess(rules), 4), float(outcomes[rules].cost_usd.mean())))
+
+
+# --- one threshold for each category --------------------------------------------------------------------------------
+
+
+def _certify_groups(table: OutcomeTable, targets: Targets, options: FitOptions) -> Selection:
+    """A threshold for each category, each certified at delta / groups on its own rows: jointly valid (Bonferroni)."""
+    if len(table.models) > 2:
+        raise ConfigError("by-group: got three or more models, expected two")
+    if table.categories is None:
+        raise ConfigError("by-group: the rows have no category, expected one; name the column with --group")
+    options = replace(options, pre_policy=False, by_group=False)
+    whole = certify(table, targets, options)
+    names = sorted(set(np.asarray(whole.test.table.categories).astype(str).tolist()))
+    each_target = replace(targets, delta=targets.delta / len(names))
+    groups: dict[str, GroupRule] = {}
+    for name in names:
+        fit, test = whole.fit.in_slice(name), whole.test.in_slice(name)
+        threshold = None
+        if len(test) >= GROUP_ROWS and len(fit) >= 10:
+            part = Prepared(maps=whole.prepared.maps, fit=fit, test=test)
+            found = certify_prepared(part, each_target, options, cap_usd=whole.cap_usd)
+            threshold = None if found.rules is None else found.rules[0]
+        groups[name] = GroupRule(n_test=len(test), threshold=threshold)
+    return replace(whole, rules=None, best_uncertified=whole.best_uncertified or whole.rules, groups=groups)

@@ -1,0 +1,203 @@
+"""Fits a calibration: certifies rules for a table's models, and reports what they are expected to do.
+
+found = fit(table, Targets(max_drop=0.02))
+found.save("calibration.json")
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from msgspec.structs import replace
+
+from corea.calibrate.artefact import (
+    CERTIFIED,
+    INFEASIBLE,
+    Calibration,
+    DataSummary,
+    Guarantee,
+    LabelUse,
+    StageBinding,
+    StageCalibration,
+    now,
+)
+from corea.calibrate.certify import DEFAULTS, FitOptions, Selection, certify
+from corea.calibrate.few_labels import FewLabels
+from corea.calibrate.held_out import estimates, held_out_report, saving_interval
+from corea.calibrate.maps import fit_probability
+from corea.calibrate.rules import CascadeAnswers
+from corea.calibrate.sample_size import labels_for_rules
+from corea.calibrate.sentences import next_steps, sentence
+from corea.calibrate.signal_quality import signal_quality
+from corea.calibrate.targets import Targets
+from corea.metrics import Interval, cost_interval, paired_share_interval, share_interval
+from corea.metrics.arrays import Floats
+from corea.metrics.score_map import ScoreMap
+from corea.records.table import OutcomeTable
+
+TEST = "exact paired test, binomial test, betting on bounded means; fixed-sequence Learn then Test"
+JOINTLY = " along a path of joint thresholds that was laid out on other rows"
+FEW_LABELS_TEST = (
+    "share of kept answers that differ, exact bound on all rows; exact paired test on the gold rows among them; "
+    "fixed-sequence Learn then Test"
+)
+IN_EACH_CATEGORY = ", in each slice that has a threshold, in all of them together"
+HOLDS_FOR = "questions drawn as these were, the same models, prompts and sampling"
+PERSON_NOTE = "answers left to a person count as right; their price is in the total, not in the cost or the saving"
+AGREEMENT_NOTE = "the quality of the signal is for agreement with the large model"
+
+
+def fit(
+    table: OutcomeTable,
+    targets: Targets,
+    options: FitOptions = DEFAULTS,
+    *,
+    binding: Sequence[StageBinding] = (),
+    clock: Callable[[], str] = now,
+) -> Calibration:
+    """A calibration artefact for these targets.
+
+    Args:
+        table: Labelled questions; independent draws of those that the cascade will be asked. With
+            `options.few_labels`, correctness may be NaN.
+        binding: By stage, what the artefact is for; by default the models' names.
+        clock: Gives the date.
+
+    Raises:
+        ConfigError, DataError: See `OutcomeTable.check`, `Targets`, `FitOptions`, `corea.calibrate.certify.certify`.
+    """
+    if not options.few_labels:
+        table.check()
+    found = certify(table, targets, options)
+    answers = _answers(found)
+    probabilities = [
+        fit_probability(score, model.correct, kind=options.probability)
+        for score, model in zip(found.fit.scores, found.fit.table.stages, strict=True)
+    ]
+    certified = found.rules is not None or any(group.threshold is not None for group in found.groups.values())
+    thresholds = [*(found.rules or ()), *(group.threshold for group in found.groups.values())]
+    abstains = any(each is not None and each.abstain_below is not None for each in thresholds)
+    expected = estimates(found.test.table, answers, targets) if found.labels is None else _few_label_estimates(found)
+    if not abstains:
+        expected.pop("abstained_share", None)
+    result = Calibration(
+        verdict=CERTIFIED if certified else INFEASIBLE,
+        sentence="",
+        guarantee=_guarantee(found, targets, len(table)),
+        stages=_stages(table, found, [stored for stored, _ in probabilities], answers),
+        groups=dict(found.groups),
+        expected=expected,
+        report=None if found.labels is not None else _report(found, answers, *probabilities[0]),
+        binding=tuple(binding) or tuple(StageBinding(model=model.name) for model in table.models),
+        data=DataSummary(
+            digest=table.digest, n=len(table), signals=list(table.first.signals),
+            category_column=table.category_column, seed=options.seed,
+            notes=[
+                *table.notes, *found.notes, *([PERSON_NOTE] if abstains else []),
+                *([AGREEMENT_NOTE] if found.labels is not None else []),
+            ],
+        ),
+        created=clock(),
+    )  # fmt: skip
+    advice = () if certified else next_steps(found, targets, result)
+    return replace(result, advice=advice, sentence=sentence(result))
+
+
+def _answers(found: Selection) -> CascadeAnswers:
+    """The answers of the cascade on the rows of the test; where nothing is certified, of the last model."""
+    if found.groups:
+        return found.test.by_group(found.groups)
+    return found.test.last_alone() if found.rules is None else found.test.outcome(found.rules)
+
+
+def _guarantee(found: Selection, targets: Targets, n: int) -> Guarantee:
+    where = IN_EACH_CATEGORY if found.groups else ""
+    test = FEW_LABELS_TEST if found.labels is not None else TEST + (JOINTLY if len(found.test.scores) > 1 else "")
+    return Guarantee(
+        targets=targets,
+        statement=f"{targets.words()}{where}, with probability {1 - targets.delta:g} over the questions that "
+        "calibrated",
+        holds_for=HOLDS_FOR,
+        test=test,
+        n=n,
+        n_fit=len(found.fit),
+        n_test=len(found.test),
+        p_values=dict(found.pvalues),
+        rules_tested=found.tested,
+        cost_cap_usd=found.cap_usd if targets.needs_cap else None,
+        labels=None if found.labels is None else _label_use(found, found.labels, targets),
+    )
+
+
+def _stages(
+    table: OutcomeTable, found: Selection, probabilities: Sequence[ScoreMap], answers: CascadeAnswers
+) -> tuple[StageCalibration, ...]:
+    """Each stage before the last; with few labels its quality is for agreement, on the rows that fitted."""
+    judged = table if found.labels is None else found.fit.table
+    return tuple(
+        StageCalibration(
+            model=model.name,
+            threshold=None if found.rules is None else found.rules[i],
+            map=found.prepared.maps[i],
+            needs_answer=model.needs_answer,
+            probability=probabilities[i],
+            quality=signal_quality(judged.models[i].confidence, judged.models[i].correct),
+            answers=float((answers.stage == i).mean()),
+        )
+        for i, model in enumerate(table.stages)
+    )
+
+
+def _report(found: Selection, answers: CascadeAnswers, probability: ScoreMap, crossed: Floats) -> Any:
+    alone = found.rules[0] if found.rules is not None and len(found.rules) == 1 else None
+    return held_out_report(found.fit, found.test, answers, probability, crossed, threshold=alone, groups=found.groups)
+
+
+# --- few labels -----------------------------------------------------------------------------------------------------
+
+
+def _label_use(found: Selection, labels: FewLabels, targets: Targets) -> LabelUse:
+    """How many gold labels there were, and how many the same test would need with labels alone."""
+    gold, rules = int(np.sum(labels.gold)), found.rules or found.best_uncertified
+    if rules is None or targets.max_drop is None:
+        return LabelUse(gold=gold)
+    kept = np.asarray(found.test.outcome(rules).kept)
+    losses, gains, used = labels.counts(found.test, kept)
+    share = float((kept & labels.different).mean())
+    alone: int | None = None
+    if used:
+        loss, gain = share * losses / used, share * gains / used
+        alone = labels_for_rules(loss, gain, drop=targets.max_drop, delta=targets.delta, power=0.5)
+    elif found.rules is not None:  # no label was needed: as many as show the same with no loss seen
+        alone = labels_for_rules(share / 2, share / 2, drop=targets.max_drop, delta=targets.delta, power=0.5)
+    return LabelUse(
+        gold=gold, gold_used=used, kept_and_different=share, gold_alone=alone,
+        gold_saved=None if alone is None else max(0, alone - gold),
+    )  # fmt: skip
+
+
+def _few_label_estimates(found: Selection) -> dict[str, Interval]:
+    """Estimates without all labels, at 95 %: costs and shares from all rows of the test, the drop from the gold rows
+    where answers differ, accuracies only where gold rows were drawn from all rows."""
+    labels, test = found.labels, found.test
+    assert labels is not None  # by the caller
+    first, last, answers = test.table.first, test.table.last, _answers(found)
+    kept = np.asarray(answers.kept)
+    costs = {
+        "mean_cost_usd": answers.cost_usd, "llm_mean_cost_usd": last.cost_usd, "slm_mean_cost_usd": first.cost_usd,
+    }  # fmt: skip
+    out = {name: cost_interval(values) for name, values in costs.items()}
+    out["llm_share"], out["agreement"] = share_interval(1.0 - kept), share_interval(1.0 - labels.different)
+    out["saving"] = saving_interval(answers.cost_usd, last.cost_usd)
+    share, at = float((kept & labels.different).mean()), kept & labels.different & labels.gold
+    if not share:
+        out["drop"] = Interval(0.0, 0.0, 0.0)
+    elif at.any():
+        gap = paired_share_interval(last.correct[at], first.correct[at])
+        out["drop"] = Interval(share * gap.value, share * gap.low, share * gap.high)
+    else:  # nothing is labelled there: between all gains and all losses
+        out["drop"] = Interval(share, -share, share)
+    if (labels.gold & ~labels.different).any():
+        out["llm_pass_at_1"] = share_interval(last.correct[labels.gold])
+        out["slm_pass_at_1"] = share_interval(first.correct[labels.gold])
+    return out

@@ -1,0 +1,182 @@
+"""Threshold rules: candidates between and within the values of a score, and what a cascade returns with them.
+
+`Rules` hold one `ThresholdRule` for each stage before the last, None for a stage that is not asked; two models are the
+case of one rule.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from corea.metrics.arrays import Floats
+from corea.policies.calibrated import GroupRule, ThresholdRule
+from corea.policies.threshold import uniform_of
+from corea.records.table import OutcomeTable
+
+Rules = tuple[ThresholdRule | None, ...]
+PERSON = -1  # the answering stage where neither model answers
+NOTHING = ThresholdRule(tau=math.inf, tie_fraction=0.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScoredTable:
+    """A table with a score for each stage before the last, and the fixed draws that decide ties; arrays are (N,).
+
+    Args:
+        scores: By stage; NaN where nothing was measured.
+        draws: The draws that the policy will make for these very ids.
+        slices: The names of the categories; empty where none was recorded.
+        slice_of: Each row's index in `slices`.
+    """
+
+    table: OutcomeTable
+    scores: tuple[Floats, ...]
+    draws: Floats
+    slices: tuple[str, ...]
+    slice_of: Any
+
+    @classmethod
+    def of(cls, table: OutcomeTable, *scores: Floats) -> "ScoredTable":
+        """A table with these scores, one a stage."""
+        slices, slice_of = (), np.zeros(len(table), dtype=int)
+        if table.categories is not None:
+            slices, slice_of = np.unique(table.categories.astype(str), return_inverse=True)
+        draws = np.array([uniform_of(str(key)) for key in table.ids])
+        return cls(table=table, scores=scores, draws=draws, slices=tuple(map(str, slices)), slice_of=slice_of)
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    @property
+    def stages(self) -> range:
+        """Indices of the stages before the last."""
+        return range(len(self.scores))
+
+    def take(self, at: Any) -> "ScoredTable":
+        """The rows at these indices."""
+        return replace(
+            self, table=self.table.take(at), scores=tuple(score[at] for score in self.scores), draws=self.draws[at],
+            slice_of=self.slice_of[at],
+        )  # fmt: skip
+
+    def in_slice(self, name: str) -> "ScoredTable":
+        """The rows of one category."""
+        return self.take(np.flatnonzero(self.slice_of == self.slices.index(name)) if name in self.slices else [])
+
+    # --- one stage ---
+
+    def asked(self, stage: int, rule: ThresholdRule) -> Any:
+        """(N,) True where the stage is asked if it is reached."""
+        if not rule.skip_categories or not self.slices:
+            return np.ones(len(self), dtype=bool)
+        return np.array([name not in rule.skip_categories for name in self.slices])[self.slice_of]
+
+    def kept(self, stage: int, rule: ThresholdRule) -> Any:
+        """(N,) True where the stage's answer is kept if it is reached."""
+        score, tau = self.scores[stage], rule.limit
+        if rule.tie_fraction >= 1:
+            kept = score >= tau
+        else:
+            kept = (score > tau) | ((score == tau) & (self.draws < rule.tie_fraction))
+        return kept & self.asked(stage, rule) if rule.skip_categories else kept
+
+    def _abstained(self, stage: int, rule: ThresholdRule, below: float, kept: Any) -> Any:
+        return (self.scores[stage] < below) & self.asked(stage, rule) & ~kept
+
+    # --- the cascade ---
+
+    def outcome(self, rules: Rules) -> "CascadeAnswers":
+        """Answering stage, cost and correctness of each question."""
+        models, last = self.table.models, len(self.scores)
+        stage = np.full(len(self), last)
+        for index in reversed(self.stages):
+            if (rule := rules[index]) is not None:
+                kept = self.kept(index, rule)
+                if rule.abstain_below is not None:
+                    stage = np.where(self._abstained(index, rule, rule.abstain_below, kept), PERSON, stage)
+                stage = np.where(kept, index, stage)
+        cost = np.where(stage == last, models[-1].cost_usd, 0.0)
+        for index in self.stages:
+            if (rule := rules[index]) is not None:
+                reached = (stage >= index) | (stage == PERSON)
+                cost = cost + np.where(reached & self.asked(index, rule), models[index].cost_usd, 0.0)
+        correct = np.stack([*(model.correct for model in models), np.ones(len(self))])
+        return CascadeAnswers(
+            stage=stage, last=last, cost_usd=cost, correct=correct[stage, np.arange(len(self))]
+        )  # a person's answer, the row at index -1, counts as right
+
+    def last_alone(self) -> "CascadeAnswers":
+        """The last model answers every question, and no other one is asked."""
+        last = len(self.scores)
+        return CascadeAnswers(
+            stage=np.full(len(self), last), last=last, cost_usd=self.table.last.cost_usd.copy(),
+            correct=self.table.last.correct.copy(),
+        )  # fmt: skip
+
+    def by_group(self, groups: Mapping[str, GroupRule]) -> "CascadeAnswers":
+        """The first stage with a threshold for each category; without one the last model answers."""
+        out = self.last_alone()
+        names = np.full(len(self), "", dtype=object)
+        if self.table.categories is not None:
+            names = self.table.categories.astype(str)
+        for name, group in groups.items():
+            at = np.flatnonzero(names == name)
+            if group.threshold is not None and len(at):
+                part = self.take(at).outcome((group.threshold,))
+                out.stage[at], out.cost_usd[at], out.correct[at] = part.stage, part.cost_usd, part.correct
+        return out
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CascadeAnswers:
+    """What a cascade returns on N questions; arrays are (N,).
+
+    Args:
+        stage: The index of the answering stage; `PERSON` where neither model answers.
+        last: The index of the last stage.
+        cost_usd: Every model that was asked.
+        correct: 1.0 where the returned answer is right; a question left to a person counts as right.
+    """
+
+    stage: Any
+    last: int
+    cost_usd: Floats
+    correct: Floats
+
+    @property
+    def kept(self) -> Any:
+        """(N,) True where a stage before the last answers."""
+        return (self.stage >= 0) & (self.stage < self.last)
+
+    @property
+    def abstained(self) -> Any:
+        """(N,) True where a person should answer."""
+        return self.stage == PERSON
+
+
+def rules_at(score: Floats, coverages: Sequence[float]) -> list[ThresholdRule]:
+    """Rules that would keep these shares of the scores, cautious to bold; between distinct values where possible.
+
+    Shares that fall inside a tie keep a part of it, in steps of 0.05.
+    """
+    measured = np.sort(score[~np.isnan(score)])[::-1]
+    found: dict[ThresholdRule, None] = {}
+    for coverage in coverages:
+        want = coverage * len(score)
+        k = min(int(np.ceil(want)), len(measured))
+        if k < 1:
+            continue
+        tau = float(measured[k - 1])
+        above = int(np.searchsorted(-measured, -tau, side="left"))
+        ties = int(np.searchsorted(-measured, -tau, side="right")) - above
+        share = 1.0 if ties == 1 else round(min(1.0, (min(want, len(measured)) - above) / ties) * 20) / 20
+        if share >= 1.0 and above + ties < len(measured):
+            tau = float((tau + measured[above + ties]) / 2)
+        elif share <= 0 and above:
+            tau, share = float((tau + measured[above - 1]) / 2), 1.0
+        if share > 0:
+            found[ThresholdRule(tau=tau, tie_fraction=share)] = None
+    return list(found)

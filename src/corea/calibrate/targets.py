@@ -1,0 +1,136 @@
+"""Targets that a calibration guarantees, and the p-value of each one being missed with given rules."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from corea.calibrate.exact_tests import exact_drop_pvalue, mean_pvalue, share_pvalue
+from corea.calibrate.rules import CascadeAnswers, ScoredTable
+from corea.errors import ConfigError
+from corea.metrics.arrays import Floats
+from corea.money import read_usd
+from corea.records.table import OutcomeTable
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Targets:
+    """One or several targets; those set hold jointly.
+
+    Args:
+        max_drop: Accuracy of the cascade >= accuracy of the last model - max_drop.
+        max_risk: Share of the kept answers that are wrong <= max_risk.
+        max_cost_usd: Mean cost of a question <= max_cost_usd.
+        value_usd: Cost of an error; then mean cost + value * error rate (+ abstentions) is minimised, and guaranteed to
+            be at most that of the last model alone.
+        abstain_usd: Cost of an answer by a person; allows abstaining, needs `value_usd`.
+        delta: Failure probability over the questions that calibrate, for all targets together.
+        cost_cap_usd: Largest cost of any question that asks every model. A mean of unbounded costs cannot be
+            guaranteed at any sample size; None: three times the largest seen, and the report says so.
+    """
+
+    max_drop: float | None = None
+    max_risk: float | None = None
+    max_cost_usd: float | None = None
+    value_usd: float | None = None
+    abstain_usd: float | None = None
+    delta: float = 0.05
+    cost_cap_usd: float | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 < self.delta < 1:
+            raise ConfigError(f"delta: got {self.delta}, expected a probability between 0 and 1, such as 0.05")
+        if self.max_drop is not None and not -1 < self.max_drop < 1:
+            raise ConfigError(f"max-drop: got {self.max_drop}, expected a share such as 0.02 for 2 points")
+        if self.max_risk is not None and not 0 < self.max_risk < 1:
+            raise ConfigError(f"max-risk: got {self.max_risk}, expected a share between 0 and 1, such as 0.1")
+        for name in ("max_cost_usd", "value_usd", "abstain_usd", "cost_cap_usd"):
+            if (amount := getattr(self, name)) is not None:
+                read_usd(name.replace("_", "-"), amount)
+        if self.max_drop is None and self.max_risk is None and self.max_cost_usd is None and self.value_usd is None:
+            raise ConfigError("targets: got none, expected one of --max-drop, --max-risk, --max-cost, --value")
+        if self.abstain_usd is not None and self.value_usd is None:
+            raise ConfigError("abstain-usd: got no --value beside it, expected the cost of an error; give --value USD")
+
+    @property
+    def only_cost(self) -> bool:
+        """True where nothing but the cost is bounded: then accuracy is maximised."""
+        return (
+            self.max_cost_usd is not None and self.max_drop is None and self.max_risk is None and self.value_usd is None
+        )
+
+    @property
+    def needs_cap(self) -> bool:
+        """True where a mean of costs is guaranteed, which needs a bound on one question's."""
+        return self.max_cost_usd is not None or self.value_usd is not None
+
+    @property
+    def score_target(self) -> str:
+        """The order of answers that a map should learn: "risk" where nothing but the risk is bounded, else "regret"."""
+        others = (self.max_drop, self.max_cost_usd, self.value_usd)
+        return "risk" if all(target is None for target in others) else "regret"
+
+    def cap(self, table: OutcomeTable) -> float:
+        """The bound on one question's cost, in USD."""
+        if self.cost_cap_usd is not None:
+            return self.cost_cap_usd
+        return 3.0 * float((sum(model.cost_usd for model in table.stages) + table.last.cost_usd).max())
+
+    def objective(self, rows: ScoredTable, outcome: CascadeAnswers) -> Floats:
+        """(N,) the quantity to minimise: minus accuracy within a cost alone, else the cost, with errors if priced."""
+        if self.only_cost:
+            return -outcome.correct
+        return outcome.cost_usd if self.value_usd is None else self.total_usd(outcome)
+
+    def total_usd(self, outcome: CascadeAnswers) -> Floats:
+        """(N,) cost + value of an error + price of an abstention, in USD."""
+        out = outcome.cost_usd + (self.value_usd or 0.0) * (1 - outcome.correct)
+        return out if self.abstain_usd is None else out + self.abstain_usd * outcome.abstained
+
+    def words(self) -> str:
+        """The guarantee, in one clause."""
+        parts: list[str] = []
+        if self.max_drop is not None:
+            parts.append(f"accuracy is at most {100 * self.max_drop:g} points below the large model's")
+        if self.max_risk is not None:
+            parts.append(f"at most {100 * self.max_risk:g} % of the kept answers are wrong")
+        if self.max_cost_usd is not None:
+            parts.append(f"the mean cost is at most {self.max_cost_usd:g} USD a question")
+        if self.value_usd is not None:
+            people = "" if self.abstain_usd is None else f" and {self.abstain_usd:g} USD a question left to a person"
+            parts.append(f"cost with {self.value_usd:g} USD an error{people} is at most the large model's")
+        return " and ".join(parts)
+
+
+PValues = Callable[[ScoredTable, CascadeAnswers], dict[str, float]]
+
+
+def target_pvalues(targets: Targets, rows: ScoredTable, outcome: CascadeAnswers, *, cap_usd: float) -> dict[str, float]:
+    """p-value of each target being missed; jointly they hold where each is at most delta, without a correction.
+
+    The null is that some target is missed, a union: rejecting it at level delta needs each part rejected at delta.
+
+    Args:
+        cap_usd: As `Targets.cap` gives it.
+
+    Source: Berger 1982, Technometrics 24(4) (intersection-union tests).
+    """
+    found: dict[str, float] = {}
+    if targets.max_drop is not None:
+        gap = rows.table.last.correct - outcome.correct
+        losses, gains = int((gap > 0.5).sum()), int((gap < -0.5).sum())
+        found["max_drop"] = exact_drop_pvalue(losses, gains, len(rows), targets.max_drop)
+    if targets.max_risk is not None:
+        kept = outcome.kept
+        wrong = int((kept & (outcome.correct < 0.5)).sum())
+        found["max_risk"] = share_pvalue(wrong, int(kept.sum()), targets.max_risk)
+    if targets.max_cost_usd is not None:
+        found["max_cost"] = cost_pvalue(targets, outcome, cap_usd)
+    if targets.value_usd is not None:
+        more = targets.total_usd(outcome) - targets.total_usd(rows.last_alone())
+        reach = cap_usd + targets.value_usd + (targets.abstain_usd or 0.0)
+        found["value"] = mean_pvalue(more, 0.0, low=-reach, high=reach, delta=targets.delta)
+    return found
+
+
+def cost_pvalue(targets: Targets, outcome: CascadeAnswers, cap_usd: float) -> float:
+    """p-value of the mean cost exceeding its target."""
+    return mean_pvalue(outcome.cost_usd, targets.max_cost_usd or 0.0, low=0.0, high=cap_usd, delta=targets.delta)

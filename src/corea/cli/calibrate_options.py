@@ -1,0 +1,113 @@
+"""Option sets of `corea calibrate` and its subcommands, by the panels of their help."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from corea.cli.console import amount
+from corea.cli.options import FILE, FOLDER, MODELS, NAME, NAMES, USD, RowOptions, TargetOptions
+from corea.cli.rows import names_of
+
+if TYPE_CHECKING:
+    from corea.calibrate.settings import CalibrateSettings
+    from corea.config import Config
+
+METHOD, FEW_LABELS = "Method", "Few labels"
+
+
+def _option(panel: str, metavar: str | None, text: str, *names: str) -> Any:
+    return typer.Option(*names, metavar=metavar, help=text, rich_help_panel=panel, show_default=False)
+
+
+MapOption = Annotated[
+    str | None,
+    _option(METHOD, NAME, "Score map: auto, identity (the first signal as it is), linear or trees. Default: auto."),
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class MethodOptions:
+    """How the maps and thresholds are fitted."""
+
+    map: MapOption = None
+    probability: Annotated[
+        str | None, _option(METHOD, NAME, "Probability map: auto, isotonic, platt or beta. Default: auto.")
+    ] = None
+    by_group: Annotated[
+        bool | None, _option(METHOD, None, "One threshold for each group, with a joint guarantee.", "--by-group")
+    ] = None
+    pre_policy: Annotated[
+        bool | None,
+        _option(METHOD, None, "Skip the small model in groups where it does not pay. Default: yes.",
+                "--pre-policy/--no-pre-policy"),
+    ] = None  # fmt: skip
+    seed: Annotated[int | None, _option(METHOD, None, "Random seed of the fit/test split. Default: 0.")] = None
+    tier: Annotated[
+        list[str] | None,
+        _option(METHOD, NAME, "A model before the last, small to large; repeated, for three and more models."),
+    ] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelOptions:
+    """How the models of a configuration are asked, without recorded rows."""
+
+    cascade: Annotated[str | None, _option(MODELS, NAME, "Cascade of the configuration. Default: the first.")] = None
+    answers: Annotated[
+        Path | None, _option(MODELS, FOLDER, "Folder of the answers, to resume from. Default: next to --out.")
+    ] = None
+    budget_usd: Annotated[
+        str | None, _option(MODELS, USD, "Stop asking before more than this is spent, over all starts.")
+    ] = None
+    concurrency: Annotated[int | None, _option(MODELS, None, "Questions in flight at once.")] = None
+    extra_signals: Annotated[
+        str, _option(MODELS, NAMES, "Further signals to measure on the answers, comma separated; they cost nothing.")
+    ] = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelOptions:
+    """Calibration of rows that lack labels."""
+
+    few_labels: Annotated[
+        bool | None,
+        _option(FEW_LABELS, None, "Rows may lack labels: the large model's answer is the reference.", "--few-labels"),
+    ] = None
+    select_for_labelling: Annotated[
+        Path | None, _option(FEW_LABELS, FILE, "Write the ids most worth labelling there, and end.")
+    ] = None
+    count: Annotated[int, _option(FEW_LABELS, None, "How many ids to select. Default: 200.")] = 200
+
+
+def merged(
+    config: "Config | None",
+    rows: RowOptions,
+    targets: TargetOptions,
+    method: MethodOptions,
+    models: ModelOptions = ModelOptions(),
+    labels: LabelOptions = LabelOptions(),
+) -> "CalibrateSettings":
+    """The table `[calibrate]` of a configuration, each value replaced where the command line gives one.
+
+    Raises:
+        ConfigError: The table has an unknown key or a wrong value.
+    """
+    from corea.calibrate.settings import CalibrateSettings
+    from corea.config import settings
+
+    given = {
+        "max_drop": targets.max_drop, "max_risk": targets.max_risk, "max_cost_usd": targets.max_cost,
+        "value_usd": targets.value, "abstain_usd": targets.abstain_cost, "cost_cap_usd": targets.cost_cap,
+        "delta": targets.delta, "map": method.map, "probability": method.probability, "by_group": method.by_group,
+        "pre_policy": method.pre_policy, "seed": method.seed, "few_labels": labels.few_labels,
+        "questions": None if rows.questions is None else str(rows.questions), "grader": rows.grader,
+        "group": rows.group, "extra_signals": names_of(models.extra_signals) or None,
+        "budget_usd": None if models.budget_usd is None else amount(models.budget_usd),
+    }  # fmt: skip
+    table = {} if config is None else dict(config.calibrate)
+    if config is not None and "questions" in table:
+        table["questions"] = str(config.path(str(table["questions"])))
+    table |= {name: value for name, value in given.items() if value is not None}
+    return settings(f"{config.source if config else 'options'}: calibrate", CalibrateSettings, table)

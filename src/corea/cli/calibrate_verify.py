@@ -1,0 +1,61 @@
+"""`corea calibrate verify`: how often the guarantee holds, over many calibrations drawn from one's own recordings."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from corea.cli.calibrate_options import MapOption
+from corea.cli.console import print_json
+from corea.cli.options import JsonOption, RowOptions, TargetOptions, spread
+from corea.cli.rows import read_rows
+from corea.errors import ConfigError
+
+if TYPE_CHECKING:
+    from corea.calibrate.coverage import CoverageResult
+
+
+@spread
+def verify(
+    rows: RowOptions,
+    targets: TargetOptions,
+    n: Annotated[int, typer.Option(help="Questions in a calibration set.")] = 500,
+    draws: Annotated[int, typer.Option(help="Calibration sets.")] = 1000,
+    map: MapOption = None,
+    seed: Annotated[int, typer.Option(help="Random seed of the draws.")] = 0,
+    json: JsonOption = False,
+) -> None:
+    """Calibrate on many sets drawn from recorded rows, and judge each on all of the rows.
+
+    Without targets, hard ones are tried. Exit code 1 where a guarantee is broken more often than delta allows.
+    """
+    from corea.calibrate import FitOptions, Targets
+    from corea.calibrate.coverage import coverage, hard_targets
+
+    if not rows.traces or not rows.reference:
+        raise ConfigError("calibrate verify: got no population, expected --traces and --reference")
+    population = read_rows(rows)
+    delta = 0.05 if targets.delta is None else targets.delta
+    given = {
+        "max_drop": targets.max_drop, "max_risk": targets.max_risk, "max_cost_usd": targets.max_cost,
+        "value_usd": targets.value, "abstain_usd": targets.abstain_cost,
+    }  # fmt: skip
+    wanted = hard_targets(population, delta=delta)
+    if any(value is not None for value in given.values()):
+        wanted = {"as asked": Targets(**given, delta=delta, cost_cap_usd=targets.cost_cap)}
+    results = coverage(population, wanted, n=n, draws=draws, options=FitOptions(map=map or "auto"), seed=seed)
+    if json:
+        print_json({"rows": len(population), "targets": [each.as_dict() for each in results]})
+    else:
+        print(f"population {len(population):,} rows, {draws:,} sets of {n:,} questions, delta {delta:g}")
+        print("\n".join(coverage_lines(results)))
+    if not all(each.holds for each in results):
+        raise typer.Exit(1)
+
+
+def coverage_lines(results: "list[CoverageResult]") -> list[str]:
+    """One line for each guarantee: how often it was certified and broken, and the mean saving."""
+    return [
+        f"{each.name:22} broken {each.broken_share:6.1%}  certified {each.certified / each.draws:6.1%}  "
+        f"saving {each.saving:6.1%}  {'holds' if each.holds else 'BROKEN TOO OFTEN'}: {each.guarantee}"
+        for each in results
+    ]

@@ -1,0 +1,128 @@
+"""Intervals and paired tests, with numpy alone. Tests valid at every sample size: `corea.calibrate.exact_tests`."""
+
+import math
+from dataclasses import dataclass
+from statistics import NormalDist
+from typing import Any
+
+import numpy as np
+
+from corea.errors import DataError
+from corea.metrics.arrays import Floats, as_floats
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """An estimate and the ends of its interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+def wilson_interval(successes: float, n: int, *, level: float = 0.95) -> Interval:
+    """Interval of a share; it stays in [0, 1] and keeps its coverage near 0 and 1, where the normal one does not.
+
+    Source: Wilson 1927, JASA 22(158); recommended by Brown, Cai and DasGupta 2001, Statistical Science 16(2).
+    """
+    if n < 1 or not 0 <= successes <= n:
+        raise DataError(f"wilson_interval: got {successes} of {n}, expected 0 <= successes <= n and n >= 1")
+    z, p = NormalDist().inv_cdf(0.5 + level / 2), successes / n
+    middle = (p + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
+    return Interval(p, max(0.0, middle - half), min(1.0, middle + half))
+
+
+def share_interval(values: Any, *, level: float = 0.95) -> Interval:
+    """Mean of N values in [0, 1], such as right answers, with its Wilson interval."""
+    (x,) = as_floats("share_interval", values=values)
+    return wilson_interval(float(x.sum()), len(x), level=level)
+
+
+def cost_interval(values: Any, *, level: float = 0.95) -> Interval:
+    """Mean of N values of at least 0, with the delta-method interval of its logarithm: it never reaches below 0."""
+    (x,) = as_floats("cost_interval", values=values)
+    return ratio_interval(x, np.ones(len(x)), level=level)
+
+
+def ratio_interval(numerator: Any, denominator: Any, *, level: float = 0.95) -> Interval:
+    """Ratio of two means of at least 0 over the same examples, with the delta-method interval of its logarithm.
+
+    A saving is 1 minus such a ratio, and so never above 100 %.
+
+    Source: Katz et al. 1978, Biometrics 34(3) (the logarithm); Deng, Knoblich and Lu 2018, arXiv:1803.06336.
+    """
+    a, b = as_floats("ratio_interval", numerator=numerator, denominator=denominator)
+    if b.mean() == 0:
+        return Interval(float("nan"), float("nan"), float("nan"))
+    ratio = float(a.mean() / b.mean())
+    if ratio == 0:
+        return Interval(0.0, 0.0, 0.0)
+    if len(a) == 1:
+        return Interval(ratio, 0.0, math.inf)
+    spread = float((a / a.mean() - b / b.mean()).std(ddof=1)) / math.sqrt(len(a))
+    half = NormalDist().inv_cdf(0.5 + level / 2) * spread
+    return Interval(ratio, ratio * math.exp(-half), ratio * math.exp(half))
+
+
+def paired_share_interval(first: Any, second: Any, *, level: float = 0.95) -> Interval:
+    """Difference of two shares over the same N examples; it is wider than 0 also where no example tells them apart.
+
+    The interval is Wald's with one pseudo-example added to each kind of disagreement.
+
+    Source: Bonett and Price 2012, Journal of Educational and Behavioral Statistics 37(4); recommended by Fagerland,
+    Lydersen and Laake 2014, Statistics in Medicine 33(16).
+    """
+    a, b = as_floats("paired_share_interval", first=first, second=second)
+    gap, n = a - b, len(a) + 2
+    only_a, only_b = (float(np.maximum(sign * gap, 0).sum() + 1) / n for sign in (1, -1))
+    middle = only_a - only_b
+    half = NormalDist().inv_cdf(0.5 + level / 2) * math.sqrt((only_a + only_b - middle**2) / n)
+    return Interval(float(gap.mean()), max(-1.0, middle - half), min(1.0, middle + half))
+
+
+def mcnemar_test(first: Any, second: Any) -> float:
+    """Exact two-sided p-value that two models are right equally often on the same questions.
+
+    Only the questions where exactly one is right tell; under the null each is as likely to be either's.
+
+    Source: McNemar 1947, Psychometrika 12(2); exact binomial form.
+    """
+    a, b = as_floats("mcnemar_test", first=first, second=second)
+    only_a, only_b = int(((a > 0.5) & (b <= 0.5)).sum()), int(((b > 0.5) & (a <= 0.5)).sum())
+    n = only_a + only_b
+    return min(1.0, 2 * binomial_cdf(min(only_a, only_b), n, 0.5)) if n else 1.0
+
+
+def permutation_test(first: Any, second: Any, *, resamples: int = 10_000, seed: int = 0) -> float:
+    """Two-sided p-value that the mean of first - second is 0, by flipping signs at random; at least 1/(resamples+1).
+
+    Source: Phipson and Smyth 2010, arXiv:1603.05766 (why one is added).
+    """
+    a, b = as_floats("permutation_test", first=first, second=second)
+    difference = a - b
+    rng = np.random.default_rng(seed)
+    observed = abs(difference.mean()) - 1e-12
+    hits = 0
+    for _ in range(resamples):
+        hits += bool(abs((difference * rng.choice([-1.0, 1.0], len(difference))).mean()) >= observed)
+    return (hits + 1) / (resamples + 1)
+
+
+def binomial_cdf(k: int, n: int, p: float) -> float:
+    """Chance of at most k successes in n trials of chance p."""
+    if k >= n:
+        return 1.0
+    if k < 0:
+        return 0.0
+    if p <= 0 or p >= 1:
+        return 1.0 if p <= 0 else 0.0
+    i = np.arange(k + 1)
+    log_choose = math.lgamma(n + 1) - _lgamma(i + 1) - _lgamma(n - i + 1)
+    terms = log_choose + i * math.log(p) + (n - i) * math.log1p(-p)
+    top = float(terms.max())
+    return min(1.0, math.exp(top) * float(np.exp(terms - top).sum()))
+
+
+def _lgamma(values: Any) -> Floats:
+    return np.array([math.lgamma(v) for v in values])

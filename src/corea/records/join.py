@@ -1,0 +1,199 @@
+"""Joins the answers of several models by question id into an outcome table."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from corea.errors import DataError
+from corea.graders import count_graders, graders_in_words
+from corea.metrics.arrays import Floats
+from corea.records.answer import AnswerSet, RecordedAnswer
+from corea.records.table import ModelOutcomes, OutcomeTable, Strings
+
+Answers = Sequence[RecordedAnswer]
+Prices = Mapping[str, tuple[float, float]]
+NOT_SIGNALS = {
+    "confidence", "completion_tokens", "prompt_tokens", "correct", "cost_usd", "correct_recorded", "disputed",
+    "latency_ms", "response_chars", "max_new_tokens", "seconds",
+}  # fmt: skip
+
+
+def join_answers(
+    sets: Sequence[AnswerSet],
+    *,
+    prices: Prices | None = None,
+    signals: Sequence[str] | None = None,
+    category_column: str = "category",
+    same: Callable[[str, str], bool] = str.__eq__,
+) -> OutcomeTable:
+    """The table of the questions that all models answered, in the first set's order.
+
+    An answer of an earlier model that failed counts as wrong and without a confidence, as a cascade would defer it;
+    questions at which the last model failed are left out, and a note says how many.
+
+    Args:
+        sets: By model, from small to large. Signals are read of all but the last, or of the only one.
+        prices: By model, USD per million prompt and completion tokens; replaces the recorded cost.
+        signals: Columns to use, the main one first. None: "confidence" and every further column of numbers in [0, 1].
+        category_column: The name of the column that the answers' categories come from.
+        same: Compares two extracted answers.
+
+    Raises:
+        DataError: No question is in all sets, no confidence is recorded, or a cost is not known.
+    """
+    ids, notes = _common_ids(sets)
+    answers_S = [[each.answers[key] for key in ids] for each in sets]
+    models, costs = list[ModelOutcomes](), list[str]()
+    more = list[str]()
+    for index, (each, answers) in enumerate(zip(sets, answers_S, strict=True)):
+        cost, note = _costs(answers, each.model, prices)
+        costs.append(note)
+        model = ModelOutcomes(
+            name=each.model,
+            correct=np.array([np.nan if a.correct is None else a.correct for a in answers]),
+            cost_usd=cost,
+            answers=_strings([a.answer for a in answers]),
+        )
+        if index < len(sets) - 1 or len(sets) == 1:
+            model, said = _with_signals(model, answers, signals)
+            more += said
+        if index < len(sets) - 1:
+            model = replace(model, agreement=_agreement(answers, answers_S[-1], same))
+        models.append(model)
+    graders = count_graders(a.grader for a in answers_S[0] if a.grader)
+    graded = [f"graded by {graders_in_words(graders)}"] if graders else []
+    return OutcomeTable(
+        ids=_strings(ids),
+        models=tuple(models),
+        categories=_categories(answers_S[0]),
+        category_column=category_column,
+        notes=tuple(note for note in (*notes, *graded, *costs, *more) if note),
+    )
+
+
+def _common_ids(sets: Sequence[AnswerSet]) -> tuple[list[str], list[str]]:
+    """The ids that every set has and the last model answered, with notes on the others."""
+    shared = [key for key in sets[0].answers if all(key in each.answers for each in sets[1:])]
+    if not shared:
+        examples = ", ".join(repr(next(iter(each.answers))) for each in sets)
+        raise DataError(
+            f"no question id is in all files (such as {examples}), expected the same questions; check the ids"
+        )
+    ids = [key for key in shared if not sets[-1].answers[key].failed] if len(sets) > 1 else shared
+    if not ids:
+        raise DataError(f"every question failed at {sets[-1].model}, expected answers; ask it again")
+    lost = max(map(len, sets)) - len(shared)
+    failed = len(shared) - len(ids)
+    notes = [note for each in sets for note in each.notes]
+    notes.append(count_of(lost, "question is", "questions are", "not in every model's rows and left out"))
+    notes.append(count_of(failed, "question", "questions", f"failed at {sets[-1].model} and were left out"))
+    return ids, notes
+
+
+def _with_signals(
+    model: ModelOutcomes, answers: Answers, signals: Sequence[str] | None
+) -> tuple[ModelOutcomes, list[str]]:
+    """The outcomes with their signals and token counts, and notes on what could not be used."""
+    names = list(signals) if signals is not None else _signal_columns(answers)
+    measured, notes = _measured(answers, names, model.name)
+    failed = sum(a.failed for a in answers)
+    notes.append(count_of(failed, "answer", "answers", f"of {model.name} failed and count as deferred"))
+    unread = np.array([a.answer is None for a in answers])
+    needs_answer = bool(0 < unread.mean() <= 0.5)  # more, and the source simply does not record answers
+    if needs_answer:  # an answer that cannot be read cannot be kept
+        measured = {name: np.where(unread, np.nan, values) for name, values in measured.items()}
+        rest = f"of {model.name} could not be read: always deferred"
+        notes.append(count_of(int(unread.sum()), "answer", "answers", rest))
+    tokens = _numbers(answers, "completion_tokens")
+    kinds = (a.confidence_kind for a in answers if a.confidence_kind)
+    model = replace(
+        model,
+        signals=measured,
+        completion_tokens=None if np.isnan(tokens).all() or np.nanstd(tokens) == 0 else tokens,
+        signal_kind=next(kinds, names[0] if names else "confidence"),
+        needs_answer=needs_answer,
+    )
+    return model, notes
+
+
+def _signal_columns(answers: Answers) -> list[str]:
+    """ "confidence" where it has values, then every other column of which 19 of 20 numbers at least are in [0, 1]."""
+    names = {name: None for answer in answers for name in answer.numbers}
+    found: list[str] = []
+    for name in names:
+        if name in NOT_SIGNALS:
+            continue
+        values = _numbers(answers, name)
+        seen = values[~np.isnan(values)]
+        inside = seen[(seen >= 0) & (seen <= 1)]
+        if len(seen) >= len(answers) / 2 and len(inside) >= 0.95 * len(seen) and inside.std() > 0:
+            found.append(name)
+    unstated = np.isnan(_numbers(answers, "confidence")).all()
+    if unstated and not found:
+        raise DataError(
+            "calibrate: no row has a confidence, expected the field confidence in [0, 1]; measure a signal first"
+        )
+    return found if unstated else ["confidence", *found]
+
+
+def _measured(answers: Answers, names: Sequence[str], model: str) -> tuple[dict[str, Floats], list[str]]:
+    """The signals by name, NaN where not in [0, 1], and a note on each that was not."""
+    found: dict[str, Floats] = {}
+    notes: list[str] = []
+    for name in names:
+        values = _numbers(answers, name)
+        outside = (values < 0) | (values > 1)
+        rest = f"of {name} of {model} outside [0, 1]: not measured"
+        notes.append(count_of(int(outside.sum()), "value", "values", rest))
+        found[name] = np.where(outside, np.nan, values)
+    return found, notes
+
+
+def _numbers(answers: Answers, name: str) -> Floats:
+    out = np.array([answer.numbers.get(name, np.nan) for answer in answers], dtype=np.float64)
+    if np.isinf(out).any():
+        key = answers[int(np.flatnonzero(np.isinf(out))[0])].id
+        raise DataError(f"question {key!r}: {name} is infinite, expected a number or null; correct the row")
+    return out
+
+
+def _costs(answers: Answers, model: str, prices: Prices | None) -> tuple[Floats, str]:
+    if prices and model in prices:
+        into, out = prices[model]
+        prompt, completion = _numbers(answers, "prompt_tokens"), _numbers(answers, "completion_tokens")
+        cost = (into * np.nan_to_num(prompt) + out * np.nan_to_num(completion)) / 1e6
+        unknown = [
+            f"{int(np.isnan(counts).sum())} {name} counts of {model} were not recorded and count as 0"
+            for counts, price, name in ((prompt, into, "prompt"), (completion, out, "completion"))
+            if price > 0 and np.isnan(counts).any()
+        ]
+        return cost, "; ".join(unknown)
+    recorded = _numbers(answers, "cost_usd")
+    if np.isnan(recorded).all():
+        known = f" (prices are given for {', '.join(prices)})" if prices else ""
+        raise DataError(
+            f"calibrate: the rows of {model} have no cost_usd and no price is known{known}; give --price {model}=IN/OUT"
+        )
+    if np.isnan(recorded).any():
+        key = answers[int(np.flatnonzero(np.isnan(recorded))[0])].id
+        raise DataError(f"calibrate: question {key!r} of {model} has no cost_usd; give --price {model}=IN/OUT")
+    return recorded, ""
+
+
+def _agreement(mine: Answers, last: Answers, same: Callable[[str, str], bool]) -> Floats:
+    pairs = [(a.answer, b.answer) for a, b in zip(mine, last, strict=True)]
+    return np.array([np.nan if a is None or b is None else float(same(a, b)) for a, b in pairs])
+
+
+def _categories(answers: Answers) -> Strings | None:
+    return _strings([a.category for a in answers]) if any(a.category for a in answers) else None
+
+
+def count_of(count: int, one: str, many: str, rest: str) -> str:
+    """ "1 answer of m ..." or "2 answers of m ..."; "" for none."""
+    return f"{count} {one if count == 1 else many} {rest}" if count else ""
+
+
+def _strings(values: Sequence[str | None]) -> Strings:
+    return np.array(values, dtype=object)

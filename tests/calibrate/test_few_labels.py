@@ -1,0 +1,103 @@
+"""Few labels: the p-value by exact sums, the promise over many draws, and what is refused."""
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+
+from corea.calibrate import FitOptions, OutcomeTable, Targets, fit, select_for_labelling
+from corea.calibrate.certify import certify
+from corea.calibrate.few_labels import few_label_drop_pvalue
+from corea.errors import ConfigError, DataError
+
+from .simulated import compared
+
+TARGETS, FEW = Targets(max_drop=0.05), FitOptions(few_labels=True)
+
+
+def hidden(pairs: OutcomeTable, gold: Any) -> OutcomeTable:
+    first, last = (np.where(gold, model.correct, np.nan) for model in (pairs.first, pairs.last))
+    return pairs.change(0, correct=first).change(-1, correct=last)
+
+
+@pytest.mark.parametrize("within", [True, False])
+def test_the_p_value_errs_at_most_delta_on_a_broken_promise(within: bool) -> None:
+    drop, delta, n, gold = 0.05, 0.1, 400, 30
+    rng = np.random.default_rng(0)
+    for share, mean in ((0.06, 0.85), (0.1, 0.5), (0.3, 1 / 6)):
+        rejected = 0
+        loss, gain = (0.9 + mean) / 2, (0.9 - mean) / 2
+        for _ in range(1500):
+            different = int(rng.binomial(n, share))
+            labelled = min(gold, different) if within else int(rng.binomial(gold, share))
+            losses, gains, _ = rng.multinomial(labelled, _chances(loss, gain))
+            rows = labelled if within else gold
+            p = few_label_drop_pvalue(different, n, int(losses), int(gains), rows, drop, delta=delta, within=within)
+            rejected += p <= delta
+        assert rejected / 1500 <= delta + 2.5 * math.sqrt(delta * (1 - delta) / 1500), (share, mean)
+
+
+def _chances(loss: float, gain: float) -> list[float]:
+    loss = min(loss, 1.0)
+    gain = max(0.0, min(gain, 1 - loss))
+    return [loss, gain, 1 - loss - gain]
+
+
+def test_where_hardly_any_answers_differ_no_label_is_needed() -> None:
+    assert few_label_drop_pvalue(5, 1000, 0, 0, 0, 0.02) == pytest.approx(0.005)
+    assert few_label_drop_pvalue(15, 1000, 0, 0, 0, 0.02) == 1
+
+
+def test_labels_are_asked_for_where_answers_differ_and_only_on_rows_of_the_test() -> None:
+    pairs = compared(2000)
+    ids = select_for_labelling(hidden(pairs, np.zeros(2000, dtype=bool)), TARGETS, 100, FEW)
+    at = np.isin(pairs.ids.astype(str), ids)
+    assert (len(ids), at.sum(), pairs.first.agreement[at].max()) == (100, 100, 0)  # type: ignore[index]
+    found = certify(hidden(pairs, at), TARGETS, FEW)
+    assert set(ids) <= set(found.test.table.ids)
+    assert found.notes == ()
+
+
+def test_hidden_labels_change_nothing_but_the_gold_ones_do() -> None:
+    pairs = compared(2000)
+    at = np.isin(pairs.ids.astype(str), select_for_labelling(pairs, TARGETS, 150, FEW))
+    first = fit(hidden(pairs, at), TARGETS, FEW, clock=str)
+    lied = pairs.change(0, correct=np.where(at, pairs.first.correct, 1 - pairs.first.correct))
+    assert fit(hidden(lied, at), TARGETS, FEW, clock=str) == first
+    bad = pairs.change(0, correct=np.where(at, 0.0, pairs.first.correct)).change(-1, correct=np.ones(2000))
+    worse = fit(hidden(bad, at), TARGETS, FEW, clock=str)
+    assert worse.expected["saving"].value < first.expected["saving"].value
+
+
+def test_it_says_how_many_labels_were_saved() -> None:
+    pairs, targets = compared(3000), Targets(max_drop=0.02)
+    at = np.isin(pairs.ids.astype(str), select_for_labelling(pairs, targets, 100, FEW))
+    found = fit(hidden(pairs, at), targets, FEW)
+    assert found.verdict == "certified"
+    assert found.guarantee.labels is not None
+    assert found.guarantee.labels.gold == 100
+    assert (found.guarantee.labels.gold_saved or 0) > 0
+    assert "of which 100 are labelled" in found.sentence
+
+
+def test_what_cannot_be_certified_from_few_labels_is_refused() -> None:
+    pairs = compared(300)
+    gold = np.arange(300) < 50
+    with pytest.raises(ConfigError, match="--value, which needs a label on every row"):
+        certify(hidden(pairs, gold), Targets(value_usd=1.0), FEW)
+    with pytest.raises(DataError, match="no answers to compare"):
+        certify(hidden(pairs, gold).change(0, agreement=None), TARGETS, FEW)
+    with pytest.raises(DataError, match="the answers are the same but one label is right"):
+        odd = pairs.change(0, agreement=np.ones(300), correct=np.zeros(300)).change(-1, correct=np.ones(300))
+        certify(hidden(odd, gold), TARGETS, FEW)
+    with pytest.raises(ConfigError, match="needs gold labels drawn from all rows"):
+        certify(hidden(pairs, gold & (pairs.first.agreement == 0)), Targets(max_risk=0.2), FEW)
+
+
+def test_a_cost_needs_no_label_and_a_risk_those_of_the_kept() -> None:
+    pairs = compared(2000)
+    none = np.zeros(2000, dtype=bool)
+    assert fit(hidden(pairs, none), Targets(max_cost_usd=0.0009), FEW).verdict == "certified"
+    some = np.random.default_rng(0).random(2000) < 0.3
+    assert fit(hidden(pairs, some), Targets(max_risk=0.3), FEW).verdict == "certified"
