@@ -1,4 +1,4 @@
-"""How many outputs per second one core reads: confidence and answer, of typical texts; and hostile ones of 1 MB.
+"""Outputs read per second by one core: confidence and answer of typical texts, and of hostile ones of 1 MB.
 
 The confidence is timed alone too.
 
@@ -56,12 +56,12 @@ STATEMENTS = [
     "90%的把握",
     "\n",
 ]
-"""Pieces that the reader of confidences works on most."""
+"""Pieces that cost the reader of confidences most."""
 PATTERNS = 250  # of 2 to 8 pieces, repeated
 
 
 def hostile() -> list[str]:
-    """What is repeated to a megabyte: each piece of the tests, and patterns of them."""
+    """Pieces that are repeated to a megabyte: those of the tests, and patterns of them."""
     rng = random.Random(7)
     pieces = PIECES + STATEMENTS
     return pieces + ["".join(rng.choices(pieces, k=rng.randint(2, 8))) for _ in range(PATTERNS)]

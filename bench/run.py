@@ -37,8 +37,8 @@ from corea.policies.threshold import Threshold
 from corea.prices import Price
 from corea.prompts import load_prompt
 from corea.protocols import Backend
-from corea.run.inputs import Source
 from corea.run.runner import run_batch
+from corea.run.source import QuestionSource
 from corea.signals.verbalized import Verbalized
 from corea.types import Completion, Question, Sampling, Usage
 from loopback import REPLY, loopback
@@ -182,7 +182,7 @@ async def _batch(count: int) -> None:
         write_questions(folder / "questions.jsonl", count)
         summary = await run_batch(
             cascade(AtOnce()),
-            Source(str(folder / "questions.jsonl")),
+            QuestionSource(str(folder / "questions.jsonl")),
             str(folder / "answers.jsonl"),
             concurrency=WORKERS,
         )

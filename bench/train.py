@@ -26,9 +26,9 @@ import torch  # noqa: E402  (warnings first)
 from transformers import AutoTokenizer, PrinterCallback, logging  # noqa: E402
 from trl.trainer.grpo_trainer import GRPOTrainer  # noqa: E402
 
-from corea.graders import Suited  # noqa: E402
+from corea.graders import AutoGrader  # noqa: E402
 from corea.prompts import Prompt  # noqa: E402
-from corea.train.rlcc import grpo_config  # noqa: E402
+from corea.train.settings import grpo_config  # noqa: E402
 from recipes.bundled_pair.problems import sample  # noqa: E402
 from recipes.bundled_pair.rlcc import BundledRlcc, make_trainer  # noqa: E402
 
@@ -106,7 +106,7 @@ def make(kind: str, model: str, folder: Path, steps: int, device: str, asked: in
     questions, prompt = sample("rl", max(200, asked), 1), Prompt("bundled")
     if kind != "stock":
         held_out = sample("slm", 8, 1, split="validation")
-        return make_trainer(settings, questions=questions, held_out=held_out, grader=Suited(), prompt=prompt)
+        return make_trainer(settings, questions=questions, held_out=held_out, grader=AutoGrader(), prompt=prompt)
     from datasets import Dataset
 
     config = grpo_config(settings)

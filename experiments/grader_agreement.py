@@ -15,7 +15,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from corea.datasets.source import recorded
+from corea.datasets import with_grader
+from corea.datasets.rows import question_from_row
 from corea.graders import grade_each, grader_name
 from corea.graders.maths import equal_at_once
 from corea.types import Question
@@ -54,7 +55,8 @@ def is_usable(row: dict[str, Any]) -> bool:
 def question_of(row: dict[str, Any], known: dict[str, dict[str, Any]]) -> Question:
     """The row's question as the product loads it, with its dataset's grader; the row's own gold is its reference."""
     about = known.get(row["id"], {})
-    return recorded({**about, "question": "", "answer": row["gold"], "dataset": row["dataset"]}, row["id"])
+    question = {**about, "question": "(its text was not recorded)", "answer": row["gold"], "dataset": row["dataset"]}
+    return with_grader(question_from_row(question, row["id"]))
 
 
 def compare(path: Path, known: dict[str, dict[str, Any]], listed: bool) -> None:

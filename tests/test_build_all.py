@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from corea.build import Backends, build_all
+from corea.build import BackendCache, build_all
 from corea.config import parse_config
 
 
@@ -20,14 +20,14 @@ def tree(replies: str = "a") -> dict[str, Any]:
 
 
 def test_cascades_share_their_backends() -> None:
-    cascades, backends = build_all(parse_config(tree()), Backends())
+    cascades, backends = build_all(parse_config(tree()), BackendCache())
     assert list(cascades) == ["both", "one"]
     assert cascades["both"].stages[1].backend is cascades["one"].stages[0].backend
     assert len(backends) == 2
 
 
 def test_what_did_not_change_is_kept() -> None:
-    shared = Backends()
+    shared = BackendCache()
     _, (small, large) = build_all(parse_config(tree()), shared)
     _, (small_again, large_again) = build_all(parse_config(tree("b")), shared)
     assert large_again is large
@@ -40,5 +40,5 @@ def test_what_did_not_change_is_kept() -> None:
 def test_log_probabilities_that_the_settings_ask_for_stay_in_traces(sampling: dict[str, Any], kept: bool) -> None:
     asked = tree()
     asked["stages"]["small"] |= {"signal": "expected", "sampling": sampling}
-    small = build_all(parse_config(asked), Backends())[0]["both"].stages[0]
+    small = build_all(parse_config(asked), BackendCache())[0]["both"].stages[0]
     assert (small.keep_logprobs, small.sampling.top_logprobs) == (kept, 20)

@@ -212,7 +212,7 @@ async def test_a_draft_is_handed_over_only_where_that_is_set() -> None:
     without, _, large = pair(0.5, small="my draft 19")
     await without.ask(ASKED)
     assert large.asked[0].text == "12 + 7?"
-    with_draft, _, large = pair(0.5, small="my draft 19", hand_over_draft=True)
+    with_draft, _, large = pair(0.5, small="my draft 19", pass_draft=True)
     await with_draft.ask(ASKED)
     assert large.asked[0].text.startswith("12 + 7?\n\nA smaller model wrote the draft below.")
     assert "<draft>\nmy draft 19\n</draft>" in large.asked[0].text

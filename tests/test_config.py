@@ -39,7 +39,7 @@ def test_every_setting_of_a_stage_arrives() -> None:
         "signal": {"kind": "mean_token_probability"},
         "pre_policy": {"kind": "skip-long", "characters": 10},
         "on_error": "fail",
-        "hand_over_draft": True,
+        "pass_draft": True,
         "sampling": {"max_tokens": 9, "temperature": 0, "stop": ["x"], "extra": {"top_k": 4}},
     }
     del made["stages"]["small"]["pre_policy"]["characters"]
@@ -50,7 +50,7 @@ def test_every_setting_of_a_stage_arrives() -> None:
     assert stage.prompt is not None
     assert stage.prompt.name == "confidence_first"
     assert (stage.sampling.max_tokens, stage.sampling.temperature, stage.sampling.stop) == (9, 0.0, ("x",))
-    assert (stage.sampling.extra, stage.sampling.logprobs, stage.hand_over_draft) == ({"top_k": 4}, True, True)
+    assert (stage.sampling.extra, stage.sampling.logprobs, stage.pass_draft) == ({"top_k": 4}, True, True)
     assert stage.price is not None
     assert stage.price.output_usd_per_mtok == Decimal(2)
 

@@ -162,5 +162,5 @@ async def test_a_cut_off_draft_is_no_fallback() -> None:
 
 def test_a_draft_that_is_cut_off_cannot_be_handed_over() -> None:
     cascade = pair(Pieces(SURE))
-    with pytest.raises(ConfigError, match="confidence_first and hand_over_draft"):
-        replace(cascade, stages=(replace(cascade.stages[0], hand_over_draft=True), cascade.stages[1]))
+    with pytest.raises(ConfigError, match="confidence_first and pass_draft"):
+        replace(cascade, stages=(replace(cascade.stages[0], pass_draft=True), cascade.stages[1]))

@@ -10,7 +10,7 @@ import pytest
 
 from corea.cascade import OnLastDown, Stage
 from corea.errors import BackendError
-from corea.hedge import LOST, HedgedCascade, hedged, looks_hopeless
+from corea.hedge import LOST, HedgedCascade, hedged
 from corea.policies.threshold import Threshold
 from corea.prices import Price
 from corea.signals.verbalized import Verbalized
@@ -192,12 +192,6 @@ async def test_a_confidence_stated_first_wins_the_race_for_the_small_model() -> 
     assert trace.stage == "small"
 
 
-async def test_a_hopeless_text_wakes_the_large_model_before_its_time() -> None:
-    s = scene(["I don't know. "] * 40, 1, 1, hedge=1000.0, between_seconds=1.0)
-    trace, _ = await s.ask()
-    assert (trace.stage, s.clock.now) == ("large", 1 + 15 + 1 + 2)  # looked at after sixteen pieces
-
-
 async def test_a_question_that_is_cancelled_says_what_both_sides_used() -> None:
     s = scene(["a ", "b "] * 99, 1, 3, hedge=5.0, between_seconds=4.0)
     s.large.between_seconds = 1000.0
@@ -221,17 +215,3 @@ def test_a_cascade_is_hedged_with_all_it_has() -> None:
     s = scene(SURE, 1, 1)
     other = hedged(s.cascade, 2.0)
     assert (other.stages, other.hedge_seconds, other.baseline is s.cascade.baseline) == (s.cascade.stages, 2.0, True)
-
-
-@pytest.mark.parametrize(
-    ("text", "hopeless"),
-    [
-        ("Let me see: 12 + 7 = 19, so the answer is 19.", False),
-        ("Hmm. I’m not sure about that one.", True),
-        ("Wait, let me check that once more, carefully now. " * 4, True),
-        ("Wait, let me check that once more, carefully now. " * 3, False),
-        ("", False),
-    ],
-)
-def test_what_looks_hopeless(text: str, hopeless: bool) -> None:
-    assert looks_hopeless(text) is hopeless

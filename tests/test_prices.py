@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from corea.baseline_cost import BaselineEstimator
 from corea.errors import ConfigError
 from corea.ledger import Ledger
-from corea.prices import Price, PriceTable, Tier, read_price
+from corea.prices import Price, PriceTable, PriceTier, read_price
 from corea.types import Completion, Question, Status, Step, Trace, Usage
 
 MINI = Price(
@@ -36,7 +36,7 @@ def test_reasoning_tokens_have_their_own_rate_where_there_is_one() -> None:
 
 
 def test_a_long_prompt_makes_the_whole_request_dearer() -> None:
-    tier = Tier(above_prompt_tokens=200_000, input_usd_per_mtok=Decimal(6), output_usd_per_mtok=Decimal(20))
+    tier = PriceTier(above_prompt_tokens=200_000, input_usd_per_mtok=Decimal(6), output_usd_per_mtok=Decimal(20))
     price = Price(input_usd_per_mtok=Decimal(3), output_usd_per_mtok=Decimal(15), tiers=(tier,))
     assert price.cost(Usage(prompt_tokens=200_000)) == Decimal("0.6")
     assert price.cost(Usage(prompt_tokens=200_001)) == Decimal("1.200006")
@@ -89,7 +89,7 @@ def test_the_rows_sum_to_the_total_to_the_last_digit(input_usd, output_usd, cach
 
 @given(usd, usd, st.none() | usd, usd, tokens, tokens, st.data())
 def test_no_call_within_the_bound_costs_more_than_at_most(input_usd, output_usd, cached_usd, dear, prompt, most, data):
-    tier = Tier(above_prompt_tokens=1000, input_usd_per_mtok=dear, output_usd_per_mtok=dear)
+    tier = PriceTier(above_prompt_tokens=1000, input_usd_per_mtok=dear, output_usd_per_mtok=dear)
     price = Price(
         input_usd_per_mtok=input_usd,
         output_usd_per_mtok=output_usd,

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from tests.fakes.server import Asked, Say, running
 
-from corea.run.inputs import Row, Source
+from corea.run.source import QuestionSource, SourceRow
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", README, re.S | re.M)
@@ -28,8 +28,8 @@ output_usd_per_mtok = "8.00"
 
 def knows_all(folder: Path, asked: Asked) -> Say:
     """The answer to every question of questions.jsonl; the small model is wrong and unsure at one in ten."""
-    for row in Source(str(folder / "questions.jsonl")).rows():
-        if isinstance(row, Row) and row.question.text in asked.question:
+    for row in QuestionSource(str(folder / "questions.jsonl")).rows():
+        if isinstance(row, SourceRow) and row.question.text in asked.question:
             unsure = row.number % 10 == 0 and asked.body["model"] == "gpt-4.1-nano"
             answer, confidence = ("none", 0.3) if unsure else (row.question.reference, 0.97)
             return Say(f"<answer>{answer}</answer><confidence>{confidence}</confidence>", logprob=-0.01)

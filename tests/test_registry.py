@@ -1,5 +1,7 @@
 """The command that adds an extra fits the way in which this package was installed."""
 
+import re
+import sys
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 from typing import Any
@@ -7,7 +9,8 @@ from typing import Any
 import pytest
 
 from corea import registry
-from corea.registry import install_hint
+from corea.errors import ConfigError
+from corea.registry import import_extra, install_hint, need_extra
 
 ROOT = Path(__file__).parents[1]
 
@@ -64,3 +67,22 @@ def test_elsewhere_it_is_where_the_package_came_from(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, origin: Any, said: str
 ) -> None:
     assert hint(monkeypatch, tmp_path, origin) == said
+
+
+def test_a_module_of_an_extra_is_imported_or_its_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    assert import_extra("a test", "json.decoder").JSONDecoder
+    missing = "a test needs scikit-learn, which is not installed; pip install '.[calibrate]'"
+    for name in ("sklearn", "sklearn.tree"):
+        monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(ConfigError, match=re.escape(missing)):
+        import_extra("a test", "sklearn.tree")
+    with pytest.raises(ConfigError, match=re.escape(missing)):
+        need_extra("a test", "sklearn.tree")
+
+
+def test_a_module_that_does_not_load_is_said_to(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "broken_extra.py").write_text("raise ImportError('libx.so: not found')")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ConfigError, match=r"a test needs broken_extra, which does not load \(libx.so: not found\)"):
+        import_extra("a test", "broken_extra")

@@ -24,9 +24,10 @@ import torch
 from meter import GB, Meter, attach
 from transformers import AutoTokenizer, Qwen2Config, Qwen2ForCausalLM, logging
 
-from corea.graders import Suited
+from corea.graders import AutoGrader
 from corea.prompts import Prompt
-from corea.train.rlcc import Rlcc, make_trainer, rlcc
+from corea.train.rlcc import make_trainer, rlcc
+from corea.train.settings import RlccSettings
 from recipes.bundled_pair.problems import sample
 
 TOKENIZER = Path(__file__).parents[1] / "pair" / "weights" / "slm"
@@ -137,15 +138,17 @@ def long_rollouts(prompts: list[Any], trainer: Any) -> dict[str, Any]:
     return {"prompt_ids": asked, "completion_ids": [written(tokenizer, most, rng) for _ in asked], "logprobs": None}
 
 
-def read(config: Path, folder: Path, out: Path, given: dict[str, Any]) -> Rlcc:
+def read(config: Path, folder: Path, out: Path, given: dict[str, Any]) -> RlccSettings:
     """The configuration's settings, less vLLM and with what is given laid over them."""
     table = {key: value for key, value in tomllib.loads(config.read_text()).items() if key not in OURS}
     trl = {key: value for key, value in table.pop("trl").items() if "vllm" not in key}
     trl |= {"report_to": "none", "disable_tqdm": True, "use_cpu": not torch.cuda.is_available(), **given.pop("trl")}
-    return Rlcc(**{**table, **given, "model": str(folder), "out": out, "trl": trl})
+    return RlccSettings(**{**table, **given, "model": str(folder), "out": out, "trl": trl})
 
 
-def arithmetic(config: Path, shape: dict[str, Any], settings: Rlcc, weights: tuple[int, int]) -> dict[str, float]:
+def arithmetic(
+    config: Path, shape: dict[str, Any], settings: RlccSettings, weights: tuple[int, int]
+) -> dict[str, float]:
     """The rows of docs/training.md, in GB, for a pass of `device_batch` replies of `max_tokens`.
 
     Args:
@@ -161,25 +164,25 @@ def arithmetic(config: Path, shape: dict[str, Any], settings: Rlcc, weights: tup
     return {name: round(value / GB, 2) for name, value in (rows | {"sum": sum(rows.values())}).items()}
 
 
-def whole(settings: Rlcc, held: int) -> None:
+def whole(settings: RlccSettings, held: int) -> None:
     """The recipe as it is: questions, rollouts by `generate`, held-out measurement, the saved folder and its card."""
     rlcc(
         settings,
         questions=sample("rl", 2000, 1),
         held_out=sample("slm", held, 7, split="validation"),
-        grader=Suited(),
+        grader=AutoGrader(),
         prompt=Prompt("plain"),
         command="python experiments/gpu/backbone.py",
     )
 
 
-def longest(settings: Rlcc) -> None:
+def longest(settings: RlccSettings) -> None:
     """Two steps, the second with Adam's moments there, on replies of full length."""
     make_trainer(
         settings,
         questions=sample("rl", 2000, 1),
         held_out=sample("slm", 8, 7, split="validation"),
-        grader=Suited(),
+        grader=AutoGrader(),
         prompt=Prompt("plain"),
         rollout_func=long_rollouts,
     ).train()

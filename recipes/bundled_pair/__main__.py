@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from corea.cli.console import SetOption, complain, exit_code
+from corea.cli.console import complain, exit_code
+from corea.cli.options import SetOption
 from corea.cli.train import needs_its_extra, read_table, run_rlcc
 from corea.errors import CoreaError
 

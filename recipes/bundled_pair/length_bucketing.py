@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-NUMBERS = ("number_at", "number_pay")  # of whole rollouts, not of their tokens: corea.train.number
+NUMBERS = ("number_at", "number_pay")  # of whole rollouts, not of their tokens: corea.train.confidence_credit
 
 
 def by_length(inputs: dict[str, Any], chunks: int) -> list[dict[str, Any]]:

@@ -8,13 +8,13 @@ from typing import Any
 
 from corea.errors import ConfigError
 from corea.train import rlcc as product
-from corea.train.rlcc import Rlcc
+from corea.train.settings import RlccSettings
 
 SUMMED_LOSSES = ("dapo", "cispo", "vespo")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BundledRlcc(Rlcc):
+class BundledRlcc(RlccSettings):
     """Settings of one run.
 
     Args:
@@ -29,7 +29,7 @@ class BundledRlcc(Rlcc):
     length_chunks: int = 1
 
     def __post_init__(self) -> None:
-        Rlcc.__post_init__(self)
+        RlccSettings.__post_init__(self)
         loss = self.trl.get("loss_type", "dapo")
         if self.length_chunks > 1 and loss not in SUMMED_LOSSES:
             raise ConfigError(

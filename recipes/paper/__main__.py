@@ -11,7 +11,8 @@ from typing import Annotated
 
 import typer
 
-from corea.cli.console import JsonOption, complain, exit_code, print_json
+from corea.cli.console import complain, exit_code, print_json
+from corea.cli.options import JsonOption
 from corea.errors import CoreaError
 from corea.report.terminal import ProgressBars
 from recipes.paper.models import located, open_models, read_settings

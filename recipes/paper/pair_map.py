@@ -81,7 +81,7 @@ def measure_pair(
     draws = Draws.of(len(judged), resamples=500)
     policy = cheapest_threshold(fit, max_drop)
     filled = np.nan_to_num(judged.first.confidence, nan=-1.0)
-    tie = np.array([uniform_of(str(key), policy.salt) < policy.tie_keep for key in judged.ids])
+    tie = np.array([uniform_of(str(key), policy.salt) < policy.tie_fraction for key in judged.ids])
     keep = (filled > policy.tau) | ((filled == policy.tau) & tie)
     both = judged.first.cost_usd + judged.last.cost_usd
     gain = judged.first.correct - judged.last.correct

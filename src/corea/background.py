@@ -1,4 +1,4 @@
-"""One event loop in a thread of its own, for callers that are not asynchronous."""
+"""A background event loop in a thread of its own, for synchronous callers."""
 
 import asyncio
 import atexit
@@ -71,11 +71,11 @@ class _LoopThread(threading.Thread):
         self._ending = self._stopped = False
 
     def is_usable(self) -> bool:
-        """Whether it can be given work: not an ended one, nor a forked child, which has no such thread."""
+        """True unless the loop has ended or this is a forked child, which does not have the thread."""
         return self._pid == os.getpid() and not self._ending
 
     def start(self) -> None:
-        """As a thread's; a process that ends may start none, and the loop is then closed."""
+        """Starts the thread; a process that is ending cannot start one, and the loop is then closed."""
         try:
             super().start()
         except RuntimeError:
@@ -83,7 +83,7 @@ class _LoopThread(threading.Thread):
             raise
 
     def run(self) -> None:
-        """Runs the loop, anew where a task's SystemExit or KeyboardInterrupt broke out of it: its caller has that.
+        """Runs the loop, again after a task's SystemExit or KeyboardInterrupt, which its caller receives.
 
         Source: https://docs.python.org/3/library/asyncio-task.html (on SystemExit and KeyboardInterrupt in a task)
         """
@@ -92,7 +92,7 @@ class _LoopThread(threading.Thread):
                 self.loop.run_forever()
 
     def end(self) -> None:
-        """Lets what is open on the loop close, then ends and closes it; leaves one that hangs to the process's end."""
+        """Closes everything open on the loop, then the loop; one that hangs is left to the end of the process."""
         if not self.is_usable():
             return
         self._ending = True

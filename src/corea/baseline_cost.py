@@ -1,16 +1,34 @@
-"""What a call to the last stage would have cost, learnt from the calls that were made."""
+"""The baseline: the cost of asking the last stage alone, measured where it was asked, estimated where it was not."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from threading import Lock
 
-from corea.prices import Price
-from corea.types import Completion, Question, Usage, replace
+from msgspec import Struct
+
+from corea.prices import EXACT, Price
+from corea.prompts import with_draft
+from corea.stage import Stage
+from corea.types import ZERO_USD, Completion, Question, Step, Usage, replace
+
+
+class BaselineCost(Struct, frozen=True):
+    """The cost of the last stage alone for one question.
+
+    Args:
+        estimated: The last stage was not asked, or was shown a draft.
+        assumed: No call to it was seen yet: the answering stage's tokens at the last stage's price.
+    """
+
+    usd: Decimal | None
+    estimated: bool = False
+    assumed: bool = False
 
 
 @dataclass(slots=True)
 class BaselineEstimator:
-    """Learns from calls made to the last stage what one that was not made would have cost. O(1) memory, any thread.
+    """Estimates the cost of a call to the last stage from the calls that were made. O(1) memory, usable in any thread.
 
     The rule: prompt tokens follow the question's characters along the least-squares line of the calls seen
     (slope held between 0 and 1 token a character; one length seen: in proportion), completion tokens are
@@ -27,7 +45,7 @@ class BaselineEstimator:
     _lock: Lock = field(default_factory=Lock, repr=False, compare=False)
 
     def observe(self, question: Question, completion: Completion) -> None:
-        """Takes in one call that was made."""
+        """Adds one call that was made."""
         length = _characters(question)
         with self._lock:
             self.calls += 1
@@ -38,7 +56,7 @@ class BaselineEstimator:
             self.completion_tokens += completion.usage.completion_tokens
 
     def usage(self, question: Question) -> Usage | None:
-        """The tokens expected of a call for this question; None before any call was seen."""
+        """The expected tokens of a call for this question; None before the first call."""
         if not self.calls:
             return None
         spread = self.calls * self.characters_squared - self.characters * self.characters
@@ -55,13 +73,65 @@ class BaselineEstimator:
         )
 
     def estimate(self, question: Question, price: Price | None) -> Decimal | None:
-        """What asking the last stage would have cost in USD; None where nothing is known to go by."""
+        """The expected cost in USD of asking the last stage; None before the first call, or without a price."""
         usage = self.usage(question)
         return None if price is None or usage is None else price.cost(usage)
 
 
+def last_stage_alone(
+    estimator: BaselineEstimator,
+    stages: Sequence[Stage],
+    question: Question,
+    steps: Sequence[Step],
+    *,
+    in_order: bool,
+) -> BaselineCost:
+    """The cost of asking only the last stage; a call that was made to it is added to the estimator.
+
+    Args:
+        in_order: Each stage was asked after the one before it had ended, so that drafts could be passed on.
+    """
+    last, step = stages[-1], steps[-1] if steps else None  # no stage is asked after the last
+    if step is not None and step.stage == last.name and step.error is None and step.completion is not None:
+        draft = _draft_shown(stages, steps) if in_order else None
+        if draft is not None:
+            return BaselineCost(_cost_without_draft(estimator, last, question, step, draft), estimated=True)
+        estimator.observe(question, step.completion)
+        return BaselineCost(step.cost_usd)
+    estimate = estimator.estimate(question, last.price)
+    if estimate is not None or last.price is None:
+        return BaselineCost(estimate, estimated=True)
+    answered = next((s.completion for s in reversed(steps) if s.completion and s.error is None), None)
+    if answered is None:
+        return BaselineCost(None, estimated=True)
+    return BaselineCost(last.price.cost(answered.usage), estimated=True, assumed=True)
+
+
+def _draft_shown(stages: Sequence[Stage], steps: Sequence[Step]) -> str | None:
+    """The draft that the last stage was shown, if any."""
+    passing = {stage.name for stage in stages if stage.pass_draft}
+    if not passing:
+        return None
+    drafts = (s.completion.text for s in reversed(steps[:-1]) if s.stage in passing and not s.error and s.completion)
+    return next(drafts, None)
+
+
+def _cost_without_draft(
+    estimator: BaselineEstimator, last: Stage, question: Question, step: Step, draft: str
+) -> Decimal | None:
+    """The cost of the last stage's call, had it not been shown a draft."""
+    assert step.completion is not None
+    alone = last.prompt.render(question) if last.prompt else question
+    usage = without_draft(step.completion.usage, alone, with_draft(alone, draft))
+    estimator.observe(question, replace(step.completion, usage=usage))
+    if last.price is None or step.cost_usd is None:
+        return step.cost_usd
+    saved = EXACT.subtract(last.price.cost(step.completion.usage), last.price.cost(usage))
+    return max(EXACT.subtract(step.cost_usd, saved), ZERO_USD)
+
+
 def without_draft(usage: Usage, alone: Question, shown: Question) -> Usage:
-    """What a call would have used that was not shown an earlier stage's draft: its prompt shrinks with its length.
+    """The usage of a call without the draft that it was shown: its prompt tokens shrink with its characters.
 
     Args:
         alone: The question as the model would have been sent it; `shown` as it was.

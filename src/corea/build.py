@@ -1,4 +1,4 @@
-"""Settings -> live objects: the one place that assembles. Only this module knows names; the rest is handed objects."""
+"""Settings -> objects. The only module that resolves names; all others receive built objects."""
 
 import inspect
 import json
@@ -28,8 +28,8 @@ IN_PROCESS = ("onnx", "hf", "fake")  # kinds of backends whose models run in thi
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Built:
-    """A cascade and the parts that commands ask for by name.
+class BuiltCascade:
+    """A cascade with the parts that commands need by name.
 
     Args:
         backends: Of its stages.
@@ -43,8 +43,8 @@ class Built:
     uncalibrated: Cascade
 
 
-class Backends:
-    """Makes each backend once: cascades that say the same share it, and so does a configuration that is read anew."""
+class BackendCache:
+    """Builds each backend once: cascades with equal settings share it, also after a configuration is reloaded."""
 
     def __init__(self) -> None:
         self._made: dict[str, Backend] = {}
@@ -62,21 +62,21 @@ class Backends:
         return self._used[said]
 
     def begin(self) -> None:
-        """Forgets what was used, but not yet what was made."""
+        """Starts recording which backends are used."""
         self._used = {}
 
     def end(self) -> tuple[Backend, ...]:
-        """All that was used since `begin`; what was not is forgotten, and its last holder's to close."""
+        """The backends used since `begin`; unused ones are dropped, to be closed by their last user."""
         self._made = dict(self._used)
         return tuple(self._used.values())
 
 
 def _hash(options: Any) -> str:
-    """The same for the same options; of a key that was pasted into them it shows nothing."""
+    """A hash of the options that reveals no key pasted into them."""
     return sha256(json.dumps(options, sort_keys=True, default=str).encode()).hexdigest()
 
 
-def build_all(config: Config, backends: Backends) -> tuple[dict[str, Cascade], tuple[Backend, ...]]:
+def build_all(config: Config, backends: BackendCache) -> tuple[dict[str, Cascade], tuple[Backend, ...]]:
     """Every cascade of a configuration, over shared backends, and those backends."""
     backends.begin()
     cascades = {name: build(config, name, backends=backends).cascade for name in config.cascades}
@@ -84,23 +84,23 @@ def build_all(config: Config, backends: Backends) -> tuple[dict[str, Cascade], t
 
 
 def build(
-    config: Config, name: str | None = None, *, need_prices: bool = True, backends: Backends | None = None
-) -> Built:
-    """The cascade of a configuration, ready to ask. Nothing is contacted and no model is loaded yet.
+    config: Config, name: str | None = None, *, need_prices: bool = True, backends: BackendCache | None = None
+) -> BuiltCascade:
+    """The cascade of a configuration, ready to answer. No server is contacted and no model loaded yet.
 
     Args:
-        name: Which cascade; by default the first.
-        need_prices: False lets a model without a price through; its costs are then unknown (None). One on hardware of
-            one's own is free without a price; every trace then has a flag that says so.
-        backends: Makes the backends, where several cascades share them.
+        name: The cascade's name; by default the first.
+        need_prices: False accepts a model without a price; its costs are then unknown (None). A self-hosted model
+            without a price is free, and every trace is flagged.
+        backends: Shared by several cascades.
 
     Raises:
-        ConfigError: A name is in no table, an option does not fit, a price is missing, or the calibration artefact
-            is not of this configuration.
+        ConfigError: A name is unknown, an option does not fit, a price is missing, or the calibration artefact
+            belongs to another configuration.
     """
     name, wanted = config.cascade(name)
     prices = PriceTable(config.prices)
-    backends = backends or Backends()
+    backends = backends or BackendCache()
     made = {stage: backends.get(config, stage) for stage in wanted.stages}
     stages = tuple(
         _stage(config, stage, backends, prices, need_prices=need_prices, last=stage == wanted.stages[-1])
@@ -108,12 +108,7 @@ def build(
     )
     plain = Cascade(stages=stages, name=name, on_last_down=wanted.on_last_down, flags=_flags(stages))
     cascade = plain if wanted.calibration is None else _calibrated(config, wanted, plain)
-    return Built(name=name, cascade=cascade, backends=made, prices=prices, uncalibrated=plain)
-
-
-def make_backend(config: Config, stage: str) -> Backend:
-    """The backend of one stage."""
-    return _make_backend(config, f"stages.{stage}.backend", config.stages[stage].backend)
+    return BuiltCascade(name=name, cascade=cascade, backends=made, prices=prices, uncalibrated=plain)
 
 
 def _make_backend(config: Config, where: str, table: Mapping[str, Any]) -> Backend:
@@ -125,10 +120,10 @@ def _make_backend(config: Config, where: str, table: Mapping[str, Any]) -> Backe
 
 
 def make(where: str, options: Mapping[str, Any], table: Mapping[str, str], **injected: Any) -> Any:
-    """An object of a table's class: `kind` names it, the other keys are its own settings.
+    """An object of a class in a table: `kind` names the class, the other keys are its settings.
 
-    A class that is itself a dataclass takes them as its fields; another takes one settings dataclass, the type of
-    its first parameter. `injected` fills fields of those names that the class has.
+    A dataclass takes them as its fields; any other class takes one settings dataclass, the type of its first
+    parameter. `injected` sets fields of these names where the class has them.
     """
     made = resolve(f"{where}.kind", str(options["kind"]), table)
     rest = {key: value for key, value in options.items() if key != "kind"}
@@ -166,7 +161,7 @@ def _price(name: str | None, options: Mapping[str, Any], backend: Backend, price
 
 
 def _flags(stages: tuple[Stage, ...]) -> tuple[str, ...]:
-    """A flag for each model that is counted as free because nothing else is known."""
+    """A flag for each model without a price that is counted as free."""
     free = [stage.backend.model for stage in stages if stage.price is not None and stage.price.assumed_free]
     for stage in stages:
         if stage.signal_price is not None and stage.signal_price.assumed_free:
@@ -177,7 +172,7 @@ def _flags(stages: tuple[Stage, ...]) -> tuple[str, ...]:
 def _stage(
     config: Config,
     name: str,
-    backends: Backends,
+    backends: BackendCache,
     prices: PriceTable,
     *,
     need_prices: bool,
@@ -217,25 +212,25 @@ def _stage(
         price=price,
         signal_price=signal_price,
         on_error=declared.on_error,
-        hand_over_draft=declared.hand_over_draft,
+        pass_draft=declared.pass_draft,
         confidence_first=declared.confidence_first,
         keep_logprobs=declared.sampling.logprobs or declared.sampling.top_logprobs > 0,
     )
 
 
 class _Checker(NamedTuple):
-    """Another model that a signal asks: what its table says, and what the price table calls it."""
+    """Another model that a signal asks: its backend, the backend's options and its name in the price table."""
 
     backend: Backend
     options: Mapping[str, Any]
     price: str | None
 
 
-def _checker(config: Config, name: str, backends: Backends) -> tuple[dict[str, Any], _Checker | None]:
-    """A signal's own options, and the model that it asks where that is not its stage's.
+def _checker(config: Config, name: str, backends: BackendCache) -> tuple[dict[str, Any], _Checker | None]:
+    """The options of a signal, and the model that it asks if not its stage's.
 
-    `backend` names a stage of the configuration, in this cascade or not, or is a table as under a stage; `price` is
-    then what the price table calls the model.
+    `backend` names a stage of the configuration, in this cascade or not, or is a table as in a stage; `price` is then
+    the model's name in the price table.
     """
     options = dict(config.stages[name].signal or {"kind": "verbalized"})
     where = f"stages.{name}.signal.backend"
@@ -278,7 +273,7 @@ def _calibrated(config: Config, wanted: CascadeSettings, cascade: Cascade) -> Ca
 
 
 def bundled_config(overrides: tuple[str, ...] = ()) -> Config:
-    """The configuration of the pair that comes with the package, so that a first answer needs no file."""
+    """The configuration of the bundled pair, which needs no file."""
     from corea.config import load_config
 
     return load_config(BUNDLED, overrides)

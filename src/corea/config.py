@@ -1,11 +1,11 @@
-"""A TOML file and overrides -> the settings each part declares.
+"""Configuration: a TOML file and overrides, converted to the settings that each part declares.
 
-This module only reads, overlays `--set a.b=value`, refuses unknown keys and names the key at fault. What the settings
-mean is said where they are declared; `corea.build` makes live objects of them.
+This module reads, applies `--set a.b=value`, refuses unknown keys and names the faulty one. Settings are documented
+where they are declared; `corea.build` makes live objects of them.
 """
 
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from decimal import Decimal
 from enum import StrEnum
@@ -23,20 +23,20 @@ from corea.types import Sampling
 
 T = TypeVar("T")
 Table = dict[str, Any]
-NO_KEYS = ("kind", "model", "replies", "folder", "path")  # of a backend's table: what nobody pastes a key into
+NO_KEYS = ("kind", "model", "replies", "folder", "path")  # of a backend's table: fields that never hold a key
 NESTED = ("backend", "signal", "policy", "pre_policy")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageSettings:
-    """One stage, as `[stages.NAME]` declares it.
+    """Settings of `[stages.NAME]`.
 
     Args:
         backend: Its `kind` (a name in BACKENDS, or "module:Class") and that backend's own settings.
         signal: Its `kind` and options; a bare string is a kind.
         policy: Its `kind` and options; `threshold = 0.8` is short for `{kind = "threshold", tau = 0.8}`.
         prompt: A built-in prompt's name, or a path (relative to the file that says so).
-        price: What the price table calls this model; by default the backend's model.
+        price: Name of the model in the price table; by default the backend's model.
     """
 
     backend: Mapping[str, Any]
@@ -47,17 +47,17 @@ class StageSettings:
     prompt: str = "default"
     price: str | None = None
     on_error: OnError = OnError.NEXT
-    hand_over_draft: bool = False
+    pass_draft: bool = False
     confidence_first: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CascadeSettings:
-    """One cascade, as `[cascade]` or `[cascades.NAME]` declares it: its stages in order, small to large.
+    """Settings of `[cascade]` or `[cascades.NAME]`: stages in order, small to large.
 
     Args:
-        calibration: The path of an artefact that `corea calibrate` wrote; it then decides at the first stage.
-        force: Run although the artefact does not match; recorded in every trace.
+        calibration: Path of a file written by `corea calibrate`; its thresholds then decide.
+        force: Run although the calibration does not match; recorded in every trace.
     """
 
     stages: tuple[str, ...] = ()
@@ -80,8 +80,8 @@ class Config:
 
     Args:
         prices: USD per million tokens and the like, by model; see `corea.prices`.
-        gateway: Left to `corea.gateway` to read. `calibrate`: to `corea.calibrate.settings`.
-        base: The folder that relative paths start from.
+        gateway: Read by `corea.gateway`. `calibrate`: by `corea.calibrate.settings`.
+        base: The folder of relative paths.
     """
 
     stages: Mapping[str, StageSettings]
@@ -94,7 +94,7 @@ class Config:
     source: str = ""
 
     def cascade(self, name: str | None = None) -> tuple[str, CascadeSettings]:
-        """A cascade by name; with no name the first."""
+        """A cascade by name; by default the first."""
         if name is None:
             return next(iter(self.cascades.items()))
         if name not in self.cascades:
@@ -102,7 +102,7 @@ class Config:
         return name, self.cascades[name]
 
     def path(self, path: str) -> Path:
-        """A path as meant by the file that named it."""
+        """A path, relative to the configuration file."""
         return self.base / path
 
 
@@ -110,30 +110,41 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     """Reads a configuration file.
 
     Args:
-        overrides: "a.b=value" each; the value is read as TOML, and as a plain string where it is none.
+        overrides: "a.b=value" each; the value is read as TOML, else as a plain string.
 
     Raises:
-        ConfigError: The file cannot be read, is no TOML, or a key is unknown, missing or of the wrong type.
+        ConfigError: The file cannot be read or is not TOML, or a key is unknown, missing or of the wrong type.
     """
     path = Path(path)
+    tree = _marked(read_toml(path, "write one with `corea init`, or name yours with --config"))
+    return parse_config(tree, overrides, source=str(path), base=path.parent)
+
+
+def read_toml(path: Path, advice: str) -> Table:
+    """A TOML file as a table.
+
+    Args:
+        advice: Ending of the message if there is no such file.
+
+    Raises:
+        ConfigError: The file cannot be read or is not TOML.
+    """
     try:
-        tree = _marked(tomllib.loads(path.read_text(encoding="utf-8")))
+        return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise ConfigError(f"{path}: no such file; write one with `corea init`, or name yours with --config") from error
+        raise ConfigError(f"{path}: no such file; {advice}") from error
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: got text that is not UTF-8 ({error.reason}); save it as UTF-8") from error
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror}), expected a TOML file; name yours") from error
     except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{path}: not TOML ({error}); correct it there, `corea init` shows the form") from error
-    return parse_config(tree, overrides, source=str(path), base=path.parent)
+        raise ConfigError(f"{path}: not TOML ({error}); correct it there") from error
 
 
 def parse_config(tree: Table, overrides: Sequence[str] = (), *, source: str = "config", base: Path = Path()) -> Config:
-    """A configuration from a table, as `load_config` from a file."""
+    """Reads a configuration from a table; see `load_config`."""
     tree = _marked(tree)
-    for override in map(marked, overrides):
-        _overlay(tree, override)
+    overlay(tree, map(marked, overrides))
     tree = _marked(tree)
     known = ("cascade", "cascades", "stages", "prices", "run", "gateway", "calibrate")
     for key in tree:
@@ -157,7 +168,7 @@ def parse_config(tree: Table, overrides: Sequence[str] = (), *, source: str = "c
 
 
 def _marked(table: Table) -> Table:
-    """A copy in which what may be a key in the table of a backend is a Secret: no repr in a traceback shows it."""
+    """A copy in which possible keys in a backend's table are `Secret`s, which no traceback shows."""
     return {key: _marked_backend(value) if key == "backend" else _marked_below(value) for key, value in table.items()}
 
 
@@ -172,11 +183,11 @@ def _marked_backend(value: Any) -> Any:
 
 
 def settings(where: str, kind: type[T], table: Mapping[str, Any], **given: Any) -> T:
-    """A settings dataclass from a table: unknown keys are refused, values are checked against the declared types.
+    """A settings dataclass from a table, with unknown keys refused and values checked against the declared types.
 
     Args:
         where: The table's name, for messages.
-        given: Fields that are set already and may not be in the table.
+        given: Fields set by the caller, which the table may not hold.
 
     Raises:
         ConfigError: A key is unknown, missing, of the wrong type, or refused by the settings themselves.
@@ -187,6 +198,9 @@ def settings(where: str, kind: type[T], table: Mapping[str, Any], **given: Any) 
     values: Table = {}
     for key, value in table.items():
         if key not in names:
+            for name in names:
+                if is_dataclass(hints[name]) and key in hints[name].__dataclass_fields__:
+                    raise ConfigError(f"{where}: key: got {key!r}, which is in its table {name}; write {name}.{key}")
             raise unknown_name(f"{where}.{key}" if not names else f"{where}: key", key, names)
         values[key] = _converted(f"{where}.{key}", value, hints[key])
     for f in fields(kind):
@@ -200,7 +214,9 @@ def settings(where: str, kind: type[T], table: Mapping[str, Any], **given: Any) 
 
 
 def _converted(where: str, value: Any, hint: Any) -> Any:
-    """A setting's value in its declared type; every Decimal among settings is money."""
+    """A setting's value in its declared type; every Decimal setting is an amount of money, every dataclass a table."""
+    if is_dataclass(hint) and isinstance(value, dict):
+        return settings(where, cast(type[Any], hint), cast(Table, value))
     if hint in (Decimal, Decimal | None):
         return read_usd(where, value)
     try:
@@ -219,7 +235,7 @@ def _decode(kind: Any, value: Any) -> Any:
 
 
 def _expected(kind: Any) -> str:
-    """The values of an enumeration; "" for other types, of which msgspec tells."""
+    """The values of an enumeration; "" for other types, which msgspec's message names."""
     return f", expected one of {', '.join(kind)}" if isinstance(kind, type) and issubclass(kind, StrEnum) else ""
 
 
@@ -275,18 +291,24 @@ def _table(source: str, tree: Table, key: str) -> Table:
     return value  # pyright: ignore[reportUnknownVariableType]  # TOML tables have string keys
 
 
-def _overlay(tree: Table, override: str) -> None:
-    dotted, separator, text = override.partition("=")
-    if not separator or not dotted.strip():
-        raise ConfigError(f"--set: got {shown(override)}, expected a.b=value")
-    try:
-        value: Any = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        value = text
-    *parents, last = dotted.strip().split(".")
-    here: Any = tree
-    for parent in parents:
-        here = here.setdefault(parent, {})
-        if not isinstance(here, dict):
-            raise ConfigError(f"--set {dotted}: {parent} is not a table, but {shown(here)}")
-    here[last] = value
+def overlay(tree: Table, overrides: Iterable[str]) -> None:
+    """Sets values in a table, as `--set a.b=value` gives them: TOML, or else a plain string.
+
+    Raises:
+        ConfigError: An override has no key or no value, or its path leads through something that is not a table.
+    """
+    for override in overrides:
+        dotted, separator, text = override.partition("=")
+        if not separator or not dotted.strip():
+            raise ConfigError(f"--set: got {shown(override)}, expected a.b=value")
+        try:
+            value: Any = tomllib.loads(f"value = {text}")["value"]
+        except tomllib.TOMLDecodeError:
+            value = text
+        *parents, last = dotted.strip().split(".")
+        here: Any = tree
+        for parent in parents:
+            here = here.setdefault(parent, {})
+            if not isinstance(here, dict):
+                raise ConfigError(f"--set {dotted}: {parent} is not a table, but {shown(here)}")
+        here[last] = value

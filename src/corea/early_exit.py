@@ -1,7 +1,7 @@
-"""Deciding while a model still writes: its confidence, stated first, says whether the rest is worth reading.
+"""Early exit: deciding on a stated confidence while the model still writes its answer.
 
-For a prompt that asks for the confidence before all else (`confidence_first`). A kept answer can be given on as it is
-written; a deferred one is cut off, which stops most of its cost, and nothing of it is shown.
+For a prompt that asks for the confidence first (`confidence_first`). A kept answer is passed on as it is written; a
+deferred one is cut off, which saves most of its cost, and none of its text is shown.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -16,40 +16,33 @@ from corea.protocols import Streamer
 from corea.types import Completion, Confidence, Decision, Question, Sampling, Usage, replace
 
 CUT = INTERRUPTED
-STATED = "</confidence>"
-ANSWERED = "<answer>"
+CONFIDENCE_END = "</confidence>"
+ANSWER_TAG = "<answer>"
 
-Give = Callable[[str], Awaitable[None]]
+PassOn = Callable[[str], Awaitable[None]]
 Judge = Callable[[Completion], Awaitable[tuple[Confidence, Decision]]]
 OnKeep = Callable[[Confidence], None]
 
 
 @dataclass(slots=True)
-class Draft:
-    """What a call that is under way has written so far.
-
-    Args:
-        on_piece: Told after every piece.
-    """
+class PartialCompletion:
+    """The text that a call under way has written so far, in pieces."""
 
     model: str
     asked: Question
     pieces: list[str] = field(default_factory=list[str])
-    on_piece: Callable[["Draft"], None] | None = None
 
     @property
     def text(self) -> str:
-        """All of it."""
+        """All pieces joined."""
         return "".join(self.pieces)
 
     def add(self, piece: str) -> None:
-        """Takes in the next piece."""
+        """Adds the next piece."""
         self.pieces.append(piece)
-        if self.on_piece is not None:
-            self.on_piece(self)
 
     def completion(self) -> Completion:
-        """The same as a completion, its usage estimated: a server that is cut off seldom says what it counted.
+        """A completion of the text so far, its usage estimated: a server that is cut off seldom reports its counts.
 
         Servers send a piece a token, so the pieces are the tokens written; prompt tokens go by bytes.
         """
@@ -58,18 +51,18 @@ class Draft:
         return Completion(text=self.text, model=self.model, usage=usage, finish_reason=CUT)
 
 
-def interrupted(draft: Draft, log: CallLog) -> Completion:
-    """What a call used that was cut off: as its backend knows it, else the estimate of the draft."""
+def interrupted(partial: PartialCompletion, log: CallLog) -> Completion:
+    """The usage of a call that was cut off: as its backend knows it, else estimated from the text so far."""
     known = log.interrupted
     if known is None:
-        return draft.completion()
-    if not known.usage.estimated or known.usage.completion_tokens >= len(draft.pieces):
+        return partial.completion()
+    if not known.usage.estimated or known.usage.completion_tokens >= len(partial.pieces):
         return known
-    return replace(known, usage=replace(known.usage, completion_tokens=len(draft.pieces)))
+    return replace(known, usage=replace(known.usage, completion_tokens=len(partial.pieces)))
 
 
-class Read(Struct, frozen=True):
-    """What came of a stream; `confidence` and `decision` are None where the text did not state one first."""
+class StreamResult(Struct, frozen=True):
+    """The outcome of a stream; `confidence` and `decision` are None where the text did not state one first."""
 
     completion: Completion
     confidence: Confidence | None = None
@@ -78,21 +71,21 @@ class Read(Struct, frozen=True):
 
 async def read_stream(
     backend: Streamer,
-    draft: Draft,
+    partial: PartialCompletion,
     sampling: Sampling,
     log: CallLog,
     *,
     judge: Judge | None = None,
-    give: Give | None = None,
+    sink: PassOn | None = None,
     on_keep: OnKeep | None = None,
-) -> Read:
-    """Reads an answer to its end, or until it is deferred.
+) -> StreamResult:
+    """Reads a streamed answer to its end, or until it is deferred.
 
     Args:
         log: Receives from the backend what it knows of a call that is cut off.
         judge: Measures and decides as soon as a confidence is stated before the answer. None: the answer is kept.
-        give: Receives the text of a kept answer.
-        on_keep: Told just before the first text of an answer that `judge` keeps.
+        sink: Receives the text of a kept answer.
+        on_keep: Called just before the first text of an answer that `judge` keeps.
 
     Raises:
         BackendError: The call failed, or its stream ended without a completion.
@@ -100,42 +93,42 @@ async def read_stream(
     final: Completion | None = None
     confidence: Confidence | None = None
     decision = Decision.KEEP if judge is None else None
-    looking = judge is not None
-    stream = backend.stream(draft.asked, sampling)
+    undecided = judge is not None
+    stream = backend.stream(partial.asked, sampling)
     try:
         async for piece in stream:
             if isinstance(piece, Completion):
                 final = piece
                 continue
-            draft.add(piece)
+            partial.add(piece)
             if decision is Decision.KEEP:
-                if give is not None:
-                    await give(piece)
-            elif looking and judge is not None and ">" in piece:
-                text = draft.text
-                if ANSWERED in text:
-                    looking = False  # it comes last: then all of the text is judged
-                elif STATED in text:
-                    looking = False
-                    confidence, decision = await _judged(judge, draft)
+                if sink is not None:
+                    await sink(piece)
+            elif undecided and judge is not None and ">" in piece:
+                text = partial.text
+                if ANSWER_TAG in text:
+                    undecided = False  # it comes last: then all of the text is judged
+                elif CONFIDENCE_END in text:
+                    undecided = False
+                    confidence, decision = await _judged(judge, partial)
                     if decision not in (None, Decision.KEEP):
                         await _close(stream)  # which logs what it knows
-                        return Read(interrupted(draft, log), confidence, decision)
+                        return StreamResult(interrupted(partial, log), confidence, decision)
                     if decision is Decision.KEEP and confidence is not None:
                         if on_keep is not None:
                             on_keep(confidence)
-                        if give is not None:
-                            await give(text)
+                        if sink is not None:
+                            await sink(text)
     finally:
         await _close(stream)
     if final is None:
-        raise BackendError(f"{draft.model}: the stream ended without a completion; the backend must yield one last")
-    return Read(final, confidence, decision)
+        raise BackendError(f"{partial.model}: the stream ended without a completion; the backend must yield one last")
+    return StreamResult(final, confidence, decision)
 
 
-async def _judged(judge: Judge, draft: Draft) -> tuple[Confidence | None, Decision | None]:
+async def _judged(judge: Judge, partial: PartialCompletion) -> tuple[Confidence | None, Decision | None]:
     """The decision; None where the signal needs the whole completion (such as one of token probabilities)."""
-    confidence, decision = await judge(draft.completion())
+    confidence, decision = await judge(partial.completion())
     return (confidence, decision) if confidence.value is not None or confidence.calls else (None, None)
 
 

@@ -4,8 +4,8 @@ CoreaError
 ├─ ConfigError   (ValueError)   the user can fix it: a key, a name, a range
 ├─ DataError     (ValueError)   a file or record is not what it says; carries path and line
 ├─ BackendError                 a model call failed; carries backend, status, retryable
-│  ├─ BackendTimeout            nothing, or not all, came in time
-│  └─ BackendRefused            the far end, or the circuit breaker, turned the call away
+│  ├─ BackendTimeout            no answer, or not all of it, came in time
+│  └─ BackendRefused            the server, or the circuit breaker, refused the call
 ├─ BudgetError                  the next call could cost more than what is left
 └─ TrainError                   a run cannot go on: non-finite loss, stale weights
 
@@ -23,11 +23,11 @@ class CoreaError(Exception):
 
 
 class ConfigError(CoreaError, ValueError):
-    """A setting that the user can mend."""
+    """An invalid setting, which the user can correct."""
 
 
 class DataError(CoreaError, ValueError):
-    """A file or record that is not what it should be."""
+    """An invalid file or record."""
 
     def __init__(self, message: str, *, path: str | None = None, line: int | None = None) -> None:
         where = ":".join(str(part) for part in (path, line) if part is not None)
@@ -39,8 +39,8 @@ class DataError(CoreaError, ValueError):
 class BackendError(CoreaError):
     """A model call that failed.
 
-    `retryable` says whether the same call may succeed later; `spent` what the failed call is known to have
-    used (a broken stream has often been billed), as a `Completion` with the text so far, or None.
+    `retryable`: the same call may succeed later. `spent`: the known usage of the failed call (a broken stream has often
+    been billed), as a `Completion` with the text so far, or None.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class BackendError(CoreaError):
         retries: int = 0,
         spent: Any = None,  # a Completion; `types` is above this module
         retry_after_seconds: float | None = None,
-        body: Any = None,  # the far end's own error object, where it sent one
+        body: Any = None,  # the server's own error object, where it sent one
     ) -> None:
         super().__init__(f"{backend}: {message}" if backend else message)
         self.backend = backend
@@ -66,11 +66,11 @@ class BackendError(CoreaError):
 
 
 class BackendTimeout(BackendError):
-    """The far end did not answer, or did not finish, in time."""
+    """The server did not answer, or did not finish, in time."""
 
 
 class BackendRefused(BackendError):
-    """The far end, or the circuit breaker in front of it, turned the call away."""
+    """The server, or the circuit breaker in front of it, refused the call."""
 
 
 class BudgetError(CoreaError):
@@ -82,7 +82,7 @@ class TrainError(CoreaError):
 
 
 def unknown_name(where: str, got: str, known: list[str] | tuple[str, ...]) -> ConfigError:
-    """A ConfigError for a name that is not in a table, with the nearest one that is."""
+    """A ConfigError for an unknown name, with the nearest known one."""
     near = get_close_matches(got, known, n=1)
     hint = f" Did you mean {near[0]!r}?" if near else ""
     return ConfigError(f"{where}: got {shown(got)}, expected one of {', '.join(sorted(known))}.{hint}")

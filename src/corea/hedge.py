@@ -1,33 +1,20 @@
-"""A cascade that asks its last stage at once when the earlier ones are slow, or write what looks hopeless.
+"""A cascade that also asks its last stage when the earlier ones are slow (a hedged request).
 
-Whoever is first to have an answer wins. The loser is cut off, and what it cost is a step of the trace.
+The first answer wins. The other call is cut off, and its cost is a step of the trace.
+Source: Dean and Barroso 2013, "The Tail at Scale", https://doi.org/10.1145/2408776.2408794.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, fields
 
-from corea.cascade import Cascade, as_question
-from corea.early_exit import Draft
-from corea.stage import CUT_OFF, Giver, OnError, OnKeep, OnStep, OnText, Stage, attempt, skip
+from corea.cascade import Cascade
+from corea.early_exit import PartialCompletion
+from corea.question_stream import as_question
+from corea.stage import CUT_OFF, OnError, OnKeep, OnStep, OnText, Stage, TextSink, attempt, skip
 from corea.types import Decision, Question, Step, Trace, replace
 
 LOST = "Hedged"  # the `error_kind` of a call that was cut off since another was faster
-LOOK_EVERY = 16  # pieces
-LOOP_CHARACTERS, LOOP_TIMES = 40, 4
-GIVEN_UP = (
-    "i don't know", "i do not know", "i'm not sure", "i am not sure", "i have no idea", "i give up",
-    "cannot be determined", "not enough information",
-)  # fmt: skip
-
-
-def looks_hopeless(text: str) -> bool:
-    """Whether a half-written answer says that it does not know, or goes round in circles. A wrong guess costs money
-    (the last stage is asked in vain), never an answer."""
-    low = text.lower().replace("’", "'")
-    if any(phrase in low for phrase in GIVEN_UP):
-        return True
-    return len(low) >= LOOP_CHARACTERS * LOOP_TIMES and low.count(low[-LOOP_CHARACTERS:]) >= LOOP_TIMES
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,18 +22,16 @@ class HedgedCascade(Cascade):
     """A cascade with a hedge.
 
     Args:
-        hedge_seconds: After so long without a kept answer the last stage is asked too; None is never.
-        hopeless: Looks at what an earlier stage has written so far (where its backend streams); True asks it now.
-        sleep: Waits so many seconds.
+        hedge_seconds: The last stage is asked too after this time without a kept answer; None: never.
+        sleep: Waits for a number of seconds.
     """
 
     hedge_seconds: float | None = None
-    hopeless: Callable[[str], bool] = looks_hopeless
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
 
     @property
     def in_order(self) -> bool:
-        """Whether no stage is asked before the one before it has ended."""
+        """True where each stage is asked only after the one before it has ended."""
         return self.hedge_seconds is None
 
     async def ask(
@@ -58,14 +43,14 @@ class HedgedCascade(Cascade):
         on_keep: OnKeep | None = None,
         trace_id: str | None = None,
     ) -> Trace:
-        """As `Cascade.ask`. A cut-off call is a step with an error of kind "Hedged", before the step that won."""
+        """Answers like `Cascade.ask`. A call that was cut off is a step with an error of kind "Hedged"."""
         if self.hedge_seconds is None or len(self.stages) == 1:
             return await super().ask(question, on_text=on_text, on_step=on_step, on_keep=on_keep, trace_id=trace_id)
         question = as_question(question)
         began = self.clock()
-        give = Giver(on_text) if on_text else None
-        race = _Race(self, question, give, on_step, on_keep, self.hedge_seconds)
-        return await self._finish(question, await race.run(), began, give, trace_id)
+        sink = TextSink(on_text) if on_text else None
+        race = _Race(self, question, sink, on_step, on_keep, self.hedge_seconds)
+        return await self._finish(question, await race.run(), began, sink, trace_id)
 
 
 def hedged(cascade: Cascade, seconds: float) -> HedgedCascade:
@@ -74,11 +59,11 @@ def hedged(cascade: Cascade, seconds: float) -> HedgedCascade:
     return HedgedCascade(**given, hedge_seconds=seconds)
 
 
-class _Side(Giver):
-    """One side's way to the client: its first text wins the race."""
+class _RacingSink(TextSink):
+    """The text of one side: its first piece wins the race."""
 
-    def __init__(self, race: "_Race", name: str, give: Giver) -> None:
-        super().__init__(give)
+    def __init__(self, race: "_Race", name: str, sink: TextSink) -> None:
+        super().__init__(sink)
         self.race = race
         self.name = name
 
@@ -90,11 +75,11 @@ class _Side(Giver):
 
 @dataclass(slots=True)
 class _Race:
-    """One question, asked on two sides: the earlier stages in their order, and the last."""
+    """One question, asked on two sides: the earlier stages in order, and the last stage."""
 
     cascade: HedgedCascade
     question: Question
-    give: Giver | None
+    sink: TextSink | None
     on_step: OnStep | None
     on_keep: OnKeep | None
     seconds: float
@@ -105,14 +90,14 @@ class _Race:
     tasks: dict[str, "asyncio.Task[None]"] = field(default_factory=dict[str, "asyncio.Task[None]"])
 
     async def run(self) -> tuple[Step, ...]:
-        """All steps, the one that decides last."""
+        """All steps, ending with the deciding one."""
         timer = asyncio.create_task(self._timer())
         self.tasks = {"earlier": asyncio.create_task(self._earlier()), "last": asyncio.create_task(self._last())}
         for task in self.tasks.values():
             task.add_done_callback(self._end_if_broken)
         try:
             ended = await asyncio.gather(*self.tasks.values(), return_exceptions=True)
-        except asyncio.CancelledError:  # both are cancelled with us, and say what they used before they end
+        except asyncio.CancelledError:  # both are cancelled too, and report their usage before they end
             await asyncio.wait(self.tasks.values())
             raise
         finally:
@@ -120,12 +105,12 @@ class _Race:
         for error in ended:
             if isinstance(error, BaseException) and not isinstance(error, asyncio.CancelledError):
                 raise error
-        if self.failed_last is not None:  # it stands last only where nobody else had an answer
+        if self.failed_last is not None:  # it comes last only where no other stage had an answer
             self.steps.insert(len(self.steps) if self.winner is None else 0, self.failed_last)
         return tuple(self.steps)
 
     async def claim(self, side: str) -> None:
-        """The first to call this wins, and the other side is cut off. For the other it never returns."""
+        """Makes the first side to call this the winner and cuts the other one off, for which this never returns."""
         if self.winner is None:
             self.winner = side
             other = next(task for name, task in self.tasks.items() if name != side)
@@ -135,7 +120,7 @@ class _Race:
             await asyncio.Event().wait()
 
     def _end_if_broken(self, task: "asyncio.Task[None]") -> None:
-        """A plug's bug on one side ends the question: nobody waits for the other side."""
+        """Ends the question on a bug in a plug on one side."""
         if not task.cancelled() and task.exception() is not None:
             for each in self.tasks.values():
                 each.cancel()
@@ -175,25 +160,21 @@ class _Race:
             stage,
             self.question,
             None,
-            _Side(self, side, self.give) if self.give is not None else None,
+            _RacingSink(self, side, self.sink) if self.sink is not None else None,
             last=stage is self.cascade.stages[-1],
             on_keep=self.on_keep,
             on_cut=self._lose,
-            watch=Draft(stage.backend.model, asked, on_piece=self._look if side == "earlier" else None),
+            partial=PartialCompletion(stage.backend.model, asked),
             clock=self.cascade.clock,
         )
 
     def _lose(self, step: Step) -> None:
-        """Adds what a side had used that was cut off, or broke in a plug."""
+        """Adds the usage of a side that was cut off, or broke in a plug."""
         if step.error_kind != CUT_OFF:
             self._add(step)
             return
         error = "cut off: another stage was faster" if self.winner else "cut off"
         self._add(replace(step, error=error, error_kind=LOST))
-
-    def _look(self, draft: Draft) -> None:
-        if len(draft.pieces) % LOOK_EVERY == 0 and not self.go.is_set() and self.cascade.hopeless(draft.text):
-            self.go.set()
 
     def _add(self, step: Step) -> None:
         self.steps.append(step)

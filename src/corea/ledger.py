@@ -8,6 +8,7 @@ from decimal import Decimal
 from functools import reduce
 from typing import Any
 
+from corea.money import usd_text
 from corea.prices import COUNTED_AS_FREE, EXACT
 from corea.types import ZERO_USD, Completion, Decision, Status, Step, Trace, Usage
 
@@ -26,7 +27,7 @@ class Tokens:
     estimated: bool = False
 
     def add(self, usage: Usage) -> None:
-        """Takes in the tokens of a call."""
+        """Adds the tokens of a call."""
         self.prompt_tokens += usage.prompt_tokens
         self.cached_tokens += usage.cached_tokens
         self.cache_write_tokens += usage.cache_write_tokens
@@ -47,14 +48,14 @@ class Tokens:
 
 @dataclass(slots=True)
 class StageTotals:
-    """What one stage did and cost.
+    """Calls, tokens and costs of one stage.
 
     Args:
-        calls: Questions that were put to this stage's model, failed ones included.
-        kept: Answers kept; `deferred` those given up, whose cost is `discarded_usd`.
-        retries: Failed attempts that a later one made good; `wasted` the tokens known to be billed in them.
-        signal_calls: Further model calls that the confidence signal made; `signal_usage` their tokens.
-        unpriced: Calls whose cost is not known; they are in no sum of money.
+        calls: Questions put to this stage's model, failed ones included.
+        kept: Kept answers; `deferred` counts the deferred ones, whose cost is `discarded_usd`.
+        retries: Failed attempts before a successful one; `wasted` are the tokens known to be billed for them.
+        signal_calls: Further model calls made by the confidence signal; `signal_usage` are their tokens.
+        unpriced: Calls of unknown cost; they are in no sum of money.
     """
 
     calls: int = 0
@@ -74,7 +75,7 @@ class StageTotals:
     seconds: float = 0.0
 
     def add(self, step: Step) -> None:
-        """Takes in one step."""
+        """Adds one step."""
         if step.skipped is not None:
             self.skipped += 1
             return
@@ -125,26 +126,24 @@ class StageTotals:
             "tokens": self.usage.as_dict(),
             "wasted_tokens": self.wasted.as_dict(),
             "signal_tokens": self.signal_usage.as_dict(),
-            "cost_usd": money(self.cost_usd),
-            "discarded_usd": money(self.discarded_usd),
+            "cost_usd": usd_text(self.cost_usd),
+            "discarded_usd": usd_text(self.discarded_usd),
             "seconds": round(self.seconds, 6),
         }
 
 
 @dataclass(slots=True)
 class Ledger:
-    """Totals over all traces that were added, by stage and in all.
+    """Totals over all traces added, by stage and overall.
 
-    The baseline is what the last stage alone would have cost. Its rule, question by question: as measured
-    where that stage answered; else the trace's own estimate; else (nothing had been measured when it was answered) the
-    mean of the measured ones. Where that stage was never asked, all of it is assumed, and flagged so. A failed
-    question has no baseline, since it bought no answer; its cost counts all the same.
+    The baseline is the cost of the last stage alone. For each question it is the measured cost where that stage
+    answered; else the trace's own estimate; else (no call had been measured yet) the mean of the measured costs. If
+    that stage was never asked, the whole baseline is an assumption, and flagged. A failed question has no baseline,
+    since it gave no answer, but its cost counts.
 
     Args:
-        past_first: Questions that needed more than the first stage: deferred, skipped there, or that stage
-            was down.
-        flags: Facts that a reader must not miss, each with the number of its questions, such as that a model without a
-            price is counted as free.
+        past_first: Questions that needed more than the first stage: deferred or skipped there, or its backend failed.
+        flags: Flags of traces with their numbers of questions, such as a model without a price that counts as free.
     """
 
     questions: int = 0
@@ -167,7 +166,7 @@ class Ledger:
     flags: dict[str, int] = field(default_factory=dict[str, int])
 
     def add(self, trace: Trace) -> None:
-        """Takes in one trace."""
+        """Adds one trace."""
         for flag in trace.flags:
             self.flags[flag] = self.flags.get(flag, 0) + 1
         self.questions += 1
@@ -211,7 +210,7 @@ class Ledger:
 
     @property
     def baseline_usd(self) -> Decimal | None:
-        """What the last stage alone would have cost; None when there is nothing to tell it from."""
+        """The cost of the last stage alone; None where it cannot be estimated."""
         known = _add(self.baseline_measured_usd, self.baseline_estimated_usd)
         blind = self.baseline_unknown + self.baseline_assumed
         if self.baseline_measured and blind:
@@ -224,17 +223,17 @@ class Ledger:
 
     @property
     def baseline_is_estimate(self) -> bool:
-        """Whether any part of the baseline is not measured."""
+        """True where any part of the baseline is not measured."""
         return bool(self.baseline_estimated or self.baseline_assumed or self.baseline_unknown)
 
     @property
     def baseline_is_assumed(self) -> bool:
-        """Whether any part of it rests on no measurement at all: the last stage as wordy as the one that answered."""
+        """True where the last stage was never measured: it is assumed to use as many tokens as the answering stage."""
         return bool(self.baseline_assumed and not self.baseline_measured)
 
     @property
     def estimated_stages(self) -> list[str]:
-        """The stages of which some tokens are estimates, as their server did not tell them, and so their costs."""
+        """The stages with estimated tokens, and so costs, since their server did not report all counts."""
         return [
             name
             for name, totals in self.stages.items()
@@ -243,7 +242,7 @@ class Ledger:
 
     @property
     def counted_as_free(self) -> list[str]:
-        """A line for each model that has no price and is counted as free."""
+        """A line for each model without a price that is counted as free."""
         return [flag for flag in self.flags if flag.startswith(COUNTED_AS_FREE)]
 
     @property
@@ -262,15 +261,15 @@ class Ledger:
             "abstained": self.abstained,
             "failed": self.failed,
             "defer_rate": round(self.defer_rate, 6),
-            "cost_usd": money(self.cost_usd),
+            "cost_usd": usd_text(self.cost_usd),
             "unpriced_questions": self.unpriced,
-            "baseline_usd": money(baseline),
+            "baseline_usd": usd_text(baseline),
             "baseline_estimated": self.baseline_is_estimate,
             "baseline_assumed": self.baseline_is_assumed,
             "baseline_measured_questions": self.baseline_measured,
-            "saved_usd": money(saved),
+            "saved_usd": usd_text(saved),
             "saved_share": round(float(saved / baseline), 6) if saved is not None and baseline else None,
-            "discarded_usd": money(reduce(_add, (s.discarded_usd for s in self.stages.values()), ZERO_USD)),
+            "discarded_usd": usd_text(reduce(_add, (s.discarded_usd for s in self.stages.values()), ZERO_USD)),
             "tokens_estimated": bool(self.estimated_stages),
             "seconds": round(self.seconds, 6),
             "flags": dict(self.flags),
@@ -278,9 +277,4 @@ class Ledger:
         }
 
 
-MEAN_STEP = Decimal(1).scaleb(-15)  # a mean need not be a finite decimal: this one is an estimate, and rounded
-
-
-def money(amount: Decimal | None) -> str | None:
-    """An amount as plain digits, exact; None stays None."""
-    return None if amount is None else format(amount, "f")
+MEAN_STEP = Decimal(1).scaleb(-15)  # a mean may have endless decimals; as an estimate it is rounded

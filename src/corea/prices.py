@@ -1,8 +1,8 @@
-"""What tokens cost: exact decimal arithmetic in USD, with no float anywhere between a price and a total.
+"""Prices of tokens: exact decimal arithmetic in USD, without floats between a price and a total.
 
-A model's price comes from the user's own table, else from the snapshot in the `genai-prices` package. A model on
-hardware of one's own that is in neither is counted as free, and flagged so; any other is an error before any call is
-made. Prices have at most 9 decimals, so every cost is a finite decimal and sums are exact.
+A model's price comes from the user's own table, else from the snapshot in the `genai-prices` package. A self-hosted
+model in neither is counted as free and flagged; any other is an error before the first call. Prices have at most 9
+decimals, so every cost is a finite decimal and sums are exact.
 """
 
 from collections.abc import Mapping
@@ -15,22 +15,22 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 from urllib.parse import urlsplit
 
 from corea.errors import ConfigError, unknown_name
-from corea.money import read_usd
+from corea.money import decimals_of, read_usd
 from corea.types import ZERO_USD, Usage
 
 if TYPE_CHECKING:
     from genai_prices.types import ModelInfo, ModelPrice, Provider
 
-EXACT = Context(prec=120, traps=[Inexact, InvalidOperation])  # rounding is an error here, never silent
+EXACT = Context(prec=120, traps=[Inexact, InvalidOperation])  # rounding raises an error
 WIDE = Context(prec=120)
-DECIMALS = 9  # of a price; costs then have at most 15, far from the 28 digits of Decimal's default context
+DECIMALS = 9  # of a price; costs then have at most 15, well below the 28 digits of Decimal's default context
 STEP = Decimal(1).scaleb(-DECIMALS)
 SECONDS_PER_HOUR = 3600
 MTOK = Decimal(1_000_000)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Tier:
+class PriceTier:
     """Prices that hold for a whole request once its prompt is longer than `above_prompt_tokens`."""
 
     above_prompt_tokens: int
@@ -43,21 +43,19 @@ class Tier:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Price:
-    """What one model's tokens cost.
+    """The price of one model's tokens.
 
     Args:
         cached_input_usd_per_mtok: For prompt tokens that came from a cache; None: as other prompt tokens.
         cache_write_usd_per_mtok: For prompt tokens written to a cache (Anthropic's cost more); None: as others.
         cache_write_1h_usd_per_mtok: For those that are kept for an hour; None: as other cache writes.
         reasoning_usd_per_mtok: For reasoning tokens; None: as other completion tokens.
-        tiers: Dearer prices of long prompts, by rising length.
-        machine_usd_per_hour: What the machine costs; with `tokens_per_second` it takes the place of token
-            prices.
-        tokens_per_second: Completion tokens that the machine writes in a second with all its requests
-            together, as measured on such work; the time for reading prompts is thereby in it, so prompts add
-            nothing.
-        source: Where the price is from, for people.
-        assumed_free: No price is known of a model that runs on hardware of one's own; its tokens are counted as free.
+        tiers: Higher prices of long prompts, by increasing length.
+        machine_usd_per_hour: Price of the machine; with `tokens_per_second` it replaces token prices.
+        tokens_per_second: Completion tokens per second of the machine over all its requests, measured on similar work;
+            this includes the time for prompts, so prompts cost nothing extra.
+        source: Origin of the price, for readers.
+        assumed_free: A self-hosted model without a known price; its tokens are counted as free.
     """
 
     input_usd_per_mtok: Decimal = ZERO_USD
@@ -67,14 +65,14 @@ class Price:
     cache_write_1h_usd_per_mtok: Decimal | None = None
     reasoning_usd_per_mtok: Decimal | None = None
     usd_per_request: Decimal = ZERO_USD
-    tiers: tuple[Tier, ...] = ()
+    tiers: tuple[PriceTier, ...] = ()
     machine_usd_per_hour: Decimal | None = None
     tokens_per_second: Decimal | None = None
     source: str = "given"
     assumed_free: bool = False
     _scale: int = field(default=0, init=False, repr=False, compare=False)
     _rates: "tuple[_Rates, ...]" = field(default=(), init=False, repr=False, compare=False)
-    _dearest: "tuple[_Dearest, ...]" = field(default=(), init=False, repr=False, compare=False)
+    _highest: "tuple[_HighestRates, ...]" = field(default=(), init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         for name in MONEY_FIELDS:
@@ -124,7 +122,7 @@ class Price:
     def at_most(self, prompt_tokens: int, max_tokens: int) -> Decimal:
         """An upper bound in USD for one call with at most so many prompt tokens and tokens to write."""
         units = 0
-        for rates in self._dearest:
+        for rates in self._highest:
             if rates.above and rates.above >= prompt_tokens:
                 break
             units = max(units, rates.read * min(rates.end, prompt_tokens) + rates.written * max_tokens + rates.request)
@@ -136,8 +134,8 @@ class Price:
         columns = [(0, output, self), *((t.above_prompt_tokens, t.output_usd_per_mtok, t) for t in self.tiers)]
         tokens = [getattr(rates, name) for _, _, rates in columns for name in TIER_FIELDS]
         tokens += [output, self.reasoning_usd_per_mtok]
-        decimals = max(_decimals(rate) for rate in tokens if rate is not None)
-        scale = max(decimals + 6, _decimals(self.usd_per_request))
+        decimals = max(decimals_of(rate) for rate in tokens if rate is not None)
+        scale = max(decimals + 6, decimals_of(self.usd_per_request))
 
         def whole(*rates: Decimal | None) -> int:
             """The first rate that is given, per token."""
@@ -161,8 +159,8 @@ class Price:
         object.__setattr__(self, "_scale", scale)
         object.__setattr__(self, "_rates", rates)
         ends = (*(each.above for each in rates[1:]), maxsize)
-        dearest = (
-            _Dearest(
+        highest = (
+            _HighestRates(
                 each.above,
                 end,
                 read=max(each.fresh, each.cached, each.stored, each.stored_1h),
@@ -171,7 +169,7 @@ class Price:
             )
             for each, end in zip(rates, ends, strict=True)
         )
-        object.__setattr__(self, "_dearest", tuple(dearest))
+        object.__setattr__(self, "_highest", tuple(highest))
 
 
 class _Rates(NamedTuple):
@@ -187,7 +185,7 @@ class _Rates(NamedTuple):
     request: int
 
 
-class _Dearest(NamedTuple):
+class _HighestRates(NamedTuple):
     """The highest rates of prompts longer than `above` tokens, up to `end`."""
 
     above: int
@@ -197,11 +195,7 @@ class _Dearest(NamedTuple):
     request: int
 
 
-def _decimals(value: Decimal) -> int:
-    return max(0, -int(value.normalize().as_tuple().exponent))
-
-
-TIER_FIELDS = tuple(f.name for f in fields(Tier) if "usd_per" in f.name)
+TIER_FIELDS = tuple(f.name for f in fields(PriceTier) if "usd_per" in f.name)
 MONEY_FIELDS = tuple(f.name for f in fields(Price) if "usd_per" in f.name)
 
 
@@ -216,8 +210,8 @@ def _check_number(name: str, value: Decimal | None, source: str) -> None:
 
 COUNTED_AS_FREE = "no price: counted as free"
 FREE = Price(source=COUNTED_AS_FREE, assumed_free=True)
-MAKERS = ("anthropic", "google", "openai", "x-ai")  # of models that nobody can run on hardware of their own ...
-OPEN_WEIGHTS = ("oss", "gemma")  # ... but for these
+MAKERS = ("anthropic", "google", "openai", "x-ai")  # of models that cannot be self-hosted ...
+OPEN_WEIGHTS = ("oss", "gemma")  # ... except these
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,8 +221,8 @@ class PriceTable:
     Args:
         own: `[prices."MODEL"]` tables of a configuration: the fields of `Price` as strings or numbers, or
             Prices.
-        at: Which day's prices of the snapshot; by default today's.
-        snapshot: False looks nowhere but in `own`.
+        at: The day of the snapshot's prices; by default today.
+        snapshot: False uses only `own`.
     """
 
     own: Mapping[str, Any] = field(default_factory=dict[str, Any])
@@ -237,16 +231,16 @@ class PriceTable:
 
     def __post_init__(self) -> None:
         for model, table in self.own.items():
-            read_price(model, table)  # a bad line is said now, not at the first call
+            read_price(model, table)  # reports a bad entry now, not at the first call
 
     def lookup(self, model: str, *, provider: str | None = None, api_url: str | None = None) -> Price:
         """The price of a model.
 
         Args:
-            model: As the far end calls it, or "provider/model", such as "openrouter/openai/gpt-4o".
-            provider: Whose price, where several sell the model.
-            api_url: The address that is called. One on this machine or network is nobody's public price: such
-                a model must be in the user's own table.
+            model: The server's name of it, or "provider/model", such as "openrouter/openai/gpt-4o".
+            provider: The provider, where several sell the model.
+            api_url: The server's address. A model at a local address has no public price: it must be in the
+                user's own table.
 
         Raises:
             ConfigError: There is none; the message has the lines to add.
@@ -267,8 +261,8 @@ class PriceTable:
     def lookup_self_hosted(self, model: str, *, in_process: bool = False) -> Price:
         """The price of a model at an address on this machine or network, or in this process.
 
-        One in nobody's table costs no tokens: it is free, and flagged as such. A server near by may also be a proxy to
-        an API that does cost: that is certain where its model is one that only its maker can run, and stays an error.
+        A model in no table is free and flagged. A local server may also be a proxy to a paid API; that is certain where
+        only its maker can run the model, which is an error.
 
         Raises:
             ConfigError: There is no price, and it is such a model.
@@ -294,7 +288,7 @@ def read_price(model: str, table: Any) -> Price:
     """A Price from one table of a configuration. A float counts as the decimal that was written.
 
     Raises:
-        ConfigError: A key is unknown, or a value is no number.
+        ConfigError: A key is unknown, or a value is not a number.
     """
     where = f'prices."{model}"'
     if isinstance(table, Price):
@@ -318,7 +312,7 @@ def read_price(model: str, table: Any) -> Price:
 
 
 def is_local(url: str) -> bool:
-    """Whether an address is on this machine or a private network."""
+    """True for an address on this machine or a private network."""
     host = urlsplit(url if "://" in url else f"//{url}").hostname or ""
     try:
         return ip_address(host).is_private
@@ -347,7 +341,7 @@ def _from_snapshot(model: str, provider: str | None, api_url: str | None, at: da
 def _converted(provider: "Provider", info: "ModelInfo", at: datetime) -> Price | None:
     """A snapshot's entry as a Price; None where it has no price for text tokens.
 
-    Where a price depends on the time of day, the dearest holds, so that a total is never too small.
+    Where a price depends on the time of day, the highest is taken, so that a total is never too small.
     """
     from genai_prices import __version__
     from genai_prices.types import ConditionalPrice, StartDateConstraint
@@ -377,7 +371,7 @@ def _one_price(entry: "ModelPrice", source: str) -> Price | None:
     }
     starts = sorted({tier.start for v in columns.values() for tier in getattr(v, "tiers", ())})
     tiers = tuple(
-        Tier(
+        PriceTier(
             above_prompt_tokens=start,
             **{n: _rounded(_at_length(v, start + 1)) for n, v in columns.items() if v is not None and n in TIER_FIELDS},
         )

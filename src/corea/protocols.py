@@ -1,4 +1,4 @@
-"""The plugs: COREA is extended here and nowhere else. Each is a protocol of one method.
+"""The extension points ("plugs") of COREA: protocols of one method each.
 
 To add one: a file in the folder named after it, and a line in that folder's table (see `corea.registry`).
 """
@@ -11,11 +11,11 @@ from corea.types import Completion, Confidence, Decision, Question, Sampling, Ve
 
 @runtime_checkable
 class Backend(Protocol):
-    """Something that answers a question. The one seam to the outside; a fake one makes all above it testable.
+    """A model that answers questions. A fake one makes everything above it testable without network or key.
 
-    A backend raises `BackendError` (or a child) for whatever goes wrong at the far end, counts tokens, and
+    A backend raises `BackendError` (or a child) for any failure of the model or server, counts tokens, and
     honours cancellation. `model` is the configured name. Optional further verbs are the protocols below;
-    optional `async close() -> None` frees what it holds; optional `takes: frozenset[str]` says which of "tools",
+    optional `async close() -> None` frees what it holds; optional `capabilities: frozenset[str]` says which of "tools",
     "images" and "structured" (a form the answer must have) it can be sent beside text, where that is not all.
     """
 
@@ -41,24 +41,23 @@ class Scorer(Protocol):
 
 
 class Signal(Protocol):
-    """How sure one may be of an answer. It always returns a Confidence; its value is None, with a reason, when
-    it cannot be computed.
+    """A confidence signal. It always returns a Confidence, whose value is None, with a reason, where there is none.
 
-    A signal that asks a model again has the fields `backend` and `sampling`, and `k` where it asks more than once: they
-    tell what it can cost. It asks through `corea.costs.call_log.ask` and returns the calls.
+    A signal that asks a model has the fields `backend` and `sampling`, and `k` where it asks more than once: they bound
+    its cost. It asks through `corea.costs.call_log.ask` and returns the calls.
     """
 
     async def measure(self, question: Question, completion: Completion) -> Confidence: ...
 
 
 class Policy(Protocol):
-    """Keeps or defers an answer. A confidence whose value is None is the policy's to decide: by default DEFER."""
+    """Keeps or defers an answer, also one without a confidence value (by default DEFER)."""
 
     def decide(self, question: Question, confidence: Confidence) -> Decision: ...
 
 
 class PrePolicy(Protocol):
-    """Looks at the question alone: KEEP lets the stage try, DEFER skips it, so that it is not paid for in vain."""
+    """Decides on the question alone: KEEP asks the stage, DEFER skips it and saves its cost."""
 
     def decide(self, question: Question) -> Decision: ...
 

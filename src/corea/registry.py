@@ -1,9 +1,10 @@
-"""A name in a file -> a class, imported only when asked for."""
+"""A name in a configuration -> a class, imported on first use."""
 
 import json
 from collections.abc import Mapping
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, distribution
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -30,15 +31,43 @@ def resolve(where: str, name: str, table: Mapping[str, str]) -> Any:
         return getattr(import_module(module_name), attribute)
     except ModuleNotFoundError as error:
         missing = error.name or module_name
-        own = name is target and module_name.startswith(missing)  # a file of the user's, as likely as not
+        own = name is target and module_name.startswith(missing)  # probably a file of the user's
         hint = "put its folder on PYTHONPATH, or install it" if own else install_hint(missing)
         raise ConfigError(f"{where}: {name!r} needs the module {missing!r}, which is not installed; {hint}") from error
     except AttributeError as error:
         raise ConfigError(f"{where}: module {module_name!r} has no {attribute!r}") from error
 
 
+def import_extra(needs: str, module: str) -> Any:
+    """A module of an optional extra.
+
+    Args:
+        needs: The feature that needs it, for the error message.
+
+    Raises:
+        ConfigError: It is not installed, or does not load.
+    """
+    try:
+        return import_module(module)
+    except ImportError as error:
+        need_extra(needs, error.name or module)
+        raise ConfigError(f"{needs} needs {error.name or module}, which does not load ({error})") from error
+
+
+def need_extra(needs: str, module: str) -> None:
+    """Checks, without importing it, that a module of an optional extra is installed.
+
+    Raises:
+        ConfigError: It is not.
+    """
+    root = module.split(".")[0]
+    if find_spec(root) is None:
+        package = DISTRIBUTIONS.get(root, root.replace("_", "-"))
+        raise ConfigError(f"{needs} needs {package}, which is not installed; {install_hint(root)}")
+
+
 def install_hint(module: str) -> str:
-    """How to get a missing module, by the extra that brings it."""
+    """The command that installs a missing module, by its extra."""
     root = module.split(".")[0]
     extra = EXTRAS.get(root)
     return _with_extra(extra) if extra else f"pip install {root}"
@@ -72,6 +101,7 @@ def _from_folder(folder: Path, extra: str) -> str:
     return f"pip install '.[{extra}]'{here}"
 
 
+DISTRIBUTIONS = {"sklearn": "scikit-learn"}  # packages that are not named after their module
 EXTRAS = {
     "onnxruntime_genai": "engine",
     "onnxruntime": "engine",
@@ -81,7 +111,6 @@ EXTRAS = {
     "trl": "train",
     "peft": "train",
     "datasets": "train",
-    "starlette": "gateway",
     "uvicorn": "gateway",
     "uvloop": "gateway",
     "httptools": "gateway",

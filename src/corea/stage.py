@@ -1,16 +1,17 @@
-"""A stage: one model, and how it is asked, measured, judged and paid."""
+"""A stage: one model with its prompt, confidence signal, policy and price."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
 from functools import reduce
+from typing import Any
 
 from corea.costs.call_log import CallLog, was_cut
 from corea.costs.signal_calls import signal_calls
-from corea.early_exit import CUT, Draft, Read, interrupted, read_stream
+from corea.early_exit import CUT, PartialCompletion, StreamResult, interrupted, read_stream
 from corea.errors import BackendError, ConfigError
-from corea.parsing import declines, read_answer
+from corea.parsing import is_refusal, read_answer
 from corea.prices import EXACT, Price
 from corea.prompts import Prompt, with_draft
 from corea.protocols import Backend, Policy, PrePolicy, Signal, Streamer
@@ -26,7 +27,7 @@ OnStep = Callable[[Step], None]
 
 
 class OnError(StrEnum):
-    """What follows when a stage's backend is down."""
+    """The reaction to a backend that is down."""
 
     NEXT = "next"  # go on to the next stage
     FAIL = "fail"  # the question fails, and says why
@@ -34,18 +35,18 @@ class OnError(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stage:
-    """One model and how it is asked, measured and judged. The last stage only answers: it needs no signal or policy.
+    """One model with the settings of its call, signal and policy. The last stage needs no signal or policy.
 
     Args:
-        prompt: How the question is put; None sends it as it is.
-        pre_policy: Looks at the question alone; DEFER skips this stage before anything is paid.
-        price: What the tokens cost; None makes every cost of this stage unknown (None), never 0.
-        signal_price: What the signal's own calls cost. None: `price` where it asks this stage's model; the price of the
-            stage that it asks, in a cascade; else not known.
-        hand_over_draft: Shows the next stage this stage's text when it is deferred.
+        prompt: Template of the question; None sends it unchanged.
+        pre_policy: Decides on the question alone; DEFER skips this stage before anything is paid.
+        price: Price of the tokens; None makes every cost of this stage unknown (None), never 0.
+        signal_price: Price of the signal's own calls. None: `price` where it asks this stage's model; in a cascade the
+            price of the stage whose model it asks; else unknown.
+        pass_draft: Shows this stage's text to the next stage when it is deferred.
         confidence_first: Decides as soon as a confidence is stated before the answer (by a prompt such as the built-in
-            one of this name), where the backend streams and the signal needs no more than the text: a kept answer is
-            then given on as it is written, a deferred one is cut off, its tokens estimated.
+            one of this name), where the backend streams and the signal needs only the text: a kept answer is then
+            passed on as it is written, a deferred one is cut off and its tokens are estimated.
         keep_logprobs: Keeps all log-probabilities in the trace; by default only those that the signal used.
     """
 
@@ -59,17 +60,17 @@ class Stage:
     price: Price | None = None
     signal_price: Price | None = None
     on_error: OnError = OnError.NEXT
-    hand_over_draft: bool = False
+    pass_draft: bool = False
     confidence_first: bool = False
     keep_logprobs: bool = False
 
     @property
     def backends(self) -> list[Backend]:
-        """Its own, and those that its signal asks."""
+        """Its own backend and those of its signal."""
         return [self.backend, *(call.backend for call in signal_calls(self.signal))]
 
     def check(self) -> None:
-        """Raises what would fail every call, before one is made; nothing is contacted.
+        """Checks for errors that would fail every call, without contacting a server.
 
         Raises:
             ConfigError: The environment variable of a key holds none.
@@ -82,15 +83,15 @@ class Stage:
                 raise ConfigError(f"stages.{self.name}: {error}") from error
 
     def price_of(self, backend: Backend | None) -> Price | None:
-        """The price of a call that the signal makes; None where it is not known."""
+        """The price of a call made by the signal; None where unknown."""
         if self.signal_price is not None:
             return self.signal_price
         own = backend is None or backend is self.backend or backend.model == self.backend.model
         return self.price if own else None
 
 
-class Giver:
-    """Hands text on, and remembers whether any has been."""
+class TextSink:
+    """Passes text on to the caller, and records whether any has been passed."""
 
     def __init__(self, on_text: OnText) -> None:
         self.on_text = on_text
@@ -102,82 +103,96 @@ class Giver:
 
 
 def skip(stage: Stage, question: Question) -> Step | None:
-    """The step of a stage that its pre-policy leaves out; None where the stage is asked."""
+    """The step of a stage that its pre-policy skips; None where the stage is asked."""
     if stage.pre_policy is None or stage.pre_policy.decide(question) is Decision.KEEP:
         return None
     reason = f"pre-policy {type(stage.pre_policy).__name__}: not worth asking this stage"
     return Step(stage=stage.name, skipped=reason)
 
 
-async def attempt(
+def attempt(
     stage: Stage,
     question: Question,
     draft: str | None,
-    give: Giver | None,
+    sink: TextSink | None,
     *,
     last: bool,
     on_keep: OnKeep | None = None,
     on_cut: OnStep | None = None,
-    watch: Draft | None = None,
+    partial: PartialCompletion | None = None,
     clock: Callable[[], float],
-) -> Step:
-    """Asks the stage's model, measures how sure it is, and decides; a backend that is down makes a step with an error.
+) -> Coroutine[Any, Any, Step]:
+    """Asks the stage's model, measures the confidence and decides; a backend failure becomes a step with an error.
 
     Args:
-        draft: An earlier stage's text, to be shown to this one.
-        give: Receives the text where it is kept while it is written.
-        last: Nobody comes after this stage: it only answers.
-        on_keep: As for `Cascade.ask`.
-        on_cut: Receives, where this is cancelled or a plug raises, a step with what was used until then.
-        watch: Sees what the model writes.
+        draft: An earlier stage's text, shown to this stage.
+        sink: Receives the text of an answer that is kept while it is written.
+        last: The last stage only answers.
+        on_keep: See `Cascade.ask`.
+        on_cut: Receives a step with the usage so far if this is cancelled or a plug raises.
+        partial: Collects the streamed text; given, the answer is streamed although no sink waits for it.
     """
     began = clock()
     asked = stage.prompt.render(question) if stage.prompt else question
     if draft is not None:
         asked = with_draft(asked, draft)
-    with CallLog() as log:
-        under_way = _Attempt(stage, question, asked, watch, clock, began, log)
-        try:
-            return await under_way.run(give, last=last, on_keep=on_keep)
-        except BaseException as error:
-            if on_cut is not None:
-                on_cut(under_way.cut_off() if was_cut(error) else under_way.broken(error))
-            raise
+    return Attempt(stage, question, asked, partial, clock, began, CallLog()).run(sink, last, on_keep, on_cut)
 
 
 @dataclass(slots=True)
-class _Attempt:
-    """One attempt under way, and what it has used so far.
+class Attempt:
+    """One attempt under way, with its usage so far.
 
     Args:
-        asked: The question as this stage's model is sent it.
-        log: The calls of the signal, and what is known of an answer that was cut off.
-        completion: The answer, when it is whole.
+        asked: The question as it is sent to this stage's model.
+        log: The calls of the signal, and the known part of an answer that was cut off.
+        completion: The complete answer, once it has come.
     """
 
     stage: Stage
     question: Question
     asked: Question
-    watch: Draft | None
+    partial: PartialCompletion | None
     clock: Callable[[], float]
     began: float
     log: CallLog
     completion: Completion | None = None
 
-    async def run(self, give: Giver | None, *, last: bool, on_keep: OnKeep | None) -> Step:
-        """The step that this makes."""
+    async def run(self, sink: TextSink | None, last: bool, on_keep: OnKeep | None, on_cut: OnStep | None) -> Step:
+        """Asks, measures, decides and returns the step."""
+        stage, early = self.stage, self.stage.confidence_first and not last
+        sink = sink if last or early else None
+        confidence = decision = None
+        with self.log:
+            try:
+                # in this order: the check is slow
+                if (early or self.partial or sink) and isinstance(stage.backend, Streamer):
+                    read = await self._stream(stage.backend, sink, early=early, on_keep=on_keep)
+                    completion, confidence, decision = read.completion, read.confidence, read.decision
+                else:
+                    completion = await stage.backend.complete(self.asked, stage.sampling)
+            except BackendError as error:
+                return self._failed(error)
+            except BaseException as error:
+                self._give_up(error, on_cut)
+                raise
+            self.completion = completion
+            try:
+                return await self._judge(completion, confidence, decision, last=last)
+            except BaseException as error:
+                self._give_up(error, on_cut)
+                raise
+
+    async def _judge(
+        self, completion: Completion, confidence: Confidence | None, decision: Decision | None, *, last: bool
+    ) -> Step:
+        """The step of an answer, with its confidence and decision where the stream has not given them."""
         stage, question = self.stage, self.question
-        try:
-            read = await self._read(give, last=last, on_keep=on_keep)
-        except BackendError as error:
-            return self._failed(error)
-        completion = self.completion = read.completion
-        confidence, decision = read.confidence, read.decision or Decision.KEEP
         cut, choices = completion.finish_reason == CUT, len(question.choices) or None
         answer = None if cut else read_answer(completion.text, choices=choices, cut=completion.cut_by_limit)
         if not last and confidence is None and stage.signal and stage.policy:
             confidence = await self._measure(stage.signal, completion)
-            if answer is None and declines(completion.text, choices=choices):  # sure of what?
+            if answer is None and is_refusal(completion.text, choices=choices):  # a confidence in no answer
                 confidence = replace(confidence, value=None, reason=DECLINED)
             decision = stage.policy.decide(question, confidence)
         return Step(
@@ -185,26 +200,30 @@ class _Attempt:
             completion=completion if stage.keep_logprobs else used_logprobs(completion, stage.signal, confidence),
             answer=answer,
             confidence=confidence,
-            decision=decision,
+            decision=decision or Decision.KEEP,
             cost_usd=self._cost(completion),
             seconds=self.clock() - self.began,
         )
 
-    def cut_off(self) -> Step:
-        """The step of all that was used so far: calls that had ended, and an estimate of the one under way."""
+    def _give_up(self, error: BaseException, on_cut: OnStep | None) -> None:
+        if on_cut is not None:
+            on_cut(self._cut_off() if was_cut(error) else self._broken(error))
+
+    def _cut_off(self) -> Step:
+        """The step of a cancelled attempt: the calls that had ended, and an estimate of the one under way."""
         return self._ended(self.completion or self._begun(), "cut off", "cut off", CUT_OFF)
 
-    def broken(self, error: BaseException) -> Step:
-        """The step of an error that is none of the far end's, but of a setting or a plug: what was used before it.
+    def _broken(self, error: BaseException) -> Step:
+        """The step of an error in a setting or plug, with the usage before it.
 
-        A call that it came out of has used nothing, unless its backend says so or some of its text had come.
+        The call that raised it has used nothing, unless its backend says so or part of its text had come.
         """
-        begun = self.log.interrupted is not None or (self.watch is not None and self.watch.pieces)
+        begun = self.log.interrupted is not None or (self.partial is not None and self.partial.pieces)
         spent = self.completion or (self._begun() if begun else None)
         return self._ended(spent, "an error came between", f"{type(error).__name__}: {error}", type(error).__name__)
 
     def _begun(self) -> Completion:
-        return interrupted(self.watch or Draft(self.stage.backend.model, self.asked), self.log)
+        return interrupted(self.partial or PartialCompletion(self.stage.backend.model, self.asked), self.log)
 
     def _failed(self, error: BackendError) -> Step:
         spent = error.spent if isinstance(error.spent, Completion) else None
@@ -214,7 +233,7 @@ class _Attempt:
         """A step without an answer.
 
         Args:
-            reason: Why its signal's calls came to no confidence.
+            reason: The reason why its signal's calls gave no confidence.
         """
         return Step(
             stage=self.stage.name,
@@ -228,33 +247,31 @@ class _Attempt:
         )
 
     def _unmeasured(self, reason: str) -> Confidence | None:
-        """The calls of a signal that came to no end."""
+        """The calls of a signal that did not finish."""
         if not self.log.calls:
             return None
         calls = tuple(call for _, call in self.log.calls)
         return Confidence(value=None, signal=type(self.stage.signal).__name__, reason=reason, calls=calls)
 
-    async def _read(self, give: Giver | None, *, last: bool, on_keep: OnKeep | None) -> Read:
-        """The stage's answer, whole or, where somebody waits for its text, as a stream."""
-        stage, asked, early = self.stage, self.asked, self.stage.confidence_first and not last
-        give = give if last or early else None
-        # in this order: the check is slow
-        if not (early or self.watch or give) or not isinstance(stage.backend, Streamer):
-            return Read(await stage.backend.complete(asked, stage.sampling))
+    async def _stream(
+        self, backend: Streamer, sink: TextSink | None, *, early: bool, on_keep: OnKeep | None
+    ) -> StreamResult:
+        """The stage's answer, streamed to the sink or judged before it is complete."""
+        stage = self.stage
 
         async def judge(so_far: Completion) -> tuple[Confidence, Decision]:
             assert stage.signal is not None and stage.policy is not None  # noqa: PT018  # the cascade has checked it
             confidence = await self._measure(stage.signal, so_far)
             return confidence, stage.policy.decide(self.question, confidence)
 
-        self.watch = self.watch or Draft(stage.backend.model, asked)
+        self.partial = self.partial or PartialCompletion(stage.backend.model, self.asked)
         return await read_stream(
-            stage.backend,
-            self.watch,
+            backend,
+            self.partial,
             stage.sampling,
             self.log,
             judge=judge if early else None,
-            give=give,
+            sink=sink,
             on_keep=(lambda confidence: on_keep(stage.name, confidence)) if on_keep else None,
         )
 
@@ -262,7 +279,7 @@ class _Attempt:
         before = len(self.log.calls)
         try:
             found = await measured(signal, self.asked, completion)
-        except BackendError as error:  # the signal's own call failed: that says nothing about the answer
+        except BackendError as error:  # the signal's own call failed, which does not concern the answer
             calls = (error.spent,) if isinstance(error.spent, Completion) else ()
             found = Confidence(value=None, signal=type(signal).__name__, reason=str(error), calls=calls)
         logged = self.log.calls[before:]
@@ -281,7 +298,7 @@ class _Attempt:
 
 
 def _without(named: tuple[Completion, ...], logged: list[Completion]) -> tuple[list[Completion], list[Completion]]:
-    """The calls that a signal names and did not make through the log, and those in the log that it does not name."""
+    """The calls that a signal reports but did not log, and those that it logged but does not report."""
     unnamed, unlogged = list(logged), list[Completion]()
     for call in named:
         same = next((i for i, other in enumerate(unnamed) if other is call or _key(other) == _key(call)), None)
@@ -297,7 +314,7 @@ def _key(call: Completion) -> tuple[object, ...]:
 
 
 def _completion_cost(completion: Completion, price: Price | None) -> Decimal | None:
-    """What the far end says it charged, else by the price; billed failed attempts are added."""
+    """The charge reported by the server, else the cost by the price; billed failed attempts are added."""
     if completion.cost_usd is not None:
         cost = completion.cost_usd
     elif price is not None:
@@ -311,7 +328,7 @@ def _completion_cost(completion: Completion, price: Price | None) -> Decimal | N
 
 
 def total(costs: list[Decimal | None]) -> Decimal | None:
-    """Their exact sum; None where one is not known."""
+    """The exact sum; None where one of the costs is unknown."""
     if len(costs) == 1:
         return costs[0]
     known = [cost for cost in costs if cost is not None]

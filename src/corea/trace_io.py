@@ -1,7 +1,7 @@
-"""Traces to and from JSON lines: one trace a line, each with the version of its form."""
+"""Traces to and from JSON lines, each with the version of its format."""
 
 import gzip
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, cast
 
@@ -27,7 +27,7 @@ def decode(line: bytes | str, *, path: str | None = None, number: int | None = N
     """A trace from one line.
 
     Raises:
-        DataError: The line is no trace, or one of another version; says where, if told.
+        DataError: The line is not a trace, or one of another version; with path and line number if given.
     """
     try:
         trace = _decoder.decode(line)
@@ -54,10 +54,10 @@ def _wrong_version(version: int) -> str:
 
 
 def read_traces(path: str | Path) -> Iterator[Trace]:
-    """The traces of a file, in order; a name that ends in .gz is unpacked.
+    """The traces of a file, in order; a name that ends in .gz is decompressed.
 
     Raises:
-        DataError: The file cannot be read, or a line is no trace.
+        DataError: The file cannot be read, or a line is not a trace.
     """
     path = Path(path)
     try:
@@ -67,13 +67,3 @@ def read_traces(path: str | Path) -> Iterator[Trace]:
                     yield decode(line, path=str(path), number=number)
     except (OSError, EOFError) as error:
         raise DataError(f"cannot be read ({error}); expected a file of traces", path=str(path)) from error
-
-
-def write_traces(path: str | Path, traces: Iterable[Trace]) -> int:
-    """Writes traces to a file, one a line, and gives their number; a name that ends in .gz is packed."""
-    path, count = Path(path), 0
-    with cast(IO[bytes], gzip.open(path, "wb") if path.suffix == ".gz" else path.open("wb")) as out:
-        for trace in traces:
-            out.write(encode(trace) + b"\n")
-            count += 1
-    return count

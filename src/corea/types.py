@@ -1,4 +1,4 @@
-"""The records: frozen facts that the machines pass along. They hold, and do nothing.
+"""The records: frozen data without behaviour.
 
 Money is `Decimal` in USD, time is float seconds, tokens are whole numbers. Those that are made for every question are
 `msgspec.Struct`s, where a frozen dataclass takes 25 times as long to make and twice as long to write; `replace` gives
@@ -11,7 +11,6 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
-import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -44,18 +43,18 @@ ANSWERS = ("n", "best_of")  # how many answers, each of them billed
 
 
 class Decision(StrEnum):
-    """What a policy does with an answer, and what a pre-policy does with a question."""
+    """The decision of a policy on an answer, and of a pre-policy on a question."""
 
     KEEP = "keep"
     DEFER = "defer"
-    ABSTAIN = "abstain"  # neither: a person should answer (only where a policy has a lower threshold)
+    ABSTAIN = "abstain"  # a person should answer (only where a policy has a lower threshold)
 
 
 class Status(StrEnum):
-    """How a question ended."""
+    """The outcome of a question."""
 
     ANSWERED = "answered"
-    FALLBACK = "fallback"  # the last stage was down; the best kept-back answer was returned instead
+    FALLBACK = "fallback"  # the last stage was down; the best deferred answer was returned instead
     ABSTAINED = "abstained"
     FAILED = "failed"
 
@@ -75,13 +74,13 @@ class Message(Struct, frozen=True):
 
 
 class Question(Struct, frozen=True, kw_only=True):
-    """What is asked: an id and chat messages; in datasets also the reference answer.
+    """A question: an id and chat messages; in datasets also the reference answer.
 
     Args:
         choices: The options of a multiple-choice question, letters A.. in order; they are NOT yet in `messages`
             (a prompt renders them).
         category: A slice for reports and per-group thresholds (a subject, a level).
-        meta: Anything else the source had; carried along, never interpreted.
+        meta: Other fields of the source; passed along, never interpreted.
     """
 
     id: str
@@ -89,7 +88,7 @@ class Question(Struct, frozen=True, kw_only=True):
     reference: str | None = None
     choices: tuple[str, ...] = ()
     category: str | None = None
-    meta: Mapping[str, Any] = msgspec.field(default_factory=dict[str, Any])
+    meta: Mapping[str, Any] = {}
 
     @classmethod
     def of(cls, text: str, *, id: str = "question", reference: str | None = None) -> "Question":
@@ -104,7 +103,7 @@ class Question(Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sampling:
-    """How a model is asked to write. None leaves a setting to the backend.
+    """Sampling settings of a call. None leaves a setting to the backend.
 
     Args:
         logprobs: Ask for the log-probability of each token written.
@@ -112,8 +111,8 @@ class Sampling:
         extra: Request fields passed through to a server untouched; none that COREA sets itself.
 
     Raises:
-        ConfigError: A limit is no whole number of at least 1 (some servers take -1 for no limit: that is None here), or
-            `extra` holds what would change the model that is asked, or its question.
+        ConfigError: A limit is not a whole number of at least 1 (some servers take -1 for no limit: that is None here),
+            or `extra` has a field that would change the model or the question.
     """
 
     max_tokens: int | None = None
@@ -196,8 +195,8 @@ class Completion(Struct, frozen=True, kw_only=True):
     """The text that one model wrote.
 
     Args:
-        text: What the model wrote, reasoning excluded where the server separates it.
-        model: The name the far end gave, else the configured one.
+        text: Text of the model, without reasoning if the server separates it.
+        model: The name given by the server, else the configured one.
         reasoning: Separate reasoning text (`reasoning_content`), "" if none.
         finish_reason: "stop", "length", "tool_calls", ... as OpenAI names them; None if unknown.
         logprobs: Per token of `text`; their tokens join to `text`. None if not asked for or not given.
@@ -207,9 +206,9 @@ class Completion(Struct, frozen=True, kw_only=True):
         first_token_seconds: The same until the first text; None if not streamed.
         retries: Failed attempts before this one.
         wasted: Tokens known to be billed in those failed attempts; None if none are known.
-        cost_usd: What the far end says it charged (some do); None leaves it to the price table.
+        cost_usd: The charge reported by the server (some do); None leaves it to the price table.
         confidence: A confidence recorded with a replayed answer, with no text to read it from.
-        raw: The whole message object of the far end, where it carries more than text (tool calls).
+        raw: The server's whole message object, where it carries more than text (tool calls).
     """
 
     text: str
@@ -229,7 +228,7 @@ class Completion(Struct, frozen=True, kw_only=True):
 
     @property
     def cut_by_limit(self) -> bool:
-        """Whether the token limit ended the text before its writer did (`finish_reason` "length")."""
+        """True where the token limit cut the text off (`finish_reason` "length")."""
         return self.finish_reason == "length"
 
 
@@ -238,10 +237,10 @@ class Confidence(Struct, frozen=True, kw_only=True):
 
     Args:
         value: In [0, 1], or None where the signal could not be computed: never 0 or 0.5 in its place.
-        reason: Why it could not be, or what to know about how it was (such as "3 % of the mass was not seen").
+        reason: The reason of a missing value, or a remark on it (such as "3 % of the mass was not seen").
         calls: Further model calls that the signal needed; they are paid for and counted.
-        spans: The (start, end) characters of the completion's text whose log-probabilities it used; traces keep no
-            others. None: all of them, or not said.
+        spans: The (start, end) characters of the completion's text whose log-probabilities were used; traces keep only
+            these. None: all of them, or unknown.
     """
 
     value: float | None
@@ -252,7 +251,7 @@ class Confidence(Struct, frozen=True, kw_only=True):
 
 
 class Verdict(Struct, frozen=True):
-    """What a grader found: whether the answer is right, and the answer it took from the text (None: none found)."""
+    """A grader's verdict, and the answer it extracted from the text (None: none found)."""
 
     correct: bool
     extracted: str | None
@@ -276,23 +275,23 @@ class Step(Struct, frozen=True, kw_only=True):
     seconds: float = 0.0
     error: str | None = None
     error_kind: str | None = None  # the error's class, such as "BackendTimeout"
-    error_status: int | None = None  # the far end's HTTP status, where it gave one
+    error_status: int | None = None  # the server's HTTP status, if any
     skipped: str | None = None
 
 
 class Trace(Struct, frozen=True, kw_only=True):
-    """What happened to one question, whole. One versioned JSON line (see `corea.trace_io`).
+    """The complete record of one question. One versioned JSON line (see `corea.trace_io`).
 
     Args:
         answer: The final short answer read from the answering stage's text; None where none could be read.
         text: The answering stage's whole text; None when the question failed.
         stage: The name of the stage whose answer was returned, or that abstained (answer and text are then None);
             None when the question failed.
-        baseline_cost_usd: What the last stage alone would have cost: measured where it was called, else an estimate.
-        baseline_estimated: True when it is an estimate; None cost and True when nothing is known to estimate it from.
-        baseline_assumed: True when that estimate rests on no call to the last stage, since none had been made: it is
-            then priced as if it wrote as many tokens as the stage that answered.
-        flags: Facts a reader must not miss, such as "calibration forced".
+        baseline_cost_usd: The cost of the last stage alone: measured where it was called, else an estimate.
+        baseline_estimated: True for an estimate; with a cost of None where it cannot be estimated.
+        baseline_assumed: True for an estimate made before any call to the last stage: it is assumed to use as many
+            tokens as the answering stage.
+        flags: Important remarks for readers, such as "calibration forced".
     """
 
     question_id: str
@@ -318,7 +317,7 @@ class Trace(Struct, frozen=True, kw_only=True):
 
     @property
     def deferred(self) -> bool:
-        """Whether any stage's answer was given up for the next stage's."""
+        """True where any stage deferred."""
         return any(step.decision is Decision.DEFER for step in self.steps)
 
     @property

@@ -157,7 +157,7 @@ def test_a_full_disk_is_one_clear_line_and_loses_nothing(corea: Command) -> None
 
 
 def test_a_reader_that_goes_away_is_no_error(tmp_path: Path) -> None:
-    command = f"{shlex.quote(sys.executable)} -m corea.cli.main --help | head -1"
+    command = f"{shlex.quote(sys.executable)} -m corea.cli.main --help | head -2"
     done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, cwd=tmp_path)
     assert "Usage" in done.stdout
     assert done.stderr == ""
@@ -185,13 +185,13 @@ def test_shares_for_people() -> None:
 def test_a_command_without_its_extra_says_how_to_get_it_in_one_line(
     corea: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("corea.cli.train.find_spec", lambda name: None)
+    monkeypatch.setattr("corea.registry.find_spec", lambda name: None)
     ran = corea("train", "rlcc", "run.toml", "--out", "out")
     assert (ran.code, ran.err.count("\n")) == (2, 1)
     assert "corea train: needs trl, which is not installed; pip install '.[train]' in " in ran.err
 
     pytest.importorskip("transformers")
-    monkeypatch.setattr("corea.cli.train.find_spec", lambda name: name)
+    monkeypatch.setattr("corea.registry.find_spec", lambda name: name)
     monkeypatch.setitem(sys.modules, "transformers", None)
     tables = [
         f'[{table}]\nname = "bundled"\nsplit = "test"\nn = {n}\n' for table, n in (("questions", 9), ("held_out", 0))
@@ -208,7 +208,7 @@ def test_without_the_engine_the_bundled_pair_says_how_to_get_it_in_one_line(
     corea: Command, command: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Path("corea.toml").unlink()
-    monkeypatch.setattr("corea.backends.local.onnx.find_spec", lambda name: None)
+    monkeypatch.setattr("corea.registry.find_spec", lambda name: None)
     ran = corea(*command)
     assert (ran.code, ran.out, ran.err.count("\n")) == (2, "", 1)
     assert "needs onnxruntime-genai, which is not installed; pip install '.[engine]' in " in ran.err
@@ -218,7 +218,7 @@ def test_corea_alone_prints_its_help(corea: Command) -> None:
     for arguments in ([], ["train"], ["keys"]):
         ran = corea(*arguments)
         assert (ran.code, ran.err) == (0, "")
-        assert ran.out.startswith(f"Usage: {' '.join(['corea', *arguments])} [OPTIONS] COMMAND")
+        assert ran.out.strip().startswith(f"Usage: {' '.join(['corea', *arguments])} [OPTIONS] COMMAND")
 
 
 def test_wrong_usage_points_to_the_help_of_the_command(corea: Command) -> None:

@@ -15,7 +15,7 @@ from tests.fakes.server import Say, running
 from corea.cli.run_report import show_progress
 from corea.ledger import Ledger
 from corea.report.terminal import ProgressBars
-from corea.run.summary import Progress
+from corea.run.summary import RunProgress
 
 UNREADABLE = [
     "--set",
@@ -148,7 +148,7 @@ def test_the_bar_shows_its_counts_in_80_columns(done: int, total: int | None, sh
     console = Console(file=screen, width=80, force_terminal=True, color_system=None)
     ledger = Ledger(cost_usd=Decimal("1234.56"))
     with ProgressBars(console=console) as bars:
-        progress = Progress(done=done, total=total, ledger=ledger, rate=123.0, seconds_left=4567.0)
+        progress = RunProgress(done=done, total=total, ledger=ledger, rate=123.0, seconds_left=4567.0)
         show_progress(bars, "answering", progress)
     lines = [line for line in re.split(r"[\r\n]|\x1b\[[\d?]*\w", screen.getvalue()) if line.strip()]
     assert lines

@@ -61,7 +61,7 @@ ENDINGS = ".jsonl, .ndjson, .json, .csv, .tsv, .parquet"
 def test_wrong_usage_names_the_option_and_the_help(
     corea: Command, monkeypatch: pytest.MonkeyPatch, command: str, said: str, help_of: str
 ) -> None:
-    monkeypatch.setattr("corea.cli.train.find_spec", lambda name: name)
+    monkeypatch.setattr("corea.registry.find_spec", lambda name: name)
     Path("q.jsonl").write_text('{"question": "1 + 1?"}\n')
     ran = corea(*command.split())
     assert (ran.code, ran.out, ran.err.count("\n")) == (2, "", 1), ran
@@ -80,13 +80,15 @@ def test_wrong_usage_names_the_option_and_the_help(
         ("ask x --config latin.toml", 2, "latin.toml: got text that is not UTF-8 (invalid continuation byte); save it"),
         ("ask x --config bad.toml", 2, "bad.toml: not TOML (Expected ']' at the end of a table declaration"),
         ("ask x --set stages.small.on_error=nxt", 2, "stages.small.on_error: got 'nxt', expected one of next, fail"),
-        ("keys set a --rpm x", 2, "--rpm: got 'x', expected a whole number of at least 1, or `none` to lift the limit"),
-        ("keys set a --tpm 0", 2, "--tpm: got '0', expected a whole number of at least 1, or `none` to lift the limit"),
+        ("keys set a --rpm x", 2, "--rpm: got 'x', expected a whole number of at least 1, or `none` for no limit"),
+        ("keys set a --tpm 0", 2, "--tpm: got '0', expected a whole number of at least 1, or `none` for no limit"),
         ("keys create b --budget-usd x", 2, "--budget-usd: got 'x', expected an amount"),
         ("keys create b --budget-usd -1", 2, "--budget-usd: got '-1', expected an amount"),
         ("keys create b --budget-usd nan", 2, "--budget-usd: got 'nan', expected an amount"),
         ("keys set a --budget-usd -3", 2, "--budget-usd: got '-3', expected an amount"),
-        ("train rlcc none.toml --out o", 2, "none.toml: cannot be read (No such file or directory), expected a TOML"),
+        ("train rlcc latin.toml --out o --set =3", 2, "latin.toml: got text that is not UTF-8"),
+        ("train rlcc good.toml --out o --set =3", 2, "--set: got '=3', expected a.b=value"),
+        ("train rlcc none.toml --out o", 2, "none.toml: no such file; see configs/ for examples"),
         ("eval none.jsonl --questions q.jsonl", 2, "none.jsonl: no such file, expected answers or recorded rows; name"),
         ("eval latin.jsonl --questions q.jsonl", 3, "latin.jsonl:1: not UTF-8 (invalid start byte); save the file as"),
         (
@@ -120,11 +122,12 @@ def test_wrong_usage_names_the_option_and_the_help(
 def test_a_wrong_value_is_one_line_that_says_what_to_do(
     corea: Command, monkeypatch: pytest.MonkeyPatch, command: str, code: int, said: str
 ) -> None:
-    monkeypatch.setattr("corea.cli.train.find_spec", lambda name: name)
+    monkeypatch.setattr("corea.registry.find_spec", lambda name: name)
     Path("q.jsonl").write_text('{"question": "1 + 1?"}\n' * 2)
     Path("latin.toml").write_bytes("# é\n".encode("latin-1"))
     Path("latin.jsonl").write_bytes('{"question": "Où?"}\n'.encode("latin-1"))
     Path("bad.toml").write_text("[stages\n")
+    Path("good.toml").write_text("")
     assert corea("keys", "create", "a").code == 0
     ran = corea(*command.split())
     assert (ran.code, ran.out, ran.err.count("\n")) == (code, "", 1), ran
@@ -145,5 +148,5 @@ def test_a_key_has_a_name(corea: Command) -> None:
     assert (ran.code, ran.out, ran.err) == (
         2,
         "",
-        "corea: name: got an empty one, expected some text to know the key by\n",
+        "corea: name: got an empty one, expected a name for the key\n",
     )

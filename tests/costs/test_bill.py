@@ -30,7 +30,7 @@ from corea.hedge import LOST, hedged
 from corea.ledger import Ledger
 from corea.policies.threshold import Threshold
 from corea.run.runner import run_batch
-from corea.run.summary import Outcome
+from corea.run.summary import RunOutcome
 from corea.signals.self_check import SelfCheck
 from corea.stage import CUT_OFF
 from corea.trace_io import read_traces
@@ -81,7 +81,7 @@ async def test_the_ledger_of_a_batch_is_the_bill(tmp_path: Path, signal: str, st
 
 async def test_the_ledger_is_the_bill_where_drafts_are_passed_on(tmp_path: Path) -> None:
     async with serving(otherwise=Moody()) as server:
-        cascade = make_cascade(server.base_url, BY_LARGE, small={"hand_over_draft": True})
+        cascade = make_cascade(server.base_url, BY_LARGE, small={"pass_draft": True})
         traces = await traces_of(cascade, tmp_path, 12)
     assert booked(traces) == told(server.charges)
     assert sum((t.cost_usd or Decimal(0) for t in traces), Decimal(0)) == bill_usd(server.charges)
@@ -267,14 +267,14 @@ async def test_a_batch_never_spends_more_than_its_budget(tmp_path: Path, signal:
             cascade, questions(tmp_path, 400), str(tmp_path / "answers.jsonl"), budget_usd=budget, concurrency=16
         )
         await cascade.close()
-    assert summary.outcome is Outcome.BUDGET
+    assert summary.outcome is RunOutcome.BUDGET
     assert summary.done > 20
     assert summary.ledger.cost_usd == bill_usd(server.charges) <= budget
 
 
 async def test_the_baseline_is_of_the_large_model_alone_also_where_it_was_shown_a_draft() -> None:
     async with serving(otherwise=answer) as server:
-        cascade = make_cascade(server.base_url, BY_LARGE, small={"hand_over_draft": True})
+        cascade = make_cascade(server.base_url, BY_LARGE, small={"pass_draft": True})
         trace = await cascade.ask(ask(3))
         await cascade.close()
     small, check, large = server.charges

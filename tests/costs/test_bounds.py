@@ -15,7 +15,7 @@ from corea.costs.bounds import (
     PICTURE_TOKENS,
     RETOKENIZED,
     TEMPLATE_TOKENS,
-    Assumed,
+    BoundAssumptions,
     question_bound,
     request_tokens,
     stage_bounds,
@@ -26,7 +26,7 @@ from corea.metrics.score_map import IdentityMap
 from corea.policies.threshold import Threshold
 from corea.prices import Price
 from corea.prompts import load_prompt, with_draft
-from corea.run.budget import InFlight
+from corea.run.budget import WorstCase
 from corea.signals.agreement import Agreement
 from corea.signals.calibrated_signal import CalibratedSignal
 from corea.signals.expected import Expected
@@ -75,7 +75,7 @@ def test_a_prompts_own_words_count() -> None:
 
 
 def test_a_draft_is_part_of_the_next_stages_prompt_and_of_those_after_it() -> None:
-    stages = [stage(hand_over_draft=True), stage(name="middle"), stage(DEAR, name="large")]
+    stages = [stage(pass_draft=True), stage(name="middle"), stage(DEAR, name="large")]
     bounds = stage_bounds(stages, ASKED)
     exact = request_tokens(with_draft(ASKED, "")) + RETOKENIZED * 50
     assert bounds[0] == CHEAP.at_most(PROMPT, 50)
@@ -173,7 +173,7 @@ def test_where_no_bound_is_known_it_says_what_lacks(stages: list[Stage], what: s
 
 
 def test_what_is_assumed_takes_the_place_of_what_lacks() -> None:
-    assumed = Assumed(max_tokens=100, usd_per_call=Decimal("0.01"))
+    assumed = BoundAssumptions(max_tokens=100, usd_per_call=Decimal("0.01"))
     stages = [stage(sampling=Sampling()), stage(None, name="large", retries=2)]
     assert stage_bounds(stages, ASKED, assumed) == [CHEAP.at_most(PROMPT, 100), Decimal("0.03")]
 
@@ -198,9 +198,9 @@ def test_no_server_can_bill_more_than_the_bound(
 
 
 def test_a_question_in_flight_counts_what_was_spent_and_the_stage_that_is_asked() -> None:
-    stages = (stage(signal=Verbalized(), hand_over_draft=True), stage(DEAR, name="large"))
+    stages = (stage(signal=Verbalized(), pass_draft=True), stage(DEAR, name="large"))
     cascade = Cascade(stages=stages)
-    money = InFlight(cascade, ASKED)
+    money = WorstCase(cascade, ASKED)
     first, second = stage_bounds(stages, ASKED)
     assert first is not None
     assert second is not None

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from corea.backends.fake import FakeBackend
-from corea.build import Backends, build, build_all
+from corea.build import BackendCache, build, build_all
 from corea.config import parse_config
 from corea.errors import ConfigError
 from corea.ledger import Ledger
@@ -67,7 +67,7 @@ def test_a_stage_outside_the_cascade_is_asked_by_signals_only() -> None:
 
 async def test_it_is_closed_with_the_cascade_and_shared_with_the_gateways_other_cascades() -> None:
     config = parse_config(tree({**CHECK, "backend": "outside"}, outside={"backend": fake("c", "Yes")}))
-    cascades, backends = build_all(config, Backends())
+    cascades, backends = build_all(config, BackendCache())
     assert {backend.model for backend in backends} == {"s", "l", "c"}
     closed: list[str] = []
 

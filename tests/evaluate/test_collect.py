@@ -273,7 +273,7 @@ async def test_bad_questions_are_refused_before_anything_is_asked(tmp_path: Path
 
 async def test_stages_that_cannot_be_calibrated_are_refused_before_anything_is_asked(tmp_path: Path) -> None:
     questions, settings = write_questions(tmp_path, 30), CollectSettings(folder=tmp_path / "a")
-    for change, words in (({"price": None}, "has no price"), ({"hand_over_draft": True}, "hands its draft over")):
+    for change, words in (({"price": None}, "has no price"), ({"pass_draft": True}, "hands its draft over")):
         made = cascade()
         broken = replace(made, stages=(replace(made.stages[0], **change), made.stages[1]))  # type: ignore[arg-type]
         with pytest.raises(ConfigError, match=words):

@@ -14,12 +14,12 @@ TABLE = OutcomeTable.from_arrays(
 
 
 def test_the_cheapest_threshold_stops_before_the_first_loss() -> None:
-    assert (cheapest_threshold(TABLE, 0.0).tau, cheapest_threshold(TABLE, 0.0).tie_keep) == (0.7, 1.0)
+    assert (cheapest_threshold(TABLE, 0.0).tau, cheapest_threshold(TABLE, 0.0).tie_fraction) == (0.7, 1.0)
 
 
 def test_a_part_of_a_tie_is_kept_where_all_of_it_loses_too_much() -> None:
     found = cheapest_threshold(TABLE, 1 / 8)
-    assert (found.tau, found.tie_keep) == (0.6, pytest.approx(0.5))
+    assert (found.tau, found.tie_fraction) == (0.6, pytest.approx(0.5))
 
 
 def test_the_published_rule_is_the_large_models_accuracy() -> None:

@@ -7,7 +7,7 @@ import pytest
 from corea.errors import ConfigError, DataError
 from corea.graders import (
     GRADERS,
-    Suited,
+    AutoGrader,
     check_reference,
     count_graders,
     grade_each,
@@ -52,7 +52,7 @@ def test_kinds_of_answers_that_published_files_state_have_a_grader(answer_type: 
 
 
 def test_a_grader_of_ones_own_is_named_by_its_module() -> None:
-    assert grader_name(asked("18", grader="corea.graders.number:Number")) == "corea.graders.number:Number"
+    assert grader_name(asked("18", grader="corea.graders.number:NumberGrader")) == "corea.graders.number:NumberGrader"
 
 
 @pytest.mark.parametrize("key", ["grader", "answer_type"])
@@ -147,7 +147,7 @@ def test_a_reference_that_its_grader_cannot_read_is_an_error(question: Question,
         (asked("∞"), "maths"),
         (asked("\\text{Evelyn}", grader="maths"), "maths"),
         (asked("4.2", grader="olympiad", error="1e-1", unit="%"), "olympiad"),
-        (asked("anything", grader="corea.graders.number:Number"), "corea.graders.number:Number"),
+        (asked("anything", grader="corea.graders.number:NumberGrader"), "corea.graders.number:NumberGrader"),
     ],
 )
 def test_a_reference_that_its_grader_can_read_names_that_grader(question: Question, name: str) -> None:
@@ -164,7 +164,7 @@ def test_each_question_is_graded_by_its_own_and_the_verdicts_are_in_order() -> N
     ]
     expected = [True, True, True, True, False]
     assert [verdict.correct for verdict in grade_each(rows)] == expected
-    assert [verdict.correct for verdict in Suited().grade_many(rows)] == expected
+    assert [verdict.correct for verdict in AutoGrader().grade_many(rows)] == expected
     assert not grade_each([rows[2]], "text")[0].correct
 
 

@@ -1,4 +1,4 @@
-"""The answer reader on texts of our own, one per dialect."""
+"""`read_answer` on invented texts, one per notation."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The answer reader on texts of our own: thinking, closing sentences, remarks, corrections, labels, JSON.
+"""`read_answer` on invented texts: thinking, closing sentences, remarks, corrections, labels, JSON.
 
 `accept` holds the values that are right; null: none can be read.
 """

@@ -1,4 +1,4 @@
-"""The confidence reader on sentences of our own, one per dialect; real outputs are in test_real_outputs.py."""
+"""`read_confidence` on invented sentences, one per notation; real outputs are in test_real_outputs.py."""
 
 import pytest
 
@@ -50,6 +50,8 @@ STATED = [
     ("Konfidenz: 75 Prozent", 0.75),
     ("**Confidence:** 90%", 0.9),
     ("**Confidence Level:** **9/10**", 0.9),
+    ("**Confidence Level:** 8/10  **Further Steps:**", 0.8),  # two spaces end a line of Markdown
+    ("**Confidence Level:** 8/10    Let me know if you have any other questions.", 0.8),
     ("**Confidence**: _0.75_", 0.75),
     ("### Confidence:\n\n0.75\n", 0.75),
     ("- Confidence score: 0.9 (fairly high)", 0.9),

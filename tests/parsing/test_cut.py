@@ -1,4 +1,4 @@
-"""A text that the token limit cut off: what it had announced before stands, what its end seems to say does not."""
+"""Texts cut off by the token limit: an announced answer counts, the unfinished end does not."""
 
 import asyncio
 

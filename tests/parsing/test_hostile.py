@@ -1,4 +1,4 @@
-"""Any text at all: the readers return something lawful, and do a bounded amount of work.
+"""Arbitrary text: the readers return valid values, and do a bounded amount of work.
 
 Time itself is not asserted. What makes it linear is: a text is folded once, words are sought with `str.rfind`, and
 the windows around them are few and short. Here executed lines are counted, on a text and on one ten times as long.
@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from tests.fuzzing import examples
 
 from corea.parsing import find_answer, find_confidence, is_well_formed, read_answer, read_confidence, visible_text
-from corea.parsing.text import LONGEST_TEXT, MOST_MENTIONS, fold, mentions, outside_thinking
+from corea.parsing.text import LONGEST_TEXT, MOST_MENTIONS, fold, mentions
+from corea.parsing.thinking import outside_thinking
 
 PIECES = [
     *("<answer>", "</answer>", "<think>", "</think>", "<confidence>", "</confidence>", "\\boxed{", "{", "}", "$", "**"),
@@ -131,7 +132,7 @@ def test_mentions_come_last_first_and_are_few() -> None:
 
 
 def operations(text: str) -> int:
-    """How many lines of the readers run on a text."""
+    """Number of executed lines of the readers for a text."""
     steps = 0
 
     def count(frame, event, _argument):

@@ -1,4 +1,4 @@
-"""Outputs as models of many houses and languages write them, invented for these tests: what each states."""
+"""Invented outputs in the manner of many models and languages, with the value that each states."""
 
 import pytest
 

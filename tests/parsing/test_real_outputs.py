@@ -1,4 +1,4 @@
-"""Real outputs of real models, where the data folder is at hand (COREA_DATA names it; it is not shipped)."""
+"""Recorded outputs of real models, if COREA_DATA names their folder (it is not shipped)."""
 
 import gzip
 import json

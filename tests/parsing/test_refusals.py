@@ -1,9 +1,9 @@
-""" "I don't know" is no answer; what can be right of the matter is one. Texts of our own."""
+"""Refusals ("I don't know"), as against answers that can be right ("cannot be determined")."""
 
 import pytest
 
-from corea.parsing import declines, find_answer, read_answer
-from corea.parsing.refusals import says_unknown
+from corea.parsing import find_answer, is_refusal, read_answer
+from corea.parsing.discourse import refuses
 
 DECLINING = [
     "I don't know",
@@ -70,13 +70,13 @@ ANSWERS = [
 def test_a_writer_who_does_not_know_gives_no_answer(text: str) -> None:
     assert read_answer(text) is None
     assert find_answer(text) is None
-    assert declines(text)
+    assert is_refusal(text)
 
 
 @pytest.mark.parametrize(("text", "answer"), ANSWERS)
 def test_what_can_be_right_is_an_answer(text: str, answer: str) -> None:
     assert read_answer(text) == answer
-    assert not declines(text)
+    assert not is_refusal(text)
 
 
 @pytest.mark.parametrize(
@@ -84,12 +84,12 @@ def test_what_can_be_right_is_an_answer(text: str, answer: str) -> None:
 )
 def test_nothing_is_neither_an_answer_nor_a_refusal(text: str) -> None:
     assert read_answer(text) is None
-    assert not declines(text)
+    assert not is_refusal(text)
 
 
 @pytest.mark.parametrize(
     "piece", ["I ", "I don't know, ", "really ", "sorry, I am not ", "have a ", "i don't really really "]
 )
 def test_hostile_texts_take_no_time(piece: str) -> None:
-    """What backtracks would take minutes here."""
-    assert not any(says_unknown((piece * 300)[:length] + "?") for length in range(1, 300))
+    """A backtracking pattern would take minutes here."""
+    assert not any(refuses((piece * 300)[:length] + "?") for length in range(1, 300))

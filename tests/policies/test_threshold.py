@@ -27,7 +27,7 @@ def test_nan_is_unstated_and_unstated_can_be_kept() -> None:
 
 
 def test_a_share_of_a_tie_is_kept_and_the_same_one_each_time() -> None:
-    policy = Threshold(0.9, tie_keep=0.3)
+    policy = Threshold(0.9, tie_fraction=0.3)
     questions = [Question.of("?", id=f"q{i}") for i in range(4000)]
     kept = [policy.decide(q, sure(0.9)) is Decision.KEEP for q in questions]
     assert sum(kept) / 4000 == pytest.approx(0.3, abs=0.03)
@@ -51,7 +51,9 @@ def test_below_the_lower_threshold_a_person_is_asked() -> None:
     assert [policy.decide(QUESTION, sure(v)).value for v in (0.1, 0.2, 0.8)] == ["abstain", "defer", "keep"]
 
 
-@pytest.mark.parametrize("settings", [{"tau": 1.2}, {"tau": 0.5, "tie_keep": 2}, {"tau": 0.5, "abstain_below": 0.6}])
+@pytest.mark.parametrize(
+    "settings", [{"tau": 1.2}, {"tau": 0.5, "tie_fraction": 2}, {"tau": 0.5, "abstain_below": 0.6}]
+)
 def test_numbers_out_of_range_are_refused(settings: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match="policy threshold"):
         Threshold(**settings)

@@ -16,8 +16,8 @@ from corea.parsing import read_confidence
 from corea.policies.threshold import Threshold
 from corea.prices import Price
 from corea.run import runner
-from corea.run.inputs import Source
 from corea.run.journal import Journal
+from corea.run.source import QuestionSource
 from corea.types import Completion, Confidence, Question, Sampling
 
 SMALL = Price(input_usd_per_mtok=Decimal(1), output_usd_per_mtok=Decimal(2), source="small")
@@ -87,7 +87,9 @@ async def start(paths: tuple[str, str, str], kill_at: int, torn: int) -> None:
         return os.write(descriptor, data)
 
     runner.Journal = lambda path: Journal(path, write=write)  # pyright: ignore
-    summary = await runner.run_batch(cascade(logged), Source(questions), answers, concurrency=8, settings={"test": 1})
+    summary = await runner.run_batch(
+        cascade(logged), QuestionSource(questions), answers, concurrency=8, settings={"test": 1}
+    )
     print(json.dumps(summary.as_dict()))
 
 

@@ -76,7 +76,7 @@ def test_what_does_not_change_answers_may_change_between_two_starts(override: st
             ['stages.large.backend.base_url: "https://api.openai.com/v1" -> "http://localhost:1/v1"'],
         ),
         ("stages.small.on_error=fail", ['stages.small.on_error: "next" -> "fail"']),
-        ("stages.small.hand_over_draft=true", ["stages.small.hand_over_draft: false -> true"]),
+        ("stages.small.pass_draft=true", ["stages.small.pass_draft: false -> true"]),
         ("cascade.stages=['large']", ['cascade.stages: ["small", "large"] -> ["large"]']),
         ("cascade.on_last_down=best", ['cascade.on_last_down: "fail" -> "best"']),
         (

@@ -80,7 +80,7 @@ def test_another_configuration_or_file_is_refused_in_one_line(tmp_path: Path) ->
     with pytest.raises(ConfigError, match=r"j: begun with another configuration: policy\.tau: 0\.5 -> 0\.7; restore"):
         _open(tmp_path / "j", 0.7)
     (tmp_path / "notes").write_text("my notes\n")
-    with pytest.raises(DataError, match="is no journal"):
+    with pytest.raises(DataError, match="is not a journal"):
         _open(tmp_path / "notes")
     assert (tmp_path / "notes").read_text() == "my notes\n"
     with pytest.raises(DataError, match="cannot be opened"):

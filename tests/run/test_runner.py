@@ -15,12 +15,12 @@ from corea.errors import BackendError, ConfigError, DataError
 from corea.run import runner
 from corea.run.answer_settings import answer_settings
 from corea.run.budget import worst_case_usd
-from corea.run.inputs import Source
 from corea.run.journal import Journal
 from corea.run.runner import OnBadRow, run_batch
-from corea.run.shortcomings import Kind
+from corea.run.shortcomings import ShortcomingKind
 from corea.run.shutdown import Stop, stopping_on_signals
-from corea.run.summary import Outcome, Progress, RunSummary
+from corea.run.source import QuestionSource
+from corea.run.summary import RunOutcome, RunProgress, RunSummary
 from corea.trace_io import read_traces
 from corea.types import Question, Status
 
@@ -46,7 +46,7 @@ def _all_right(count: int) -> dict[str, str]:
 async def test_every_question_is_answered_in_order_and_every_dollar_told(tmp_path: Path) -> None:
     summary = await _run(tmp_path)
     assert list(_answers(tmp_path).items()) == list(_all_right(30).items())
-    assert (summary.outcome, summary.done, summary.total, summary.failed) == (Outcome.COMPLETE, 30, 30, 0)
+    assert (summary.outcome, summary.done, summary.total, summary.failed) == (RunOutcome.COMPLETE, 30, 30, 0)
     assert summary.ledger.cost_usd == 30 * KEPT_USD + 10 * LARGE_USD
     assert summary.ledger.cost_usd == sum(t.cost_usd or 0 for t in read_traces(tmp_path / "answers.jsonl"))
     assert summary.ledger.defer_rate == pytest.approx(1 / 3)
@@ -87,19 +87,19 @@ async def test_the_budget_stops_it_before_it_is_exceeded(tmp_path: Path) -> None
     worst = worst_case_usd(cascade(), Question.of("What is number 10"))
     budget = 20 * KEPT_USD + worst
     summary = await _run(tmp_path, 100, budget_usd=budget)
-    assert summary.outcome is Outcome.BUDGET
+    assert summary.outcome is RunOutcome.BUDGET
     assert 0 < summary.done < 100
     assert summary.ledger.cost_usd <= budget
     assert _answers(tmp_path) == _all_right(summary.done)
     more = await _run(tmp_path, budget_usd=Decimal(1))
-    assert (more.outcome, more.done, more.resumed) == (Outcome.COMPLETE, 100, summary.done)
+    assert (more.outcome, more.done, more.resumed) == (RunOutcome.COMPLETE, 100, summary.done)
     assert more.ledger.questions == 100
 
 
 async def test_a_budget_too_small_for_one_question_asks_nothing(tmp_path: Path) -> None:
     using = cascade()
     summary = await _run(tmp_path, using=using, budget_usd=Decimal("0.000001"))
-    assert (summary.outcome, summary.done) == (Outcome.BUDGET, 0)
+    assert (summary.outcome, summary.done) == (RunOutcome.BUDGET, 0)
     assert using.stages[0].backend.calls == []  # pyright: ignore
 
 
@@ -110,7 +110,7 @@ async def test_a_budget_counts_what_was_in_flight_at_a_kill(tmp_path: Path) -> N
     with Journal(tmp_path / "answers.jsonl.journal").open(settings, lambda row, trace: True) as journal:
         journal.start(0, Decimal("0.9"))
     summary = await _run(tmp_path, budget_usd=Decimal("0.9"))
-    assert (summary.outcome, summary.lost, summary.lost_usd_at_most) == (Outcome.BUDGET, 1, Decimal("0.9"))
+    assert (summary.outcome, summary.lost, summary.lost_usd_at_most) == (RunOutcome.BUDGET, 1, Decimal("0.9"))
     assert summary.done == 0
 
 
@@ -165,7 +165,7 @@ async def test_a_failed_question_is_told_and_asked_again_by_the_next_start(tmp_p
         raise BackendError("refused", backend="large")
 
     first = await _run(tmp_path, 6, cascade(down_for_two, down))
-    assert (first.outcome, first.failed, first.done) == (Outcome.COMPLETE, 4, 6)  # q0 and q3 were deferred
+    assert (first.outcome, first.failed, first.done) == (RunOutcome.COMPLETE, 4, 6)  # q0 and q3 were deferred
     assert first.last_error == "large: refused"
     assert [t.status for t in read_traces(tmp_path / "answers.jsonl")].count(Status.FAILED) == 4
     second = await _run(tmp_path)
@@ -181,7 +181,7 @@ async def test_when_all_fails_it_gives_up(tmp_path: Path) -> None:
         raise BackendError("wrong key", backend="fake")
 
     summary = await _run(tmp_path, 500, cascade(down, down), give_up_after=20, concurrency=4)
-    assert (summary.outcome, summary.last_error) == (Outcome.GAVE_UP, "fake: wrong key")
+    assert (summary.outcome, summary.last_error) == (RunOutcome.GAVE_UP, "fake: wrong key")
     assert 20 <= summary.done <= 30
 
 
@@ -194,7 +194,7 @@ async def test_asked_to_stop_it_ends_with_what_was_done(tmp_path: Path) -> None:
         return small_reply(question)
 
     summary = await _run(tmp_path, 100, cascade(reply), stop=stop, concurrency=4)
-    assert summary.outcome is Outcome.INTERRUPTED
+    assert summary.outcome is RunOutcome.INTERRUPTED
     assert 10 <= summary.done < 20
     assert summary.lost == 0
     assert _answers(tmp_path) == _all_right(summary.done)
@@ -213,10 +213,10 @@ async def test_ctrl_c_waits_for_what_is_in_flight_and_a_second_one_does_not(tmp_
 
     with stopping_on_signals() as stop:
         summary = await _run(tmp_path, 100, cascade(slow), stop=stop, concurrency=2)
-    assert summary.outcome is Outcome.INTERRUPTED
+    assert summary.outcome is RunOutcome.INTERRUPTED
     assert "q5" not in _answers(tmp_path)
     resumed = await _run(tmp_path)
-    assert (resumed.lost, resumed.outcome) == (1, Outcome.COMPLETE)
+    assert (resumed.lost, resumed.outcome) == (1, RunOutcome.COMPLETE)
     assert _answers(tmp_path) == _all_right(100)
 
 
@@ -243,7 +243,7 @@ async def test_on_a_full_disk_nothing_that_was_journalled_is_lost(
 
 async def test_a_pipe_in_and_a_pipe_out(tmp_path: Path) -> None:
     out = io.BytesIO()
-    source = Source("-", pipe=io.BytesIO(question_lines(300)))
+    source = QuestionSource("-", pipe=io.BytesIO(question_lines(300)))
     summary = await run_batch(cascade(), source, "-", pipe=out)
     answers = {row["question_id"]: row["answer"] for row in map(json.loads, out.getvalue().splitlines())}
     assert answers == _all_right(300)
@@ -251,21 +251,21 @@ async def test_a_pipe_in_and_a_pipe_out(tmp_path: Path) -> None:
 
 
 async def test_a_repeated_id_in_a_pipe_stops_it(tmp_path: Path) -> None:
-    source = Source("-", pipe=io.BytesIO(question_lines(3) + question_lines(1)))
+    source = QuestionSource("-", pipe=io.BytesIO(question_lines(3) + question_lines(1)))
     with pytest.raises(DataError, match=r"<stdin>:4: id 'q0' was on line 1 already"):
         await run_batch(cascade(), source, "-", pipe=io.BytesIO())
 
 
 async def test_a_pipe_can_be_gone_on_with(tmp_path: Path) -> None:
     out = str(tmp_path / "answers.jsonl")
-    await run_batch(cascade(), Source("-", pipe=io.BytesIO(question_lines(5))), out)
-    summary = await run_batch(cascade(), Source("-", pipe=io.BytesIO(question_lines(8))), out)
+    await run_batch(cascade(), QuestionSource("-", pipe=io.BytesIO(question_lines(5))), out)
+    summary = await run_batch(cascade(), QuestionSource("-", pipe=io.BytesIO(question_lines(8))), out)
     assert (summary.resumed, summary.done) == (5, 8)
     assert _answers(tmp_path) == _all_right(8)
 
 
 async def test_progress_is_told_at_most_ten_times_a_second_and_at_the_end(tmp_path: Path) -> None:
-    told: list[Progress] = []
+    told: list[RunProgress] = []
     now = 0.0
 
     def clock() -> float:
@@ -282,9 +282,9 @@ async def test_progress_is_told_at_most_ten_times_a_second_and_at_the_end(tmp_pa
 
 async def test_budget_and_concurrency_may_change_between_two_starts(tmp_path: Path) -> None:
     stopped = await _run(tmp_path, 40, budget_usd=Decimal("0.001"), concurrency=2)
-    assert stopped.outcome is Outcome.BUDGET
+    assert stopped.outcome is RunOutcome.BUDGET
     summary = await _run(tmp_path, budget_usd=Decimal(1), concurrency=9)
-    assert (summary.outcome, summary.resumed, summary.done) == (Outcome.COMPLETE, stopped.done, 40)
+    assert (summary.outcome, summary.resumed, summary.done) == (RunOutcome.COMPLETE, stopped.done, 40)
     assert _answers(tmp_path) == _all_right(40)
 
 
@@ -346,8 +346,8 @@ async def test_answers_that_are_less_than_they_should_be_are_counted_over_all_st
         said = summary.as_dict()
         found = summary.shortcomings
         assert (summary.done, summary.failed, found.unreadable()) == (6, 0, 1)
-        assert found.by_stage(Kind.CUT) == {"small": 3}  # max_tokens is 50
-        assert found.by_stage(Kind.UNSTATED) == {"small": 6}
+        assert found.by_stage(ShortcomingKind.CUT) == {"small": 3}  # max_tokens is 50
+        assert found.by_stage(ShortcomingKind.UNSTATED) == {"small": 6}
     assert (said["unreadable_answers"], said["cut_by_token_limit"]) == (1, {"small": 3})
     assert said["no_confidence_stated"] == {"small": 6}
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from corea.run.shortcomings import Kind, Shortcomings, Why, why_unreadable
+from corea.run.shortcomings import ShortcomingKind, Shortcomings, UnreadableReason, why_unreadable
 from corea.types import Completion, Confidence, Decision, Status, Step, Trace, replace
 
 THOUGHT = "<think>The filter hums. 12 + 7 is easy.</think>"
@@ -26,33 +26,36 @@ def counted(*traces: Trace) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("fields", "why"),
     [
-        ({"text": "", "finish_reason": "content_filter"}, Why.FILTERED),
-        ({"text": "I must", "finish_reason": "content_filter"}, Why.FILTERED),
-        ({"text": "", "finish_reason": "SAFETY"}, Why.FILTERED),
-        ({"text": "", "finish_reason": "PROHIBITED_CONTENT"}, Why.FILTERED),
-        ({"text": "", "finish_reason": "content-filter"}, Why.FILTERED),
-        ({"text": "", "finish_reason": "refusal"}, Why.FILTERED),
-        ({"text": "", "finish_reason": "sensitive"}, Why.FILTERED),
-        ({"text": "", "finish_reason": "stop", "raw": {"role": "assistant", "refusal": "I can't."}}, Why.FILTERED),
-        ({"text": "", "finish_reason": "stop", "raw": {"role": "assistant", "refusal": ""}}, Why.EMPTY),
-        ({"text": "<think>Let me", "finish_reason": "length"}, Why.CUT),
-        ({"text": "", "finish_reason": "length"}, Why.CUT),
-        ({"text": "", "finish_reason": "stop"}, Why.EMPTY),
-        ({"text": "  \n\u200b", "finish_reason": None}, Why.EMPTY),
-        ({"text": THOUGHT, "finish_reason": "stop"}, Why.EMPTY),
-        ({"text": "<think>never closed", "finish_reason": "stop"}, Why.EMPTY),
-        ({"text": "<answer></answer>\n<confidence>0.9</confidence>", "finish_reason": "stop"}, Why.EMPTY),
-        ({"text": "<|channel|>analysis<|message|>Hm.<|end|>", "finish_reason": "stop"}, Why.EMPTY),
-        ({"text": "I don't know.", "finish_reason": "stop"}, Why.DECLINED),
-        ({"text": "Ich weiß es nicht.", "finish_reason": "stop"}, Why.DECLINED),
-        ({"text": "It depends on many things.", "finish_reason": "stop"}, Why.NOT_FOUND),
+        ({"text": "", "finish_reason": "content_filter"}, UnreadableReason.FILTERED),
+        ({"text": "I must", "finish_reason": "content_filter"}, UnreadableReason.FILTERED),
+        ({"text": "", "finish_reason": "SAFETY"}, UnreadableReason.FILTERED),
+        ({"text": "", "finish_reason": "PROHIBITED_CONTENT"}, UnreadableReason.FILTERED),
+        ({"text": "", "finish_reason": "content-filter"}, UnreadableReason.FILTERED),
+        ({"text": "", "finish_reason": "refusal"}, UnreadableReason.FILTERED),
+        ({"text": "", "finish_reason": "sensitive"}, UnreadableReason.FILTERED),
+        (
+            {"text": "", "finish_reason": "stop", "raw": {"role": "assistant", "refusal": "I can't."}},
+            UnreadableReason.FILTERED,
+        ),
+        ({"text": "", "finish_reason": "stop", "raw": {"role": "assistant", "refusal": ""}}, UnreadableReason.EMPTY),
+        ({"text": "<think>Let me", "finish_reason": "length"}, UnreadableReason.CUT),
+        ({"text": "", "finish_reason": "length"}, UnreadableReason.CUT),
+        ({"text": "", "finish_reason": "stop"}, UnreadableReason.EMPTY),
+        ({"text": "  \n\u200b", "finish_reason": None}, UnreadableReason.EMPTY),
+        ({"text": THOUGHT, "finish_reason": "stop"}, UnreadableReason.EMPTY),
+        ({"text": "<think>never closed", "finish_reason": "stop"}, UnreadableReason.EMPTY),
+        ({"text": "<answer></answer>\n<confidence>0.9</confidence>", "finish_reason": "stop"}, UnreadableReason.EMPTY),
+        ({"text": "<|channel|>analysis<|message|>Hm.<|end|>", "finish_reason": "stop"}, UnreadableReason.EMPTY),
+        ({"text": "I don't know.", "finish_reason": "stop"}, UnreadableReason.DECLINED),
+        ({"text": "Ich weiß es nicht.", "finish_reason": "stop"}, UnreadableReason.DECLINED),
+        ({"text": "It depends on many things.", "finish_reason": "stop"}, UnreadableReason.NOT_FOUND),
     ],
 )
-def test_the_first_reason_why_an_answer_cannot_be_read_is_told(fields: dict[str, Any], why: Why) -> None:
+def test_the_first_reason_why_an_answer_cannot_be_read_is_told(fields: dict[str, Any], why: UnreadableReason) -> None:
     assert why_unreadable(Completion(model="m", **fields)) is why
     said = counted(trace(**fields))
     assert (said["unreadable_answers"], said["unreadable_because"]) == (1, {why.value: 1})
-    assert said["filtered_or_refused"] == ({"large": 1} if why is Why.FILTERED else {})
+    assert said["filtered_or_refused"] == ({"large": 1} if why is UnreadableReason.FILTERED else {})
 
 
 @pytest.mark.parametrize(
@@ -98,5 +101,5 @@ def test_drafts_without_a_confidence_are_counted_by_why() -> None:
         )
         answered = trace("<answer>4</answer>", "4")
         found.add(replace(answered, steps=(draft, *answered.steps)))
-    assert found.by_stage(Kind.UNSTATED) == {"small": 4}
+    assert found.by_stage(ShortcomingKind.UNSTATED) == {"small": 4}
     assert found.reasons == {"small": {"the text states no confidence": 2}}

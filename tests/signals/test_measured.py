@@ -82,7 +82,7 @@ async def test_a_measure_that_is_no_coroutine_is_named() -> None:
         def measure(self, question: Question, completion: Completion) -> Confidence:
             return valued(0.5)
 
-    with pytest.raises(ConfigError, match="Plain: measure is no coroutine, expected `async def measure`"):
+    with pytest.raises(ConfigError, match="Plain: measure is not a coroutine function, expected `async def measure`"):
         await measured(Plain(), QUESTION, wrote("4"))  # type: ignore[arg-type]
 
 

@@ -7,7 +7,7 @@ from tests.signals.helpers import QUESTION, Stub, tokens, wrote
 
 from corea.errors import BackendTimeout
 from corea.signals.self_check import SelfCheck
-from corea.signals.verdict import find_verdict, token_says
+from corea.signals.self_verdict import find_verdict, token_verdict
 from corea.types import Completion, TokenLogprob
 
 YES = [
@@ -75,7 +75,7 @@ def test_an_unsure_or_contradictory_reply_gives_no_verdict(text: str) -> None:
      ("", None), ("Maybe", None), ("不对", False), ("对", True)],
 )  # fmt: skip
 def test_a_token_says_yes_or_no_where_it_begins_such_a_word(token: str, says: bool | None) -> None:
-    assert token_says(token) is says
+    assert token_verdict(token) is says
 
 
 async def test_p_true_is_read_from_the_probabilities() -> None:

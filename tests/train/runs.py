@@ -16,8 +16,9 @@ from transformers import TrainerCallback  # noqa: E402
 from corea.demo import bundled_questions  # noqa: E402
 from corea.parsing import read_answer  # noqa: E402
 from corea.prompts import Prompt  # noqa: E402
-from corea.train.number import catch_logits  # noqa: E402
-from corea.train.rlcc import Rlcc, last_checkpoint, make_trainer, save  # noqa: E402
+from corea.train.confidence_credit import catch_logits  # noqa: E402
+from corea.train.rlcc import make_trainer, save  # noqa: E402
+from corea.train.settings import RlccSettings, last_checkpoint  # noqa: E402
 from corea.types import Question, Verdict  # noqa: E402
 
 MODEL = Path(__file__).parent / "data" / "cold"
@@ -70,12 +71,12 @@ def canned(prompts: list[Any], trainer: Any) -> dict[str, Any]:
     return {"prompt_ids": asked, "completion_ids": told, "logprobs": None}
 
 
-def made(out: Path, *, trl: dict[str, Any], **given: Any) -> tuple[Any, Rlcc, list[Question]]:
+def made(out: Path, *, trl: dict[str, Any], **given: Any) -> tuple[Any, RlccSettings, list[Question]]:
     """A trainer before its first step, with its settings and questions."""
     torch.set_num_threads(1)
     further = {key: given.pop(key) for key in ("rollout_func",) if key in given}
     grader = given.pop("grader", Exact())
-    settings = Rlcc(model=str(MODEL), out=out, max_tokens=112, trl={**CPU, **trl}, **given)
+    settings = RlccSettings(model=str(MODEL), out=out, max_tokens=112, trl={**CPU, **trl}, **given)
     questions = bundled_questions("validation")
     trainer = make_trainer(
         settings,

@@ -8,8 +8,8 @@ import pytest
 
 from corea.demo import bundled_questions
 from corea.errors import ConfigError, DataError
-from corea.graders import Suited
-from corea.train.data import Material, draw
+from corea.graders import AutoGrader
+from corea.train.data import DataSettings, draw
 from corea.types import Question
 
 
@@ -24,7 +24,7 @@ def test_a_limit_draws_the_same_questions_each_time(tmp_path: Path) -> None:
 
 
 def test_splits_of_the_bundled_questions_share_none() -> None:
-    material = Material(
+    material = DataSettings(
         questions={"name": "bundled", "split": "validation", "n": 30},
         held_out={"name": "bundled", "split": "test", "n": 30},
         prompt="plain",
@@ -45,7 +45,7 @@ def test_each_question_is_graded_by_its_own_kind_of_answer() -> None:
             (number, "1000", "<answer>1,000</answer>"),
         ]
     ]
-    assert [v.correct for v in Suited().grade_many(rows)] == [True, False, True]
+    assert [v.correct for v in AutoGrader().grade_many(rows)] == [True, False, True]
 
 
 @pytest.mark.parametrize(
@@ -65,9 +65,9 @@ def test_what_cannot_be_graded_stops_training_before_it_begins(
     table = {"name": "jsonl", "path": str(tmp_path / "own.jsonl"), "split": "train"}
     held_out = {"name": "bundled", "split": "test", "n": 3}
     with pytest.raises(DataError, match=message):
-        Material(questions=table, held_out=held_out, grader=grader).load()
+        DataSettings(questions=table, held_out=held_out, grader=grader).load()
     with pytest.raises(DataError, match=message):
-        Material(questions=held_out, held_out=table, grader=grader).load()
+        DataSettings(questions=held_out, held_out=table, grader=grader).load()
 
 
 def test_a_published_dataset_under_another_grader_is_checked_too(tmp_path: Path) -> None:
@@ -81,14 +81,14 @@ def test_a_published_dataset_under_another_grader_is_checked_too(tmp_path: Path)
 def test_a_misspelt_grader_stops_training_before_it_begins() -> None:
     table = {"name": "bundled", "split": "test", "n": 3}
     with pytest.raises(ConfigError, match="grader: got 'maht'"):
-        Material(questions=table, held_out=table, grader="maht").load()
+        DataSettings(questions=table, held_out=table, grader="maht").load()
 
 
 def test_backbones_can_be_trained_on_deepmath_with_repeated_questions(tmp_path: Path) -> None:
     rows = [{"question": f"What is {n} + 1?", "final_answer": str(n + 1)} for n in range(1000)]
     (tmp_path / "deepmath.jsonl").write_text("\n".join(map(json.dumps, [*rows, rows[3], rows[500]])))
     table = {"name": "deepmath", "path": str(tmp_path / "deepmath.jsonl")}
-    learn, held_out, grader, _ = Material(questions={**table, "limit": 900}, held_out=table).load()
+    learn, held_out, grader, _ = DataSettings(questions={**table, "limit": 900}, held_out=table).load()
     assert (len(learn), len({q.id for q in learn})) == (900, 900)
     assert not {q.text for q in learn} & {q.text for q in held_out}
     assert grader.grade(learn[0], f"<answer>{learn[0].reference}</answer>").correct
@@ -100,7 +100,9 @@ def test_olympiadbenchs_kinds_of_answers_do_not_stop_training(tmp_path: Path) ->
     rows = [{"id": n, "question": f"{n}?", "final_answer": ["7"], "answer_type": kind} for n, kind in enumerate(kinds)]
     (tmp_path / "any.jsonl").write_text("\n".join(map(json.dumps, rows)))
     questions = draw("t", {"name": "olympiadbench", "path": str(tmp_path / "any.jsonl"), "split": "test"}, "train", 1)
-    verdicts = Suited().grade_many([(q, f"<answer>{said}</answer>") for q in questions for said in ("7", "7!", "-7")])
+    verdicts = AutoGrader().grade_many(
+        [(q, f"<answer>{said}</answer>") for q in questions for said in ("7", "7!", "-7")]
+    )
     assert [v.correct for v in verdicts] == [True, False, False] * 5
 
 
@@ -126,8 +128,8 @@ BUNDLED = {"name": "bundled", "split": "test"}
 @pytest.mark.parametrize(
     ("changed", "says"),
     [
-        ({"limit": None}, r"t\.limit: got None, expected how many"),
-        ({"name": "jsonl"}, r"t\.name: got a value beside mix"),
+        ({"limit": None}, r"t\.limit: got None, expected the number of questions"),
+        ({"name": "jsonl"}, r"t\.name: got a value next to mix"),
         ({"mix": {"share": 1}}, r"t\.mix: got .* expected tables"),
         ({"mix": [{**BUNDLED}]}, r"t\.mix\[0\]\.share: got None"),
         (

@@ -6,16 +6,15 @@ from math import isnan, nan
 import pytest
 
 from corea.errors import TrainError
-from corea.rewards.calibration import Calibration
-from corea.rewards.correctness import Correctness
-from corea.rewards.format import Format
-from corea.train.group import Fact, Part, facts_of, group_rewards, paid_instead
+from corea.rewards.calibration import CalibrationReward
+from corea.rewards.outcome import Correctness, FormatReward
+from corea.train.group import RewardPart, RolloutFact, counterfactual_reward, facts_of, group_rewards
 from corea.types import Verdict
 
 PARTS = (
-    Part("correctness", Correctness(), 1.0),
-    Part("format", Format(), 0.5),
-    Part("confidence", Calibration("l1", "group"), 3.0),
+    RewardPart("correctness", Correctness(), 1.0),
+    RewardPart("format", FormatReward(), 0.5),
+    RewardPart("confidence", CalibrationReward("l1", "group"), 3.0),
 )
 
 
@@ -31,7 +30,7 @@ def test_facts_are_read_from_one_rollout() -> None:
 def test_a_confidence_that_is_not_stated_is_nan_and_ill_formed() -> None:
     read = facts_of(Verdict(False, "7"), 3, "<think>so</think><answer>7</answer>")
     assert read[:2] == [0.0, 0.0]
-    assert isnan(read[Fact.STATED])
+    assert isnan(read[RolloutFact.STATED])
 
 
 def test_each_group_is_judged_by_its_own_share() -> None:
@@ -52,13 +51,13 @@ def test_a_split_group_is_refused(questions: list[int]) -> None:
 
 
 def test_another_number_is_paid_the_same_whether_the_reward_is_ours_or_ones_own() -> None:
-    ours = Calibration("kl", "group")
+    ours = CalibrationReward("kl", "group")
     group = [facts(1, 0.75, 0), facts(0, nan, 0), facts(1, 1.0, 0)]
 
     def ones_own(correct_G: Sequence[float], stated_G: Sequence[float | None], formed_G: Sequence[bool]) -> list[float]:
         return ours(correct_G, stated_G, formed_G)
 
     for member in range(3):
-        paid = paid_instead(ours, group, member, [0.0, 0.5, 0.9])
-        assert paid == paid_instead(ones_own, group, member, [0.0, 0.5, 0.9])
-    assert paid_instead(Calibration("l2", "group"), group, 1, [0.5]) == [-((0.5 - 2 / 3) ** 2)]
+        paid = counterfactual_reward(ours, group, member, [0.0, 0.5, 0.9])
+        assert paid == counterfactual_reward(ones_own, group, member, [0.0, 0.5, 0.9])
+    assert counterfactual_reward(CalibrationReward("l2", "group"), group, 1, [0.5]) == [-((0.5 - 2 / 3) ** 2)]

@@ -1,22 +1,11 @@
-"""The model card: what it says, and the reliability diagram's points by hand."""
+"""The model card and its reliability diagram."""
 
 import json
 from pathlib import Path
 
 import numpy as np
-import pytest
 
-from corea.train.model_card import Measured, reliability_points, table, write_card
-
-
-def test_reliability_points_by_hand() -> None:
-    confidence = np.array([0.05, 0.15, 0.15, 0.95, 1.0])
-    correct = np.array([0, 1, 0, 1, 1])
-    assert reliability_points(confidence, correct) == [
-        (pytest.approx(0.05), 0.0, 1),
-        (pytest.approx(0.15), 0.5, 2),
-        (pytest.approx(0.975), 1.0, 2),
-    ]
+from corea.train.model_card import ReliabilityData, table, write_card
 
 
 def test_a_table_has_every_column_once_and_leaves_gaps_open() -> None:
@@ -31,7 +20,7 @@ def test_a_table_has_every_column_once_and_leaves_gaps_open() -> None:
 def test_the_card_holds_command_hash_seed_versions_and_figures(tmp_path: Path) -> None:
     facts = {"recipe": "rlcc", "parameters": 7, "data_hash": "abc", "settings": {"seed": 3}}
     (tmp_path / "training.json").write_text(json.dumps(facts))
-    measured = Measured(name="in domain", confidence=np.array([0.2, 0.9]), correct=np.array([0, 1]))
+    measured = ReliabilityData(name="in domain", confidence=np.array([0.2, 0.9]), correct=np.array([0, 1]))
     card = write_card(
         tmp_path,
         title="Small",

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from corea.config import settings
-from corea.train.data import Material
-from corea.train.rlcc import Rlcc
+from corea.train.data import DataSettings
+from corea.train.settings import RlccSettings
 
 FOLDER = Path(__file__).parents[2] / "configs" / "train"
 MATERIAL = ("questions", "held_out", "grader", "prompt")
@@ -18,8 +18,8 @@ RUNS = [path for path in sorted(FOLDER.glob("*.toml")) if "reward" in tomllib.lo
 def test_a_configuration_is_accepted_and_whole(path: Path) -> None:
     table = tomllib.loads(path.read_text())
     material = {key: table.pop(key) for key in MATERIAL if key in table}
-    run = settings(str(path), Rlcc, table, out=Path("out"))
-    settings(str(path), Material, material)
+    run = settings(str(path), RlccSettings, table, out=Path("out"))
+    settings(str(path), DataSettings, material)
     assert (run.questions_per_step * run.generations) % (run.device_batch * 4) == 0 or run.device_batch == 128
     assert run.steps % run.evaluate_every == 0  # the last state is measured
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from corea.train.model_card import Measured, write_card
+from corea.train.model_card import ReliabilityData, write_card
 from recipes.bundled_pair.scripts.evaluate import SEED, SETS
 
 FIGURES = ("ECE", "Brier", "AUROC", "values")
@@ -44,7 +44,7 @@ if __name__ == "__main__":
             there = ~np.isnan(confidence)
             if name != "far":
                 measured.append(
-                    Measured(
+                    ReliabilityData(
                         name=f"{name}, {signal}",
                         confidence=confidence[there],
                         correct=slm[f"{name}/correct"][there],

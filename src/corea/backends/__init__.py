@@ -1,4 +1,7 @@
-"""What answers questions: one file each. One in another package needs no line here: name it "package.module:Class"."""
+"""Backends answer questions: openai (a server), local (models in this process), replay (recorded answers), fake.
+
+One of another package needs no line here: name it "package.module:Class".
+"""
 
 BACKENDS = {
     "openai": "corea.backends.openai.client:OpenAIBackend",

@@ -1,4 +1,4 @@
-"""A backend that says what it is told: for tests, examples and trying things out with no model and no key.
+"""A scripted backend, for tests, examples and trials without a model or key.
 
     FakeBackend(replies="<answer>4</answer><confidence>0.9</confidence>")        # always this
     FakeBackend(replies=["first", BackendTimeout("slow"), "third"])              # in the order of the calls
@@ -19,13 +19,13 @@ from typing import Any, cast
 from corea.errors import BackendError
 from corea.types import Completion, Question, Sampling, TokenLogprob, Usage, replace
 
-Reply = str | Completion | Exception
+ScriptedReply = str | Completion | Exception
 Replies = (
-    Reply
-    | Sequence[Reply]
-    | Mapping[str, Reply | Sequence[Reply]]
-    | Callable[[Question], Reply]
-    | Callable[[Question], Awaitable[Reply]]
+    ScriptedReply
+    | Sequence[ScriptedReply]
+    | Mapping[str, ScriptedReply | Sequence[ScriptedReply]]
+    | Callable[[Question], ScriptedReply]
+    | Callable[[Question], Awaitable[ScriptedReply]]
 )
 Sleep = Callable[[float], Awaitable[None]]
 WORD = re.compile(r"\s*\S+|\s+\Z")
@@ -33,7 +33,7 @@ WORD = re.compile(r"\s*\S+|\s+\Z")
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One call that a fake backend was sent."""
+    """One call to a fake backend."""
 
     question: Question
     sampling: Sampling
@@ -43,25 +43,25 @@ class FakeBackend:
     """A scriptable backend. It also streams, word by word, and scores where it is given `scores`.
 
     Args:
-        replies: What it answers; see the top of this file. A string becomes a completion with usage (cut at
-            `sampling.stop` and `sampling.max_tokens`), a `Completion` is given as it is, an exception is raised. A
-            sequence is used up call by call, and a call beyond its end is an error.
-        latency_seconds: Waited through `sleep` before each reply, and stated as the completion's seconds.
+        replies: Its answers; see the top of this file. A string becomes a completion with usage (cut at
+            `sampling.stop` and `sampling.max_tokens`), a `Completion` is returned as it is, an exception is raised. A
+            sequence is consumed call by call, and a call beyond its end is an error.
+        latency_seconds: Waited with `sleep` before each reply, and set as the completion's seconds.
         sleep: Replaces `asyncio.sleep`, so that a test waits for nothing.
-        failures: Raised at the first calls, in order, before any reply is taken; None lets that call through.
+        failures: Raised at the first calls, in order, before any reply is taken; None: that call succeeds.
         probability: Of each word of a string reply, when log-probabilities are asked for: one number for all, or a
             function from the word to it. None: this backend gives no log-probabilities.
         scores: Natural-log probability of each continuation, for `score`: a table, or a function of
-            (question, prefix, continuation). None: this backend is no `Scorer`.
+            (question, prefix, continuation). None: this backend is not a `Scorer`.
 
     Attributes:
-        calls: Every call so far, in the order they came.
-        cancelled: How many of them were cancelled while they waited.
-        running, peak: Calls under way now, and at most.
-        closed: Whether `close` was called.
+        calls: Every call, in order.
+        cancelled: Number of calls cancelled while they waited.
+        running, peak: Number of concurrent calls, now and at most.
+        closed: True after `close`.
 
     A streamed reply that is a BackendError with a `spent` completion gives that text first, then raises: a stream
-    that breaks half way.
+    that breaks off.
     """
 
     def __init__(
@@ -87,7 +87,7 @@ class FakeBackend:
         self._failures = iter(failures)
         self._probability = probability
         self._scores = scores
-        self._in_order: dict[str, Iterator[Reply]] = {}
+        self._in_order: dict[str, Iterator[ScriptedReply]] = {}
         if scores is not None:
             # only then is it a Scorer: the protocol is checked by the method's presence
             self.score: Callable[[Question, str, Sequence[str]], Coroutine[Any, Any, list[float]]] = self._score
@@ -111,11 +111,11 @@ class FakeBackend:
         yield replace(reply, first_token_seconds=reply.seconds)
 
     async def close(self) -> None:
-        """Marks it closed; it goes on answering."""
+        """Sets `closed`; it still answers."""
         self.closed = True
 
     async def _score(self, question: Question, prefix: str, continuations: Sequence[str]) -> list[float]:
-        """Natural-log probability of each continuation, from the table or function it was given."""
+        """Natural-log probability of each continuation, from the table or function of `scores`."""
         table = self._scores
         assert table is not None
         if callable(table):
@@ -129,7 +129,7 @@ class FakeBackend:
         self.running += 1
         self.peak = max(self.peak, self.running)
         try:
-            # a fake that never gives way to others would hide what concurrency does
+            # always suspends, since concurrency would otherwise show no effect
             await (self._sleep(self._latency_seconds) if self._latency_seconds else asyncio.sleep(0))
             if (failure := next(self._failures, None)) is not None:
                 return failure
@@ -142,7 +142,7 @@ class FakeBackend:
             self.running -= 1
         return self._written(reply, question, sampling) if isinstance(reply, str) else reply
 
-    def _choose(self, question: Question) -> Reply | Awaitable[Reply]:
+    def _choose(self, question: Question) -> ScriptedReply | Awaitable[ScriptedReply]:
         replies = self._replies
         if isinstance(replies, str | Completion | Exception):
             return replies
@@ -160,7 +160,7 @@ class FakeBackend:
             backend=self.model,
         )
 
-    def _next(self, key: str, replies: Sequence[Reply]) -> Reply:
+    def _next(self, key: str, replies: Sequence[ScriptedReply]) -> ScriptedReply:
         reply = next(self._in_order.setdefault(key, iter(replies)), None)
         if reply is None:
             whose = f" for {key!r}" if key else ""
@@ -199,5 +199,5 @@ class FakeBackend:
 
 
 def words(text: str) -> list[str]:
-    """The fake backend's tokens: they join to the text again."""
+    """The fake backend's tokens, which join to the text."""
     return WORD.findall(text)

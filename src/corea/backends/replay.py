@@ -1,25 +1,25 @@
-"""Replay: recorded answers given again, so that a cascade can be judged without asking any model.
+"""Replay: recorded answers instead of calls, to evaluate a cascade without any model.
 
-A recording is JSON lines (`.jsonl` or `.jsonl.gz`), one row for a question, model and variant:
+A recording is JSON lines (`.jsonl` or `.jsonl.gz`), one row per question, model and variant:
 
     {"id": "gsm8k-test-0000", "model": "m", "variant": "t2", "response": "... #### 18", "confidence": 0.8, "correct": 1}
 
-`id` and `model` must be there; `variant`, `response`, `answer`, `confidence`, `confidence_kind`, `correct`,
-`prompt_tokens`, `completion_tokens`, `cost_usd`, `latency_ms` and `question` may be, and null is the same as absent.
-What was not recorded is not made up, with two exceptions, both marked:
+`id` and `model` are required; `variant`, `response`, `answer`, `confidence`, `confidence_kind`, `correct`,
+`prompt_tokens`, `completion_tokens`, `cost_usd`, `latency_ms` and `question` are optional, and null means absent. Two
+missing facts are filled in, and marked:
 
 - Token counts are estimated (`Usage.estimated`) at 4 characters a token: of the recorded response, and of the recorded
   question, or of the messages asked where the recording has none.
-- A row without its response gets a text that holds the recorded answer in the default format, "<answer>B</answer>";
+- A row without its response gets a text with the recorded answer in the default format, "<answer>B</answer>";
   `Completion.raw["text_synthesised"]` says so.
 
-The row itself, without the texts, is in `Completion.raw["recorded"]`, for an evaluation that wants `correct`.
+The row itself, without the texts, is in `Completion.raw["recorded"]`, for an evaluation that needs `correct`.
 """
 
 import gzip
 import json
 import math
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -35,13 +35,13 @@ SUFFIXES = (".jsonl", ".jsonl.gz")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplaySettings:
-    """Which recording, and whose answers of it.
+    """The recording, and the answers of it that are replayed.
 
     Args:
         path: A file of rows, or a folder of such files.
-        model: The name in the rows; may be left out where there is only one.
+        model: The name in the rows; optional if there is only one.
         variant: Likewise (a prompt, a token limit).
-        name: What traces and price tables call it; the model's name by default.
+        name: Its name in traces and price tables; the model's name by default.
     """
 
     path: str
@@ -51,14 +51,14 @@ class ReplaySettings:
 
 
 class ReplayBackend:
-    """Gives each question its recorded answer, whatever the sampling. A question without one is an error."""
+    """Answers each question with its recorded completion, whatever the sampling. A question without one is an error."""
 
     def __init__(self, settings: ReplaySettings) -> None:
         """Reads the recording.
 
         Raises:
-            ConfigError: There is no such file, or the model or variant must be named, or is not in it.
-            DataError: A row is not as it should be, or a question has two; says the line.
+            ConfigError: The file does not exist, or the model or variant must be named, or is not in it.
+            DataError: A row is invalid, or a question has two; with the line.
         """
         rows = _chosen(settings)
         self.model: str = settings.name or rows[0][1]["model"]
@@ -76,33 +76,11 @@ class ReplayBackend:
                 )
             self._completions[row["id"]] = _completion(row, self.model)
 
-    @classmethod
-    def of(cls, completions: Iterable[tuple[str, Completion]], *, model: str) -> "ReplayBackend":
-        """A replay of completions that are already at hand, such as those of traces, by question id.
-
-        Raises:
-            DataError: A question has two.
-        """
-        replay = cls.__new__(cls)
-        replay.model = model
-        replay._where = "the given completions"
-        replay._completions = {}
-        for question_id, completion in completions:
-            if question_id in replay._completions:
-                raise DataError(f"a second completion for question {question_id!r}; expected one a question")
-            replay._completions[question_id] = completion
-        return replay
-
     def __len__(self) -> int:
         return len(self._completions)
 
-    @property
-    def question_ids(self) -> list[str]:
-        """The questions that can be asked, in the recording's order."""
-        return list(self._completions)
-
     async def complete(self, question: Question, sampling: Sampling) -> Completion:
-        """The recorded answer; log-probabilities are there only where `of` was given them."""
+        """The recorded answer, without log-probabilities."""
         try:
             completion = self._completions[question.id]
         except KeyError:
@@ -112,7 +90,7 @@ class ReplayBackend:
                 backend=self.model,
             ) from None
         usage = completion.usage
-        if usage.estimated and not usage.prompt_tokens:  # the recording has neither the count nor the question
+        if usage.estimated and not usage.prompt_tokens:  # neither the count nor the question was recorded
             asked = estimate_tokens(sum(len(message.content) for message in question.messages))
             return replace(completion, usage=replace(usage, prompt_tokens=asked))
         return completion
@@ -130,7 +108,7 @@ def read_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
 
     Raises:
         ConfigError: No such file, or none in the folder.
-        DataError: A line that is no JSON object with an id and a model.
+        DataError: A line that is not a JSON object with an id and a model.
     """
     for file in _files(path):
         number = 0
@@ -154,7 +132,7 @@ def _files(path: Path) -> list[Path]:
             )
         return files
     if not path.is_file():
-        raise ConfigError(f"path: got {str(path)!r}, which is no file; expected a recording (.jsonl or .jsonl.gz)")
+        raise ConfigError(f"path: got {str(path)!r}, which is not a file; expected a recording (.jsonl or .jsonl.gz)")
     return [path]
 
 
@@ -222,7 +200,7 @@ def _usage(row: Mapping[str, Any], text: str | None) -> Usage:
 
 
 def estimate_tokens(characters: int) -> int:
-    """About how many tokens so much English text has: 4 characters a token, rounded up.
+    """Estimated number of tokens of English text: 4 characters a token, rounded up.
 
     Source: OpenAI's help centre, "What are tokens and how to count them?": 1 token is about 4 characters of English.
     """

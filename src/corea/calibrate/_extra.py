@@ -1,9 +1,8 @@
-"""The libraries of the extra `calibrate`, asked for where they are needed."""
+"""Libraries of the extra `calibrate`, imported when they are needed."""
 
 from typing import Any
 
-from corea.errors import ConfigError
-from corea.registry import install_hint
+from corea.registry import import_extra
 
 
 def need_scipy() -> Any:
@@ -12,27 +11,16 @@ def need_scipy() -> Any:
     Raises:
         ConfigError: It is not installed.
     """
-    try:
-        import scipy
-        import scipy.special as _special
-    except ModuleNotFoundError as error:
-        raise ConfigError(f"calibrate: needs scipy, which is not installed; {install_hint('scipy')}") from error
-    assert _special is scipy.special
-    return scipy
+    import_extra("calibrate:", "scipy.special")
+    return import_extra("calibrate:", "scipy")
 
 
 def need_sklearn() -> Any:
-    """scikit-learn, with the estimators that the maps use loaded.
+    """scikit-learn, with the estimators of the maps loaded.
 
     Raises:
         ConfigError: It is not installed.
     """
-    try:
-        import sklearn
-        from sklearn import isotonic, linear_model, tree
-    except ModuleNotFoundError as error:
-        raise ConfigError(
-            f"calibrate: needs scikit-learn, which is not installed; {install_hint('sklearn')}"
-        ) from error
-    assert all((isotonic, linear_model, tree))
-    return sklearn
+    for module in ("isotonic", "linear_model", "tree"):
+        import_extra("calibrate:", f"sklearn.{module}")
+    return import_extra("calibrate:", "sklearn")

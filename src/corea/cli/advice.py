@@ -1,37 +1,44 @@
-"""What to do about answers that are less than they should be: by why they are so, and never what is so already."""
+"""Advice on answers that are cut, filtered, unreadable or without a confidence, by their cause."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from corea.run.shortcomings import Kind, Shortcoming, Shortcomings, Why, answering, why_unreadable
+from corea.run.shortcomings import (
+    Shortcoming,
+    ShortcomingKind,
+    Shortcomings,
+    UnreadableReason,
+    answering,
+    why_unreadable,
+)
 from corea.run.summary import RunSummary
 from corea.stage import Stage
 from corea.types import Status, Trace
 
 ANSWER, CONFIDENCE = "<answer>", "<confidence>"
-LACKING = {  # what a signal says that it did not find, and the tag by which a prompt asks for it
+TAG_OF = {  # reason given by a signal, and the tag by which a prompt asks for the missing part
     "the text states no confidence": CONFIDENCE,
     "no answer was found in the text": ANSWER,
     "there is no answer to check": ANSWER,
     "no answer could be read": ANSWER,
 }
-SEE: dict[Why | None, str] = {
-    Why.FILTERED: "a content filter or refusal, see above",
-    Why.CUT: "cut off by the token limit, see above",
+SEE: dict[UnreadableReason | None, str] = {
+    UnreadableReason.FILTERED: "a content filter or refusal, see above",
+    UnreadableReason.CUT: "cut off by the token limit, see above",
 }
-LOGPROBS = "; ask for them with sampling."  # how signals advise it
+LOGPROBS = "; ask for them with sampling."  # the advice in a signal's reason
 NO_LOGPROBS = 'the stage asks for them already: take a server that gives them, or signal = "verbalized"'
 ANOTHER_OUT = "name another --out"
 
 
 @dataclass(frozen=True, slots=True)
 class Advice:
-    """Writes the lines of one run.
+    """Lines of advice on one run.
 
     Args:
-        where: The file that holds the traces; None: they went to a pipe.
-        stages: Those of the cascade, in order.
+        stages: Stages of the cascade, in order.
+        where: File of the traces; None if they went to a pipe.
     """
 
     found: Shortcomings
@@ -40,16 +47,16 @@ class Advice:
     free_text: bool = False
 
     def lines(self) -> list[str]:
-        """One line for each kind of fault at each stage."""
-        said = {
-            Kind.CUT: self._cut,
-            Kind.FILTERED: self._filtered,
-            Kind.EMPTY if self.free_text else Kind.UNREADABLE: self._unreadable,
-            Kind.UNSTATED: self._unstated,
+        """One line per kind of fault and stage."""
+        writers = {
+            ShortcomingKind.CUT: self._cut,
+            ShortcomingKind.FILTERED: self._filtered,
+            ShortcomingKind.EMPTY if self.free_text else ShortcomingKind.UNREADABLE: self._unreadable,
+            ShortcomingKind.UNSTATED: self._unstated,
         }
         places = [stage.name for stage in self.stages]
         faults = sorted(self.found.found, key=lambda fault: places.index(fault.stage) if fault.stage in places else -1)
-        return [write(fault) for kind, write in said.items() for fault in faults if fault.kind is kind]
+        return [write(fault) for kind, write in writers.items() for fault in faults if fault.kind is kind]
 
     def _cut(self, fault: Shortcoming) -> str:
         advice = f"{_more_tokens(fault.stage, self._stage(fault))}, and {ANOTHER_OUT}"
@@ -62,17 +69,17 @@ class Advice:
         )
 
     def _unreadable(self, fault: Shortcoming) -> str:
-        if fault.kind is Kind.EMPTY:
+        if fault.kind is ShortcomingKind.EMPTY:
             line = f"{self._counted(fault, 'text')} {'is' if self.found.found[fault] == 1 else 'are'} empty"
         else:
             line = f"{self._counted(fault, 'answer')} could not be read from the text"
         if fault.why in SEE:
             return f"{line}: {SEE[fault.why]}"
         whole = "" if self.free_text else "; or give --free-text for whole texts"
-        if fault.why is Why.EMPTY:
+        if fault.why is UnreadableReason.EMPTY:
             nothing = "" if self.free_text else ": it shows nothing"
             return f"{line}{nothing} (thinking does not count); look at the completion {self._example(fault)}"
-        if fault.why is Why.DECLINED:
+        if fault.why is UnreadableReason.DECLINED:
             return f"{line}: it says that the model does not know; look at the text {self._example(fault)}{whole}"
         return f"{line}; {self._ask_for(ANSWER, fault)}{whole}"
 
@@ -80,10 +87,10 @@ class Advice:
         line = f"no confidence stated: {self._counted(fault, 'draft')}"
         if fault.why in SEE:
             return f"{line}: {SEE[fault.why]}"
-        if fault.why is Why.EMPTY:
+        if fault.why is UnreadableReason.EMPTY:
             return f"{line}: the text shows nothing; look at the completion {self._example(fault)}"
         reason = self.found.reasons[fault.stage].most_common(1)[0][0]
-        tag = LACKING.get(reason)
+        tag = TAG_OF.get(reason)
         if tag is not None:
             return f"{line} ({reason}); {self._ask_for(tag, fault)}; or take another signal"
         stage = self._stage(fault)
@@ -117,18 +124,18 @@ def _more_tokens(name: str, stage: Stage | None) -> str:
 
 
 def asks_for(stage: Stage | None, tag: str) -> bool:
-    """Whether the prompt of a stage asks for a tag."""
+    """True if the prompt of a stage asks for a tag."""
     return stage is not None and stage.prompt is not None and tag in f"{stage.prompt.system}{stage.prompt.user}".lower()
 
 
 def traces_of(summary: RunSummary) -> str | None:
-    """The file that holds the whole traces of a run: its output, or where that is flat its journal."""
+    """File of the whole traces of a run: its output, or its journal if the output is a table."""
     whole = Path(summary.output.removesuffix(".gz")).suffix.lower() in (".jsonl", ".ndjson", ".json")
     return summary.output if whole and summary.output != "-" else summary.journal
 
 
 def why_one_is_unreadable(trace: Trace, stages: Sequence[Stage]) -> str | None:
-    """Why the answer of a trace cannot be read, and what to do, in one line; None where it can be, or there is none."""
+    """Cause and remedy of an unreadable answer, in one line; None if the answer was read or there is none."""
     completion = answering(trace)
     stage = next((stage for stage in stages if stage.name == trace.stage), None)
     if trace.answer is not None or trace.status is Status.ABSTAINED or completion is None or stage is None:
@@ -137,10 +144,12 @@ def why_one_is_unreadable(trace: Trace, stages: Sequence[Stage]) -> str | None:
     if not asks_for(stage, ANSWER):
         prompt = f"let stages.{stage.name}.prompt ask for {ANSWER}, as `default` and `answer_only` do"
     why = {
-        Why.FILTERED: "a content filter ended the text, or it is a refusal; put the question in other words",
-        Why.CUT: f"it was cut off by the token limit; {_more_tokens(stage.name, stage)}",
-        Why.EMPTY: "it shows nothing (thinking does not count); try another prompt or model",
-        Why.DECLINED: "it says that the model does not know; ask a larger model",
-        Why.NOT_FOUND: f"none was found in it; {prompt}",
+        UnreadableReason.FILTERED: (
+            "a content filter ended the text, or it is a refusal; put the question in other words"
+        ),
+        UnreadableReason.CUT: f"it was cut off by the token limit; {_more_tokens(stage.name, stage)}",
+        UnreadableReason.EMPTY: "it shows nothing (thinking does not count); try another prompt or model",
+        UnreadableReason.DECLINED: "it says that the model does not know; ask a larger model",
+        UnreadableReason.NOT_FOUND: f"none was found in it; {prompt}",
     }[why_unreadable(completion)]
     return f"no short answer could be read from the text of stage {trace.stage}: {why}"

@@ -1,44 +1,31 @@
-"""`corea ask`: one question, answered."""
+"""`corea ask`: the answer to one question."""
 
 import asyncio
 from typing import Annotated, Any
 
 import typer
 
-from corea.cli.console import (
-    EXIT_BACKEND,
-    EXIT_FAILED,
-    CalibrationOption,
-    ConfigOption,
-    ForceOption,
-    JsonOption,
-    SetOption,
-    complain,
-    print_json,
-    usd,
-)
+from corea.cli.console import EXIT_BACKEND, EXIT_FAILED, complain, print_json, usd
+from corea.cli.options import CascadeOptions, JsonOption, spread
 from corea.errors import ConfigError
 from corea.prices import COUNTED_AS_FREE
 from corea.types import Question, Status, Step, Trace
 
 
+@spread
 def ask(
     question: Annotated[str, typer.Argument(help="The question.")],
-    config: ConfigOption = None,
-    set_: SetOption = None,
-    cascade: Annotated[str | None, typer.Option(help="Which cascade of the configuration; default: the first.")] = None,
-    calibration: CalibrationOption = None,
-    force: ForceOption = False,
+    options: CascadeOptions,
     full: Annotated[bool, typer.Option("--full", help="Also print the whole text of the answer.")] = False,
     json: JsonOption = False,
 ) -> None:
-    """Answer one question: answer, confidence, which model, cost, saved."""
+    """Answer one question: the answer, its confidence, the model, cost and saving."""
     from corea.cli.advice import why_one_is_unreadable
-    from corea.cli.configuration import BUNDLED_NOTE, find_cascade
+    from corea.cli.configuration import BUNDLED_NOTE, build_cascade
 
     if not question.strip():
         raise ConfigError("corea ask: got an empty question, expected some text; put it in quotes")
-    built, _, bundled = find_cascade(config, set_, cascade, calibration=calibration, force=force)
+    built, _, bundled = build_cascade(options)
 
     async def answer() -> Trace:
         try:
@@ -62,7 +49,7 @@ def ask(
 
 
 def as_dict(trace: Trace) -> dict[str, Any]:
-    """What `--json` prints of a trace."""
+    """Trace as `--json` prints it."""
     return {
         "answer": trace.answer,
         "text": trace.text,
@@ -86,7 +73,8 @@ def as_dict(trace: Trace) -> dict[str, Any]:
 def _show(trace: Trace, *, full: bool) -> None:
     if full and trace.text:
         print(trace.text.strip() + "\n")
-    print(trace.answer if trace.answer is not None else (trace.text or "").strip() or _nothing(trace))
+    without = "(abstained: ask a person)" if trace.status is Status.ABSTAINED else "(an empty text)"
+    print(trace.answer if trace.answer is not None else (trace.text or "").strip() or without)
     for step in trace.steps:
         print(f"  {_line(step)}")
     for flag in trace.flags:
@@ -99,10 +87,6 @@ def _show(trace: Trace, *, full: bool) -> None:
     print(f"  {_model(trace)} · cost {usd(trace.cost_usd)} · {saved}{estimate} · {trace.seconds:.2f} s")
 
 
-def _nothing(trace: Trace) -> str:
-    return "(abstained: ask a person)" if trace.status is Status.ABSTAINED else "(an empty text)"
-
-
 def _line(step: Step) -> str:
     if step.skipped:
         return f"{step.stage}: skipped ({step.skipped})"
@@ -112,8 +96,8 @@ def _line(step: Step) -> str:
     if step.confidence is None:
         return line
     value = step.confidence.value
-    sure = f"confidence {value:.2f}" if value is not None else f"no confidence ({step.confidence.reason})"
-    return f"{line} · {sure} ({step.confidence.signal}) · {step.decision.value if step.decision else ''}"
+    stated = f"confidence {value:.2f}" if value is not None else f"no confidence ({step.confidence.reason})"
+    return f"{line} · {stated} ({step.confidence.signal}) · {step.decision.value if step.decision else ''}"
 
 
 def _model(trace: Trace) -> str | None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from corea.cli.console import EXIT_INTERRUPTED, complain
-from corea.cli.example_questions import write_examples
+from corea.cli.init import write_examples
 from corea.cli.options import ConfigOptions
 from corea.cli.run_report import show_progress
 from corea.errors import ConfigError
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from corea.calibrate.artefact import StageBinding
     from corea.calibrate.settings import CalibrateSettings
     from corea.records.table import OutcomeTable
-    from corea.run.summary import Progress
+    from corea.run.summary import RunProgress
 
 BUNDLED = 1000  # questions for the bundled pair, which knows only its own kind
 BUNDLED_NOTE = (
@@ -94,5 +94,5 @@ def _questions(path: str | None, answers: Path, *, bundled: bool) -> Path:
     return written
 
 
-def _show(bars: ProgressBars, stage: str, progress: "Progress") -> None:
+def _show(bars: ProgressBars, stage: str, progress: "RunProgress") -> None:
     show_progress(bars, f"asking {stage}", progress)

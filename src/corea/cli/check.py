@@ -1,84 +1,93 @@
-"""`corea check`: does this configuration work? One screen."""
+"""`corea check`: reaches every backend of a configuration, and asks each cascade one question."""
 
 import asyncio
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import typer
 
-from corea.cli.console import EXIT_FAILED, ConfigOption, JsonOption, SetOption, print_json
+from corea.cli.console import EXIT_FAILED, print_json
+from corea.cli.options import ConfigOptions, JsonOption, spread
+from corea.errors import CoreaError
 from corea.prices import Price
 from corea.types import Question, Status, Step, Trace
 
 if TYPE_CHECKING:
+    from corea.build import BuiltCascade
+    from corea.config import Config
     from corea.stage import Stage
 
 QUESTION = "Tom has 12 apples and buys 7 more. How many apples does he have now?"
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that was checked: where, what, whether it is well, and what was seen."""
+class Check:
+    """Result of one check.
+
+    Args:
+        where: The cascade, or the cascade and its stage.
+        check: The property checked.
+        seen: Evidence: an answer, a price, an error.
+    """
 
     where: str
-    what: str
+    check: str
     ok: bool
     seen: str
 
 
-def check(config: ConfigOption = None, set_: SetOption = None, json: JsonOption = False) -> None:
-    """Tell whether the configuration works: reaches each backend, logprobs come, prices known, a question answered."""
-    findings = asyncio.run(_findings(config, set_))
+@spread
+def check(options: ConfigOptions, json: JsonOption = False) -> None:
+    """Check a configuration: backends reached, logprobs returned, prices known, a question answered."""
+    checks = asyncio.run(_checks(options))
+    passed = all(each.ok for each in checks)
     if json:
-        print_json({"ok": all(f.ok for f in findings), "checks": [_as_dict(f) for f in findings]})
+        print_json({"ok": passed, "checks": [asdict(each) for each in checks]})
     else:
-        _show(findings)
-    if not all(finding.ok for finding in findings):
+        _show(checks)
+    if not passed:
         raise typer.Exit(EXIT_FAILED)
 
 
-async def _findings(config_path: Any, overrides: Any) -> list[Finding]:
-    from corea.build import build, price_of
+async def _checks(options: ConfigOptions) -> list[Check]:
+    from corea.build import build
     from corea.cli.configuration import find_config
-    from corea.costs.signal_calls import signal_calls
-    from corea.errors import CoreaError
 
-    config, _ = find_config(config_path, overrides)
-    findings = [Finding("configuration", "is read", True, config.source)]
+    config, _ = find_config(options.config, options.set_)
+    checks = [Check("configuration", "is read", True, config.source)]
     for name in config.cascades:
         built = build(config, name, need_prices=False)
         try:
             for stage in built.cascade.stages:
-                where = f"{name}/{stage.name}"
-                try:
-                    price = price_of(config, config.stages[stage.name], stage.backend, built.prices)
-                    findings.append(Finding(where, "price is known", True, _price(price)))
-                except CoreaError as error:
-                    findings.append(Finding(where, "price is known", False, str(error)))
-                findings += await _probe(where, stage)
-                for call in signal_calls(stage.signal):
-                    if call.backend is not stage.backend:
-                        findings += _checker(f"{where}/signal", call.backend.model, stage.price_of(call.backend))
+                checks += [*_prices(config, built, stage), *await _reached(f"{name}/{stage.name}", stage)]
             trace = await built.cascade.ask(Question.of(QUESTION))
-            findings.append(_answers(name, trace, built.cascade.stages))
-            findings += [_signal(f"{name}/{step.stage}", step) for step in trace.steps if step.confidence]
+            checks.append(_answers(name, trace, built.cascade.stages))
+            checks += [_signal(f"{name}/{step.stage}", step) for step in trace.steps if step.confidence]
         finally:
             await built.cascade.close()
-    return findings
+    return checks
 
 
-def _checker(where: str, model: str, price: Price | None) -> list[Finding]:
-    """The price of another model that a signal asks."""
-    if price is None:
-        return [Finding(where, "price is known", False, f'{model} has no price; add [prices."{model}"]')]
-    return [Finding(where, "price is known", True, f"{model}: {_price(price)}")]
+def _prices(config: "Config", built: "BuiltCascade", stage: "Stage") -> Iterator[Check]:
+    """The prices of a stage's model, and of other models that its signal asks."""
+    from corea.build import price_of
+    from corea.costs.signal_calls import signal_calls
+
+    where = f"{built.name}/{stage.name}"
+    try:
+        price = price_of(config, config.stages[stage.name], stage.backend, built.prices)
+        yield Check(where, "price is known", True, _price(price))
+    except CoreaError as error:
+        yield Check(where, "price is known", False, str(error))
+    for call in signal_calls(stage.signal):
+        if call.backend is not stage.backend:
+            model, known = call.backend.model, stage.price_of(call.backend)
+            seen = f"{model}: {_price(known)}" if known else f'{model} has no price; add [prices."{model}"]'
+            yield Check(f"{where}/signal", "price is known", known is not None, seen)
 
 
-async def _probe(where: str, stage: Any) -> list[Finding]:
-    from corea.errors import CoreaError
-
-    wants = stage.sampling.logprobs
+async def _reached(where: str, stage: Any) -> list[Check]:
     try:
         if probe := getattr(stage.backend, "probe", None):
             probed = await probe()
@@ -89,12 +98,12 @@ async def _probe(where: str, stage: Any) -> list[Finding]:
             seen = f"{completion.model}: {completion.usage.completion_tokens} tokens in {completion.seconds:.2f} s"
             reached, gave = True, completion.logprobs is not None
     except CoreaError as error:
-        return [Finding(where, "is reached", False, str(error))]
-    findings = [Finding(where, "is reached", reached, seen)]
-    if wants and reached:
-        note = "come" if gave else 'do not come: use signal = "verbalized", or a server that gives them'
-        findings.append(Finding(where, "logprobs come", gave, note))
-    return findings
+        return [Check(where, "is reached", False, str(error))]
+    checks = [Check(where, "is reached", reached, seen)]
+    if stage.sampling.logprobs and reached:
+        advice = "come" if gave else 'do not come: use signal = "verbalized", or a server that gives them'
+        checks.append(Check(where, "logprobs come", gave, advice))
+    return checks
 
 
 def _price(price: Price) -> str:
@@ -106,24 +115,24 @@ def _price(price: Price) -> str:
     return f"{tokens} ({price.source})"
 
 
-def _answers(name: str, trace: Trace, stages: "Sequence[Stage]") -> Finding:
+def _answers(name: str, trace: Trace, stages: "Sequence[Stage]") -> Check:
     from corea.cli.advice import why_one_is_unreadable
 
     seen = trace.error or trace.status.value
     if trace.status is Status.ANSWERED:
         seen = why_one_is_unreadable(trace, stages) or f"{trace.answer!r} by {trace.stage} in {trace.seconds:.2f} s"
     well = trace.status is Status.ANSWERED and trace.answer is not None
-    return Finding(name, "answers a question", well, seen)
+    return Check(name, "answers a question", well, seen)
 
 
-def _signal(where: str, step: Step) -> Finding:
+def _signal(where: str, step: Step) -> Check:
     assert step.confidence is not None
     value = step.confidence.value
     seen = f"{step.confidence.signal} {value:.3f}" if value is not None else step.confidence.reason
-    return Finding(where, "states a confidence", value is not None, seen)
+    return Check(where, "states a confidence", value is not None, seen)
 
 
-def _show(findings: list[Finding]) -> None:
+def _show(checks: list[Check]) -> None:
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
@@ -131,11 +140,7 @@ def _show(findings: list[Finding]) -> None:
     table = Table(box=None, pad_edge=False)
     for column in ("", "where", "check", "what was seen"):
         table.add_column(column, overflow="fold")
-    for finding in findings:
-        mark = "[green]ok[/]" if finding.ok else "[red]NO[/]"
-        table.add_row(mark, escape(finding.where), finding.what, escape(finding.seen))
+    for each in checks:
+        mark = "[green]ok[/]" if each.ok else "[red]NO[/]"
+        table.add_row(mark, escape(each.where), each.check, escape(each.seen))
     Console().print(table)
-
-
-def _as_dict(finding: Finding) -> dict[str, Any]:
-    return {"where": finding.where, "check": finding.what, "ok": finding.ok, "seen": finding.seen}

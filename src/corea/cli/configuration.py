@@ -1,14 +1,15 @@
-"""Which configuration a command works with."""
+"""Configuration that a command works with: the file named, else corea.toml here, else the bundled pair's."""
 
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from corea.build import Built, build, bundled_config
+from corea.build import BuiltCascade, build, bundled_config
+from corea.cli.options import CascadeOptions
 from corea.config import Config, load_config, settings
 from corea.errors import ConfigError
-from corea.gateway.settings import GatewaySettings
+from corea.gateway.ops.settings import GatewaySettings
 
 DEFAULT = Path("corea.toml")
 BUNDLED_NOTE = (
@@ -18,7 +19,7 @@ BUNDLED_NOTE = (
 
 
 def find_config(path: Path | None, overrides: list[str] | None) -> tuple[Config, bool]:
-    """The configuration named, else corea.toml here, else the bundled pair's; and whether it is the bundled one."""
+    """The configuration, and True if it is the bundled pair's."""
     if path is None and DEFAULT.exists():
         path = DEFAULT
     if path is None:
@@ -26,22 +27,15 @@ def find_config(path: Path | None, overrides: list[str] | None) -> tuple[Config,
     return load_config(path, overrides or ()), False
 
 
-def find_cascade(
-    path: Path | None,
-    overrides: list[str] | None,
-    name: str | None = None,
-    *,
-    calibration: Path | None = None,
-    force: bool = False,
-) -> tuple[Built, Config, bool]:
-    """The cascade of that configuration, built, with the settings that it was built from."""
-    config, bundled = find_config(path, overrides)
-    config = with_calibration(config, name, calibration, force=force)
-    return build(config, name), config, bundled
+def build_cascade(options: CascadeOptions) -> tuple[BuiltCascade, Config, bool]:
+    """The cascade that the options name, its configuration, and True if that is the bundled pair's."""
+    config, bundled = find_config(options.config, options.set_)
+    config = with_calibration(config, options.cascade, options.calibration, force=options.force)
+    return build(config, options.cascade), config, bundled
 
 
 def with_calibration(config: Config, name: str | None, calibration: Path | None, *, force: bool) -> Config:
-    """The configuration with an artefact of the command line at one cascade, in the place of its own."""
+    """The configuration with a calibration file of the command line at one cascade, in place of its own."""
     name, wanted = config.cascade(name)
     if calibration is not None:
         wanted = replace(wanted, calibration=str(calibration.resolve()))
@@ -53,8 +47,8 @@ def with_calibration(config: Config, name: str | None, calibration: Path | None,
     return replace(config, cascades={**config.cascades, name: wanted})
 
 
-def settings_of_answers(config: Config, built: Built) -> dict[str, Any]:
-    """All that decides the answers of a built cascade, by the keys of its configuration."""
+def settings_of_answers(config: Config, built: BuiltCascade) -> dict[str, Any]:
+    """Settings that decide the answers of a built cascade, by the keys of its configuration."""
     from corea.run.answer_settings import answer_settings
 
     calibration = config.cascade(built.name)[1].calibration
@@ -64,10 +58,10 @@ def settings_of_answers(config: Config, built: Built) -> dict[str, Any]:
 
 
 def find_gateway(config: Config) -> GatewaySettings:
-    """What `[gateway]` says."""
+    """Settings of `[gateway]`."""
     return settings(f"{config.source}: gateway", GatewaySettings, config.gateway)
 
 
 def state_folder(config: Config, *, bundled: bool) -> Path:
-    """The folder that `gateway.state` is relative to: the configuration's, but this one for the bundled pair's."""
+    """Base folder of `gateway.storage.path`: the configuration's, or the current one for the bundled pair."""
     return Path() if bundled else config.base

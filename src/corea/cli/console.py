@@ -1,14 +1,17 @@
-"""What every command shares: options, printing for people and for machines, exit codes."""
+"""Terminal output that every command shares: text and JSON, errors as one line, exit codes, a full or closed stdout."""
 
+import errno
+import io
 import json
 import math
 import os
 import sys
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any
-
-import typer
+from typing import Any, cast
 
 from corea.errors import BackendError, BudgetError, ConfigError, CoreaError, DataError
 from corea.money import read_usd
@@ -17,56 +20,29 @@ EXIT_FAILED, EXIT_CONFIG, EXIT_DATA, EXIT_BACKEND, EXIT_BUDGET, EXIT_INTERRUPTED
 EXIT_CODES = """Exit codes: 0 done; 1 done, but something failed (a question, an unreadable answer, a check); 2 wrong
 usage or configuration; 3 a data file is wrong or cannot be written; 4 a model could not be reached or refused;
 5 stopped by the budget; 130 interrupted."""
-
-ConfigOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--config",
-        "-c",
-        help="Configuration file. Default: corea.toml here if there is one, else the bundled pair.",
-    ),
-]
-SetOption = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Override one setting, as a.b=value; may be repeated."),
-]
-CalibrationOption = Annotated[
-    Path | None, typer.Option("--calibration", help="An artefact of `corea calibrate` that decides what is kept.")
-]
-ForceOption = Annotated[
-    bool, typer.Option("--force", help="Use an artefact that was made for another configuration; every trace says so.")
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object for machines instead.")]
+CODE_OF = {ConfigError: EXIT_CONFIG, DataError: EXIT_DATA, BackendError: EXIT_BACKEND, BudgetError: EXIT_BUDGET}
 
 
 def exit_code(error: CoreaError) -> int:
-    """The exit code that an error stands for; see EXIT_CODES."""
-    for kind, code in (
-        (ConfigError, EXIT_CONFIG),
-        (DataError, EXIT_DATA),
-        (BackendError, EXIT_BACKEND),
-        (BudgetError, EXIT_BUDGET),
-    ):
-        if isinstance(error, kind):
-            return code
-    return EXIT_FAILED
+    """Exit code of an error; see EXIT_CODES."""
+    return next((code for kind, code in CODE_OF.items() if isinstance(error, kind)), EXIT_FAILED)
 
 
 def complain(message: str) -> None:
-    """One line to standard error, in the name of the program."""
+    """Prints an error as one line on standard error, after the program's name."""
     note(f"corea: {' '.join(message.split())}")
 
 
 def note(line: str) -> None:
-    """A line to standard error, if that can be written."""
+    """Prints a line on standard error, if that can be written."""
     try:
         print(line, file=sys.stderr, flush=True)
     except OSError:
-        sys.stderr = open(os.devnull, "w")  # noqa: SIM115  # else Python complains at its end, with an exit code of its own
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115  # else Python's own message and exit code follow at its end
 
 
 def print_json(value: Any) -> None:
-    """One JSON object on one line; money keeps its exact decimal digits as a string."""
+    """Prints one JSON object on one line; an amount of money keeps its exact decimal digits as a string."""
     print(json.dumps(value, default=_plain, ensure_ascii=False))
 
 
@@ -79,12 +55,12 @@ def _plain(value: Any) -> Any:
 
 
 def amount(text: str) -> Decimal:
-    """A budget from the command line."""
+    """Budget given on the command line."""
     return read_usd("--budget-usd", text)
 
 
 def usd(amount: Decimal | float | None) -> str:
-    """Money for people: at least two significant digits, never rounded to nothing; "unknown" for None."""
+    """Amount in USD with at least two significant digits, never rounded to nothing; "unknown" for None."""
     if amount is None:
         return "unknown"
     value = abs(float(amount))
@@ -94,5 +70,78 @@ def usd(amount: Decimal | float | None) -> str:
 
 
 def percent(share: float | None) -> str:
-    """A share for people, such as "27.1 %"; "unknown" for None."""
+    """Share as a percentage, such as "27.1 %"; "unknown" for None."""
     return "unknown" if share is None else f"{100 * share:.1f} %"
+
+
+def counted(count: int, noun: str) -> str:
+    """Count with its noun, such as "1 row" or "2,000 rows"."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+@dataclass
+class StdoutState:
+    """Last error of a write to standard output; None if there was none."""
+
+    failure: OSError | None = None
+
+
+class _Stdout(io.RawIOBase):
+    """Writes to a file descriptor and records what fails. A descriptor of -1 stands for a closed output (`>&-`)."""
+
+    def __init__(self, descriptor: int, state: StdoutState) -> None:
+        self._descriptor, self._state = descriptor, state
+
+    def writable(self) -> bool:
+        return True
+
+    def isatty(self) -> bool:
+        return self._descriptor >= 0 and os.isatty(self._descriptor)
+
+    def fileno(self) -> int:
+        if self._descriptor < 0:
+            raise io.UnsupportedOperation("fileno")
+        return self._descriptor
+
+    def write(self, data: Any) -> int:
+        try:
+            if self._descriptor < 0:
+                raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+            written, whole = 0, memoryview(data).cast("B")
+            while written < len(whole):
+                written += os.write(self._descriptor, whole[written:])
+            return written
+        except OSError as error:
+            self._state.failure = error
+            raise
+
+
+@contextmanager
+def watched_stdout() -> Generator[StdoutState]:
+    """Makes `sys.stdout` record what fails, until the end; what cannot be written then is dropped.
+
+    Standard output that a test or another program has replaced is left alone.
+    """
+    state, before = StdoutState(), sys.stdout
+    if before is not sys.__stdout__:
+        yield state
+        return
+    closed = cast(Any, before) is None
+    raw = _Stdout(-1 if closed else before.fileno(), state)
+    direct = not closed and cast(io.TextIOWrapper, before).write_through  # PYTHONUNBUFFERED
+    sys.stdout = io.TextIOWrapper(
+        cast(Any, raw) if direct else io.BufferedWriter(raw),
+        encoding=None if closed else before.encoding,
+        errors=None if closed else before.errors,
+        line_buffering=raw.isatty(),
+        write_through=direct,
+    )
+    try:
+        yield state
+    finally:
+        if state.failure is not None and not closed:
+            with suppress(OSError):  # else Python reports at its end that it cannot write what is buffered
+                os.dup2(os.open(os.devnull, os.O_WRONLY), raw.fileno())
+        with suppress(OSError):
+            sys.stdout.flush()
+        sys.stdout = before

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from corea.cli.console import JsonOption, print_json, usd
+from corea.cli.console import print_json, usd
 from corea.cli.figures_table import figures_table
+from corea.cli.options import JsonOption
 from corea.errors import ConfigError
 from corea.models import BUNDLED
 from corea.report.terminal import ProgressBars
@@ -94,11 +95,12 @@ def _draw(shown: "DemoResult", path: Path, title: str) -> tuple[Path | None, str
 def _recorded() -> tuple[Any, list[Question], str]:
     from corea.build import build
     from corea.config import load_config
-    from corea.datasets.recorded import packed_questions
+    from corea.datasets.shipped import RecordedQuestions
     from corea.demo import RECORDED_CONFIG
 
     built = build(load_config(RECORDED_CONFIG))
-    return built.cascade, packed_questions(), "Recorded outputs: Qwen2.5-Math-1.5B deferring to gpt-4o-mini on GSM8K"
+    asked = RecordedQuestions().load("test")
+    return built.cascade, asked, "Recorded outputs: Qwen2.5-Math-1.5B deferring to gpt-4o-mini on GSM8K"
 
 
 def _bundled(count: int) -> tuple[Any, list[Question], str]:

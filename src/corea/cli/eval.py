@@ -5,8 +5,8 @@ from typing import Annotated, Any
 
 import typer
 
-from corea.cli.console import JsonOption, percent, print_json
-from corea.cli.options import GraderOption, PriceOption
+from corea.cli.console import percent, print_json
+from corea.cli.options import GraderOption, JsonOption, PriceOption
 from corea.cli.rows import prices_of, read_questions
 from corea.errors import ConfigError
 from corea.evaluate.measure import EvalResult, measure

@@ -1,11 +1,12 @@
-"""`corea init`: a commented corea.toml for a common pair of models."""
+"""`corea init`: a commented corea.toml for a common pair of models, and questions to try it with."""
 
+import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from corea.cli.example_questions import write_examples
+from corea.cli.options import FILE, NAME
 from corea.errors import ConfigError, unknown_name
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -13,13 +14,13 @@ QUESTIONS = Path("questions.jsonl")
 
 
 def init(
-    pair: Annotated[str, typer.Option(help="Which pair; --list shows them.")] = "openai",
-    out: Annotated[Path, typer.Option(help="Where to write.")] = Path("corea.toml"),
-    list_: Annotated[bool, typer.Option("--list", help="Show the pairs and end.")] = False,
+    pair: Annotated[str, typer.Option(metavar=NAME, help="Pair of models; --list shows them.")] = "openai",
+    out: Annotated[Path, typer.Option(metavar=FILE, help="File to write.")] = Path("corea.toml"),
+    list_: Annotated[bool, typer.Option("--list", help="List the pairs and exit.")] = False,
     questions: Annotated[
-        int, typer.Option(min=0, help="Also write questions.jsonl: so many small problems with answers.")
+        int, typer.Option(min=0, help="Also write questions.jsonl: this many small problems with answers.")
     ] = 0,
-    force: Annotated[bool, typer.Option("--force", help="Overwrite a file that is there.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,
 ) -> None:
     """Write a commented corea.toml for a common pair of models, and questions to try it with."""
     names = sorted(path.stem for path in TEMPLATES.glob("*.toml"))
@@ -41,3 +42,14 @@ def init(
     except OSError as error:
         raise ConfigError(f"{error.filename}: cannot be written ({error.strerror}); give --out elsewhere") from error
     print(f"Wrote {' and '.join(map(str, wanted))} for the pair {pair!r}. Next: `corea check --config {out}`.")
+
+
+def write_examples(path: Path, count: int, *, split: str) -> None:
+    """Writes the first `count` bundled questions of a split, with their answers, as JSON lines."""
+    from corea.demo import bundled_questions
+
+    rows = [
+        {"id": q.id, "question": q.text, "answer": q.reference, "category": q.category, "meta": dict(q.meta)}
+        for q in bundled_questions(split, count)
+    ]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")

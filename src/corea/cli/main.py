@@ -3,71 +3,80 @@
 import sys
 from importlib import import_module
 from itertools import takewhile
+from typing import Annotated
 
 import typer
 
 import corea
-from corea.cli.console import EXIT_CODES, EXIT_CONFIG, EXIT_DATA, EXIT_INTERRUPTED, complain, exit_code
-from corea.cli.stdout import watched_stdout
+from corea.cli.console import EXIT_CODES, EXIT_CONFIG, EXIT_DATA, EXIT_INTERRUPTED, complain, exit_code, watched_stdout
 from corea.cli.usage import usage_line
 from corea.errors import CoreaError
 from corea.registry import EXTRAS, install_hint
 
+PANELS = {  # of `corea --help`: a name and the object that it runs
+    "Set up": {
+        "init": "corea.cli.init:init",
+        "check": "corea.cli.check:check",
+        "demo": "corea.cli.demo:demo",
+    },
+    "Answer questions": {
+        "ask": "corea.cli.ask:ask",
+        "run": "corea.cli.run:run",
+        "serve": "corea.cli.serve:serve",
+        "keys": "corea.cli.keys:keys",
+    },
+    "Calibrate and evaluate": {
+        "calibrate": "corea.cli.calibrate:app",
+        "eval": "corea.cli.eval:evaluate",
+        "compare": "corea.cli.compare:compare",
+    },
+    "Train": {
+        "train": "corea.cli.train:app",
+        "export": "corea.cli.export:export",
+    },
+}
+COMMANDS = {name: (panel, target) for panel, commands in PANELS.items() for name, target in commands.items()}
+GROUPS = ("train", "keys")  # commands with subcommands
 
-def version(show: bool) -> None:
-    """Print the version and end."""
+
+def print_version(show: bool) -> None:
+    """Prints the version and ends."""
     if show:
         print(f"corea {corea.__version__}")
         raise typer.Exit
 
 
 def root(
-    version: bool = typer.Option(
-        False, "--version", callback=version, is_eager=True, help="Print the version and end."
-    ),
+    version: Annotated[
+        bool, typer.Option("--version", callback=print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
 ) -> None:
-    """Small models answer when they are sure, large ones when they are not."""
+    """Cascades of language models: a small model answers if its confidence is high enough, else a larger one."""
 
 
-COMMANDS = {
-    "ask": "corea.cli.ask:ask",
-    "run": "corea.cli.run:run",
-    "serve": "corea.cli.serve:serve",
-    "calibrate": "corea.cli.calibrate:app",
-    "eval": "corea.cli.eval:evaluate",
-    "compare": "corea.cli.compare:compare",
-    "init": "corea.cli.init:init",
-    "check": "corea.cli.check:check",
-    "demo": "corea.cli.demo:demo",
-    "export": "corea.cli.export:export",
-    "train": "corea.cli.train:app",
-    "keys": "corea.cli.keys:keys",
-}
-GROUPS = ("train", "keys")  # those that have subcommands
-
-
-def make_app(asked: str | None = None) -> typer.Typer:
-    """The application; only the command that is asked for is imported, or all of them where none is named."""
+def make_app(command: str | None = None) -> typer.Typer:
+    """The application with one command, so that only that one is imported; with all of them for any other name."""
     app = typer.Typer(
         no_args_is_help=True,
-        add_completion=False,
         pretty_exceptions_enable=False,
-        rich_markup_mode=None,
+        rich_markup_mode="markdown",
+        context_settings={"help_option_names": ["-h", "--help"]},
         epilog=EXIT_CODES,
     )
     app.callback()(root)
-    for name in [asked] if asked in COMMANDS else COMMANDS:
-        module, _, attribute = COMMANDS[name].partition(":")
-        command = getattr(import_module(module), attribute)
-        if isinstance(command, typer.Typer):
-            app.add_typer(command, name=name)
+    for name in [command] if command in COMMANDS else COMMANDS:
+        panel, target = COMMANDS[name]
+        module, _, attribute = target.partition(":")
+        found = getattr(import_module(module), attribute)
+        if isinstance(found, typer.Typer):
+            app.add_typer(found, name=name, rich_help_panel=panel)
         else:
-            app.command(name)(command)
+            app.command(name, rich_help_panel=panel)(found)
     return app
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Runs the command line; gives the exit code (see `corea.cli.console.EXIT_CODES`)."""
+    """Runs the command line; returns the exit code (see `corea.cli.console.EXIT_CODES`)."""
     given = sys.argv[1:] if arguments is None else arguments
     with watched_stdout() as stdout:
         try:
@@ -75,11 +84,11 @@ def main(arguments: list[str] | None = None) -> int:
             sys.stdout.flush()
         except (OSError, SystemExit):
             if stdout.failure is None:
-                raise  # not about our output
+                raise  # unrelated to standard output
             code = EXIT_DATA
     if stdout.failure is None:
         return code
-    if isinstance(stdout.failure, BrokenPipeError):  # the reader went away, as `head` does
+    if isinstance(stdout.failure, BrokenPipeError):  # the reader has ended, as `head` does
         return 0
     complain(f"standard output: cannot be written ({stdout.failure.strerror}), expected a file or pipe with room")
     return EXIT_DATA
@@ -88,7 +97,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _run(given: list[str]) -> int:
     try:
         app = make_app(given[0] if given else None)
-        if not given or given in [[group.name] for group in app.registered_groups]:
+        if not given or (given in [[name] for name in GROUPS]):
             given = [*given, "--help"]
         code = app(args=given, standalone_mode=False, prog_name="corea")
         return code if isinstance(code, int) else 0
@@ -100,7 +109,7 @@ def _run(given: list[str]) -> int:
         return error.exit_code
     except ModuleNotFoundError as error:
         if (error.name or "").split(".")[0] not in EXTRAS:
-            raise  # ours to mend
+            raise  # a fault of ours
         complain(f"corea {given[0]}: needs {error.name}, which is not installed; {install_hint(str(error.name))}")
         return EXIT_CONFIG
     except (KeyboardInterrupt, typer.Abort):

@@ -6,11 +6,11 @@ from corea.cli.advice import Advice, traces_of
 from corea.cli.console import EXIT_BACKEND, EXIT_BUDGET, EXIT_FAILED, EXIT_INTERRUPTED, percent, usd
 from corea.ledger import Ledger
 from corea.report.terminal import ProgressBars
-from corea.run.summary import Outcome, Progress, RunSummary
+from corea.run.summary import RunOutcome, RunProgress, RunSummary
 from corea.stage import Stage
 
 
-def show_progress(bars: ProgressBars, phase: str, progress: Progress) -> None:
+def show_progress(bars: ProgressBars, phase: str, progress: RunProgress) -> None:
     """Counts, rate, deferral rate, money spent and saved, and time left."""
     ledger = progress.ledger
     left = f" · {progress.seconds_left:,.0f} s left" if progress.seconds_left is not None else ""
@@ -44,7 +44,7 @@ def describe(summary: RunSummary, stages: Sequence[Stage], *, free_text: bool = 
             f"in flight when an earlier start was killed: {_number(summary.lost, 'question')}, asked again and "
             "perhaps paid twice"
         )
-    if summary.outcome is Outcome.BUDGET:
+    if summary.outcome is RunOutcome.BUDGET:
         lines.append(_budget_ended(summary))
     if summary.failed and summary.last_error:
         lines.append(f"last error: {summary.last_error}")
@@ -93,6 +93,6 @@ def _how_known(ledger: Ledger) -> str:
 
 def exit_code_of(summary: RunSummary, *, free_text: bool = False) -> int:
     """The exit code of a run that ended in good order."""
-    codes = {Outcome.BUDGET: EXIT_BUDGET, Outcome.INTERRUPTED: EXIT_INTERRUPTED, Outcome.GAVE_UP: EXIT_BACKEND}
+    codes = {RunOutcome.BUDGET: EXIT_BUDGET, RunOutcome.INTERRUPTED: EXIT_INTERRUPTED, RunOutcome.GAVE_UP: EXIT_BACKEND}
     unreadable = summary.shortcomings.unreadable(free_text=free_text)
     return codes.get(summary.outcome, EXIT_FAILED if summary.failed or summary.bad_rows or unreadable else 0)

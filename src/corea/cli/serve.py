@@ -6,7 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
-from corea.cli.console import EXIT_INTERRUPTED, CalibrationOption, ConfigOption, ForceOption, SetOption
+from corea.cli.console import EXIT_INTERRUPTED
+from corea.cli.options import CalibrationOption, ConfigOption, ForceOption, SetOption
 
 
 def serve(
@@ -17,14 +18,14 @@ def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on; other than loopback needs a key.")] = None,
     port: Annotated[int | None, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")] = None,
 ) -> None:
-    """Serve the cascades to any OpenAI client. SIGHUP reads the configuration anew, SIGTERM ends in good order."""
-    from corea.build import Backends, build_all
+    """Serve the cascades to any OpenAI client. SIGHUP reloads the configuration, SIGTERM stops gracefully."""
+    from corea.build import BackendCache, build_all
     from corea.cli.configuration import BUNDLED_NOTE, find_config, find_gateway, state_folder, with_calibration
     from corea.registry import resolve
 
-    server = resolve("corea serve", "corea.gateway.serve:serve", {})  # says which extra is missing
-    loaded = resolve("corea serve", "corea.gateway.serve:Loaded", {})
-    backends = Backends()
+    server = resolve("corea serve", "corea.gateway.server.serve:serve", {})  # says which extra is missing
+    loaded = resolve("corea serve", "corea.gateway.server.serve:LiveConfig", {})
+    backends = BackendCache()
 
     def load() -> Any:
         found, bundled = find_config(config, set_)
@@ -41,5 +42,5 @@ def serve(
 
 
 def say(line: str) -> None:
-    """A line for who started the server."""
+    """Prints a line for the operator."""
     print(line, file=sys.stderr, flush=True)

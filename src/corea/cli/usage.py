@@ -1,4 +1,4 @@
-"""A command line that is used wrongly -> one line: which option or argument, what it got, and what it expects."""
+"""Wrong usage of the command line as one line: the option or argument, the value given, the value expected."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ UNEXPECTED, QUOTE = "got unexpected extra argument", "put a text with spaces in 
 EXPECTED = {  # by the kind of pydantic's error, which typer checks values with
     "int_parsing": "a whole number",
     "int_from_float": "a whole number",
-    "int_parsing_size": "a whole number that is not so long",
+    "int_parsing_size": "a shorter whole number",
     "float_parsing": "a number",
     "finite_number": "a number",
     "bool_parsing": "true or false",
@@ -19,14 +19,14 @@ EXPECTED = {  # by the kind of pydantic's error, which typer checks values with
 
 
 def usage_line(error: typer.TyperException, command: str) -> str:
-    """What is wrong, and where the help is: the error's own command says it, else `command`, such as "corea ask"."""
+    """The error and the command that shows the help: the error's own command, else `command`, such as "corea ask"."""
     context: Any = getattr(error, "ctx", None)
     command = context.command_path if context is not None else command
     where = command.removeprefix("corea").strip()
-    return f"{_what(error, where and f'{where}: ')}; see `{command} --help`"
+    return f"{_message(error, where and f'{where}: ')}; see `{command} --help`"
 
 
-def _what(error: Any, where: str) -> str:
+def _message(error: Any, where: str) -> str:
     param = getattr(error, "param", None)
     if option := getattr(error, "option_name", None):
         return _wrong_option(error, str(option), where)
@@ -48,7 +48,7 @@ def _wrong_option(error: Any, option: str, where: str) -> str:
 
 
 def _wrong_value(error: Any) -> str:
-    """From pydantic's own error, which typer's is raised from, else typer's message."""
+    """Taken from pydantic's error, which typer's is raised from, else from typer's message."""
     found = getattr(error.__cause__, "errors", list[Any])()
     if not found:
         return _plain(error.message)

@@ -30,7 +30,7 @@ _encode = msgspec.json.encode
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Assumed:
+class BoundAssumptions:
     """Assumptions where a stage sets no limit or has no price; None: then no bound is known.
 
     Args:
@@ -42,16 +42,22 @@ class Assumed:
     usd_per_call: Decimal | None = None
 
 
-NOTHING_ASSUMED = Assumed()
+NOTHING_ASSUMED = BoundAssumptions()
 
 
-def question_bound(stages: Sequence[Stage], question: Question, assumed: Assumed = NOTHING_ASSUMED) -> Decimal | None:
+def question_bound(
+    stages: Sequence[Stage], question: Question, assumed: BoundAssumptions = NOTHING_ASSUMED
+) -> Decimal | None:
     """The most that a question costs if every stage is asked and writes all it may; None where that is not known."""
     return total(stage_bounds(stages, question, assumed))
 
 
 def stage_bounds(
-    stages: Sequence[Stage], question: Question, assumed: Assumed = NOTHING_ASSUMED, *, draft: str | None = None
+    stages: Sequence[Stage],
+    question: Question,
+    assumed: BoundAssumptions = NOTHING_ASSUMED,
+    *,
+    draft: str | None = None,
 ) -> list[Decimal | None]:
     """The most that each stage costs, the calls of its signal included.
 
@@ -65,12 +71,12 @@ def stage_bounds(
         prompt = plain + draft_tokens + (stage.prompt.size + MESSAGE_TOKENS if stage.prompt is not None else 0)
         limit = _limit(stage.sampling, assumed)
         bounds.append(_stage_bound(stage, prompt, limit, assumed))
-        if stage.hand_over_draft:  # the words around it, and itself; it stays until another one takes its place
+        if stage.pass_draft:  # the words around it, and itself; it stays until another one takes its place
             draft_tokens = max(draft_tokens, _note_tokens() + RETOKENIZED * (limit or 0))
     return bounds
 
 
-def _stage_bound(stage: Stage, prompt: int, limit: int | None, assumed: Assumed) -> Decimal | None:
+def _stage_bound(stage: Stage, prompt: int, limit: int | None, assumed: BoundAssumptions) -> Decimal | None:
     worst = _call_bound(stage.price, stage.backend, stage.sampling, prompt, limit, assumed)
     for calls in signal_calls(stage.signal):
         price = stage.price_of(calls.backend)
@@ -88,7 +94,7 @@ def _signal_prompt(calls: SignalCalls, prompt: int, limit: int | None) -> int:
 
 
 def _call_bound(
-    price: Price | None, backend: Any, sampling: Sampling, prompt: int, limit: int | None, assumed: Assumed
+    price: Price | None, backend: Any, sampling: Sampling, prompt: int, limit: int | None, assumed: BoundAssumptions
 ) -> Decimal | None:
     """One completion, with all attempts at it."""
     if price is None:
@@ -102,7 +108,7 @@ def _call_bound(
 
 
 def attempts_at_most(backend: Any) -> int:
-    """How often a backend may call its server for one completion: 1 + its `max_retries`, where it has such."""
+    """The most requests that a backend sends for one completion: 1 + its `max_retries`, if any."""
     settings = getattr(backend, "settings", backend)
     return 1 + int(getattr(settings, "max_retries", 0) or 0)
 
@@ -153,7 +159,7 @@ def _extra_tokens(sampling: Sampling) -> int:
     return sum(TOOL_TOKENS + len(_encode(sampling.extra[name])) for name in IN_PROMPT if sampling.extra.get(name))
 
 
-def _limit(sampling: Sampling, assumed: Assumed) -> int | None:
+def _limit(sampling: Sampling, assumed: BoundAssumptions) -> int | None:
     """The most tokens of one answer: of all limits that are sent the largest, as servers differ in which one rules."""
     if not sampling.extra:
         return sampling.max_tokens or assumed.max_tokens

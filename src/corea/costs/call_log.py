@@ -6,7 +6,6 @@ inside whatever it was waiting for. Calls that had finished by then are paid for
 
 import asyncio
 from contextvars import ContextVar, Token
-from dataclasses import dataclass, field
 from types import TracebackType
 
 from corea.costs.token_estimate import estimate_usage
@@ -17,27 +16,27 @@ from corea.types import Completion, Question, Sampling
 INTERRUPTED = "cut"  # the finish reason of a completion that was cut off by us
 
 
-@dataclass(slots=True)
 class CallLog:
     """Calls made inside `with CallLog() as log:`, also by tasks that are started there.
 
-    Args:
+    Attributes:
         calls: Each with the backend that made it (None: not known), in the order in which they ended.
         interrupted: The part of a call that a backend knew of when it was cancelled.
     """
 
-    calls: list[tuple[Backend | None, Completion]] = field(default_factory=list[tuple[Backend | None, Completion]])
-    interrupted: Completion | None = None
-    _token: "Token[CallLog | None] | None" = None
+    __slots__: tuple[str, ...] = ("_token", "calls", "interrupted")
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[Backend | None, Completion]] = []
+        self.interrupted: Completion | None = None
 
     def __enter__(self) -> "CallLog":
-        self._token = _current.set(self)
+        self._token: Token[CallLog | None] = _current.set(self)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        assert self._token is not None
         _current.reset(self._token)
 
 
@@ -78,7 +77,7 @@ async def ask(backend: Backend, question: Question, sampling: Sampling) -> Compl
 
 
 def was_cut(error: BaseException) -> bool:
-    """Whether a call ended in this because nobody waits for it any more, and not by a fault of its own."""
+    """True for the error of a call that was cancelled, not of one that failed."""
     return isinstance(error, asyncio.CancelledError | GeneratorExit)
 
 

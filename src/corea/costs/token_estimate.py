@@ -1,4 +1,4 @@
-"""Token counts where neither a server nor a tokenizer gives them."""
+"""Estimated token counts, for calls without counts from a server or tokenizer."""
 
 from collections.abc import Iterable
 

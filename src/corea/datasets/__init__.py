@@ -1,5 +1,9 @@
-"""Questions with reference answers. One file each, and one line in the table of `corea.datasets.names`."""
+"""Questions with reference answers: names (the table), files, rows, source, published, jsonl, shipped; overlap.
 
+To add one: a class with `load(split)`, and a line in the table of `corea.datasets.names`.
+"""
+
+from dataclasses import fields, is_dataclass
 from typing import Any
 
 from corea.datasets.jsonl import JsonLines
@@ -13,13 +17,13 @@ from corea.types import Question, replace
 
 
 def make_dataset(name: str, **options: Any) -> Dataset:
-    """The dataset that `name` stands for: a key of `DATASETS` or "package.module:Name", with its options.
+    """The dataset called `name`: a key of `DATASETS` or "package.module:Name", with its options.
 
     Raises:
         ConfigError: No such dataset, or it has no such option.
     """
-    kind = resolve("dataset", name, DATASETS)
-    known = getattr(kind, "__dataclass_fields__", {})
+    kind: Any = resolve("dataset", name, DATASETS)
+    known = _option_names(kind)
     for option in options:
         if option not in known:
             raise ConfigError(
@@ -27,6 +31,10 @@ def make_dataset(name: str, **options: Any) -> Dataset:
             )
     dataset: Dataset = kind(**options)
     return dataset
+
+
+def _option_names(kind: Any) -> list[str]:
+    return [field.name for field in fields(kind)] if is_dataclass(kind) else []
 
 
 def load_dataset(
@@ -44,7 +52,7 @@ def load_dataset(
         path: A local file of the source's own shape, or a folder with one for each split. None: the Hugging Face
             hub, at the stated revision (needs the package `datasets` and a network).
         grader: One for all questions, whatever they or the dataset state.
-        labelled: Whether every question must have a reference.
+        labelled: Every question must have a reference.
 
     Raises:
         ConfigError: The name, an option, the grader or the split is not known.

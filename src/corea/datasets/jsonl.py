@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from corea.datasets.files import file_of, read_rows
 from corea.datasets.rows import question_from_row
-from corea.datasets.source import file_of, questions, read_rows
+from corea.datasets.source import questions_of
 from corea.errors import ConfigError
 from corea.types import Question
 
@@ -18,7 +19,7 @@ class JsonLines:
 
     Args:
         grader: One for all rows, whatever they state.
-        labelled: Whether every row must have a reference.
+        labelled: Every row must have a reference.
     """
 
     path: str | None = None
@@ -32,6 +33,6 @@ class JsonLines:
         place = Path(self.path)
         file = file_of(self.path, split, ("train", "validation", "test"))
         label = split if place.is_dir() else place.name.partition(".")[0]
-        return questions(
+        return questions_of(
             str(file), read_rows(file), question_from_row, label, named=self.grader, labelled=self.labelled
         )

@@ -7,16 +7,16 @@ from corea.registry import resolve
 from corea.types import Question, replace
 
 DATASETS = {
-    "gsm8k": "corea.datasets.gsm8k:Gsm8k",
-    "math500": "corea.datasets.math500:Math500",
-    "olympiadbench": "corea.datasets.olympiadbench:OlympiadBench",
-    "commonsenseqa": "corea.datasets.commonsenseqa:CommonsenseQA",
-    "gpqa": "corea.datasets.gpqa:Gpqa",
-    "deepmath": "corea.datasets.deepmath:DeepMath",
-    "mmlu_pro": "corea.datasets.mmlu_pro:MmluPro",
+    "gsm8k": "corea.datasets.published:Gsm8k",
+    "math500": "corea.datasets.published:Math500",
+    "olympiadbench": "corea.datasets.published:OlympiadBench",
+    "commonsenseqa": "corea.datasets.published:CommonsenseQA",
+    "gpqa": "corea.datasets.published:Gpqa",
+    "deepmath": "corea.datasets.published:DeepMath",
+    "mmlu_pro": "corea.datasets.published:MmluPro",
     "jsonl": "corea.datasets.jsonl:JsonLines",
-    "recorded": "corea.datasets.recorded:Recorded",
-    "bundled": "corea.datasets.bundled:BundledQuestions",
+    "recorded": "corea.datasets.shipped:RecordedQuestions",
+    "bundled": "corea.datasets.shipped:BundledQuestions",
 }
 
 

@@ -22,7 +22,7 @@ class Overlap:
 def overlap(
     train: Iterable[Question], evaluation: Sequence[Question], *, n: int = 8, share: float = 0.7
 ) -> list[Overlap]:
-    """The evaluation questions of which at least `share` of the word n-grams stand in the training questions.
+    """The evaluation questions of which at least `share` of the word n-grams are in the training questions.
 
     Case, punctuation and spaces do not count; a question of fewer than `n` words must be there whole. Numbers and the
     signs of arithmetic do count, so that the same story with other numbers is another question.

@@ -27,7 +27,7 @@ def question_from_row(row: Mapping[str, Any], default_id: str) -> Question:
         default_id: The id where the row has none.
 
     Raises:
-        DataError: What is wrong, without the place: the caller knows it.
+        DataError: The row is invalid; the caller adds the place.
     """
     messages = row.get("messages")
     text = next((row[key] for key in TEXT_KEYS if not is_blank(row.get(key))), None)

@@ -1,31 +1,23 @@
-"""Where a dataset comes from, and how its rows are had: from local files of the hub's own shape, or from the hub."""
+"""Published datasets of the Hugging Face hub, and questions made of numbered rows."""
 
-import csv
-import gzip
-import io
-import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
 from importlib import import_module
-from pathlib import Path
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
+from corea.datasets.files import Row, file_of, read_rows
 from corea.datasets.names import with_grader
+from corea.datasets.rows import question_from_row
 from corea.errors import ConfigError, DataError
 from corea.graders import check_reference
-from corea.registry import install_hint
 from corea.types import Message, Question, replace
 
-Row = Mapping[str, Any]
 ToQuestion = Callable[[Row, str], Question]
-RECORDED = ("id", "question", "answer", "answer_type", "dataset", "grader", "choices", "category", "meta")
-BATCH = 4096  # rows of a Parquet file in memory at once
-SUFFIXES = (".jsonl", ".json", ".csv", ".parquet", ".jsonl.gz", ".json.gz", ".csv.gz")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Source:
+class HubSource:
     """The facts about a published dataset.
 
     Args:
@@ -33,6 +25,8 @@ class Source:
         revision: The commit that is loaded.
         licence: As its authors state it.
         grader: The default grader, a key of `corea.graders.GRADERS`.
+        to_question: Makes a question of a row of the hub's shape, given an id for rows that have none. Rows in this
+            project's recorded form (id, question, answer, answer_type, dataset) need no such function.
         splits: The splits we offer, each with the hub's split that holds it.
         columns: The columns that its questions are made of; no other is read where the format allows it.
         publishable: False where the authors ask that the text never be published: it must not reach a report.
@@ -42,6 +36,7 @@ class Source:
     revision: str
     licence: str
     grader: str
+    to_question: ToQuestion
     config: str | None = None
     splits: Mapping[str, str] = field(default_factory=dict[str, str])
     columns: tuple[str, ...] = ()
@@ -49,16 +44,11 @@ class Source:
 
     @property
     def name(self) -> str:
-        """What messages call it."""
+        """The name in messages."""
         return self.hub.partition("/")[2]
 
-    def load(self, path: str | None, split: str, to_question: ToQuestion) -> list[Question]:
-        """The questions of a split.
-
-        Args:
-            to_question: Makes a question of a row of the hub's shape, given an id for rows that have none. Rows in
-                this project's own recorded form (id, question, answer, answer_type) need no such help.
-        """
+    def load(self, path: str | None, split: str) -> list[Question]:
+        """The questions of a split, from a local file of the hub's shape or from the hub."""
         if split not in self.splits:
             raise ConfigError(f"dataset {self.name}: got the split {split!r}, expected one of {', '.join(self.splits)}")
         if path is None:
@@ -66,10 +56,7 @@ class Source:
         else:
             file = file_of(path, split, tuple(self.splits))
             where, rows = str(file), read_rows(file, columns=self.columns)
-        return questions(where, rows, to_question, self._label(split), grader=self.grader)
-
-    def _label(self, split: str) -> str:
-        return f"{self.name.lower()}-{split}"
+        return questions_of(where, rows, self.to_question, f"{self.name.lower()}-{split}", grader=self.grader)
 
     def _hub_rows(self, split: str) -> Iterable[tuple[int, Row]]:
         try:
@@ -90,7 +77,23 @@ class Source:
         return enumerate(cast(Iterable[Row], rows.select_columns(sorted(there)) if there else rows), 1)
 
 
-def questions(
+@dataclass(frozen=True, slots=True)
+class PublishedDataset:
+    """A dataset with a `HubSource`; a subclass sets `source`.
+
+    Args:
+        path: A local file of the hub's shape, or a folder with one for each split; None: the hub.
+    """
+
+    path: str | None = None
+    source: ClassVar[HubSource]
+
+    def load(self, split: str) -> list[Question]:
+        """The questions of one of `source.splits`."""
+        return self.source.load(self.path, split)
+
+
+def questions_of(
     where: str,
     rows: Iterable[tuple[int, Row]],
     to_question: ToQuestion,
@@ -103,9 +106,11 @@ def questions(
     """Questions of numbered rows, each with its grader in `meta["grader"]` where one is stated.
 
     Args:
+        where: The file or source, for messages.
+        label: The beginning of ids that rows do not state.
         grader: The dataset's default grader, for questions that state none.
         named: One grader for all questions, whatever they state.
-        labelled: Whether every question must have a reference.
+        labelled: Every question must have a reference.
 
     Raises:
         ConfigError: There is no grader of that name.
@@ -116,7 +121,7 @@ def questions(
     for line, row in rows:
         try:
             is_recorded = "answer_type" in row and "question" in row and "dataset" in row
-            question = (recorded if is_recorded else to_question)(row, f"{label}-{len(made):05d}")
+            question = (question_from_row if is_recorded else to_question)(row, f"{label}-{len(made):05d}")
             made.append(_gradable(question, grader, named, labelled=labelled))
         except KeyError as error:
             has = ", ".join(map(str, row))
@@ -142,20 +147,6 @@ def _gradable(question: Question, grader: str | None, named: str | None, *, labe
     return question
 
 
-def recorded(row: Row, default_id: str) -> Question:
-    """A question in this project's recorded form: id, question, answer, answer_type, choices, meta."""
-    answer = row.get("answer")
-    question = Question(
-        id=str(row.get("id") or default_id),
-        messages=(Message("user", str(row["question"])),),
-        reference=None if answer is None else str(answer),
-        choices=tuple(map(str, row.get("choices") or ())),
-        category=row.get("category"),
-        meta={**(row.get("meta") or {}), **{k: row[k] for k in ("answer_type", "dataset", "grader") if k in row}},
-    )
-    return with_grader(question)
-
-
 def choice_question(
     *, id: str, text: str, options: Iterable[str], right: int, category: str | None = None, meta: Row | None = None
 ) -> Question:
@@ -178,95 +169,6 @@ def text_question(
     return Question(id=id, messages=asked, reference=reference.strip(), category=category, meta=meta or {})
 
 
-def bucket(text: str, buckets: int) -> int:
-    """A number in [0, buckets) that depends on the text alone: the same row is always in the same split."""
+def stable_bucket(text: str, buckets: int) -> int:
+    """A number in [0, buckets) that depends on the text alone, up to spaces: a row is always in the same split."""
     return int.from_bytes(sha256(" ".join(text.split()).encode()).digest()[:8]) % buckets
-
-
-# ---- local files
-
-
-def file_of(path: str, split: str, splits: tuple[str, ...] = ()) -> Path:
-    """The file itself, or the one of a split in a folder ("test.jsonl", "main/test-00000-of-00001.parquet").
-
-    Raises:
-        DataError: There is none, there are several, or its name says that it holds another split.
-    """
-    place = Path(path)
-    if place.is_dir():
-        found = sorted(p for p in place.rglob("*") if p.name.startswith(split) and p.name.endswith(SUFFIXES))
-        if len(found) != 1:
-            names = ", ".join(p.name for p in found) or "none"
-            raise DataError(f"expected one file whose name begins with {split!r}, got {names}; name it", path=path)
-        return found[0]
-    if not place.exists():
-        raise DataError("no such file or folder", path=path)
-    other = next((name for name in splits if name != split and name in _words(place.name)), None)
-    if other and split not in _words(place.name):
-        raise DataError(f"the split {split!r} was asked for, the name says {other!r}; give the right file", path=path)
-    return place
-
-
-def _words(name: str) -> list[str]:
-    return "".join(c if c.isalnum() else " " for c in name.lower()).split()
-
-
-def read_rows(file: Path, *, columns: tuple[str, ...] = ()) -> Iterator[tuple[int, Row]]:
-    """(line, row) of each row of a JSON lines, JSON array, CSV or Parquet file, all but the last also packed with gzip.
-
-    Args:
-        columns: The columns of a Parquet file that are read, beside those of the recorded form; none: all.
-
-    Raises:
-        DataError: It cannot be read, or a row is no object.
-    """
-    if not file.name.endswith(SUFFIXES):
-        raise DataError(f"got the suffix {file.suffix!r}, expected one of {', '.join(SUFFIXES)}", path=str(file))
-    if file.suffix == ".parquet":
-        yield from _parquet_rows(file, columns)
-        return
-    try:
-        packed = file.name.endswith(".gz")
-        data = gzip.decompress(file.read_bytes()) if packed else file.read_bytes()
-        text = data.decode("utf-8-sig")
-    except (OSError, EOFError, UnicodeDecodeError) as error:
-        raise DataError(f"cannot be read ({error})", path=str(file)) from error
-    if file.name.removesuffix(".gz").endswith(".csv"):
-        reader = csv.DictReader(io.StringIO(text, newline=""))
-        yield from ((reader.line_num, row) for row in reader)
-        return
-    yield from _json_rows(file, text)
-
-
-def _json_rows(file: Path, text: str) -> Iterator[tuple[int, Row]]:
-    if text.lstrip().startswith("["):
-        lines: Iterable[tuple[int, str | Any]] = enumerate(_json(file, 1, text), 1)
-    else:
-        lines = ((n, _json(file, n, line)) for n, line in enumerate(text.split("\n"), 1) if line.strip())
-    for number, row in lines:
-        if not isinstance(row, dict):
-            raise DataError(f"got {type(row).__name__}, expected an object", path=str(file), line=number)
-        yield number, cast(dict[str, Any], row)
-
-
-def _json(file: Path, line: int, text: str) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError as error:
-        raise DataError(f"not JSON ({error})", path=str(file), line=line) from error
-
-
-def _parquet_rows(file: Path, columns: tuple[str, ...]) -> Iterator[tuple[int, Row]]:
-    try:
-        parquet: Any = import_module("pyarrow.parquet")
-    except ImportError as error:
-        hint = install_hint("pyarrow")
-        raise ConfigError(f"{file}: a Parquet file needs pyarrow, which is not installed; {hint}") from error
-    try:
-        with parquet.ParquetFile(file) as opened:
-            there: list[str] = opened.schema_arrow.names
-            wanted = [name for name in there if not columns or name in (*columns, *RECORDED)]
-            batches: Iterator[Any] = opened.iter_batches(BATCH, columns=wanted)
-            yield from enumerate((row for batch in batches for row in batch.to_pylist()), 1)
-    except (OSError, ValueError) as error:  # pyarrow's own errors are kinds of these
-        raise DataError(f"cannot be read ({error})", path=str(file)) from error

@@ -1,4 +1,4 @@
-"""What `corea demo` needs and ships with the package: questions for the bundled pair, and recorded outputs.
+"""Data of `corea demo` that ships with the package: questions for the bundled pair, and recorded outputs.
 
 `recorded/` has the outputs of two real models on GSM8K, with a configuration that replays them (`RECORDED_CONFIG`).
 The questions are short reasoning problems with checked answers, of the kinds that the pair was trained for;

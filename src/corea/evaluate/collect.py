@@ -30,7 +30,7 @@ from corea.records.table import LEAST_ROWS, ModelOutcomes, OutcomeTable
 from corea.run.answer_settings import answer_settings
 from corea.run.runner import run_batch
 from corea.run.shutdown import Stop
-from corea.run.summary import Outcome, Progress, RunSummary
+from corea.run.summary import RunOutcome, RunProgress, RunSummary
 from corea.signals.agreement import same_answer
 from corea.signals.measured import measured
 from corea.signals.tokens import wants_logprobs, with_logprobs
@@ -61,7 +61,7 @@ class CollectSettings:
     extra_signals: tuple[str, ...] = ()
     grader: str | None = None
     declared: Mapping[str, Mapping[str, Any]] | None = None
-    on_progress: Callable[[str, Progress], None] | None = None
+    on_progress: Callable[[str, RunProgress], None] | None = None
     stop: Stop | None = None
 
 
@@ -143,10 +143,10 @@ def _check(cascade: Cascade) -> None:
             raise ConfigError(
                 f"calibrate: stage {stage.name} has no price, so there is nothing to save; add it to [prices]"
             )
-        if stage.hand_over_draft:
+        if stage.pass_draft:
             raise ConfigError(
                 f"calibrate: stage {stage.name} hands its draft over, so the next model alone would not be what "
-                "answers after it; set hand_over_draft = false"
+                "answers after it; set pass_draft = false"
             )
 
 
@@ -162,15 +162,15 @@ def _only(stage: Stage, also: Sequence[str]) -> Cascade:
 
 def _check_whole(summary: RunSummary, stage: Stage, total: int, spent: Decimal, settings: CollectSettings) -> None:
     kept = f"{summary.done:,} of {total:,} answers of stage {stage.name} are kept in {settings.folder}"
-    if summary.outcome is Outcome.BUDGET:
+    if summary.outcome is RunOutcome.BUDGET:
         raise BudgetError(
             f"calibrate: the budget of {settings.budget_usd} USD ended after {spent:.6g}, and the next question may "
             f"cost up to {summary.next_usd_at_most:.6g}; {kept}; raise --budget-usd and start the same command again, "
             "nothing is paid twice"
         )
-    if summary.outcome is Outcome.GAVE_UP:
+    if summary.outcome is RunOutcome.GAVE_UP:
         raise BackendError(f"calibrate: {summary.last_error}; {kept}; start the same command again to go on")
-    if summary.outcome is Outcome.INTERRUPTED:
+    if summary.outcome is RunOutcome.INTERRUPTED:
         raise InterruptedError(f"calibrate: interrupted; {kept}; start the same command again to go on")
 
 

@@ -27,7 +27,7 @@ def cheapest_threshold(table: OutcomeTable, max_drop: float) -> Threshold:
         share = 1.0 if after >= limit else float((before - limit) / (before - after))
         cost = float(frontier.cost_usd[k - 1] + share * (frontier.cost_usd[k] - frontier.cost_usd[k - 1]))
         if cost < least:
-            best, least = Threshold(tau, tie_keep=share), cost
+            best, least = Threshold(tau, tie_fraction=share), cost
     return best
 
 
@@ -39,7 +39,7 @@ def published_threshold(table: OutcomeTable) -> Threshold:
 def kept_by(threshold: Threshold, table: OutcomeTable) -> Floats:
     """(N,) 1 where the first model's answer is kept; ties are drawn by the questions' ids, as the policy does."""
     score = filled(table.first.confidence)
-    drawn = np.array([uniform_of(str(key), threshold.salt) < threshold.tie_keep for key in table.ids])
+    drawn = np.array([uniform_of(str(key), threshold.salt) < threshold.tie_fraction for key in table.ids])
     return ((score > threshold.tau) | ((score == threshold.tau) & drawn)).astype(np.float64)
 
 

@@ -1,4 +1,8 @@
-"""Metrics: arrays in, floats out. They have never heard of a trace."""
+"""Metrics, with numpy alone: arrays in, floats out.
+
+`arrays` checks the arguments; `calibration` has the error of stated confidences and their power to rank; `deferral` the
+cost and accuracy of a cascade; `bootstrap` intervals and paired tests; `score_map` evaluates a stored confidence map.
+"""
 
 from corea.metrics.calibration import (
     Bin,

@@ -1,4 +1,4 @@
-"""Checked float arrays: what every metric does with its arguments first."""
+"""Checked float arrays, the arguments of every metric."""
 
 from typing import Any
 

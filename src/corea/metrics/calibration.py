@@ -1,6 +1,7 @@
-"""How well a confidence tells right from wrong, and how honest its level is. Arrays in, floats out; (N,) examples."""
+"""Calibration and discrimination of confidences. Arrays in, floats out; (N,) examples."""
 
 from dataclasses import dataclass
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -56,7 +57,7 @@ def reliability_bins(confidence: Any, correct: Any, *, bins: int = 10, equal_mas
     """The non-empty bins of a reliability diagram, low to high.
 
     Args:
-        bins: At most so many.
+        bins: The largest number of bins.
         equal_mass: Edges at the quantiles of the confidence in place of equal widths.
 
     Raises:
@@ -99,14 +100,14 @@ def brier_score(confidence: Any, correct: Any) -> float:
 
 
 def auroc(score: Any, correct: Any) -> float:
-    """Chance that a right answer scores higher than a wrong one, ties counting half.
+    """Probability that a right answer scores higher than a wrong one; a tie counts one half.
 
     Args:
         score: (N,), any finite numbers: only their order counts.
         correct: (N,), 1 or True where the answer is right.
 
     Returns:
-        In [0, 1]; .5 is no better than chance. NaN where all are right or all are wrong: then it has no meaning.
+        In [0, 1]; .5 is no better than chance. NaN where all are right or all are wrong: undefined.
 
     Source: Hanley and McNeil 1982, Radiology 143(1); the Mann-Whitney U over its maximum.
     """
@@ -123,17 +124,15 @@ def auroc_interval(score: Any, correct: Any, *, level: float = 0.95) -> tuple[fl
 
     Source: DeLong et al. 1988, Biometrics 44(3); fast form Sun and Xu 2014, IEEE SPL 21(11).
     """
-    from statistics import NormalDist
-
     s, y = as_floats("auroc_interval", score=score, correct=correct)
     positive = y > 0.5
     m, n = int(positive.sum()), int((~positive).sum())
     area = auroc(s, y)
     if m < 2 or n < 2:
         return (float("nan"), float("nan"))
-    everyone = _midranks(s)
-    of_right = (everyone[positive] - _midranks(s[positive])) / n
-    of_wrong = 1 - (everyone[~positive] - _midranks(s[~positive])) / m
+    ranks = _midranks(s)
+    of_right = (ranks[positive] - _midranks(s[positive])) / n
+    of_wrong = 1 - (ranks[~positive] - _midranks(s[~positive])) / m
     spread = float(np.sqrt(of_right.var(ddof=1) / m + of_wrong.var(ddof=1) / n))
     half = NormalDist().inv_cdf(0.5 + level / 2) * spread
     return (max(0.0, area - half), min(1.0, area + half))
@@ -155,7 +154,7 @@ def aurc(confidence: Any, correct: Any) -> float:
 
 
 def risk_coverage(confidence: Any, correct: Any) -> tuple[Floats, Floats]:
-    """Coverage and selective risk at each distinct confidence, from the most sure down; two arrays of equal length."""
+    """Coverage and selective risk at each distinct confidence, highest first; two arrays of equal length."""
     s, y = as_floats("risk_coverage", confidence=confidence, correct=correct)
     values, at = np.unique(-s, return_inverse=True)
     kept = np.cumsum(np.bincount(at, minlength=len(values)))

@@ -17,7 +17,7 @@ class Frontier:
     """Operating points from "keep nothing" to "keep everything"; equally long arrays (K,).
 
     Args:
-        tau: Keep where confidence >= tau. The first is +infinity. NaN where no threshold stands behind a point.
+        tau: Keep where confidence >= tau. The first is +infinity. NaN for a point without a threshold.
         coverage: Share kept; 1 - coverage is the share sent to the LLM.
         accuracy: Of the cascade.
         cost_usd: Mean per question.
@@ -100,7 +100,7 @@ def oracle_point(slm_correct: Any, llm_correct: Any, slm_cost: Any, llm_cost: An
 
 
 def oracle_frontier(slm_correct: Any, llm_correct: Any, slm_cost: Any, llm_cost: Any) -> Frontier:
-    """The best that any rule could do at each cost, knowing all answers: gains first, then losses, dearest calls first.
+    """The best possible rule at each cost, which knows all answers: gains first, then losses, expensive calls first.
 
     It begins with the questions where the SLM alone is right, goes on with those where both are equal (in order of
     the LLM's cost) and ends with those where only the LLM is right.
@@ -137,8 +137,8 @@ def best_single(slm_correct: Any, llm_correct: Any, slm_cost: Any, llm_cost: Any
 def cost_at_drop(frontier: Frontier, llm_accuracy: float, *, max_drop: float) -> Point | None:
     """The cheapest point whose accuracy is at least `llm_accuracy - max_drop`; None where there is none.
 
-    This looks at the answers: as a promise for other questions it is broken about half the time. See
-    `corea.calibrate` for a threshold with a guarantee.
+    The choice looks at the answers: on other questions the bound fails about half the time. See `corea.calibrate` for
+    a threshold with a guarantee.
     """
     allowed = np.flatnonzero(frontier.accuracy >= llm_accuracy - max_drop - 1e-12)
     if not len(allowed):
@@ -158,6 +158,6 @@ def point_at(frontier: Frontier, k: int) -> Point:
 
 
 def area_under_frontier(frontier: Frontier) -> float:
-    """Mean accuracy over the deferral rate from 0 to 1 (trapezoids); holds cascades with the same two models apart."""
+    """Mean accuracy over the deferral rate from 0 to 1 (trapezoids); it compares cascades of the same two models."""
     order = np.argsort(frontier.coverage, kind="stable")
     return float(np.trapezoid(frontier.accuracy[order], frontier.coverage[order]))

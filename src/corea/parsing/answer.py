@@ -1,79 +1,83 @@
 """The final answer that a text states, as written but for markup.
 
-What stands outside thinking (see `thinking`) goes before all that stands inside; of a text that runs on into another
-question, what stands before that. Forms are tried from the most explicit to the least, the last mention of a form
-counting: `<answer>` tags; a JSON key "answer"; `\\boxed{}`; a GSM8K line "#### 42"; a line "Answer: 42" or a sentence
-"the answer is 42", in many languages; then, where there is none of these, what the text's end comes to (see
-`closing`). A correction after an answer replaces it; a hypothetical or someone else's view does not. A text that ends
-in the middle of its reasoning has no answer: None; nor has one that says "I don't know" in its place (see `unknown`).
+Text outside thinking (see `thinking`) has precedence over text inside it, and text before another question over what
+follows. Patterns are tried from the most explicit to the least; the last match of a pattern counts: `<answer>` tags;
+a JSON key "answer"; `\\boxed{}`; a GSM8K line "#### 42"; a label "Answer: 42" or a sentence "the answer is 42", in the
+languages of `languages.toml`; without any of these, the end of the text (`final_sentence`). A correction replaces the
+answer before it; a hypothetical or someone else's view does not. A text that ends in the middle of its reasoning has no
+answer (None), nor has one that says "I don't know" instead.
 
-What is not the answer is taken off: `**`, `$`, `\\(`, `\\text{}`, `\\boxed{}`, a closing period, "with
-confidence 0.9", and all but the letter of a lettered choice ("B) bank" is "B"). Whether "1,234.50" is
-1234.5 is the grader's question.
+Removed from the answer are `**`, `$`, `\\(`, `\\text{}`, `\\boxed{}`, a final period, "with confidence 0.9", and all
+but the letter of a lettered choice ("B) bank" becomes "B"). That "1,234.50" equals 1234.5 is for graders to decide.
 """
 
 import re
 from typing import cast
 
-from corea.parsing.answer_patterns import FORMS, boxed, chosen, tagged
-from corea.parsing.asides import is_remark
-from corea.parsing.cleaning import Found, cleaned
-from corea.parsing.closing import closing
-from corea.parsing.corrections import confirms, doubt_after, introduces, next_question
-from corea.parsing.json_values import keyed
-from corea.parsing.letters import choice_letter
-from corea.parsing.text import Stated, ends_of, fold, is_blank
-from corea.parsing.thinking import outside_thinking
+from corea.parsing.answer_patterns import ANSWER_PATTERNS, boxed, chosen, tagged
+from corea.parsing.cleaning import AnswerSpan, choice_letter, cleaned
+from corea.parsing.discourse import confirms, doubt_after, introduces, is_remark, next_question
+from corea.parsing.final_sentence import final_answer
+from corea.parsing.json_answer import answer_in_json
+from corea.parsing.text import Extracted, ends_of, fold, is_blank, regex
+from corea.parsing.thinking import outside_markup, outside_thinking
 
-
-def read_answer(text: str, *, choices: int | None = None, cut: bool = False) -> str | None:
-    """The final answer as written, trimmed of markup; None where the text states none.
-
-    Args:
-        choices: How many lettered options there are; 0: none, so that "E. coli" stays whole; None: unknown.
-        cut: The text was cut off (`finish_reason` "length"): only an announced answer with text after it counts, or
-            a letter that is all there is; the end of an unfinished text comes to nothing.
-    """
-    stated = find_answer(text, choices=choices, cut=cut)
-    return stated.value if stated else None
-
-
-_PLAINLY = re.compile(
-    r"<answer>[ \n]?(-?\d{1,12}(?:\.\d{1,12})?|[A-J](?:\) [\w ]{1,60})?)[ \n]?</answer>\s{0,9}"
-    r"(?:<confidence>[^<>]{0,40}</confidence>\s{0,9})?\Z"
+_PLAINLY = regex(
+    r"<answer>[ \n]?(-?\d{1,12}(?:\.\d{1,12})?"
+    r"|[A-J](?:\) [\w ]{1,60})?)[ \n]?</answer>\s{0,9}(?:<confidence>[^<>]{0,40}</confidence>\s{0,9})?\Z"
+)
+_TAG = regex(r"<confidence>[^<]{0,60}|<[^<>\n]{1,40}>|conf(?:idence)?\s?[:=][^\n]{0,40}")
+_PART_TAGS = ("<think>", "</think>", "<answer>", "</answer>", "<confidence>", "</confidence>")
+_STATED = r"<confidence>\s*(?:0(?:\.\d+)?|\.\d+|1(?:\.0*)?)\s*</confidence>\s*"
+_WELL_FORMED = regex(
+    rf"\s*({_STATED})?<think>\s*\S.*?</think>\s*<answer>\s*\S.*?</answer>\s*(?(1)|{_STATED})",
+    re.S,
 )
 
 
-def declines(text: str, *, choices: int | None = None) -> bool:
-    """Whether the text says, where its answer should be, that its writer does not know one."""
+def read_answer(text: str, *, choices: int | None = None, cut: bool = False) -> str | None:
+    """The final answer as written, without markup; None if the text states none.
+
+    Args:
+        choices: Number of lettered options; 0: none, so that "E. coli" stays whole; None: unknown.
+        cut: The text was cut off (`finish_reason` "length"): only an announced answer with text after it counts, or
+            a letter that is the whole text.
+    """
+    found = _find_anywhere(text, choices, cut=cut)
+    return found.value if found else None
+
+
+def is_refusal(text: str, *, choices: int | None = None) -> bool:
+    """True if the text says, in place of an answer, that its writer does not know one."""
     found = _find_anywhere(text, choices, cut=False)
     return found is not None and found.value is None
 
 
-def find_answer(text: str, *, choices: int | None = None, cut: bool = False) -> Stated[str] | None:
-    """The final answer with the characters `text[start:end]` that write it, which may have escapes (JSON)."""
+def find_answer(text: str, *, choices: int | None = None, cut: bool = False) -> Extracted[str] | None:
+    """The final answer and the characters `text[start:end]` that write it, with escapes in JSON."""
     found = _find_anywhere(text, choices, cut=cut)
-    return None if found is None or found.value is None else cast(Stated[str], found)
+    return None if found is None or found.value is None else cast(Extracted[str], found)
 
 
-def _find_anywhere(text: str, choices: int | None, *, cut: bool) -> Found | None:
-    """The same; its value is None where the text says "I don't know" in its place."""
+def _find_anywhere(text: str, choices: int | None, *, cut: bool) -> AnswerSpan | None:
+    """The answer; its value is None for a refusal."""
     at = text.rfind("<answer>")
     if at == text.find("<answer>") and (plainly := _PLAINLY.match(text, at)):
-        written = plainly[1]  # as asked for: it counts inside thinking that never ends, too
+        written = plainly[1]  # in the required form: counts inside unclosed thinking, too
         letter = written[0] if ")" in written else ""
         if not letter or (choices != 0 and ord(letter) - ord("A") < (choices or 10)):
-            return Found(letter or written, *plainly.span(1))
+            return AnswerSpan(letter or written, *plainly.span(1))
     for offset, part in ends_of(text):
         low = fold(part)
         if found := _find(part, low, outside_thinking(low), choices, cut=cut):
-            return Found(found.value, found.start + offset, found.end + offset)
+            return AnswerSpan(found.value, found.start + offset, found.end + offset)
     return None
 
 
-def _find(text: str, low: str, spans: list[tuple[int, int]], choices: int | None, *, cut: bool) -> Found | None:
+def _find(text: str, low: str, spans: list[tuple[int, int]], choices: int | None, *, cut: bool) -> AnswerSpan | None:
+    """The answer outside thinking, else inside it."""
     if spans[-1][1] < len(low) and not any(tagged(text, low, *span) for span in spans):
-        for a, b in tagged(text, low, spans[-1][1], len(low)):  # thinking that was never closed
+        for a, b in tagged(text, low, spans[-1][1], len(low)):  # unclosed thinking
             if low.find("</", b, b + 2) >= 0 and (found := cleaned(text, a, b, choices)):
                 return found
     for start, end in reversed(spans):
@@ -84,19 +88,16 @@ def _find(text: str, low: str, spans: list[tuple[int, int]], choices: int | None
     return _inside_thinking(text, low, choices)
 
 
-_TAG = re.compile(r"<confidence>[^<]{0,60}|<[^<>\n]{1,40}>|conf(?:idence)?\s?[:=][^\n]{0,40}")
-
-
 def _says_nothing(low: str, start: int, end: int) -> bool:
-    """Whether there is nothing outside thinking but tags and remarks."""
+    """True if a span holds only tags and remarks."""
     if end - start > 300:
         return False
     rest = _TAG.sub("", low[start:end])
     return is_blank(rest) or is_remark(rest)
 
 
-def _inside_thinking(text: str, low: str, choices: int | None) -> Found | None:
-    """An answer that all stands inside thinking, in a form that is not written in passing."""
+def _inside_thinking(text: str, low: str, choices: int | None) -> AnswerSpan | None:
+    """An answer inside thinking, in one of the patterns that are not written in passing."""
     for find in (tagged, boxed):
         for a, b in find(text, low, 0, len(low)):
             if (found := cleaned(text, a, b, choices)) and doubt_after(low, found.end, len(low)) is None:
@@ -104,51 +105,72 @@ def _inside_thinking(text: str, low: str, choices: int | None) -> Found | None:
     return None
 
 
-def _first_of_several(text: str, low: str, start: int, end: int, choices: int | None, *, cut: bool) -> Found | None:
-    """The answer before the text runs on into another question; of the whole where none stands there."""
+def _first_of_several(
+    text: str, low: str, start: int, end: int, choices: int | None, *, cut: bool
+) -> AnswerSpan | None:
+    """The answer before the text continues with another question, else that of the whole span."""
     for at in next_question(low, start, end):
         head = _explicit(text, low, start, at, choices)
         blank = low.startswith(("\n\n", "<|"), at) or low.startswith("\n\n", at - 1)
         if not head and blank and not introduces(low, start, at):
-            head = closing(text, low, start, at, choices)
+            head = final_answer(text, low, start, at, choices)
         if head:
             return head
     return _with_corrections(text, low, start, end, choices, cut=cut)
 
 
-def _with_corrections(text: str, low: str, start: int, end: int, choices: int | None, *, cut: bool) -> Found | None:
+def _with_corrections(
+    text: str, low: str, start: int, end: int, choices: int | None, *, cut: bool
+) -> AnswerSpan | None:
+    """The answer of a span after the corrections that follow it."""
     found = _explicit(text, low, start, end, choices)
     if not found and cut:
-        letter = choice_letter(text[start:end].strip(), choices)  # it is whole, however short the limit
-        return Found(letter, start, end) if letter else None
+        letter = choice_letter(text[start:end].strip(), choices)  # complete however short the limit is
+        return AnswerSpan(letter, start, end) if letter else None
     if not found:
-        return closing(text, low, start, end, choices)
+        return final_answer(text, low, start, end, choices)
     if cut and is_blank(low[found.end : end]):
-        return None  # there may have been more of it
+        return None  # it may be incomplete
     for _ in range(6):
         doubt = doubt_after(low, found.end, end)
         if doubt is None:
             break
         at, strong = doubt
-        later = _explicit(text, low, at, end, choices) or closing(text, low, at, end, choices, after_another=True)
+        later = _explicit(text, low, at, end, choices) or final_answer(text, low, at, end, choices, after_another=True)
         if later is None:
             return None if strong and not confirms(low, at, end) else found
         found = later
     return found
 
 
-def _explicit(text: str, low: str, start: int, end: int, choices: int | None) -> Found | None:
+def _explicit(text: str, low: str, start: int, end: int, choices: int | None) -> AnswerSpan | None:
+    """The answer that the first matching pattern announces."""
     for a, b in tagged(text, low, start, end):
         if found := cleaned(text, a, b, choices):
             return found
-    if stated := keyed(text, low, start, end):
-        value = cleaned(stated.value, 0, len(stated.value), choices)
-        if value:
-            return Found(value.value, stated.start, stated.end)
-    for find in FORMS:
+    stated = answer_in_json(text, low, start, end)
+    if stated and (found := cleaned(stated.value, 0, len(stated.value), choices)):
+        return AnswerSpan(found.value, stated.start, stated.end)
+    for find in ANSWER_PATTERNS:
         if choices == 0 and find is chosen:
             break
         for a, b in find(text, low, start, end):
             if found := cleaned(text, a, b, choices):
                 return found
     return None
+
+
+def visible_text(text: str) -> str:
+    """The text for an end user: without thinking, stated confidence and `<answer>` tags, otherwise as written.
+
+    If nothing is left (some models put everything inside their thinking), the short answer; "" if there is none.
+    """
+    return outside_markup(text) or read_answer(text) or ""
+
+
+def is_well_formed(text: str) -> bool:
+    """True if reasoning, answer and confidence appear once each, in tags, with only space between them.
+
+    The order is think, answer, confidence; the confidence, a plain number in [0, 1], may also come first.
+    """
+    return all(text.count(tag) == 1 for tag in _PART_TAGS) and _WELL_FORMED.fullmatch(text) is not None

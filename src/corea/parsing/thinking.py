@@ -1,7 +1,7 @@
-"""Where a model thinks aloud: one table of the marks that models put around their reasoning.
+"""Blocks of thinking: one table of the marks that models put around their reasoning, and the text outside them.
 
-What a block hides begins at an opening mark and ends with a closing mark of the same row. A block that is not closed
-hides the rest of the text; a closing mark that nothing opened hides what stands before it.
+A block begins at an opening mark and ends with a closing mark of the same row. An unclosed block hides the rest of the
+text; an unopened one hides the text before its closing mark.
 """
 
 import re
@@ -9,20 +9,22 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from corea.parsing.text import fold, is_blank, regex
+
 MOST_BLOCKS = 64
-"""Blocks of thinking that a reader tells apart; from the next one to the last closing mark all counts as thinking."""
+"""Maximum blocks of thinking; from the next one to the last closing mark all counts as thinking."""
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
-    """One way to write a block of thinking; every mark is in lower case, any case is read."""
+class ThinkingMarks:
+    """One notation of a block of thinking; every mark is in lower case, any case is read."""
 
     opens: tuple[str, ...]
     closes: tuple[str, ...]
 
 
-def _tags(*names: str) -> Mark:
-    return Mark(tuple(f"<{name}>" for name in names), tuple(f"</{name}>" for name in names))
+def _tags(*names: str) -> ThinkingMarks:
+    return ThinkingMarks(tuple(f"<{name}>" for name in names), tuple(f"</{name}>" for name in names))
 
 
 THINKING = (
@@ -35,20 +37,20 @@ THINKING = (
     _tags("chain_of_thought", "cot"),
     _tags("inner_monologue", "internal_monologue", "inner_thoughts"),
     _tags("seed:think"),  # Seed-OSS
-    Mark(("[think]",), ("[/think]",)),  # Magistral
-    Mark(("◁think▷",), ("◁/think▷",)),  # Kimi-VL
-    Mark(("<|begin_of_thought|>",), ("<|end_of_thought|>", "<|begin_of_solution|>")),  # Sky-T1, OpenThinker
-    Mark(("<|start_thinking|>",), ("<|end_thinking|>", "<|start_response|>")),  # Command A
-    Mark(("<|thinking|>", "<|think|>"), ("<|/thinking|>", "<|/think|>", "</|thinking|>")),
-    Mark(("<|channel>thought", "<|channel>analysis"), ("<channel|>", "<|channel>final")),  # Gemma
-    Mark(("<unused94>thought",), ("<unused95>",)),  # MedGemma
-    Mark(  # harmony: gpt-oss
+    ThinkingMarks(("[think]",), ("[/think]",)),  # Magistral
+    ThinkingMarks(("◁think▷",), ("◁/think▷",)),  # Kimi-VL
+    ThinkingMarks(("<|begin_of_thought|>",), ("<|end_of_thought|>", "<|begin_of_solution|>")),  # Sky-T1, OpenThinker
+    ThinkingMarks(("<|start_thinking|>",), ("<|end_thinking|>", "<|start_response|>")),  # Command A
+    ThinkingMarks(("<|thinking|>", "<|think|>"), ("<|/thinking|>", "<|/think|>", "</|thinking|>")),
+    ThinkingMarks(("<|channel>thought", "<|channel>analysis"), ("<channel|>", "<|channel>final")),  # Gemma
+    ThinkingMarks(("<unused94>thought",), ("<unused95>",)),  # MedGemma
+    ThinkingMarks(  # harmony: gpt-oss
         ("<|channel|>analysis", "<|channel|>commentary"), ("<|channel|>final<|message|>", "<|channel|>final")
     ),
 )
 
-BARE_HARMONY = Mark(("analysis",), ("assistantfinal",))
-"""Harmony whose special tokens a server has dropped: "analysisWe need ...assistantfinal42"; opens only a text."""
+BARE_HARMONY = ThinkingMarks(("analysis",), ("assistantfinal",))
+"""Harmony without its special tokens: "analysisWe need ...assistantfinal42"; only at the start of a text."""
 
 TOKENS = (
     *("<|start|>assistant", "<|start|>", "<|end|>", "<|return|>", "<|message|>", "<|constrain|>json", "<|im_end|>"),
@@ -56,14 +58,14 @@ TOKENS = (
     *("<|begin_of_solution|>", "<|end_of_solution|>", "<|start_response|>", "<|end_response|>"),
     *("<|begin_of_box|>", "<|end_of_box|>", "[end of text]"),
 )
-"""Special tokens that a server may leave in a text, and that are no part of it."""
+"""Special tokens that a server may leave in a text."""
 
 CLOSES_OF = {opening: mark.closes for mark in THINKING for opening in mark.opens}
 _CLOSINGS = {closing for mark in THINKING for closing in mark.closes}
 
 
 def any_of(marks: Iterable[str]) -> str:
-    """A pattern of all marks, the longest first; what they begin with in common is written once, which is faster."""
+    """A pattern of all marks, the longest first; common beginnings are written once, which is faster."""
     tails: dict[str, list[str]] = {}
     for mark in sorted(set(marks)):
         tails.setdefault(mark[:1], []).append(mark[1:])
@@ -73,30 +75,31 @@ def any_of(marks: Iterable[str]) -> str:
 
 
 MARKS = (*CLOSES_OF, *sorted(_CLOSINGS))
-_MARK = re.compile(any_of(MARKS))
-_CLOSING = re.compile(any_of(_CLOSINGS))
-_CLOSE = {opening: re.compile(any_of(closes)) for opening, closes in CLOSES_OF.items()}
+_MARK = regex(any_of(MARKS))
+_CLOSING = regex(any_of(_CLOSINGS))
+_CLOSE = {opening: regex(any_of(closes)) for opening, closes in CLOSES_OF.items()}
 
 
-_LINE_CHANNEL = re.compile(r"analysis\s{0,3}\n.*\n\s{0,3}(?:assistant\s{0,3})?final\s{0,3}\n", re.S)
-"""The same with the channels' names on lines of their own, up to the last "final"."""
+_LINE_CHANNEL = regex(r"analysis\s{0,3}\n.*\n\s{0,3}(?:assistant\s{0,3})?final\s{0,3}\n", re.S)
+"""The same with channel names on lines of their own, up to the last "final"."""
 
 
 def opens_bare_harmony(low: str) -> bool:
-    """Whether a folded text begins as harmony without its tokens: "analysis", and no space before the next word."""
+    """True if a folded text begins as harmony without its tokens: "analysis" and a word without space between."""
     return low.startswith("analysis") and low[8:9].isalnum()
 
 
-_QUOTED = re.compile(
-    r"`[^`\n]{0,40}`|\w,?\s[\"'“(]?[^\s\"'”)]{3,40}[\"'”)]?\s(?:tags?|tokens?|mark(?:er)?s?|blocks?|sections?)\b"
+_QUOTED = regex(
+    r"`[^`\n]{0,40}`"
+    r"|\w,?\s[\"'“(]?[^\s\"'”)]{3,40}[\"'”)]?\s(?:tags?|tokens?|mark(?:er)?s?|blocks?|sections?)\b"
 )
 
 
-_SPEAKS_OF = (" ", "`", '"', "'", "(", "“")  # what stands before a mark that is only spoken of
+_SPEAKS_OF = (" ", "`", '"', "'", "(", "“")  # characters before a mark that is only mentioned
 
 
 def _is_mentioned(low: str, mark: re.Match[str]) -> bool:
-    """Whether the text only speaks of a mark: "the <think> tags", "`</think>`"."""
+    """True if the text only mentions a mark: "the <think> tags", "`</think>`"."""
     if low[mark.start() - 1 : mark.start()] not in _SPEAKS_OF:
         return False
     begin = max(0, mark.start() - 3)
@@ -107,7 +110,7 @@ def _is_mentioned(low: str, mark: re.Match[str]) -> bool:
 def outside_thinking(low: str, *, most: int = MOST_BLOCKS) -> list[tuple[int, int]]:
     """The spans of a folded text outside thinking, in order: at least one, which may be empty.
 
-    The whole text is one span where nothing marks any thinking.
+    The whole text is one span if it has no thinking.
     """
     bare = low.rfind(BARE_HARMONY.closes[0])
     if bare >= 0:
@@ -139,10 +142,44 @@ def _spans(low: str, mark: re.Match[str] | None, most: int) -> list[tuple[int, i
             closing = _CLOSE[mark[0]].search(low, mark.end())
             at = closing.end() if closing else end
         elif mark.end() < end or blocks == 1:
-            at = mark.end()  # what nothing opened
+            at = mark.end()  # an unopened block
         else:
             end = mark.start()  # a closing mark too many, at the very end
         mark = _MARK.search(low, at, end) if at < end else None
     if at < end and low[at:end].strip():
         spans.append((at, end if end < len(low.rstrip()) else len(low)))
     return spans or [(len(low), len(low))]
+
+
+_CONFIDENCE_TAGS = regex(r"<confidence>[^<\n]{0,200}(?:</confidence>|$|(?=[<\n]))", re.I)
+_STRAY = regex(r"</?(?:answer|confidence)>", re.I)
+_TOKENS = regex(any_of(TOKENS), re.I)
+_TOKEN = regex(any_of(TOKENS))  # of a folded text: faster
+_MOST_BLOCKS = 10_000
+_CONFIDENCE_LINE = regex(
+    r"(?:^|\n)[ \t*_#>-]{0,8}(?:conf|confidence)(?:[ _](?:level|score"
+    r"|rating))?[ \t*_]{0,4}[:=][ \t*_$\\]{0,6}[\d.,]{0,12}[ \t]?(?:\\?%|/[ \t]?\d{1,3}|out of \d{1,3}"
+    r"|n/?a)?[ \t*_$.]{0,6}(?=\n|$)",
+    re.I,
+)
+
+
+def is_visibly_blank(text: str) -> bool:
+    """True if the text has only thinking, tags and a stated confidence."""
+    return is_blank(outside_markup(text))
+
+
+def outside_markup(text: str) -> str:
+    seen = without_thinking(text)
+    low = fold(seen)
+    if "conf" in low:
+        seen = _CONFIDENCE_LINE.sub("", _CONFIDENCE_TAGS.sub("", seen))
+    if "answer>" in low or "confidence>" in low:
+        seen = _STRAY.sub("", seen)
+    return seen.strip()
+
+
+def without_thinking(text: str) -> str:
+    """The text without special tokens and blocks of thinking, unopened and unclosed ones included."""
+    seen = "".join(text[start:end] for start, end in outside_thinking(fold(text), most=_MOST_BLOCKS))
+    return _TOKENS.sub("", seen) if _TOKEN.search(fold(seen)) else seen

@@ -1,4 +1,4 @@
-"""Policies keep or defer an answer; pre-policies look at the question alone. To add one: a file, and a line here."""
+"""Policies keep or defer an answer; pre-policies see the question alone. To add one: a class, and a line here."""
 
 POLICIES: dict[str, str] = {
     "threshold": "corea.policies.threshold:Threshold",

@@ -13,7 +13,7 @@ from corea.metrics.score_map import ScoreMap, apply_map, inputs_of
 from corea.policies.threshold import Threshold
 from corea.types import Confidence, Decision, Question
 
-DEFER_ALL = Threshold(tau=math.inf, tie_keep=0.0)
+DEFER_ALL = Threshold(tau=math.inf, tie_fraction=0.0)
 
 
 class ThresholdRule(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,7 +39,7 @@ class ThresholdRule(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def policy(self) -> Threshold:
         """The policy that decides by this rule."""
-        return Threshold(tau=self.limit, tie_keep=self.tie_fraction, abstain_below=self.abstain_below)
+        return Threshold(tau=self.limit, tie_fraction=self.tie_fraction, abstain_below=self.abstain_below)
 
 
 class GroupRule(msgspec.Struct, frozen=True, kw_only=True):
@@ -83,7 +83,9 @@ class Calibrated:
             found = msgspec.json.decode(Path(self.path).read_bytes(), type=_Artefact)
             first = found.stages[0]
         except (OSError, ValueError, IndexError) as error:
-            raise ConfigError(f"policy calibrated, path: {self.path} is no calibration ({error}); make one") from error
+            raise ConfigError(
+                f"policy calibrated, path: {self.path} is not a calibration ({error}); make one with `corea calibrate`"
+            ) from error
         if lacking := set(inputs_of(first.map)) - {"confidence", "category"}:
             raise ConfigError(
                 f"policy calibrated: the map of {self.path} reads {', '.join(sorted(lacking))}, a policy sees only the "

@@ -1,4 +1,4 @@
-"""Pre-policies: whether a stage is worth asking at all, from the question alone."""
+"""Pre-policies: skip a stage, from the question alone."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ from corea.types import Decision, Question
 
 @dataclass(frozen=True, slots=True)
 class SkipCategories:
-    """Skips the stage for questions of the categories named, where it is known to be deferred anyway."""
+    """Skips the stage for questions of these categories, whose answers would be deferred anyway."""
 
     categories: tuple[str, ...]
 
@@ -23,7 +23,7 @@ class SkipCategories:
 
 @dataclass(frozen=True, slots=True)
 class SkipLong:
-    """Skips the stage for questions whose messages together have more than so many characters."""
+    """Skips the stage for questions whose messages together have more than `max_chars` characters."""
 
     max_chars: int
 

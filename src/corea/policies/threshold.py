@@ -22,24 +22,24 @@ class Threshold:
 
     Args:
         tau: In [0, 1], or infinity to defer everything.
-        tie_keep: Share kept of the questions with confidence exactly tau; 1 is the published rule (>=).
-        abstain_below: Where the confidence is under this, neither model answers: a person should. None: never.
-        unstated: What follows when the signal gave no value.
-        salt: Another draw for the ties.
+        tie_fraction: Share kept of the questions with confidence exactly tau; 1 is the published rule (>=).
+        abstain_below: Below this confidence neither model answers: a person should. None: never.
+        unstated: The decision if the signal gave no value.
+        salt: Changes the draw for ties.
 
     Raises:
         ConfigError: A number is out of its range.
     """
 
     tau: float
-    tie_keep: float = 1.0
+    tie_fraction: float = 1.0
     abstain_below: float | None = None
     unstated: Decision = Decision.DEFER
     salt: str = ""
 
     def __post_init__(self) -> None:
-        if not 0 <= self.tie_keep <= 1:
-            raise ConfigError(f"policy threshold, tie_keep: got {self.tie_keep}, expected a share in [0, 1]")
+        if not 0 <= self.tie_fraction <= 1:
+            raise ConfigError(f"policy threshold, tie_fraction: got {self.tie_fraction}, expected a share in [0, 1]")
         if not (0 <= self.tau <= 1 or self.tau == float("inf")):
             raise ConfigError(
                 f"policy threshold, tau: got {self.tau}, expected a number in [0, 1] (or inf: always defer)"
@@ -51,11 +51,11 @@ class Threshold:
 
     def decide(self, question: Question, confidence: Confidence) -> Decision:
         value = confidence.value
-        if value is None or value != value:  # NaN is no number to compare
+        if value is None or value != value:  # NaN cannot be compared
             return Decision(self.unstated)
         if value > self.tau:
             return Decision.KEEP
-        if value == self.tau and (self.tie_keep >= 1 or uniform_of(question.id, self.salt) < self.tie_keep):
+        if value == self.tau and (self.tie_fraction >= 1 or uniform_of(question.id, self.salt) < self.tie_fraction):
             return Decision.KEEP
         if self.abstain_below is not None and value < self.abstain_below:
             return Decision.ABSTAIN

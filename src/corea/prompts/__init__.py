@@ -1,7 +1,7 @@
-"""How a question is put to a model: files that anyone can replace.
+"""Prompts: text files that turn a question into messages, and that anyone can replace.
 
 A prompt file is plain text in up to two parts, headed by lines `=== system ===` and `=== user ===`; without headings
-it is all user part. In the user part `{question}` stands for the question's text and its lettered choices, if any.
+it is all user part. In the user part `{question}` is replaced by the question's text and its lettered choices, if any.
 Every other brace is left as it is.
 """
 
@@ -22,7 +22,7 @@ class Prompt:
     """A prompt by its two parts; `system` may be empty.
 
     Args:
-        name: What traces and artefacts call it.
+        name: Name in traces and calibrations.
         user: Must hold `{question}`, once.
     """
 
@@ -39,7 +39,7 @@ class Prompt:
 
     @cached_property
     def sha256(self) -> str:
-        """Hash of the wording: two prompts with the same hash ask the same thing."""
+        """Hash of the wording."""
         return hashlib.sha256(f"{self.system}\0{self.user}".encode()).hexdigest()
 
     @cached_property
@@ -115,6 +115,11 @@ def parse_prompt(name: str, text: str) -> Prompt:
         return Prompt(name, user=text.strip("\n"))
     head, _, user = text.partition(_USER)
     return Prompt(name, user=user.strip("\n"), system=head.partition(_SYSTEM)[2].strip("\n"))
+
+
+def prompt_text(prompt: Prompt) -> str:
+    """A prompt as the text of a prompt file; `parse_prompt` reads it."""
+    return f"=== system ===\n{prompt.system}\n=== user ===\n{prompt.user}\n" if prompt.system else f"{prompt.user}\n"
 
 
 @cache

@@ -7,7 +7,7 @@ from corea.errors import DataError
 from corea.graders import check_reference, grade_each, grader_name, load_grader
 from corea.prices import COUNTED_AS_FREE
 from corea.records.answer import RecordedAnswer
-from corea.run.inputs import Row, Source
+from corea.run.source import QuestionSource, SourceRow
 from corea.types import Question, Status, Trace, Verdict
 
 
@@ -29,8 +29,8 @@ def read_labelled(
     if grader is not None:
         load_grader(grader)
     found: dict[str, Question] = {}
-    for row in Source(path).rows():
-        if not isinstance(row, Row):
+    for row in QuestionSource(path).rows():
+        if not isinstance(row, SourceRow):
             raise row
         if row.question.id in found:
             raise DataError(f"question {row.question.id!r} comes twice, expected once", path=path, line=row.line)

@@ -1,16 +1,16 @@
-"""What a rollout is paid for. A reward sees one whole group: the G rollouts of one question.
+"""Rewards of rollouts. A reward sees one whole group: the G rollouts of one question.
 
-`correctness` and `format` are paid whatever the recipe; the name of a recipe says how the stated
-confidence is paid.
+`correctness` and `format` (outcome) count in every recipe; a recipe's name chooses the reward for the stated confidence
+(calibration).
 """
 
 REWARDS = {
-    "correctness": "corea.rewards.correctness:Correctness",
-    "format": "corea.rewards.format:Format",
+    "correctness": "corea.rewards.outcome:Correctness",
+    "format": "corea.rewards.outcome:FormatReward",
     # by the recipe's name
     "rlcc": "corea.rewards.calibration:rlcc",
     "brier": "corea.rewards.calibration:brier",
-    "rlvr": "corea.rewards.calibration:Unpaid",
+    "rlvr": "corea.rewards.calibration:NoConfidenceReward",
     # by distance and estimate
     "l1-group": "corea.rewards.calibration:l1_group",
     "l2-group": "corea.rewards.calibration:l2_group",

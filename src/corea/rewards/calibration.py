@@ -1,4 +1,4 @@
-"""Pays for stating one's chance of being right: minus a distance d(c, p) from stated c to estimated p.
+"""Rewards for stating the probability of being right: minus a distance d(c, p) from stated c to estimated p.
 
 | distance | d(c, p) | its best c, given right and wrong outcomes | range |
 |---|---|---|---|
@@ -7,13 +7,14 @@
 | kl | Bernoulli p against Bernoulli c | the mean of p | [0, 4.6], c clipped to [0.01, 0.99] |
 
 The estimate p is sample-level (this rollout is right: 1, or wrong: 0) or group-level (the share of the question's
-G rollouts that are right). So sample-level l1 is no proper score: it pays most for stating 0 or 1.
+G rollouts that are right). So sample-level l1 is not a proper score: it pays most for stating 0 or 1.
 
 Sources: arXiv:2603.03752 (RLCC: l1, group-level); arXiv:2507.16806 (RLCR: l2, sample-level, the Brier score).
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from math import log
 
 from corea.errors import unknown_name
@@ -22,17 +23,17 @@ CLIP = 0.01  # the stated numbers have two decimals
 
 
 def l1(stated: float, chance: float) -> float:
-    """How far apart they are."""
+    """Absolute difference."""
     return abs(stated - chance)
 
 
 def l2(stated: float, chance: float) -> float:
-    """How far apart they are, squared."""
+    """Squared difference."""
     return (stated - chance) ** 2
 
 
 def kl(stated: float, chance: float) -> float:
-    """Bernoulli(chance) against Bernoulli(stated), in nats.
+    """Divergence of Bernoulli(stated) from Bernoulli(chance), in nats.
 
     Only `stated` is clipped: clipping `chance` too would move the best `stated` away from the true chance.
     """
@@ -60,7 +61,7 @@ ESTIMATES: dict[str, Callable[[Sequence[float]], list[float]]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Calibration:
+class CalibrationReward:
     """Minus the distance from the stated confidence to the estimated chance of being right; at most 0.
 
     A confidence that is missing earns the worst that could have been stated, being certain and wrong: else
@@ -78,7 +79,7 @@ class Calibration:
 
     @property
     def worst(self) -> float:
-        """The least it pays."""
+        """The lowest reward."""
         return -DISTANCES[self.distance](0.0, 1.0)
 
     def __call__(
@@ -93,13 +94,13 @@ class Calibration:
         ]
 
     def of_one(self, correct_G: Sequence[float], member: int, stated_K: Sequence[float]) -> list[float]:
-        """What rollout `member` of a group earns for each of K numbers: `__call__` for it alone, G times as fast."""
+        """Rewards (K,) of rollout `member` for each of K numbers: `__call__` for it alone, G times as fast."""
         distance, chance = DISTANCES[self.distance], ESTIMATES[self.estimate](correct_G)[member]
         return [-distance(stated, chance) for stated in stated_K]
 
 
 @dataclass(frozen=True, slots=True)
-class Unpaid:
+class NoConfidenceReward:
     """Pays nothing for confidence: RLVR, correctness and format alone."""
 
     def __call__(
@@ -109,35 +110,17 @@ class Unpaid:
         return [0.0] * len(correct_G)
 
 
-def l1_group() -> Calibration:
-    """The published combination."""
-    return Calibration("l1", "group")
+# the published combination
+l1_group = partial(CalibrationReward, "l1", "group")
+# in expectation, the highest reward for the true chance
+l2_group = partial(CalibrationReward, "l2", "group")
+# as l2, and severe near 0 and 1
+kl_group = partial(CalibrationReward, "kl", "group")
+# not a proper score: the highest reward for 0 or 1
+l1_sample = partial(CalibrationReward, "l1", "sample")
+# Brier's score of one rollout: RLCR's reward
+l2_sample = partial(CalibrationReward, "l2", "sample")
+# the log score of one rollout, with the stated number clipped
+kl_sample = partial(CalibrationReward, "kl", "sample")
 
-
-def l2_group() -> Calibration:
-    """The squared distance to the group's share: in expectation it pays most for the true chance."""
-    return Calibration("l2", "group")
-
-
-def kl_group() -> Calibration:
-    """The divergence of the group's share from the stated number: as l2, and severe near 0 and 1."""
-    return Calibration("kl", "group")
-
-
-def l1_sample() -> Calibration:
-    """The distance to this rollout's own outcome: no proper score, it pays most for 0 or 1."""
-    return Calibration("l1", "sample")
-
-
-def l2_sample() -> Calibration:
-    """Brier's score of this rollout: RLCR's reward."""
-    return Calibration("l2", "sample")
-
-
-def kl_sample() -> Calibration:
-    """The log score of this rollout, with the stated number clipped."""
-    return Calibration("kl", "sample")
-
-
-rlcc: Callable[[], Calibration] = l1_group
-brier: Callable[[], Calibration] = l2_sample
+rlcc, brier = l1_group, l2_sample

@@ -1,4 +1,4 @@
-"""The settings that decide a run's answers: what has to be the same when the run is started again.
+"""The settings that decide a run's answers: they must not change when the run is resumed.
 
     settings = answer_settings(cascade)        # a plain tree, which the journal keeps
     differences(kept, settings)                # ["stages.small.sampling.temperature: 0.0 -> 0.7"]
@@ -79,7 +79,7 @@ class _Described:
     stage_names: Mapping[int, str]
 
     def stage(self, stage: Stage, declared: Mapping[str, Any]) -> dict[str, Any]:
-        """What decides the answers of one stage."""
+        """The settings that decide the answers of one stage."""
         prompt = stage.prompt
         return {
             "backend": self._backend(stage.backend, declared),
@@ -89,7 +89,7 @@ class _Described:
             "pre_policy": self._plain(stage.pre_policy),
             "prompt": None if prompt is None else {"system": prompt.system, "user": prompt.user},
             "on_error": stage.on_error.value,
-            "hand_over_draft": stage.hand_over_draft,
+            "pass_draft": stage.pass_draft,
             "confidence_first": stage.confidence_first,
         }
 

@@ -16,11 +16,11 @@ from corea.types import ZERO_USD, Decision, Question, Step
 
 @dataclass(slots=True)
 class Budget:
-    """What is left of a limit, with what is set aside for questions in flight.
+    """A spending limit, with the amounts set aside for questions in flight.
 
     Args:
         limit_usd: None sets no limit.
-        spent_usd: What earlier starts of the same run have spent: the limit is for all of them together.
+        spent_usd: Spent so far, earlier starts of the same run included: the limit holds for all of them together.
     """
 
     limit_usd: Decimal | None = None
@@ -33,7 +33,7 @@ class Budget:
             read_usd("budget-usd", self.limit_usd)
 
     async def reserve(self, at_most_usd: Decimal) -> bool:
-        """Sets a worst case aside; waits for questions in flight to turn out cheaper; False when it cannot fit."""
+        """Sets a worst case aside, waiting for questions in flight to settle; False where it cannot fit."""
         while not self._fits(at_most_usd):
             if not self.reserved_usd:
                 return False
@@ -43,13 +43,13 @@ class Budget:
         return True
 
     def settle(self, at_most_usd: Decimal, cost_usd: Decimal | None) -> None:
-        """Puts the real cost in the place of what was set aside; an unknown cost counts as its worst case."""
+        """Replaces the amount set aside by the actual cost; an unknown cost counts as its worst case."""
         self.reserved_usd = EXACT.subtract(self.reserved_usd, at_most_usd)
         self.spent_usd = EXACT.add(self.spent_usd, at_most_usd if cost_usd is None else cost_usd)
         self._freed.set()
 
     def lower(self, at_most_usd: Decimal, now_at_most_usd: Decimal) -> None:
-        """Sets less aside for a question in flight, of which more is known now."""
+        """Lowers the amount set aside for a question in flight."""
         self.reserved_usd = EXACT.add(EXACT.subtract(self.reserved_usd, at_most_usd), now_at_most_usd)
         self._freed.set()
 
@@ -60,7 +60,7 @@ class Budget:
 
 
 def check_bounded(cascade: Cascade) -> None:
-    """Refuses a budget where no worst case can be known.
+    """Refuses a budget where the worst case has no bound.
 
     Raises:
         ConfigError: A stage or its signal has no price, or no limit on what it may write.
@@ -81,8 +81,8 @@ def check_bounded(cascade: Cascade) -> None:
     )
 
 
-class InFlight:
-    """What a question that is being asked can cost: in all, and up to the end of the stage that is asked now.
+class WorstCase:
+    """The worst-case cost of a question in flight: in total, and up to the end of the current stage.
 
     Args:
         cascade: One that `check_bounded` has passed.
@@ -100,18 +100,18 @@ class InFlight:
             self.now_at_most_usd: Decimal = self.at_most_usd
 
     def goes_on(self, step: Step) -> bool:
-        """Whether another stage may be asked after this step."""
+        """True where another stage may be asked after this step."""
         if step.stage == self._stages[-1].name or step.error_kind in (CUT_OFF, LOST):
             return False
         return step.skipped is not None or step.error is not None or step.decision is Decision.DEFER
 
     def advance(self, step: Step) -> None:
-        """Takes in what a stage has cost, now that the next one will be asked."""
+        """Adds the cost of a finished stage, before the next one is asked."""
         index = next(i for i, stage in enumerate(self._stages) if stage.name == step.stage)
         stage, self._stages = self._stages[index], self._stages[index + 1 :]
         cost = step.cost_usd
         self._spent_usd = self.now_at_most_usd if cost is None else EXACT.add(self._spent_usd, cost)
-        if stage.hand_over_draft and step.completion is not None and step.error is None:
+        if stage.pass_draft and step.completion is not None and step.error is None:
             self._draft = step.completion.text
         self._bound()
 

@@ -40,15 +40,15 @@ def open_utf8(path: str, pipe: IO[bytes] | None = None) -> io.BufferedReader:
     """The bytes of a file, or of a pipe (which is left open at the end), as UTF-8 without a byte order mark.
 
     Raises:
-        UnreadableError: It is no text.
+        UnreadableError: It is not text.
     """
     if pipe is not None:
-        raw: io.RawIOBase = _KeptOpen(pipe)
+        raw: io.RawIOBase = _Converted(getattr(pipe, "read1", pipe.read), _unchanged, None)
     elif path.endswith(".gz"):
         raw = cast(io.RawIOBase, gzip.open(path, "rb"))  # noqa: SIM115  # closed by its reader
     else:
         raw = io.FileIO(path)
-    stream = cast(io.BufferedReader, io.BufferedReader(raw, CHUNK))
+    stream = _buffered(raw)
     try:
         return _as_utf8(stream)
     except BaseException:
@@ -60,7 +60,7 @@ def _as_utf8(stream: io.BufferedReader) -> io.BufferedReader:
     head = stream.peek(4)[:4]
     for mark, encoding in BYTE_ORDER_MARKS:
         if head.startswith(mark):
-            return io.BufferedReader(cast(io.RawIOBase, _Converted(stream, encoding)), CHUNK)
+            return _buffered(_Converted(stream.read1, _utf8_from(encoding), stream))
     for signature, why in SIGNATURES:
         if head.startswith(signature):
             raise UnreadableError(why)
@@ -74,11 +74,17 @@ def _as_utf8(stream: io.BufferedReader) -> io.BufferedReader:
 
 
 class _Converted(io.RawIOBase):
-    """Text of another encoding as UTF-8, a chunk at a time."""
+    """A stream whose bytes are converted a chunk at a time.
 
-    def __init__(self, stream: io.BufferedReader, encoding: str) -> None:
-        self._stream, self._encoding = stream, encoding
-        self._decoder = codecs.getincrementaldecoder(encoding)()
+    Args:
+        convert: Receives the next bytes, and whether they are the last.
+        close_with_this: Closed together with it; None where the stream is not ours (standard input).
+    """
+
+    def __init__(
+        self, read: Callable[[int], bytes], convert: Callable[[bytes, bool], bytes], close_with_this: IO[bytes] | None
+    ) -> None:
+        self._read, self._convert, self._inner = read, convert, close_with_this
         self._waiting = b""
 
     def readable(self) -> bool:
@@ -86,12 +92,8 @@ class _Converted(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int:
         while not self._waiting:
-            data = self._stream.read1(CHUNK)
-            try:
-                self._waiting = self._decoder.decode(data, final=not data).encode()
-            except UnicodeDecodeError as error:
-                kind = self._encoding.upper()
-                raise UnreadableError(f"is not whole {kind} ({error.reason}); save it as UTF-8") from error
+            data = self._read(CHUNK)
+            self._waiting = self._convert(data, not data)
             if not data:
                 break
         taken = self._waiting[: len(buffer)]
@@ -100,50 +102,36 @@ class _Converted(io.RawIOBase):
         return len(taken)
 
     def close(self) -> None:
-        self._stream.close()
+        if self._inner is not None:
+            self._inner.close()
         super().close()
+
+
+def _buffered(raw: io.RawIOBase) -> io.BufferedReader:
+    return cast(io.BufferedReader, io.BufferedReader(raw, CHUNK))
+
+
+def _unchanged(data: bytes, _last: bool) -> bytes:
+    return data
+
+
+def _utf8_from(encoding: str) -> Callable[[bytes, bool], bytes]:
+    decoder = codecs.getincrementaldecoder(encoding)()
+
+    def convert(data: bytes, last: bool) -> bytes:
+        try:
+            return decoder.decode(data, last).encode()
+        except UnicodeDecodeError as error:
+            raise UnreadableError(f"is not whole {encoding.upper()} ({error.reason}); save it as UTF-8") from error
+
+    return convert
 
 
 def with_line_feeds(stream: io.BufferedReader) -> io.BufferedReader:
     """The same stream with line feeds for line ends of any kind."""
-    return io.BufferedReader(cast(io.RawIOBase, _LineFeeds(stream)), CHUNK)
+    newlines = io.IncrementalNewlineDecoder(None, translate=True)
 
+    def convert(data: bytes, last: bool) -> bytes:
+        return newlines.decode(data.decode("latin-1"), final=last).encode("latin-1")
 
-class _LineFeeds(io.RawIOBase):
-    def __init__(self, stream: io.BufferedReader) -> None:
-        self._stream, self._newlines = stream, io.IncrementalNewlineDecoder(None, translate=True)
-        self._waiting = b""
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        while not self._waiting:
-            data = self._stream.read1(CHUNK)
-            self._waiting = self._newlines.decode(data.decode("latin-1"), final=not data).encode("latin-1")
-            if not data:
-                break
-        taken = self._waiting[: len(buffer)]
-        self._waiting = self._waiting[len(taken) :]
-        buffer[: len(taken)] = taken
-        return len(taken)
-
-    def close(self) -> None:
-        self._stream.close()
-        super().close()
-
-
-class _KeptOpen(io.RawIOBase):
-    """A stream that its reader does not close: standard input is not ours."""
-
-    def __init__(self, stream: IO[bytes]) -> None:
-        self._stream = stream
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        read: Callable[[int], bytes] = getattr(self._stream, "read1", self._stream.read)
-        data = read(len(buffer))
-        buffer[: len(data)] = data
-        return len(data)
+    return _buffered(_Converted(stream.read1, convert, stream))

@@ -1,16 +1,16 @@
-"""The journal: what makes a run survive being killed.
+"""The journal, from which a killed run is resumed.
 
 An append-only file of JSON lines beside the output, each with a checksum over its body:
 
-    {"crc":"1f0c86ab","line":{"journal":2,"settings":{...}}}          the first: what decides its answers
+    {"crc":"1f0c86ab","line":{"journal":2,"settings":{...}}}          the first: the settings that decide the answers
     {"crc":"77d01c3e","line":{"rows":12000}}                          the length of the questions at a start
     {"crc":"5b1d3a07","line":{"start":7,"at_most_usd":"0.0021"}}      written before a question is asked
     {"crc":"c3d9a7f2","line":{"next":7,"at_most_usd":"0.0093"}}       written before its next stage is asked
     {"crc":"90ab12cd","line":{"done":7,"key":"...","trace":{...}}}    written when its trace is whole
 
-Every line is handed to the operating system at once, so a killed process loses nothing that was answered. It
-reaches the disk itself by `sync`, which a run calls about once a second: a power cut may lose that second. A
-start without a done was in flight at a kill: it may have been paid for, is asked again, and is counted.
+Every line is passed to the operating system at once, so a killed process loses no answer. `sync`, called about once a
+second, writes it to the disk: a power cut may lose that second. A start without a done was in flight at a kill: it may
+have been paid for, is asked again, and is counted.
 """
 
 import os
@@ -44,7 +44,7 @@ _BODY = len(b'{"crc":"00000000","line":')
 _UNTOUCHED, _STARTED = 0, 1  # offsets below the first done line, which is never here
 
 
-class _Line(msgspec.Struct):
+class JournalLine(msgspec.Struct):
     journal: int | None = None
     settings: dict[str, Any] | None = None
     rows: int | None = None
@@ -56,16 +56,16 @@ class _Line(msgspec.Struct):
     trace: msgspec.Raw = msgspec.Raw(b"")
 
 
-_decode = msgspec.json.Decoder(_Line).decode
+_decode = msgspec.json.Decoder(JournalLine).decode
 
 
 @dataclass(slots=True)
-class Lost:
-    """Questions that were in flight when a run was killed, over all its starts.
+class LostInFlight:
+    """Questions in flight when a run was killed, over all its starts.
 
     Args:
-        at_most_usd: What they can have cost at most by then, where a budget made the run reckon it; else 0.
-        unbounded: Rows of which that is not known, and how often each.
+        at_most_usd: Their worst-case cost by then, known under a budget; else 0.
+        unbounded: Rows whose worst case is unknown, with the number of times.
     """
 
     questions: int = 0
@@ -73,7 +73,7 @@ class Lost:
     unbounded: dict[int, int] = field(default_factory=dict[int, int])
 
     def add(self, row: int, at_most_usd: Decimal) -> None:
-        """Takes one more in; 0 is not known."""
+        """Adds one more; 0 is unknown."""
         self.questions += 1
         self.at_most_usd = EXACT.add(self.at_most_usd, at_most_usd)
         if not at_most_usd:
@@ -85,15 +85,15 @@ class Journal:
     """An open journal, locked against a second run. 16 bytes of memory a row.
 
     Args:
-        write: Puts bytes to a file descriptor and gives how many it took; a test's way to fill the disk.
+        write: Writes bytes to a file descriptor and returns their number; tests replace it to fill the disk.
 
     Attributes:
-        rows: The most rows that the questions had at an earlier start; 0 where that is not known.
+        rows: The largest number of rows at an earlier start; 0 where unknown.
     """
 
     path: Path
     write: Callable[[int, bytes], int] = os.write
-    lost: Lost = field(default_factory=Lost)
+    lost: LostInFlight = field(default_factory=LostInFlight)
     answered: int = 0
     rows: int = 0
     _descriptor: int = -1
@@ -106,12 +106,12 @@ class Journal:
     _again: set[int] = field(default_factory=set[int])
 
     def open(self, settings: Mapping[str, Any], on_trace: Callable[[int, bytes], bool]) -> "Journal":
-        """Opens or begins it, mends a torn last line, and takes in what was done.
+        """Opens or creates it, cuts off an incomplete last line, and restores the finished rows.
 
         Args:
-            settings: All that decides the answers; a journal that holds answers under others is refused.
-            on_trace: Receives the row and each trace in it, as JSON; says whether its question need not be
-                asked again.
+            settings: All settings that decide the answers; a journal with answers under other settings is refused.
+            on_trace: Receives each row and its trace as JSON; returns True if the question need not be asked
+                again.
 
         Raises:
             ConfigError: Another run holds it, or it was begun with other settings; the message names them.
@@ -166,13 +166,13 @@ class Journal:
             if self._offset(row) == _UNTOUCHED:
                 self._set(row, _STARTED, 0)
         if begun_with is None and self._size:
-            raise DataError("is no journal of corea; move it away, or name another --out", path=str(self.path))
+            raise DataError("is not a journal of corea; move it away, or name another --out", path=str(self.path))
         differing = differences(begun_with or {}, settings)
         if begun_with is None or differing:
             self._begin(settings, differing if begun_with is not None else [])
 
     def _begin(self, settings: Mapping[str, Any], differing: list[str]) -> None:
-        """Writes under which settings the answers that follow are made, unless there are answers under others."""
+        """Writes the settings of the following answers, unless the journal has answers under other settings."""
         if differing and self.answered > len(self._again):
             raise ConfigError(
                 f"{self.path}: begun with another configuration: {in_one_line(differing)}; restore what it was, or "
@@ -182,7 +182,7 @@ class Journal:
         self.flush()
         self.sync()
 
-    def _settings_of(self, line: _Line) -> dict[str, Any]:
+    def _settings_of(self, line: JournalLine) -> dict[str, Any]:
         if line.journal != VERSION:
             raise DataError(
                 f"journal version {line.journal}, expected {VERSION}; finish this run with the corea that began it, or "
@@ -192,7 +192,7 @@ class Journal:
         return line.settings or {}
 
     def _good_lines(self) -> Iterator[tuple[int, bytes]]:
-        """(offset, body) of every whole line; a torn or damaged end is cut off."""
+        """(offset, body) of every complete line; an incomplete or damaged end is cut off."""
         with open(self._descriptor, "rb", closefd=False) as lines:
             lines.seek(0)
             number, damaged = 0, 0
@@ -200,7 +200,7 @@ class Journal:
                 body = _body(line)
                 if damaged:
                     raise DataError(
-                        "a line before the last is damaged; restore the journal, or move it away to begin anew",
+                        "a line before the last is damaged; restore the journal, or move it away to begin again",
                         path=str(self.path),
                         line=damaged,
                     )
@@ -212,16 +212,16 @@ class Journal:
         if damaged > 1:
             os.ftruncate(self._descriptor, self._size)
         elif damaged == 1:
-            raise DataError("is no journal of corea; move it away, or name another --out", path=str(self.path))
+            raise DataError("is not a journal of corea; move it away, or name another --out", path=str(self.path))
 
     def note_rows(self, count: int) -> None:
-        """Writes how many rows the questions have, for the next start to compare."""
+        """Writes the number of rows, for the next start to compare."""
         if count > self.rows:
             self._append(b'{"rows":%d}' % count)
             self.flush()
 
     def start(self, row: int, at_most_usd: Decimal | None) -> None:
-        """Writes that a question is about to be asked, and all that waits to be written.
+        """Writes that a question is about to be asked, with all lines that wait.
 
         Args:
             at_most_usd: The most that it costs before the next line about it is written.
@@ -236,17 +236,17 @@ class Journal:
         self.flush()
 
     def done(self, row: int, key: int, trace: bytes) -> None:
-        """Puts what became of a question in line to be written by the next `start` or `flush`.
+        """Queues the trace of a question, to be written by the next `start` or `flush`.
 
         Args:
-            key: Of the question as it was asked, to notice an input that changed.
+            key: The fingerprint of the question as it was asked, to detect a changed input.
             trace: One line of JSON.
         """
         offset = self._append(b'{"done":%d,"key":"%016x","trace":%s}' % (row, key, trace))
         self._set_done(row, offset, key, again=False)
 
     def flush(self) -> None:
-        """Hands all that waits to the operating system; of a line that does not fit, nothing stays.
+        """Writes all queued lines; a line that does not fit on the disk leaves no part.
 
         Raises:
             DataError: The disk is full, or the like.
@@ -270,11 +270,11 @@ class Journal:
         self._size += written
 
     def finished(self, row: int) -> bool:
-        """Whether a row needs not be asked."""
+        """True for a row that need not be asked."""
         return self._offset(row) > _STARTED and row not in self._again
 
     def key(self, row: int) -> int:
-        """What `done` was told of a row."""
+        """The fingerprint of a row's question, as passed to `done`."""
         return self._keys[row]
 
     def answered_from(self, row: int) -> int:
@@ -306,7 +306,7 @@ class Journal:
         return self._size + self._waiting_size
 
     def sync(self) -> None:
-        """Waits until all that was written is on the disk."""
+        """Waits until all written lines are on the disk."""
         size, descriptor = self._size, self._descriptor  # may run in another thread
         if self._synced == size or descriptor < 0:
             return
@@ -317,7 +317,7 @@ class Journal:
         self._synced = size
 
     def close(self) -> None:
-        """Writes what waits, unlocks and closes it."""
+        """Writes the queued lines, unlocks and closes it."""
         if self._descriptor < 0:
             return
         try:
@@ -335,7 +335,7 @@ class Journal:
         self.close()
 
     def _append(self, body: bytes) -> int:
-        """Puts one line in line, and gives the offset where it will begin."""
+        """Queues one line, and returns the offset where it will begin."""
         line = b'{"crc":"%08x","line":%s}\n' % (zlib.crc32(body), body)
         offset = self._size + self._waiting_size
         self._waiting.append(line)
@@ -362,7 +362,7 @@ class Journal:
 
 
 def _body(line: bytes) -> bytes | None:
-    """The body of a line; None where it is torn or damaged."""
+    """The body of a line; None where it is incomplete or damaged."""
     if not (line.startswith(_PREFIX) and line.endswith(b"}\n")):
         return None
     body = line[_BODY:-2]

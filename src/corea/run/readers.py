@@ -1,6 +1,6 @@
 """Streams of bytes -> records: JSON lines, a JSON array, CSV with commas, semicolons or tabs, and Parquet.
 
-Every reader gives (line, record) one at a time, and a text in the place of a bad record says what is wrong with it.
+Every reader yields (line, record); a text instead of a record is the message of an invalid row.
 """
 
 import csv
@@ -11,17 +11,14 @@ from codecs import getincrementaldecoder
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
-from importlib import import_module
 from itertools import chain
 from typing import Any, cast
 
 import msgspec
 
 from corea.datasets.rows import KNOWN, TEXT_KEYS
-from corea.errors import ConfigError
-from corea.registry import install_hint
+from corea.registry import import_extra
 from corea.run.byte_streams import CHUNK, UnreadableError, with_line_feeds
-from corea.run.row_advice import NOT_UTF8, SAVE_AS_UTF8, not_csv, not_json
 
 PARQUET_BATCH = 512  # rows in memory at once
 MAX_FIELD = 64 * 1024 * 1024  # characters of one CSV field or array element; the csv module's own limit is 128 Ki
@@ -32,19 +29,43 @@ BARE_CR = re.compile(rb"\r(?![\n\r]|\Z)")  # a line end of its own: JSON has non
 ARRAY = re.compile(rb"\s*\[\s*(?:\{|\]|\Z)")  # "[1]" is a bad row of JSON lines
 PRETTY = re.compile(rb'\s*\{[ \t\r]*\n\s*"')  # one object over several lines
 SEPARATOR_LINE = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)  # Excel's own first line
+NOT_UTF8, SAVE_AS_UTF8 = "not UTF-8", "; save the file as UTF-8"
+OBJECT = 'expected a JSON object such as {"question": "..."}; write one on each line'
+QUOTES = 'expected double quotes, as in {"question": "..."}; write them so'
+WORDS = "expected JSON's own words; write null, true or false"
+JSON_ADVICE: tuple[tuple[str, str, str], ...] = (  # a part of the message, how the text goes on there, the advice
+    ("truncated", "", "expected a whole object on one line; is the line cut off?"),
+    ("keys must be strings", "", QUOTES),
+    ("trailing comma", "", "expected none; remove the comma"),
+    ("trailing characters", ",", "expected none; remove the comma, or put all rows into an array: [..., ...]"),
+    ("trailing characters", "", "expected one object on a line; put what follows it on a line of its own"),
+    ("expected ',' or", "", r"expected a comma or the end there; write a quotation mark inside of a text as \""),
+    ("invalid escape", "", r"expected \\ for a backslash; write it twice"),
+    ("invalid character", "(?:NaN|nan|Infinity|None|True|False|undefined)", WORDS),
+    ("invalid character", "['‘’“”„`]", QUOTES),
+    ("invalid character", r"[\x00-\x1f]", r"expected no control character inside of a text; write \n or \t"),
+    ("out of range", "", "expected a number that is not so large; correct it"),
+)
+CSV_ADVICE = (
+    ("expected after", 'write a quotation mark inside of quotes twice: ""'),
+    ("unexpected end of data", "close the quotation mark that this row opens"),
+    ("field larger", "split the field, or is a quotation mark not closed?"),
+    ("NUL", "save the file as text in UTF-8"),
+)
+_PLACE = re.compile(r"\(byte (\d+)\)")
 
 
-class Plain(msgspec.Struct, forbid_unknown_fields=True):
-    """A row of no more than an id and a question: most files have only such, and they are read quickly."""
+class PlainRow(msgspec.Struct, forbid_unknown_fields=True):
+    """A row of only an id and a question, the most frequent kind, which is decoded quickly."""
 
     id: str
     question: str
 
 
-Record = Mapping[str, Any] | Plain | str
-"""A row as read; text says what is wrong with it."""
+Record = Mapping[str, Any] | PlainRow | str
+"""A row as read; a text is the message of an invalid one."""
 
-_decode_plain = msgspec.json.Decoder(Plain).decode
+_decode_plain = msgspec.json.Decoder(PlainRow).decode
 _decode = msgspec.json.Decoder().decode
 
 
@@ -138,7 +159,7 @@ class _JsonText:
             yield self._value()
 
     def _next(self) -> str:
-        """The next character that is no white space, not yet taken; "" at the end."""
+        """The next character that is not white space, not yet taken; "" at the end."""
         while True:
             while self._at < len(self._text):
                 mark = self._text[self._at]
@@ -209,7 +230,7 @@ def tsv_records(stream: io.BufferedReader) -> Iterator[tuple[int, Record]]:
 
 
 def _first_line(text: io.TextIOWrapper, delimiter: str) -> tuple[int, str, str]:
-    """How many lines come before that of the column names, that line, and its delimiter."""
+    """The number of lines before that of the column names, that line, and its delimiter."""
     before, first = 0, text.readline()
     while first and not first.strip():
         before, first = before + 1, text.readline()
@@ -277,10 +298,30 @@ def import_parquet(path: str) -> tuple[Any, Any]:
     Raises:
         ConfigError: They are not installed.
     """
-    try:
-        pyarrow, parquet = import_module("pyarrow"), import_module("pyarrow.parquet")
-    except ModuleNotFoundError as error:
-        raise ConfigError(
-            f"{path}: Parquet needs pyarrow, which is not installed; {install_hint('pyarrow')}"
-        ) from error
-    return pyarrow, parquet
+    needs = f"{path}: Parquet"
+    return import_extra(needs, "pyarrow"), import_extra(needs, "pyarrow.parquet")
+
+
+# --- advice on rows that cannot be read -------------------------------------------------------------------------------
+
+
+def not_json(error: Exception, data: bytes) -> str:
+    """The message for an invalid line of JSON: the error, the expected form, and the correction."""
+    if isinstance(error, UnicodeDecodeError):
+        return f"{NOT_UTF8} ({error.reason}){SAVE_AS_UTF8}"
+    message = str(error).removeprefix("JSON is malformed: ")
+    return f"not JSON ({message}), {_advice(message, data) if data.startswith(b'{') else OBJECT}"
+
+
+def _advice(message: str, data: bytes) -> str:
+    place = _PLACE.search(message)
+    at = int(place[1]) - message.startswith("trailing characters") if place else 0  # it names the byte after
+    rest = data[at : at + 16].decode("utf-8", "replace")
+    found = (advice for part, text, advice in JSON_ADVICE if part in message and re.match(text, rest))
+    return next(found, f"expected JSON; correct it at {rest[:8]!r}")
+
+
+def not_csv(error: csv.Error) -> str:
+    """The message for an invalid row of CSV."""
+    advice = next((advice for part, advice in CSV_ADVICE if part in str(error)), "correct the row")
+    return f"not CSV ({error}), expected a row; {advice}"

@@ -1,4 +1,4 @@
-"""The batch run: asks every question of a source once, within a budget, and can be killed and started again.
+"""The batch run: asks every question of a source once, within a budget; it can be killed and resumed.
 
 with stopping_on_signals() as stop:
     summary = await run_batch(cascade, Source("questions.jsonl"), "answers.jsonl", stop=stop)
@@ -19,66 +19,61 @@ from msgspec import Struct
 
 from corea.cascade import Cascade
 from corea.errors import ConfigError, DataError
-from corea.ledger import Ledger
 from corea.prices import EXACT
 from corea.run.answer_settings import answer_settings
-from corea.run.budget import Budget, InFlight, check_bounded, worst_case_usd
-from corea.run.inputs import Format, Row, Source, format_of
+from corea.run.budget import Budget, WorstCase, check_bounded, worst_case_usd
 from corea.run.journal import Journal
-from corea.run.outputs import write_output
-from corea.run.preflight import answer_bytes_expected, check_is_file, check_output, check_room
-from corea.run.row_checks import OnBadRow, RowChecks
-from corea.run.row_stream import rows_of
-from corea.run.seen_ids import fingerprint_of
-from corea.run.shortcomings import Shortcomings
+from corea.run.output import answer_bytes_expected, check_is_file, check_output, check_room, write_output
+from corea.run.rows import OnBadRow, RowChecks, fingerprint_of, rows_of
 from corea.run.shutdown import Stop
-from corea.run.summary import Outcome, Progress, RunSummary
+from corea.run.source import FileFormat, QuestionSource, SourceRow, format_of
+from corea.run.summary import RunOutcome, RunProgress, RunSummary, Tally
 from corea.trace_io import decode, encode
 from corea.types import ZERO_USD, Question, Status, Step, Trace
 
-SYNC_SECONDS = 1.0  # how much answered work a power cut may cost; a kill costs none
+SYNC_SECONDS = 1.0  # of answers that a power cut may lose; a kill loses none
 PROGRESS_SECONDS = 0.1
-GARBAGE_OBJECTS = 20_000  # new ones between two looks, in the place of Python's 700
+GARBAGE_OBJECTS = 20_000  # new ones between two collections, instead of Python's 700
 GIVE_UP_AFTER = 50  # questions that failed in a row
 
 
 async def run_batch(
     cascade: Cascade,
-    source: Source | str,
+    source: QuestionSource | str,
     output: str,
     *,
-    format: Format | None = None,
+    format: FileFormat | None = None,
     concurrency: int = 32,
     budget_usd: Decimal | None = None,
     on_bad_row: OnBadRow = OnBadRow.STOP,
     settings: Mapping[str, Any] | None = None,
     give_up_after: int = GIVE_UP_AFTER,
-    on_progress: Callable[[Progress], None] | None = None,
+    on_progress: Callable[[RunProgress], None] | None = None,
     stop: Stop | None = None,
     clock: Callable[[], float] = time.monotonic,
     pipe: IO[bytes] | None = None,
 ) -> RunSummary:
-    """Answers the questions of a source into a file, and beside it keeps the journal `OUTPUT.journal`.
+    """Answers the questions of a source into a file; the journal `OUTPUT.journal` beside it makes the run resumable.
 
-    Started again with the same arguments it goes on: what has an answer is not asked again; what failed is.
-    The output is written when the run ends, whole and in the order of the source, also when it ends early.
+    Calling it again with the same arguments resumes the run: answered questions are not asked again, failed ones are.
+    The output is written at the end, complete and in the order of the source, also when the run ends early.
 
     Args:
-        output: A path whose suffix tells the format, or "-": then traces go to `pipe` as they finish, as JSON
-            lines, and there is no journal.
-        budget_usd: Over all starts of this run. Nothing is asked whose worst case does not fit.
-        settings: All that decides the answers, as `answer_settings` gives it and by default takes it from the cascade:
-            an earlier start must have had the same. Budget, concurrency, retries and prices may change.
-        give_up_after: Ends the run when so many questions in a row failed.
+        output: A path whose suffix gives the format, or "-": traces are then written to `pipe` as they finish, as JSON
+            lines, without a journal.
+        budget_usd: For all starts of this run together. No question is asked whose worst case does not fit.
+        settings: All settings that decide the answers (default: `answer_settings(cascade)`); they must equal those of
+            earlier starts. Budget, concurrency, retries and prices may change.
+        give_up_after: Ends the run after so many failed questions in a row.
         on_progress: Called at most ten times a second, and at the end.
-        pipe: What "-" writes to.
 
     Raises:
-        ConfigError: The budget cannot be kept, a key is missing, the format is unknown, the output is no file, or the
-            journal is another run's. DataError: A bad row under `OnBadRow.STOP`, an input that changed, or a disk that
-            is full. All but the last two are raised before anything is asked.
+        ConfigError: The budget cannot be bounded, a key is missing, the format is unknown, the output is not a file, or
+            the journal belongs to another run.
+        DataError: A bad row under `OnBadRow.STOP`, a changed input, or a full disk. Only the last two can be raised
+            after a question was asked.
     """
-    source = Source(source) if isinstance(source, str) else source
+    source = QuestionSource(source) if isinstance(source, str) else source
     if concurrency < 1:
         raise ConfigError(f"concurrency: got {concurrency}, expected at least 1")
     if budget_usd is not None:
@@ -98,22 +93,24 @@ async def run_batch(
         clock=clock,
         pipe=pipe,
     )
-    if output == "-":
-        run.checks.survey()
-        return await run.ask_all()
-    check_is_file(output)
-    return await _into_file(run, format or format_of(output, written=True), settings or answer_settings(cascade))
+    if output != "-":
+        return await _into_file(run, format, settings)
+    run.checks.survey()
+    return await run.ask_all()
 
 
-async def _into_file(run: "_Run", format: Format, settings: Mapping[str, Any]) -> RunSummary:
+async def _into_file(run: "_Run", format: FileFormat | None, settings: Mapping[str, Any] | None) -> RunSummary:
+    check_is_file(run.output)
+    format = format or format_of(run.output, written=True)
+    settings = settings or answer_settings(run.cascade)
     journal = Journal(Path(f"{run.output}.journal"))
     check_output(run.output, format, has_journal=journal.path.exists())
     run.checks.survey()
-    with journal.open(settings, run.take_in), _collecting_seldom():
+    with journal.open(settings, run.restore), _rare_garbage_collection():
         run.journal = journal
         if run.budget.limit_usd is not None:
             run.bound_lost(journal)
-        run.budget.spent_usd = run.ledger.cost_usd + journal.lost.at_most_usd
+        run.budget.spent_usd = run.tally.ledger.cost_usd + journal.lost.at_most_usd
         run.check_room()
         summary = await run.ask_all()
         journal.sync()
@@ -122,10 +119,10 @@ async def _into_file(run: "_Run", format: Format, settings: Mapping[str, Any]) -
 
 
 @contextmanager
-def _collecting_seldom() -> Generator[None]:
-    """Has Python look for cyclic garbage more seldom: a run makes many short-lived objects and hardly a cycle.
+def _rare_garbage_collection() -> Generator[None]:
+    """Collects cyclic garbage less often: a run makes many short-lived objects and hardly any cycles.
 
-    Without any looking, `bench/run.py` took 8 % less processor time a question (medians of 4 on a busy machine).
+    Without any collection, `bench/run.py` took 8 % less processor time a question (medians of 4 on a busy machine).
     """
     before = gc.get_threshold()
     gc.freeze()
@@ -137,65 +134,51 @@ def _collecting_seldom() -> Generator[None]:
         gc.unfreeze()
 
 
-class _Flight(Struct, frozen=True):
-    """A question that is being asked: its row, the hash of what it asks, and under a budget what it can cost."""
+class InFlight(Struct, frozen=True):
+    """A question under way: its row, its fingerprint, and under a budget its worst-case cost."""
 
     row: int
     key: int
-    money: InFlight | None
+    worst: WorstCase | None
 
 
 @dataclass(slots=True, kw_only=True)
 class _Run:
-    """The moving parts of one start."""
+    """The state of one start."""
 
     cascade: Cascade
-    source: Source
+    source: QuestionSource
     output: str
     concurrency: int
     budget: Budget
     checks: RowChecks
     give_up_after: int
-    on_progress: Callable[[Progress], None] | None
+    on_progress: Callable[[RunProgress], None] | None
     stop: Stop
     clock: Callable[[], float]
     pipe: IO[bytes] | None
     journal: Journal | None = None
-    ledger: Ledger = field(default_factory=Ledger)
-    shortcomings: Shortcomings = field(default_factory=Shortcomings)
+    tally: Tally = field(default_factory=Tally)
     unused: Counter[str] = field(default_factory=Counter[str])
     next_usd_at_most: Decimal | None = None
-    outcome: Outcome = Outcome.COMPLETE
+    outcome: RunOutcome = RunOutcome.COMPLETE
     resumed: int = 0
     asked: int = 0
-    failed_usd: dict[int, Decimal] = field(default_factory=dict[int, Decimal])
     failed_in_a_row: int = 0
-    last_error: str | None = None
-    repeated_usd: Decimal = ZERO_USD
-    flights: dict[str, _Flight] = field(default_factory=dict[str, _Flight])
+    in_flight: dict[str, InFlight] = field(default_factory=dict[str, InFlight])
     began: float = 0.0
-    told: float = 0.0
+    reported: float = 0.0
     flushing: bool = False
     broken: DataError | None = None
 
-    def take_in(self, row: int, line: bytes) -> bool:
-        """A trace that an earlier start has journalled; says whether its question need not be asked again."""
+    def restore(self, row: int, line: bytes) -> bool:
+        """Adds a trace from the journal; True if its question need not be asked again."""
         trace = decode(line)
-        self._add(row, trace)
+        self.tally.add(row, trace, self.checks.rows)
         return trace.status is not Status.FAILED
 
-    def _add(self, row: int, trace: Trace) -> None:
-        self.ledger.add(trace)
-        if self.checks.rows is None or row < self.checks.rows:
-            self.shortcomings.add(trace)
-        if row in self.failed_usd:
-            self.repeated_usd += self.failed_usd.pop(row)  # an earlier attempt, now superseded
-        if trace.status is Status.FAILED:
-            self.failed_usd[row] = trace.cost_usd or ZERO_USD
-            self.last_error = trace.error
-
     def check_room(self) -> None:
-        """Refuses a disk that is too small for what is still to be answered; a pipe's length is not known."""
+        """Refuses a disk that is too small for the unanswered questions; the length of a pipe is unknown."""
         total = self.checks.total
         if self.journal is None or total is None:
             return
@@ -204,7 +187,7 @@ class _Run:
         check_room(self.output, rows=total, unanswered=max(0, total - answered), answer_bytes=each)
 
     def bound_lost(self, journal: Journal) -> None:
-        """Counts what was in flight at kills of a run without a budget: it stands in the journal without a bound."""
+        """Bounds the cost of questions that were in flight at kills of a run without a budget."""
         if not journal.lost.unbounded or self.source.is_pipe:
             return
         for row in self.source.rows():
@@ -213,10 +196,10 @@ class _Run:
                 journal.lost.at_most_usd = EXACT.add(journal.lost.at_most_usd, EXACT.multiply(worst, times))
 
     async def ask_all(self) -> RunSummary:
-        """Asks what has no answer yet, and sums up."""
-        self.began = self.told = self.clock()
-        tokens_before = {name: stage.usage.completion_tokens for name, stage in self.ledger.stages.items()}
-        syncing = asyncio.create_task(self._sync_now_and_then())
+        """Asks the unanswered questions and summarises the run."""
+        self.began = self.reported = self.clock()
+        tokens_before = {name: stage.usage.completion_tokens for name, stage in self.tally.ledger.stages.items()}
+        syncing = asyncio.create_task(self._sync_periodically())
         try:
             await self.cascade.ask_each(
                 self._questions(),
@@ -227,7 +210,7 @@ class _Run:
         except asyncio.CancelledError:
             if not self.stop.asked:
                 raise
-            self.outcome = Outcome.INTERRUPTED  # a second Ctrl-C: what was in flight stays a start without an end
+            self.outcome = RunOutcome.INTERRUPTED  # a second Ctrl-C: questions in flight stay started and not done
             cast("asyncio.Task[Any]", asyncio.current_task()).uncancel()
         finally:
             syncing.cancel()
@@ -235,7 +218,7 @@ class _Run:
             self.journal.flush()
         if self.broken is not None:
             raise self.broken
-        self._tell(last=True)
+        self._report(last=True)
         return self._summary(tokens_before)
 
     async def _questions(self) -> AsyncIterator[Question]:
@@ -256,21 +239,16 @@ class _Run:
             if self._finished(row, key):
                 self.resumed += 1
                 continue
-            if not self.flights and not self.asked:  # the first that is asked: a run that is done needs no key
+            if not self.in_flight and not self.asked:  # before the first request: a completed run needs no key
                 self.cascade.check()
-            money = None
+            worst = None
             if self.budget.limit_usd is not None:
-                money = InFlight(self.cascade, row.question)
-                if not await self.budget.reserve(money.at_most_usd):
-                    self.outcome, self.next_usd_at_most = Outcome.BUDGET, money.at_most_usd
+                worst = await self._reserve(row.question)
+                if worst is None:
                     return
-                if self.stop.asked:  # while it waited
-                    self.budget.settle(money.at_most_usd, ZERO_USD)
-                    self._note_stop()
-                    return
-            self.flights[row.question.id] = _Flight(row.number, key, money)
+            self.in_flight[row.question.id] = InFlight(row.number, key, worst)
             if self.journal is not None:
-                self.journal.start(row.number, money.now_at_most_usd if money is not None else None)
+                self.journal.start(row.number, worst.now_at_most_usd if worst is not None else None)
             yield row.question
         if self.stop.asked and self.source.is_pipe:
             self._note_stop()
@@ -279,22 +257,34 @@ class _Run:
         if self.journal is not None:
             self.journal.note_rows(rows)
 
+    async def _reserve(self, question: Question) -> WorstCase | None:
+        """Sets the worst case of a question aside; None where the budget or a stop ends the run."""
+        worst = WorstCase(self.cascade, question)
+        if not await self.budget.reserve(worst.at_most_usd):
+            self.outcome, self.next_usd_at_most = RunOutcome.BUDGET, worst.at_most_usd
+            return None
+        if self.stop.asked:  # while it waited
+            self.budget.settle(worst.at_most_usd, ZERO_USD)
+            self._note_stop()
+            return None
+        return worst
+
     def _note_step(self, question: Question, step: Step) -> None:
-        """Before the next stage is asked: what was spent is known now, and so what is in flight if a kill comes."""
-        flight = self.flights[question.id]
-        if flight.money is None or not flight.money.goes_on(step):
+        """Lowers the worst case before the next stage is asked, now that the cost of this one is known."""
+        flight = self.in_flight[question.id]
+        if flight.worst is None or not flight.worst.goes_on(step):
             return
-        before = flight.money.at_most_usd
-        flight.money.advance(step)
-        self.budget.lower(before, flight.money.at_most_usd)
+        before = flight.worst.at_most_usd
+        flight.worst.advance(step)
+        self.budget.lower(before, flight.worst.at_most_usd)
         if self.journal is not None:
-            self.journal.next_stage(flight.row, flight.money.now_at_most_usd)
+            self.journal.next_stage(flight.row, flight.worst.now_at_most_usd)
 
     def _note_stop(self) -> None:
-        if self.outcome is not Outcome.GAVE_UP:
-            self.outcome = Outcome.INTERRUPTED
+        if self.outcome is not RunOutcome.GAVE_UP:
+            self.outcome = RunOutcome.INTERRUPTED
 
-    def _finished(self, row: Row, key: int) -> bool:
+    def _finished(self, row: SourceRow, key: int) -> bool:
         if self.journal is None or not self.journal.finished(row.number):
             return False
         if self.journal.key(row.number) != key:
@@ -309,7 +299,7 @@ class _Run:
         return True
 
     async def _finish(self, place: int, trace: Trace) -> None:
-        flight = self.flights.pop(trace.question_id)
+        flight = self.in_flight.pop(trace.question_id)
         line = encode(trace)
         if self.journal is not None:
             self.journal.done(flight.row, flight.key, line)
@@ -319,37 +309,39 @@ class _Run:
         elif self.pipe is not None:
             self.pipe.write(line + b"\n")
             self.pipe.flush()
-        if flight.money is not None:
-            self.budget.settle(flight.money.at_most_usd, trace.cost_usd)
-        self._add(flight.row, trace)
+        if flight.worst is not None:
+            self.budget.settle(flight.worst.at_most_usd, trace.cost_usd)
+        self.tally.add(flight.row, trace, self.checks.rows)
         self.asked += 1
         if trace.status is Status.FAILED:
             self.failed_in_a_row += 1
             if self.failed_in_a_row >= self.give_up_after and not self.stop.asked:
-                self.outcome = Outcome.GAVE_UP
+                self.outcome = RunOutcome.GAVE_UP
                 self.stop()
         else:
             self.failed_in_a_row = 0
-        self._tell()
+        self._report()
 
     def _left_usd(self) -> Decimal | None:
         limit = self.budget.limit_usd
         return None if limit is None else max(ZERO_USD, EXACT.subtract(limit, self.budget.spent_usd))
 
-    def _tell(self, *, last: bool = False) -> None:
+    def _report(self, *, last: bool = False) -> None:
         if self.on_progress is None:
             return
         now = self.clock()
-        if now - self.told < PROGRESS_SECONDS and not last:
+        if now - self.reported < PROGRESS_SECONDS and not last:
             return
-        self.told = now
+        self.reported = now
         rate = self.asked / (now - self.began) if now > self.began else 0.0
         done = self.asked + self.resumed
         left = (self.checks.total - done) / rate if self.checks.total is not None and rate else None
-        self.on_progress(Progress(done=done, total=self.checks.total, ledger=self.ledger, rate=rate, seconds_left=left))
+        self.on_progress(
+            RunProgress(done=done, total=self.checks.total, ledger=self.tally.ledger, rate=rate, seconds_left=left)
+        )
 
     def _flush(self, journal: Journal) -> None:
-        """At the end of a turn of the event loop: what no next start has taken along."""
+        """Writes the finished traces at the end of a turn of the event loop, unless a `start` has done so."""
         self.flushing = False
         try:
             journal.flush()
@@ -357,7 +349,7 @@ class _Run:
             self.broken = error
             self.stop()
 
-    async def _sync_now_and_then(self) -> None:
+    async def _sync_periodically(self) -> None:
         while self.journal is not None:
             await asyncio.sleep(SYNC_SECONDS)
             await asyncio.to_thread(self.journal.sync)
@@ -376,25 +368,25 @@ class _Run:
             done=done - removed_answered,
             removed=removed,
             removed_answered=removed_answered,
-            shortcomings=self.shortcomings,
+            shortcomings=self.tally.shortcomings,
             unused=dict(self.unused),
             next_usd_at_most=self.next_usd_at_most,
             left_usd=self._left_usd(),
             total=self.checks.total,
             resumed=self.resumed,
-            failed=sum(rows is None or row < rows for row in self.failed_usd),
+            failed=self.tally.failed(rows),
             bad_rows=self.checks.bad_rows,
             bad_row_messages=tuple(self.checks.messages),
             lost=journal.lost.questions if journal is not None else 0,
             lost_usd_at_most=journal.lost.at_most_usd if journal is not None else ZERO_USD,
-            ledger=self.ledger,
-            repeated_usd=self.repeated_usd,
+            ledger=self.tally.ledger,
+            repeated_usd=self.tally.repeated_usd,
             budget_usd=self.budget.limit_usd,
             seconds=seconds,
             rate=self.asked / seconds if seconds else 0.0,
             tokens_per_second={
                 name: (stage.usage.completion_tokens - tokens_before.get(name, 0)) / seconds if seconds else 0.0
-                for name, stage in self.ledger.stages.items()
+                for name, stage in self.tally.ledger.stages.items()
             },
-            last_error=self.last_error,
+            last_error=self.tally.last_error,
         )

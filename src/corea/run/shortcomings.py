@@ -1,4 +1,4 @@
-"""What is wrong with questions that did not fail: texts without an answer, cut, filtered, or sure of nothing."""
+"""Problems of questions that did not fail: unreadable, empty, cut or filtered texts, and unstated confidence."""
 
 import re
 from collections import Counter
@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from corea.parsing import declines, shows_nothing
+from corea.parsing import is_refusal, is_visibly_blank
 from corea.stage import DECLINED
 from corea.types import Completion, Status, Step, Trace
 
@@ -20,8 +20,8 @@ FILTERS = frozenset((
 _AS_ASKED = re.compile(r"</answer>\s{0,9}(?:<confidence>[^<>]{0,40}</confidence>\s{0,9})?\Z")
 
 
-class Kind(StrEnum):
-    """What can be wrong."""
+class ShortcomingKind(StrEnum):
+    """The kinds of problems."""
 
     UNREADABLE = "unreadable"  # a text that was returned, with no short answer to be read in it
     EMPTY = "empty"  # a text that was returned, with nothing to be seen in it
@@ -30,8 +30,8 @@ class Kind(StrEnum):
     UNSTATED = "unstated"  # a draft of which the signal found no confidence
 
 
-class Why(StrEnum):
-    """Why a text holds no answer, or a draft no confidence: the first of these that is so."""
+class UnreadableReason(StrEnum):
+    """The reason of a missing answer or confidence: the first of these that applies."""
 
     FILTERED = "content_filter_or_refusal"
     CUT = "token_limit"
@@ -41,11 +41,11 @@ class Why(StrEnum):
 
 
 class Shortcoming(NamedTuple):
-    """One kind of fault at one stage."""
+    """One kind of problem at one stage."""
 
-    kind: Kind
+    kind: ShortcomingKind
     stage: str
-    why: Why | None = None
+    why: UnreadableReason | None = None
 
 
 @dataclass(slots=True)
@@ -53,9 +53,9 @@ class Shortcomings:
     """Counts over all starts.
 
     Args:
-        found: How often each was found; an answer that cannot be read may count under several kinds.
+        found: The number of each; an unreadable answer may count under several kinds.
         examples: The first question of each.
-        reasons: By stage, what the signal said of drafts without a confidence (`Why.NOT_FOUND`).
+        reasons: By stage, the signal's reasons for a missing confidence (`UnreadableReason.NOT_FOUND`).
     """
 
     found: Counter[Shortcoming] = field(default_factory=Counter[Shortcoming])
@@ -63,7 +63,7 @@ class Shortcomings:
     reasons: dict[str, Counter[str]] = field(default_factory=dict[str, Counter[str]])
 
     def add(self, trace: Trace) -> None:
-        """Takes in one trace."""
+        """Adds one trace."""
         if trace.status is Status.FAILED:
             return
         for step in trace.steps:
@@ -74,21 +74,22 @@ class Shortcomings:
             return
         stage = trace.stage or ""
         if trace.answer is None:
-            self._note(Shortcoming(Kind.UNREADABLE, stage, why_unreadable(completion)), trace.question_id)
+            self._note(Shortcoming(ShortcomingKind.UNREADABLE, stage, why_unreadable(completion)), trace.question_id)
         if _shows_nothing(completion.text, trace.answer):
-            self._note(Shortcoming(Kind.EMPTY, stage, why_unreadable(completion)), trace.question_id)
+            self._note(Shortcoming(ShortcomingKind.EMPTY, stage, why_unreadable(completion)), trace.question_id)
 
     def _add_step(self, step: Step, completion: Completion, question: str) -> None:
-        if completion.cut_by_limit:
-            self._note(Shortcoming(Kind.CUT, step.stage), question)
-        if is_filtered(completion):
-            self._note(Shortcoming(Kind.FILTERED, step.stage), question)
+        if completion.finish_reason != "stop" or completion.raw is not None:
+            if completion.cut_by_limit:
+                self._note(Shortcoming(ShortcomingKind.CUT, step.stage), question)
+            if is_filtered(completion):
+                self._note(Shortcoming(ShortcomingKind.FILTERED, step.stage), question)
         if (confidence := step.confidence) is None or confidence.value is not None or confidence.reason == DECLINED:
             return
         why = why_unreadable(completion)
-        why = Why.NOT_FOUND if why is Why.DECLINED else why
-        self._note(Shortcoming(Kind.UNSTATED, step.stage, why), question)
-        if why is Why.NOT_FOUND:
+        why = UnreadableReason.NOT_FOUND if why is UnreadableReason.DECLINED else why
+        self._note(Shortcoming(ShortcomingKind.UNSTATED, step.stage, why), question)
+        if why is UnreadableReason.NOT_FOUND:
             self.reasons.setdefault(step.stage, Counter())[confidence.reason] += 1
 
     def _note(self, shortcoming: Shortcoming, question: str) -> None:
@@ -97,13 +98,13 @@ class Shortcomings:
 
     def unreadable(self, *, free_text: bool = False) -> int:
         """Texts that were returned and hold no answer; where whole texts are wanted, those that show nothing."""
-        return self._by(Kind.EMPTY if free_text else Kind.UNREADABLE, "kind").total()
+        return self._by(ShortcomingKind.EMPTY if free_text else ShortcomingKind.UNREADABLE, "kind").total()
 
-    def by_stage(self, kind: Kind) -> dict[str, int]:
-        """How often a kind of fault was found, by stage."""
+    def by_stage(self, kind: ShortcomingKind) -> dict[str, int]:
+        """The number of problems of a kind, by stage."""
         return dict(self._by(kind, "stage"))
 
-    def _by(self, kind: Kind, part: str) -> Counter[str]:
+    def _by(self, kind: ShortcomingKind, part: str) -> Counter[str]:
         counts = Counter[str]()
         for shortcoming, count in self.found.items():
             if shortcoming.kind is kind:
@@ -114,38 +115,40 @@ class Shortcomings:
         """Plain values for JSON."""
         return {
             "unreadable_answers": self.unreadable(),
-            "unreadable_because": dict(self._by(Kind.UNREADABLE, "why")),
+            "unreadable_because": dict(self._by(ShortcomingKind.UNREADABLE, "why")),
             "empty_texts": self.unreadable(free_text=True),
-            "cut_by_token_limit": self.by_stage(Kind.CUT),
-            "filtered_or_refused": self.by_stage(Kind.FILTERED),
-            "no_confidence_stated": self.by_stage(Kind.UNSTATED),
+            "cut_by_token_limit": self.by_stage(ShortcomingKind.CUT),
+            "filtered_or_refused": self.by_stage(ShortcomingKind.FILTERED),
+            "no_confidence_stated": self.by_stage(ShortcomingKind.UNSTATED),
         }
 
 
 def answering(trace: Trace) -> Completion | None:
     """The completion of the stage that answered; None where none did."""
-    steps = reversed(trace.steps)
-    return next((s.completion for s in steps if s.stage == trace.stage and s.completion and s.error is None), None)
+    for step in reversed(trace.steps):
+        if step.stage == trace.stage and step.completion is not None and step.error is None:
+            return step.completion
+    return None
 
 
 def is_filtered(completion: Completion) -> bool:
-    """Whether a content filter ended it, or the server says that it is a refusal (OpenAI's field of that name)."""
+    """True where a content filter ended it, or the server marks it as a refusal (OpenAI's field of that name)."""
     reason = (completion.finish_reason or "").lower().replace("-", "_")
     return reason in FILTERS or (completion.raw is not None and bool(completion.raw.get("refusal")))
 
 
-def why_unreadable(completion: Completion) -> Why:
-    """Why a text holds no answer, given that it holds none."""
+def why_unreadable(completion: Completion) -> UnreadableReason:
+    """The reason why a text without an answer has none."""
     if is_filtered(completion):
-        return Why.FILTERED
+        return UnreadableReason.FILTERED
     if completion.cut_by_limit:
-        return Why.CUT
-    if shows_nothing(completion.text):
-        return Why.EMPTY
-    return Why.DECLINED if declines(completion.text) else Why.NOT_FOUND
+        return UnreadableReason.CUT
+    if is_visibly_blank(completion.text):
+        return UnreadableReason.EMPTY
+    return UnreadableReason.DECLINED if is_refusal(completion.text) else UnreadableReason.NOT_FOUND
 
 
 def _shows_nothing(text: str, answer: str | None) -> bool:
-    """Whether nothing is to be seen; most texts end with the answer as they were asked to, which is quick to see."""
+    """True for a text with nothing visible; most end with the answer in the asked form, which is quick to check."""
     end = text.rfind("</answer>") if answer else -1
-    return not (end >= 0 and _AS_ASKED.match(text, end)) and shows_nothing(text)
+    return not (end >= 0 and _AS_ASKED.match(text, end)) and is_visibly_blank(text)

@@ -1,4 +1,4 @@
-"""Asking a run to end in good order."""
+"""Graceful shutdown of a run."""
 
 import asyncio
 import signal
@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 @dataclass(slots=True)
 class Stop:
-    """Asks a run to end: nothing further is begun, what is in flight is waited for."""
+    """A stop request: no further question is asked, those in flight are finished."""
 
     asked: bool = False
     _wake: list[Callable[[], None]] = field(default_factory=list[Callable[[], None]])
@@ -20,7 +20,7 @@ class Stop:
             wake()
 
     def then(self, wake: Callable[[], None]) -> None:
-        """Has `wake` called when the stop is asked for."""
+        """Registers a function to call when the stop is requested."""
         self._wake.append(wake)
 
 

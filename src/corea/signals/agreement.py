@@ -10,7 +10,7 @@ from corea.errors import BackendError, ConfigError, CoreaError
 from corea.graders import grader_for, load_grader
 from corea.parsing import read_answer
 from corea.protocols import Backend
-from corea.types import Completion, Confidence, Question, Sampling
+from corea.types import Completion, Confidence, Question, Sampling, Verdict
 from corea.types import replace as replaced
 
 NAME = "agreement"
@@ -27,7 +27,7 @@ class Agreement:
     the share of all k would be, but not the same number. Without a threshold nothing stops early.
 
     Args:
-        backend: Who is asked again: the model that answered, or another one.
+        backend: The model that is sampled: the one that answered, or another.
         k: Further samples, at most.
         sampling: At a temperature above 0; where it has a seed, sample i uses seed + i.
         threshold: The policy's tau, if the early stop is wanted.
@@ -94,36 +94,28 @@ class Agreement:
         return list(await asyncio.gather(*(one(done + i + 1) for i in range(count))))
 
     def _settled(self, drawn: int, agreeing: int, failed: int) -> bool:
-        """Whether the samples still to come cannot move the share across the threshold; a failed one never counts."""
+        """True if the remaining samples cannot move the share across the threshold; a failed one never counts."""
         if self.threshold is None or not drawn:
             return False
         total = self.k - failed
         return agreeing / total >= self.threshold or (agreeing + total - drawn) / total < self.threshold
 
 
-@dataclass(frozen=True, slots=True)
-class Agreed:
-    """Whether two answers are equal, and why their grader could not be asked, if so."""
+async def agrees(question: Question, answer: str, text: str) -> Verdict:
+    """The verdict of the question's grader on a text, with this answer as the reference.
 
-    correct: bool
-    reason: str = ""
-
-
-async def agrees(question: Question, answer: str, text: str) -> Agreed:
-    """Whether a text gives this answer, by the grader of the question, with the answer as its reference.
-
-    The grader runs in a thread: that of mathematics waits for another process. Where it cannot judge (a package is not
-    installed), the answers are compared as text.
+    The grader runs in a thread: that of mathematics waits for another process. If it cannot judge (a package is not
+    installed), the answers are compared as text, and the verdict has a reason.
     """
     other = read_answer(text, choices=len(question.choices) or None)
     if other is None or other == answer:
-        return Agreed(other is not None)
+        return Verdict(other is not None, other)
     asked = replaced(question, reference=answer)
     try:
         grader = load_grader("choice") if _is_letter(answer) and not question.choices else grader_for(asked)
-        return Agreed((await asyncio.to_thread(grader.grade, asked, text)).correct)
+        return Verdict((await asyncio.to_thread(grader.grade, asked, text)).correct, other)
     except CoreaError as error:
-        return Agreed(same_answer(answer, other), f"compared as text: {error}")
+        return Verdict(same_answer(answer, other), other, f"compared as text: {error}")
 
 
 def _is_letter(answer: str) -> bool:
@@ -131,7 +123,7 @@ def _is_letter(answer: str) -> bool:
 
 
 def same_answer(one: str, other: str | None) -> bool:
-    """Whether two answers are equal but for case, spaces, markup, thousands commas and trailing zeros."""
+    """True if two answers are equal except for case, spaces, markup, thousands commas and trailing zeros."""
     return other is not None and _normal(one) == _normal(other)
 
 

@@ -1,4 +1,4 @@
-"""The numbers that a server's likeliest tokens (top_logprobs) could have written in the place of a stated one."""
+"""The numbers that a server's likeliest tokens (top_logprobs) could have written in place of the stated one."""
 
 import math
 import re
@@ -17,12 +17,12 @@ _SPACES = " \t\r\n▁Ġ"
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class WeightedValue:
     """A share of the probability, and the confidence that it states.
 
     Args:
-        low, high: The least and the greatest confidence that the tokens seen leave possible; equal where they tell.
-        near: The same among numbers written like the stated one, for the estimate between the bounds.
+        low, high: The least and the greatest confidence that the tokens seen leave possible; equal if it is known.
+        near: The same bounds among numbers written like the stated one, for the estimate between the bounds.
     """
 
     mass: float
@@ -37,27 +37,27 @@ class Seen:
         return min(high - margin, max(low + margin, mean))
 
 
-def exactly(mass: float, value: float) -> Seen:
+def exactly(mass: float, value: float) -> WeightedValue:
     """A share of the probability whose confidence is known."""
-    return Seen(mass, value, value, (value, value))
+    return WeightedValue(mass, value, value, (value, value))
 
 
-def branches(place: Place, start: int, tokens: Sequence[tuple[int, TokenLogprob]]) -> list[Seen]:
+def branches(place: Place, start: int, tokens: Sequence[tuple[int, TokenLogprob]]) -> list[WeightedValue]:
     """The written number, and all that an alternative to one of its tokens would have begun.
 
     Args:
         start: Of the number in the text.
         tokens: Those of the number, the one behind it, and the spaces before it where they are a token of their own
-            (" ." may stand in the place of " "); each with its start in the text.
+            (" ." may replace " "); each with its start in the text.
     """
-    found: list[Seen] = []
+    found: list[WeightedValue] = []
     reached = whole = 1.0
     for at, token in tokens:
         for text, probability in _others(token):
             outcome = _alternative(place, start, at, token.token, text)
             if outcome is not None:
                 low, high, near = outcome
-                found.append(Seen(reached * probability, low, high, near))
+                found.append(WeightedValue(reached * probability, low, high, near))
         reached *= math.exp(min(0.0, token.logprob))
         if at + len(token.token) <= start:  # the spaces: of all that could follow, numbers alone are looked at
             whole = min(1.0, reached + math.fsum(each.mass for each in found))
@@ -66,7 +66,7 @@ def branches(place: Place, start: int, tokens: Sequence[tuple[int, TokenLogprob]
 
 
 def _alternative(place: Place, start: int, at: int, written: str, text: str) -> "_Outcome | None":
-    """The bounds of the confidence where `text` stands in the place of the token `written`; None: no number."""
+    """The bounds of the confidence if `text` replaces the token `written`; None: no number."""
     lead = written[: max(0, start - at)]
     piece = _without_lead(text, lead)
     if piece is None:
@@ -81,7 +81,7 @@ def _others(token: TokenLogprob) -> list[tuple[str, float]]:
 
 
 def _without_lead(text: str, lead: str) -> str | None:
-    """What an alternative puts in the number's place; None where it differs before that."""
+    """The part of an alternative that replaces the number; None if it differs before that."""
     if not lead:
         return text
     if text.startswith(lead):

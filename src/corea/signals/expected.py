@@ -1,13 +1,13 @@
-"""The expectation of the stated confidence over the probabilities of its digits: continuous where the number is not.
+"""The expectation of the stated confidence over the probabilities of its digits: a continuous number.
 
-A model that writes 0.85 had 0.80 and 0.95 in mind too. Two ways to weigh them:
+A model that writes 0.85 gave some probability to 0.80 and 0.95 too. Two ways to weigh them:
 
 - **exact**, where the backend can score given text (`Scorer`; see `scored`): every way to write a number there, 0.85,
   0.9, 1, 85 % or .85, is weighed by its probability behind the text before it;
 - **from top_logprobs**, where a server gives the likeliest tokens at each place (see `alternatives`): every alternative
-  at every token of the number is followed. A token may hold one digit or several ("0", ".", "85"; "0.8"; ".8"). What
-  would have come behind a token that was not written is not known: it is bounded by the numbers that begin so ("0.9":
-  0.90 to 0.99), and where these bounds leave the expectation open by more than `most_width`, the value is None.
+  at every token of the number is followed. A token may hold one digit or several ("0", ".", "85"; "0.8"; ".8"). The
+  continuation of a token that was not written is unknown: it is bounded by the numbers that begin so ("0.9": 0.90 to
+  0.99), and where these bounds leave the expectation open by more than `most_width`, the value is None.
 
 Probability that was not seen (alternatives beyond the top few, or that state no number) is left out of the expectation
 and named in the reason; beyond `most_unseen` the value is None.
@@ -19,10 +19,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from corea.errors import ConfigError
-from corea.parsing import Stated, find_confidence
+from corea.parsing import Extracted, find_confidence
 from corea.protocols import Scorer
 from corea.signals import alternatives, scored
-from corea.signals.alternatives import Seen
+from corea.signals.alternatives import WeightedValue
 from corea.signals.number_forms import place_of
 from corea.signals.tokens import tokens_within
 from corea.types import Completion, Confidence, Question, TokenLogprob
@@ -54,7 +54,7 @@ class Expected:
 
     @property
     def top_logprobs_wanted(self) -> int:
-        """How many alternatives completions must come with; 0 where the backend scores exactly."""
+        """The number of alternatives a token must come with; 0 if the backend scores exactly."""
         return 0 if isinstance(self.backend, Scorer) else 20
 
     async def measure(self, question: Question, completion: Completion) -> Confidence:
@@ -73,7 +73,7 @@ class Expected:
         spans = ((tokens[0][0], tokens[-1][0] + len(tokens[-1][1].token)),)
         return self._weighed(alternatives.branches(place, stated.start, tokens), spans)
 
-    def _weighed(self, found: Sequence[Seen], spans: Spans) -> Confidence:
+    def _weighed(self, found: Sequence[WeightedValue], spans: Spans) -> Confidence:
         """The mean of the values, if enough of the probability was seen, and its bounds are close enough."""
         seen = math.fsum(each.mass for each in found)
         unseen = max(0.0, 1.0 - seen)
@@ -81,7 +81,8 @@ class Expected:
             return _none(
                 f"{unseen:.1%} of the probability was not seen, more than the {self.most_unseen:.1%} allowed", spans
             )
-        low, high = (_mean([(each.mass, bound(each)) for each in found]) for bound in (_low, _high))
+        low = _mean([(each.mass, each.low) for each in found])
+        high = _mean([(each.mass, each.high) for each in found])
         open_ = math.fsum(each.mass for each in found if each.low < each.high) / seen
         notes = [f"{unseen:.1%} of the probability was not seen"] if unseen >= MENTIONED else []
         notes += (
@@ -96,14 +97,6 @@ class Expected:
         return Confidence(value=min(1.0, max(0.0, value)), signal=NAME, reason="; ".join(notes), spans=spans)
 
 
-def _low(each: Seen) -> float:
-    return each.low
-
-
-def _high(each: Seen) -> float:
-    return each.high
-
-
 def _mean(weighted: Sequence[tuple[float, float]]) -> float:
     total = math.fsum(mass for mass, _ in weighted)
     return math.fsum(mass * value for mass, value in weighted) / total
@@ -113,8 +106,8 @@ def _none(reason: str, spans: Spans = ()) -> Confidence:
     return Confidence(value=None, signal=NAME, reason=reason, spans=spans)
 
 
-def _tokens(completion: Completion, stated: Stated[float]) -> list[tuple[int, TokenLogprob]]:
-    """The tokens of the number, spaces before it, and the token behind it: could the number have gone on?"""
+def _tokens(completion: Completion, stated: Extracted[float]) -> list[tuple[int, TokenLogprob]]:
+    """The tokens of the number, of the spaces before it, and the one behind it, where the number could have gone on."""
     tokens = tokens_within(completion, stated.start, stated.end)
     if tokens and tokens[0][0] == stated.start:
         before = tokens_within(completion, stated.start - 1, stated.start)

@@ -1,4 +1,4 @@
-"""How probable the model itself found the tokens that it wrote: all of them, or those of its answer."""
+"""The model's own probability of the tokens that it wrote: of all, or of those of its answer."""
 
 import math
 from dataclasses import dataclass

@@ -1,7 +1,8 @@
-"""A signal's confidence, checked: a plug from elsewhere may return anything."""
+"""Checks a signal's confidence: a signal of another package may return anything."""
 
 from inspect import isawaitable
 from numbers import Real
+from types import CoroutineType
 from typing import Any
 
 from corea.errors import ConfigError
@@ -18,17 +19,19 @@ async def measured(signal: Signal, question: Question, completion: Completion) -
         ConfigError: It is not; names the signal's class and what it returned.
     """
     found: Any = signal.measure(question, completion)
-    if not isawaitable(found):
-        raise _wrong(signal, "measure is no coroutine", "expected `async def measure`")
+    if type(found) is not CoroutineType and not isawaitable(found):  # the first of these is quick
+        raise _wrong(signal, "measure is not a coroutine function", "expected `async def measure`")
     return checked(signal, await found)
 
 
 def checked(signal: Signal, found: Any) -> Confidence:
-    """What a signal returned, its value a float in [0, 1] or None; see `measured`."""
+    """The confidence that a signal returned, its value a float in [0, 1] or None; see `measured`."""
     if not isinstance(found, Confidence):
         hint = "expected a Confidence; where it cannot be computed, one with value None and a reason"
         raise _wrong(signal, f"measure returned {_shown(found)}", hint)
-    if not isinstance(found.calls, tuple) or not all(isinstance(call, Completion) for call in found.calls):  # pyright: ignore[reportUnnecessaryIsInstance] -- a plug may hold anything
+    if found.calls != () and (
+        not isinstance(found.calls, tuple) or not all(isinstance(call, Completion) for call in found.calls)  # pyright: ignore[reportUnnecessaryIsInstance] -- a plug may hold anything
+    ):
         raise _wrong(signal, f"got calls {_shown(found.calls)}", "expected a tuple of Completion")
     value: Any = found.value
     if value is None or (type(value) is float and 0 <= value <= 1):

@@ -1,11 +1,11 @@
-"""The ways to write a confidence in one place of a text, and the value of each there."""
+"""The ways to write a confidence at one place of a text, and the value of each there."""
 
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from corea.parsing import Stated, find_confidence
+from corea.parsing import Extracted, find_confidence
 
 HUNDREDTHS = tuple(f"{i / 100:.2f}" for i in range(101))
 TENTHS = tuple(f"{i / 10:.1f}" for i in range(11))
@@ -13,12 +13,12 @@ WHOLE = ("0", "1")
 FRACTIONS = (*HUNDREDTHS, *TENTHS, *WHOLE)
 PERCENTS = tuple(str(i) for i in range(101))
 OF_TEN = tuple(f"{i / 10:.1f}" for i in range(101))
-CONTEXTS = (120, 4000)  # characters around the number that show how it is measured; more where fewer do not tell
+CONTEXTS = (120, 4000)  # characters around the number that show its scale; the second where the first is too little
 _UNIT = re.compile(r"\s{0,2}(?:%|percent\b|/\s?\d+|out\s+of\s+\d+)")
 
 
 class Scale(StrEnum):
-    """How a stated number is measured."""
+    """The scale of a stated number."""
 
     FRACTION = "fraction"  # 0.85
     PERCENT = "percent"  # 85, 85 %, or a number out of another whole one
@@ -31,7 +31,7 @@ class Place:
 
     Args:
         before, behind: The text around the number, as much as its reading needs.
-        written: The number as it stands there.
+        written: The number as written.
         value: The confidence that it states.
     """
 
@@ -48,7 +48,7 @@ class Place:
         return Scale.TEN if number and abs(10 * self.value - number) < 1e-9 else Scale.PERCENT
 
     def read(self, number: str, behind: str | None = None) -> float | None:
-        """The confidence stated if `number` stood here, before `behind`."""
+        """The confidence stated if `number` were written here, before `behind`."""
         behind = self.behind if behind is None else behind
         found = find_confidence(self.before + number + (behind or " "))
         return found.value if found and found.start == len(self.before) else None
@@ -71,8 +71,8 @@ class Place:
         return tuple(form.replace(".", ",") for form in forms) if "," in self.written else tuple(forms)
 
 
-def place_of(text: str, stated: Stated[float]) -> Place | None:
-    """The place of a stated number; None where its reading hangs on more than the text near it."""
+def place_of(text: str, stated: Extracted[float]) -> Place | None:
+    """The place of a stated number; None if its reading depends on more than the text near it."""
     for context in CONTEXTS:
         before = text[max(0, stated.start - context) : stated.start]
         behind = text[stated.end : stated.end + context]

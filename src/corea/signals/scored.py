@@ -1,4 +1,4 @@
-"""The numbers that a model could have written in the place of a stated one, each with its exact probability.
+"""The numbers that a model could have written in place of the stated one, each with its exact probability.
 
 A backend that scores given text (`Scorer`) gives the probability that its reply goes on with a string. "0.8" begins
 "0.85" too: that a number *ends* is the probability of the number with the text behind the written one, or that of the
@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 from corea.errors import BackendError
 from corea.protocols import Scorer
-from corea.signals.alternatives import Seen, exactly
+from corea.signals.alternatives import WeightedValue, exactly
 from corea.signals.number_forms import FRACTIONS, OF_TEN, PERCENTS, Place, Scale
 from corea.types import Question
 
@@ -43,7 +43,7 @@ _Forms = dict[str, _Form]
 """By the text that is scored: the number, and its unit where that makes it another one."""
 
 
-async def branches(backend: Scorer, question: Question, prefix: str, place: Place) -> list[Seen]:
+async def branches(backend: Scorer, question: Question, prefix: str, place: Place) -> list[WeightedValue]:
     """Every number that carries probability, from one call to the backend; more where other forms carry some.
 
     Spaces at the end of the prefix may be part of a number's first token, so they are scored with it; not so for a
@@ -56,7 +56,9 @@ async def branches(backend: Scorer, question: Question, prefix: str, place: Plac
     return await _seen_behind(backend, question, prefix, "", place)
 
 
-async def _seen_behind(backend: Scorer, question: Question, prefix: str, spaces: str, place: Place) -> list[Seen]:
+async def _seen_behind(
+    backend: Scorer, question: Question, prefix: str, spaces: str, place: Place
+) -> list[WeightedValue]:
     """The numbers of the written scale; of every scale, where that leaves out too much."""
     forms = _like_written(place)
     found = _seen(place, forms, await _scores(backend, question, prefix, forms, spaces))
@@ -66,7 +68,7 @@ async def _seen_behind(backend: Scorer, question: Question, prefix: str, spaces:
     return _seen(place, forms, await _scores(backend, question, prefix, forms, spaces))
 
 
-def _total(found: Iterable[Seen]) -> float:
+def _total(found: Iterable[WeightedValue]) -> float:
     return math.fsum(each.mass for each in found)
 
 
@@ -146,10 +148,10 @@ def _tag(behind: str) -> str:
     return found[0] if found else ""
 
 
-def _seen(place: Place, forms: _Forms, scores: _Scores) -> list[Seen]:
+def _seen(place: Place, forms: _Forms, scores: _Scores) -> list[WeightedValue]:
     ending, total = _ending(forms, scores.of)
     whole = scores.after_spaces(total)
-    found: list[Seen] = []
+    found: list[WeightedValue] = []
     for text, mass in ending.items():
         form = forms[text]
         value = place.read(form.number, form.behind) if mass >= _MATTERS else None

@@ -7,8 +7,8 @@ from corea.costs.call_log import ask
 from corea.errors import BackendError
 from corea.parsing import read_answer, visible_text
 from corea.protocols import Backend
+from corea.signals.self_verdict import SelfVerdict, find_verdict, token_verdict
 from corea.signals.tokens import keep_spans, tokens_within
-from corea.signals.verdict import Verdict, find_verdict, token_says
 from corea.types import Completion, Confidence, Message, Question, Sampling, TokenLogprob, replace
 
 NAME = "self_check"
@@ -21,8 +21,8 @@ class SelfCheck:
     """P(Yes) / (P(Yes) + P(No)) where the reply begins to say either; without probabilities, 1 or 0 by its words.
 
     Args:
-        backend: Who is asked: the model that answered, or another one.
-        ask: The words of the second question.
+        backend: The model that is asked: the one that answered, or another.
+        ask: The text of the second question.
         sampling: `logprobs` and `top_logprobs` are asked for; a server that refuses them needs `top_logprobs = 0`. A
             model that reasons first needs more `max_tokens`.
         most_unseen: The largest share of probability at that token on neither before the value is None.
@@ -52,8 +52,8 @@ class SelfCheck:
         used = keep_spans(reply, () if at is None else [(at, at + 1)])
         return Confidence(value=value, signal=NAME, reason=reason, calls=(used,))
 
-    def _judge(self, reply: Completion, verdict: Verdict | None, at: int | None) -> tuple[float | None, str]:
-        """P(True) from the reply, and what to know about it."""
+    def _judge(self, reply: Completion, verdict: SelfVerdict | None, at: int | None) -> tuple[float | None, str]:
+        """P(True) from the reply, and a note on it."""
         if verdict is None:
             return None, f"the reply says neither yes nor no: {reply.text[:40]!r}"
         tokens = [] if at is None else tokens_within(reply, at, at + 1)
@@ -67,8 +67,8 @@ class SelfCheck:
 
 
 def _masses(token: TokenLogprob, right: bool) -> tuple[float, float]:
-    """Probability of yes and of no at a token, in any spelling; the written one says what its whole word says."""
-    says = {text: token_says(text) for text, _ in token.top} | {token.token: right}
+    """Probability of yes and of no at a token, in any spelling; the written token counts as its whole word."""
+    says = {text: token_verdict(text) for text, _ in token.top} | {token.token: right}
     masses = dict(token.top) | {token.token: token.logprob}
     yes, no = (math.fsum(math.exp(masses[text]) for text in says if says[text] is wanted) for wanted in (True, False))
     return min(1.0, yes), min(1.0, no)

@@ -1,4 +1,4 @@
-"""Where the tokens of a completion stand in its text, what a signal needs of them, and what a trace keeps."""
+"""Positions of a completion's tokens in its text, the log-probabilities that signals need and traces keep."""
 
 from collections.abc import Iterable
 from dataclasses import replace
@@ -12,7 +12,7 @@ def tokens_within(completion: Completion, start: int, end: int) -> list[tuple[in
     """The tokens that share a character with `text[start:end]`, each with its own start in the text.
 
     Empty where there are none: no log-probabilities, or tokens that do not join to the text (some servers leave out
-    special tokens, or cut the text at a stop word: then the text is sought within what they join to).
+    special tokens, or cut the text at a stop word: the text is then searched in the joined tokens).
     """
     return [(at, token) for at, token in _placed(completion) if at < end and at + len(token.token) > start]
 
@@ -29,7 +29,7 @@ def _placed(completion: Completion) -> Iterable[tuple[int, TokenLogprob]]:
 
 
 def wants_logprobs(signal: Any) -> bool:
-    """Whether a signal says that it reads log-probabilities."""
+    """True if a signal states that it reads log-probabilities."""
     return bool(getattr(signal, "top_logprobs_wanted", 0) or getattr(signal, "logprobs_wanted", False))
 
 
@@ -42,10 +42,10 @@ def with_logprobs(sampling: Sampling, *signals: Any) -> Sampling:
 
 
 def used_logprobs(completion: Completion, signal: Any, confidence: Confidence | None) -> Completion:
-    """The completion with only the log-probabilities that its signal used: a twentieth of the bytes, or less.
+    """The completion with only the log-probabilities that its signal used: at most about a twentieth of the bytes.
 
-    All are kept where the signal reads none, since they were then asked for by the settings, and where it gave no
-    confidence. Alternatives are kept only for a signal that reads them.
+    All are kept if the signal reads none, since the settings then asked for them, and if it gave no confidence.
+    Alternatives are kept only for a signal that reads them.
     """
     if completion.logprobs is None or confidence is None or not wants_logprobs(signal):
         return completion

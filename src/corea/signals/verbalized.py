@@ -8,7 +8,7 @@ from corea.types import Completion, Confidence, Question
 
 @dataclass(frozen=True, slots=True)
 class Verbalized:
-    """The stated number, read from the text; where the text states none, one recorded with a replayed answer."""
+    """The number stated in the text; if there is none, the one recorded with a replayed answer."""
 
     async def measure(self, question: Question, completion: Completion) -> Confidence:
         value = read_confidence(completion.text)

@@ -1,6 +1,6 @@
 # pyright: basic
 # (torch is only partly typed)
-"""From the rewards of whole groups to what each written token is credited with.
+"""Advantages: from the rewards of whole groups to the credit of each written token.
 
 Axes: R rollouts side by side in groups of G, P parts of the reward, B this process's share of R, T tokens.
 """
@@ -15,7 +15,7 @@ EPSILON = 1e-4  # TRL's own
 
 
 def spreads(rewards_RP: Tensor, weights_P: Tensor, *, generations: int, scale: str) -> Tensor:
-    """What each rollout's advantages are divided by, (R, 1): the standard deviation of the *summed* reward.
+    """Divisors of each rollout's advantages, (R, 1): the standard deviation of the *summed* reward.
 
     Args:
         scale: "batch": over all R; "group": over each group; "none": 1.
@@ -40,14 +40,13 @@ def advantages(rewards_RP: Tensor, weights_P: Tensor, *, generations: int, scale
 def by_token(
     advantages_BP: Tensor, confidence_P: Tensor, spans: Sequence[tuple[int, int] | None], length: int
 ) -> Tensor:
-    """Advantages (B, T): the number that states the confidence is credited with the confidence reward, every other
-    token with the rest.
+    """Advantages (B, T): the confidence reward for the number that states the confidence, the rest for other tokens.
 
-    A rollout that states none has no such number: all its tokens are then credited with everything, so that the
-    penalty for leaving it out falls somewhere.
+    All tokens of a rollout that states none are credited with everything, so that the penalty for leaving it out has
+    an effect.
 
     Args:
-        confidence_P: True at the parts that pay for confidence.
+        confidence_P: True at the parts that reward confidence.
         spans: Per rollout, the tokens from first up to (not with) last that state the confidence, or None.
         length: T.
     """

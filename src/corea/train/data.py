@@ -1,4 +1,4 @@
-"""What a model is trained and measured on: datasets by name, the prompt, and the grader."""
+"""Data of a training run: datasets by name, the prompt, and the grader."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -8,7 +8,7 @@ from typing import Any
 
 from corea.datasets import DATASETS, load_dataset
 from corea.errors import ConfigError
-from corea.graders import Suited, load_grader
+from corea.graders import AutoGrader, load_grader
 from corea.prompts import Prompt, load_prompt
 from corea.protocols import Grader
 from corea.registry import resolve
@@ -16,14 +16,14 @@ from corea.types import Question
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Material:
-    """The tables `[questions]`, `[held_out]` and two words more of a training configuration.
+class DataSettings:
+    """The tables `[questions]` and `[held_out]`, the grader and the prompt of a training configuration.
 
     Args:
-        questions: `name` and options of a dataset of `corea.datasets`, its `split`, and `limit`: so many, drawn evenly.
+        questions: `name` and options of a dataset of `corea.datasets`, its `split`, and `limit`: that many, at random.
             Or `limit` and `mix`: several such tables, each with its `share` of the whole.
         held_out: The same, for measuring; it must share no question with `questions`.
-        grader: One for all; by default each question's own (`corea.graders.grader_name`).
+        grader: For all questions; by default each question's own (`corea.graders.grader_name`).
         prompt: A built-in prompt's name, or a path.
     """
 
@@ -38,16 +38,16 @@ class Material:
 
         Raises:
             ConfigError: A table, a name or a share is wrong. DataError: A question has no reference that its grader
-                can read; it would be paid as wrong whatever is answered.
+                can read; every answer to it would count as wrong.
         """
-        grader = load_grader(self.grader) if self.grader else Suited()
+        grader = load_grader(self.grader) if self.grader else AutoGrader()
         learn = draw("train.questions", self.questions, "train", self.seed, grader=self.grader)
         held_out = draw("train.held_out", self.held_out, "validation", self.seed, grader=self.grader)
         return learn, held_out, grader, load_prompt(self.prompt)
 
 
 def draw(where: str, table: Mapping[str, Any], split: str, seed: int, *, grader: str | None = None) -> list[Question]:
-    """The questions of a dataset table, all of them gradable; with `limit`, so many, the same for the same seed.
+    """The questions of a dataset table, all of them gradable; with `limit`, that many, the same for the same seed.
 
     Args:
         grader: One for all of them; by default each question's own.
@@ -73,9 +73,9 @@ def mixed(where: str, table: Mapping[str, Any], split: str, seed: int, *, grader
     """
     limit, sources = table.get("limit"), table["mix"]
     if not isinstance(limit, int) or limit < 1:
-        raise ConfigError(f"{where}.limit: got {limit!r}, expected how many questions the mix has in all")
+        raise ConfigError(f"{where}.limit: got {limit!r}, expected the number of questions of the whole mix")
     if other := sorted(set(table) - {"limit", "mix"}):
-        raise ConfigError(f"{where}.{other[0]}: got a value beside mix, expected it in one of the tables of the mix")
+        raise ConfigError(f"{where}.{other[0]}: got a value next to mix, expected it in one of the tables of the mix")
     if not isinstance(sources, list) or not all(isinstance(source, Mapping) for source in sources):
         raise ConfigError(f"{where}.mix: got {sources!r}, expected tables with share and name, each [[...mix]]")
     shares = [share_of(f"{where}.mix[{n}]", source) for n, source in enumerate(sources)]
@@ -100,12 +100,12 @@ def share_of(where: str, source: Mapping[str, Any]) -> float:
     if isinstance(share, bool) or not isinstance(share, int | float) or not 0 < share <= 1:
         raise ConfigError(f"{where}.share: got {share!r}, expected its part of the whole, above 0 and at most 1")
     if "limit" in source:
-        raise ConfigError(f"{where}.limit: got a value, expected none; the share says how many")
+        raise ConfigError(f"{where}.limit: got a value, expected none; the share sets the number")
     return float(share)
 
 
 def sized(source: Mapping[str, Any], wanted: int) -> dict[str, Any]:
-    """A table of a mix as one that draws so many; a dataset that makes its questions is asked for no more."""
+    """A table of a mix as one that draws `wanted` questions; a dataset that generates them makes no more."""
     options: dict[str, Any] = {**source, "limit": wanted}
     del options["share"]
     kind = resolve("dataset", options["name"], DATASETS) if "name" in options else None

@@ -1,10 +1,10 @@
 # pyright: basic
 # (onnx and the model builder are only partly typed)
-"""`corea export`: a trained Hugging Face folder in the form that the embedded backend runs, and the proof of it.
+"""`corea export`: a trained Hugging Face folder in the form that the embedded backend runs, and a proof of equality.
 
 The graph is made by onnxruntime-genai's own model builder, in a process of its own. Then the weights go into the one
 `model.onnx`, on request as half-precision numbers that ONNX Runtime widens when it loads them: half the size, the same
-arithmetic as before. What is written depends on the folder and the library versions alone; `SHA256SUMS` lists it.
+arithmetic as before. The output depends on the folder and the library versions alone; `SHA256SUMS` lists it.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ from pathlib import Path
 from corea.backends.local.onnx import OnnxBackend, OnnxSettings, read_json
 from corea.backends.local.transformers import HFBackend, HFSettings
 from corea.errors import ConfigError, TrainError
-from corea.registry import install_hint
+from corea.registry import import_extra, install_hint
 from corea.train.settings import PROMPT_FILE
 from corea.types import Completion, Question, Sampling
 
@@ -33,7 +33,7 @@ CARRIED = (PROMPT_FILE,)  # from the trained folder, where it has one
 
 
 class Precision(StrEnum):
-    """How the weights are stored. All but the last two compute in float32."""
+    """Storage of the weights. All but the last two compute in float32."""
 
     FLOAT32 = "float32"
     FLOAT16 = "float16"  # stored in half precision, widened when loaded
@@ -53,7 +53,7 @@ class Difference:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EqualReport:
-    """What comparing the two forms found.
+    """The comparison of the two forms.
 
     Args:
         equal: Questions with the same prompt tokens, the same text and the same number of tokens, greedily decoded.
@@ -69,13 +69,13 @@ class EqualReport:
 
     @property
     def all_equal(self) -> bool:
-        """Whether every answer is the same, and there was one."""
+        """True if there is an answer, and all are the same."""
         return 0 < self.questions == self.equal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportReport:
-    """What was written: each file's hash, the bytes of all, and the proof where questions were given."""
+    """The files written: their hashes, bytes in all, and the comparison if questions were given."""
 
     folder: str
     precision: str
@@ -100,7 +100,7 @@ def export(
     """Writes `folder`, a Hugging Face model, to `out` in the embedded form.
 
     Args:
-        out: A new or empty folder, or one that an earlier export wrote, which is replaced once the new one is whole.
+        out: A new or empty folder, or one that an earlier export wrote, which is replaced once the new one is complete.
         questions: Asked of both forms, greedily (see `prove_equal`); 200 are a good proof.
         max_tokens: The longest answer compared.
         must_be_equal: A difference is an error, and nothing is written; False only reports it (for int8 and int4).
@@ -144,7 +144,7 @@ def prove_equal(
 ) -> EqualReport:
     """Asks both forms the same questions, greedily, and compares every answer, character by character.
 
-    Both run in batches, through the very backends that users run; the prompts' tokens are compared as well.
+    Both run in batches, through the backends that users run; the prompts' tokens are compared as well.
     """
     return asyncio.run(_prove_equal(Path(hf_folder), Path(onnx_folder), questions, max_tokens))
 
@@ -208,13 +208,13 @@ def _check(source: Path, target: Path) -> None:
             f"export: got {str(source)!r}, which has no config.json; expected a Hugging Face model folder"
         )
     if not (source / "tokenizer.json").is_file():
-        raise ConfigError(f"export: {source} has no tokenizer.json; save the tokenizer beside the model")
+        raise ConfigError(f"export: {source} has no tokenizer.json; save the tokenizer with the model")
     if target.exists() and (not target.is_dir() or (any(target.iterdir()) and not (target / SUMS).is_file())):
         raise ConfigError(f"export: {target} holds something else; give a new folder, or one that an export wrote")
 
 
 def _build(source: Path, out: Path, precision: Precision) -> None:
-    """Runs the model builder, which prints, changes import paths and wants a folder of its own: hence a process."""
+    """Runs the model builder in a process of its own: it prints, changes import paths and needs its own folder."""
     stored = {Precision.FLOAT32: "fp32", Precision.FLOAT16: "fp32"}.get(precision, str(precision))
     command = [sys.executable, "-m", "onnxruntime_genai.models.builder", "-i", str(source), "-o", str(out)]
     command += ["-p", stored, "-e", "cpu", "-c", str(out.parent / "cache")]
@@ -231,11 +231,8 @@ def _build(source: Path, out: Path, precision: Precision) -> None:
 
 
 def _write_model(built: Path, target: Path, *, half: bool) -> None:
-    """The model in one file, and nothing in it that changes from one run to the next."""
-    try:
-        import onnx
-    except ImportError as error:
-        raise ConfigError(f"export needs onnx; {install_hint('onnx_ir')}") from error
+    """Writes the model as one file that is the same in every run."""
+    onnx = import_extra("export", "onnx")
     model = onnx.load(str(built))
     model.producer_version = model.producer_version.partition("+")[0]  # after it: the commit of some repository
     if half:
@@ -247,9 +244,9 @@ def _write_model(built: Path, target: Path, *, half: bool) -> None:
 
 
 def _store_in_half(model) -> None:
-    """Each float32 weight becomes a float16 one and a Cast, which ONNX Runtime carries out once, when it loads.
+    """Replaces each float32 weight by a float16 one and a Cast, which ONNX Runtime evaluates once, at load.
 
-    The tables of the rotary embedding stay as they are: positions are not to be rounded.
+    The tables of the rotary embedding stay in float32: positions must not be rounded.
     """
     import numpy as np
     from onnx import TensorProto, helper, numpy_helper
@@ -269,7 +266,7 @@ def _store_in_half(model) -> None:
 
 
 def _settle_config(genai: Path, tokenizer: Path) -> None:
-    """Sorted and without traces of where the folder lay."""
+    """Rewrites the configuration files with sorted keys and without the paths of this machine."""
     for path in (genai, tokenizer):
         config = read_json(path)
         for key in ("is_local", "local_files_only", "name_or_path", "_commit_hash"):

@@ -1,4 +1,4 @@
-"""One group: the G rollouts of one question, seen whole.
+"""Rewards of a group: the G rollouts of one question.
 
 Axes: Q questions, G rollouts of each, R = Q*G rollouts side by side, F facts of a rollout, P parts of its reward.
 """
@@ -11,12 +11,12 @@ from math import isnan, nan
 from corea.errors import TrainError
 from corea.parsing import is_well_formed, read_confidence
 from corea.protocols import Reward
-from corea.rewards.calibration import Calibration
+from corea.rewards.calibration import CalibrationReward
 from corea.types import Verdict
 
 
-class Fact(IntEnum):
-    """What is known of a rollout: numbers, so that processes can exchange them as one tensor."""
+class RolloutFact(IntEnum):
+    """Columns of a rollout's facts: numbers, so that processes can exchange them as one tensor."""
 
     CORRECT = 0
     FORMED = 1
@@ -25,8 +25,8 @@ class Fact(IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
-    """A reward and what it weighs in the sum."""
+class RewardPart:
+    """A reward and its weight in the sum."""
 
     name: str
     reward: Reward
@@ -34,12 +34,14 @@ class Part:
 
 
 def facts_of(verdict: Verdict, number: int, text: str) -> list[float]:
-    """The facts of one rollout that answers question `number`, in the order of `Fact`."""
+    """The facts of one rollout that answers question `number`, in the order of `RolloutFact`."""
     stated = read_confidence(text)
     return [float(verdict.correct), float(is_well_formed(text)), nan if stated is None else stated, float(number)]
 
 
-def group_rewards(parts: Sequence[Part], facts_RF: Sequence[Sequence[float]], generations: int) -> list[list[float]]:
+def group_rewards(
+    parts: Sequence[RewardPart], facts_RF: Sequence[Sequence[float]], generations: int
+) -> list[list[float]]:
     """Rewards (R, P), unweighted, each group of `generations` rollouts judged as a whole.
 
     Raises:
@@ -48,30 +50,33 @@ def group_rewards(parts: Sequence[Part], facts_RF: Sequence[Sequence[float]], ge
     rewards_RP: list[list[float]] = []
     for start in range(0, len(facts_RF), generations):
         group = facts_RF[start : start + generations]
-        if len(group) < generations or len({facts[Fact.QUESTION] for facts in group}) > 1:
+        if len(group) < generations or len({facts[RolloutFact.QUESTION] for facts in group}) > 1:
             raise TrainError(
                 f"train.group: rollouts {start} to {start + generations - 1} of {len(facts_RF)} do not answer one "
                 f"question, expected whole groups of {generations}; this launcher's layout splits them, use another"
             )
-        correct_G = [facts[Fact.CORRECT] for facts in group]
-        stated_G = [None if isnan(facts[Fact.STATED]) else facts[Fact.STATED] for facts in group]
-        formed_G = [facts[Fact.FORMED] > 0 for facts in group]
+        correct_G = [facts[RolloutFact.CORRECT] for facts in group]
+        stated_G = [None if isnan(facts[RolloutFact.STATED]) else facts[RolloutFact.STATED] for facts in group]
+        formed_G = [facts[RolloutFact.FORMED] > 0 for facts in group]
         paid_PG = [part.reward(correct_G, stated_G, formed_G) for part in parts]
         rewards_RP += [list(paid_P) for paid_P in zip(*paid_PG, strict=True)]
     return rewards_RP
 
 
-def paid_instead(
+def counterfactual_reward(
     reward: Reward, group_GF: Sequence[Sequence[float]], member: int, numbers_K: Sequence[float]
 ) -> list[float]:
-    """What one rollout of a group would have earned for each of these numbers, all else being the same.
+    """The reward of one rollout of a group for each of these stated numbers, all else being equal.
 
-    A reward of one's own is asked for the whole group each time; ours say it for the one rollout (`of_one`).
+    A reward of another package is computed for the whole group each time; ours for the one rollout (`of_one`).
     """
-    if isinstance(reward, Calibration):
-        return reward.of_one([facts[Fact.CORRECT] for facts in group_GF], member, numbers_K)
-    correct_G, formed_G = [facts[Fact.CORRECT] for facts in group_GF], [facts[Fact.FORMED] > 0 for facts in group_GF]
-    stated_G = [None if isnan(facts[Fact.STATED]) else facts[Fact.STATED] for facts in group_GF]
+    if isinstance(reward, CalibrationReward):
+        return reward.of_one([facts[RolloutFact.CORRECT] for facts in group_GF], member, numbers_K)
+    correct_G, formed_G = (
+        [facts[RolloutFact.CORRECT] for facts in group_GF],
+        [facts[RolloutFact.FORMED] > 0 for facts in group_GF],
+    )
+    stated_G = [None if isnan(facts[RolloutFact.STATED]) else facts[RolloutFact.STATED] for facts in group_GF]
     paid_K = []
     for number in numbers_K:
         stated_G[member] = number

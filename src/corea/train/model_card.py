@@ -1,6 +1,6 @@
-"""A model card in the trained folder: figures, reliability diagram, data hash, seeds, versions, the command.
+"""Model card of a trained folder: figures, reliability diagram, data hash, seeds, versions, the command.
 
-All it says is read from `training.json` (which the recipes write) and from what is passed in; it measures nothing.
+Its contents come from `training.json` (which the recipes write) and from the arguments; it measures nothing.
 """
 
 import json
@@ -13,16 +13,18 @@ from typing import Any
 
 import numpy as np
 
+from corea.metrics.calibration import reliability_bins
+
 LIBRARIES = ("corea", "torch", "transformers", "trl", "tokenizers")
 SIDE, EDGE = 240, 40  # of the diagram, in SVG units
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Measured:
+class ReliabilityData:
     """Confidences and their outcomes on one held-out set, for the reliability diagram.
 
     Args:
-        name: What was measured, such as "in domain, stated".
+        name: The set, such as "in domain, stated".
         confidence: (N,) in [0, 1], none missing.
         correct: (N,) 0 or 1.
     """
@@ -39,13 +41,13 @@ def write_card(
     purpose: str,
     command: str,
     figures: Mapping[str, Mapping[str, Any]],
-    measured: Sequence[Measured] = (),
+    measured: Sequence[ReliabilityData] = (),
     notes: Sequence[str] = (),
 ) -> Path:
-    """Write README.md, and reliability.svg where something was measured, beside the weights.
+    """Writes README.md, and reliability.svg if there is data for it, into the folder of the weights.
 
     Args:
-        command: What remakes this folder, as one would type it.
+        command: The command line that remakes this folder.
         figures: A row of numbers for each set of questions; all rows have the same columns.
     """
     facts_file = folder / "training.json"
@@ -86,17 +88,7 @@ def table(rows: Mapping[str, Mapping[str, Any]]) -> list[str]:
     return head + [f"| {name} | " + " | ".join(cell(row.get(c)) for c in columns) + " |" for name, row in rows.items()]
 
 
-def reliability_points(confidence: np.ndarray, correct: np.ndarray, bins: int = 10) -> list[tuple[float, float, int]]:
-    """(mean confidence, accuracy, count) of each bin that is not empty; bins of equal width."""
-    place = np.minimum((confidence * bins).astype(int), bins - 1)
-    return [
-        (float(confidence[place == b].mean()), float(correct[place == b].mean()), int((place == b).sum()))
-        for b in range(bins)
-        if (place == b).any()
-    ]
-
-
-def reliability_svg(measured: Sequence[Measured]) -> str:
+def reliability_svg(measured: Sequence[ReliabilityData]) -> str:
     """Panels side by side: accuracy against confidence, a dot a bin, its area the share of questions."""
     width, height = len(measured) * (SIDE + EDGE) + EDGE, SIDE + 2 * EDGE
     parts = [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" font-family="sans-serif">']
@@ -107,10 +99,8 @@ def reliability_svg(measured: Sequence[Measured]) -> str:
         parts.append(f'<path d="M{left} {foot}L{left + SIDE} {EDGE}" stroke="#999" stroke-dasharray="4"/>')
         parts.append(f'<text x="{left}" y="{EDGE - 10}" font-size="13">{panel.name}</text>')
         parts.append(f'<text x="{left}" y="{foot + 20}" font-size="11">confidence 0 to 1; accuracy upwards</text>')
-        for x, y, count in reliability_points(panel.confidence, panel.correct):
-            radius = max(2.0, 30 * (count / len(panel.correct)) ** 0.5)
-            parts.append(
-                f'<circle cx="{left + x * SIDE:.1f}" cy="{foot - y * SIDE:.1f}" r="{radius:.1f}" '
-                'fill="#2563eb" fill-opacity="0.5"/>'
-            )
+        for bar in reliability_bins(panel.confidence, panel.correct):
+            x, y = left + bar.confidence * SIDE, foot - bar.accuracy * SIDE
+            radius = max(2.0, 30 * (bar.count / len(panel.correct)) ** 0.5)
+            parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius:.1f}" fill="#2563eb" fill-opacity="0.5"/>')
     return "\n".join([*parts, "</svg>"]) + "\n"

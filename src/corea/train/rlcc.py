@@ -7,143 +7,27 @@ that is needed to use and to remake it. Source: arXiv:2603.03752 (RLCC); arXiv:2
 """
 
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
-from importlib.util import find_spec
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from math import isnan
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from corea.errors import ConfigError, TrainError, unknown_name
-from corea.prompts import Prompt
-from corea.protocols import Grader, Reward
-from corea.registry import resolve
-from corea.rewards import REWARDS
-from corea.rewards.calibration import Calibration
+from corea.errors import ConfigError, TrainError
+from corea.prompts import Prompt, prompt_text
+from corea.protocols import Grader
 from corea.train.data import data_hash
-from corea.train.group import Fact, Part
-from corea.train.model_card import Measured, write_card
-from corea.train.settings import PROMPT_FILE, trl_settings
-from corea.train.watch import calibration
+from corea.train.group import RolloutFact
+from corea.train.model_card import ReliabilityData, write_card
+from corea.train.rollout_metrics import calibration
+from corea.train.settings import PROMPT_FILE, RlccSettings, grpo_config, last_checkpoint
 from corea.types import Question
-
-SCALES = ("batch", "group", "none")
-CREDITS = ("sampled", "segment", "all-values")
-TRACKERS = ("tensorboard", "trackio", "wandb")
-OURS = {  # settings of TRL's that ours stand for
-    "output_dir": "out",
-    "num_generations": "generations",
-    "reward_weights": "*_weight",
-    "scale_rewards": "scale",
-    "max_completion_length": "max_tokens",
-    "metric_for_best_model": "no setting: the criterion",
-    "multi_objective_aggregation": "no setting",
-}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rlcc:
-    """Settings of one run. What is TRL's own goes in `trl`, untouched: see docs/training.md for the usual ones.
-
-    Args:
-        model: A Hugging Face folder or name, after its cold start.
-        reward: How confidence is paid: a name of `corea.rewards.REWARDS`, such as rlcc (the published l1-group),
-            brier (l2-sample), rlvr (not at all), or "module:Class" of your own.
-        distance: Changes one half of that combination: l1, l2 or kl.
-        estimate: Changes the other half: group or sample.
-        confidence_weight: The paper's is not known; from 3 to 100 were tried here, and with all-values 100 was best
-            (experiments/log.d/rl-2.md).
-        credit: What answers for the confidence reward. "sampled": every token, as in plain GRPO. "segment": the stated
-            number alone, every other token for the rest. "all-values": as segment, and the number by what each digit
-            would have earned, not only the sampled one (`corea.train.number`).
-        entropy_bonus: With all-values: what a nat of entropy of the number's first digit is worth, in units of the
-            confidence reward; it falls to 0 by the last step.
-        scale: Advantages are divided by the spread of the rewards of the whole "batch", of each "group", or by 1
-            ("none"). By group, a question that is nearly always right weighs as much as an open one: it was seen to
-            drive confidence up.
-        generations: G, rollouts per question.
-        questions_per_step: Q; a step has Q * G rollouts over all processes.
-        device_batch: Rollouts in one forward pass on one process; the rest of a step is accumulated.
-        evaluate_every: Steps between two measurements on held-out questions, and between two checkpoints.
-        patience: Stop after so many measurements in a row that were not the best; 0 never stops early.
-        accuracy_margin: A checkpoint whose held-out accuracy is further than this below the start's cannot be the best.
-        seed: Of everything: sampling, order, LoRA.
-        lora: Settings of `peft.LoraConfig`; empty trains all weights.
-        trl: Further settings of `trl.GRPOConfig`: bf16, use_vllm, gradient_checkpointing, report_to, deepspeed, ...
-    """
-
-    model: str
-    out: Path
-    reward: str = "rlcc"
-    distance: str | None = None
-    estimate: str | None = None
-    correctness_weight: float = 1.0
-    format_weight: float = 0.5
-    confidence_weight: float = 3.0
-    credit: str = "segment"
-    entropy_bonus: float = 0.0
-    scale: str = "batch"
-    generations: int = 8
-    questions_per_step: int = 16
-    device_batch: int = 128
-    steps: int = 200
-    learning_rate: float = 3e-4
-    warmup: int = 5
-    temperature: float = 1.0
-    max_tokens: int = 1024
-    evaluate_every: int = 25
-    patience: int = 0
-    accuracy_margin: float = 0.02
-    seed: int = 1
-    lora: Mapping[str, Any] = field(default_factory=dict[str, Any])
-    trl: Mapping[str, Any] = field(default_factory=dict[str, Any])
-
-    def __post_init__(self) -> None:
-        if self.scale not in SCALES:
-            raise unknown_name("train.scale", self.scale, SCALES)
-        if self.credit not in CREDITS:
-            raise unknown_name("train.credit", str(self.credit), CREDITS)
-        if self.credit == "all-values" and self.trl.get("importance_sampling_level", "token") != "token":
-            raise ConfigError(
-                "train.credit: got 'all-values' with a ratio for whole sequences, expected 'segment' there"
-            )
-        if self.credit == "all-values" and self.scale == "group":
-            raise ConfigError(
-                "train.scale: got 'group' with credit 'all-values', expected 'batch' or 'none': a group that is all "
-                "alike has no spread, yet other numbers would have earned otherwise"
-            )
-        if self.generations < 2:
-            raise ConfigError(f"train.generations: got {self.generations}, expected at least 2: one is no group")
-        for key in self.trl:
-            if key in OURS:
-                raise ConfigError(f"train.trl.{key}: got a value, expected none here; it is set by {OURS[key]}")
-        self.confidence_reward()  # refuses unknown names before anything is loaded
-
-    def confidence_reward(self) -> Reward:
-        """The reward that `reward`, `distance` and `estimate` say."""
-        reward = resolve("train.reward", self.reward, REWARDS)()
-        if not self.distance and not self.estimate:
-            return reward
-        if not isinstance(reward, Calibration):
-            raise ConfigError(
-                f"train.reward: got {self.reward!r} with a distance or estimate, which it has not; "
-                "expected one that has, such as 'rlcc'"
-            )
-        return replace(reward, distance=self.distance or reward.distance, estimate=self.estimate or reward.estimate)
-
-    def parts(self) -> tuple[Part, ...]:
-        """The rewards of a run; the last pays for confidence."""
-        return (
-            Part("correctness", resolve("train", "correctness", REWARDS)(), self.correctness_weight),
-            Part("format", resolve("train", "format", REWARDS)(), self.format_weight),
-            Part("confidence", self.confidence_reward(), self.confidence_weight),
-        )
 
 
 def rlcc(
-    settings: Rlcc,
+    settings: RlccSettings,
     *,
     questions: Sequence[Question],
     held_out: Sequence[Question],
@@ -152,14 +36,14 @@ def rlcc(
     command: str,
     make: Callable[..., Any] | None = None,
 ) -> Path:
-    """Train, and return the Hugging Face folder. A run that was killed goes on from its last checkpoint.
+    """Trains, and returns the Hugging Face folder. A run that was killed resumes from its last checkpoint.
 
     Args:
-        questions: To learn from. They should reach well past what the model masters: doubt is learnt from failing.
+        questions: To learn from. Many should be too hard for the model: doubt is learnt from failing.
         held_out: To measure calibration on, and to choose the best checkpoint by; none of `questions`.
-        prompt: What the model is asked with, in training and ever after.
-        command: What remakes this run, for the model card.
-        make: Makes the trainer, in place of `make_trainer`.
+        prompt: Of training, and of every later use.
+        command: The command line that remakes this run, for the model card.
+        make: Makes the trainer instead of `make_trainer`.
     """
     overlap = {q.text for q in questions} & {q.text for q in held_out}
     if overlap:
@@ -171,7 +55,7 @@ def rlcc(
 
 
 def make_trainer(
-    settings: Rlcc,
+    settings: RlccSettings,
     *,
     questions: Sequence[Question],
     held_out: Sequence[Question],
@@ -223,72 +107,8 @@ def make_trainer(
     )
 
 
-def grpo_config(settings: Rlcc) -> Any:
-    """TRL's settings: ours by their names there, its own as given in `trl`."""
-    from accelerate import PartialState
-    from trl.trainer.grpo_config import GRPOConfig
-
-    known = {f.name for f in fields(GRPOConfig)}
-    for key in settings.trl:
-        if key not in known:
-            raise unknown_name("train.trl", key, sorted(known))
-    refuse_absent_trackers(settings.trl.get("report_to", "none"))
-    rollouts, at_once = settings.questions_per_step * settings.generations, settings.device_batch
-    processes = PartialState(cpu=bool(settings.trl.get("use_cpu"))).num_processes
-    if rollouts % (at_once * processes):
-        raise ConfigError(
-            f"train.device_batch: got {at_once} on {processes} processes, expected a divisor of "
-            f"questions_per_step * generations = {rollouts} over the processes; change one of them"
-        )
-    ours: dict[str, Any] = {
-        "output_dir": str(settings.out / "checkpoints"),
-        "num_generations": settings.generations,
-        "num_generations_eval": 1,
-        "per_device_train_batch_size": at_once,
-        "per_device_eval_batch_size": at_once,
-        "gradient_accumulation_steps": rollouts // (at_once * processes),
-        "max_steps": settings.steps,
-        "learning_rate": settings.learning_rate,
-        "lr_scheduler_type": "constant_with_warmup",
-        "warmup_steps": settings.warmup,
-        "temperature": settings.temperature,
-        "max_completion_length": settings.max_tokens,
-        "reward_weights": [part.weight for part in settings.parts()],
-        "scale_rewards": settings.scale,
-        "eval_strategy": "steps",
-        "eval_steps": settings.evaluate_every,
-        "eval_on_start": last_checkpoint(settings) is None,
-        "save_strategy": "steps",
-        "save_steps": settings.evaluate_every,
-        "save_total_limit": 2,
-        "load_best_model_at_end": True,
-        "metric_for_best_model": "eval_criterion",
-        "greater_is_better": False,
-        "logging_steps": 1,
-        "report_to": "none",
-        "seed": settings.seed,
-        "data_seed": settings.seed,
-    }
-    return trl_settings(GRPOConfig, **{**ours, **settings.trl})
-
-
-def refuse_absent_trackers(names: str | Sequence[str]) -> None:
-    """Says which package is missing before the model is loaded, and not after."""
-    for name in [names] if isinstance(names, str) else names:
-        if name in TRACKERS and find_spec(name) is None:
-            raise ConfigError(f"train.trl.report_to: got {name!r}, expected it installed; pip install {name}")
-
-
-def last_checkpoint(settings: Rlcc) -> str | None:
-    """The newest whole checkpoint of this run, if it was begun before."""
-    from transformers.trainer_utils import get_last_checkpoint
-
-    folder = settings.out / "checkpoints"
-    return get_last_checkpoint(str(folder)) if folder.is_dir() else None
-
-
-def save(settings: Rlcc, trainer: Any, questions: Sequence[Question], prompt: Prompt, command: str) -> Path:
-    """Write weights, tokenizer, chat template, prompt, log, the facts of the run and the model card."""
+def save(settings: RlccSettings, trainer: Any, questions: Sequence[Question], prompt: Prompt, command: str) -> Path:
+    """Writes weights, tokenizer, chat template, prompt, log, the facts of the run and the model card."""
     model = trainer.accelerator.unwrap_model(trainer.model)
     if settings.lora:
         model = model.merge_and_unload()
@@ -317,9 +137,9 @@ def save(settings: Rlcc, trainer: Any, questions: Sequence[Question], prompt: Pr
     return settings.out
 
 
-def card(settings: Rlcc, facts_RF: Sequence[Sequence[float]], command: str) -> None:
+def card(settings: RlccSettings, facts_RF: Sequence[Sequence[float]], command: str) -> None:
     """The model card, with the figures and the reliability diagram of held-out rollouts."""
-    facts = np.array([row for row in facts_RF if not isnan(row[Fact.STATED])])
+    facts = np.array([row for row in facts_RF if not isnan(row[RolloutFact.STATED])])
     figures = {name: value for name, value in calibration(facts_RF).items() if "/" not in name}
     write_card(
         settings.out,
@@ -330,13 +150,12 @@ def card(settings: Rlcc, facts_RF: Sequence[Sequence[float]], command: str) -> N
         ),
         command=command,
         figures={"held out": figures},
-        measured=[Measured(name="held out, stated", confidence=facts[:, Fact.STATED], correct=facts[:, Fact.CORRECT])]
+        measured=[
+            ReliabilityData(
+                name="held out, stated", confidence=facts[:, RolloutFact.STATED], correct=facts[:, RolloutFact.CORRECT]
+            )
+        ]
         if len(facts)
         else [],
         notes=["the best checkpoint was chosen on these same held-out questions; replies sampled, not greedy"],
     )
-
-
-def prompt_text(prompt: Prompt) -> str:
-    """A prompt as the text of a prompt file (see `corea.prompts`)."""
-    return f"=== system ===\n{prompt.system}\n=== user ===\n{prompt.user}\n" if prompt.system else f"{prompt.user}\n"

@@ -1,11 +1,11 @@
 # pyright: basic, reportOptionalMemberAccess=false, reportArgumentType=false, reportAttributeAccessIssue=false
 # pyright: reportReturnType=false, reportOptionalCall=false
 # (torch, datasets and TRL are only partly typed, and TRL's attributes are declared wider than they are)
-"""TRL's GRPOTrainer with rewards that see whole groups, and credit given token by token.
+"""TRL's GRPOTrainer with rewards of whole groups and credit by token.
 
-Everything else (rollouts, vLLM, loss, optimiser, checkpoints, many GPUs) is TRL's. What is extended, TRL 1.16 offers no
-public hook for. Axes: R rollouts over all processes in groups of G, B of this process, T tokens, P parts, F facts,
-N digits of stated numbers, K digits that could stand there.
+Everything else (rollouts, vLLM, loss, optimiser, checkpoints, many GPUs) is TRL's. TRL 1.16 has no public hook for the
+methods overridden here. Axes: R rollouts over all processes in groups of G, B of this process, T tokens, P parts, F
+facts, N digits of stated numbers, K digits that could be there.
 """
 
 from collections.abc import Sequence
@@ -22,8 +22,7 @@ from corea.graders import grade_all
 from corea.parsing import find_confidence
 from corea.protocols import Grader
 from corea.train.advantages import advantages, by_token, spreads, token_span
-from corea.train.group import Part, facts_of, group_rewards, paid_instead
-from corea.train.number import (
+from corea.train.confidence_credit import (
     as_tensor,
     catch_logits,
     digit_places,
@@ -33,22 +32,23 @@ from corea.train.number import (
     pay_of_all,
     refuse_scaled_logits,
 )
-from corea.train.watch import calibration, criterion, expectation
+from corea.train.group import RewardPart, counterfactual_reward, facts_of, group_rewards
+from corea.train.rollout_metrics import calibration, criterion, expectation
 from corea.types import Question
 
 
 class RlccTrainer(GRPOTrainer):
     """Args:
-    parts: The rewards. The last one pays for confidence.
-    questions: What a dataset row's "question" (an index) stands for.
-    credit: What the stated number answers for; see `corea.train.rlcc.Rlcc`, and there for `entropy_bonus`.
-    accuracy_margin: How far held-out accuracy may fall below its first value before a checkpoint is out.
+    parts: The rewards. The last one rewards confidence.
+    questions: The questions by the index in a dataset row's "question".
+    credit, entropy_bonus: See `corea.train.settings.RlccSettings`.
+    accuracy_margin: Largest fall of held-out accuracy below its first value for a checkpoint to be the best.
     """
 
     def __init__(
         self,
         *args: Any,
-        parts: Sequence[Part],
+        parts: Sequence[RewardPart],
         questions: Sequence[Question],
         grader: Grader,
         credit: str,
@@ -58,7 +58,7 @@ class RlccTrainer(GRPOTrainer):
     ) -> None:
         # TRL names and weighs rewards by its functions, but hands them one process's slice: ours never run there
         super().__init__(*args, reward_funcs=[_named(part.name) for part in parts], **kwargs)
-        self.parts: tuple[Part, ...] = tuple(parts)
+        self.parts: tuple[RewardPart, ...] = tuple(parts)
         self.questions = questions
         self.grader = grader
         self.credit = credit
@@ -108,7 +108,7 @@ class RlccTrainer(GRPOTrainer):
         return rewards_RP
 
     def _numbers(self, completion_ids_list, texts) -> dict[str, Any]:
-        """Where this process's rollouts state their confidence."""
+        """The positions at which this process's rollouts state their confidence."""
         stated_B = [find_confidence(text) for text in texts]
         spans_B = [
             token_span(ids, text, stated.start, stated.end, self._decode) if stated else None
@@ -122,7 +122,7 @@ class RlccTrainer(GRPOTrainer):
         return {"spans": spans_B, "numbers": numbers_B, "places": places_B}
 
     def _credits(self, facts, rewards_RP) -> dict[str, Any]:
-        """What the tokens of this process's rollouts are credited with."""
+        """The credit of the tokens of this process's rollouts."""
         numbers_B, places_B, generations = self._local["numbers"], self._local["places"], self.num_generations
         shape = {"generations": generations, "scale": self.scale_rewards}
         weights_P = self.reward_weights.to(rewards_RP.device)
@@ -135,7 +135,7 @@ class RlccTrainer(GRPOTrainer):
         def pay(b: int, numbers_K: list[float]) -> list[float]:
             group, member = divmod(first + b, generations)
             facts_GF = facts[group * generations : (group + 1) * generations]
-            return paid_instead(self.parts[-1].reward, facts_GF, member, numbers_K)
+            return counterfactual_reward(self.parts[-1].reward, facts_GF, member, numbers_K)
 
         per_pay_B1 = weights_P[-1] / spreads(rewards_RP, weights_P, **shape)[mine]
         pay_BNK = pay_of_all(numbers_B, places_B, pay).to(rewards_RP.device)
@@ -162,7 +162,7 @@ class RlccTrainer(GRPOTrainer):
         return output
 
     def _expected(self, output, at_BN) -> torch.Tensor:
-        """(B,) the confidence that the model's probabilities expect; nan where the digits cannot be told."""
+        """(B,) the expected confidence under the model's probabilities; nan if the digits cannot be read."""
         if not self.digits:
             return torch.full((len(at_BN),), nan, device=at_BN.device)
         rows_N, which_N = (at_BN >= 0).nonzero(as_tuple=True)
@@ -175,7 +175,7 @@ class RlccTrainer(GRPOTrainer):
         return expected_numbers(caught[0][:, self.digits], at_BN)
 
     def prediction_step(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> tuple[Any, Any, Any]:
-        """Rollouts for held-out questions; no loss, which says nothing of them."""
+        """Rollouts of held-out questions; their loss is not informative, and is 0."""
         self._prepare_inputs(inputs)
         return torch.zeros((), device=self.accelerator.device), None, None
 
@@ -187,9 +187,9 @@ class RlccTrainer(GRPOTrainer):
             self._scored = None
 
     def _get_per_token_logps_and_entropies(self, model, *args: Any, **kwargs: Any):
-        """TRL's; in a loss with credit for all values, the digits of numbers give their expected pay in place of the
-        log-probability of what was sampled: with an advantage of 1 and a ratio of 1 (and so no clipping and no leash),
-        every loss of TRL's then takes its gradient as it is."""
+        """TRL's; with credit for all values, the digits of numbers return their expected reward instead of the
+        log-probability of the sampled token: with an advantage of 1 and a ratio of 1 (and so without clipping or KL
+        penalty), every loss of TRL's then takes its gradient as it is."""
         score = super()._get_per_token_logps_and_entropies
         if self._scored is None:
             return score(model, *args, **kwargs)

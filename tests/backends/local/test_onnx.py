@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from corea.backends.local.onnx import ByteDecoder, OnnxBackend, OnnxSettings, byte_pieces
-from corea.backends.local.worker import _Batch  # pyright: ignore[reportPrivateUsage]
+from corea.backends.local.worker import RunningBatch  # pyright: ignore[reportPrivateUsage]
 from corea.errors import BackendError, ConfigError
 from corea.types import Completion, Message, Question, Sampling, replace
 
@@ -175,7 +175,7 @@ async def test_newcomers_do_not_wait_for_a_straggler(backend: OnnxBackend, monke
     endless = next(
         q for q, c in zip(QUESTIONS, await together(backend, LONG), strict=True) if c.finish_reason == "length"
     )
-    newcomers_wait, step = threading.Event(), _Batch.step
+    newcomers_wait, step = threading.Event(), RunningBatch.step
 
     def held(batch: object) -> object:
         assert newcomers_wait.wait(60)
@@ -184,7 +184,7 @@ async def test_newcomers_do_not_wait_for_a_straggler(backend: OnnxBackend, monke
     worker = backend._worker  # pyright: ignore[reportPrivateUsage]
     while worker.busy:  # with the last of the batch before, whose answers are here
         await asyncio.sleep(0.001)
-    monkeypatch.setattr(_Batch, "step", held)
+    monkeypatch.setattr(RunningBatch, "step", held)
     straggler = asyncio.create_task(ask(replace(endless, id="long"), 220))
     while not worker.busy:
         assert not straggler.done(), straggler
@@ -256,7 +256,7 @@ def test_a_missing_file_is_named_before_anything_is_loaded(tmp_path: Path, missi
 
 
 def test_a_missing_weight_file_and_a_missing_folder_are_named(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="which is no folder"):
+    with pytest.raises(ConfigError, match="which is not a folder"):
         OnnxSettings(folder=str(tmp_path / "none"))
     (tmp_path / "config.json").write_text("{}")
     with pytest.raises(ConfigError, match="run `corea export`"):

@@ -13,7 +13,7 @@ import pytest
 from tests.fakes.server import SSE, Act, Bytes, Echo, Fail, FakeServer, Reset, Say
 
 import corea
-from corea.backends.openai.api_keys import HIDDEN, Secrets
+from corea.backends.openai.api_keys import HIDDEN, KeyRedactor
 from corea.backends.openai.client import OpenAIBackend, OpenAISettings
 from corea.backends.openai.http import Http
 from corea.build import build
@@ -137,18 +137,18 @@ def test_nothing_is_read_or_opened_before_the_first_call(monkeypatch: pytest.Mon
     monkeypatch.delenv("TEST_KEY")
     asked = backend("https://unreachable.example/v1")
     assert isinstance(asked, OpenAIBackend)
-    assert repr(Secrets((KEY,))) == "Secrets(1)"
+    assert repr(KeyRedactor((KEY,))) == "KeyRedactor(1)"
     assert Http(asked.settings).settings is asked.settings
 
 
 def test_short_dummies_are_no_secrets_and_words_stay_whole() -> None:
-    dummies = Secrets(("EMPTY", "ollama"))
+    dummies = KeyRedactor(("EMPTY", "ollama"))
     assert dummies.hide_bytes(b"ollama is EMPTY") == b"ollama is EMPTY"
     assert (
-        Secrets(()).hide("use Bearer authentication; risk-free, ask-me")
+        KeyRedactor(()).hide("use Bearer authentication; risk-free, ask-me")
         == "use Bearer authentication; risk-free, ask-me"
     )
-    assert Secrets(()).hide("got sk-proj-abc123") == f"got sk-{HIDDEN}"
+    assert KeyRedactor(()).hide("got sk-proj-abc123") == f"got sk-{HIDDEN}"
 
 
 # ---- a key that was pasted where none belongs
@@ -177,7 +177,7 @@ def test_a_configuration_file_with_a_key_is_no_exception(tmp_path: Path) -> None
     key = PASTED[1]
     path = tmp_path / "corea.toml"
     path.write_text(f'[stages.s.backend]\nkind = "openai"\nmodel = "m"\napi_key_env = "{key}"\n')
-    with pytest.raises(ConfigError, match=r"api_key_env: got a value that is no name of an environment var") as caught:
+    with pytest.raises(ConfigError, match=r"api_key_env: got a value that is not the name of an env") as caught:
         build(load_config(path), need_prices=False)
     assert key not in shown_by(caught.value)
 

@@ -387,7 +387,7 @@ async def test_a_refused_connection_names_the_url_and_what_to_do() -> None:
     backend = OpenAIBackend(OpenAISettings(model="m", base_url=url, max_retries=1), sleep=Waits())
     error = await raised_by(lambda: backend.complete(QUESTION, PLAIN))
     await backend.close()
-    assert str(error) == f"m at {url}: cannot connect (Connection refused); start the server, or mend base_url"
+    assert str(error) == f"m at {url}: cannot connect (Connection refused); start the server, or correct base_url"
     assert (error.status, error.retryable, error.retries) == (None, True, 1)
 
 
@@ -402,7 +402,7 @@ async def test_a_redirect_is_not_followed_with_the_key() -> None:
 async def test_a_page_of_html_is_no_answer_and_stays_one_line() -> None:
     async with talking(Bytes(b"<html>\n<b>hello</b>\n</html>", "text/html"), max_retries=0) as (backend, _, _):
         error = await raised_by(lambda: backend.complete(QUESTION, PLAIN))
-    assert "'<html> <b>hello</b> </html>'; see that base_url is an OpenAI-compatible API" in str(error)
+    assert "'<html> <b>hello</b> </html>'; is base_url an OpenAI-compatible API?" in str(error)
     assert "\n" not in str(error)
 
 

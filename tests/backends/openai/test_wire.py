@@ -17,8 +17,8 @@ QUESTION = Question.of("What is 2 + 2?")
 
 
 def completion(reply: dict[str, Any]) -> Completion:
-    written = wire.Written()
-    written.add(wire.read_reply(json.dumps(reply).encode()))
+    written = wire.ReplyBuilder()
+    written.add(wire.read_response(json.dumps(reply).encode()))
     return written.completion(QUESTION, "configured")
 
 
@@ -113,9 +113,9 @@ def test_usage_is_found_in_what_is_left_of_a_broken_answer() -> None:
 @given(st.binary(max_size=200))
 def test_no_bytes_crash_the_readers(received: bytes) -> None:
     wire.find_usage(b'"usage": {' + received)
-    assert "\n" not in wire.read_fault(received).message
+    assert "\n" not in wire.read_error(received).message
     try:
-        wire.read_reply(received)
+        wire.read_response(received)
     except msgspec.DecodeError:
         pass
 
@@ -222,5 +222,5 @@ def test_however_the_text_is_cut_into_tokens_they_join_to_it(
     ],
 )
 def test_errors_are_read_in_every_shape(body: bytes, message: str, code: str | None) -> None:
-    fault = wire.read_fault(body)
+    fault = wire.read_error(body)
     assert (fault.message, fault.code) == (message, code)

@@ -1,17 +1,17 @@
-"""Which weights a folder holds, in a short word: a model that was trained anew under its old name is another one."""
+"""Fingerprint of a model folder: a model that was trained again under its old name has another one."""
 
 import hashlib
 from pathlib import Path
 
 ENDS = 1 << 20  # bytes read at each end of a large file
 MODEL_FILES = (".onnx", ".data", ".safetensors", ".bin", ".json", ".jinja")
-FACTS = ("training.json", "log.jsonl")  # of how it was made; they do not change what it answers
+FACTS = ("training.json", "log.jsonl")  # about the training; they do not change the answers
 
 
 def fingerprint(folder: Path) -> str | None:
     """The names and sizes of a model folder's files, with the first and last MiB of each, hashed; None without files.
 
-    Gigabytes of weights are told apart in milliseconds, since training changes every part of them.
+    Gigabytes of weights are distinguished in milliseconds, since training changes every part of them.
     """
     made, seen = hashlib.sha256(), False
     for file in sorted(folder.iterdir()) if folder.is_dir() else []:

@@ -1,7 +1,6 @@
-"""One question put to a model in this process: its tokens, how the next is chosen, and the text they make.
+"""One request to a model in this process: its tokens, the choice of the next one, and the text they make.
 
-`Engine` is what one library must offer for that (see `onnx.py`, `hf.py`). `local.py` gathers such questions into
-batches.
+An `Engine` (in onnx, transformers) adapts one library; worker gathers requests into batches.
 """
 
 import asyncio
@@ -23,17 +22,17 @@ Weights = NDArray[np.float64]
 
 
 class Decoder(Protocol):
-    """Token by token to text; "" while a character is incomplete."""
+    """Incremental detokenizer; "" while a character is incomplete."""
 
     def add(self, token: int) -> str: ...
 
     def end(self) -> str:
-        """What an incomplete last character leaves."""
+        """The text of an incomplete last character."""
         ...
 
 
-class Session(Protocol):
-    """A batch of B sequences under way in a model of vocabulary V."""
+class DecodingSession(Protocol):
+    """A batch of B sequences in progress, in a model of vocabulary V."""
 
     def logits(self) -> Floats:
         """(B, V), of the next token."""
@@ -44,7 +43,7 @@ class Session(Protocol):
         ...
 
     def advance_greedily(self) -> Tokens:
-        """Appends the likeliest token to each row, and gives them."""
+        """Appends the likeliest token to each row, and returns them."""
         ...
 
 
@@ -53,7 +52,7 @@ class Engine(Protocol):
 
     Args:
         context: Tokens a sequence may have, prompt and completion together.
-        vocabulary: Tokens that the model knows, 0 and on; a tokenizer may know more.
+        vocabulary: Number of tokens of the model; its tokenizer may have more.
         ends: The tokens that end a reply.
     """
 
@@ -70,25 +69,25 @@ class Engine(Protocol):
     def decoder(self) -> Decoder: ...
 
     def text(self, tokens: Sequence[int]) -> str:
-        """Special tokens have none."""
+        """The text of tokens; special ones have none."""
         ...
 
-    def start(self, prompts: Sequence[Sequence[int]], room: int) -> Session:
-        """A batch that has read these prompts, with room for so many further tokens a row."""
+    def start(self, prompts: Sequence[Sequence[int]], room: int) -> DecodingSession:
+        """A batch that has read these prompts, with room for `room` further tokens a row."""
         ...
 
     def read(self, base: Sequence[int], paths: Sequence[tuple[int, ...]]) -> list[Floats]:
-        """Next-token logits (V,) after `base` and each path. The paths are sorted and hold all their prefixes."""
+        """Next-token logits (V,) after `base` and each path. The paths are sorted and include all their prefixes."""
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
-    """What a local model is held to, and what it does where a `Sampling` says nothing.
+class GenerationLimits:
+    """Limits of a local model, and its defaults for a `Sampling`.
 
     Args:
         max_batch: Rows in a batch.
-        max_batch_tokens: Rows times the longest prompt: bounds memory, and how long one step may take.
+        max_batch_tokens: Rows times the longest prompt: bounds memory and the time of one step.
         max_tokens, temperature, top_p: Used where the sampling says None.
     """
 
@@ -108,8 +107,8 @@ class Limits:
             raise ConfigError(f"top_p: got {self.top_p}, expected above 0 and at most 1")
 
 
-class Reply:
-    """What one caller waits for: handed back in the loop it asked from."""
+class PendingResult:
+    """The future result of one caller, delivered in its event loop."""
 
     def __init__(self) -> None:
         self.loop: asyncio.AbstractEventLoop = asyncio.get_running_loop()
@@ -126,13 +125,13 @@ class Reply:
 
 
 @dataclass(slots=True, eq=False)
-class Job:
-    """One question being answered: its tokens so far, and the text they make."""
+class GenerationRequest:
+    """A question being answered: its tokens so far, and the text they make."""
 
     question: Question
     sampling: Sampling
-    limits: Limits
-    reply: Reply
+    limits: GenerationLimits
+    pending: PendingResult
     on_text: Callable[[str], None] | None = None
     began: float = field(default_factory=time.perf_counter)
     first_text: float | None = None
@@ -143,7 +142,7 @@ class Job:
     tops: list[list[tuple[int, float]]] = field(default_factory=list[list[tuple[int, float]]])
     pieces: list[str] = field(default_factory=list[str])
     text: str = ""
-    told: int = 0  # characters of `text` already streamed
+    streamed: int = 0  # characters of `text` already streamed
     finish: str | None = None
     decoder: Decoder | None = None
     random: np.random.Generator | None = None
@@ -162,10 +161,10 @@ class Job:
         return self.sampling.logprobs or self.sampling.top_logprobs > 0
 
     def prepare(self, engine: Engine) -> None:
-        """Puts the question in tokens.
+        """Tokenizes the question.
 
         Raises:
-            BackendError: The prompt does not fit the model's context, or the sampling makes no sense.
+            BackendError: The prompt does not fit the model's context, or the sampling is out of range.
         """
         if self.temperature < 0 or not 0 < self.top_p <= 1:
             raise BackendError(
@@ -189,20 +188,15 @@ class Job:
         asked = self.limits.max_tokens if self.sampling.max_tokens is None else self.sampling.max_tokens
         self.room = max(1, min(asked, free))
         if self.temperature > 0:
-            # the prompt is mixed in, so that questions asked with one seed do not share their luck
+            # mixed with the prompt, so that questions with one seed are drawn independently
             key = zlib.crc32(np.asarray(self.prompt, np.int64).tobytes())
             seed = self.sampling.seed
             self.random = np.random.default_rng(None if seed is None else [seed & 0xFFFFFFFF, seed < 0, key])
         if self.on_text is not None or self.sampling.stop:
             self.decoder = engine.decoder()
 
-    def drawing(self) -> "Drawing":
-        """The next draw of a sampled reply."""
-        assert self.random is not None
-        return Drawing(self.temperature, self.top_p, self.random.random())
-
     def take(self, token: int, ends: frozenset[int]) -> bool:
-        """Adds a written token, and says whether the reply is complete."""
+        """Appends a token; returns True if the reply is complete."""
         self.written.append(token)
         if token in ends:
             self.finish = "stop"
@@ -233,13 +227,13 @@ class Job:
         )
 
     def _add_text(self, decoder: Decoder, token: int, *, ended: bool, last: bool) -> None:
-        """Adds the token's text; a stop string cuts it off, and what could yet become one is not streamed."""
+        """Appends the token's text, up to a stop string; text that could begin one is not streamed yet."""
         piece = "" if ended else decoder.add(token)
         if last:
             piece += decoder.end()
         before = len(self.text)
         self.text += piece
-        if ended and self.pieces:  # what an incomplete character leaves belongs to the token before
+        if ended and self.pieces:  # the rest of an incomplete character belongs to the token before
             self.pieces[-1] += piece
             piece = ""
         self.pieces.append(piece)
@@ -249,17 +243,19 @@ class Job:
             if cut is not None:
                 self.text, self.finish = self.text[:cut], "stop"
         if self.on_text is not None:
-            self._tell(len(self.text) if self.finish else len(self.text) - _held_back(self.text, self.sampling.stop))
+            self._stream(
+                len(self.text) if self.finish else len(self.text) - _may_begin_stop(self.text, self.sampling.stop)
+            )
 
-    def _tell(self, until: int) -> None:
-        if self.on_text is not None and until > self.told:
+    def _stream(self, until: int) -> None:
+        if self.on_text is not None and until > self.streamed:
             if self.first_text is None:
                 self.first_text = time.perf_counter()
-            self.on_text(self.text[self.told : until])
-            self.told = until
+            self.on_text(self.text[self.streamed : until])
+            self.streamed = until
 
     def _logprobs(self, engine: Engine) -> tuple[TokenLogprob, ...]:
-        """Per token of the text: the end token and what a stop string cut off have none."""
+        """Log-probabilities of the tokens of the text, without the end token and those cut off by a stop string."""
         tokens: list[TokenLogprob] = []
         length = 0
         for i, (token, piece) in enumerate(zip(self.written, self.pieces, strict=True)):
@@ -273,55 +269,36 @@ class Job:
         return tuple(tokens)
 
 
-class SideJob(Protocol):
-    """Something short that the worker does between two steps of a batch."""
-
-    reply: Reply
-
-    def run(self, engine: Engine) -> Any: ...
-
-
 @dataclass(slots=True, eq=False)
-class ReadJob:
-    """A question whose tokens one caller wants to see."""
+class SideRequest:
+    """A short computation that the worker makes between two steps of a batch."""
 
-    question: Question
-    reply: Reply
-
-    def run(self, engine: Engine) -> list[int]:
-        return engine.prompt(self.question)[1]
+    run: Callable[[Engine], Any]
+    pending: PendingResult
 
 
-@dataclass(slots=True, eq=False)
-class ScoreJob:
-    """Texts whose probability one caller wants to know."""
+def score(engine: Engine, question: Question, prefix: str, continuations: Sequence[str]) -> list[float]:
+    """Natural-log probability of each continuation: one pass over the base, one step for each distinct prefix."""
+    text, base = engine.prompt(question)
+    if prefix:
+        joint = engine.encode(text + prefix)
+        base = joint if joint[: len(base)] == base else base + engine.encode(prefix)
+    before = engine.encode(prefix) if prefix else []
+    tokens = [_tokens_after(engine, prefix, before, continuation) for continuation in continuations]
+    if len(base) + max(map(len, tokens), default=0) > engine.context:
+        raise BackendError(
+            f"question {question.id}: got {len(base)} tokens before the scored text, expected under the "
+            f"model's context of {engine.context}"
+        )
+    paths = sorted({path[:i] for path in tokens for i in range(len(path))})
+    after = dict(zip(paths, map(log_softmax, engine.read(base, paths)), strict=True)) if paths else {}
+    return [float(sum(after[path[:i]][token] for i, token in enumerate(path))) for path in tokens]
 
-    question: Question
-    prefix: str
-    continuations: tuple[str, ...]
-    reply: Reply
 
-    def run(self, engine: Engine) -> list[float]:
-        """Natural-log probability of each continuation: one reading of the base, one step for each distinct prefix."""
-        text, base = engine.prompt(self.question)
-        if self.prefix:
-            joint = engine.encode(text + self.prefix)
-            base = joint if joint[: len(base)] == base else base + engine.encode(self.prefix)
-        prefix = engine.encode(self.prefix) if self.prefix else []
-        tokens = [self._tokens(engine, prefix, continuation) for continuation in self.continuations]
-        if len(base) + max(map(len, tokens), default=0) > engine.context:
-            raise BackendError(
-                f"question {self.question.id}: got {len(base)} tokens before what is scored, expected under the "
-                f"model's context of {engine.context}"
-            )
-        paths = sorted({path[:i] for path in tokens for i in range(len(path))})
-        after = dict(zip(paths, map(log_softmax, engine.read(base, paths)), strict=True)) if paths else {}
-        return [float(sum(after[path[:i]][token] for i, token in enumerate(path))) for path in tokens]
-
-    def _tokens(self, engine: Engine, prefix: list[int], continuation: str) -> tuple[int, ...]:
-        """The continuation as it is tokenised after the prefix; by itself where the two would melt into one token."""
-        joint = engine.encode(self.prefix + continuation)
-        return tuple(joint[len(prefix) :] if joint[: len(prefix)] == prefix else engine.encode(continuation))
+def _tokens_after(engine: Engine, prefix: str, before: list[int], continuation: str) -> tuple[int, ...]:
+    """The continuation as tokenized after the prefix; by itself if the two would merge into one token."""
+    joint = engine.encode(prefix + continuation)
+    return tuple(joint[len(before) :] if joint[: len(before)] == before else engine.encode(continuation))
 
 
 def log_softmax(logits: Floats) -> Floats:
@@ -330,30 +307,21 @@ def log_softmax(logits: Floats) -> Floats:
     return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
 
 
-@dataclass(frozen=True, slots=True)
-class Drawing:
-    """How the next token of one reply is drawn: by `chance`, uniform in [0, 1)."""
-
-    temperature: float
-    top_p: float
-    chance: float
-
-
-def sample(logits_RV: Floats, drawings: Sequence[Drawing]) -> Tokens:
-    """For each row a token, of the smallest set of likeliest tokens holding `top_p`. No row depends on another.
+def sample(logits_RV: Floats, requests: Sequence[GenerationRequest]) -> Tokens:
+    """A token for each row, of the smallest set of likeliest tokens with probability `top_p`. Rows are independent.
 
     Source: nucleus sampling, Holtzman et al. 2019, arXiv:1904.09751, sec. 3.1.
     """
-    scaled_RV = logits_RV.astype(np.float64) / np.array([[d.temperature] for d in drawings])
+    scaled_RV = logits_RV.astype(np.float64) / np.array([[request.temperature] for request in requests])
     weights_RV = np.exp(scaled_RV - scaled_RV.max(axis=1, keepdims=True))
-    for row, drawing in zip(weights_RV, drawings, strict=True):
-        if drawing.top_p < 1:
+    for row, request in zip(weights_RV, requests, strict=True):
+        if request.top_p < 1:
             order = np.argsort(-row, kind="stable")
-            kept = int(np.searchsorted(row[order].cumsum(), drawing.top_p * row.sum())) + 1
+            kept = int(np.searchsorted(row[order].cumsum(), request.top_p * row.sum())) + 1
             row[order[kept:]] = 0
     total_RV = weights_RV.cumsum(axis=1)
-    chances_R = np.array([[d.chance] for d in drawings]) * total_RV[:, -1:]
-    return (total_RV <= chances_R).sum(axis=1)
+    uniform_R = np.array([[request.random.random()] for request in requests if request.random is not None])
+    return (total_RV <= uniform_R * total_RV[:, -1:]).sum(axis=1)
 
 
 def best(logprobs: Floats, count: int) -> list[list[tuple[int, float]]]:
@@ -367,13 +335,13 @@ def best(logprobs: Floats, count: int) -> list[list[tuple[int, float]]]:
 
 
 def _first_of(stops: Iterable[str], text: str, since: int) -> int | None:
-    """Where the earliest stop string begins, if any does."""
+    """The position of the earliest stop string, or None."""
     found = [at for stop in stops if stop and (at := text.find(stop, since)) >= 0]
     return min(found, default=None)
 
 
-def _held_back(text: str, stops: Iterable[str]) -> int:
-    """How many last characters may be the beginning of a stop string."""
+def _may_begin_stop(text: str, stops: Iterable[str]) -> int:
+    """The number of last characters that may be the beginning of a stop string."""
     return max(
         (n for stop in stops for n in range(1, min(len(stop), len(text) + 1)) if text.endswith(stop[:n])), default=0
     )

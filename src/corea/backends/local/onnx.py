@@ -5,35 +5,34 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 
 from corea.backends.local.fingerprint import fingerprint
-from corea.backends.local.generation import Decoder, Floats, Limits, Session, Tokens
+from corea.backends.local.generation import Decoder, DecodingSession, Floats, GenerationLimits, Tokens
 from corea.backends.local.worker import LocalBackend
 from corea.errors import BackendError, ConfigError
-from corea.registry import install_hint
+from corea.registry import import_extra, need_extra
 from corea.types import Question
 
-MOST_ROWS = 32  # of a batch, that the library takes
-NO_TOKEN = -1  # fills up shorter rows; no text has it, so a prompt that ends in the real padding token is safe
+MOST_ROWS = 32  # of a batch, in onnxruntime-genai
+ENGINE = "the embedded engine (kind 'onnx', and the bundled pair)"
+NO_TOKEN = -1  # pads shorter rows; no text has it, so a prompt may end in the real padding token
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OnnxSettings(Limits):
-    """Which folder, under what name, and how it is run.
+class OnnxSettings(GenerationLimits):
+    """A genai model folder, its name, and how it is run.
 
     Args:
-        folder: As `corea export` or genai's own model builder writes it, `genai_config.json` in it.
-        model: What traces and price tables call it; the folder's name by default.
+        folder: Written by `corea export` or genai's own model builder, with a `genai_config.json`.
+        model: Its name in traces and price tables; the folder's name by default.
         max_batch: Questions answered together, up to 32; 16 to 32 give the most tokens per second on a CPU.
-        max_batch_tokens: Rows times the longest prompt: bounds memory, and how long one step takes. The library holds
-            Python's lock during a step, so nothing else runs in that time.
-        max_tokens, temperature, top_p: Used where the sampling leaves them open; temperature 0 is greedy.
+        max_batch_tokens: Rows times the longest prompt: bounds memory and the time of one step, in which the library
+            holds Python's lock.
+        max_tokens, temperature, top_p: Used where the sampling says None; temperature 0 is greedy.
         threads: For one matrix product; None leaves it to ONNX Runtime. Tiny models are fastest with 1.
     """
 
@@ -49,26 +48,21 @@ class OnnxSettings(Limits):
             raise ConfigError(
                 f"max_batch: got {self.max_batch}, expected at most {MOST_ROWS}: onnxruntime-genai takes no more"
             )
-        Limits.__post_init__(self)
+        GenerationLimits.__post_init__(self)
 
 
 class OnnxBackend(LocalBackend):
     """Answers with a genai model folder. The model is loaded at the first call, in the worker thread."""
 
     def __init__(self, settings: OnnxSettings) -> None:
-        if find_spec("onnxruntime_genai") is None:
-            hint = install_hint("onnxruntime_genai")
-            raise ConfigError(
-                f"the embedded engine (kind 'onnx', and the bundled pair) needs onnxruntime-genai, which is not "
-                f"installed; {hint}"
-            )
+        need_extra(ENGINE, "onnxruntime_genai")
         self.settings = settings
         name = settings.model or Path(settings.folder).resolve().name
         super().__init__(name, lambda: OnnxEngine(Path(settings.folder), settings.threads), settings)
 
     @cached_property
     def revision(self) -> str | None:
-        """What a calibration artefact binds: the folder's fingerprint."""
+        """The folder's fingerprint, which a calibration artefact binds."""
         return fingerprint(Path(self.settings.folder))
 
 
@@ -79,17 +73,11 @@ class OnnxEngine:
         """Loads it.
 
         Raises:
-            ConfigError: The folder is not a whole genai folder.
+            ConfigError: The folder is not a complete genai folder.
             BackendError: The library cannot load it.
         """
         check_folder(folder)
-        try:
-            self._genai: Any = import_module("onnxruntime_genai")
-        except ImportError as error:
-            hint = install_hint("onnxruntime_genai")
-            raise ConfigError(
-                f"the embedded backend needs onnxruntime-genai, which does not load here ({error}); {hint}"
-            ) from error
+        self._genai: Any = import_extra(ENGINE, "onnxruntime_genai")
         overlay: dict[str, Any] = {"model": {"pad_token_id": NO_TOKEN}}
         if threads is not None:
             options = {"intra_op_num_threads": threads, "inter_op_num_threads": 1}
@@ -136,7 +124,7 @@ class OnnxEngine:
         decoder = self.decoder()
         return "".join([decoder.add(token) for token in tokens]) + decoder.end()
 
-    def start(self, prompts: Sequence[Sequence[int]], room: int) -> Session:
+    def start(self, prompts: Sequence[Sequence[int]], room: int) -> DecodingSession:
         longest = max(map(len, prompts))
         tokens = np.full((len(prompts), longest), NO_TOKEN, np.int32)
         for row, prompt in zip(tokens, prompts, strict=True):
@@ -146,7 +134,7 @@ class OnnxEngine:
         return _OnnxSession(generator, len(prompts), self.vocabulary)
 
     def read(self, base: Sequence[int], paths: Sequence[tuple[int, ...]]) -> list[Floats]:
-        """Each path's prefix comes before it, so one sequence, wound back to where two paths part, reads them all."""
+        """Each path's prefix comes before it, so one sequence, rewound to where two paths part, reads them all."""
         generator = self._generator(1, len(base) + max(map(len, paths)) + 1)
         generator.append_tokens(np.asarray([base], np.int32))
         found: list[Floats] = []
@@ -162,7 +150,7 @@ class OnnxEngine:
 
     def _generator(self, rows: int, length: int) -> Any:
         params = self._genai.GeneratorParams(self._model)
-        # the folder's own sampling settings must not bend what we call greedy, or the probabilities
+        # the folder's own sampling settings must not change greedy decoding or the probabilities
         params.set_search_options(
             max_length=length,
             batch_size=rows,
@@ -186,7 +174,7 @@ class _OnnxSession:
         return cast(Floats, self._generator.get_logits())[:, -1]
 
     def advance(self, tokens: Tokens) -> None:
-        """The library chooses the token itself; it is left no other choice."""
+        """The library chooses the token itself, so all other logits are set to the minimum."""
         logits = np.full((len(tokens), 1, self._vocabulary), np.finfo(np.float32).min, np.float32)
         logits[self._rows, 0, tokens] = 0
         self._generator.set_logits(logits)
@@ -198,7 +186,7 @@ class _OnnxSession:
 
 
 class ByteDecoder:
-    """Text of byte-level tokens. The library's own decoder drops what stands beside bytes that are no UTF-8."""
+    """Text of byte-level tokens. The library's own decoder drops text next to bytes that are not UTF-8."""
 
     def __init__(self, pieces: dict[int, bytes]) -> None:
         self._pieces = pieces
@@ -244,9 +232,9 @@ def byte_pieces(folder: Path) -> dict[int, bytes] | None:
 
 
 def _byte_alphabet() -> dict[str, int]:
-    """The printable character that stands for each byte in a byte-level vocabulary.
+    """The printable character for each byte in a byte-level vocabulary.
 
-    Printable bytes stand for themselves, the other 68 for the characters from U+0100 on, in order.
+    Printable bytes are themselves, the other 68 the characters from U+0100 on, in order.
     Source: Radford et al. 2019 (GPT-2), byte-level BPE.
     """
     printable = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
@@ -255,13 +243,13 @@ def _byte_alphabet() -> dict[str, int]:
 
 
 def check_folder(folder: Path) -> None:
-    """Whether this is a genai model folder with all its files.
+    """Checks a genai model folder.
 
     Raises:
-        ConfigError: It is not; says what is missing.
+        ConfigError: A file is missing.
     """
     if not folder.is_dir():
-        raise ConfigError(f"folder: got {str(folder)!r}, which is no folder; expected one that `corea export` wrote")
+        raise ConfigError(f"folder: got {str(folder)!r}, which is not a folder; expected one that `corea export` wrote")
     if not (folder / "genai_config.json").is_file():
         hint = (
             "it looks like a Hugging Face folder: run `corea export` on it"
@@ -285,15 +273,15 @@ def check_folder(folder: Path) -> None:
 
 
 def _external_files(model: Path) -> list[str]:
-    """The weight file beside a model, by the name that the exporters give it, where the model speaks of it."""
-    beside = f"{model.name}.data"
-    if not model.is_file() or model.stat().st_size > 64 * 2**20:  # a large file has its weights in it
+    """The weight file of a model, by the name that exporters give it, if the model refers to one."""
+    weights = f"{model.name}.data"
+    if not model.is_file() or model.stat().st_size > 64 * 2**20:  # a large file contains its weights
         return []
-    return [beside] if beside.encode() in model.read_bytes() else []
+    return [weights] if weights.encode() in model.read_bytes() else []
 
 
 def has_chat_template(folder: Path) -> bool:
-    """Whether the folder's tokenizer comes with one."""
+    """True if the folder's tokenizer has a chat template."""
     if (folder / "chat_template.jinja").is_file():
         return True
     return bool(read_json(folder / "tokenizer_config.json").get("chat_template"))

@@ -1,6 +1,6 @@
 # pyright: basic
 # (torch and transformers are only partly typed)
-"""Transformers: any Hugging Face folder or hub name, run in this process. The one backend that imports torch."""
+"""The transformers backend: any Hugging Face folder or hub name, in this process. The one that imports torch."""
 
 import copy
 from collections.abc import Sequence
@@ -12,27 +12,27 @@ from typing import Any
 import numpy as np
 
 from corea.backends.local.fingerprint import fingerprint
-from corea.backends.local.generation import Decoder, Floats, Limits, Session, Tokens
+from corea.backends.local.generation import Decoder, DecodingSession, Floats, GenerationLimits, Tokens
 from corea.backends.local.worker import LocalBackend
 from corea.errors import BackendError, ConfigError
-from corea.registry import install_hint
+from corea.registry import import_extra
 from corea.types import Question
 
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HFSettings(Limits):
-    """Which model, and how it is run.
+class HFSettings(GenerationLimits):
+    """A Hugging Face model, and how it is run.
 
     Args:
         name: A folder, or a name on the Hugging Face hub.
-        model: What traces and price tables call it; the name, or the folder's last part, by default.
+        model: Its name in traces and price tables; the name, or the folder's last part, by default.
         revision: A commit, branch or tag on the hub.
         device: "auto" (the first GPU, else the CPU), "cpu", "cuda", "cuda:1", "mps".
-        dtype: "auto" is what the weights were saved in, but float32 on a CPU.
+        dtype: "auto" is that of the saved weights, but float32 on a CPU.
         max_batch, max_batch_tokens: As in `corea.backends.local.onnx`.
-        max_tokens, temperature, top_p: Used where the sampling leaves them open; temperature 0 is greedy.
+        max_tokens, temperature, top_p: Used where the sampling says None; temperature 0 is greedy.
     """
 
     name: str
@@ -50,7 +50,7 @@ class HFSettings(Limits):
             raise ConfigError(
                 f"name: got {self.name!r}, which has no config.json; expected a Hugging Face model folder"
             )
-        Limits.__post_init__(self)
+        GenerationLimits.__post_init__(self)
 
 
 class HFBackend(LocalBackend):
@@ -63,7 +63,7 @@ class HFBackend(LocalBackend):
 
     @cached_property
     def revision(self) -> str | None:
-        """What a calibration artefact binds: a folder's fingerprint; of a hub name, the revision that was set."""
+        """A folder's fingerprint, or the revision set for a hub name: a calibration artefact binds it."""
         return fingerprint(Path(self.settings.name)) or self.settings.revision
 
 
@@ -71,11 +71,8 @@ class HFEngine:
     """A loaded transformers model with its tokenizer; an `Engine` of `corea.backends.local.generation`."""
 
     def __init__(self, settings: HFSettings) -> None:
-        try:
-            import torch
-            import transformers
-        except ImportError as error:
-            raise ConfigError(f"the hf backend needs torch and transformers; {install_hint('torch')}") from error
+        torch = import_extra("the hf backend", "torch")
+        transformers = import_extra("the hf backend", "transformers")
         self.torch = torch
         device = settings.device
         if device == "auto":
@@ -120,15 +117,15 @@ class HFEngine:
         return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
 
     def decoder(self) -> Decoder:
-        return _Decoder(self.tokenizer, self.special)
+        return _TransformersDecoder(self.tokenizer, self.special)
 
     def text(self, tokens: Sequence[int]) -> str:
-        decoder = _Decoder(self.tokenizer, self.special)
+        decoder = _TransformersDecoder(self.tokenizer, self.special)
         decoder.open = [token for token in tokens if token not in self.special]
         return decoder.end()
 
-    def start(self, prompts: Sequence[Sequence[int]], room: int) -> Session:
-        return _Session(self, prompts)
+    def start(self, prompts: Sequence[Sequence[int]], room: int) -> DecodingSession:
+        return _TransformersSession(self, prompts)
 
     def read(self, base: Sequence[int], paths: Sequence[tuple[int, ...]]) -> list[Floats]:
         """Reads the base once, then the longest paths behind it as one batch; the shorter paths are their prefixes."""
@@ -145,7 +142,7 @@ class HFEngine:
         return [found[path] for path in paths]
 
     def _behind(self, cache: Any, mask: Any, rows: Sequence[tuple[int, ...]]) -> Floats:
-        """Logits (R, T, V) after each token of the rows, which all follow what is in the cache."""
+        """Logits (R, T, V) after each token of the rows, which all follow the cache."""
         longest = max(map(len, rows))
         ids = self.torch.tensor([[*row, *[0] * (longest - len(row))] for row in rows], device=self.device)
         copied = copy.deepcopy(cache)
@@ -157,7 +154,7 @@ class HFEngine:
         return out.logits.float().cpu().numpy()
 
     def padded(self, rows: Sequence[Sequence[int]]) -> tuple[Any, Any]:
-        """Token ids and mask (B, T), filled up on the left."""
+        """Token ids and mask (B, T), padded on the left."""
         longest = max(map(len, rows))
         ids = self.torch.zeros((len(rows), longest), dtype=self.torch.long)
         mask = self.torch.zeros_like(ids)
@@ -167,13 +164,13 @@ class HFEngine:
         return ids.to(self.device), mask.to(self.device)
 
     def inputs(self, ids: Any, mask: Any) -> dict[str, Any]:
-        """What the model is called with; positions count real tokens only."""
+        """The model's arguments; positions count real tokens only."""
         positions = (mask.cumsum(-1) - 1).clamp(min=0)[:, -ids.shape[1] :]
         return {"input_ids": ids, "attention_mask": mask, "position_ids": positions}
 
 
-class _Session:
-    """One batch under way, over transformers' key-value cache."""
+class _TransformersSession:
+    """One batch over transformers' key-value cache."""
 
     def __init__(self, engine: HFEngine, prompts: Sequence[Sequence[int]]) -> None:
         self.engine = engine
@@ -203,25 +200,25 @@ class _Session:
         return tokens
 
 
-class _Decoder:
-    """Text of tokens as they come. A character is given once its last byte has; decoding begins anew at each."""
+class _TransformersDecoder:
+    """Incremental text of tokens: a character is returned with its last byte, and decoding restarts after each."""
 
     def __init__(self, tokenizer: Any, special: frozenset[int]) -> None:
         self.tokenizer = tokenizer
         self.special = special
-        self.before: list[int] = []  # some given tokens, as SentencePiece drops the space of a text's first word
-        self.open: list[int] = []  # tokens not given yet
+        self.before: list[int] = []  # the last decoded tokens, as SentencePiece drops the space of a text's first word
+        self.open: list[int] = []  # tokens not decoded yet
 
     def add(self, token: int) -> str:
         if token in self.special:
             return ""
         self.open.append(token)
-        return self._give(last=False)
+        return self._decode(last=False)
 
     def end(self) -> str:
-        return self._give(last=True)
+        return self._decode(last=True)
 
-    def _give(self, *, last: bool) -> str:
+    def _decode(self, *, last: bool) -> str:
         known = self._text(self.before)
         text = self._text([*self.before, *self.open])[len(known) :]
         if not self.open or (text.endswith("\ufffd") and not last):

@@ -1,3 +1,5 @@
-"""OpenAI-compatible servers, in the order of a call: settings, api_keys, addresses; wire (the request), http, retry,
-circuit_breaker, deadlines; sse and stream (the response), usage, logprobs, errors; client.
+"""OpenAI-compatible servers, in the order of a call.
+
+settings, with addresses and api_keys; client; circuit_breaker and retry; wire (request and response), http, deadlines;
+sse and stream; usage and logprobs of the response; errors.
 """

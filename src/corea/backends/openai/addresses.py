@@ -1,4 +1,4 @@
-"""The addresses that settings give: checked whole when they are read, not at the first call."""
+"""URLs in settings, checked completely when they are read and not at the first call."""
 
 import re
 from ipaddress import ip_address
@@ -13,10 +13,10 @@ HOST = re.compile(r"[\w.-]+")
 
 
 def split_url(name: str, url: str) -> SplitResult:
-    """The parts of the http(s) address in the setting `name`.
+    """The parts of the http(s) URL in the setting `name`.
 
     Raises:
-        ConfigError: A request could not be sent there, whatever is up. Neither a user nor a key is in the message.
+        ConfigError: No request can be sent there. The message contains neither a user nor a key.
     """
     parts, fault = _split(url)
     if parts is None:
@@ -25,14 +25,14 @@ def split_url(name: str, url: str) -> SplitResult:
 
 
 def _split(url: str) -> tuple[SplitResult | None, str]:
-    """The parts, or None and what is expected instead. The caller raises: no frame of another library is in it."""
+    """The parts, or None and what is expected. The caller raises, without frames of another library."""
     if NO_PART_OF_A_URL.search(url):
-        return None, f"{EXAMPLE}, without spaces or marks that belong in none"
+        return None, f"{EXAMPLE}, without spaces or characters that no URL has"
     try:
         parts = urlsplit(url)
         host = parts.hostname or ""
     except ValueError:
-        return None, f"{EXAMPLE}; an IPv6 address stands in brackets, such as http://[::1]:8000/v1"
+        return None, f"{EXAMPLE}; write an IPv6 address in brackets, such as http://[::1]:8000/v1"
     try:
         port = parts.port
     except ValueError:

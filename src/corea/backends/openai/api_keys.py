@@ -1,4 +1,4 @@
-"""API keys: from the environment only, read at each call, and kept out of everything that is written or shown."""
+"""API keys: read from the environment at each call, and removed from everything that is written or shown."""
 
 import html
 import json
@@ -11,19 +11,19 @@ from urllib.parse import quote
 from corea.errors import ConfigError
 from corea.secrets import HIDDEN, PREFIXED, Secret, may_be_key
 
-LEAST_LENGTH = 8  # shorter "keys" ("EMPTY", "ollama") are no secrets, and words that a model may write
+LEAST_LENGTH = 8  # shorter "keys" ("EMPTY", "ollama") are not secret, and a model may write them
 VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 USUAL_NAME = re.compile(r"[A-Z][A-Z0-9]{0,15}(?:_[A-Z0-9]{1,15}){1,6}", re.ASCII)
 WORDS = re.compile(r"(?:[A-Z_]+|[a-z_]+)[0-9]{0,3}", re.ASCII)
 LONGEST_PLAIN_NAME = 16  # keys are longer
-PLAIN = re.compile(r"[\w.~-]+", re.ASCII)  # no form of escaping touches these
+PLAIN = re.compile(r"[\w.~-]+", re.ASCII)  # unchanged by any escaping
 LOOKS_SECRET = re.compile(
     r"\b(sk-(?=.{4})|bearer\s+(?=\S{16}))[^\s\"'<>,;]+", re.IGNORECASE
 )  # a server may echo part of a key
 
 
 def without_frames(error: BaseException) -> BaseException:
-    """The same error, and those that led to it, without the frames of another library, whose variables hold keys."""
+    """The same error and its causes without the frames of other libraries, whose variables hold keys."""
     following: BaseException | None = error
     seen = set[int]()
     while following is not None and id(following) not in seen:
@@ -34,15 +34,15 @@ def without_frames(error: BaseException) -> BaseException:
 
 
 def variable_name(name: str, where: str) -> str:
-    """The name of an environment variable, as a setting gives it.
+    """The name of an environment variable in a setting.
 
     Raises:
-        ConfigError: It cannot be one, or looks like a key ("gsk_..."): most likely the key itself, so it is not shown.
+        ConfigError: It is not a valid name, or looks like a key ("gsk_..."); it is not shown.
     """
     if not VARIABLE.fullmatch(name) or _looks_pasted(name):
         raise ConfigError(
-            f"{where}: got a value that is no name of an environment variable (not shown, it may be a key), expected "
-            "a name such as OPENAI_API_KEY; put the key into that variable, and not into a file"
+            f"{where}: got a value that is not the name of an environment variable (not shown, it may be a key), "
+            "expected a name such as OPENAI_API_KEY; put the key into that variable, and not into a file"
         )
     return name
 
@@ -54,7 +54,7 @@ def _looks_pasted(name: str) -> bool:
 
 
 def shown_name(name: str) -> str:
-    """A variable's name for a message; "[hidden]" where it may be a key that was pasted in its place."""
+    """A variable's name for a message; "[hidden]" if it may be a key pasted in its place."""
     return name if len(name) <= LONGEST_PLAIN_NAME or USUAL_NAME.fullmatch(name) else "[hidden]"
 
 
@@ -62,7 +62,7 @@ def read_key(name: str) -> Secret:
     """The key in an environment variable.
 
     Raises:
-        ConfigError: It is not set, is empty, or holds what no HTTP header can carry. The key is not in the message.
+        ConfigError: It is not set, is empty, or no HTTP header can carry it. The key is not in the message.
     """
     if fault := _fault_of_key(os.environ.get(name, "").strip()):
         raise ConfigError(f"environment variable {shown_name(name)}: {fault.format(name=shown_name(name))}")
@@ -70,7 +70,7 @@ def read_key(name: str) -> Secret:
 
 
 def _fault_of_key(key: str) -> str | None:
-    """Why this cannot be sent; None where it can. The caller raises: no frame of the error then holds the key."""
+    """The reason why a key cannot be sent, or None. The caller raises, so that no frame of the error has the key."""
     if not key:
         return "got nothing, expected an API key; set it with `export {name}=...`"
     if not key.isascii() or not key.isprintable():
@@ -82,20 +82,20 @@ def _fault_of_key(key: str) -> str | None:
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class Secrets:
-    """The keys that one call was sent with; it can take them out of what comes back. Its own repr shows none."""
+class KeyRedactor:
+    """The keys that one call was sent with, to remove them from the response. Its repr shows none."""
 
     keys: tuple[str, ...]
 
     def hide_bytes(self, received: bytes) -> bytes:
-        """What was received without the keys, as a server that echoes its request would give them back."""
+        """A response without the keys, which a server that echoes its request would send back."""
         for form in self._forms():
             if form.encode() in received:
                 received = received.replace(form.encode(), HIDDEN.encode())
         return received
 
     def hide(self, text: str) -> str:
-        """The text without the keys, plain or escaped, nor anything that looks like one."""
+        """The text without the keys, plain or escaped, and without anything that looks like one."""
         for form in self._forms():
             text = text.replace(form, HIDDEN)
         return LOOKS_SECRET.sub(lambda found: found[1] + HIDDEN, text)
@@ -111,7 +111,7 @@ class Secrets:
         return value
 
     def _forms(self) -> list[str]:
-        """Each key as it is and, if it has marks that are escaped, as JSON, HTML and URLs write it; longest first."""
+        """Each key, plain and, if it has characters to escape, in the forms of JSON, HTML and URLs; longest first."""
         if not self.keys:
             return []
         forms: set[str] = set()
@@ -125,4 +125,4 @@ class Secrets:
         return sorted(forms, key=len, reverse=True)
 
     def __repr__(self) -> str:
-        return f"Secrets({len(self.keys)})"
+        return f"KeyRedactor({len(self.keys)})"

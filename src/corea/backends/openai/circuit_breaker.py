@@ -1,4 +1,4 @@
-"""A circuit breaker: after so many failures in a row a far end is left alone for a while, then tried with one call.
+"""A circuit breaker: after `failures` failures in a row a server is not called for a while, then tried with one call.
 
     closed     every call may go; `failures` in a row open it
     open       no call may go until `cool_down_seconds` have passed
@@ -13,7 +13,7 @@ from threading import Lock
 
 
 class BreakerState(StrEnum):
-    """Whether calls may go."""
+    """The states of a breaker."""
 
     CLOSED = "closed"
     OPEN = "open"
@@ -21,15 +21,15 @@ class BreakerState(StrEnum):
 
 
 class Breaker:
-    """Counts failures in a row, and says whether the next call may go. Any thread may call it.
+    """Counts failures in a row, and admits or refuses the next call. Thread-safe.
 
-    Each call that `admit` let go is followed by exactly one of `succeeded`, `failed` and `abandoned`.
+    Each admitted call is followed by exactly one of `succeeded`, `failed` and `abandoned`.
 
     Args:
-        failures: So many in a row open it.
-        cool_down_seconds: How long it then stays open.
+        failures: Number in a row that opens it.
+        cool_down_seconds: Time that it then stays open.
         clock: Seconds, monotonic.
-        on_change: Receives the new state when calls begin to be held back, a probe is let go, and all may go again.
+        on_change: Receives the new state when it opens, admits a probe, and closes.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class Breaker:
 
     @property
     def state(self) -> BreakerState:
-        """Whether calls may go now."""
+        """The state now."""
         opened_at = self._opened_at
         if opened_at is None:
             return BreakerState.CLOSED
@@ -64,7 +64,7 @@ class Breaker:
         return self._failures
 
     def admit(self) -> float:
-        """0 lets the call go; else the seconds after which it is worth asking again."""
+        """0 admits the call; else the seconds after which to ask again."""
         with self._lock:
             opened_at = self._opened_at
             if opened_at is None:
@@ -89,7 +89,7 @@ class Breaker:
             self._on_change(BreakerState.CLOSED)
 
     def failed(self) -> None:
-        """The server is down. A call that was let go before the breaker opened tells it nothing new."""
+        """The server failed. Calls admitted before the breaker opened do not prolong it."""
         with self._lock:
             self._failures += 1
             opens = self._probing or (self._opened_at is None and self._failures >= self._most)
@@ -99,5 +99,5 @@ class Breaker:
             self._on_change(BreakerState.OPEN)
 
     def abandoned(self) -> None:
-        """The call was cancelled and said nothing; another may be the probe."""
+        """The call was cancelled without a result; another may be the probe."""
         self._probing = False

@@ -1,8 +1,7 @@
 """Any server that speaks OpenAI's `/v1/chat/completions`: vLLM, Ollama, llama.cpp, LM Studio, OpenAI, Azure, ...
 
-Here is what happens to one question. What goes over the wire is in `wire`, how it gets there in `openai_http` and
-`openai_stream`, when a call is repeated in `retry`, when a far end is left alone in `breaker`, and how keys are kept
-out of everything in `keys`. Which server does what is told in docs/backends.md.
+One call: the request (wire), its transport (http, stream), retries (retry) behind a circuit breaker (circuit_breaker),
+and the removal of keys from the response (api_keys). docs/backends.md lists the differences of servers.
 """
 
 import asyncio
@@ -38,13 +37,13 @@ PROBE_TOKENS = 16
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Probe:
-    """What one small call found out about a server.
+    """The result of one small call to a server.
 
     Args:
-        reachable: It answered at all.
-        key_accepted: It did not turn the key away.
-        logprobs: It gave log-probabilities when asked.
-        error: What was wrong, "" if nothing.
+        reachable: It responded.
+        key_accepted: It did not refuse the key.
+        logprobs: It returned log-probabilities on request.
+        error: The error, "" if none.
     """
 
     reachable: bool
@@ -61,8 +60,8 @@ class Probe:
 
 
 @dataclass(slots=True)
-class _Past:
-    """The attempts of one call that have failed; whether another one has been sent."""
+class _Attempts:
+    """The failed attempts of one call; `in_flight` while another one has been sent."""
 
     retries: int = 0
     refusals: int = 0
@@ -70,7 +69,7 @@ class _Past:
     in_flight: bool = False
 
     def sent(self) -> None:
-        """A request has gone out."""
+        """A request has been sent."""
         self.in_flight = True
 
     def add(self, error: BackendError) -> None:
@@ -80,10 +79,10 @@ class _Past:
 
 
 class OpenAIBackend:
-    """A model behind an OpenAI-compatible server. Nothing is contacted, and no key read, before the first call.
+    """A model on an OpenAI-compatible server. No connection is opened, and no key read, before the first call.
 
     Args:
-        sleep, rng, clock: Waiting between attempts, its jitter, and the breaker's time; a test brings its own.
+        sleep, rng, clock: For the delay between attempts, its jitter, and the breaker's time; replaced in tests.
     """
 
     def __init__(
@@ -113,10 +112,10 @@ class OpenAIBackend:
         return f"OpenAIBackend({self.settings.where})"
 
     async def complete(self, question: Question, sampling: Sampling) -> Completion:
-        """The model's answer.
+        """The model's completion.
 
         Raises:
-            BackendError: After all attempts that could help; `spent` holds what is known to have been billed in vain.
+            BackendError: After the last attempt; `spent` is the known usage of failed attempts.
             ConfigError: The key's environment variable holds none.
         """
         if self.settings.stream:
@@ -124,50 +123,50 @@ class OpenAIBackend:
             assert isinstance(pieces[-1], Completion)
             return pieces[-1]
         body = self._body(question, sampling, stream=False)
-        past, log = _Past(), current_log()
+        attempts, log = _Attempts(), current_log()
         try:
-            return await self._with_retries(lambda past: self._whole(body, question, past), past)
+            return await self._with_retries(lambda: self._whole(body, question, attempts), attempts)
         except asyncio.CancelledError:
-            self._note_interrupted(log, question, past)
+            self._note_interrupted(log, question, attempts)
             raise
 
     async def stream(self, question: Question, sampling: Sampling) -> AsyncIterator[str | Completion]:
-        """The answer in pieces as it is written, then the whole completion.
+        """The text in pieces as it is generated, then the whole completion.
 
         Raises:
-            BackendError: As for `complete`; also where the stream breaks off, which is not repeated, since part of it
-                has been given: `spent` then holds the text so far, with the usage that was sent or an estimate.
+            BackendError: As for `complete`; also if the stream breaks off, which is not retried, since part of it has
+                been passed on: `spent` is then the text so far, with the usage that was sent or an estimate.
         """
         body = self._body(question, sampling, stream=True)
-        past, log = _Past(), current_log()
+        attempts, log = _Attempts(), current_log()
         opened: Stream | None = None
         try:
-            opened = await self._with_retries(lambda past: self._open(body, question, past), past)
+            opened = await self._with_retries(lambda: self._open(body, question, attempts), attempts)
             async for piece in opened.pieces():
                 yield piece
-            yield opened.completion(retries=past.retries, wasted=past.wasted)
+            yield opened.completion(retries=attempts.retries, wasted=attempts.wasted)
         except BackendError as error:
-            _note_past(error, past, self.model)
+            _note_attempts(error, attempts, self.model)
             raise
         except (asyncio.CancelledError, GeneratorExit):
-            self._note_interrupted(log, question, past, opened)
+            self._note_interrupted(log, question, attempts, opened)
             raise
         finally:
             if opened is not None:
                 opened.close()
 
     async def probe(self) -> Probe:
-        """Whether the server can be reached, takes the key and gives log-probabilities; one or two small calls."""
+        """Tests with one or two small calls if the server responds, accepts the key and returns log-probabilities."""
         asked = Sampling(max_tokens=PROBE_TOKENS, logprobs=True, top_logprobs=1)
         error: BackendError | ConfigError
         for sampling in (asked, replace(asked, logprobs=False, top_logprobs=0)):
             try:
-                completion = await self._whole(self._body(PROBE, sampling, stream=False), PROBE, _Past())
+                completion = await self._whole(self._body(PROBE, sampling, stream=False), PROBE, _Attempts())
             except ConfigError as caught:
                 return Probe(reachable=False, key_accepted=False, logprobs=False, error=str(caught))
             except BackendError as caught:
                 error = caught
-                if error.status not in (400, 422):  # a server that refuses the log-probabilities may do without
+                if error.status not in (400, 422):  # a server that refuses log-probabilities may answer without
                     break
             else:
                 return Probe(
@@ -182,7 +181,7 @@ class OpenAIBackend:
         return Probe(reachable=reachable, key_accepted=accepted, logprobs=False, error=str(error))
 
     def check(self) -> None:
-        """Raises what would fail every call, before one is made; nothing is contacted.
+        """Checks, without a call, that calls can be made.
 
         Raises:
             ConfigError: The key's environment variable holds none.
@@ -193,79 +192,79 @@ class OpenAIBackend:
         """Closes the connections."""
         await self._http.close()
 
-    async def _whole(self, body: bytes, question: Question, past: _Past) -> Completion:
-        """One attempt at an answer that comes whole."""
+    async def _whole(self, body: bytes, question: Question, attempts: _Attempts) -> Completion:
+        """One attempt at a whole response."""
         began = time.perf_counter()
-        response, secrets = await self._http.post(body, past.sent)
+        response, redactor = await self._http.post(body, attempts.sent)
         try:
-            received = secrets.hide_bytes(await self._http.read(response, began))
+            received = redactor.hide_bytes(await self._http.read(response, began))
         finally:
             response.release()
         if response.status != 200:
-            raise errors.bad_status(self.settings, response, received, secrets)
+            raise errors.status_error(self.settings, response, received, redactor)
         try:
-            reply = wire.read_reply(received)
+            reply = wire.read_response(received)
         except msgspec.DecodeError as error:
-            raise errors.unusable(self.settings, received, str(error)) from error
-        written = wire.Written()
+            raise errors.format_error(self.settings, received, str(error)) from error
+        written = wire.ReplyBuilder()
         written.add(reply)
         if not written.answered:
-            raise errors.unanswered(self.settings, reply, received, secrets)
+            raise errors.no_choices_error(self.settings, reply, received, redactor)
         return written.completion(
-            question, self.model, seconds=time.perf_counter() - began, retries=past.retries, wasted=past.wasted
+            question, self.model, seconds=time.perf_counter() - began, retries=attempts.retries, wasted=attempts.wasted
         )
 
-    async def _open(self, body: bytes, question: Question, past: _Past) -> Stream:
+    async def _open(self, body: bytes, question: Question, attempts: _Attempts) -> Stream:
         """One attempt at a stream, up to its first event."""
         began = time.perf_counter()
-        response, secrets = await self._http.post(body, past.sent)
-        stream = Stream(self.settings, response, question, secrets, began, self._http.deadlines)
+        response, redactor = await self._http.post(body, attempts.sent)
+        stream = Stream(self.settings, response, question, redactor, began, self._http.deadlines)
         try:
             if response.status != 200:
-                received = secrets.hide_bytes(await self._http.read(response, began))
-                raise errors.bad_status(self.settings, response, received, secrets)
+                received = redactor.hide_bytes(await self._http.read(response, began))
+                raise errors.status_error(self.settings, response, received, redactor)
             await stream.first()
         except BaseException:
             stream.close()
             raise
         return stream
 
-    async def _with_retries(self, once: Callable[[_Past], Awaitable[T]], past: _Past) -> T:
+    async def _with_retries(self, once: Callable[[], Awaitable[T]], attempts: _Attempts) -> T:
         while True:
             try:
-                return await self._guarded(once, past)
+                return await self._guarded(once)
             except BackendError as error:
-                past.in_flight = False
-                wait = self._wait_before_retry(error, past)
+                attempts.in_flight = False
+                wait = self._wait_before_retry(error, attempts)
                 if wait is None:
-                    _note_past(error, past, self.model)
+                    _note_attempts(error, attempts, self.model)
                     raise
-                log.info("%s; attempt %d follows in %.2f s", error, past.retries + past.refusals + 1, wait)
+                log.info("%s; attempt %d follows in %.2f s", error, attempts.retries + attempts.refusals + 1, wait)
             await self._sleep(wait)
 
-    def _wait_before_retry(self, error: BackendError, past: _Past) -> float | None:
-        """How long to wait before the next attempt; None where there is none."""
+    def _wait_before_retry(self, error: BackendError, attempts: _Attempts) -> float | None:
+        """Delay before the next attempt; None if there is none."""
         if isinstance(error, errors.BreakerOpen):
-            past.refusals += 1
-            if not self.settings.wait_when_open or past.refusals > self.settings.max_retries + 1:
+            attempts.refusals += 1
+            if not self.settings.wait_when_open or attempts.refusals > self.settings.max_retries + 1:
                 return None
             return error.retry_after_seconds
-        if not error.retryable or past.retries >= self.settings.max_retries:
+        if not error.retryable or attempts.retries >= self.settings.max_retries:
             return None
-        past.add(error)
-        return self._backoff.wait_seconds(past.retries, error.retry_after_seconds, self._rng)
+        attempts.add(error)
+        return self._backoff.wait_seconds(attempts.retries, error.retry_after_seconds, self._rng)
 
-    async def _guarded(self, once: Callable[[_Past], Awaitable[T]], past: _Past) -> T:
-        """One attempt, if the breaker lets it go; it learns how that went."""
+    async def _guarded(self, once: Callable[[], Awaitable[T]]) -> T:
+        """One attempt, if the breaker admits it; the breaker gets the result."""
         if wait := self.breaker.admit():
-            raise errors.breaker_open(self.settings, self.breaker.failures, wait)
+            raise errors.breaker_open_error(self.settings, self.breaker.failures, wait)
         try:
-            result = await once(past)
+            result = await once()
         except BackendError as error:
             if error.status is None or error.status >= 500:
                 self.breaker.failed()
             else:
-                self.breaker.succeeded()  # it answered, if not as hoped
+                self.breaker.succeeded()  # it responded
             raise
         except BaseException:
             self.breaker.abandoned()
@@ -274,18 +273,18 @@ class OpenAIBackend:
         return result
 
     def _note_interrupted(
-        self, log: CallLog | None, question: Question, past: _Past, opened: Stream | None = None
+        self, log: CallLog | None, question: Question, attempts: _Attempts, opened: Stream | None = None
     ) -> None:
-        """Logs what is known of a call that is cancelled: what the server said it used, what failed attempts wasted."""
+        """Logs the known usage of a call that is cancelled: stated by the server, and of failed attempts."""
         if log is None:
             return
         if opened is not None:
             known = opened.completion()
         else:
-            usage = estimate_usage(question.messages, "") if past.in_flight else Usage()
+            usage = estimate_usage(question.messages, "") if attempts.in_flight else Usage()
             known = Completion(text="", model=self.model, usage=usage)
         log.interrupted = msgspec.structs.replace(
-            known, finish_reason=INTERRUPTED, retries=past.retries, wasted=past.wasted
+            known, finish_reason=INTERRUPTED, retries=attempts.retries, wasted=attempts.wasted
         )
 
     def _log_breaker(self, state: BreakerState) -> None:
@@ -311,9 +310,9 @@ class OpenAIBackend:
             raise ConfigError(f"{self.settings.where}: got a request that JSON cannot hold ({error})") from error
 
 
-def _note_past(error: BackendError, past: _Past, model: str) -> None:
-    """Writes into an error the retries before it, and what those are known to have wasted."""
-    error.retries = past.retries
-    if past.wasted is not None:
+def _note_attempts(error: BackendError, attempts: _Attempts, model: str) -> None:
+    """Adds the retries before an error, and their known usage, to it."""
+    error.retries = attempts.retries
+    if attempts.wasted is not None:
         spent = error.spent if isinstance(error.spent, Completion) else Completion(text="", model=model)
-        error.spent = msgspec.structs.replace(spent, wasted=past.wasted, retries=past.retries)
+        error.spent = msgspec.structs.replace(spent, wasted=attempts.wasted, retries=attempts.retries)

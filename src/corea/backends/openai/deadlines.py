@@ -6,10 +6,10 @@ from typing import Any
 
 
 class Deadlines:
-    """The calls of one event loop that may not take longer than they were given.
+    """The time limits of the calls of one event loop.
 
-    `with deadlines.within(30): await ...` is `async with asyncio.timeout(30)` for less: most calls end in time, so the
-    timer is only set to the earliest end, and looks again when that has passed.
+    `with deadlines.within(30): await ...` is `async with asyncio.timeout(30)` at a quarter of its cost: most
+    calls end in time, so one timer is set to the earliest end, and to the next one when it fires.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -18,17 +18,17 @@ class Deadlines:
         self._timer: asyncio.TimerHandle | None = None
 
     def within(self, seconds: float) -> "Deadline":
-        """A context that ends in TimeoutError when so many seconds have passed from now."""
+        """A context that raises TimeoutError after this many seconds."""
         return Deadline(self, self._loop.time() + seconds)
 
     def add(self, deadline: "Deadline") -> None:
-        """Watches a call."""
+        """Adds a call."""
         self._running.add(deadline)
         if self._timer is None or deadline.at < self._timer.when():
             self._set(deadline.at)
 
     def remove(self, deadline: "Deadline") -> None:
-        """Forgets a call."""
+        """Removes a call."""
         self._running.discard(deadline)
 
     def _set(self, at: float) -> None:
@@ -47,9 +47,9 @@ class Deadlines:
 
 
 class Deadline:
-    """One call: cancels its task when its time is over, and turns that cancellation into a TimeoutError.
+    """One call: cancels its task at its time limit, and turns that cancellation into a TimeoutError.
 
-    Source: what `asyncio.Timeout` does, https://docs.python.org/3/library/asyncio-task.html#task-cancellation.
+    Source: as `asyncio.Timeout`, https://docs.python.org/3/library/asyncio-task.html#task-cancellation.
     """
 
     __slots__: tuple[str, ...] = ("_deadlines", "_expired", "_pending", "_task", "at")

@@ -1,12 +1,11 @@
 """One request to an OpenAI-compatible server: the connection pool, the headers with the key, the timeouts."""
 
 import asyncio
-import threading
 import time
 import weakref
 from collections.abc import AsyncGenerator, Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import aiohttp
 from aiohttp.abc import AbstractStreamWriter
@@ -14,12 +13,12 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from corea.backends.openai import errors
-from corea.backends.openai.api_keys import Secrets, read_key, without_frames
+from corea.backends.openai.api_keys import KeyRedactor, read_key, without_frames
 from corea.backends.openai.deadlines import Deadlines
 from corea.backends.openai.settings import OpenAISettings
 from corea.secrets import Secret, keys_in_path
 
-KEEP_ALIVE_SECONDS = 4.0  # uvicorn, and so vLLM, closes idle connections after 5: a call must not meet that
+KEEP_ALIVE_SECONDS = 4.0  # below the 5 after which uvicorn, and so vLLM, closes idle connections
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,39 +27,19 @@ class _Pool:
 
     session: aiohttp.ClientSession
     deadlines: Deadlines
-    closer: AsyncGenerator[None, None]  # closes the session when the loop shuts down, or when this pool is forgotten
+    closer: AsyncGenerator[None, None]  # closes the session at the loop's shutdown, or when this pool is dropped
 
 
-@dataclass(slots=True)
-class _Pools:
-    """One pool for each event loop that has asked; any thread may look."""
-
-    of_loop: dict[asyncio.AbstractEventLoop, _Pool] = field(default_factory=dict[asyncio.AbstractEventLoop, _Pool])
-    lock: threading.Lock = field(default_factory=threading.Lock)
-
-    def get(self, loop: asyncio.AbstractEventLoop) -> _Pool | None:
-        pool = self.of_loop.get(loop)
-        return None if pool is None or pool.session.closed else pool
-
-    def put(self, loop: asyncio.AbstractEventLoop, pool: _Pool) -> None:
-        with self.lock:
-            self.of_loop[loop] = pool
-
-    def take(self, loop: asyncio.AbstractEventLoop) -> _Pool | None:
-        with self.lock:
-            return self.of_loop.pop(loop, None)
-
-    def close_ended(self) -> None:
-        """Closes the connections of loops that were closed without a shutdown (`asyncio.run` does shut down)."""
-        with self.lock:
-            ended = [self.of_loop.pop(loop) for loop in list(self.of_loop) if loop.is_closed()]
-        for pool in ended:
+def _close_ended(pools: dict[asyncio.AbstractEventLoop, _Pool]) -> None:
+    """Closes the connections of loops that were closed without a shutdown (`asyncio.run` does shut down)."""
+    for loop in [loop for loop in list(pools) if loop.is_closed()]:
+        if (pool := pools.pop(loop, None)) is not None:
             with suppress(StopIteration):
                 pool.session.close().send(None)  # of a closed loop: there is nothing to wait for
 
 
 async def _close_at_shutdown(session: aiohttp.ClientSession) -> AsyncGenerator[None, None]:
-    """Closes the session where this generator is closed: by the event loop's shutdown, which knows of it once begun.
+    """Closes the session when this generator is closed: by the event loop's shutdown, which knows it once begun.
 
     Source: https://docs.python.org/3/library/asyncio-eventloop.html#asyncio.loop.shutdown_asyncgens
     """
@@ -71,70 +50,75 @@ async def _close_at_shutdown(session: aiohttp.ClientSession) -> AsyncGenerator[N
 
 
 class _Body(aiohttp.BytesPayload):
-    """A request's body (what aiohttp would make of bytes, after a search), which tells when it goes out."""
+    """A request's body (aiohttp's own class for bytes), which reports when it is sent."""
 
-    def __init__(self, body: bytes, on_sent: Callable[[], None]) -> None:
-        super().__init__(body)
-        self._on_sent = on_sent
+    on_sent: Callable[[], None] | None = None
 
     async def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> None:
-        self._on_sent()
+        if self.on_sent is not None:
+            self.on_sent()
         await super().write_with_length(writer, content_length)
 
 
 class Http:
-    """Posts requests, over one pool of connections for each event loop, which opens at the first request there.
+    """Posts requests. Each event loop has one pool of connections, opened at its first request. Thread-safe.
 
-    Pools close with their loop (at the end of `asyncio.run`), with `close`, and when the last reference goes.
+    Pools close with their loop (at the end of `asyncio.run`), with `close`, and with the last reference.
     """
 
     def __init__(self, settings: OpenAISettings) -> None:
         self.settings = settings
         self._url = URL(settings.url, encoded=True)
         self._path_keys = tuple(map(Secret, keys_in_path(settings.base_url)))
+        self._path_redactor = KeyRedactor(self._path_keys)
         self._headers = _fixed_headers(settings)
         self._first_byte_seconds = min(settings.first_byte_timeout_seconds, settings.total_timeout_seconds)
-        self._pools = _Pools()
-        weakref.finalize(self, self._pools.close_ended)
+        self._pools: dict[asyncio.AbstractEventLoop, _Pool] = {}  # single operations on a dict are atomic
+        weakref.finalize(self, _close_ended, self._pools)
 
     def check(self) -> None:
-        """Raises what would keep every request from being sent.
+        """Checks that requests can be sent.
 
         Raises:
             ConfigError: An environment variable holds no key.
         """
         self._with_keys()
 
-    async def post(self, body: bytes, on_sent: Callable[[], None]) -> tuple[aiohttp.ClientResponse, Secrets]:
-        """The response, of which only the head is read, and the keys to keep out of it.
+    async def post(self, body: bytes, on_sent: Callable[[], None]) -> tuple[aiohttp.ClientResponse, KeyRedactor]:
+        """The response, of which only the head is read, and the keys to remove from it.
 
         Args:
-            on_sent: Called when the request goes out: there is a connection by then.
+            on_sent: Called when the request is sent, after a connection is open.
         """
-        headers, secrets = self._with_keys()
-        settings, pool = self.settings, await self._pool()
+        headers, redactor = self._with_keys()
+        settings, loop = self.settings, asyncio.get_running_loop()
+        pool = self._pools.get(loop)
+        if pool is None or pool.session.closed:
+            pool = await self._open_pool(loop)
+        payload = _Body(body)
+        payload.on_sent = on_sent
         try:
             with pool.deadlines.within(self._first_byte_seconds):
                 response = await pool.session.post(
                     self._url,
-                    data=_Body(body, on_sent),
+                    data=payload,
                     headers=headers,
                     allow_redirects=False,
                     proxy=settings.proxy,
                 )
         except aiohttp.ConnectionTimeoutError as error:
-            raise errors.no_connection_in_time(settings) from without_frames(error)
+            raise errors.connect_timeout_error(settings) from without_frames(error)
         except TimeoutError as error:
-            raise errors.no_first_byte_in_time(settings) from without_frames(error)
+            raise errors.first_byte_timeout_error(settings) from without_frames(error)
         except (aiohttp.ClientError, OSError) as error:
-            raise errors.unreached(settings, error, secrets) from without_frames(error)
-        return response, secrets
+            raise errors.connection_error(settings, error, redactor) from without_frames(error)
+        return response, redactor
 
     async def read(self, response: aiohttp.ClientResponse, began: float) -> bytes:
         """The whole body; `began` is when the request was sent, by `time.perf_counter`."""
         try:
             received = b""
-            if response.content.is_eof():  # it came with the head: nothing to wait for
+            if response.content.is_eof():  # it came with the head
                 received = response.content.read_nowait()
                 if response.content.at_eof():
                     return received
@@ -143,28 +127,24 @@ class Http:
                 return received + await response.read()
         except TimeoutError as error:
             response.close()
-            raise errors.not_all_in_time(self.settings) from without_frames(error)
+            raise errors.total_timeout_error(self.settings) from without_frames(error)
         except (aiohttp.ClientError, OSError) as error:
-            raise errors.cut_in_the_middle(self.settings, error, response.status) from without_frames(error)
+            raise errors.body_error(self.settings, error, response.status) from without_frames(error)
 
     @property
     def deadlines(self) -> Deadlines:
         """The time limits of the calls of this event loop, which has posted a request."""
-        pool = self._pools.of_loop[asyncio.get_running_loop()]
-        return pool.deadlines
+        return self._pools[asyncio.get_running_loop()].deadlines
 
     async def close(self) -> None:
         """Closes the connections of this event loop, and those of loops that have ended."""
-        pool = self._pools.take(asyncio.get_running_loop())
+        pool = self._pools.pop(asyncio.get_running_loop(), None)
         if pool is not None:
             await pool.closer.aclose()
-        self._pools.close_ended()
+        _close_ended(self._pools)
 
-    async def _pool(self) -> _Pool:
-        loop = asyncio.get_running_loop()
-        if pool := self._pools.get(loop):
-            return pool
-        self._pools.close_ended()
+    async def _open_pool(self, loop: asyncio.AbstractEventLoop) -> _Pool:
+        _close_ended(self._pools)
         session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
                 limit=self.settings.max_connections, keepalive_timeout=KEEP_ALIVE_SECONDS, ttl_dns_cache=300
@@ -172,15 +152,14 @@ class Http:
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=self.settings.connect_timeout_seconds),
             cookie_jar=aiohttp.DummyCookieJar(),
         )
-        pool = _Pool(session, Deadlines(loop), _close_at_shutdown(session))
-        self._pools.put(loop, pool)
+        pool = self._pools[loop] = _Pool(session, Deadlines(loop), _close_at_shutdown(session))
         await anext(pool.closer)  # does not suspend; from here on the loop's shutdown closes the session
         return pool
 
-    def _with_keys(self) -> tuple[CIMultiDict[str], Secrets]:
+    def _with_keys(self) -> tuple[CIMultiDict[str], KeyRedactor]:
         settings = self.settings
         if not settings.api_key_env and not settings.headers_env:
-            return self._headers, Secrets(self._path_keys)
+            return self._headers, self._path_redactor
         secret = {name: read_key(variable) for name, variable in settings.headers_env.items()}
         keys = tuple(secret.values())
         if settings.api_key_env:
@@ -191,7 +170,7 @@ class Http:
                 secret["api-key"] = keys[-1]
         headers = self._headers.copy()
         headers.update(secret)
-        return headers, Secrets((*keys, *self._path_keys))
+        return headers, KeyRedactor((*keys, *self._path_keys))
 
 
 def _fixed_headers(settings: OpenAISettings) -> CIMultiDict[str]:

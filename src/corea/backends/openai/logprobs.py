@@ -1,4 +1,4 @@
-"""The log-probabilities of an OpenAI-compatible answer, token by token, put in line with its text."""
+"""The log-probabilities of an OpenAI-compatible response, by token, aligned with its text."""
 
 import codecs
 from collections.abc import Iterator, Sequence
@@ -7,28 +7,28 @@ import msgspec
 
 from corea.types import TokenLogprob
 
-REPLACED = "\ufffd"  # what a decoder writes for bytes that are no character
+REPLACED = "\ufffd"  # in place of bytes that are not a character
 IMPOSSIBLE = -9999.0  # a log-probability of minus infinity, as vLLM writes it: JSON has no infinity
 
 
-class Token(msgspec.Struct):
-    """A token as a server lists it; `bytes` where it is no whole text."""
+class ListedToken(msgspec.Struct):
+    """A token as a server lists it; `bytes` if it is not whole characters."""
 
     token: str = ""
     logprob: float | None = None
     bytes: list[int] | None = None
-    top_logprobs: "list[Token] | None" = None
+    top_logprobs: "list[ListedToken] | None" = None
 
 
-class _Logprobs(msgspec.Struct):
-    content: list[Token] | None = None
+class _TokenList(msgspec.Struct):
+    content: list[ListedToken] | None = None
 
 
-_read_logprobs = msgspec.json.Decoder(_Logprobs).decode
+_read_logprobs = msgspec.json.Decoder(_TokenList).decode
 
 
-def read_tokens(raw: msgspec.Raw) -> list[Token]:
-    """The tokens that an answer lists; none where they are not in the form of the chat endpoint."""
+def read_tokens(raw: msgspec.Raw) -> list[ListedToken]:
+    """The tokens of a choice; none if they are not in the form of the chat endpoint."""
     try:
         logprobs = _read_logprobs(raw)
     except msgspec.DecodeError:
@@ -36,12 +36,12 @@ def read_tokens(raw: msgspec.Raw) -> list[Token]:
     return logprobs.content or []
 
 
-def aligned(tokens: Sequence[Token], text: str) -> tuple[TokenLogprob, ...] | None:
+def aligned(tokens: Sequence[ListedToken], text: str) -> tuple[TokenLogprob, ...] | None:
     """The log-probabilities of the tokens of `text`, whose strings join to it.
 
-    Servers also list tokens that are not in the text (reasoning that was split off, an end mark, a stop string): these
-    are left out. A character that is split over several tokens is given to the last of them. None where the tokens do
-    not hold the text at all.
+    Servers also list tokens that are not in the text (reasoning that was split off, an end token, a stop string): these
+    are left out. A character that is split over several tokens belongs to the last of them. None if the tokens do not
+    contain the text.
     """
     strings = list(_strings(tokens))
     inside = _cut(tokens, strings, text)
@@ -54,7 +54,7 @@ def aligned(tokens: Sequence[Token], text: str) -> tuple[TokenLogprob, ...] | No
     return tuple(TokenLogprob(string, _logprob(token), _top(token)) for token, string in inside)
 
 
-def _strings(tokens: Sequence[Token]) -> Iterator[str]:
+def _strings(tokens: Sequence[ListedToken]) -> Iterator[str]:
     """Each token's string; one that ends within a character leaves that character to the next."""
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
     for token in tokens:
@@ -64,14 +64,14 @@ def _strings(tokens: Sequence[Token]) -> Iterator[str]:
             yield decoder.decode(bytes(byte & 255 for byte in token.bytes))
 
 
-def _cut(tokens: Sequence[Token], strings: Sequence[str], text: str) -> list[tuple[Token, str]] | None:
-    """The tokens that make up the text, where their strings last hold it; None where they do not."""
+def _cut(tokens: Sequence[ListedToken], strings: Sequence[str], text: str) -> list[tuple[ListedToken, str]] | None:
+    """The tokens of the text, at its last occurrence in their strings; None if it has none."""
     joined = "".join(strings)
     start = 0 if joined == text else joined.rfind(text)
     if start < 0:
         return None
     end = start + len(text)
-    kept: list[tuple[Token, str]] = []
+    kept: list[tuple[ListedToken, str]] = []
     after = 0
     for token, string in zip(tokens, strings, strict=True):
         before, after = after, after + len(string)
@@ -81,9 +81,9 @@ def _cut(tokens: Sequence[Token], strings: Sequence[str], text: str) -> list[tup
     return kept
 
 
-def _with_replaced(whole: Sequence[tuple[Token, str]], text: str) -> list[tuple[Token, str]]:
-    """The same with the broken characters of the text put back: each to the token of the next whole one, or last."""
-    given: list[tuple[Token, str]] = []
+def _with_replaced(whole: Sequence[tuple[ListedToken, str]], text: str) -> list[tuple[ListedToken, str]]:
+    """The same tokens with the broken characters of the text: each in the token of the next whole one, or the last."""
+    given: list[tuple[ListedToken, str]] = []
     position = 0
     for token, string in whole:
         begin = position
@@ -95,7 +95,7 @@ def _with_replaced(whole: Sequence[tuple[Token, str]], text: str) -> list[tuple[
     return given
 
 
-def _top(token: Token) -> tuple[tuple[str, float], ...]:
+def _top(token: ListedToken) -> tuple[tuple[str, float], ...]:
     if not token.top_logprobs:
         return ()
     top = [(alternative.token, _logprob(alternative)) for alternative in token.top_logprobs]
@@ -103,5 +103,5 @@ def _top(token: Token) -> tuple[tuple[str, float], ...]:
     return tuple(top)
 
 
-def _logprob(token: Token) -> float:
+def _logprob(token: ListedToken) -> float:
     return IMPOSSIBLE if token.logprob is None else token.logprob

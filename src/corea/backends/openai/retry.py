@@ -1,23 +1,23 @@
-"""When a failed call is worth repeating, and how long to wait first."""
+"""Retries: the failed calls that are worth repeating, and the time to wait first."""
 
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 
-# a timeout, a conflict or lock, too early, too many: the same request may do later. 5xx are in `may_help`.
+# a timeout, a conflict or lock, too early, too many: the same request may succeed later. 5xx are in `may_help`.
 PASSING = frozenset({408, 409, 425, 429})
-# not built, version or loop or network login wanted: the same request never will
+# not implemented, version, loop, network login: the same request never succeeds
 LASTING = frozenset({501, 505, 508, 511})
-# a 429 of these codes is about money, not about pace
+# a 429 of these codes is about credit, not rate
 OUT_OF_CREDIT = frozenset({"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"})
 
 
 def may_help(status: int, code: str | None, headers: Mapping[str, str]) -> bool:
-    """Whether repeating a request that got this answer can help.
+    """True if repeating a request with this response can help.
 
     Args:
-        code: The far end's own error code, if any.
+        code: The server's own error code, if any.
         headers: Of the response; `x-should-retry` (OpenAI) overrules the status.
     """
     said = headers.get("x-should-retry", "").lower()
@@ -29,10 +29,10 @@ def may_help(status: int, code: str | None, headers: Mapping[str, str]) -> bool:
 
 
 def retry_after_seconds(headers: Mapping[str, str], now: float) -> float | None:
-    """What the far end asks for: `retry-after-ms`, or Retry-After in seconds or as a date; None if it does not.
+    """The delay that a server asks for: `retry-after-ms`, or Retry-After in seconds or as a date; None without one.
 
     Args:
-        now: Seconds since 1970, for a date where the response has no `Date` of its own (whose clock may differ).
+        now: Seconds since 1970, for a date if the response has no `Date` of its own (the clocks may differ).
 
     Source: RFC 9110, sec. 10.2.3; retry-after-ms: Azure OpenAI.
     """
@@ -62,12 +62,12 @@ class Backoff:
     retry_after_cap_seconds: float
 
     def wait_seconds(self, failed: int, asked_seconds: float | None, rng: random.Random) -> float:
-        """How long to wait before the next attempt.
+        """Delay before the next attempt.
 
         Args:
-            failed: Attempts that have failed, at least 1.
-            asked_seconds: What the far end asked for: at least that is waited, up to the cap, and up to the base more,
-                so that those who were turned away together do not come back together.
+            failed: Number of failed attempts, at least 1.
+            asked_seconds: The delay that the server asked for: the minimum, up to the cap, plus up to the base, so that
+                callers refused together do not return together.
         """
         if asked_seconds is not None:
             return min(asked_seconds, self.retry_after_cap_seconds) + rng.uniform(0, self.base_seconds)

@@ -1,4 +1,4 @@
-"""How to reach one model on one OpenAI-compatible server: the settings of `OpenAIBackend`, which check themselves."""
+"""Settings of `OpenAIBackend`: one model on one OpenAI-compatible server."""
 
 import re
 from collections.abc import Mapping
@@ -27,7 +27,7 @@ class KeyStyle(StrEnum):
 
 
 class MaxTokensField(StrEnum):
-    """The request field that limits what is written; OpenAI's reasoning models refuse the old one."""
+    """The request field that limits the completion; OpenAI's reasoning models refuse the old one."""
 
     AUTO = "auto"  # max_completion_tokens at OpenAI and Azure, else max_tokens
     OLD = "max_tokens"
@@ -36,29 +36,29 @@ class MaxTokensField(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenAISettings:
-    """How to reach one model on one server.
+    """One model on one server.
 
     Args:
-        model: As the server calls it. On Azure it prices and names; `azure_deployment` selects.
+        model: Its name on the server. On Azure only for prices and traces; `azure_deployment` selects.
         base_url: Up to and including `/v1`; with `azure_deployment` the bare resource (`https://NAME.openai.azure.com`).
-        api_key_env: The NAME of the environment variable that holds the key; None for a server that asks for none.
-        headers: Further headers, no secrets.
+        api_key_env: The NAME of the environment variable that holds the key; None for a server without keys.
+        headers: Further headers, without secrets.
         headers_env: Further headers whose values are secrets: header name to environment variable name.
         organization, project: OpenAI's headers of those names.
         azure_deployment: The deployment; makes the path `/openai/deployments/NAME/chat/completions`.
         api_version: The `api-version` query parameter (Azure).
-        stream: Let `complete` stream too: a first token's time is measured, and a proxy sees no long silence.
+        stream: `complete` streams too: the time of the first token is measured, and proxies see no long silence.
         stream_usage: Ask for usage at the end of a stream; False for an old server that refuses `stream_options`.
         connect_timeout_seconds: To open a connection.
-        first_byte_timeout_seconds: From there until the first byte of the answer; without streaming that comes only
-            when all has been written, so leave a reasoning model time to think.
-        total_timeout_seconds: One attempt in all.
+        first_byte_timeout_seconds: From there until the first byte of the response; without streaming that comes when
+            the completion is finished, so allow time for reasoning.
+        total_timeout_seconds: One whole attempt.
         max_retries: Further attempts after the first.
         backoff_base_seconds, backoff_cap_seconds: Attempt n + 1 waits up to base * 2^(n-1), at most the cap.
-        retry_after_cap_seconds: The longest Retry-After that is honoured in full.
-        breaker_failures: So many failures in a row (no connection, timeout, 5xx) open the circuit breaker.
-        breaker_cool_down_seconds: How long it then turns calls away before it lets one through.
-        wait_when_open: Wait for the cool-down instead of failing at once: for batch runs, where late beats never.
+        retry_after_cap_seconds: The longest Retry-After that is followed.
+        breaker_failures: Failures in a row (no connection, timeout, 5xx) that open the circuit breaker.
+        breaker_cool_down_seconds: Time that it then refuses calls before it admits one.
+        wait_when_open: Wait for the cool-down instead of failing at once: for batch runs.
         max_connections: The size of the connection pool; a call beyond it waits for a free one.
         proxy: URL of an HTTP proxy.
     """
@@ -110,7 +110,7 @@ class OpenAISettings:
                 f"headers: got {secret!r}, expected no key in a file; put it into an environment variable and name "
                 "that in api_key_env or headers_env"
             )
-        object.__setattr__(self, "base_url", marked(self.base_url))  # so that no repr shows a key in its path
+        object.__setattr__(self, "base_url", marked(self.base_url))  # no repr shows a key in its path
         if self.proxy is not None:
             with_user = split_url("proxy", self.proxy).username is not None
             object.__setattr__(self, "proxy", Secret(self.proxy) if with_user else self.proxy)
@@ -128,12 +128,12 @@ class OpenAISettings:
 
     @property
     def on_azure(self) -> bool:
-        """Whether the server is Azure's, by its name or because a deployment is named."""
+        """True for Azure, by the host's name or because a deployment is set."""
         return self.azure_deployment is not None or (urlsplit(self.base_url).hostname or "").endswith(AZURE_HOSTS)
 
     @property
     def url(self) -> str:
-        """Where requests go."""
+        """The URL of requests."""
         base = self.base_url.rstrip("/").removesuffix("/chat/completions")
         if self.azure_deployment:
             base = f"{base.removesuffix('/openai')}/openai/deployments/{quote(self.azure_deployment, safe='')}"
@@ -147,12 +147,12 @@ class OpenAISettings:
             return self.max_tokens_field.value
         new = self.on_azure or urlsplit(self.base_url).hostname == "api.openai.com"
         if self.api_version and self.api_version[:7] < "2024-09":
-            new = False  # Azure learnt the new field with o1, in 2024-09-01-preview
+            new = False  # Azure has the new field since o1, 2024-09-01-preview
         return (MaxTokensField.NEW if new else MaxTokensField.OLD).value
 
     @property
     def bears_key_as_token(self) -> bool:
-        """Whether the key goes into `Authorization`, not `api-key`."""
+        """True if the key goes into `Authorization`, not `api-key`."""
         if self.key_style is KeyStyle.AUTO:
             return not self.on_azure
         return self.key_style is KeyStyle.BEARER

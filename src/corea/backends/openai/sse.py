@@ -1,15 +1,15 @@
-"""Server-sent events out of bytes that come in any pieces.
+"""Server-sent events from bytes in pieces of any size.
 
-Source: WHATWG HTML, sec. 9.2, "Server-sent events" (a lone carriage return as a line end is not read: nobody sends it).
+Source: WHATWG HTML, sec. 9.2, "Server-sent events", without the lone carriage return as a line end.
 """
 
 from collections.abc import Iterator
 
-MOST_BYTES = 16 * 1024 * 1024  # of one event: an endless line must not fill the memory
+MOST_BYTES = 16 * 1024 * 1024  # of one event: bounds memory for a line without end
 
 
 class EventReader:
-    """Gives the `data` of each whole event; comments (keep-alives) and other fields are passed over."""
+    """Yields the `data` of each complete event; comments (keep-alives) and other fields are skipped."""
 
     def __init__(self) -> None:
         self._rest = bytearray()
@@ -20,7 +20,7 @@ class EventReader:
         """The events that these bytes complete.
 
         Raises:
-            ValueError: One event is longer than any answer can be.
+            ValueError: One event has more than MOST_BYTES.
         """
         end = received.rfind(b"\n")
         if end < 0:
@@ -38,7 +38,7 @@ class EventReader:
         self._keep(received[end + 1 :])
 
     def finish(self) -> Iterator[bytes]:
-        """The event that the end of the stream completes, where its blank line is missing."""
+        """The event that the end of the stream completes, if its blank line is missing."""
         if self._rest:
             yield from self.feed(b"\n")
         if self._data:

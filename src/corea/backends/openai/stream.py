@@ -1,4 +1,4 @@
-"""One streamed answer of an OpenAI-compatible server: its events as they come, and what they add up to."""
+"""One streamed response of an OpenAI-compatible server: its events, and the completion they make."""
 
 import time
 from collections.abc import AsyncIterator
@@ -7,9 +7,8 @@ import aiohttp
 import msgspec
 
 from corea.backends.openai import errors, wire
-from corea.backends.openai.api_keys import Secrets, without_frames
+from corea.backends.openai.api_keys import KeyRedactor, without_frames
 from corea.backends.openai.deadlines import Deadlines
-from corea.backends.openai.retry import may_help
 from corea.backends.openai.settings import OpenAISettings
 from corea.backends.openai.sse import EventReader
 from corea.errors import BackendError
@@ -19,7 +18,7 @@ DRAIN_SECONDS = 0.25
 
 
 class Stream:
-    """An open stream. `first` is awaited once, then `pieces` is read to its end, then `completion` holds all of it.
+    """An open stream. Await `first` once, then read `pieces` to the end, then `completion` returns the whole.
 
     Args:
         began: When the request was sent, by `time.perf_counter`.
@@ -30,42 +29,42 @@ class Stream:
         settings: OpenAISettings,
         response: aiohttp.ClientResponse,
         question: Question,
-        secrets: Secrets,
+        redactor: KeyRedactor,
         began: float,
         deadlines: Deadlines,
     ) -> None:
         self._settings = settings
         self._response = response
         self._question = question
-        self._secrets = secrets
+        self._redactor = redactor
         self._began = began
         self._deadlines = deadlines
         self._first_token_seconds: float | None = None
         self._events = EventReader()
         self._ready: list[bytes] = []
-        self._written = wire.Written()
-        self._done = False  # the server said [DONE]
-        self._ended = False  # it did, or closed the stream
+        self._written = wire.ReplyBuilder()
+        self._done = False  # [DONE] has come
+        self._ended = False  # [DONE], or the stream was closed
 
     async def first(self) -> None:
-        """Waits for the first event; a keep-alive comment is none."""
+        """Waits for the first event; keep-alive comments do not count."""
         until = self._began + min(self._settings.first_byte_timeout_seconds, self._settings.total_timeout_seconds)
         try:
-            if self._response.content_type == "application/json":  # a server that does not stream, or an error
+            if self._response.content_type == "application/json":  # of a server that does not stream, or an error
                 with self._deadlines.within(until - time.perf_counter()):
                     self._ready = [await self._response.read()]
                 self._done = self._ended = True
             while not self._ready and not self._ended:
                 await self._receive(until)
         except TimeoutError as error:
-            raise errors.no_first_byte_in_time(self._settings) from without_frames(error)
+            raise errors.first_byte_timeout_error(self._settings) from without_frames(error)
         except (aiohttp.ClientError, OSError, ValueError) as error:
             raise self._broken(errors.cause_of(error)) from without_frames(error)
         if not self._ready:
             raise self._broken("it ended before it began")
 
     async def pieces(self) -> AsyncIterator[str]:
-        """The text as it comes, to its end."""
+        """The text as it comes, to the end."""
         until = self._began + self._settings.total_timeout_seconds
         while True:
             ready, self._ready = self._ready, []
@@ -80,17 +79,17 @@ class Stream:
             try:
                 await self._receive(until)
             except TimeoutError as error:
-                raise errors.not_all_in_time(self._settings, self._spent()) from without_frames(error)
+                raise errors.total_timeout_error(self._settings, self._spent()) from without_frames(error)
             except (aiohttp.ClientError, OSError, ValueError) as error:
                 if self._written.finish_reason:
-                    break  # all of it had come
+                    break  # it was complete
                 raise self._broken(errors.cause_of(error)) from without_frames(error)
         if not self._written.answered or not (self._done or self._written.finish_reason):
             raise self._broken("it ended without a finish reason")
         await self._drain()
 
     def completion(self, *, retries: int = 0, wasted: Usage | None = None) -> Completion:
-        """What came, whole."""
+        """The completion so far; the whole one after `pieces`."""
         completion = self._written.completion(
             self._question,
             self._settings.model,
@@ -99,20 +98,20 @@ class Stream:
             retries=retries,
             wasted=wasted,
         )
-        for key in self._secrets.keys:  # one that came in pieces, which no single event showed
+        for key in self._redactor.keys:  # one that was split over events
             if key in completion.text:
-                completion = replace(completion, text=self._secrets.hide(completion.text), logprobs=None)
+                completion = replace(completion, text=self._redactor.hide(completion.text), logprobs=None)
         return completion
 
     def close(self) -> None:
-        """Gives the connection back if all was read, else closes it, which tells the server to stop."""
+        """Returns the connection to the pool if all was read, else closes it, which makes the server stop."""
         if self._response.content.at_eof():
             self._response.release()
         else:
             self._response.close()
 
     def _spent(self) -> Completion | None:
-        """What came so far, with the usage that was sent or an estimate; None if not even a choice came."""
+        """The completion so far, with the usage that was sent or an estimate; None without a choice."""
         return self.completion() if self._written.answered or self._written.billed else None
 
     async def _receive(self, until: float) -> None:
@@ -125,37 +124,30 @@ class Stream:
             self._ended = True
 
     def _take(self, data: bytes) -> str:
-        data = self._secrets.hide_bytes(data)
+        data = self._redactor.hide_bytes(data)
         try:
-            reply = wire.read_reply(data)
+            reply = wire.read_response(data)
         except msgspec.DecodeError as error:
             if (billed := wire.find_usage(data)) is not None:
                 self._written.billed = billed
-            raise self._broken(f"an event is no JSON: {error}") from error
+            raise self._broken(f"an event is not JSON: {error}") from error
         if reply.error:
-            fault = wire.fault_of(reply.error)
-            self._written.add(wire.Reply(usage=reply.usage))
-            raise errors.told(
-                self._settings,
-                fault,
-                fault.status,
-                self._secrets,
-                retryable=may_help(fault.status or 500, fault.code, {}),
-                spent=self._spent(),
-            )
+            self._written.add(wire.ChatResponse(usage=reply.usage))
+            error = wire.error_of(reply.error)
+            raise errors.server_error(self._settings, error, self._redactor, default_status=500, spent=self._spent())
         piece = self._written.add(reply)
         if piece and self._first_token_seconds is None:
             self._first_token_seconds = time.perf_counter() - self._began
         return piece
 
     async def _drain(self) -> None:
-        """Reads what follows [DONE], the mark of the end, so that the connection can be used again."""
+        """Reads on to the end of the response, so that the connection can be used again."""
         try:
             with self._deadlines.within(DRAIN_SECONDS):
                 while not self._response.content.at_eof():
                     await self._response.content.readany()
         except (TimeoutError, aiohttp.ClientError, OSError):
-            pass  # then it is closed: all that was wanted has come
+            pass  # then it is closed: the completion has come
 
     def _broken(self, why: str) -> BackendError:
-        return errors.stream_broke_off(self._settings, why, self._spent())
+        return errors.stream_error(self._settings, why, self._spent())

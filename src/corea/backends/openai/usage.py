@@ -1,83 +1,41 @@
-"""Usage objects of servers, each with its own way of counting, read as OpenAI counts.
+"""Token usage in the forms of many servers, converted to OpenAI's way of counting.
 
 Sources: https://platform.openai.com/docs/api-reference/chat/object (`usage`);
-https://docs.anthropic.com/en/docs/build-with-claude/prompt-caching (counts beside `input_tokens`); LiteLLM,
+https://docs.anthropic.com/en/docs/build-with-claude/prompt-caching (counts next to `input_tokens`); LiteLLM,
 litellm/llms/anthropic/chat/transformation.py (the same counts within `prompt_tokens`).
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from decimal import Decimal, InvalidOperation
 from enum import StrEnum
-from types import NoneType
-from typing import Any, NamedTuple, TypeVar, get_args
+from typing import Any, NamedTuple, cast
 
 import msgspec
 
 from corea.costs.token_estimate import estimate_prompt, estimate_tokens, estimate_usage
 from corea.types import Message, Usage, replace
 
-MOST_TOKENS = 2**53  # of what a server claims: more fits no database, and is no truth
+MOST_TOKENS = 2**53  # the largest count accepted from a server; SQLite has 64 bits
 USAGE = re.compile(rb'"usage"\s*:\s*(\{(?:[^{}]|\{(?:[^{}]|\{[^{}]*\})*\})*\})')
 
-
-class _Upstream(msgspec.Struct):
-    upstream_inference_cost: Decimal | None = None
-
-
-class _Kept(msgspec.Struct):
-    """Cache writes by how long they are kept (Anthropic)."""
-
-    ephemeral_1h_input_tokens: float | None = None
-
-
-class _Details(msgspec.Struct):
-    cached_tokens: float | None = None
-    reasoning_tokens: float | None = None
-    cache_write_tokens: float | None = None  # OpenAI, OpenRouter
-    cache_creation_tokens: float | None = None  # LiteLLM
-    cache_creation_input_tokens: float | None = None  # Qwen
-    cache_creation: _Kept | None = None
-    cache_creation_token_details: _Kept | None = None  # LiteLLM
-
-
-class _Usage(msgspec.Struct):
-    prompt_tokens: float | None = None
-    completion_tokens: float | None = None
-    total_tokens: float | None = None
-    prompt_tokens_details: _Details | None = None
-    completion_tokens_details: _Details | None = None
-    input_tokens: float | None = None  # Anthropic, OpenAI's responses, and proxies that pass their usage on
-    output_tokens: float | None = None
-    input_tokens_details: _Details | None = None
-    output_tokens_details: _Details | None = None
-    cached_tokens: float | None = None  # Moonshot
-    prompt_cache_hit_tokens: float | None = None  # DeepSeek
-    cache_read_input_tokens: float | None = None  # Anthropic, LiteLLM
-    cache_creation_input_tokens: float | None = None
-    cache_creation: _Kept | None = None
-    cost: Decimal | None = None  # OpenRouter, in USD; Perplexity has an object with `total_cost`
-    is_byok: bool | None = None
-    cost_details: _Upstream | None = None
-
-
-_read_usage = msgspec.json.Decoder(_Usage).decode
-_read_any = msgspec.json.Decoder(float_hook=Decimal).decode
-_NO_DETAILS = _Details()
-_NOT_KEPT = _Kept()
+_Fields = Mapping[str, Any]
+_NO_FIELDS: _Fields = {}
+_PLAIN = frozenset({"prompt_tokens", "completion_tokens", "total_tokens"})
+_decode = msgspec.json.Decoder(float_hook=Decimal).decode
 
 
 class Lacks(StrEnum):
-    """What a server left out of its counts; the usage is then marked as estimated, with 0 in its place."""
+    """The count that a server left out; the usage is then marked as estimated, with 0 in its place."""
 
     NOTHING = "nothing"
     PROMPT = "prompt"
     COMPLETION = "completion"
-    DIVISION = "division"  # only their total is known, and stands as the completion
+    DIVISION = "division"  # only their total is known, and is in the completion
 
 
 class Billed(msgspec.Struct, frozen=True):
-    """The tokens that a call used by its server's account and, if the server says so, the charge."""
+    """The usage of a call as its server states it and, if stated, the charge."""
 
     usage: Usage
     cost_usd: Decimal | None = None
@@ -85,25 +43,28 @@ class Billed(msgspec.Struct, frozen=True):
 
 
 def read_usage(raw: msgspec.Raw | bytes) -> Billed | None:
-    """The counts of a usage object; None if it has none. A field that cannot be read is one that was not given."""
+    """The counts of a usage object; None if it has none. Fields that cannot be read count as absent."""
     try:
-        given = _read_usage(raw)
+        given: Any = _decode(raw)
     except msgspec.DecodeError:
-        given = _readable(raw)
-    if given is None:  # pyright: ignore[reportUnnecessaryComparison]  # null
         return None
-    found = _usage(given)
-    return None if found is None else Billed(found[0], _cost(given), found[1])
+    if not isinstance(given, dict):
+        return None
+    fields = cast(_Fields, given)
+    if plain := _plain_usage(fields):
+        return Billed(plain)
+    found = _usage(fields)
+    return None if found is None else Billed(found[0], _cost(fields), found[1])
 
 
 def find_usage(received: bytes) -> Billed | None:
-    """The usage object in bytes that are otherwise no JSON: what is left of a response that was billed."""
+    """The usage object in bytes that are not valid JSON: the rest of a response that was billed."""
     found = USAGE.search(received)
     return read_usage(found[1]) if found else None
 
 
 def whole_usage(billed: Billed | None, messages: Iterable[Message], text: str, reasoning: str = "") -> Usage:
-    """The usage of a call, where what its server left out is estimated; so is a completion of 0 that has a text."""
+    """The usage of a call, with estimates of absent counts, and of a completion of 0 that has a text."""
     if billed is None:
         return estimate_usage(messages, text, reasoning)
     usage, lacks = billed.usage, billed.lacks
@@ -121,50 +82,30 @@ def whole_usage(billed: Billed | None, messages: Iterable[Message], text: str, r
     return replace(usage, completion_tokens=estimate_tokens(text) + thought, reasoning_tokens=thought, estimated=True)
 
 
-T = TypeVar("T", bound=msgspec.Struct)
-
-
-def _readable(raw: msgspec.Raw | bytes) -> _Usage | None:
-    """The fields that can be read of a usage object in which another one cannot."""
-    try:
-        given = _read_any(raw)
-    except msgspec.DecodeError:
+def _plain_usage(given: _Fields) -> Usage | None:
+    """The counts of most servers, quickly: a prompt, a completion and their sum, without further fields."""
+    prompt, completion, total = given.get("prompt_tokens"), given.get("completion_tokens"), given.get("total_tokens")
+    if type(prompt) is not int or type(completion) is not int or prompt + completion != total:
         return None
-    return _fields_of(_Usage, given) if isinstance(given, dict) else None
-
-
-def _fields_of(kind: type[T], given: dict[str, Any]) -> T:
-    readable: dict[str, Any] = {}
-    for field in msgspec.structs.fields(kind):
-        of, value = next(part for part in get_args(field.type) if part is not NoneType), given.get(field.name)
-        if issubclass(of, msgspec.Struct):
-            readable[field.name] = _fields_of(of, value) if isinstance(value, dict) else None
-        elif of is bool:
-            readable[field.name] = value if isinstance(value, bool) else None
-        else:
-            number = _number(value["total_cost"] if isinstance(value, dict) and "total_cost" in value else value)
-            readable[field.name] = None if number is None else of(number)
-    return kind(**readable)
-
-
-def _number(value: Any) -> Decimal | None:
-    """A number, also as text; None for anything else."""
-    if isinstance(value, bool) or not isinstance(value, int | str | Decimal):
+    if (
+        prompt < 0
+        or completion < 0
+        or prompt + completion > MOST_TOKENS
+        or any(given[name] is not None for name in given.keys() - _PLAIN)
+    ):
         return None
-    try:
-        number = Decimal(value)
-    except InvalidOperation:
-        return None
-    return number if number.is_finite() and -MOST_TOKENS < number < MOST_TOKENS else None
+    return Usage(prompt_tokens=prompt, completion_tokens=completion)
 
 
-def _usage(given: _Usage) -> tuple[Usage, Lacks] | None:
-    """The counts as OpenAI counts: cached tokens part of the prompt, reasoning part of the completion."""
-    inside = given.prompt_tokens_details or given.input_tokens_details or _NO_DETAILS
-    outside = given.completion_tokens_details or given.output_tokens_details or _NO_DETAILS
-    total = _count(given.total_tokens)
-    prompt = _first(given.prompt_tokens, given.input_tokens)
-    completion = _first(given.completion_tokens, given.output_tokens)
+def _usage(given: _Fields) -> tuple[Usage, Lacks] | None:
+    """OpenAI's counts: cached tokens are part of the prompt, reasoning is part of the completion."""
+    inside = _object(given, "prompt_tokens_details", "input_tokens_details")
+    outside = _object(given, "completion_tokens_details", "output_tokens_details") or _NO_FIELDS
+    own = _count(given.get("prompt_tokens"))
+    prompt = _count(given.get("input_tokens")) if own is None else own  # Anthropic, OpenAI's responses
+    completion = _count(given.get("completion_tokens"))
+    completion = _count(given.get("output_tokens")) if completion is None else completion
+    total = _count(given.get("total_tokens")) or 0
     if prompt is None and completion is None:
         return (Usage(completion_tokens=total, estimated=True), Lacks.DIVISION) if total else None
     lacks = Lacks.NOTHING
@@ -172,14 +113,14 @@ def _usage(given: _Usage) -> tuple[Usage, Lacks] | None:
         prompt, lacks = max(total - (completion or 0), 0), Lacks.NOTHING if total else Lacks.PROMPT
     if completion is None:
         completion, lacks = max(total - prompt, 0), Lacks.NOTHING if total else Lacks.COMPLETION
-    caches, reasoning = _caches(given, inside), _count(outside.reasoning_tokens)
-    if given.prompt_tokens is None and inside is _NO_DETAILS:  # Anthropic's own names, and so its way to count
+    caches, reasoning = _caches(given, inside or _NO_FIELDS), _count(outside.get("reasoning_tokens")) or 0
+    if inside is None and _number(given.get("prompt_tokens")) is None:  # Anthropic's own way of counting
         prompt += caches.read + caches.written
         more = (0, max(total - prompt - completion, 0))
     else:
         if lacks is Lacks.PROMPT:
             prompt = caches.read + caches.written
-        more = _beside(prompt, completion, total, caches, reasoning)
+        more = _additional(prompt, completion, total, caches, reasoning)
     prompt, completion = prompt + more[0], completion + more[1]
     reasoning += 0 if more[1] == reasoning else more[1]
     read = min(prompt, caches.read)
@@ -197,41 +138,46 @@ def _usage(given: _Usage) -> tuple[Usage, Lacks] | None:
 
 
 class _Caches(NamedTuple):
-    """Prompt tokens read from a cache, written to one, and of the latter those that are kept for an hour.
+    """Prompt tokens read from a cache, written to one, and of the latter those kept for an hour.
 
     Args:
-        apart: Reads and writes that are named outside the details of the prompt.
+        apart: Reads and writes stated outside the details of the prompt.
     """
 
-    read: int
-    written: int
-    kept: int
-    apart: int
+    read: int = 0
+    written: int = 0
+    kept: int = 0
+    apart: int = 0
 
 
-def _caches(given: _Usage, inside: _Details) -> _Caches:
-    read = _count(given.cache_read_input_tokens)
-    written = _most(
-        inside.cache_write_tokens,
-        inside.cache_creation_tokens,
-        inside.cache_creation_input_tokens,
-        given.cache_creation_input_tokens,
+def _caches(given: _Fields, inside: _Fields) -> _Caches:
+    beside = _count(given.get("cache_read_input_tokens")) or 0  # Anthropic, LiteLLM
+    written = _largest(
+        inside.get("cache_write_tokens"),  # OpenAI, OpenRouter
+        inside.get("cache_creation_tokens"),  # LiteLLM
+        inside.get("cache_creation_input_tokens"),  # Qwen
+        given.get("cache_creation_input_tokens"),  # Anthropic, LiteLLM
     )
-    kept = given.cache_creation or inside.cache_creation or inside.cache_creation_token_details or _NOT_KEPT
-    return _Caches(
-        read=max(read, _most(inside.cached_tokens, given.cached_tokens, given.prompt_cache_hit_tokens)),
-        written=written,
-        kept=_count(kept.ephemeral_1h_input_tokens),
-        apart=read + written,
+    read = _largest(
+        inside.get("cached_tokens"),
+        given.get("cached_tokens"),  # Moonshot
+        given.get("prompt_cache_hit_tokens"),  # DeepSeek
     )
+    lifetimes = (  # Anthropic, LiteLLM
+        _object(given, "cache_creation")
+        or _object(inside, "cache_creation", "cache_creation_token_details")
+        or _NO_FIELDS
+    )
+    kept = _count(lifetimes.get("ephemeral_1h_input_tokens")) or 0
+    return _Caches(read=max(read, beside), written=written, kept=kept, apart=beside + written)
 
 
-def _beside(prompt: int, completion: int, total: int, caches: _Caches, reasoning: int) -> tuple[int, int]:
-    """Tokens that stand beside the prompt, and beside the completion, instead of within.
+def _additional(prompt: int, completion: int, total: int, caches: _Caches, reasoning: int) -> tuple[int, int]:
+    """Tokens in addition to the prompt, and to the completion, instead of within them.
 
-    The total says so: its rest beyond the two is either a count that is named (cache reads and writes, reasoning of
-    xAI) or reasoning that is not (Gemini). Without a total that fits, a count that is larger than what it should be
-    part of stands beside it.
+    The total decides: the rest of it beyond the two is either a stated count (cache reads and writes, reasoning of xAI)
+    or unstated reasoning (Gemini). Without a total that fits, a count larger than the one it should be part of is
+    additional.
     """
     rest, cached = max(total - prompt - completion, 0), caches.read + caches.written
     if not (rest or cached or reasoning):
@@ -246,21 +192,44 @@ def _beside(prompt: int, completion: int, total: int, caches: _Caches, reasoning
     return cache, max(rest - cache, reasoning if reasoning > completion else 0)
 
 
-def _first(*numbers: float | None) -> int | None:
-    return next((_count(number) for number in numbers if number is not None and number >= 0), None)
+def _object(given: _Fields, *names: str) -> _Fields | None:
+    """The first of these fields that is an object."""
+    for name in names:
+        if isinstance(value := given.get(name), dict):
+            return cast(_Fields, value)
+    return None
 
 
-def _most(*numbers: float | None) -> int:
-    return max(map(_count, numbers))
+def _largest(*values: Any) -> int:
+    return max([_count(value) or 0 for value in values])
 
 
-def _count(number: float | None) -> int:
-    return int(min(number, MOST_TOKENS)) if number is not None and number > 0 else 0
+def _count(value: Any) -> int | None:
+    """A count of 0 or more; None if it is absent or cannot be read."""
+    if value is None or (type(value) is int and 0 <= value <= MOST_TOKENS):
+        return value
+    number = _number(value)
+    return None if number is None or number < 0 else int(min(number, MOST_TOKENS))
 
 
-def _cost(usage: _Usage) -> Decimal | None:
-    cost = usage.cost
-    if cost is None or not cost.is_finite() or cost < 0:
+def _number(value: Any) -> Decimal | None:
+    """A finite number, also as text; None for anything else."""
+    if isinstance(value, bool) or not isinstance(value, int | str | Decimal):
         return None
-    upstream = usage.cost_details.upstream_inference_cost if usage.cost_details else None
-    return cost + upstream if usage.is_byok and upstream else cost
+    try:
+        number = Decimal(value)
+    except InvalidOperation:
+        return None
+    return number if number.is_finite() else None
+
+
+def _cost(given: _Fields) -> Decimal | None:
+    """The charge in USD: `cost` (OpenRouter), or its `total_cost` (Perplexity)."""
+    stated = given.get("cost")
+    if stated is None:
+        return None
+    cost = _number(cast(_Fields, stated).get("total_cost") if isinstance(stated, dict) else stated)
+    if cost is None or not 0 <= cost < MOST_TOKENS:
+        return None
+    upstream = _number((_object(given, "cost_details") or _NO_FIELDS).get("upstream_inference_cost"))
+    return cost + upstream if given.get("is_byok") is True and upstream else cost

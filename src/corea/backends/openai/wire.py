@@ -1,7 +1,7 @@
-"""The OpenAI chat-completions wire format, as many servers write it: requests to bytes, bytes to a completion.
+"""OpenAI's chat-completions format in the dialects of many servers: requests to bytes, bytes to a completion.
 
-Only what is needed is read, and leniently: a server that leaves usage out, gives null for a list, splits a character
-over two tokens or names its reasoning otherwise is still understood.
+Only the needed fields are read, and leniently: usage may be absent, a list null, a character split over two tokens, and
+reasoning under another name.
 
 Source: https://platform.openai.com/docs/api-reference/chat; the differences of each server are in docs/backends.md and
 tests/golden/dialects.
@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from corea.backends.openai.logprobs import Token, aligned, read_tokens
+from corea.backends.openai.logprobs import ListedToken, aligned, read_tokens
 from corea.backends.openai.usage import Billed, read_usage, whole_usage
 from corea.backends.openai.usage import find_usage as find_usage
 from corea.types import Completion, Message, Question, Sampling, Usage
@@ -23,7 +23,7 @@ REASONING = ("reasoning_content", "reasoning")  # DeepSeek, llama.cpp, transform
 PLAIN = frozenset({"role", "content", "reasoning_details", *REASONING})
 
 
-class Choice(msgspec.Struct):
+class ResponseChoice(msgspec.Struct):
     """One answer, or one piece of it; `message` whole, `delta` streamed."""
 
     index: int = 0
@@ -33,16 +33,16 @@ class Choice(msgspec.Struct):
     logprobs: msgspec.Raw = NOTHING
 
 
-class Reply(msgspec.Struct):
+class ChatResponse(msgspec.Struct):
     """A response, or one chunk of a streamed one."""
 
     model: str | None = None
-    choices: list[Choice] | None = None
+    choices: list[ResponseChoice] | None = None
     usage: msgspec.Raw = NOTHING
     error: Any = None
 
 
-_read_reply = msgspec.json.Decoder(Reply).decode
+read_response = msgspec.json.Decoder(ChatResponse).decode  # raises msgspec.DecodeError
 _write = msgspec.json.Encoder().encode
 
 
@@ -55,7 +55,7 @@ def request_body(
     stream: bool,
     stream_usage: bool = True,
 ) -> bytes:
-    """A request as bytes; settings that are None are left out, `sampling.extra` overrules the other ones."""
+    """A request as bytes; settings that are None are left out, `sampling.extra` overrides the others."""
     fields: dict[str, Any] = {"model": model, "messages": [_message(message) for message in question.messages]}
     if sampling.max_tokens is not None:
         fields[max_tokens_field] = sampling.max_tokens
@@ -80,17 +80,8 @@ def request_body(
     return _write(fields)
 
 
-def read_reply(received: bytes) -> Reply:
-    """A response or chunk.
-
-    Raises:
-        msgspec.DecodeError: It is no JSON, or no object with the fields of a chat completion.
-    """
-    return _read_reply(received)
-
-
-class Written:
-    """What a model wrote, put together from one whole message or from the pieces of a stream."""
+class ReplyBuilder:
+    """Builds a completion from one response or from the chunks of a stream."""
 
     def __init__(self) -> None:
         self.model: str | None = None
@@ -98,12 +89,12 @@ class Written:
         self.reasoning: list[str] = []
         self.finish_reason: str | None = None
         self.billed: Billed | None = None
-        self.answered: bool = False  # whether any choice came at all
-        self._tokens: list[Token] = []
+        self.answered: bool = False  # a choice has come
+        self._tokens: list[ListedToken] = []
         self._extra: dict[str, Any] = {}
 
-    def add(self, reply: Reply) -> str:
-        """Takes in a response or chunk; returns the text that it brought."""
+    def add(self, reply: ChatResponse) -> str:
+        """Adds a response or chunk; returns its text."""
         if reply.model:
             self.model = reply.model
         if reply.usage:
@@ -111,7 +102,7 @@ class Written:
         piece = ""
         for choice in reply.choices or ():
             if choice.index:
-                continue  # of several answers (`n` in the extra fields) the first is the answer
+                continue  # of several choices (`n` in the extra fields) the first is the answer
             self.answered = True
             self.finish_reason = choice.finish_reason or self.finish_reason
             if choice.logprobs and choice.logprobs != b"null":
@@ -133,7 +124,7 @@ class Written:
         retries: int = 0,
         wasted: Usage | None = None,
     ) -> Completion:
-        """All of it as a completion; counts that the server left out are estimated."""
+        """The completion so far; counts that the server left out are estimated."""
         text, reasoning = "".join(self.text), "".join(self.reasoning)
         billed = self.billed
         return Completion(
@@ -155,7 +146,7 @@ class Written:
         content, piece = message.get("content"), ""
         if isinstance(content, str):
             piece = content
-        elif isinstance(content, list):  # Mistral writes parts, its thinking among them
+        elif isinstance(content, list):  # Mistral sends parts, one of them its thinking
             piece = self._add_parts(content)
         for name in REASONING:
             thought = message.get(name)
@@ -185,8 +176,8 @@ class Written:
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
-    """An error as a server words it: one line, its own code and type, and the whole object."""
+class ServerError:
+    """An error of a server: its message in one line, code, status, and the whole object."""
 
     message: str
     code: str | None = None
@@ -194,30 +185,30 @@ class Fault:
     body: Any = None
 
 
-def read_fault(received: bytes) -> Fault:
-    """The error in a response, in any of the shapes servers give it; a page of HTML or plain text is one too."""
+def read_error(received: bytes) -> ServerError:
+    """The error in a response, in any of the servers' forms; also a page of HTML or plain text."""
     try:
         body = msgspec.json.decode(received)
     except msgspec.DecodeError:
-        return Fault(one_line(received.decode("utf-8", "replace")))
-    return fault_of(body)
+        return ServerError(one_line(received.decode("utf-8", "replace")))
+    return error_of(body)
 
 
-def fault_of(body: Any) -> Fault:
+def error_of(body: Any) -> ServerError:
     """The error in a decoded response: with `error`, `message` or `detail`, nested or not."""
     inner: Any = body[0] if isinstance(body, list) and body else body  # Google wraps it in a list
     while isinstance(inner, dict) and inner.get("error"):
         inner = inner["error"]
     if not isinstance(inner, dict):
-        return Fault(one_line(str(inner)), body=body)
+        return ServerError(one_line(str(inner)), body=body)
     message = inner.get("message") or inner.get("detail") or inner.get("msg") or msgspec.json.encode(inner).decode()
     code = inner.get("code") or inner.get("type")
     status = code if isinstance(code, int) and 400 <= code < 600 else None
-    return Fault(one_line(str(message)), str(code) if code else None, status, inner)
+    return ServerError(one_line(str(message)), str(code) if code else None, status, inner)
 
 
 def one_line(text: str, most: int = 300) -> str:
-    """The text with every run of spaces and line ends as one space, cut at `most` characters."""
+    """The text with each run of white space as one space, cut at `most` characters."""
     text = " ".join(text[: most * 4].split())
     return text if len(text) <= most else text[: most - 3] + "..."
 

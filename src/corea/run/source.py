@@ -1,0 +1,230 @@
+"""Files and pipes of questions: JSON lines or a JSON array, CSV, TSV, Parquet, each packed with .gz or not, and "-" for
+a pipe.
+
+A source is read one row at a time. A bad row is a `DataError` with path and line in the stream, not raised: the run
+decides on it.
+"""
+
+import csv
+import io
+import sys
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import IO, Any, cast
+
+from msgspec import Struct
+
+from corea.datasets.rows import is_blank, question_from_row
+from corea.errors import ConfigError, DataError
+from corea.run.byte_streams import UnreadableError, open_utf8
+from corea.run.readers import PlainRow, Record, csv_records, json_records, parquet_records, tsv_records
+from corea.types import Message, Question
+
+
+class FileFormat(StrEnum):
+    """The format of the rows of a file."""
+
+    JSONL = "jsonl"
+    CSV = "csv"
+    TSV = "tsv"
+    PARQUET = "parquet"
+
+
+SUFFIXES = {
+    ".jsonl": FileFormat.JSONL,
+    ".ndjson": FileFormat.JSONL,
+    ".json": FileFormat.JSONL,
+    ".csv": FileFormat.CSV,
+    ".tsv": FileFormat.TSV,
+    ".parquet": FileFormat.PARQUET,
+}
+ADVICE = {
+    ".txt": "save it as .csv with a first line `question`, or as .jsonl",
+    ".xlsx": "save the sheet as CSV (UTF-8)",
+    ".xls": "save the sheet as CSV (UTF-8)",
+    ".ods": "save the sheet as CSV (UTF-8)",
+    ".zip": "unpack it",
+}
+READERS: dict[FileFormat, Callable[[io.BufferedReader], Iterator[tuple[int, Record]]]] = {
+    FileFormat.JSONL: json_records,
+    FileFormat.CSV: csv_records,
+    FileFormat.TSV: tsv_records,
+}
+CHAT = "/chat/completions"
+SAYS_NOTHING: tuple[Any, ...] = (None, "", [], {}, False)
+
+
+class SourceRow(Struct, frozen=True):
+    """One question of a source.
+
+    Args:
+        number: From 0, bad rows counted too; the row's name in a journal.
+        line: Where it is, from 1: the line of the file, in Parquet the row.
+        unused: Settings of an OpenAI batch request that are not used, such as "temperature".
+    """
+
+    number: int
+    line: int
+    question: Question
+    unused: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class QuestionSource:
+    """A source of questions: a path, or "-" for standard input, which can be read only once.
+
+    Args:
+        format: By default given by the name; a pipe's is JSON lines.
+        pipe: The input for "-"; by default standard input.
+
+    Raises:
+        ConfigError: The name does not give the format.
+    """
+
+    path: str
+    format: FileFormat | None = None
+    pipe: IO[bytes] | None = None
+
+    def __post_init__(self) -> None:
+        _ = self.kind
+
+    @property
+    def is_pipe(self) -> bool:
+        """True for a pipe, which can be read only once."""
+        return self.path == "-"
+
+    @property
+    def name(self) -> str:
+        """The name in messages."""
+        return "<stdin>" if self.is_pipe else self.path
+
+    @property
+    def kind(self) -> FileFormat:
+        """The format of its rows."""
+        return self.format or (FileFormat.JSONL if self.is_pipe else format_of(self.path))
+
+    def rows(self) -> Iterator[SourceRow | DataError]:
+        """Every row in order; a bad one is a DataError with its line.
+
+        Raises:
+            DataError: The file itself cannot be read (any further).
+        """
+        for number, line, record in self._numbered():
+            if isinstance(record, PlainRow) and _is_good(record):
+                yield SourceRow(number, line, Question(id=record.id, messages=(Message("user", record.question),)))
+                continue
+            found = self._question(line, record)
+            yield found if isinstance(found, DataError) else SourceRow(number, line, *found)
+
+    def ids(self) -> Iterator[tuple[int, int, str] | DataError]:
+        """(number, line, id) of every row in order, or the error of a bad one: cheaper than `rows`."""
+        for number, line, record in self._numbered():
+            if isinstance(record, PlainRow) and _is_good(record):
+                yield number, line, record.id
+            else:
+                found = self._question(line, record)
+                yield found if isinstance(found, DataError) else (number, line, found[0].id)
+
+    def _question(self, line: int, record: Record) -> tuple[Question, tuple[str, ...]] | DataError:
+        """The question of a record, and the settings of it that are not used."""
+        if isinstance(record, PlainRow):
+            record = {"id": record.id, "question": record.question}
+        if isinstance(record, str):
+            return DataError(record, path=self.name, line=line)
+        try:
+            unused: tuple[str, ...] = ()
+            if is_batch_row(record):
+                record, unused = row_of_request(record)
+            return question_from_row(record, default_id=f"line-{line}"), unused
+        except DataError as error:
+            return DataError(str(error), path=self.name, line=line)
+
+    def _numbered(self) -> Iterator[tuple[int, int, Record]]:
+        """(number, line, record) of every row."""
+        number = -1
+        try:
+            for number, (line, record) in enumerate(self._records()):
+                yield number, line, record
+        except FileNotFoundError as error:
+            raise DataError("no such file, expected a file of questions", path=self.name) from error
+        except IsADirectoryError as error:
+            raise DataError("is a folder, expected a file of questions", path=self.name) from error
+        except UnreadableError as error:
+            raise DataError(str(error), path=self.name, line=error.line) from error
+        except (OSError, EOFError, zlib.error, csv.Error) as error:  # the middle two: a broken .gz
+            raise DataError(f"cannot be read ({error}); is it whole, and {self.kind}?", path=self.name) from error
+        if number < 0 and not self.is_pipe:
+            raise DataError("has no rows, expected at least one question", path=self.name)
+
+    def _records(self) -> Iterator[tuple[int, Record]]:
+        if self.kind is FileFormat.PARQUET:
+            yield from parquet_records(self.path)
+            return
+        with open_utf8(self.path, (self.pipe or sys.stdin.buffer) if self.is_pipe else None) as stream:
+            yield from READERS[self.kind](stream)
+
+
+def _is_good(record: PlainRow) -> bool:
+    """True where there are an id and a question; most questions begin with a letter, which is quick to see."""
+    text = record.question
+    return bool(record.id) and ("!" <= text[:1] <= "~" or not is_blank(text))
+
+
+def format_of(path: str, *, written: bool = False) -> FileFormat:
+    """The format given by a name's suffix; .gz may follow it.
+
+    Args:
+        written: True for an output, which gets another advice.
+
+    Raises:
+        ConfigError: The suffix is unknown.
+    """
+    suffix = Path(path.removesuffix(".gz")).suffix.lower()
+    if suffix not in SUFFIXES or path.endswith(".parquet.gz"):
+        got = "a folder" if Path(path).is_dir() else f"the suffix {suffix!r}" if suffix else "no suffix"
+        advice = (
+            "name it answers.jsonl, or the like" if written else ADVICE.get(suffix, "rename it so, or name another")
+        )
+        raise ConfigError(
+            f"{path}: got {got}, expected a name in {', '.join(SUFFIXES)} (with .gz behind it, too, but for .parquet); "
+            f"{advice}"
+        )
+    return SUFFIXES[suffix]
+
+
+# --- rows of OpenAI's batch format ------------------------------------------------------------------------------------
+
+
+def is_batch_row(row: Mapping[str, Any]) -> bool:
+    """True for a request of a file for OpenAI's Batch API: `{"custom_id": ..., "url": ..., "body": {"messages": ...}}`.
+
+    Source: https://platform.openai.com/docs/guides/batch
+    """
+    return "body" in row and ("custom_id" in row or "url" in row) and "messages" not in row
+
+
+def row_of_request(row: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """The request as a row of COREA's own, and the fields of its body that are not used.
+
+    The configuration decides which models are asked and how: of the body only the messages count.
+
+    Raises:
+        DataError: It is a request of another kind than a chat completion; without the place, which the caller knows.
+    """
+    url, method, body = row.get("url"), row.get("method"), row["body"]
+    if url is not None and not (isinstance(url, str) and url.rstrip("/").endswith(CHAT)):
+        raise DataError(f"url: got {url!r}, expected '/v1{CHAT}', the only kind of request that can be answered")
+    if method not in (None, "POST"):
+        raise DataError(f"method: got {method!r}, expected 'POST'")
+    if not isinstance(body, dict):
+        raise DataError(f"body: got {type(body).__name__}, expected an object with messages")
+    request = cast(dict[str, Any], body)
+    if not isinstance(request.get("messages"), list) or not request["messages"]:
+        raise DataError("body.messages: is missing or empty, expected a list of objects with role and content")
+    rest = {key: value for key, value in row.items() if key not in ("custom_id", "method", "url", "body")}
+    own = {**rest, "id": row.get("custom_id"), "messages": request["messages"]}
+    unused = sorted(key for key, value in request.items() if key != "messages" and value not in SAYS_NOTHING)
+    return own, tuple(unused)
