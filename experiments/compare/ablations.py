@@ -132,7 +132,7 @@ def pre_policy(
     ]  # fmt: skip
     scored = [ScoredTable.of(table, table.first.confidence) for table in tables]
     policy = fit_threshold(fitting, pair_of(own[0], large[0]), MAX_DROP)
-    plain = ThresholdRule(tau=policy.tau, tie_fraction=policy.tie_keep)
+    plain = ThresholdRule(tau=policy.tau, tie_fraction=policy.tie_fraction)
     for row, rule in (
         ("no pre-policy", plain),
         ("pre-policy", msgspec.structs.replace(plain, skip_categories=categories_to_skip(scored[0], 0, plain))),

@@ -11,8 +11,7 @@ from corea.calibrate.coverage import coverage, hard_targets
 from corea.calibrate.targets import Targets
 from corea.cli.calibrate_verify import coverage_lines
 from corea.cli.console import complain, exit_code, print_json
-from corea.cli.options import JsonOption
-from corea.cli.options import RowOptions
+from corea.cli.options import JsonOption, RowOptions
 from corea.cli.rows import read_rows
 from corea.errors import ConfigError, CoreaError, unknown_name
 from corea.records.table import OutcomeTable

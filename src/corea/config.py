@@ -80,7 +80,7 @@ class Config:
 
     Args:
         prices: USD per million tokens and the like, by model; see `corea.prices`.
-        gateway: Read by `corea.gateway`; `calibrate`: by `corea.calibrate.settings`.
+        gateway: Read by `corea.gateway`. `calibrate`: by `corea.calibrate.settings`.
         base: The folder of relative paths.
     """
 

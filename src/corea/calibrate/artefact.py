@@ -3,7 +3,6 @@
 The schema of version 3 is the fields of `Calibration` and of the records in it; docs/calibration_schema.md lists them.
 """
 
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -222,8 +221,3 @@ def load(path: str | Path) -> Calibration:
 def now() -> str:
     """The date and time, in UTC."""
     return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-def json_schema() -> Mapping[str, Any]:
-    """The JSON schema of the artefact."""
-    return msgspec.json.schema(Calibration)

@@ -64,7 +64,7 @@ def bind(cascade: Cascade, path: str | Path, *, force: bool = False) -> Cascade:
     flagged.
 
     Args:
-        force: Goes on where artefact and configuration differ; every trace is then flagged "calibration forced".
+        force: Binds although artefact and configuration differ; every trace is then flagged "calibration forced".
 
     Raises:
         ConfigError: Artefact and configuration differ, naming how; or a map reads what this signal does not give.

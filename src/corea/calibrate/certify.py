@@ -1,8 +1,8 @@
 """Certifies rules: splits the rows, fits maps on one part, tests a path of rules on the other, and selects the best.
 
-The rows that fit the maps and lay out the path (part A) are not rows of the test (part B). So given A, the rows of B
-are independent draws, and every p-value holds at its sample size. A is the smaller part: the width of the guarantee
-falls with the root of B, the map hardly improves after a thousand rows.
+The rows that fit the maps and lay out the path (fit split) are not rows of the test (test split). So given the fit
+split, the rows of the test are independent draws, and every p-value holds at its sample size. The fit split is the
+smaller one: the width of the guarantee falls with the root of the test rows, the map hardly improves after a thousand.
 
 One selection serves two models and more, and full and few labels: the path and the p-value differ, nothing else.
 """
@@ -23,8 +23,8 @@ from corea.errors import ConfigError
 from corea.metrics.score_map import ScoreMap, apply_map
 from corea.records.table import OutcomeTable
 
-PLAIN_SHARE, PLAIN_ROWS = 0.1, 200  # a plain signal fits nothing: part A then only lays out the path
-ENOUGH_ROWS, LEAST_SHARE = 800, 0.15  # a blend's part A is FIT_SHARE until it has so many rows, then at least this
+PLAIN_SHARE, PLAIN_ROWS = 0.1, 200  # a plain signal fits nothing: the fit split then only lays out the path
+ENOUGH_ROWS, LEAST_SHARE = 800, 0.15  # a blend's fit split is FIT_SHARE until it has so many rows, then at least this
 COVERAGES = [float(c) for c in np.arange(0.02, 1.01, 0.02)]  # among which the best uncertified rule is looked for
 GROUP_ROWS = 30
 Candidate = TypeVar("Candidate")
@@ -40,8 +40,8 @@ class FitOptions:
         pre_policy: Admits rules that skip a stage in categories where it does not pay.
         by_group: One threshold for each category, with one joint guarantee.
         few_labels: Rows may lack labels: the last model's answer is the reference (see `few_labels`).
-        fit_share: Part A's share of the rows; None: 0.3 for a blend, falling to 0.15 beyond 800 rows, and 0.1 (at most
-            200 rows) for a plain signal.
+        fit_share: The fit split's share of the rows; None: 0.3 for a blend, falling to 0.15 beyond 800 rows, and 0.1
+            (at most 200 rows) for a plain signal.
         seed: Random seed of the split and of the folds.
     """
 
@@ -69,11 +69,11 @@ DEFAULTS = FitOptions()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prepared:
-    """Maps and both parts of the rows, scored; independent of the targets' levels.
+    """Maps and both splits of the rows, scored; independent of the targets' levels.
 
     Args:
         maps: By stage before the last.
-        fit: Part A with cross-fitted scores. `test`: part B.
+        fit: Fit split with cross-fitted scores. `test`: the test split.
     """
 
     maps: tuple[ScoreMap, ...]
@@ -193,7 +193,7 @@ def _fit_rows(table: OutcomeTable, options: FitOptions) -> int:
 
 
 def prepare(table: OutcomeTable, options: FitOptions = DEFAULTS, *, target: str = "regret") -> Prepared:
-    """Splits the rows, fits the maps on part A and scores both parts; `target` as in `maps.fit_score`."""
+    """Splits the rows, fits the maps on the fit split and scores both parts; `target` as in `maps.fit_score`."""
     part_a, part_b = split(table, options)
     plain = options.fit_share is None and len(table.models) == 2 and len(part_a) == _plain_rows(len(table))
     if options.map == "auto" and plain:
@@ -223,7 +223,7 @@ def certify_prepared(
     cap_usd: float,
     labels: FewLabels | None = None,
 ) -> Selection:
-    """Lays out the path on part A, tests it on part B and selects; `cap_usd` as `Targets.cap` gives it."""
+    """Lays out the path on the fit split, tests it on the other and selects; `cap_usd` as `Targets.cap` gives it."""
     path = candidate_path(
         prepared.fit, targets, n_test=len(prepared.test), cap_usd=cap_usd, pre_policy=options.pre_policy
     )
@@ -235,7 +235,7 @@ def certify_prepared(
 def select(
     path: Sequence[Rules], targets: Targets, prepared: Prepared, *, cap_usd: float, labels: FewLabels | None = None
 ) -> Selection:
-    """Tests along the path on part B and takes the best of the certified rules.
+    """Tests along the path on the test split and takes the best of the certified rules.
 
     Args:
         labels: With few labels; then its p-values take the place of those that need a label on every row.

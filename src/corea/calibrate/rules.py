@@ -132,7 +132,7 @@ class ScoredTable:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CascadeAnswers:
-    """What a cascade returns on N questions; arrays are (N,).
+    """Answers of a cascade to N questions; arrays are (N,).
 
     Args:
         stage: The index of the answering stage; `PERSON` where neither model answers.

@@ -1,4 +1,4 @@
-"""Cost and accuracy of a cascade at each threshold, and of the rules to compare it with: random, oracle, single model.
+"""Cost and accuracy of a cascade at each threshold, and of its three baselines.
 
 Two models, N questions. `confidence` is the small model's (SLM), `slm_correct` and `llm_correct` are 0 or 1, costs are
 USD a question. The SLM is always paid, the LLM only where deferred.

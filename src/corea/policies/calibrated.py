@@ -83,7 +83,9 @@ class Calibrated:
             found = msgspec.json.decode(Path(self.path).read_bytes(), type=_Artefact)
             first = found.stages[0]
         except (OSError, ValueError, IndexError) as error:
-            raise ConfigError(f"policy calibrated, path: {self.path} is no calibration ({error}); make one") from error
+            raise ConfigError(
+                f"policy calibrated, path: {self.path} is not a calibration ({error}); make one with `corea calibrate`"
+            ) from error
         if lacking := set(inputs_of(first.map)) - {"confidence", "category"}:
             raise ConfigError(
                 f"policy calibrated: the map of {self.path} reads {', '.join(sorted(lacking))}, a policy sees only the "

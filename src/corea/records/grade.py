@@ -17,7 +17,7 @@ def read_labelled(
     """Questions by id, in the order of the file, each with its grader in `meta["grader"]` where one is stated.
 
     Args:
-        labelled: Whether every one must have a reference.
+        labelled: True if every one must have a reference.
         grader: One for all; by default each question's own, or that of the dataset its row names.
         hint: Another remedy for a missing reference, for the message.
 

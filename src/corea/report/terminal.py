@@ -7,7 +7,7 @@ if TYPE_CHECKING:
 
 
 class ProgressBars:
-    """Progress bars on standard error, one for each phase; none when quiet or where that is no terminal.
+    """Progress bars on standard error, one for each phase; none when quiet or where that is not a terminal.
 
     In a narrow window the counts are shown whole, and the facts behind them as far as they fit.
     """
