@@ -12,8 +12,8 @@ import sys
 import time
 
 from corea.graders import grade_all, load_grader
-from corea.graders.maths import Maths
-from corea.graders.pool import Limits, close_pools, shared_pool
+from corea.graders.maths import MathsGrader
+from corea.graders.pool import WorkerLimits, close_pools, shared_pool
 from corea.graders.worker import WARM_UP, equivalent
 from corea.types import Message, Question
 
@@ -57,13 +57,13 @@ def rows_per_second(name: str, seconds: float = 0.3) -> float:
 
 def algebra_rows_per_second(count: int = 120) -> tuple[float, float, int]:
     """Rows per second through the pool and in a bare loop, and the number of workers."""
-    limits = Limits(seconds=30)
+    limits = WorkerLimits(seconds=30)
     pairs = [(f"\\ln {n * n}", f"2\\ln {n}") for n in range(2, count // 2 + 2)]
     pairs += [(f"\\frac{{1}}{{\\sqrt{{{n}}}}}", f"\\sqrt{{{n}}}/{n}") for n in range(2, count // 2 + 2)]
     rows = [(asked("maths", reference), f"<answer>{answer}</answer>") for reference, answer in pairs]
     shared_pool(limits).compare_many([(f"\\ln {n * n}", f"2\\ln({n})") for n in range(8 * limits.processes)])
     start = time.perf_counter()
-    verdicts = Maths(limits).grade_many(rows)
+    verdicts = MathsGrader(limits).grade_many(rows)
     pooled = len(rows) / (time.perf_counter() - start)
     assert all(verdict.correct for verdict in verdicts)
     close_pools()

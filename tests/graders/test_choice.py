@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from corea.graders.choice import Choice, option_letter
+from corea.graders.choice import ChoiceGrader, option_letter
 from corea.types import Message, Question
 
 
@@ -14,7 +14,7 @@ def accepted(answer: str, options: tuple[str, ...]) -> str:
     """The letters of all references that the grader finds an answer right for."""
     text = f"<answer>{answer}</answer>"
     letters = [chr(ord("A") + i) for i in range(len(options))]
-    return "".join(letter for letter in letters if Choice().grade(question(letter, *options), text).correct)
+    return "".join(letter for letter in letters if ChoiceGrader().grade(question(letter, *options), text).correct)
 
 
 ANIMALS = question("B", "the cat", "big dog", "dog", "E. coli")
@@ -96,7 +96,7 @@ def test_no_answer_is_right_for_two_options_or_for_another_than_its_own(options:
     ],
 )
 def test_letters_in_any_notation_and_the_options_text_are_right(text: str) -> None:
-    verdict = Choice().grade(ANIMALS, text)
+    verdict = ChoiceGrader().grade(ANIMALS, text)
     assert (verdict.correct, verdict.extracted) == (True, "B")
 
 
@@ -105,7 +105,7 @@ def test_letters_in_any_notation_and_the_options_text_are_right(text: str) -> No
     ["<answer>C</answer>", "<answer>dog</answer>", "<answer>B and C</answer>", "<answer>E</answer>", "no idea", ""],
 )
 def test_other_options_several_options_and_none_are_wrong(text: str) -> None:
-    assert not Choice().grade(ANIMALS, text).correct
+    assert not ChoiceGrader().grade(ANIMALS, text).correct
 
 
 @pytest.mark.parametrize(
@@ -219,7 +219,7 @@ def test_in_doubt_no_option_is_right(answer: str, options: tuple[str, ...]) -> N
 
 @pytest.mark.parametrize("text", ["It cannot be B.", "The answer is not (B).", "It isn't B.", "Option B is wrong."])
 def test_an_option_that_is_denied_is_not_the_answer(text: str) -> None:
-    assert not Choice().grade(question("B", *CITIES), text).correct
+    assert not ChoiceGrader().grade(question("B", *CITIES), text).correct
 
 
 @pytest.mark.parametrize("text", ["B, because Rome is too warm", "B only", "B?", "B rather than A", "B (not A)"])
@@ -244,30 +244,30 @@ def test_another_option_may_be_mentioned_beside_a_letter(text: str) -> None:
 )
 def test_without_options_a_letter_counts_where_it_stands_as_one(answer: str, reference: str, correct: bool) -> None:
     asked = Question.of("?", reference=reference)
-    assert Choice().grade(asked, f"<answer>{answer}</answer>").correct is correct
+    assert ChoiceGrader().grade(asked, f"<answer>{answer}</answer>").correct is correct
 
 
 def test_a_reference_may_be_the_options_text() -> None:
-    assert Choice().grade(question("cat", "dog", "cat"), "<answer>B</answer>").correct
+    assert ChoiceGrader().grade(question("cat", "dog", "cat"), "<answer>B</answer>").correct
 
 
 def test_of_two_options_that_read_the_same_the_text_is_right_and_the_other_letter_wrong() -> None:
     twice = question("A", "healthy", "cure", "healthy")
-    assert Choice().grade(twice, "<answer>healthy</answer>").correct
-    assert not Choice().grade(twice, "<answer>C</answer>").correct
+    assert ChoiceGrader().grade(twice, "<answer>healthy</answer>").correct
+    assert not ChoiceGrader().grade(twice, "<answer>C</answer>").correct
 
 
 def test_a_verdict_without_an_option_keeps_the_answer_and_says_why() -> None:
-    verdict = Choice().grade(question("A", *CITIES), "<answer>Berlin</answer>")
+    verdict = ChoiceGrader().grade(question("A", *CITIES), "<answer>Berlin</answer>")
     assert (verdict.extracted, verdict.reason) == ("Berlin", "the answer names no option, or several")
 
 
 def test_an_option_that_reads_like_a_statement_of_confidence_keeps_its_letter() -> None:
-    assert Choice().grade(question("A", "confidence", "lying"), "<answer> A ) confidence </answer>").correct
+    assert ChoiceGrader().grade(question("A", "confidence", "lying"), "<answer> A ) confidence </answer>").correct
 
 
 def test_a_reference_beyond_the_options_is_said() -> None:
-    assert "is no option" in Choice().grade(question("F", "a cat", "a dog"), "<answer>B</answer>").reason
+    assert "is no option" in ChoiceGrader().grade(question("F", "a cat", "a dog"), "<answer>B</answer>").reason
 
 
 @given(st.text(max_size=120), st.lists(st.text(max_size=12), max_size=6))

@@ -52,7 +52,7 @@ def test_kinds_of_answers_that_published_files_state_have_a_grader(answer_type: 
 
 
 def test_a_grader_of_ones_own_is_named_by_its_module() -> None:
-    assert grader_name(asked("18", grader="corea.graders.number:Number")) == "corea.graders.number:Number"
+    assert grader_name(asked("18", grader="corea.graders.number:NumberGrader")) == "corea.graders.number:NumberGrader"
 
 
 @pytest.mark.parametrize("key", ["grader", "answer_type"])
@@ -147,7 +147,7 @@ def test_a_reference_that_its_grader_cannot_read_is_an_error(question: Question,
         (asked("∞"), "maths"),
         (asked("\\text{Evelyn}", grader="maths"), "maths"),
         (asked("4.2", grader="olympiad", error="1e-1", unit="%"), "olympiad"),
-        (asked("anything", grader="corea.graders.number:Number"), "corea.graders.number:Number"),
+        (asked("anything", grader="corea.graders.number:NumberGrader"), "corea.graders.number:NumberGrader"),
     ],
 )
 def test_a_reference_that_its_grader_can_read_names_that_grader(question: Question, name: str) -> None:

@@ -7,16 +7,16 @@ import threading
 import pytest
 
 from corea.errors import ConfigError, CoreaError
-from corea.graders.maths import Maths, equal_at_once
-from corea.graders.pool import Limits, Outcome, Pool, Worker, close_pools, shared_pool
+from corea.graders.maths import MathsGrader, equal_at_once
+from corea.graders.pool import ComparisonResult, ComparisonWorker, WorkerLimits, WorkerPool, close_pools, shared_pool
 from corea.types import Question
 
-QUICK = Limits(seconds=20, workers=1)
+QUICK = WorkerLimits(seconds=20, workers=1)
 ENDLESS = "\\sum_{k=1}^{10^9} k!"
 
 
 def grade(reference: str, answer: str) -> bool:
-    return Maths(QUICK).grade(Question.of("?", reference=reference), f"<answer>{answer}</answer>").correct
+    return MathsGrader(QUICK).grade(Question.of("?", reference=reference), f"<answer>{answer}</answer>").correct
 
 
 @pytest.mark.parametrize(
@@ -90,16 +90,16 @@ def test_unequal_expressions_are_wrong(reference: str, answer: str) -> None:
 
 def test_the_tag_is_read_before_the_confidence_beside_it() -> None:
     asked = Question.of("?", reference="17")
-    assert Maths(QUICK).grade(asked, "<answer>17</answer><confidence>0.85</confidence>").correct
-    assert not Maths(QUICK).grade(asked, "").correct
+    assert MathsGrader(QUICK).grade(asked, "<answer>17</answer><confidence>0.85</confidence>").correct
+    assert not MathsGrader(QUICK).grade(asked, "").correct
 
 
 def test_a_row_that_overruns_costs_itself_alone() -> None:
-    limits = Limits(seconds=1, memory_mb=512, workers=1)
+    limits = WorkerLimits(seconds=1, memory_mb=512, workers=1)
     pairs = [("\\sqrt{8}", "2\\sqrt{2}"), ("\\sum_{k=1}^n k^2", ENDLESS), ("\\sqrt{8}", "\\sqrt{2}"), ("i^2+i", "i-1")]
     rows = [(Question.of("?", reference=reference), f"<answer>{answer}</answer>") for reference, answer in pairs]
     try:
-        verdicts = Maths(limits).grade_many(rows)
+        verdicts = MathsGrader(limits).grade_many(rows)
         replaced = shared_pool(limits).replaced
     finally:
         close_pools()
@@ -118,24 +118,24 @@ def test_grading_works_off_the_main_thread() -> None:
 
 def test_a_worker_that_dies_is_replaced_and_its_row_undecided() -> None:
     pool = shared_pool(QUICK)
-    assert pool.compare("x+1", "1+x") == Outcome(True)
+    assert pool.compare("x+1", "1+x") == ComparisonResult(True)
     worker = pool._slots.get()
     assert worker is not None
     worker._process.kill()
     pool._slots.put(worker)
     assert "no verdict" in pool.compare("x+2", "2+x").reason
-    assert pool.compare("x+2", "2+x") == Outcome(True)
+    assert pool.compare("x+2", "2+x") == ComparisonResult(True)
 
 
 def test_a_pool_answers_again_after_it_was_closed() -> None:
-    pool = Pool(QUICK)
+    pool = WorkerPool(QUICK)
     pool.close()
     assert pool.compare_many([]) == []
 
 
 def test_a_worker_that_cannot_start_is_an_error_with_advice() -> None:
     with pytest.raises(CoreaError, match="did not start"):
-        Worker(QUICK, [sys.executable, "-c", "raise SystemExit(1)"]).compare("1", "2")
+        ComparisonWorker(QUICK, [sys.executable, "-c", "raise SystemExit(1)"]).compare("1", "2")
 
 
 def test_a_missing_math_verify_is_said_only_where_it_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -147,16 +147,16 @@ def test_a_missing_math_verify_is_said_only_where_it_is_needed(monkeypatch: pyte
 
 def test_limits_out_of_range_are_refused() -> None:
     with pytest.raises(ConfigError, match="seconds=0"):
-        Limits(seconds=0)
+        WorkerLimits(seconds=0)
 
 
 def test_the_calling_process_never_imports_sympy() -> None:
     program = (
         "import sys\n"
-        "from corea.graders.maths import Maths\n"
+        "from corea.graders.maths import MathsGrader\n"
         "from corea.types import Question\n"
         "asked = Question.of('?', reference='\\\\sqrt{8}')\n"
-        "assert Maths().grade(asked, '<answer>2\\\\sqrt{2}</answer>').correct\n"
+        "assert MathsGrader().grade(asked, '<answer>2\\\\sqrt{2}</answer>').correct\n"
         "print({'math_verify', 'sympy', 'mpmath'} & set(sys.modules))\n"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
@@ -185,6 +185,6 @@ def test_integrals_and_sums_are_compared_with_one_another_only(reference: str, a
     ],
 )
 def test_an_answer_that_is_not_compared_is_wrong_and_says_why(reference: str, answer: str, reason: str) -> None:
-    verdict = Maths(QUICK).grade(Question.of("?", reference=reference), f"<answer>{answer}</answer>")
+    verdict = MathsGrader(QUICK).grade(Question.of("?", reference=reference), f"<answer>{answer}</answer>")
     assert not verdict.correct
     assert reason in verdict.reason

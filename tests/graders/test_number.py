@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from corea.graders.number import Number, read_number
+from corea.graders.number import NumberGrader, read_number
 from corea.types import Question
 
 
@@ -362,17 +362,19 @@ def test_a_whole_text_is_no_number_when_something_stands_beside_it(written: str)
     ],
 )
 def test_equal_numbers_are_right(reference: str, text: str, correct: bool) -> None:
-    assert Number().grade(Question.of("?", reference=reference), text).correct is correct
+    assert NumberGrader().grade(Question.of("?", reference=reference), text).correct is correct
 
 
 def test_tolerance_is_relative_and_for_fractions_only() -> None:
-    lenient = Number(tolerance=0.01)
+    lenient = NumberGrader(tolerance=0.01)
     assert lenient.grade(Question.of("?", reference="3.14159"), "<answer>3.14</answer>").correct
     assert not lenient.grade(Question.of("?", reference="1000"), "<answer>1001</answer>").correct
 
 
 def test_a_reference_that_is_no_number_is_said() -> None:
-    assert "the reference 'blue'" in Number().grade(Question.of("?", reference="blue"), "<answer>3</answer>").reason
+    assert (
+        "the reference 'blue'" in NumberGrader().grade(Question.of("?", reference="blue"), "<answer>3</answer>").reason
+    )
 
 
 @given(st.integers(-(10**12), 10**12))

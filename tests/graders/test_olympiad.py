@@ -5,10 +5,8 @@ from typing import Any
 import pytest
 
 from corea.graders import grade_all, load_grader
-from corea.graders.hints import Hints
-from corea.graders.olympiad import answers_of
-from corea.graders.stated_unit import unit_name, without_unit
-from corea.graders.value import value_of
+from corea.graders.olympiad import GradingHints, answers_of, value_of
+from corea.graders.units import unit_name, without_unit
 from corea.types import Question
 
 SEVERAL: dict[str, Any] = {"is_multiple_answer": True}
@@ -88,13 +86,13 @@ def test_a_wrong_row_says_which_answer_is_missing() -> None:
     ],
 )
 def test_tolerances_are_read_as_they_are_written(stated: Any, tolerances: tuple[float, ...]) -> None:
-    assert Hints.of({"error": stated}).tolerances == tolerances
+    assert GradingHints.of({"error": stated}).tolerances == tolerances
 
 
 @pytest.mark.parametrize("stated", ["small", "-1", "nan", "inf", "1e-3,x"])
 def test_a_tolerance_that_is_none_is_refused(stated: str) -> None:
     with pytest.raises(ValueError, match="is no number of at least 0"):
-        Hints.of({"error": stated})
+        GradingHints.of({"error": stated})
 
 
 @pytest.mark.parametrize(

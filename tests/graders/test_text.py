@@ -1,7 +1,7 @@
 import pytest
 
 from corea.errors import ConfigError
-from corea.graders.text import ExactText, TextF1, normalise, word_f1
+from corea.graders.text import ExactTextGrader, TextF1Grader, normalise, word_f1
 from corea.types import Question
 
 
@@ -110,16 +110,16 @@ def test_f1_of_three_words_against_four_sharing_two() -> None:
     ],
 )
 def test_exact_text(reference: str, text: str, correct: bool) -> None:
-    assert ExactText().grade(Question.of("?", reference=reference), text).correct is correct
+    assert ExactTextGrader().grade(Question.of("?", reference=reference), text).correct is correct
 
 
 def test_f1_needs_its_threshold() -> None:
     asked = Question.of("?", reference="the red green house")
-    assert TextF1(0.8).grade(asked, "<answer>red green house</answer>").correct
-    assert not TextF1(0.8).grade(asked, "<answer>red house by the sea</answer>").correct
-    assert TextF1(0.5).grade(asked, "<answer>red house by the sea</answer>").correct
+    assert TextF1Grader(0.8).grade(asked, "<answer>red green house</answer>").correct
+    assert not TextF1Grader(0.8).grade(asked, "<answer>red house by the sea</answer>").correct
+    assert TextF1Grader(0.5).grade(asked, "<answer>red house by the sea</answer>").correct
 
 
 def test_a_threshold_out_of_range_is_refused() -> None:
     with pytest.raises(ConfigError, match="threshold is 0"):
-        TextF1(0)
+        TextF1Grader(0)

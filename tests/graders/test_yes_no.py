@@ -2,7 +2,7 @@
 
 import pytest
 
-from corea.graders.yes_no import YesNo, meaning
+from corea.graders.yes_no import YesNoGrader, meaning
 from corea.types import Question
 
 
@@ -32,5 +32,7 @@ def test_what_an_answer_means(answer: str, means: bool | None) -> None:
     ],
 )
 def test_yes_agrees_with_true_and_no_with_false(reference: str, answer: str, correct: bool) -> None:
-    verdict = YesNo().grade(Question.of("?", reference=reference), f"<think>No? Yes?</think><answer>{answer}</answer>")
+    verdict = YesNoGrader().grade(
+        Question.of("?", reference=reference), f"<think>No? Yes?</think><answer>{answer}</answer>"
+    )
     assert (verdict.correct, verdict.extracted) == (correct, answer)

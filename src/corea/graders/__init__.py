@@ -1,6 +1,11 @@
-"""Graders: whether a text answers a question correctly. One file each, and one line in this table.
+"""Graders: verdicts on the answers that texts give to questions.
 
-`grader_name` alone decides which grader a question gets: training, `compare`, `eval` and `calibrate` all ask it.
+In the order in which a row meets them: `inference` (the grader of a question of unknown origin); `number`, `choice`,
+`text`, `yes_no`, `maths` and `olympiad` (the graders); `literals` (numbers in digits and words); `units` (units and
+other words by a number); `algebra` (comparison of mathematical answers); `pool` and `worker` (processes for hard
+comparisons).
+
+`grader_name` alone selects a question's grader, for training, `compare`, `eval` and `calibrate`.
 """
 
 from collections import Counter
@@ -9,20 +14,20 @@ from functools import lru_cache
 from typing import Any
 
 from corea.errors import DataError, unknown_name
-from corea.graders.infer import inferred, is_bare_number, is_yes_or_no
-from corea.graders.references import unreadable
+from corea.graders.inference import inferred, is_bare_number
+from corea.graders.yes_no import is_yes_or_no
 from corea.protocols import Grader
 from corea.registry import resolve
 from corea.types import Question, Verdict
 
 GRADERS = {
-    "number": "corea.graders.number:Number",
-    "choice": "corea.graders.choice:Choice",
-    "text": "corea.graders.text:ExactText",
-    "text_f1": "corea.graders.text:TextF1",
-    "maths": "corea.graders.maths:Maths",
-    "olympiad": "corea.graders.olympiad:Olympiad",
-    "yes_no": "corea.graders.yes_no:YesNo",
+    "number": "corea.graders.number:NumberGrader",
+    "choice": "corea.graders.choice:ChoiceGrader",
+    "text": "corea.graders.text:ExactTextGrader",
+    "text_f1": "corea.graders.text:TextF1Grader",
+    "maths": "corea.graders.maths:MathsGrader",
+    "olympiad": "corea.graders.olympiad:OlympiadGrader",
+    "yes_no": "corea.graders.yes_no:YesNoGrader",
 }
 
 ANSWER_TYPES = {
@@ -33,11 +38,11 @@ ANSWER_TYPES = {
     **dict.fromkeys(("multiple choice", "multiple_choice", "multiple-choice"), "choice"),
     "boolean": "yes_no",
 }
-"""What published files of questions call their kinds of answer, in lower case, beside the graders' own names."""
+"""Kinds of answer as published files of questions name them, in lower case, in addition to the graders' names."""
 
 
 def load_grader(name: str, **options: Any) -> Grader:
-    """The grader that `name` stands for: a key of `GRADERS`, a kind of answer ("latex"), or "package.module:Name"."""
+    """The grader of a name: a key of `GRADERS`, a kind of answer ("latex"), or "package.module:Name"."""
     grader: Grader = resolve("grader", _known_as(name), GRADERS)(**options)
     return grader
 
@@ -48,7 +53,7 @@ def grader_name(question: Question, named: str | None = None) -> str:
     1. `named`: one grader for all questions, as `--grader` gives.
     2. `meta["grader"]`: the row's own, else its dataset's (`corea.datasets` puts it there).
     3. `meta["answer_type"]`: the kind of answer that the row states.
-    4. What its options, reference and text look like (`corea.graders.infer`).
+    4. Its options, reference and text (`corea.graders.inference`).
 
     A stated kind is corrected where the reference shows that it is another: a "number" such as "52_8" or "1,3,5" is
     mathematics, and "Yes" or "False" is no mathematics.
@@ -101,8 +106,9 @@ def _shared(name: str) -> Grader:
 
 
 def check_reference(question: Question, named: str | None = None) -> str:
-    """The name of a question's grader, once that grader can read the reference. A grader that is `named` must be the
-    one that can: it is not corrected to another.
+    """The name of a question's grader, after checking that it can read the reference.
+
+    A grader that is `named` is not corrected to another.
 
     Raises:
         ConfigError, DataError: See `grader_name`. DataError: There is no reference, or its grader cannot read it; it
@@ -112,12 +118,20 @@ def check_reference(question: Question, named: str | None = None) -> str:
     if question.reference is None:
         raise DataError(f"question {question.id!r} has no reference, expected one to grade by; add its answer")
     wanted = name if named is None or name == "yes_no" else _checked("grader", named)
-    if why := unreadable(wanted, question):
+    if why := _reference_error(wanted, question):
         raise DataError(
             f"question {question.id!r}: the reference {question.reference!r:.80} {why}, as grader {wanted} expects; "
             "correct it, or state another grader"
         )
     return name
+
+
+def _reference_error(name: str, question: Question) -> str | None:
+    """The defect of a reference ("is no number"), by its grader; a grader of one's own takes any text."""
+    if not (question.reference or "").strip():
+        return "is empty, expected an answer"
+    check = getattr(_shared(name), "reference_error", None) if name in GRADERS else None
+    return check(question) if check else None
 
 
 def grade_all(grader: Grader, rows: Sequence[tuple[Question, str]]) -> list[Verdict]:
@@ -140,7 +154,7 @@ def grade_each(rows: Sequence[tuple[Question, str]], named: str | None = None) -
 
 
 class AutoGrader:
-    """A grader that grades each question by its own (`grader_name`)."""
+    """Grader that applies to each question its own grader (`grader_name`)."""
 
     def grade(self, question: Question, text: str) -> Verdict:
         return grade_each([(question, text)])[0]
@@ -151,12 +165,12 @@ class AutoGrader:
 
 
 def count_graders(names: Iterable[str]) -> dict[str, int]:
-    """How many questions each grader graded, the most first."""
+    """Numbers of questions by grader, in decreasing order."""
     return dict(Counter(names).most_common())
 
 
 def graders_in_words(counts: dict[str, int]) -> str:
-    """Such as "maths 320, yes_no 13"."""
+    """The counts as text: "maths 320, yes_no 13"."""
     return ", ".join(f"{name} {count:,}" for name, count in counts.items())
 
 

@@ -4,15 +4,15 @@ Most rows are settled in this process, by exact fractions or by floating point w
 worker processes, which compute with 50 digits, and ask math-verify where both sides have an integral, sum or limit.
 """
 
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from corea.graders.algebra.comparison import answers_equal
-from corea.graders.algebra.equality import Oracle
 from corea.graders.algebra.forms import is_opaque
 from corea.graders.algebra.phrasing import has_operator
-from corea.graders.algebra.structure import read_structure
-from corea.graders.pool import Limits, shared_pool
+from corea.graders.algebra.reader import read_structure
+from corea.graders.pool import WorkerLimits, shared_pool
 from corea.parsing import read_answer
 from corea.registry import need_extra
 from corea.types import Question, Verdict
@@ -21,7 +21,7 @@ _LONGEST = 1000  # characters of an expression that is worth a worker's time
 
 
 @dataclass(frozen=True, slots=True)
-class Maths:
+class MathsGrader:
     """Right when the answer is mathematically equal to the reference; an undecided row is wrong, and says why.
 
     Needs the extra `math` for answers that are neither equal as written nor both numbers.
@@ -30,7 +30,7 @@ class Maths:
         limits: Time and memory of one comparison, and how many worker processes there are.
     """
 
-    limits: Limits = field(default_factory=Limits)
+    limits: WorkerLimits = field(default_factory=WorkerLimits)
 
     def grade(self, question: Question, text: str) -> Verdict:
         return self.grade_many([(question, text)])[0]
@@ -54,6 +54,10 @@ class Maths:
                 verdicts[i] = Verdict(outcome.equal, answers[i], outcome.reason)
         return [verdict for verdict in verdicts if verdict is not None]
 
+    def reference_error(self, question: Question) -> str | None:
+        kinds = (unicodedata.category(char) for char in question.reference or "")
+        return None if any(kind[0] in "LN" or kind == "Sm" for kind in kinds) else "has no number or symbol"
+
 
 def _at_once(reference: str, answer: str | None) -> Verdict | None:
     """The verdict where it takes no algebra; None where it does."""
@@ -69,15 +73,12 @@ def _at_once(reference: str, answer: str | None) -> Verdict | None:
 
 
 def equal_at_once(reference: str, answer: str) -> bool | None:
-    """Whether two answers are equal, where exact or floating-point arithmetic tells; None where it does not."""
+    """True if two answers are equal, where exact or floating-point arithmetic decides; None where it does not."""
     if not reference.strip() or not answer.strip():
         return False
     if reference.strip() == answer.strip():
         return True
-    equal = answers_equal(reference, answer, _CHEAP)
+    equal = answers_equal(reference, answer)
     if equal is False and has_operator(reference) and has_operator(answer):
         return None
     return equal
-
-
-_CHEAP = Oracle()

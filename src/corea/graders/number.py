@@ -2,9 +2,9 @@
 
 They are compared as fractions, so 0.1 + 0.2 is 0.3, and 0.333 is not 1/3. Everything beside a number must be accounted
 for: a currency, a unit ("5 apples", "20 °C", "18 dollars per week"), a name before it ("x = 5", "about 5", "She has 5
-eggs left"), or a remark in brackets. Sums of numbers are evaluated ("6*7", "10 minus 4", "half of 18"). What bounds
-("at least 5"), negates ("not 5"), multiplies ("5x", "twice 6") or adds a second value ("7 or 8", "3:45") leaves no
-number at all.
+eggs left"), or a remark in brackets. Sums of numbers are evaluated ("6*7", "10 minus 4", "half of 18"). Bounds
+("at least 5"), negations ("not 5"), factors ("5x", "twice 6") and second values ("7 or 8", "3:45") leave no number at
+all.
 
 Percent: where both sides have a percent sign, or neither, the numbers before it are compared. Where one side alone has
 one, it may mean the number before it or a hundredth of it: 50% is both 50 and 0.5, and 0.5 is not 50.
@@ -15,8 +15,8 @@ import unicodedata
 from dataclasses import dataclass
 from fractions import Fraction
 
-from corea.graders.arithmetic import NUMBER, evaluate, literal
-from corea.graders.number_words import in_digits
+from corea.graders.literals import NUMBER, evaluate, in_digits, literal
+from corea.graders.text import unified
 from corea.graders.units import may_precede, parts_of_larger, same_unit, unit_after
 from corea.parsing import read_answer
 from corea.types import Question, Verdict
@@ -26,7 +26,7 @@ _ROUNDING = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
-class Amount:
+class Quantity:
     """A number that a text states; `percent` is whether a percent sign stood after it (50 % has value 50)."""
 
     value: Fraction
@@ -36,7 +36,7 @@ class Amount:
 
 
 @dataclass(frozen=True, slots=True)
-class Number:
+class NumberGrader:
     """Right when the answer's number equals the reference's.
 
     Args:
@@ -56,9 +56,12 @@ class Number:
             return Verdict(False, extracted, "the answer is not one number with its unit")
         return Verdict(same_amount(wanted, stated, self.tolerance), extracted)
 
+    def reference_error(self, question: Question) -> str | None:
+        return None if read_number(question.reference or "") else "is no number"
 
-def same_amount(wanted: Amount, stated: Amount, tolerance: float = _ROUNDING) -> bool:
-    """Whether two amounts are equal; where one has a percent sign and the other none, 50 % is both 50 and 0.5.
+
+def same_amount(wanted: Quantity, stated: Quantity, tolerance: float = _ROUNDING) -> bool:
+    """True if two amounts are equal; where one has a percent sign and the other none, 50 % is both 50 and 0.5.
 
     A unit counts only where both sides name one that we know: 5 km is not 5 miles, but 5 may be either.
     """
@@ -73,7 +76,7 @@ def same_amount(wanted: Amount, stated: Amount, tolerance: float = _ROUNDING) ->
 
 
 def _close(a: Fraction, b: Fraction, tolerance: float) -> bool:
-    """Whether two numbers differ by rounding alone; whole numbers are exact, and cents of large sums too."""
+    """True if two numbers differ by rounding alone; whole numbers are exact, and cents of large sums too."""
     if a == b:
         return True
     if 1 in (a.denominator, b.denominator):
@@ -84,7 +87,7 @@ def _close(a: Fraction, b: Fraction, tolerance: float) -> bool:
 
 
 def _rounds(exact: Fraction, short: Fraction) -> bool:
-    """Whether `short` is `exact` rounded to its decimal places, or from the third place on, cut off there."""
+    """True if `short` is `exact` rounded to its decimal places, or from the third place on, cut off there."""
     places = next((n for n in range(31) if 10**n % short.denominator == 0), None)
     if places is None:
         return False
@@ -92,7 +95,7 @@ def _rounds(exact: Fraction, short: Fraction) -> bool:
     return difference < 1 if places > 2 else difference * 2 <= 1
 
 
-def read_number(text: str, *, whole: bool = False) -> Amount | None:
+def read_number(text: str, *, whole: bool = False) -> Quantity | None:
     """The number that a short answer states; None where anything beside it changes it, or may.
 
     Args:
@@ -104,7 +107,7 @@ def read_number(text: str, *, whole: bool = False) -> Amount | None:
     bare = plain.removesuffix(".")
     if match := NUMBER.fullmatch(bare):
         number = literal(match, decimal_comma=not whole)
-        return Amount(number.value, number.percent, number.currency) if number else None
+        return Quantity(number.value, number.percent, number.currency) if number else None
     return None if whole or not plain or _NOT_ONE.search(plain) else _stated(in_digits(plain).strip())
 
 
@@ -123,7 +126,7 @@ _ALTERNATIVE = re.compile(r",?\s+or\s+|,?\s+(?:i\.e\.|that\sis),?\s+|\s*;\s*")
 _EQUALS = re.compile(r"\s*(?:=|≈|\\approx(?![a-z]))\s*")
 
 
-def _stated(plain: str) -> Amount | None:
+def _stated(plain: str) -> Quantity | None:
     """The number that a text states, with its remarks in brackets, or alternatives that agree: "3/4 (75%)"."""
     plain = _REASON.sub("", plain)
     if (remark := _REMARK.search(plain)) is not None:
@@ -134,7 +137,7 @@ def _stated(plain: str) -> Amount | None:
     return first if agreed else None
 
 
-def _remarked(amount: Amount | None, remark: str) -> Amount | None:
+def _remarked(amount: Quantity | None, remark: str) -> Quantity | None:
     """The amount, unless the remark after it says another: "5 (or 6)", "5 (in thousands)"."""
     if amount is None or _UNREAL.fullmatch(remark.strip()):
         return None
@@ -148,7 +151,7 @@ def _remarked(amount: Amount | None, remark: str) -> Amount | None:
     return amount if agrees or converted else None
 
 
-def _chain(plain: str) -> Amount | None:
+def _chain(plain: str) -> Quantity | None:
     """The value of "x = 5", "6*7 = 42" or "42 = 6*7"; None where the sides contradict each other or hold an unknown."""
     sides = [side.strip() for side in _EQUALS.split(plain)]
     if len(sides) == 1:
@@ -173,12 +176,12 @@ _UNKNOWN = re.compile(
 _VERB = re.compile(r"(?<![\w])(?:is|are|was|were|be|equals?|totals?|totaled|makes)(?:\s+equal\s+to)?[\s:]+(?=\S)", re.I)
 
 
-def _sentence(plain: str) -> Amount | None:
+def _sentence(plain: str) -> Quantity | None:
     """The number that a sentence states of its subject ("The sum of 3 and 5 is 8"), or its only number."""
-    told = [piece for piece in _VERB.split(plain)[1:] if any(map(str.isdigit, piece))]
-    if len(told) > 1:
+    stated = [piece for piece in _VERB.split(plain)[1:] if any(map(str.isdigit, piece))]
+    if len(stated) > 1:
         return None
-    return _phrase(told[0] if told else plain)
+    return _phrase(stated[0] if stated else plain)
 
 
 _START = re.compile(
@@ -203,7 +206,7 @@ _SECOND_PART = re.compile(
 )
 
 
-def _phrase(plain: str) -> Amount | None:
+def _phrase(plain: str) -> Quantity | None:
     """The only number of a phrase, where the words before and after it leave it as it is."""
     plain = _FRONTED.sub("", plain, count=1) if _FRONTED.match(plain) else plain
     start = _START.search(plain)
@@ -219,11 +222,11 @@ def _phrase(plain: str) -> Amount | None:
     elif any(map(str.isdigit, rest)):
         rest = _without_asides(rest, has_unit=bool(number.currency or number.percent))
     unit = unit_after(rest)
-    return None if unit is None else Amount(value, number.percent, number.currency or unit)
+    return None if unit is None else Quantity(value, number.percent, number.currency or unit)
 
 
 def _without_asides(rest: str, *, has_unit: bool) -> str:
-    """What follows a number without other numbers that only say when or of how many: "cups in 3 days", "of the 60"."""
+    """The words after a number without other numbers that say when, or of how many: "cups in 3 days", "of the 60"."""
     rest = _CONTRAST.sub("", rest)
     aside = _ASIDE.search(rest)
     if aside and (has_unit or re.search(r"[^\W\d]|°", rest[: aside.start()]) or aside[0].startswith(" of the ")):
@@ -251,28 +254,15 @@ _NEUTRAL = (
     (re.compile(r"!=|\\neq?(?![a-z])"), "≠"),
     (re.compile(r"=="), "="),
 )
-_RAISED = re.compile(r"[²³¹⁰⁴-⁹⁺⁻]+")
-_UNIFIED = {
-    "−": "-",
-    "–": "-",
-    "—": "-",
-    "‑": "-",
-    "％": "%",
-    "⁄": "/",
-    "∕": "/",
-    "٫": ".",
-    "٬": ",",
-    "＝": "=",
-    "\u00a0": " ",
-}
+_VULGAR_FRACTION = re.compile("[¼-¾⅐-⅞]")
 
 
 def _plain(text: str) -> str:
     """The text without LaTeX markup; signs, vulgar fractions, powers and digits of other scripts in plain form."""
     plain = text
     if not text.isascii():
-        raised = _RAISED.sub(lambda match: "^" + unicodedata.normalize("NFKC", match[0]), text)
-        plain = re.sub(r"(?<=\s)\s+", "", "".join(map(_plain_char, raised)))
+        spaced = unified(_VULGAR_FRACTION.sub(r" \g<0>", text))
+        plain = " ".join("".join(str(unicodedata.decimal(char, char)) for char in spaced).split())
     if "\\" in plain or not _SIMPLE.fullmatch(plain):
         for pattern, replacement in _NEUTRAL:
             plain = pattern.sub(replacement, plain)
@@ -281,18 +271,3 @@ def _plain(text: str) -> str:
 
 
 _SIMPLE = re.compile(r"[\w\s.,$%/-]*")
-
-
-def _plain_char(char: str) -> str:
-    if char.isascii():
-        return char
-    if char in _UNIFIED:
-        return _UNIFIED[char]
-    if (digit := unicodedata.decimal(char, None)) is not None:
-        return str(digit)
-    kind, _, _ = unicodedata.decomposition(char).partition(" ")
-    if kind == "<fraction>":
-        return " " + unicodedata.normalize("NFKC", char).replace("⁄", "/")
-    if kind == "<wide>":
-        return unicodedata.normalize("NFKC", char)
-    return char

@@ -2,19 +2,22 @@
 
 Source: He et al. 2024, arXiv:2402.14008, and their judge, https://github.com/OpenBMB/OlympiadBench,
 `eval/auto_scoring_judge.py`: answers are separated by commas outside brackets and compared as a set, ± stands for two
-of them, and numbers may differ by the question's `error`. Unlike theirs, a percentage is not also right a hundred times
-too large, and an answer in another unit is wrong.
+of them, and numbers may differ by the question's `error`, an absolute tolerance, or one for each answer, separated by
+commas, where an empty one means none. Unlike theirs, a percentage is not also right a hundred times too large, and an
+answer in another unit is wrong.
 """
 
+import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
-from corea.graders.hints import Hints
-from corea.graders.maths import Maths
-from corea.graders.stated_unit import unit_name, without_unit
-from corea.graders.value import value_of
+from corea.graders.algebra.evaluation import Floating
+from corea.graders.algebra.expression import parse_expression
+from corea.graders.algebra.notation import tokenize
+from corea.graders.maths import MathsGrader
+from corea.graders.units import unit_name, without_unit
 from corea.parsing import read_answer
 from corea.types import Question, Verdict
 
@@ -22,7 +25,64 @@ _EDGE = 1.01  # of the tolerance, so that a difference of just the tolerance is 
 _MOST = 40  # answers that are compared in every order
 
 
-class _Item(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class GradingHints:
+    """Fields of a question's `meta` that say how its answer is compared.
+
+    Args:
+        tolerances: Absolute; none, one for all answers, or one for each in the order of the reference.
+        unit: As the question's author wrote it, "" where none is stated.
+        several: The reference lists several answers, in any order.
+    """
+
+    tolerances: tuple[float, ...] = ()
+    unit: str = ""
+    several: bool = False
+
+    @classmethod
+    def of(cls, meta: Mapping[str, Any]) -> "GradingHints":
+        """The hints of a question: `error` or `tolerance`, `unit`, `is_multiple_answer` or `multiple_answers`.
+
+        Raises:
+            ValueError: The tolerance is no number.
+        """
+        several = meta.get("is_multiple_answer") or meta.get("multiple_answers")
+        if isinstance(several, str):
+            several = several.strip().casefold() in ("true", "1", "yes")
+        unit = str(meta.get("unit") or "").strip()
+        return cls(_tolerances(meta.get("error") or meta.get("tolerance")), unit, bool(several))
+
+    def tolerance(self, answer: int) -> float:
+        """The tolerance of the answer of this index; 0 where there is none."""
+        if not self.tolerances:
+            return 0.0
+        return self.tolerances[answer if 1 < len(self.tolerances) > answer else 0]
+
+
+def _tolerances(stated: Any) -> tuple[float, ...]:
+    if stated is None or stated == "":
+        return ()
+    texts = stated.strip(" []()").split(",") if isinstance(stated, str) else stated
+    several = cast(list[Any], texts) if isinstance(texts, list | tuple) else [texts]
+    found = tuple(_tolerance(each) for each in several)
+    return found if any(found) else ()
+
+
+def _tolerance(stated: Any) -> float:
+    text = str(stated).strip(" $\"'")
+    if not text:
+        return 0.0
+    power = re.fullmatch(r"10\^\{?(-?\d+)\}?", text)
+    try:
+        value = float(f"1e{power[1]}" if power else text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < float("inf"):
+        raise ValueError(f"the tolerance {stated!r} is no number of at least 0, such as '1e-3'")
+    return value
+
+
+class _AnswerPart(NamedTuple):
     """One of the answers: its value without the unit, and the unit's name where one was written."""
 
     value: str
@@ -30,31 +90,31 @@ class _Item(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class _Compared:
-    """A row's answers against the reference's; `verdict` where no comparison is needed."""
+class _OlympiadRow:
+    """A row's answers and the reference's; `verdict` where no comparison is needed."""
 
     extracted: str | None
-    wanted: list[_Item]
-    said: list[_Item]
-    hints: Hints
+    wanted: list[_AnswerPart]
+    said: list[_AnswerPart]
+    hints: GradingHints
     verdict: Verdict | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Olympiad:
+class OlympiadGrader:
     """Right when every answer of the reference is given, in any order, within the tolerance, in the stated unit.
 
-    What the question states is in its `meta` (`corea.graders.hints`); without any of it this is the grader `maths`.
+    The question states them in its `meta` (`GradingHints`); without any of it this is the grader `maths`.
     """
 
-    maths: Maths = field(default_factory=Maths)
+    maths: MathsGrader = field(default_factory=MathsGrader)
 
     def grade(self, question: Question, text: str) -> Verdict:
         return self.grade_many([(question, text)])[0]
 
     def grade_many(self, rows: Sequence[tuple[Question, str]]) -> list[Verdict]:
         """Verdicts in order; all that needs algebra goes to the worker processes together."""
-        compared = [_compared(question, read_answer(text, choices=0)) for question, text in rows]
+        compared = [_row(question, read_answer(text, choices=0)) for question, text in rows]
         pairs = {
             (wanted.value, said.value): None
             for row in compared
@@ -63,57 +123,63 @@ class Olympiad:
             for said in row.said
             if _settled(wanted, said, row.hints, i) is None
         }
-        asked = [(_question(wanted), f"<answer>{said}</answer>") for wanted, said in pairs]
+        asked = [(Question(id="", messages=(), reference=a), f"<answer>{b}</answer>") for a, b in pairs]
         equal = {pair: v.correct for pair, v in zip(pairs, self.maths.grade_many(asked), strict=True)}
         return [_verdict(row, equal) for row in compared]
 
+    def reference_error(self, question: Question) -> str | None:
+        """The defect of a reference or of its hints; None where they can be used."""
+        try:
+            GradingHints.of(question.meta)
+        except ValueError as error:
+            return f"cannot be used: {error}"
+        return self.maths.reference_error(question)
 
-def _question(reference: str) -> Question:
-    return Question(id="", messages=(), reference=reference)
 
-
-def _compared(question: Question, answer: str | None) -> _Compared:
-    hints, reference = Hints.of(question.meta), question.reference or ""
+def _row(question: Question, answer: str | None) -> _OlympiadRow:
+    hints, reference = GradingHints.of(question.meta), question.reference or ""
     if answer is None:
-        return _Compared(None, [], [], hints, Verdict(False, None, "no answer found"))
-    if _plain(reference) == _plain(answer) != "":
-        return _Compared(answer, [], [], hints, Verdict(True, answer))
-    if not hints.several:
-        return _Compared(answer, [_item(reference, hints)], [_item(answer, hints)], hints)
-    wanted, said = answers_of(reference), answers_of(answer)
-    if len(wanted) != len(said):
-        said = answers_of(_THOUSANDS.sub("", answer))
-    if len(wanted) != len(said) or len(wanted) > _MOST:
-        why = f"expected {len(wanted)} answers, got {len(said)}"
-        return _Compared(answer, [], [], hints, Verdict(False, answer, why))
-    return _Compared(answer, [_item(each, hints) for each in wanted], [_item(each, hints) for each in said], hints)
+        return _OlympiadRow(None, [], [], hints, Verdict(False, None, "no answer found"))
+    if _without_spaces(reference) == _without_spaces(answer) != "":
+        return _OlympiadRow(answer, [], [], hints, Verdict(True, answer))
+    wanted, said = [reference], [answer]
+    if hints.several:
+        wanted, said = answers_of(reference), answers_of(answer)
+        if len(wanted) != len(said):
+            said = answers_of(_THOUSANDS.sub("", answer))
+        if len(wanted) != len(said) or len(wanted) > _MOST:
+            why = f"expected {len(wanted)} answers, got {len(said)}"
+            return _OlympiadRow(answer, [], [], hints, Verdict(False, answer, why))
+    return _OlympiadRow(answer, [_part(each, hints) for each in wanted], [_part(each, hints) for each in said], hints)
 
 
-def _plain(text: str) -> str:
+def _without_spaces(text: str) -> str:
     return "".join(text.replace("$", "").split())
 
 
-def _item(answer: str, hints: Hints) -> _Item:
-    return _Item(*without_unit(answer)) if hints.unit else _Item(answer, None)
+def _part(answer: str, hints: GradingHints) -> _AnswerPart:
+    return _AnswerPart(*without_unit(answer)) if hints.unit else _AnswerPart(answer, None)
 
 
-def _settled(wanted: _Item, said: _Item, hints: Hints, index: int) -> bool | None:
-    """Whether two answers are equal, where unit or tolerance decide; None where it takes mathematics."""
+def _settled(wanted: _AnswerPart, said: _AnswerPart, hints: GradingHints, index: int) -> bool | None:
+    """Equality of two answers, where unit or tolerance decide; None where it takes mathematics."""
     unit = unit_name(hints.unit) if hints.unit else None
     if said.unit is not None and said.unit != unit:
         return False
+    allowed = hints.tolerance(index) * _EDGE
+    is_share = unit == "percent" and said.unit is None
+    if not allowed and not is_share:
+        return None
     a, b = value_of(wanted.value), value_of(said.value)
     if a is None or b is None:
         return None
-    allowed = hints.tolerance(index) * _EDGE
     if allowed and abs(a - b) <= allowed:
         return True
-    if unit == "percent" and said.unit is None and abs(a - 100 * b) <= max(allowed, 1e-9 * abs(a)):
-        return True  # the share itself: 0.042 is 4.2 %
-    return None
+    # of a percentage the share itself: 0.042 is 4.2 %
+    return True if is_share and abs(a - 100 * b) <= max(allowed, 1e-9 * abs(a)) else None
 
 
-def _verdict(row: _Compared, equal: dict[tuple[str, str], bool]) -> Verdict:
+def _verdict(row: _OlympiadRow, equal: dict[tuple[str, str], bool]) -> Verdict:
     """Each answer of the reference takes one that is equal to it; right where none is left."""
     if row.verdict is not None:
         return row.verdict
@@ -129,6 +195,23 @@ def _verdict(row: _Compared, equal: dict[tuple[str, str], bool]) -> Verdict:
     return Verdict(True, row.extracted)
 
 
+_LONGEST = 200  # characters of a formula whose value is computed
+_AMBIGUOUS = re.compile(r"\d\s*\\[dt]?frac|\d\s+\d|°|\\circ|degree|^\[")  # 3\frac{1}{2} may be 3.5 or 1.5
+_NAMED = re.compile(r"(?:[a-zA-Z]\s*)?(?:=|\\approx|≈|about\b|approximately\b)\s*")
+
+
+def value_of(formula: str) -> float | None:
+    """The value of a formula, such as 4.123 of "\\sqrt{17}"; None of one with variables, and of any other text."""
+    formula = _NAMED.sub("", formula.strip(" $"), count=1)
+    if len(formula) > _LONGEST or _AMBIGUOUS.search(formula):
+        return None
+    try:
+        found = float(Floating(math, real=True).value(parse_expression(tokenize(formula)), {}))
+    except (ArithmeticError, ValueError, LookupError):
+        return None
+    return found if math.isfinite(found) else None
+
+
 _THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
 _SEPARATORS = re.compile(
     r"\s*(?:\\text\s*\{\s*(?:,\s*)?(?:and|or)\s*\}|(?<![a-zA-Z\\])(?:and|or)(?![a-zA-Z])|;|\\quad|\n)\s*"
@@ -137,12 +220,12 @@ _SET = re.compile(r"(?:[a-zA-Z]\s*(?:=|\\in|∈)\s*)?\\?\{(.*?)\\?\}", re.S)
 
 
 def answers_of(text: str) -> list[str]:
-    """The answers in a text: what stands between commas, "and" or "or" outside brackets; "±3" is two of them."""
+    """The answers in a text, separated by commas, "and" or "or" outside brackets; "±3" is two of them."""
     inside = text.strip().strip("$").strip()
     if (braces := _SET.fullmatch(inside)) and not re.search(r"(?<!\\)[{}]", braces[1]):
         inside = braces[1]
     parts = _split(_SEPARATORS.sub(",", inside.replace("$", " ").replace("±", "\\pm ")))
-    return [signed for part in parts for signed in _signs(part)]
+    return [part.replace("\\pm", sign) for part in parts for sign in ("+-" if "\\pm" in part else "+")]
 
 
 def _split(text: str) -> list[str]:
@@ -153,7 +236,3 @@ def _split(text: str) -> list[str]:
             parts.append(text[start:i])
             start = i + 1
     return [part.strip() for part in (*parts, text[start:]) if part.strip()]
-
-
-def _signs(part: str) -> list[str]:
-    return [part.replace("\\pm", sign) for sign in "+-"] if "\\pm" in part else [part]

@@ -24,8 +24,8 @@ _REMEMBERED = 20_000
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
-    """What one comparison may cost.
+class WorkerLimits:
+    """Time and memory of one comparison, and number of processes.
 
     Args:
         seconds: Computing time of one row, so that a busy machine grades as an idle one does; at most `_PATIENCE`
@@ -47,22 +47,22 @@ class Limits:
 
     @property
     def processes(self) -> int:
-        """How many workers there may be."""
+        """Maximum number of workers."""
         return self.workers or max(1, min(4, os.cpu_count() or 1))
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
-    """Whether two expressions are equal; `reason` says why nothing was found out (then `equal` is False)."""
+class ComparisonResult:
+    """Equality of two expressions; `reason` says why none was determined (then `equal` is False)."""
 
     equal: bool
     reason: str = ""
 
 
-class Worker:
+class ComparisonWorker:
     """One process; it answers one JSON line with one. Not for two threads at once."""
 
-    def __init__(self, limits: Limits, command: Sequence[str] | None = None) -> None:
+    def __init__(self, limits: WorkerLimits, command: Sequence[str] | None = None) -> None:
         self.limits = limits
         self._process = subprocess.Popen(
             command or [sys.executable, "-m", "corea.graders.worker", str(limits.memory_mb), str(limits.seconds)],
@@ -73,7 +73,7 @@ class Worker:
         )
         self._ready = False
 
-    def compare(self, reference: str, answer: str) -> Outcome | None:
+    def compare(self, reference: str, answer: str) -> ComparisonResult | None:
         """The outcome; None when the worker is gone, having overrun its limits or died."""
         if not self._ready:
             self._ready = self._exchange(None, _START_SECONDS) is not None
@@ -83,7 +83,7 @@ class Worker:
                     "grader maths: a worker process did not start; try: python -m corea.graders.worker 1024 5"
                 )
         reply = self._exchange(json.dumps([reference, answer]), _PATIENCE * self.limits.seconds)
-        return Outcome(*json.loads(reply)) if reply else None
+        return ComparisonResult(*json.loads(reply)) if reply else None
 
     def _exchange(self, line: str | None, seconds: float) -> bytes | None:
         """Sends a line and reads one; None (and the process dead) when that takes too long."""
@@ -121,31 +121,31 @@ class Worker:
                 try:
                     pipe.close()
                 except BrokenPipeError:
-                    pass  # what was still to be sent has no reader any more
+                    pass  # unsent data has no reader any more
         self._process.wait()
 
 
-class Pool:
+class WorkerPool:
     """Workers that are started when needed and kept; any thread may ask."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: WorkerLimits) -> None:
         self.limits = limits
         self.replaced: int = 0
-        self._slots: LifoQueue[Worker | None] = LifoQueue()
+        self._slots: LifoQueue[ComparisonWorker | None] = LifoQueue()
         for _ in range(limits.processes):
             self._slots.put(None)  # a worker that is not yet started
-        self._known: OrderedDict[tuple[str, str], Outcome] = OrderedDict()
+        self._known: OrderedDict[tuple[str, str], ComparisonResult] = OrderedDict()
         self._lock = threading.Lock()
 
-    def compare(self, reference: str, answer: str) -> Outcome:
-        """Whether two expressions are equal; within the limits, plus a worker's start where needed."""
+    def compare(self, reference: str, answer: str) -> ComparisonResult:
+        """The comparison of two expressions, within the limits, plus a worker's start where needed."""
         key = (reference, answer)
         with self._lock:
             if key in self._known:
                 return self._known[key]
         worker = self._slots.get()
         try:
-            worker = worker or Worker(self.limits)
+            worker = worker or ComparisonWorker(self.limits)
             outcome = worker.compare(reference, answer)
             if outcome is None:
                 worker = None
@@ -157,14 +157,16 @@ class Pool:
         if outcome is None:
             with self._lock:
                 self.replaced += 1
-            return Outcome(False, f"no verdict within {self.limits.seconds:g} s and {self.limits.memory_mb} MB")
+            return ComparisonResult(
+                False, f"no verdict within {self.limits.seconds:g} s and {self.limits.memory_mb} MB"
+            )
         with self._lock:
             self._known[key] = outcome
             if len(self._known) > _REMEMBERED:
                 self._known.popitem(last=False)
         return outcome
 
-    def compare_many(self, pairs: Sequence[tuple[str, str]]) -> list[Outcome]:
+    def compare_many(self, pairs: Sequence[tuple[str, str]]) -> list[ComparisonResult]:
         """Outcomes of many (reference, answer) pairs, in order, all workers busy."""
         if len(pairs) < 2:
             return [self.compare(*pair) for pair in pairs]
@@ -180,18 +182,18 @@ class Pool:
             self._slots.put(None)
 
 
-_pools: dict[tuple[int, Limits], Pool] = {}
+_pools: dict[tuple[int, WorkerLimits], WorkerPool] = {}
 _pools_lock = threading.Lock()
 
 
-def shared_pool(limits: Limits) -> Pool:
+def shared_pool(limits: WorkerLimits) -> WorkerPool:
     """The one pool of this process with these limits (a forked child has its own)."""
     key = (os.getpid(), limits)
     with _pools_lock:
         if key not in _pools:
             if not _pools:
                 atexit.register(close_pools)
-            _pools[key] = Pool(limits)
+            _pools[key] = WorkerPool(limits)
         return _pools[key]
 
 

@@ -6,6 +6,7 @@ Signs that carry meaning stay: C++ is not C, -5 is not 5, 10% is not 10, and x >
 import re
 import unicodedata
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from corea.errors import ConfigError
@@ -13,7 +14,9 @@ from corea.parsing import find_answer
 from corea.types import Question, Verdict
 
 _WORDS_ONLY = re.compile(r"[A-Za-z]{2,}(?: [A-Za-z]{2,})*\.?")
-_UNIFIED = str.maketrans(dict.fromkeys("−–—‑‐", "-") | dict.fromkeys("’‘`´ʼ′", "'") | {"⁄": "/", "″": "''"})
+_UNIFIED = str.maketrans(
+    dict.fromkeys("−–—‑‐", "-") | dict.fromkeys("’‘`´ʼ′", "'") | {"⁄": "/", "∕": "/", "″": "''", "٫": ".", "٬": ","}
+)
 _RAISED = re.compile(r"[²³¹⁰⁴-⁹⁺⁻ⁿⁱ]+")
 _CHARGE = re.compile(r"(?<=[A-Za-z\d)\]])\^\{?(\d?[-+])\}?(?![\w(]|\s[\w(])")
 _UNITED_STATES = re.compile(r"\bU\.\s?S(?:\.\s?A)?\b\.?|\bUSA?\b")
@@ -56,6 +59,47 @@ def unified(text: str) -> str:
     return _CHARGE.sub(r"\1", text) if "^" in text else text
 
 
+_UNMARKED = re.compile(r"[A-Za-z0-9 '-]*")
+_COMMANDS = {
+    "times": "×", "cdot": "·", "div": "÷", "pm": "±", "le": "≤", "leq": "≤", "ge": "≥", "geq": "≥", "ne": "≠",
+    "neq": "≠", "lt": "<", "gt": ">", "infty": "∞", "pi": "π", "alpha": "α", "beta": "β", "gamma": "γ", "delta": "δ",
+    "theta": "θ", "lambda": "λ", "mu": "μ", "sigma": "σ", "omega": "ω", "degree": "°", "circ": "°", "to": "→",
+    "rightarrow": "→", "cup": "∪", "cap": "∩", "in": "∈", "sqrt": "√", "left": "", "right": "", "displaystyle": "",
+    "quad": " ", "land": "∧", "wedge": "∧", "lor": "∨", "vee": "∨", "neg": "¬", "lnot": "¬", "sin": "sin", "cos": "cos",
+    "tan": "tan", "log": "log", "ln": "ln", "exp": "exp", "lim": "lim", "max": "max", "min": "min",
+}  # fmt: skip
+_MARKUP: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...] = (
+    (re.compile(r"\*\*|__|\\[()\[\]]|\\[,!;:]"), ""),
+    (re.compile(r"\$(?=\S)([^$]+)(?<=\S)\$(?!\d)"), r"\1"),
+    (re.compile(r"\\([$%#&{} ])"), r"\1"),
+    (re.compile(r"\\(?:text(?:bf|it|rm)?|mathrm|mathbf|mathit|operatorname|mbox|boxed|ce)\s?\{([^{}]*)\}"), r"\1"),
+    (
+        re.compile(r"\\[dtc]?frac\s?\{(\w+)\}\s?\{(\w+)\}|\\[dtc]?frac\s?(\d)\s?(\d)"),
+        lambda m: f"{m[1] or m[3]}/{m[2] or m[4]}",
+    ),
+    (re.compile(r"\\([a-zA-Z]+)"), lambda m: _COMMANDS.get(m[1], m[0])),
+    (re.compile(r"([\^_√])\{(-?\w+|\w?[-+]|°)\}"), r"\1\2"),
+    (re.compile(r"\^(?=°)|(?<=[A-Za-z)])_(?=\d|\w(?!\w))"), ""),
+    (re.compile(r">="), "≥"),
+    (re.compile(r"<="), "≤"),
+    (re.compile(r"!="), "≠"),
+)
+
+
+_MARKED = re.compile(r"[\\$*_^<>!√]")
+
+
+def as_written(text: str) -> str:
+    """The text without markup, LaTeX commands as their signs, single spaces; case and signs stay."""
+    if _UNMARKED.fullmatch(text):
+        return " ".join(text.split())
+    plain = text
+    for pattern, replacement in _MARKUP if _MARKED.search(text) else ():
+        plain = pattern.sub(replacement, plain)
+    plain = unified(plain)
+    return " ".join(plain.split()).rstrip(".,;").strip() or text.strip()
+
+
 def _joined(text: str) -> str:
     """The text unified, with its initials joined: J. K. as JK, U.S. as USA."""
     plain = unified(text.strip())
@@ -72,7 +116,7 @@ def _without_punctuation(text: str) -> str:
 
 
 def _is_sign(char: str) -> bool:
-    """Whether a character means something: +, %, $, ≤, °; not quotation marks, brackets or emoji."""
+    """True if a character carries meaning: +, %, $, ≤, °; not quotation marks, brackets or emoji."""
     return char in _KEPT_SIGNS or unicodedata.category(char) in ("Sc", "Sm", "Mn", "Mc") or char in "°♯♭"
 
 
@@ -85,7 +129,7 @@ def answer_with_currency(text: str) -> str | None:
 
 
 def is_priced(text: str, start: int, end: int) -> bool:
-    """Whether a dollar sign that opens no formula stands directly before `text[start:end]`."""
+    """True if a dollar sign that opens no formula stands directly before `text[start:end]`."""
     before = text[max(0, start - 2) : start]
     return before.endswith("$") and before != "$$" and text[start : start + 1].isdigit() and text[end : end + 1] != "$"
 
@@ -103,7 +147,7 @@ def word_f1(answer: str, reference: str) -> float:
 
 
 @dataclass(frozen=True, slots=True)
-class ExactText:
+class ExactTextGrader:
     """Right when answer and reference are equal after `normalise`."""
 
     def grade(self, question: Question, text: str) -> Verdict:
@@ -115,7 +159,7 @@ class ExactText:
 
 
 @dataclass(frozen=True, slots=True)
-class TextF1:
+class TextF1Grader:
     """Right when the words of answer and reference have an F1 of at least `threshold`."""
 
     threshold: float = 0.8

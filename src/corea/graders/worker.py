@@ -11,15 +11,14 @@ from importlib import import_module
 from typing import Any
 
 from corea.graders.algebra.comparison import answers_equal
-from corea.graders.algebra.equality import Oracle
 from corea.graders.algebra.phrasing import has_operator
 
 WARM_UP = ((r"x^2+\frac{x}{2}", "x(x+1/2)"), (r"\sqrt{8}", r"2\sqrt{2}"), ("[1,2]", "1,-2"), ("x=1", "x>2"))
-"""sympy and the parser load much at the first use of each kind of expression; no row should pay for it."""
+"""One pair for each kind of expression, at whose first use sympy and the parser load modules."""
 
 
 def equivalent(reference: str, answer: str) -> bool:
-    """Whether two LaTeX or plain expressions are mathematically equal, as math-verify finds.
+    """True if two LaTeX or plain expressions are mathematically equal, as math-verify finds.
 
     Source: math-verify 0.9, its timeouts off (they need signals and the main thread; the pool has a hard limit).
     """
@@ -29,22 +28,22 @@ def equivalent(reference: str, answer: str) -> bool:
 
 
 def compared(reference: str, answer: str) -> bool | None:
-    """Whether an answer equals the reference, by its value with 50 digits or as math-verify finds; None if undecided.
+    """True if an answer equals the reference, by its value with 50 digits or as math-verify finds; None if undecided.
 
     math-verify is asked only where both have an integral, a sum or a limit: an answer with one that the reference has
     not is the task again, not its solution. Its known false positives need other notation (bases, units, sequences).
     """
-    equal = answers_equal(reference, answer, Oracle(precise=True))
+    equal = answers_equal(reference, answer, precise=True)
     if not equal and has_operator(reference) and has_operator(answer):
         return equivalent(reference, answer)
     return equal
 
 
 def main() -> None:
-    """Serves until its input ends."""
+    """Answer lines until the input ends."""
     memory_mb, seconds = int(sys.argv[1]), float(sys.argv[2])
     replies = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # what a library prints must not mix with the replies
+    os.dup2(2, 1)  # output of libraries must not mix with the replies
     for pair in WARM_UP:
         compared(*pair)
         equivalent(*pair)
@@ -58,7 +57,7 @@ def main() -> None:
             reply = [bool(equal), "undecided: no value that 50 digits can compare" if equal is None else ""]
         except MemoryError:
             reply = [False, f"no verdict within {memory_mb} MB"]
-        except Exception as error:  # the boundary to sympy, which raises whatever it likes
+        except Exception as error:  # the boundary to sympy, which may raise any error
             reply = [False, f"could not be compared: {type(error).__name__}"]
         _alarm(0)
         print(json.dumps(reply), file=replies, flush=True)
@@ -76,7 +75,7 @@ def _limit_memory(memory_mb: int) -> None:
 
 
 def _alarm(seconds: float) -> None:
-    """Lets the system end this process when it has computed for so long, even inside C code; 0 calls it off."""
+    """Set a timer after which the system ends this process, even inside C code; 0 cancels it."""
     import signal
 
     if hasattr(signal, "setitimer"):  # not on Windows, where the pool's own limit is the only one

@@ -3,10 +3,12 @@
 import re
 from dataclasses import dataclass
 
-from corea.graders.infer import NO, YES, bare_word
 from corea.parsing import read_answer
 from corea.types import Question, Verdict
 
+_YES = frozenset({"yes", "true"})
+_NO = frozenset({"no", "false"})
+_WRAPPED = re.compile(r"\\(?:text|mathrm|textbf|mathbf|boxed|mbox|textit)\s*\{([^{}]*)\}")
 _LEADING = re.compile(r"(yes|no|true|false)(?:\s*(?:[,.;:!(–—]|-\s|$)|\s+(?:because|since|as)\b)", re.I)
 _SENTENCE = re.compile(
     r"(?:so,?\s+|thus,?\s+|therefore,?\s+|hence,?\s+)?"
@@ -17,7 +19,7 @@ _SENTENCE = re.compile(
 
 
 @dataclass(frozen=True, slots=True)
-class YesNo:
+class YesNoGrader:
     """Right when answer and reference both mean yes, or both mean no; any other answer is wrong, and says why."""
 
     def grade(self, question: Question, text: str) -> Verdict:
@@ -32,19 +34,35 @@ class YesNo:
             return Verdict(False, extracted, "the answer is neither yes nor no")
         return Verdict(said == wanted, extracted)
 
+    def reference_error(self, question: Question) -> str | None:
+        return None if is_yes_or_no(question.reference or "") else "is none of yes, no, true and false"
+
+
+def is_yes_or_no(reference: str) -> bool:
+    """True if a reference is yes, no, true or false."""
+    return bare_word(reference) in _YES | _NO
+
+
+def bare_word(text: str) -> str:
+    """A short answer in lower case, without LaTeX around it ("\\text{Yes}", "$\\mathrm{True}$") and closing marks."""
+    before = ""
+    while before != text:
+        before, text = text, _WRAPPED.sub(r"\1", text)
+    return text.strip(" \t\n$*`\"'.,;!").casefold()
+
 
 def meaning(answer: str) -> bool | None:
-    """Whether an answer means yes; None where it means neither ("yes and no", "sometimes true")."""
+    """True if an answer means yes; None where it means neither ("yes and no", "sometimes true")."""
     word = bare_word(answer)
-    if word in YES | NO:
-        return word in YES
+    if word in _YES | _NO:
+        return word in _YES
     if leading := _LEADING.match(word):
-        return None if _turns(word[leading.end() :]) else leading[1] in YES
+        return None if _turns(word[leading.end() :]) else leading[1] in _YES
     if said := _SENTENCE.fullmatch(word):
-        return (said[2] in YES) != (said[1] is not None)
+        return (said[2] in _YES) != (said[1] is not None)
     return None
 
 
 def _turns(rest: str) -> bool:
-    """Whether what follows a "yes" or "no" takes it back."""
+    """True if what follows a "yes" or "no" takes it back."""
     return re.match(r"\s*(?:(?:or|and|but)\b|(?:yes|no|true|false)\b)", rest) is not None

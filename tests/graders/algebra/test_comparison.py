@@ -5,12 +5,11 @@ from pathlib import Path
 import pytest
 
 from corea.graders.algebra.comparison import answers_equal
-from corea.graders.algebra.equality import Oracle
-from corea.graders.maths import Maths
-from corea.graders.pool import Limits
+from corea.graders.maths import MathsGrader
+from corea.graders.pool import WorkerLimits
 from corea.types import Question
 
-QUICK = Limits(seconds=20, workers=1)
+QUICK = WorkerLimits(seconds=20, workers=1)
 
 
 def cases() -> list[tuple[str, str, bool]]:
@@ -26,7 +25,7 @@ def cases() -> list[tuple[str, str, bool]]:
 
 @pytest.mark.parametrize(("reference", "answer", "right"), cases())
 def test_an_answer_is_graded_as_by_hand(reference: str, answer: str, right: bool) -> None:
-    verdict = Maths(QUICK).grade(Question.of("?", reference=reference), f"<answer>{answer}</answer>")
+    verdict = MathsGrader(QUICK).grade(Question.of("?", reference=reference), f"<answer>{answer}</answer>")
     assert verdict.correct is right
 
 
@@ -42,7 +41,7 @@ HOSTILE = [
 def test_no_expression_about_the_reference_is_paid_for_the_reference(reference: str, made: str) -> None:
     """The answers of a policy that games its reward; R stands for the reference."""
     answer = made.replace("R", reference)
-    verdict = Maths(QUICK).grade(Question.of("?", reference=reference), f"<answer>{answer}</answer>")
+    verdict = MathsGrader(QUICK).grade(Question.of("?", reference=reference), f"<answer>{answer}</answer>")
     assert not verdict.correct
 
 
@@ -51,5 +50,5 @@ def test_no_expression_about_the_reference_is_paid_for_the_reference(reference: 
     [("\\sqrt{2}+\\sqrt{3}", "\\sqrt{5+2\\sqrt{6}}"), ("1+2i", "2i+1"), ("\\ln x^2", "2\\ln x")],
 )
 def test_what_is_equal_only_by_algebra_is_left_to_a_worker(reference: str, answer: str) -> None:
-    assert answers_equal(reference, answer, Oracle()) is None
-    assert answers_equal(reference, answer, Oracle(precise=True)) is True
+    assert answers_equal(reference, answer) is None
+    assert answers_equal(reference, answer, precise=True) is True

@@ -2,7 +2,7 @@ from fractions import Fraction
 
 import pytest
 
-from corea.graders.algebra.arithmetic import Exact, Undefined
+from corea.graders.algebra.evaluation import Exact, Undefined
 from corea.graders.algebra.expression import Unreadable, parse_expression
 from corea.graders.algebra.notation import tokenize
 

@@ -1,6 +1,6 @@
-"""The mathematics of the grader `maths`, free of sympy: from the writing of two answers to whether they are equal.
+"""Comparison of mathematical answers, without sympy.
 
-In order of use: `notation` (tokens), `spelling` (numbers in words), `expression` (a tree), `units`, `forms` (value,
-list, interval, ...), `phrasing` (the words around an answer), `structure` (reads a form), `arithmetic` (values of a
-tree), `equality` (of two trees) and `comparison` (of two forms).
+In order of use: `phrasing` (the words around an answer), `notation` (tokens), `reader` (tokens to a form), `forms`
+(value, list, interval, ...), `expression` (tokens to a tree), `comparison` (of two forms), `equality` (of two trees)
+and `evaluation` (values of a tree).
 """

@@ -1,13 +1,11 @@
-"""Whether two answers are equal: form by form, down to expressions, which an `Oracle` decides.
-
-All answers are True, False, or None where the oracle cannot say.
-"""
+"""Equality of two answers: form by form, down to expressions. Every verdict is True, False, or None where undecided."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 
-from corea.graders.algebra.equality import Oracle
+from corea.graders.algebra.equality import all_of, any_of, expressions_equal, proportional
 from corea.graders.algebra.expression import DEGREE, Node, number
 from corea.graders.algebra.forms import (
     ALL_REALS,
@@ -16,9 +14,9 @@ from corea.graders.algebra.forms import (
     Assigned,
     Based,
     Congruence,
-    Interval,
     Items,
     Matrix,
+    NumberInterval,
     Opaque,
     Relation,
     Union,
@@ -26,56 +24,55 @@ from corea.graders.algebra.forms import (
     as_interval,
 )
 from corea.graders.algebra.phrasing import condition_of
-from corea.graders.algebra.structure import read_structure
+from corea.graders.algebra.reader import read_structure
+from corea.graders.units import Unit
 
 
-def answers_equal(reference: str, answer: str, oracle: Oracle) -> bool | None:
-    """Whether an answer equals the reference, in any of their readings."""
+def answers_equal(reference: str, answer: str, *, precise: bool = False) -> bool | None:
+    """True if an answer equals the reference, in any of their readings.
+
+    Args:
+        precise: See `expressions_equal`.
+    """
     (variable, members), (other, others) = condition_of(reference), condition_of(answer)
     if members and others and members != others:
         return False
     renamed = (other, variable) if variable and other and variable != other else None
     return any_of(
-        Comparison(oracle).equal(wanted, said)
+        _AnswerComparison(precise).equal(wanted, said)
         for wanted in read_structure(reference)
         for said in read_structure(answer, renamed)
     )
 
 
-def any_of(verdicts: Iterable[bool | None]) -> bool | None:
-    """True if any is, else None if any is."""
-    found = list(verdicts)
-    return True if True in found else None if None in found else False
+@dataclass(frozen=True, slots=True)
+class _AnswerComparison:
+    """Comparison of a reference with an answer, one method for each pair of forms."""
 
+    precise: bool
 
-def all_of(verdicts: Iterable[bool | None]) -> bool | None:
-    """False if any is, else None if any is."""
-    found = list(verdicts)
-    return False if False in found else None if None in found else True
+    def expressions(self, wanted: Node, said: Node) -> bool | None:
+        return expressions_equal(wanted, said, precise=self.precise)
 
-
-class Comparison:
-    """Compares a reference with an answer."""
-
-    def __init__(self, oracle: Oracle) -> None:
-        self.oracle = oracle
+    def proportional(self, wanted: Node, said: Node, *, positive: bool = False) -> bool | None:
+        return proportional(wanted, said, positive=positive, precise=self.precise)
 
     def equal(self, wanted: Answer, said: Answer) -> bool | None:
-        """Whether two answers are equal."""
+        """True if two answers are equal."""
         if wanted == said and not isinstance(wanted, Value):
             return True
         if isinstance(wanted, Assigned) or isinstance(said, Assigned):
             return self.named(wanted, said)
         if isinstance(wanted, Value) and isinstance(said, Value):
             return self.values(wanted, said)
-        if isinstance(wanted, Union | Interval) or isinstance(said, Union | Interval):
+        if isinstance(wanted, Union | NumberInterval) or isinstance(said, Union | NumberInterval):
             return self.sets(wanted, said)
         if isinstance(wanted, Matrix) or isinstance(said, Matrix):
             return self.matrices(wanted, said)
         if isinstance(wanted, Items) or isinstance(said, Items):
             return self.lists(wanted, said)
         if isinstance(wanted, Relation) and isinstance(said, Relation) and wanted.sign == said.sign:
-            return self.oracle.proportional(wanted.difference, said.difference, positive=wanted.sign != "=")
+            return self.proportional(wanted.difference, said.difference, positive=wanted.sign != "=")
         if isinstance(wanted, Congruence) or isinstance(said, Congruence):
             return self.congruences(wanted, said)
         if isinstance(wanted, Based) and isinstance(said, Value):
@@ -83,7 +80,7 @@ class Comparison:
         return False
 
     def named(self, wanted: Answer, said: Answer) -> bool | None:
-        """Of which at least one is "name = value": by its value, or as an equation."""
+        """Equality where at least one is "name = value": by its value, or as an equation."""
         if isinstance(wanted, Assigned) and isinstance(said, Assigned):
             if _names_agree(wanted.name, said.name):
                 return self.equal(wanted.answer, _with_argument(said, wanted.name))
@@ -94,70 +91,58 @@ class Comparison:
         equations = [_equation(side) for side in (wanted, said)]
         if equations[0] is None or equations[1] is None:
             return False
-        return self.oracle.proportional(equations[0], equations[1])
+        return self.proportional(equations[0], equations[1])
 
     def values(self, wanted: Value, said: Value) -> bool | None:
-        """Of two values: units must agree where both have one, and a percent sign may mean a hundredth."""
+        """Equality of two values: units must agree where both have one, and a percent sign may mean a hundredth."""
         a, b = wanted.node, said.node
         if wanted.unit and said.unit:
             if not wanted.unit.agrees(said.unit):
                 return False
-            ratio = said.unit.factor / wanted.unit.factor
-            b = b if ratio == 1 else self.angle(b, wanted, said) or Node("*", (b, number(ratio)))
+            b = _converted(b, said.unit, wanted.unit)
         elif wanted.unit or said.unit:
-            return any_of([self.oracle.equal(a, b), self.angles(wanted, said)])
+            return any_of([self.expressions(a, b), self.angles(wanted, said)])
         if wanted.percent == said.percent:
-            return self.oracle.equal(a, b)
+            return self.expressions(a, b)
         hundredth = number(Fraction(1, 100))
         scaled = (Node("*", (a, hundredth)), b) if wanted.percent else (a, Node("*", (b, hundredth)))
-        return any_of([self.oracle.equal(a, b), self.oracle.equal(*scaled)])
-
-    @staticmethod
-    def angle(node: Node, wanted: Value, said: Value) -> Node | None:
-        """A stated angle in the unit of the wanted one."""
-        if not wanted.unit or not said.unit or wanted.unit.dimension != "angle":
-            return None
-        to_degrees = said.unit.factor > 1
-        return Node("/" if to_degrees else "*", (node, DEGREE))
+        return any_of([self.expressions(a, b), self.expressions(*scaled)])
 
     def angles(self, wanted: Value, said: Value) -> bool | None:
-        """Of degrees on one side and a multiple of pi on the other: 30° is \\pi/6."""
+        """Equality of degrees on one side and a multiple of pi on the other: 30° is \\pi/6."""
         degrees, other = (wanted, said) if wanted.unit else (said, wanted)
         in_degrees = degrees.unit and degrees.unit.dimension == "angle" and degrees.unit.factor == 1
         if not in_degrees or not any(node.name == "pi" for node in other.node.walk()):
             return False
-        return self.oracle.equal(Node("*", (degrees.node, DEGREE)), other.node)
+        return self.expressions(Node("*", (degrees.node, DEGREE)), other.node)
 
     def sets(self, wanted: Answer, said: Answer) -> bool | None:
-        """Of which at least one is an interval or a union of sets."""
+        """Equality where at least one is an interval or a union of sets."""
         if isinstance(wanted, Union) and isinstance(said, Union):
             return self.unordered(wanted.parts, said.parts)
         a, b = as_interval(wanted), as_interval(said)
         if a is None or b is None:
             return False
-        ends = [self.oracle.equal(a.low, b.low), self.oracle.equal(a.high, b.high)]
+        ends = [self.expressions(a.low, b.low), self.expressions(a.high, b.high)]
         return all_of([_closed(a) == _closed(b), *ends])
 
     def matrices(self, wanted: Answer, said: Answer) -> bool | None:
-        """Of which at least one is a matrix; a single row or column is also a tuple."""
-        a, b = _rows(wanted), _rows(said)
-        if isinstance(wanted, Items) or isinstance(said, Items):
-            a, b = (_flat(rows) for rows in (a, b))
+        """Equality where at least one is a matrix; a single row or column is also a tuple."""
+        is_vector = isinstance(wanted, Items) or isinstance(said, Items)
+        a, b = (_rows(side, flat=is_vector) for side in (wanted, said))
         if not a or not b or [len(row) for row in a] != [len(row) for row in b]:
             return False
-        return all_of(
-            self.equal(x, y) for row, other in zip(a, b, strict=True) for x, y in zip(row, other, strict=True)
-        )
+        return all_of(self.ordered(row, other) for row, other in zip(a, b, strict=True))
 
     def lists(self, wanted: Answer, said: Answer) -> bool | None:
-        """Of which at least one is a list, set, tuple or ratio."""
+        """Equality where at least one is a list, set, tuple or ratio."""
         if not isinstance(wanted, Items) or not isinstance(said, Items):
             return self.singleton(wanted, said)
         kinds = {wanted.brackets, said.brackets}
         if kinds == {":"}:
             return self.ratios(wanted.items, said.items)
         if kinds <= {"", "{"}:
-            if kinds == {""} and (_is_sequence(wanted) or _is_sequence(said)):
+            if kinds == {""} and _ELLIPSIS in (*wanted.items, *said.items):
                 return self.ordered(wanted.items, said.items)
             reduced = [self.distinct(side.items) if side.brackets else side.items for side in (wanted, said)]
             return self.unordered(*reduced)
@@ -166,7 +151,7 @@ class Comparison:
         return False
 
     def singleton(self, wanted: Answer, said: Answer) -> bool | None:
-        """Of a list and something else: a set of one is that one, and the empty set is no solution."""
+        """Equality of a list and another form: a set of one is that one, and the empty set is no solution."""
         listed, other = (wanted, said) if isinstance(wanted, Items) else (said, wanted)
         assert isinstance(listed, Items)
         if listed.brackets != "{" or isinstance(other, Opaque):
@@ -176,35 +161,35 @@ class Comparison:
         return self.equal(listed.items[0], other)
 
     def ratios(self, wanted: Sequence[Answer], said: Sequence[Answer]) -> bool | None:
-        """Of two ratios: in proportion, or as written where they may be times of the day."""
+        """Equality of two ratios: in proportion, or as written where they may be times of the day."""
         written = self.ordered(wanted, said)
         a = [item.node for item in wanted if isinstance(item, Value) and not item.unit]
         b = [item.node for item in said if isinstance(item, Value) and not item.unit]
         if written or len(a) != len(wanted) or len(b) != len(said) or len(a) != len(b):
             return written
         crossed = ((Node("*", (x, b[0])), Node("*", (y, a[0]))) for x, y in zip(a[1:], b[1:], strict=True))
-        return any_of([written, all_of(self.oracle.equal(x, y) for x, y in crossed)])
+        return any_of([written, all_of(self.expressions(x, y) for x, y in crossed)])
 
     def congruences(self, wanted: Answer, said: Answer) -> bool | None:
-        """Of which at least one is a residue class; a plain number is one where it is the same residue."""
+        """Equality where at least one is a residue class; a plain number is one where it is the same residue."""
         if isinstance(wanted, Congruence) and isinstance(said, Congruence):
             residues = [Node("mod", (side.residue, side.modulus)) for side in (wanted, said)]
-            return all_of([self.oracle.equal(wanted.modulus, said.modulus), self.oracle.equal(*residues)])
+            return all_of([self.expressions(wanted.modulus, said.modulus), self.expressions(*residues)])
         congruence, other = (wanted, said) if isinstance(wanted, Congruence) else (said, wanted)
         assert isinstance(congruence, Congruence)
         if not isinstance(other, Value) or other.unit or other.percent:
             return False
         least = Node("mod", (congruence.residue, congruence.modulus))
-        return all_of([self.oracle.equal(congruence.residue, other.node), self.oracle.equal(least, other.node)])
+        return all_of([self.expressions(congruence.residue, other.node), self.expressions(least, other.node)])
 
     def ordered(self, wanted: Sequence[Answer], said: Sequence[Answer]) -> bool | None:
-        """Item by item."""
+        """Equality item by item."""
         if len(wanted) != len(said):
             return False
         return all_of(self.equal(a, b) for a, b in zip(wanted, said, strict=True))
 
     def unordered(self, wanted: Sequence[Answer], said: Sequence[Answer]) -> bool | None:
-        """Each item with one of the other side's."""
+        """Equality of each item with one of the other side's."""
         if len(wanted) != len(said):
             return False
         left, unsure = list(said), False
@@ -227,6 +212,16 @@ class Comparison:
         return kept
 
 
+def _converted(node: Node, old: Unit, new: Unit) -> Node:
+    """A value in another unit of its dimension; a radian is 180/pi degrees."""
+    ratio = old.factor / new.factor
+    if ratio == 1:
+        return node
+    if new.dimension == "angle":
+        return Node("/" if ratio > 1 else "*", (node, DEGREE))
+    return Node("*", (node, number(ratio)))
+
+
 def _with_argument(said: Assigned, wanted: str) -> Answer:
     """The value of f(t) = ... in the variable that the wanted name has."""
     old, new = (_ARGUMENT.search(name) for name in (said.name, wanted))
@@ -239,7 +234,7 @@ _ARGUMENT = re.compile(r"\( ([a-z]) \)$")
 
 
 def _names_agree(a: str, b: str) -> bool:
-    """Whether two names may be of one thing: the same, or one of a function (y = x^2, f(x) = x^2) or in words."""
+    """True if two names may be of one thing: the same, or one of a function (y = x^2, f(x) = x^2) or in words."""
     return a == b or "(" in a or "(" in b or any(name.replace(" ", "").isalpha() and len(name) > 2 for name in (a, b))
 
 
@@ -252,30 +247,26 @@ def _equation(answer: Answer) -> Node | None:
     return None
 
 
-def _closed(interval: Interval) -> tuple[bool, bool]:
-    """Which ends belong to it; an infinite one never does."""
+def _closed(interval: NumberInterval) -> tuple[bool, bool]:
+    """Closedness of both ends; an infinite one is always open."""
     return (
         interval.low_closed and interval.low != ALL_REALS.low,
         interval.high_closed and interval.high != ALL_REALS.high,
     )
 
 
-def _rows(answer: Answer) -> Sequence[Sequence[Answer]]:
-    if isinstance(answer, Matrix):
+def _rows(answer: Answer, *, flat: bool) -> Sequence[Sequence[Answer]]:
+    """The rows of a matrix, or a tuple as one; if `flat`, of a column too, and none of a matrix with more of both."""
+    if not isinstance(answer, Matrix):
+        return (answer.items,) if isinstance(answer, Items) and answer.brackets in ("(", "<") else ()
+    if not flat:
         return answer.rows
-    return (answer.items,) if isinstance(answer, Items) and answer.brackets in ("(", "<") else ()
+    is_vector = len(answer.rows) == 1 or all(len(row) == 1 for row in answer.rows)
+    return ([cell for row in answer.rows for cell in row],) if is_vector else ()
 
 
-def _flat(rows: Sequence[Sequence[Answer]]) -> Sequence[Sequence[Answer]]:
-    """A row or a column as one row; nothing for a matrix with more of both."""
-    if len(rows) == 1 or all(len(row) == 1 for row in rows):
-        return [[cell for row in rows for cell in row]]
-    return ()
-
-
-def _is_sequence(items: Items) -> bool:
-    """Whether an ellipsis stands among the items, so that their order counts."""
-    return Opaque("…") in items.items
+_ELLIPSIS = Opaque("…")
+"""An item of a list whose order counts."""
 
 
 def _values_of(items: Items) -> Sequence[Answer]:

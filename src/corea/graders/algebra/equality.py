@@ -8,14 +8,15 @@ Source: Schwartz 1980 and Zippel 1979 (identity testing at random points).
 
 import cmath
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from importlib import import_module
 from typing import Any
 from zlib import crc32
 
-from corea.graders.algebra.arithmetic import BITS, Arithmetic, Exact, Floating, Inexact, Point, Value
+from corea.graders.algebra.evaluation import BITS, Arithmetic, Exact, Floating, Inexact, SamplePoint, Scalar
 from corea.graders.algebra.expression import Node
 
 _BITS_AT_POINTS = 4_000
@@ -23,7 +24,7 @@ _PIECEWISE = frozenset(("max", "min", "abs", "mod"))
 _NEEDS_WHOLE = frozenset(("floor", "ceil", "factorial", "binom", "gcd", "lcm", "mod"))
 
 
-def sample_points(names: set[str], *, whole: bool, large: bool = False) -> Iterator[Point]:
+def sample_points(names: set[str], *, whole: bool, large: bool = False) -> Iterator[SamplePoint]:
     """Values of the variables: whole ones, then (unless `whole`) fractions of both signs, then (if `large`) large ones.
 
     They follow from the names alone, so that an answer is graded alike each time.
@@ -39,49 +40,59 @@ def sample_points(names: set[str], *, whole: bool, large: bool = False) -> Itera
         yield {name: Fraction(sign * (10**9 + crc32(name.encode()) % 7919)) for name in names}
 
 
-@dataclass(frozen=True, slots=True)
-class Oracle:
-    """Decides whether expressions are equal, or proportional; None where it cannot say.
+def expressions_equal(a: Node, b: Node, *, precise: bool = False) -> bool | None:
+    """True if two expressions have the same value, wherever both are defined; None where undecided.
 
     Args:
-        precise: Also computes with 50 digits, at whatever that costs: for a worker process.
+        precise: Also compute with 50 digits, at any cost: for a worker process.
     """
+    if a == b:
+        return True
+    if a.op == b.op == "number" and not (a.name or b.name):
+        return a.value == b.value
+    infinite = [_infinity(node) for node in (a, b)]
+    if any(infinite):
+        return infinite[0] == infinite[1]
+    return _settle(a, b, _same, precise)
 
-    precise: bool = False
 
-    def equal(self, a: Node, b: Node) -> bool | None:
-        """Whether two expressions have the same value, wherever both are defined."""
-        if a == b:
-            return True
-        if a.op == b.op == "number" and not (a.name or b.name):
-            return a.value == b.value
-        infinite = [_infinity(node) for node in (a, b)]
-        if any(infinite):
-            return infinite[0] == infinite[1]
-        return self._settle(a, b, _same)
+def proportional(a: Node, b: Node, *, positive: bool = False, precise: bool = False) -> bool | None:
+    """True if one expression is a constant (not 0; if `positive`, above 0) times the other; None where undecided."""
+    return _settle(a, b, partial(_in_proportion, positive=positive), precise)
 
-    def proportional(self, a: Node, b: Node, *, positive: bool = False) -> bool | None:
-        """Whether one expression is a constant (not 0) times the other."""
-        return self._settle(a, b, _in_proportion_positive if positive else _in_proportion)
 
-    def _settle(self, a: Node, b: Node, agree: "_Agreement") -> bool | None:
-        """The first of the arithmetics that decides; each for both readings of a logarithm without base."""
-        readings = (True, False) if any(_is_bare_log(node) for node in (*a.walk(), *b.walk())) else (True,)
-        found = [self._settle_one(a, b, agree, natural_log) for natural_log in readings]
-        return True if True in found else None if None in found else False
+def any_of(verdicts: Iterable[bool | None]) -> bool | None:
+    """True if any is, else None if any is."""
+    found = list(verdicts)
+    return True if True in found else None if None in found else False
 
-    def _settle_one(self, a: Node, b: Node, agree: "_Agreement", natural_log: bool) -> bool | None:
-        bits = _BITS_AT_POINTS if a.variables or b.variables else BITS
-        exact = agree(_Comparison(a, b, Exact(natural_log, bits), 0.0))
-        if exact is not None:
-            return exact
-        real = not any(node.op == "constant" and node.name == "i" for node in (*a.walk(), *b.walk()))
-        rough = agree(_Comparison(a, b, Floating(math if real else cmath, real=real, natural_log=natural_log), 1e-7))
-        if rough is False or not self.precise:
-            return False if rough is False else None
-        mpmath: Any = import_module("mpmath")  # it has no types
-        with mpmath.workdps(50):
-            return agree(_Comparison(a, b, Floating(mpmath, real=real, natural_log=natural_log), 1e-30))
+
+def all_of(verdicts: Iterable[bool | None]) -> bool | None:
+    """False if any is, else None if any is."""
+    found = list(verdicts)
+    return False if False in found else None if None in found else True
+
+
+def _settle(a: Node, b: Node, agree: "_Agreement", precise: bool) -> bool | None:
+    """The verdict of the first arithmetic that decides; of either reading of a logarithm without base."""
+    nodes = (*a.walk(), *b.walk())
+    is_real = not any(node.op == "constant" and node.name == "i" for node in nodes)
+    readings = (True, False) if any(node.op == "log" and len(node.args) == 1 for node in nodes) else (True,)
+    return any_of([_settle_one(a, b, agree, precise, is_real, natural_log) for natural_log in readings])
+
+
+def _settle_one(a: Node, b: Node, agree: "_Agreement", precise: bool, is_real: bool, natural_log: bool) -> bool | None:
+    bits = _BITS_AT_POINTS if a.variables or b.variables else BITS
+    exact = agree(_ExpressionPair(a, b, Exact(natural_log, bits), 0.0))
+    if exact is not None:
+        return exact
+    floating = Floating(math if is_real else cmath, real=is_real, natural_log=natural_log)
+    rough = agree(_ExpressionPair(a, b, floating, 1e-7))
+    if rough is False or not precise:
+        return False if rough is False else None
+    mpmath: Any = import_module("mpmath")  # it has no types
+    with mpmath.workdps(50):
+        return agree(_ExpressionPair(a, b, Floating(mpmath, real=is_real, natural_log=natural_log), 1e-30))
 
 
 def _infinity(node: Node) -> int:
@@ -91,15 +102,11 @@ def _infinity(node: Node) -> int:
     return int(node.op == "constant" and node.name == "infty")
 
 
-def _is_bare_log(node: Node) -> bool:
-    return node.op == "log" and len(node.args) == 1
-
-
-_Agreement = Callable[["_Comparison"], bool | None]
+_Agreement = Callable[["_ExpressionPair"], bool | None]
 
 
 @dataclass(frozen=True, slots=True)
-class _Comparison:
+class _ExpressionPair:
     """Two expressions and the arithmetic to compare them with; `tolerance` is relative, and 0 with fractions."""
 
     a: Node
@@ -107,7 +114,7 @@ class _Comparison:
     arithmetic: Arithmetic
     tolerance: float
 
-    def values(self, *, until_different: bool = False) -> list[tuple[Value, Value]] | None:
+    def values(self, *, until_different: bool = False) -> list[tuple[Scalar, Scalar]] | None:
         """Values of both at the points where both have one; None where they cannot be computed, or too few are.
 
         Args:
@@ -115,7 +122,7 @@ class _Comparison:
         """
         names = self.a.variables | self.b.variables
         whole = any(node.op in _NEEDS_WHOLE for node in (*self.a.walk(), *self.b.walk()))
-        found: list[tuple[Value, Value]] = []
+        found: list[tuple[Scalar, Scalar]] = []
         large = any(node.op in _PIECEWISE for node in (*self.a.walk(), *self.b.walk()))
         for point in sample_points(names, whole=whole, large=large) if names else ({},):
             try:
@@ -132,8 +139,8 @@ class _Comparison:
                 continue
         return found if len(found) >= (3 if names else 1) else None
 
-    def close(self, x: Value, y: Value) -> bool:
-        """Whether two values are the same."""
+    def close(self, x: Scalar, y: Scalar) -> bool:
+        """True if two values are the same."""
         if not self.tolerance:
             return x == y
         return (
@@ -141,8 +148,8 @@ class _Comparison:
             or abs(x - y) <= self.tolerance * self.arithmetic.scale / 100
         )
 
-    def is_finite(self, values: Sequence[tuple[Value, Value]]) -> bool:
-        """Whether the values can be compared at all: neither infinite, nor too long for the digits computed."""
+    def is_finite(self, values: Sequence[tuple[Scalar, Scalar]]) -> bool:
+        """True if the values can be compared at all: neither infinite, nor too long for the digits computed."""
         if not self.tolerance:
             return True
         sums = any(node.op in "+-" for node in (*self.a.walk(), *self.b.walk()))
@@ -150,7 +157,7 @@ class _Comparison:
         return largest < (math.inf if not sums or self.tolerance > 1e-20 else 10**45)
 
 
-def _same(comparison: _Comparison) -> bool | None:
+def _same(comparison: _ExpressionPair) -> bool | None:
     pairs = comparison.values(until_different=True)
     if pairs is None or not comparison.is_finite(pairs):
         return None
@@ -159,7 +166,7 @@ def _same(comparison: _Comparison) -> bool | None:
     return len(pairs) == 1 and is_rounding(comparison.a, comparison.b, *pairs[0], exact=not comparison.tolerance)
 
 
-def _in_proportion(comparison: _Comparison, *, positive: bool = False) -> bool | None:
+def _in_proportion(comparison: _ExpressionPair, *, positive: bool = False) -> bool | None:
     pairs = comparison.values()
     if pairs is None or not comparison.is_finite(pairs):
         return None
@@ -171,12 +178,8 @@ def _in_proportion(comparison: _Comparison, *, positive: bool = False) -> bool |
     return all(comparison.close(x, ratio * y) for x, y in pairs)
 
 
-def _in_proportion_positive(comparison: _Comparison) -> bool | None:
-    return _in_proportion(comparison, positive=True)
-
-
-def is_rounding(a: Node, b: Node, x: Value, y: Value, *, exact: bool) -> bool:
-    """Whether one side is a long decimal that the other rounds (or is cut) to.
+def is_rounding(a: Node, b: Node, x: Scalar, y: Scalar, *, exact: bool) -> bool:
+    """True if one side is a long decimal that the other rounds (or is cut) to.
 
     "Long" is six digits for a fraction (0.333333 is 1/3), nine for an irrational number (1.414 is not \\sqrt{2}, and
     3.14159 not \\pi), and fifteen where the other side is a decimal too (0.30000000000000004 is 0.3).

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
-from corea.graders.algebra.notation import FUNCTIONS, Token
+from corea.graders.algebra.notation import FUNCTIONS, MathToken
 
 _DEEPEST = 120
 _LONGEST = 300  # tokens
@@ -16,7 +16,7 @@ class Unreadable(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """An expression: `op` is "number", "variable", "constant", or what is done to `args`.
+    """An expression: `op` is "number", "variable", "constant", or the operation on `args`.
 
     A number keeps in `name` how a decimal was written, since rounded values are compared by their digits.
     """
@@ -51,7 +51,7 @@ _TRIGONOMETRIC_TEXT = "sin cos tan cot sec csc"
 TRIGONOMETRIC = frozenset(_TRIGONOMETRIC_TEXT.split())
 
 
-def parse_expression(tokens: Sequence[Token]) -> Node:
+def parse_expression(tokens: Sequence[MathToken]) -> Node:
     """The expression that the tokens are, all of them.
 
     Raises:
@@ -59,23 +59,24 @@ def parse_expression(tokens: Sequence[Token]) -> Node:
     """
     if len(tokens) > _LONGEST:
         raise Unreadable("too long")
-    parser = _Parser(tokens)
+    parser = _ExpressionParser(tokens)
     node = parser.sum()
-    if parser.at < len(parser.tokens):
-        raise Unreadable(f"left over: {tokens[parser.at].text}")
+    if parser.peek() is not _END:
+        raise Unreadable(f"left over: {parser.peek().text}")
     return node
 
 
+_SIGNS = ("+", "-", "±", "∓")
 _CLOSING = {"(": ")", "[": "]", "{": "}", "⟪": "⟫"}
 _INVERSES = {"sin": "arcsin", "cos": "arccos", "tan": "arctan", "cot": "arccot"}
 _ACCENTS_TEXT = "vec hat overline tilde overrightarrow widehat dot angle triangle measuredangle"
 _ACCENTS = frozenset(_ACCENTS_TEXT.split())
 
 
-def _nested(method: Callable[["_Parser"], Node]) -> Callable[["_Parser"], Node]:
+def _nested(method: Callable[["_ExpressionParser"], Node]) -> Callable[["_ExpressionParser"], Node]:
     """A method of the parser that may come to call itself: no deeper than `_DEEPEST`."""
 
-    def guarded(parser: "_Parser") -> Node:
+    def guarded(parser: "_ExpressionParser") -> Node:
         parser.depth += 1
         if parser.depth > _DEEPEST:
             raise Unreadable("nested too deeply")
@@ -86,54 +87,54 @@ def _nested(method: Callable[["_Parser"], Node]) -> Callable[["_Parser"], Node]:
     return guarded
 
 
-class _Parser:
+class _ExpressionParser:
     """Recursive descent over tokens: sum, product, signed, power, atom."""
 
-    def __init__(self, tokens: Sequence[Token]) -> None:
-        self.tokens = [piece for token in tokens for piece in _letters_of(token)]
+    def __init__(self, tokens: Sequence[MathToken]) -> None:
+        self.tokens = [*(piece for token in tokens for piece in _letters_of(token)), _END, _END, _END]
         self.at = 0
         self.depth = 0
         self.bars = 0
 
-    def peek(self, ahead: int = 0) -> Token:
-        at = self.at + ahead
-        return self.tokens[at] if at < len(self.tokens) else _END
+    def peek(self, ahead: int = 0) -> MathToken:
+        return self.tokens[self.at + ahead]
 
-    def take(self) -> Token:
+    def take(self) -> MathToken:
         token = self.peek()
         self.at += 1
         return token
 
+    def accept(self, *texts: str) -> str:
+        """The next token's text, taken, where it is one of these; else ""."""
+        text = self.tokens[self.at].text
+        if text not in texts:
+            return ""
+        self.at += 1
+        return text
+
     def expect(self, text: str) -> None:
-        if self.take().text != text:
+        if not self.accept(text):
             raise Unreadable(f"expected {text}")
 
     @_nested
     def sum(self) -> Node:
         node = self.product()
-        while self.peek().text in ("+", "-", "±", "∓") and self.peek().kind == "sign":
-            sign = self.take().text
-            right = self.product()
-            node = Node({"±": "plus-minus", "∓": "minus-plus"}.get(sign, sign), (node, right))
+        while sign := self.accept(*_SIGNS):
+            node = Node(sign, (node, self.product()))
         return node
 
     def product(self) -> Node:
         node = self.signed()
         while True:
-            token = self.peek()
-            if token.kind == "sign" and token.text in "*/":
-                self.at += 1
-                node = Node(token.text, (node, self.signed()))
-            elif token == _MOD or (token.kind == "command" and token.text == "mod"):
-                self.at += 1
-                node = Node("mod", (node, self.signed()))
+            if operation := self.accept("*", "/", "mod"):
+                node = Node(operation, (node, self.signed()))
             elif self.starts_atom():
                 node = self.joined(node)
             else:
                 return node
 
     def joined(self, left: Node) -> Node:
-        """What stands side by side: a product, or a mixed number (2\\frac{1}{2}, 2 1/2)."""
+        """Two factors without a sign between them: a product, or a mixed number (2\\frac{1}{2}, 2 1/2)."""
         begins_with_digit = self.peek().kind == "number"
         before, begin = self.tokens[self.at - 1], self.at
         if begins_with_digit and before.kind in ("letter", "command"):
@@ -142,8 +143,7 @@ class _Parser:
         if begins_with_digit and before.kind == "number":
             if not self.tokens[begin].spaced or self.peek().text != "/" or self.peek(1).kind != "number":
                 raise Unreadable("two numbers side by side")
-            self.at += 1
-            right = Node("/", (right, self.power()))
+            right = Node(self.take().text, (right, self.power()))
             if not _is_mixed(left, right):
                 raise Unreadable("two numbers side by side")
         is_written_mixed = begins_with_digit or (before.kind == "number" and self.tokens[begin].text == "frac")
@@ -151,20 +151,16 @@ class _Parser:
 
     @_nested
     def signed(self) -> Node:
-        if self.peek().kind == "sign" and self.peek().text in ("-", "+", "±", "∓"):
-            sign = self.take().text
-            value = self.mixed_power()
-            if sign == "+":
-                return value
-            return (
-                Node("negative", (value,))
-                if sign == "-"
-                else Node({"±": "plus-minus", "∓": "minus-plus"}[sign], (number(0), value))
-            )
-        return self.power()
+        sign = self.accept(*_SIGNS)
+        if not sign:
+            return self.power()
+        value = self.mixed_power()
+        if sign == "+":
+            return value
+        return Node("negative", (value,)) if sign == "-" else Node(sign, (number(0), value))
 
     def mixed_power(self) -> Node:
-        """What a sign stands before: the whole mixed number, and no further."""
+        """The operand of a sign: a whole mixed number, and no further."""
         node = self.signed() if self.peek().text in ("-", "+") else self.power()
         is_whole = self.tokens[self.at - 1].kind == "number"
         if is_whole and (self.peek().text == "frac" or (self.peek().kind == "number" and self.peek().spaced)):
@@ -173,31 +169,22 @@ class _Parser:
 
     def power(self) -> Node:
         node = self.factorial(self.atom())
-        if self.peek().text == "^":
-            self.at += 1
-            node = Node("^", (node, self.exponent()))
-            return self.factorial(node)
-        return node
+        return Node("^", (node, self.exponent())) if self.accept("^") else node
 
     @_nested
     def exponent(self) -> Node:
-        if self.peek().kind == "sign" and self.peek().text in "+-":
-            sign = self.take().text
+        if sign := self.accept("+", "-"):
             inner = self.exponent()
             return Node("negative", (inner,)) if sign == "-" else inner
-        node = self.factorial(self.atom())
-        if self.peek().text == "^":
-            self.at += 1
-            node = Node("^", (node, self.exponent()))
-        return node
+        return self.power()
 
     def factorial(self, node: Node) -> Node:
         """A node with the factorial and degree signs after it."""
         start = self.at
-        while self.peek().text in ("!", "°"):
-            if self.at - start > 2:
+        while sign := self.accept("!", "°"):
+            if self.at - start > 3:
                 raise Unreadable("a factorial of a factorial of a factorial")
-            node = Node("factorial", (node,)) if self.take().text == "!" else Node("*", (node, DEGREE))
+            node = Node("factorial", (node,)) if sign == "!" else Node("*", (node, DEGREE))
         return node
 
     def starts_atom(self) -> bool:
@@ -229,23 +216,20 @@ class _Parser:
             return Node("abs", (node,))
         raise Unreadable(f"unexpected {token.text or 'end'}")
 
-    def letter(self, token: Token) -> Node:
+    def letter(self, token: MathToken) -> Node:
         name = token.text + self.subscript()
         if name in ("e", "i"):
             return Node("constant", name=name)
         if name in ("f", "g", "h") and self.peek().text == "(":
             raise Unreadable("an unknown function")
-        if self.peek().text == "'" or self.peek().text == "′":
+        if self.peek().text in ("'", "′"):
             raise Unreadable("a derivative")
         return Node("variable", name=name)
 
     def subscript(self) -> str:
-        if self.peek().text != "_":
-            return ""
-        self.at += 1
-        return "_" + "".join(piece.text for piece in self.group())
+        return "_" + "".join(piece.text for piece in self.group()) if self.accept("_") else ""
 
-    def group(self) -> list[Token]:
+    def group(self) -> list[MathToken]:
         """The tokens of one argument: all within braces, else one."""
         if self.peek().text != "{":
             return [self.take()]
@@ -285,24 +269,21 @@ class _Parser:
         """One argument of a command: a group, or a single digit or letter (\\frac12)."""
         token = self.peek()
         if token.kind == "number" and "." not in token.text and len(token.text) > 1:
-            self.tokens[self.at] = Token("number", token.text[1:], upright=token.upright)
+            self.tokens[self.at] = MathToken("number", token.text[1:], upright=token.upright)
             return number(int(token.text[0]))
         return self.atom()
 
     def root(self, name: str) -> Node:
         degree = number(3 if name == "cbrt" else 2)
-        if self.peek().text == "[" and name == "sqrt":
-            self.at += 1
+        if name == "sqrt" and self.accept("["):
             degree = self.sum()
             self.expect("]")
-        inner = self.atom()
-        return Node("root", (inner, degree))
+        return Node("root", (self.atom(), degree))
 
     def function(self, name: str) -> Node:
         base = self.base() if name == "log" else None
         power: Node | None = None
-        if self.peek().text == "^":
-            self.at += 1
+        if self.accept("^"):
             power = self.exponent()
             if power in (Node("negative", (number(1),)), number(-1)):
                 if name not in _INVERSES:
@@ -313,21 +294,19 @@ class _Parser:
         return Node("^", (node, power)) if power else node
 
     def base(self) -> Node | None:
-        if self.peek().text != "_":
+        if not self.accept("_"):
             return None
-        self.at += 1
         return self.atom() if self.peek(1).text == "(" else self.short_argument()
 
     def arguments(self, name: str) -> tuple[Node, ...]:
-        if self.peek().text in ("(", "[", "{"):
-            closing = _CLOSING[self.take().text]
+        takes_several = name in ("gcd", "lcm", "max", "min")
+        if opening := self.accept("(", "[", "{"):
             found = [self.sum()]
-            while self.peek().text == "," and name in ("gcd", "lcm", "max", "min"):
-                self.at += 1
+            while takes_several and self.accept(","):
                 found.append(self.sum())
-            self.expect(closing)
+            self.expect(_CLOSING[opening])
             return tuple(found)
-        if name in ("gcd", "lcm", "max", "min"):
+        if takes_several:
             raise Unreadable(f"{name} without brackets")
         node = self.signed()
         while self.starts_atom() and self.peek().text not in FUNCTIONS - {"frac", "sqrt"}:
@@ -335,12 +314,12 @@ class _Parser:
         return (node,)
 
 
-def _letters_of(token: Token) -> list[Token]:
+def _letters_of(token: MathToken) -> list[MathToken]:
     """A short word as the product of its letters (ab, xyz, PV); longer ones are words and stay so."""
     is_product = token.kind == "word" and len(token.text) <= 3 and token.text.isascii() and not token.upright
     if not is_product or token.text.istitle() or token.text.lower() in _NO_PRODUCT:
         return [token]
-    return [Token("letter", letter, token.spaced and i == 0) for i, letter in enumerate(token.text)]
+    return [MathToken("letter", letter, token.spaced and i == 0) for i, letter in enumerate(token.text)]
 
 
 _NO_PRODUCT_TEXT = "and or not no yes is are the odd of to at if for all any one two six ten mod nor but per"
@@ -348,12 +327,11 @@ _NO_PRODUCT = frozenset(_NO_PRODUCT_TEXT.split())
 
 
 def _is_mixed(whole: Node, part: Node) -> bool:
-    """Whether a whole number beside a fraction is a mixed number: both of digits, the fraction proper."""
+    """True if a whole number beside a fraction is a mixed number: both of digits, the fraction proper."""
     if whole.op != "number" or whole.name or part.op != "/":
         return False
     over, under = part.args
     return over.op == under.op == "number" and not over.name and not under.name and 0 < over.value < under.value
 
 
-_END = Token("end", "")
-_MOD = Token("command", "mod")
+_END = MathToken("end", "")

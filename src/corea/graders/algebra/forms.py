@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from corea.graders.algebra.expression import Node
-from corea.graders.algebra.units import Unit
+from corea.graders.units import Unit
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class Items:
 
 
 @dataclass(frozen=True, slots=True)
-class Interval:
+class NumberInterval:
     """All numbers from `low` to `high`."""
 
     low: Node
@@ -96,27 +96,27 @@ class Opaque:
     text: str
 
 
-Answer = Value | Words | Items | Interval | Union | Assigned | Relation | Matrix | Based | Congruence | Opaque
+Answer = Value | Words | Items | NumberInterval | Union | Assigned | Relation | Matrix | Based | Congruence | Opaque
 
 NO_SOLUTION = Words("no solution")
-ALL_REALS = Interval(Node("negative", (Node("constant", name="infty"),)), Node("constant", name="infty"))
+ALL_REALS = NumberInterval(Node("negative", (Node("constant", name="infty"),)), Node("constant", name="infty"))
 INFINITY = ALL_REALS.high
 
 
-def as_interval(answer: Answer) -> Interval | None:
+def as_interval(answer: Answer) -> NumberInterval | None:
     """The interval that "(a, b)", "[a, b)" and their like may be."""
-    if isinstance(answer, Interval):
+    if isinstance(answer, NumberInterval):
         return answer
     if not isinstance(answer, Items) or len(answer.items) != 2 or answer.brackets not in ("(", "[", "[)", "(]"):
         return None
     low, high = answer.items
     if not isinstance(low, Value) or not isinstance(high, Value):
         return None
-    return Interval(low.node, high.node, answer.brackets in ("[", "[)"), answer.brackets in ("[", "(]"))
+    return NumberInterval(low.node, high.node, answer.brackets in ("[", "[)"), answer.brackets in ("[", "(]"))
 
 
 def is_opaque(answer: Answer) -> bool:
-    """Whether any part of an answer could not be read."""
+    """True if any part of an answer could not be read."""
     if isinstance(answer, Items):
         return any(is_opaque(item) for item in answer.items)
     if isinstance(answer, Assigned):

@@ -22,11 +22,11 @@ GREEK = frozenset(_GREEK_TEXT.split())
 
 
 @dataclass(frozen=True, slots=True)
-class Token:
+class MathToken:
     """A piece of notation.
 
-    `kind` is "number", "letter", "word", "command" or "sign"; `spaced` is whether white space stood before it and
-    `upright` whether it stood in \\text or \\mathrm.
+    `kind` is "number", "letter", "word", "command" or "sign"; `spaced`: white space stood before it;
+    `upright`: it stood in \\text or \\mathrm.
     """
 
     kind: str
@@ -35,13 +35,13 @@ class Token:
     upright: bool = False
 
 
-def tokenize(text: str, *, grouped: bool = True) -> tuple[Token, ...]:
+def tokenize(text: str, *, grouped: bool = True) -> tuple[MathToken, ...]:
     """The tokens of an answer.
 
     Args:
         grouped: "1,234" is one number; else it is two with a comma between them.
     """
-    tokens: list[Token] = []
+    tokens: list[MathToken] = []
     upright, spaced = 0, False
     for match in _TOKEN[grouped].finditer(_clean(text)):
         kind, written = match.lastgroup or "", match.group()
@@ -55,22 +55,22 @@ def tokenize(text: str, *, grouped: bool = True) -> tuple[Token, ...]:
     return tuple(tokens)
 
 
-def _token(kind: str, written: str, spaced: bool, upright: bool) -> Token:
+def _token(kind: str, written: str, spaced: bool, upright: bool) -> MathToken:
     if kind == "number":
-        return Token("number", written.replace(",", ""), spaced, upright)
+        return MathToken("number", written.replace(",", ""), spaced, upright)
     if kind == "command":
         name = _SAME_COMMAND.get(written[1:], written[1:])
         if name in GREEK:
-            return Token("letter", name, spaced, upright)
-        return Token("sign" if name in _SIGNS else "command", name, spaced, upright)
+            return MathToken("letter", name, spaced, upright)
+        return MathToken("sign" if name in _SIGNS else "command", name, spaced, upright)
     if kind == "letters":
         name = _SAME_WORD.get(written.lower(), written)
         if name in FUNCTIONS or name in ("pi", "infty"):
-            return Token("command", name, spaced, upright)
+            return MathToken("command", name, spaced, upright)
         if written in GREEK:
-            return Token("letter", written, spaced, upright)
-        return Token("letter" if len(written) == 1 else "word", written, spaced, upright)
-    return Token("sign", _SAME_SIGN.get(written, written), spaced, upright)
+            return MathToken("letter", written, spaced, upright)
+        return MathToken("letter" if len(written) == 1 else "word", written, spaced, upright)
+    return MathToken("sign", _SAME_SIGN.get(written, written), spaced, upright)
 
 
 _LETTERS = r"(?P<letters>[^\W\d_]+(?:['’](?:s|t)\b)?)"
@@ -87,51 +87,47 @@ GROUPED = re.compile(r"(?<![\d.])[1-9]\d{0,2}(?:,[1-9]\d{2})+(?!\d)")
 
 _SIGNS_TEXT = "≤ ≥ ≠ ∈ ∪ ∩ ± ∓ * / ≡ ≈ → … ° < > | ∅ ¬ ⟺ { } ∖"
 _SIGNS = frozenset(_SIGNS_TEXT.split())
-_SAME_COMMAND = {
-    **dict.fromkeys(("le", "leq", "leqslant"), "≤"),
-    **dict.fromkeys(("ge", "geq", "geqslant"), "≥"),
-    **dict.fromkeys(("ne", "neq"), "≠"),
-    **dict.fromkeys(("dots", "ldots", "cdots", "dotsc", "dotsb"), "…"),
-    **dict.fromkeys(("cdot", "times", "ast", "bullet"), "*"),
-    **dict.fromkeys(("approx", "simeq", "sim"), "≈"),
-    **dict.fromkeys(("to", "rightarrow", "longrightarrow", "implies", "Rightarrow"), "→"),
-    **dict.fromkeys(("emptyset", "varnothing"), "∅"),
-    **dict.fromkeys(("infty", "infinity"), "infty"),
-    **dict.fromkeys(("lvert", "rvert", "vert", "mid"), "|"),
-    **dict.fromkeys(("setminus", "backslash"), "∖"),
-    **dict.fromkeys(("iff", "Leftrightarrow"), "⟺"),
-    **dict.fromkeys(("bmod", "mod"), "mod"),
-    **dict.fromkeys(("dbinom", "tbinom", "binom", "choose"), "binom"),
-    **dict.fromkeys(("degree", "degrees", "circ"), "°"),
-    **dict.fromkeys(("overline", "bar"), "overline"),
-    "in": "∈",
-    "cup": "∪",
-    "cap": "∩",
-    "pm": "±",
-    "mp": "∓",
-    "div": "/",
-    "equiv": "≡",
-    "lt": "<",
-    "gt": ">",
-    "neg": "¬",
-    "lbrace": "{",
-    "rbrace": "}",
-    "lbrack": "[",
-    "rbrack": "]",
-    "pi": "pi",
-    "arctg": "arctan",
-    "tg": "tan",
-    "ctg": "cot",
-    "cosec": "csc",
+_COMMANDS = """
+≤ le leq leqslant
+≥ ge geq geqslant
+≠ ne neq
+< lt
+> gt
+≈ approx simeq sim
+≡ equiv
+∈ in
+∪ cup
+∩ cap
+∖ setminus backslash
+∅ emptyset varnothing
+¬ neg
+→ to rightarrow longrightarrow implies Rightarrow
+⟺ iff Leftrightarrow
+± pm
+∓ mp
+* cdot times ast bullet
+/ div
+| lvert rvert vert mid
+{ lbrace
+} rbrace
+[ lbrack
+] rbrack
+° degree degrees circ
+… dots ldots cdots dotsc dotsb
+infty infinity
+mod bmod
+binom dbinom tbinom choose
+overline bar
+arctan arctg
+tan tg
+cot ctg
+csc cosec
+"""
+"""Tokens, each with the commands that are read as it."""
+_SAME_COMMAND = {name: line.split()[0] for line in _COMMANDS.strip().splitlines() for name in line.split()[1:]}
+_SAME_WORD = {"asin": "arcsin", "acos": "arccos", "atan": "arctan", "infinity": "infty"} | {
+    name: name for name in FUNCTIONS - {"frac", "mod", "binom"} | {"infty", "pi"}
 }
-_SAME_WORD = {
-    "asin": "arcsin",
-    "acos": "arccos",
-    "atan": "arctan",
-    "infinity": "infty",
-    "infty": "infty",
-    "pi": "pi",
-} | {name: name for name in FUNCTIONS - {"frac", "mod", "binom"}}
 _SAME_SIGN = {
     "<=": "≤", "⩽": "≤", "≦": "≤", ">=": "≥", "⩾": "≥", "≧": "≥", "!=": "≠", "==": "=", "->": "→", "=>": "→", "⇒": "→",
     "...": "…", "⋯": "…", "×": "*", "·": "*", "⋅": "*", "∙": "*", "∗": "*", "÷": "/", "∕": "/", "⁄": "/", "−": "-",

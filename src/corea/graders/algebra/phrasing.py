@@ -1,8 +1,11 @@
-"""The words around an answer: a sentence that states it, and a condition after it."""
+"""Words: around an answer (a sentence that states it, a condition after it), and as the answer."""
 
 import re
+from collections.abc import Sequence
 
-from corea.graders.algebra.units import is_hedge
+from corea.graders.algebra.forms import ALL_REALS, NO_SOLUTION, Answer, Words
+from corea.graders.algebra.notation import MathToken
+from corea.graders.units import is_hedge
 
 _MEMBER = re.compile(
     r"[,;]?\s*(?:\\q?quad\s*)?(?:\\text\{\s*(?:where|for|with)\s*\}|where|for|with)?\s*[($]*\s*([a-z])\s*(?:\\in|∈)\s*"
@@ -25,11 +28,11 @@ def condition_of(text: str) -> tuple[str, str]:
 _CONDITION = re.compile(
     r",?\s*(?:\\text\{)?\s*(?:where|for (?:all|any|some|every|each|integers?|positive integers?))\b[^.]*\.?\s*$"
 )
-"""What is said of a variable after the answer: "where k is an integer"."""
+"""A condition on a variable after the answer: "where k is an integer"."""
 
 
 def without_condition(text: str) -> str:
-    """An answer without what is said of its variables after it."""
+    """An answer without the condition on its variables after it."""
     member = _MEMBER.search(text, max(0, len(text) - _TAIL))
     return _CONDITION.sub("", text[: member.start()] if member and member.start() else text)
 
@@ -44,9 +47,9 @@ _VERB = re.compile(r"(?<![a-z])(?:is|are|was|be|equals)\s+(?:equal\s+to\s+|there
 
 
 def subject_of(answer: str) -> str:
-    """What a sentence says its subject is ("The degree of f(x) is 3": "3"), or its only value with the words after it.
+    """The predicate of a sentence ("The degree of f(x) is 3": "3"), or its only value with the words after it.
 
-    What is no sentence stays whole, and so does a sentence whose last value may belong to a condition.
+    Other texts stay whole, and so does a sentence whose last value may belong to a condition.
     """
     if len(_PLAIN_WORD.findall(_COMMAND.sub(" ", answer))) < 3:
         return answer
@@ -73,8 +76,46 @@ _HEDGED = re.compile(
 
 
 def has_operator(text: str) -> bool:
-    """Whether an integral, sum, product or limit is written in a text."""
+    """True if an integral, sum, product or limit is written in a text."""
     return _OPERATOR.search(text) is not None
 
 
 _OPERATOR = re.compile(r"\\(?:i*int|oint|sum|prod|lim)(?![a-z])|[∫∑∏]")
+
+
+def read_words(tokens: Sequence[MathToken]) -> Answer | None:
+    """An answer in words; None where the tokens are mathematics."""
+    texts = [token.text.lower().replace("’", "'") for token in tokens]
+    text = " ".join(text for text in texts if text not in ("the", "a", "an", ".", "'"))
+    known = _SAME_WORDS.get(text)
+    if known is not None:
+        return known
+    has_word = any(
+        token.kind == "word"
+        and (token.text.istitle() or len(token.text) > 3 or token.upright or token.text.lower() in _SHORT)
+        for token in tokens
+    )
+    is_words = all(token.kind in ("word", "letter") or token.text in "-'.," for token in tokens)
+    has_list = any(token.text == "," or token.text.lower() in ("and", "or") for token in tokens)
+    is_capitals = len(tokens) == 1 and tokens[0].kind == "word" and tokens[0].text.isupper()
+    if (is_words and has_word and not has_list) or is_capitals:
+        return Words(text)
+    return None
+
+
+_SHORT_TEXT = "yes no odd red"
+_SHORT = frozenset(_SHORT_TEXT.split())
+_SAME_WORDS: dict[str, Answer] = {
+    **dict.fromkeys(
+        ["no solution", "no solutions", "no real solution", "no real solutions", "none", "empty set", "∅", "❴ ❵",
+         "no such number exists", "no solution exists", "no solutions exist", "there is no solution",
+         "there are no solutions", "no real roots"], NO_SOLUTION
+    ),
+    **dict.fromkeys(
+        ["all real numbers", "all reals", "reals", "real numbers", "all x", "every real number", "any real number",
+         "set of all real numbers", "set of real numbers"], ALL_REALS
+    ),
+    **dict.fromkeys(["undefined", "dne", "does not exist", "limit does not exist", "not defined"], Words("undefined")),
+    **dict.fromkeys(["yes", "true"], Words("yes")),
+    **dict.fromkeys(["no", "false"], Words("no")),
+}  # fmt: skip

@@ -1,7 +1,7 @@
 import pytest
 
 from corea.graders.algebra.notation import tokenize
-from corea.graders.algebra.units import read_unit
+from corea.graders.units import read_unit
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
-"""Ways to compute the value of an expression: as exact fractions, or in floating point with the digits of a module."""
+"""Values of an expression: as exact fractions, or in floating point with the digits of a module."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -10,9 +10,9 @@ from corea.graders.algebra.expression import Node
 BITS = 64_000
 """Size of a whole number that is computed exactly."""
 
-Value = Any
+Scalar = Any
 """A Fraction, float, complex, or mpmath number: the arithmetic works on all alike."""
-Point = Mapping[str, Fraction]
+SamplePoint = Mapping[str, Fraction]
 _LARGEST = 1e9  # logarithm of a power
 
 
@@ -25,68 +25,72 @@ class Inexact(ArithmeticError):
 
 
 class Arithmetic:
-    """One way to compute; `scale` is the largest summand so far, against which a difference is small or not."""
+    """A kind of arithmetic; `scale` is the largest summand so far, relative to which a difference is judged."""
 
-    functions: Mapping[str, Callable[..., Value]]
+    functions: Mapping[str, Callable[..., Scalar]]
 
     def __init__(self, natural_log: bool = True) -> None:
         self.scale: Any = 0
         self.natural_log = natural_log
 
-    def number(self, value: Fraction) -> Value:
+    def number(self, value: Fraction) -> Scalar:
         raise NotImplementedError
 
-    def constant(self, name: str) -> Value:
+    def constant(self, name: str) -> Scalar:
         raise NotImplementedError
 
-    def power(self, base: Value, exponent: Value) -> Value:
+    def power(self, base: Scalar, exponent: Scalar) -> Scalar:
         raise NotImplementedError
 
-    def value(self, node: Node, point: Point) -> Value:
-        """The value at a point."""
-        return self.checked(self.compute(node, point))
+    def value(self, node: Node, point: SamplePoint) -> Scalar:
+        """The value at a point.
 
-    def checked(self, value: Value) -> Value:
-        """The value, if it is one that this arithmetic knows."""
-        return value
-
-    def compute(self, node: Node, point: Point) -> Value:
+        Raises:
+            Undefined, Inexact: There is none, or none that this arithmetic computes. ArithmeticError, ValueError: As
+                its functions raise them.
+        """
         if node.op == "number":
             return self.number(node.value)
         if node.op == "variable":
             return self.number(point[node.name])
         if node.op == "constant":
             return self.constant(node.name)
-        args = list[Value]()
+        args = list[Scalar]()
         for arg in node.args:  # no comprehension: it would take a frame more at each level
             args.append(self.value(arg, point))
-        if node.op == "+" or node.op == "-":
-            self.scale = max(self.scale, abs(args[0]), abs(args[1]))
-            return args[0] + args[1] if node.op == "+" else args[0] - args[1]
-        if node.op == "*":
-            return args[0] * args[1]
-        if node.op == "/":
-            if args[1] == 0:
-                raise Undefined("division by zero")
-            return args[0] / args[1]
-        if node.op == "^":
-            return self.power(*args)
-        if node.op == "negative":
-            return -args[0]
-        return self.apply(node.op, args)
+        return self.checked(self.apply(node.op, *args))
 
-    def apply(self, name: str, args: list[Value]) -> Value:
-        if name in ("log", "lg"):
-            base = (
-                args[1] if len(args) > 1 else None if name == "log" and self.natural_log else self.number(Fraction(10))
-            )
-            top = self.apply("ln", [args[0]])
-            if base is None:
-                return top
-            return top / _nonzero(self.apply("ln", [base]))
-        if name in ("sec", "csc", "cot"):
-            under = {"sec": "cos", "csc": "sin", "cot": "tan"}[name]
-            return 1 / _nonzero(self.apply(under, args))
+    def checked(self, value: Scalar) -> Scalar:
+        """The value, if it is one that this arithmetic knows."""
+        return value
+
+    def apply(self, name: str, *args: Scalar) -> Scalar:
+        """The value of an operation or function; see `value`."""
+        match name:
+            case "+" | "-":
+                self.scale = max(self.scale, abs(args[0]), abs(args[1]))
+                return args[0] + args[1] if name == "+" else args[0] - args[1]
+            case "*":
+                return args[0] * args[1]
+            case "/":
+                return args[0] / _nonzero(args[1])
+            case "^":
+                return self.power(*args)
+            case "negative":
+                return -args[0]
+            case "sec" | "csc" | "cot":
+                return 1 / _nonzero(self.apply({"sec": "cos", "csc": "sin", "cot": "tan"}[name], *args))
+            case "log" if len(args) == 1 and self.natural_log:
+                return self.apply("ln", args[0])
+            case "log" | "lg":
+                argument, *base = args
+                below = self.apply("ln", base[0] if base else self.number(Fraction(10)))
+                return self.apply("ln", argument) / _nonzero(below)
+            case _:
+                return self.function(name, args)
+
+    def function(self, name: str, args: Sequence[Scalar]) -> Scalar:
+        """The value of one of `functions`; see `value`."""
         if name not in self.functions:
             raise Inexact(name)
         if name in ("sin", "cos", "tan"):
@@ -96,7 +100,7 @@ class Arithmetic:
         return self.functions[name](*args)
 
 
-def _nonzero(value: Value) -> Value:
+def _nonzero(value: Scalar) -> Scalar:
     if value == 0:
         raise Undefined("division by zero")
     return value
@@ -147,7 +151,7 @@ def _remainder(a: Fraction, b: Fraction) -> Fraction:
     return a - b * math.floor(a / _nonzero(b))
 
 
-_EXACT_FUNCTIONS: Mapping[str, Callable[..., Value]] = {
+_EXACT_FUNCTIONS: Mapping[str, Callable[..., Scalar]] = {
     "abs": abs,
     "floor": lambda x: Fraction(math.floor(x)),
     "ceil": lambda x: Fraction(math.ceil(x)),
@@ -170,18 +174,18 @@ class Exact(Arithmetic):
         self.bits = bits
         self.functions = _EXACT_FUNCTIONS
 
-    def number(self, value: Fraction) -> Value:
+    def number(self, value: Fraction) -> Scalar:
         return value
 
-    def constant(self, name: str) -> Value:
+    def constant(self, name: str) -> Scalar:
         raise Inexact(name)
 
-    def checked(self, value: Value) -> Value:
+    def checked(self, value: Scalar) -> Scalar:
         if max(value.numerator.bit_length(), value.denominator.bit_length()) > 2 * self.bits:
             raise Inexact("too long")
         return value
 
-    def power(self, base: Value, exponent: Value) -> Value:
+    def power(self, base: Scalar, exponent: Scalar) -> Scalar:
         if exponent.denominator == 2 or (exponent.denominator != 1 and exponent.denominator < 100 and base > 0):
             base, exponent = _exact_root(base, Fraction(exponent.denominator)), Fraction(exponent.numerator)
         n = _whole(exponent)
@@ -209,36 +213,36 @@ class Floating(Arithmetic):
             functions |= {"max": lambda *xs: max(xs), "min": lambda *xs: min(xs), "mod": lambda a, b: a % b}
             functions |= {"floor": module.floor, "ceil": module.ceil}
             functions |= {"factorial": lambda x: module.gamma(x + 1), "binom": self.binomial}
-        self.functions: Mapping[str, Callable[..., Value]] = functions
+        self.functions: Mapping[str, Callable[..., Scalar]] = functions
 
-    def number(self, value: Fraction) -> Value:
+    def number(self, value: Fraction) -> Scalar:
         one = self.module.pi / self.module.pi
         return one * value.numerator / value.denominator
 
-    def constant(self, name: str) -> Value:
+    def constant(self, name: str) -> Scalar:
         if name in ("pi", "e"):
             return +getattr(self.module, name)
         if name == "i" and not self.real:
             return self.module.sqrt(-1)
         raise Undefined(name)
 
-    def power(self, base: Value, exponent: Value) -> Value:
+    def power(self, base: Scalar, exponent: Scalar) -> Scalar:
         if base == 0 and not (abs(exponent) > 0 and exponent.real > 0):
             raise Undefined("0 to a power that is not positive")
         if base != 0 and abs(exponent) * abs(self.module.log(abs(base))) > _LARGEST:
             raise Inexact("too long")
         return base**exponent
 
-    def root(self, value: Value, degree: Value) -> Value:
+    def root(self, value: Scalar, degree: Scalar) -> Scalar:
         if self.real and value < 0 and degree % 2 == 1:
             return -((-value) ** (1 / degree))
         return self.power(value, 1 / degree) if value else value
 
-    def binomial(self, n: Value, k: Value) -> Value:
+    def binomial(self, n: Scalar, k: Scalar) -> Scalar:
         gamma = self.module.gamma
         return gamma(n + 1) / gamma(k + 1) / gamma(n - k + 1)
 
-    def checked(self, value: Value) -> Value:
+    def checked(self, value: Scalar) -> Scalar:
         if self.real and (isinstance(value, complex) or (hasattr(value, "imag") and value.imag != 0)):
             raise Undefined("not real")
         return value

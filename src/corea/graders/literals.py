@@ -1,17 +1,17 @@
-"""Sums of literal numbers, evaluated exactly: 6*7, 2^10, -(7), 5!, √49, 10 minus 4.
+"""Numbers and sums of them, in digits and in words.
 
-Numbers are written as people write them: 1,234.50, 1.234,50, $4.00, 85 %, 3 1/2, \\frac{7}{2}, 1.2e5, 3 million.
-Signs and powers are expected in ASCII, as `corea.graders.number` passes them on.
+`NUMBER` and `literal`: a number in digits, as people write them: 1,234.50, 1.234,50, $4.00, 85 %, 3 1/2, \\frac{7}{2},
+1.2e5, 3 million. `evaluate`: a sum, exactly: 6*7, 2^10, -(7), 5!, √49, 10 minus 4. Both take signs and powers in ASCII.
+`in_digits`: "twenty-one days" as "21 days", "two thirds" as "(2/3)"; `in_signs`: "square root of two" as "\\sqrt 2".
 """
 
 import re
 from fractions import Fraction
-from math import factorial, isqrt
 
 from msgspec import Struct
 
-_MOST_BITS = 4000  # of a power's result; a person's number is shorter
-_MOST_FACTORIAL = 100
+from corea.graders.algebra.evaluation import Exact
+
 _MOST_NESTED = 40  # brackets and powers of a text
 
 
@@ -120,8 +120,13 @@ def evaluate(text: str, at: int = 0) -> Operand | None:
 _OPERATOR = re.compile(
     r"\s*(\*\*|\^|[-+*×·⋅/÷]|\\times|\\cdot|\\div|(?<=\s)(?:x|plus|minus|times|over|divided by|multiplied by)(?=\s))\s*"
 )
-_BINDS = {"+": 1, "-": 1, "plus": 1, "minus": 1, "^": 3, "**": 3}  # all others multiply or divide: 2
-_DIVIDES = ("/", "÷", "\\div", "over", "divided by")
+_WORD_OPERATIONS = {
+    "plus or minus": "±", "to the power of": "^", "multiplied by": "*", "divided by": "/", "plus": "+", "minus": "-",
+    "negative": "-", "times": "*", "over": "/", "squared": "^2", "cubed": "^3", "factorial": "!",
+}  # fmt: skip
+_OPERATIONS = _WORD_OPERATIONS | {"+": "+", "-": "-", "/": "/", "÷": "/", "\\div": "/", "^": "^", "**": "^"}
+"""Signs and words of operations; other signs multiply."""
+_BINDS = {"+": 1, "-": 1, "*": 2, "/": 2, "^": 3}
 _POSTFIX = re.compile(r"!(?![!=])|\s(squared|cubed)(?!\w)")
 
 
@@ -129,19 +134,20 @@ def _sum(text: str, at: int, least: int) -> Operand | None:
     """Precedence climbing: the operand at `at` and all operators after it that bind at least as tightly as `least`."""
     left = _operand(text, at)
     while left and (operator := _OPERATOR.match(text, left.end)):
-        binds = _BINDS.get(operator[1], 2)
+        operation = _OPERATIONS.get(operator[1], "*")
+        binds = _BINDS[operation]
         if binds < least or (operator[1] == "-" and _is_range(text, left, operator)):
             break
         right = _sum(text, operator.end(), binds if binds == 3 else binds + 1)
         if right is None:
             break
-        value = _apply(operator[1], left.share, right.share)
+        value = _computed(operation, left.share, right.share)
         left = None if value is None else Operand(value, right.end)
     return left
 
 
 def _is_range(text: str, left: Operand, operator: re.Match[str]) -> bool:
-    """Whether "3-4" or "3 - 4" may mean from 3 to 4."""
+    """True if "3-4" or "3 - 4" may mean from 3 to 4."""
     match = NUMBER.match(text, operator.end())
     right = literal(match, decimal_comma=True) if match else None
     return operator[0] == "-" or (right is not None and left.share <= right.share)
@@ -157,7 +163,8 @@ def _operand(text: str, at: int) -> Operand | None:
         match = NUMBER.match(text, at)
         found = literal(match, decimal_comma=True) if match else None
     while found and (postfix := _POSTFIX.match(text, found.end)):
-        value = _factorial(found.value) if postfix[0] == "!" else found.value ** (2 if postfix[1] == "squared" else 3)
+        is_factorial, power = postfix[0] == "!", Fraction(2 if postfix[1] == "squared" else 3)
+        value = _computed("factorial", found.value) if is_factorial else _computed("^", found.value, power)
         found = None if value is None else Operand(value, postfix.end())
     return found
 
@@ -173,7 +180,7 @@ def _bracketed(text: str, at: int) -> Operand | None:
         return None
     if opening[1][0] in "√\\s":
         inner = _operand(text, opening.end())
-        value = inner and _root(inner.value)
+        value = inner and _computed("root", inner.value, Fraction(2))
         return None if inner is None or value is None else Operand(value, inner.end)
     inner = evaluate(text, opening.end())
     if inner is None:
@@ -184,30 +191,123 @@ def _bracketed(text: str, at: int) -> Operand | None:
     return Operand(abs(inner.value) if opening[1] == "|" else inner.value, end + 1, inner.percent, inner.currency)
 
 
-def _apply(operator: str, left: Fraction, right: Fraction) -> Fraction | None:
-    if operator in ("+", "plus"):
-        return left + right
-    if operator in ("-", "minus"):
-        return left - right
-    if operator in _DIVIDES:
-        return left / right if right else None
-    return _power(left, right) if operator in ("^", "**") else left * right
+_EXACT = Exact(bits=4000)  # of a power's result; a person's number is shorter
 
 
-def _power(base: Fraction, exponent: Fraction) -> Fraction | None:
-    if exponent.denominator != 1 or (base == 0 and exponent < 0):
+def _computed(operation: str, *args: Fraction) -> Fraction | None:
+    """The value of an operation; None where it has none, no exact one, or a long one."""
+    try:
+        value: Fraction = _EXACT.apply(operation, *args)
+    except ArithmeticError:
         return None
-    bits = max(base.numerator.bit_length(), base.denominator.bit_length()) * abs(exponent)
-    return base ** int(exponent) if bits <= _MOST_BITS else None
+    return value
 
 
-def _factorial(value: Fraction) -> Fraction | None:
-    return Fraction(factorial(int(value))) if value.denominator == 1 and 0 <= value <= _MOST_FACTORIAL else None
+_SMALL = """zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen
+seventeen eighteen nineteen"""
+_TENS = "twenty thirty forty fifty sixty seventy eighty ninety"
+_VALUES = {word: i for i, word in enumerate(_SMALL.split())} | {
+    word: 20 + 10 * i for i, word in enumerate(_TENS.split())
+}
+_SCALES = {word: _MAGNITUDE[word] for word in ("dozen", "hundred", "thousand", "million", "billion", "trillion")}
+_PARTS = {"half": 2, "halve": 2, "third": 3, "quarter": 4, "fourth": 4, "fifth": 5, "sixth": 6, "seventh": 7} | {
+    "eighth": 8, "ninth": 9, "tenth": 10, "hundredth": 100, "thousandth": 1000
+}  # fmt: skip
+
+_WORD = rf"(?:{'|'.join((*_VALUES, *_SCALES))})(?![a-z'’])"
+_ANY = re.compile(rf"(?<![\w.])(?:{_WORD}|an?\s+{_WORD}|(?:{'|'.join(_PARTS)})s?\b)", re.I)
+_RUN = re.compile(
+    rf"(?<![\w.,])(?<!\d\s)(?:an?\s+(?=(?:{'|'.join(_SCALES)})\b))?{_WORD}(?:(?:\s+and\s+|[\s-]{{1,3}}){_WORD})*", re.I
+)
+_COUNTED_ONE = re.compile(
+    r"(?:^|[=:{(,]|\b(?:is|are|was|were|be|about|exactly|only|just|minus|negative|approximately|has|have|had|needs|takes|leaves|gets))\s*$",
+    re.I,
+)
+_PART = re.compile(rf"(?<![\w.,/-])(?P<count>\d{{1,4}}|an?)[\s-]{{1,3}}(?P<part>{'|'.join(_PARTS)})s?(?![a-z])", re.I)
+_HALF = re.compile(
+    r"(?<![^={,(])\s*half(?=\s*(?:[.,})]|$))|(?<=about\s)half$|(?<![\w-])half(?=\s+(?:an?\s|of\s+[$€£¥]?\d))", re.I
+)
+_HALF_SCALE = re.compile(rf"(?<![\w-])half\s+an?\s+({'|'.join(_SCALES)})(?![a-z])", re.I)
+_MIXED = re.compile(r"(?<![\w.,/-])(\d{1,9})\s+and\s+\(?(?!0)(\d{1,4})/(\d{1,4})(?![\d/])\)?")
+_OF = re.compile(r"(?<![\w.,/-])\(?(\d{1,4}/\d{1,4}|\d{1,3}(?:\.\d{1,9})?\s?%)\)?\s+of\s+(?=[$€£¥]?\d)")
+"""A part of a number: "(1/2) of 18", "20% of 150"."""
 
 
-def _root(value: Fraction) -> Fraction | None:
-    """The square root, where it is a fraction."""
-    if value < 0:
-        return None
-    root = Fraction(isqrt(value.numerator), isqrt(value.denominator))
-    return root if root * root == value else None
+def in_digits(text: str) -> str:
+    """The text with its spelled-out numbers in digits; the words of two numbers stay two numbers."""
+    if _ANY.search(text):
+        text = _words_in_digits(text)
+    return _OF.sub(r"(\1) * ", _MIXED.sub(lambda m: f"({m[1]}+{m[2]}/{m[3]})", text))
+
+
+_ROOT = re.compile(r"(?<![\w\\])(?:the\s+)?(square|cube)\s+root\s+of\s+(?=\S)", re.I)
+_SCALED = re.compile(rf"(?<=\d)\s+({'|'.join(_SCALES)})(?![a-z])", re.I)
+_OPERATION = re.compile(rf"(?<![\w\\])(?:{'|'.join(_WORD_OPERATIONS)})(?!\w)".replace(" ", r"\s+"), re.I)
+_PREFIXES = ("±", "-")
+
+
+def in_signs(text: str) -> str:
+    """The text with its spelled-out numbers in digits and its spelled-out operations as signs."""
+    if not _WORDY.search(text):
+        return text
+    plain = _ROOT.sub(lambda match: r"\sqrt " if match[1].lower() == "square" else r"\cbrt ", in_digits(text))
+    plain = _SCALED.sub(lambda match: f" * {_SCALES[match[1].lower()]}", plain)
+    return _OPERATION.sub(_operation, plain)
+
+
+_WORDY = re.compile(r"(?<![A-Za-z\\])[A-Za-z]{3}")
+
+
+def _operation(match: re.Match[str]) -> str:
+    """The sign of an operation, where there is something for it to operate on."""
+    sign = _WORD_OPERATIONS[" ".join(match[0].lower().split())]
+    return f" {sign} " if sign in _PREFIXES or match.string[: match.start()].strip() else match[0]
+
+
+def _words_in_digits(text: str) -> str:
+    text = _HALF_SCALE.sub(lambda match: str(_SCALES[match[1].lower()] // 2), text)
+    text = _RUN.sub(_run, text)
+    text = _PART.sub(_part, text)
+    return _HALF.sub("(1/2)", text)
+
+
+def _run(match: re.Match[str]) -> str:
+    """A run of number words in digits; "one" stays a word where it counts nothing ("the blue one", "one of them")."""
+    words = re.findall(r"[a-z]+", match[0].lower())
+    after = match.string[match.end() :]
+    if words == ["one"] and not _starts_part(after):
+        counted = _COUNTED_ONE.search(match.string, 0, match.start()) and not re.match(r"\s+of\b", after)
+        return "1" if counted else match[0]
+    return " and ".join(map(str, _numbers(words)))
+
+
+def _starts_part(after: str) -> bool:
+    return re.match(rf"[\s-]{{1,3}}(?:{'|'.join(_PARTS)})", after, re.I) is not None
+
+
+def _numbers(words: list[str]) -> list[int]:
+    """The numbers that number words state, read from left to right: one, unless they do not fit together."""
+    numbers, total, current, room = list[int](), 0, 0, 0
+    for i, word in enumerate(words):
+        if word in ("a", "an"):
+            continue
+        if word == "and":
+            room = room if words[i - 1] in _SCALES else 0
+        elif word in _VALUES:
+            if not 0 < _VALUES[word] < room and i:
+                numbers.append(total + current)
+                total = current = 0
+            current += _VALUES[word]
+            room = 10 if word in _TENS.split() else 0
+        elif _SCALES[word] < 1000:
+            current, room = max(current, 1) * _SCALES[word], 100 if word == "hundred" else 0
+        else:
+            total, current, room = total + max(current, 1) * _SCALES[word], 0, 1000
+    return [*numbers, total + current]
+
+
+def _part(match: re.Match[str]) -> str:
+    """A fraction in digits; as many parts as a whole or more are things: "36 quarters" are coins."""
+    count = 1 if match["count"].lower() in ("a", "an") else int(match["count"])
+    whole = _PARTS[match["part"].lower()]
+    return match[0] if count >= whole else f"({count}/{whole})"

@@ -2,7 +2,7 @@ import pytest
 
 from corea.graders.algebra import forms
 from corea.graders.algebra.forms import Answer, Assigned, Based, Items, Opaque, Value, Words
-from corea.graders.algebra.structure import read_structure
+from corea.graders.algebra.reader import read_structure
 
 
 def form(text: str) -> Answer:
@@ -18,7 +18,7 @@ def form(text: str) -> Answer:
         ("1, 2", Items),
         ("(1, 2)", Items),
         ("1:2", Items),
-        ("1 < x < 2", forms.Interval),
+        ("1 < x < 2", forms.NumberInterval),
         ("x \\ne 2", forms.Union),
         ("x = 5", Assigned),
         ("2x + y = 5", forms.Relation),
@@ -70,6 +70,8 @@ def test_digits_with_a_comma_are_a_number_and_where_no_part_begins_with_zero_a_l
         ("two thirds", "2/3"),
         ("five and a half", "5 + 1/2"),
         ("5 million", "5 * 1000000"),
+        ("a dozen", "12"),
+        ("three and three-quarters", "3 + 3/4"),
         ("the square root of 2", "\\sqrt{2}"),
         ("2,00625 m", "2.00625 m"),
         ("2k\\pi, k \\in \\mathbb{Z}", "2k\\pi"),

@@ -3,16 +3,13 @@
 import re
 
 from corea.graders.number import read_number
+from corea.graders.yes_no import is_yes_or_no
 from corea.types import Question
 
-YES = frozenset({"yes", "true"})
-NO = frozenset({"no", "false"})
-
-_LONGEST = 200  # characters of a formula that is told without LaTeX
+_LONGEST = 200  # characters of a formula that is recognised without LaTeX
 _LATEX = re.compile(
     r"\\[a-zA-Z]{2,}|\\[(\[]|\$[^$\n]{0,200}?[\\^_][^$\n]{0,200}\$|\$[a-zA-Z]\$|√|π|∞|\w\^[\w{(]|^[a-zA-Z]_\{?\w\}?$"
 )
-_DRESSED = re.compile(r"\\(?:text|mathrm|textbf|mathbf|boxed|mbox|textit)\s*\{([^{}]*)\}")
 _FUNCTION = re.compile(r"(?<![a-zA-Z])(?:sin|cos|tan|cot|sec|log|ln|exp|sqrt|pi)(?![a-zA-Z])")
 _WORD = re.compile(r"[a-zA-Z]{2}|[a-zA-Z]\d|[^\W\d_a-zA-Z]{2}")  # two letters on end, or "B12": no product of symbols
 _FORMS = (
@@ -43,25 +40,12 @@ def inferred(question: Question) -> str:
 
 
 def is_bare_number(reference: str) -> bool:
-    """Whether a reference is a number and nothing besides."""
+    """True if a reference is a number and nothing besides."""
     return read_number(reference, whole=True) is not None
 
 
-def is_yes_or_no(reference: str) -> bool:
-    """Whether a reference is yes, no, true or false."""
-    return bare_word(reference) in YES | NO
-
-
-def bare_word(text: str) -> str:
-    """A short answer in lower case, without LaTeX's dress ("\\text{Yes}", "$\\mathrm{True}$") and closing marks."""
-    before = ""
-    while before != text:
-        before, text = text, _DRESSED.sub(r"\1", text)
-    return text.strip(" \t\n$*`\"'.,;!").casefold()
-
-
 def is_expression(reference: str) -> bool:
-    """Whether a reference is a formula: LaTeX, an equation, "6+9i", "2k", "(3, 4]" or "1, -2"; no name and no date."""
+    """True if a reference is a formula: LaTeX, an equation, "6+9i", "2k", "(3, 4]" or "1, -2"; no name and no date."""
     if _LATEX.search(reference):
         return True
     if len(reference) > _LONGEST:

@@ -1,39 +1,38 @@
-"""Reads the form of an answer: one reader for each form, of which the first that fits the whole answer counts.
+"""The form of an answer: one reader for each form, of which the first that fits the whole answer counts.
 
-What no reader can read as a whole becomes `Opaque`, which equals its own writing only.
+An answer that no reader fits is `Opaque`, which equals its own writing only.
 """
 
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import lru_cache
+from itertools import accumulate
 
-from corea.graders.algebra.equality import Oracle
+from corea.graders.algebra.equality import expressions_equal
 from corea.graders.algebra.expression import TRIGONOMETRIC, Node, Unreadable, number, parse_expression
 from corea.graders.algebra.forms import (
     ALL_REALS,
     INFINITY,
-    NO_SOLUTION,
     Answer,
     Assigned,
     Based,
     Congruence,
-    Interval,
     Items,
     Matrix,
+    NumberInterval,
     Opaque,
     Relation,
     Union,
     Value,
-    Words,
     as_interval,
 )
-from corea.graders.algebra.notation import GROUPED, Token, tokenize
-from corea.graders.algebra.phrasing import DECIMAL_COMMA, subject_of, without_condition
-from corea.graders.algebra.spelling import spell_out
-from corea.graders.algebra.units import Unit, read_unit, starts_unit
+from corea.graders.algebra.notation import GROUPED, MathToken, tokenize
+from corea.graders.algebra.phrasing import DECIMAL_COMMA, read_words, subject_of, without_condition
+from corea.graders.literals import in_signs
+from corea.graders.units import Unit, read_unit, starts_unit
 
-Tokens = Sequence[Token]
+Tokens = Sequence[MathToken]
 
 
 @lru_cache(maxsize=2048)
@@ -41,9 +40,9 @@ def read_structure(text: str, renamed: tuple[str, str] | None = None) -> tuple[A
     """The readings of an answer: one, or more where "1,234" may be a number or a list.
 
     Args:
-        renamed: A letter, and what to read it as.
+        renamed: A letter, and the letter to replace it with.
     """
-    said = subject_of(without_condition(" ".join(text.split())))
+    said = in_signs(subject_of(without_condition(" ".join(text.split()))))
     written = [tokenize(said)]
     if GROUPED.search(said):
         written.append(tokenize(said, grouped=False))
@@ -52,36 +51,29 @@ def read_structure(text: str, renamed: tuple[str, str] | None = None) -> tuple[A
         written.append(tokenize(f"{decimal[1]}.{decimal[2]}{decimal[3]}"))
     if renamed:
         written = [[replace(t, text=renamed[1]) if t.text == renamed[0] else t for t in tokens] for tokens in written]
-    return tuple(_read(_plain(tokens)) if _is_shallow(tokens) else Opaque(text) for tokens in written)
+    return tuple(
+        _read(_plain(tokens)) if max(_depths(tokens), default=0) <= _DEEPEST else Opaque(text) for tokens in written
+    )
 
 
 _DEEPEST = 40
 
 
-def _is_shallow(tokens: Tokens) -> bool:
-    depth = deepest = 0
-    for token in tokens:
-        depth += (token.text in _DEEPER) - (token.text in _SHALLOWER)
-        deepest = max(deepest, depth)
-    return deepest <= _DEEPEST
+def _depths(tokens: Tokens) -> list[int]:
+    """The number of brackets open after each token."""
+    return list(accumulate((token.text in _DEEPER) - (token.text in _SHALLOWER) for token in tokens))
 
 
 def _plain(tokens: Tokens) -> Tokens:
-    """The tokens without words that lead to the answer, and with numbers in words as numbers."""
-    tokens = _unwrapped(tokens)
+    """The tokens without braces around all of them and without words that lead to the answer."""
+    while len(tokens) > 2 and tokens[0].text == "{" and _closes_at(tokens) == len(tokens) - 1:
+        if any(token.text == "," for token in tokens):
+            break
+        tokens = tokens[1:-1]  # LaTeX braces around all
     while len(tokens) > 1 and (tokens[0].text.lower() in _LEADING or tokens[0].text in ("≈", ":")):
         if tokens[0].kind == "letter" and tokens[1].text != "total":
             break
         tokens = tokens[1:]
-    return spell_out(tokens)
-
-
-def _unwrapped(tokens: Tokens) -> Tokens:
-    """The tokens within LaTeX braces around all of them."""
-    while len(tokens) > 2 and tokens[0].text == "{" and _closes_at(tokens) == len(tokens) - 1:
-        if any(token.text == "," for token in tokens):
-            return tokens
-        tokens = tokens[1:-1]
     return tokens
 
 
@@ -94,11 +86,10 @@ _OPENING = {"(": ")", "[": "]", "{": "}", "❴": "❵", "⟪": "⟫"}
 _DEEPER, _SHALLOWER = frozenset([*_OPENING, "begin"]), frozenset([*_OPENING.values(), "end"])
 
 
-def _split(tokens: Tokens, is_separator: Callable[[Token], bool]) -> list[Tokens]:
+def _split(tokens: Tokens, is_separator: Callable[[MathToken], bool]) -> list[Tokens]:
     """The pieces between separators that stand in no brackets."""
-    pieces, depth, start = list[Tokens](), 0, 0
-    for i, token in enumerate(tokens):
-        depth += (token.text in _DEEPER) - (token.text in _SHALLOWER)
+    pieces, start = list[Tokens](), 0
+    for i, (token, depth) in enumerate(zip(tokens, _depths(tokens), strict=True)):
         if depth == 0 and is_separator(token):
             pieces.append(tokens[start:i])
             start = i + 1
@@ -107,12 +98,8 @@ def _split(tokens: Tokens, is_separator: Callable[[Token], bool]) -> list[Tokens
 
 def _closes_at(tokens: Tokens) -> int:
     """The index of the bracket that closes the first one; -1 where none does."""
-    depth = 0
-    for i, token in enumerate(tokens):
-        depth += (token.text in _DEEPER) - (token.text in _SHALLOWER)
-        if depth == 0:
-            return i
-    return -1
+    depths = _depths(tokens)
+    return depths.index(0) if 0 in depths else -1
 
 
 def _read(tokens: Tokens) -> Answer:
@@ -130,43 +117,6 @@ def _expression(tokens: Tokens) -> Node | None:
         return None
 
 
-def _read_words(tokens: Tokens) -> Answer | None:
-    texts = [token.text.lower().replace("’", "'") for token in tokens]
-    text = " ".join(text for text in texts if text not in ("the", "a", "an", ".", "'"))
-    known = _SAME_WORDS.get(text)
-    if known is not None:
-        return known
-    has_word = any(
-        token.kind == "word"
-        and (token.text.istitle() or len(token.text) > 3 or token.upright or token.text.lower() in _SHORT)
-        for token in tokens
-    )
-    is_words = all(token.kind in ("word", "letter") or token.text in "-'.," for token in tokens)
-    has_list = any(token.text == "," or token.text.lower() in ("and", "or") for token in tokens)
-    is_capitals = len(tokens) == 1 and tokens[0].kind == "word" and tokens[0].text.isupper()
-    if (is_words and has_word and not has_list) or is_capitals:
-        return Words(text)
-    return None
-
-
-_SHORT_TEXT = "yes no odd red"
-_SHORT = frozenset(_SHORT_TEXT.split())
-_SAME_WORDS: dict[str, Answer] = {
-    **dict.fromkeys(
-        ["no solution", "no solutions", "no real solution", "no real solutions", "none", "empty set", "∅", "❴ ❵",
-         "no such number exists", "no solution exists", "no solutions exist", "there is no solution",
-         "there are no solutions", "no real roots"], NO_SOLUTION
-    ),
-    **dict.fromkeys(
-        ["all real numbers", "all reals", "reals", "real numbers", "all x", "every real number", "any real number",
-         "set of all real numbers", "set of real numbers"], ALL_REALS
-    ),
-    **dict.fromkeys(["undefined", "dne", "does not exist", "limit does not exist", "not defined"], Words("undefined")),
-    **dict.fromkeys(["yes", "true"], Words("yes")),
-    **dict.fromkeys(["no", "false"], Words("no")),
-}  # fmt: skip
-
-
 def _read_list(tokens: Tokens) -> Answer | None:
     pieces = _split(tokens, lambda token: token.text in (",", ";") or token.text.lower() in ("and", "or"))
     if len(pieces) < 2:
@@ -174,8 +124,8 @@ def _read_list(tokens: Tokens) -> Answer | None:
     kept = [piece for piece in pieces if piece]
     if len(kept) < len(pieces) - 1 or not kept or not pieces[0]:
         return None
-    items = tuple(_read(spell_out(piece)) for piece in kept)
-    if all(isinstance(item, Interval | Union) for item in items):
+    items = tuple(_read(piece) for piece in kept)
+    if all(isinstance(item, NumberInterval | Union) for item in items):
         return Union(tuple(part for item in items for part in _parts(item)))
     return Items("", items) if len(items) > 1 else next(iter(items))
 
@@ -201,19 +151,16 @@ _RELATIONS = frozenset(_RELATIONS_TEXT.split())
 
 
 def _read_relation(tokens: Tokens) -> Answer | None:
-    signs = [piece for piece in _top_level(tokens) if piece.text in _RELATIONS and piece.kind == "sign"]
+    outside = (token for token, depth in zip(tokens, _depths(tokens), strict=True) if depth == 0)
+    signs = [token for token in outside if token.text in _RELATIONS and token.kind == "sign"]
     if not signs:
         return None
     kinds = {sign.text for sign in signs}
     parts = _split(tokens, lambda token: token in signs and token.text in _RELATIONS)
     if "≈" in kinds:
-        rounded = next(i for i, sign in enumerate(signs) if sign.text == "≈")
-        exact = parts[: rounded + 1]
-        if any(part and not _name(part) for part in exact):
-            return _read(
-                [token for i, part in enumerate(exact) for token in ([signs[i - 1]] if i else []) + list(part)]
-            )
-        return _read(parts[-1])
+        exact = _split(tokens, lambda token: token.text == "≈")[0]
+        sides = _split(exact, lambda token: token.text in _RELATIONS)
+        return _read(exact if any(side and not _name(side) for side in sides) else parts[-1])
     if kinds == {"="}:
         return _read_equation(parts)
     if kinds <= {"<", "≤"} or kinds <= {">", "≥"}:
@@ -224,17 +171,8 @@ def _read_relation(tokens: Tokens) -> Answer | None:
     if kinds == {"≠"} and len(parts) == 2:
         excluded = _expression(parts[1])
         if _name(parts[0]) and excluded and not excluded.variables:
-            return Union((Interval(ALL_REALS.low, excluded), Interval(excluded, INFINITY)))
+            return Union((NumberInterval(ALL_REALS.low, excluded), NumberInterval(excluded, INFINITY)))
     return None
-
-
-def _top_level(tokens: Tokens) -> list[Token]:
-    depth, found = 0, list[Token]()
-    for token in tokens:
-        depth += (token.text in _DEEPER) - (token.text in _SHALLOWER)
-        if depth == 0:
-            found.append(token)
-    return found
 
 
 def _read_equation(parts: list[Tokens]) -> Answer | None:
@@ -247,26 +185,23 @@ def _read_equation(parts: list[Tokens]) -> Answer | None:
         left = _expression(parts[0])
         if left and not left.variables:
             name, rest = _name(parts[1]), parts[:1]
-    last = _read(spell_out(rest[-1]))
+    last = _read(rest[-1])
     if len(rest) > 1:
         nodes = [_expression(part) for part in rest]
         if not name and len(rest) == 2 and nodes[0] and nodes[1] and (nodes[0].variables | nodes[1].variables):
             return Relation("=", Node("-", (nodes[0], nodes[1])))
         end = last.node if isinstance(last, Value) else None
-        if end is None or any(node is None or _ORACLE.equal(node, end) is False for node in nodes[:-1]):
+        if end is None or any(node is None or expressions_equal(node, end) is False for node in nodes[:-1]):
             return None
     return Assigned(name, last) if name else last
 
 
 def _are_names(left: Tokens, right: Tokens) -> bool:
-    """Whether `left` names the coordinates of a tuple: "(x, y)" of "(x, y) = (4, 7)"."""
+    """True if `left` names the coordinates of a tuple: "(x, y)" of "(x, y) = (4, 7)"."""
     if left[0].text not in ("(", "[") or right[0].text != left[0].text or _closes_at(left) != len(left) - 1:
         return False
     names, values = (_split(tokens[1:-1], lambda token: token.text == ",") for tokens in (left, right))
     return len(names) == len(values) > 1 and all(map(_name, names)) and len({name[0].text for name in names}) > 1
-
-
-_ORACLE = Oracle()
 
 
 def _name(tokens: Tokens) -> str:
@@ -294,19 +229,19 @@ def _read_inequality(parts: list[Tokens], signs: list[str]) -> Answer | None:
     closed = [sign == "≤" for sign in signs]
     nodes = [_expression(part) if part else None for part in parts]
     if len(parts) == 3 and nodes[0] and nodes[2] and _name(parts[1]):
-        return Interval(nodes[0], nodes[2], *closed)
+        return NumberInterval(nodes[0], nodes[2], *closed)
     if len(parts) != 2:
         return None
     low, high = nodes
     if low and high and low.op == "abs" and _is_variable(low.args[0]) and not high.variables:
-        return Interval(Node("negative", (high,)), high, closed[0], closed[0])
+        return NumberInterval(Node("negative", (high,)), high, closed[0], closed[0])
     if low and high and high.op == "abs" and _is_variable(high.args[0]) and not low.variables:
-        below = Interval(ALL_REALS.low, Node("negative", (low,)), False, closed[0])
-        return Union((below, Interval(low, INFINITY, closed[0], False)))
+        below = NumberInterval(ALL_REALS.low, Node("negative", (low,)), False, closed[0])
+        return Union((below, NumberInterval(low, INFINITY, closed[0], False)))
     if high and (not parts[0] or (_is_variable(low) and not high.variables)):
-        return Interval(ALL_REALS.low, high, False, closed[0])
+        return NumberInterval(ALL_REALS.low, high, False, closed[0])
     if low and (not parts[1] or (_is_variable(high) and not low.variables)):
-        return Interval(low, INFINITY, closed[0], False)
+        return NumberInterval(low, INFINITY, closed[0], False)
     if low and high:
         return Relation("≤" if closed[0] else "<", Node("-", (high, low)))
     return None
@@ -322,14 +257,14 @@ def _read_brackets(tokens: Tokens) -> Answer | None:
     opening, closing, inside = tokens[0].text, tokens[-1].text, tokens[1:-1]
     pieces = _split(inside, lambda token: token.text in (",", ";"))
     if opening == "(" and closing == ")" and len(pieces) == 1:
-        return _read(spell_out(inside))
+        return _read(inside)
     if opening == "❴" and len(pieces) == 1:
         condition = _split(inside, lambda token: token.text in ("|", ":"))
         if len(condition) == 2 and _name(condition[0][:1]) and len(condition[0]) in (1, 3):
             return _read(condition[1])
     if not all(pieces) or (opening == "{" and len(pieces) == 1):
         return None
-    items = tuple(_read(spell_out(piece)) for piece in pieces)
+    items = tuple(_read(piece) for piece in pieces)
     if opening in ("❴", "{"):
         return Items("{", items)
     if opening == "⟪":
@@ -428,7 +363,7 @@ def _is_percent(tail: Tokens) -> bool:
     return written in ("%", "percent", "percentage", "percents", "pct", "percentagepoints")
 
 
-def _is_quantity(token: Token) -> bool:
+def _is_quantity(token: MathToken) -> bool:
     return token.kind == "number" or token.text == "pi"
 
 
@@ -438,18 +373,18 @@ def _is_number(tokens: Tokens) -> bool:
 
 def _expanded(node: Node, unit: Unit | None, percent: bool) -> Answer:
     """The value, or both of what a plus-minus sign stands for."""
-    if not any(part.op in ("plus-minus", "minus-plus") for part in node.walk()):
+    if not any(part.op in "±∓" for part in node.walk()):
         return Value(node, unit, percent)
     return Items("", tuple(Value(_with_sign(node, plus), unit, percent) for plus in (True, False)))
 
 
 def _with_sign(node: Node, plus: bool) -> Node:
-    op = {"plus-minus": "+" if plus else "-", "minus-plus": "-" if plus else "+"}.get(node.op, node.op)
+    op = {"±": "+" if plus else "-", "∓": "-" if plus else "+"}.get(node.op, node.op)
     return Node(op, tuple(_with_sign(arg, plus) for arg in node.args), node.name, node.value)
 
 
 _READERS: tuple[Callable[[Tokens], Answer | None], ...] = (
-    _read_words,
+    read_words,
     _read_matrix,
     _read_list,
     _read_congruence,
