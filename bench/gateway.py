@@ -1,15 +1,14 @@
-"""What the gateway costs, beside a bare Starlette + aiohttp proxy on the same server in the same minutes.
+"""Processor time and latency of the gateway, beside a bare Starlette + aiohttp proxy in interleaved rounds.
 
     python bench/gateway.py [--json] [--rounds 5] [--requests 400] [--litellm [VENV]]
 
-Everything is on: a key, the ledger, SQLite, metrics. `budget` is a key with a budget: what it may spend is
-synced to disk before it is let in. Each server is a process of its own; CPU is that
-process's user and system time, all threads. Rounds alternate between the servers; a figure is the median of the ratios
-of neighbours.
+Everything is on: a key, the ledger, SQLite, metrics. `budget` is a key with a budget, whose spend is authorised on
+disk, synced, before it is admitted. Each server is a process of its own; CPU is that process's user and system time,
+all threads. Rounds alternate between the servers; a figure is the median of the ratios of neighbours.
 
 With --litellm its proxy is measured too. It is installed in a virtual environment of its own in a temporary folder
-(minutes), or in VENV where it is not there yet, and is never a dependency. Its release is pinned: 1.82.7 and 1.82.8, of
-March 2026, were compromised.
+(minutes), or in VENV if that does not exist yet, and is never a dependency. Its release is pinned: 1.82.7 and 1.82.8,
+of March 2026, were compromised.
 """
 
 import argparse
@@ -31,6 +30,8 @@ from typing import Any
 
 import aiohttp
 import psutil
+
+from loopback import Answering
 
 LITELLM_RELEASE = "litellm[proxy]==1.106.12"
 CHUNKS = 400
@@ -71,27 +72,14 @@ general_settings: {{master_key: sk-bench}}
 """
 
 
-class Upstream(asyncio.Protocol):
+class Upstream(Answering):
     """A model server that answers at once: whole, or in CHUNKS events each written by itself."""
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport: asyncio.Transport = transport  # pyright: ignore[reportAttributeAccessIssue]
-        self.data = b""
-
-    def data_received(self, data: bytes) -> None:
-        self.data += data
-        while (end := self.data.find(b"\r\n\r\n")) >= 0:
-            head = self.data[:end].lower()
-            at = head.find(b"content-length:")
-            length = int(head[at + 15 :].split(b"\r\n", 1)[0]) if at >= 0 else 0
-            if len(self.data) < end + 4 + length:
-                return
-            body, self.data = self.data[end + 4 : end + 4 + length], self.data[end + 4 + length :]
-            if b'"stream":true' in body.replace(b" ", b""):
-                self.task = asyncio.ensure_future(self._stream())
-            else:
-                text = DEFERRED if b"hard" in body and b'"small"' in body else KEPT
-                self.transport.write(_whole(text))
+    def respond(self, body: bytes) -> None:
+        if b'"stream":true' in body.replace(b" ", b""):
+            self.task = asyncio.ensure_future(self._stream())
+        else:
+            self.transport.write(_whole(DEFERRED if b"hard" in body and b'"small"' in body else KEPT))
 
     async def _stream(self) -> None:
         head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -132,7 +120,7 @@ def serve_upstream(port: int) -> None:
 
 
 def serve_bare(port: int, upstream: str) -> None:
-    """The least that a proxy can do: it hands bodies on, and reads nothing of them."""
+    """A minimal proxy: it passes bodies on without reading them."""
     import uvicorn
     from starlette.applications import Starlette
     from starlette.requests import Request
@@ -147,10 +135,10 @@ def serve_bare(port: int, upstream: str) -> None:
             session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=128))
         body = await request.body()
         headers = {"content-type": "application/json"}
-        far = await session.post(f"{upstream}/chat/completions", data=body, headers=headers)
-        if far.content_type == "text/event-stream":
-            return StreamingResponse(far.content.iter_any(), media_type="text/event-stream")
-        return Response(await far.read(), far.status, media_type="application/json")
+        answer = await session.post(f"{upstream}/chat/completions", data=body, headers=headers)
+        if answer.content_type == "text/event-stream":
+            return StreamingResponse(answer.content.iter_any(), media_type="text/event-stream")
+        return Response(await answer.read(), answer.status, media_type="application/json")
 
     app = Starlette(routes=[Route("/v1/chat/completions", proxy, methods=["POST"])])
     uvicorn.run(app, port=port, log_level="error", access_log=False, loop="uvloop", http="httptools")
@@ -158,7 +146,7 @@ def serve_bare(port: int, upstream: str) -> None:
 
 @dataclass
 class Server:
-    """A process that serves, and how to ask it."""
+    """A server process, with its URL and key."""
 
     url: str
     process: psutil.Process
@@ -166,7 +154,7 @@ class Server:
     started_seconds: float = 0.0
 
     def cpu(self) -> float:
-        """Seconds of CPU so far, of the process and of those it has started."""
+        """Seconds of CPU so answer, of the process and of those it has started."""
         return sum(_cpu(process) for process in (self.process, *self.process.children(recursive=True)))
 
 
@@ -211,7 +199,7 @@ async def ask(
     server: Server, count: int, *, concurrency: int = CONCURRENCY, hard: bool = False, stream: bool = False,
     model: str = "corea",
 ) -> list[float]:  # fmt: skip
-    """So many requests; the seconds of each."""
+    """Sends `count` requests; the seconds of each."""
     text = f"{'hard' if hard else 'easy'}: {QUESTION}"
     body = json.dumps({"model": model, "messages": [{"role": "user", "content": text}], "stream": stream}).encode()
     headers = {"content-type": "application/json", "authorization": f"Bearer {server.key}"}
@@ -269,7 +257,7 @@ def install_litellm(folder: Path) -> Path:
 
 @dataclass
 class Servers:
-    """All that is measured; `budget` is the same process as `corea`, asked with a key that has a budget."""
+    """The servers; `budget` is the same process as `corea`, with a key that has a budget."""
 
     upstream: Server
     bare: Server
@@ -290,9 +278,9 @@ def all_servers(litellm: str | None) -> Iterator[Servers]:
             return stack.enter_context(started(command, port, cwd=folder, **how))
 
         me = [sys.executable, __file__, "--child"]
-        far = start([*me, "upstream", "--port", str(ports[0])], ports[0])
-        bare = start([*me, "bare", "--port", str(ports[1]), "--upstream", far.url], ports[1])
-        (folder / "corea.toml").write_text(CONFIG.format(url=far.url, port=ports[2]))
+        upstream = start([*me, "upstream", "--port", str(ports[0])], ports[0])
+        bare = start([*me, "bare", "--port", str(ports[1]), "--upstream", upstream.url], ports[1])
+        (folder / "corea.toml").write_text(CONFIG.format(url=upstream.url, port=ports[2]))
         key, budget_key = make_key(folder), make_key(folder, "--budget-usd", "1000000")
         serve = [sys.executable, "-m", "corea.cli.main", "serve"]
         starts: list[float] = []
@@ -303,14 +291,14 @@ def all_servers(litellm: str | None) -> Iterator[Servers]:
         other: Server | None = None
         if litellm:
             command = install_litellm(folder / "litellm" if litellm == "install" else Path(litellm))
-            (folder / "litellm.yaml").write_text(LITELLM.format(url=far.url))
+            (folder / "litellm.yaml").write_text(LITELLM.format(url=upstream.url))
             words = [str(command), "--config", str(folder / "litellm.yaml"), "--port", str(ports[3])]
             other = start(words, ports[3], key="sk-bench", patience=180)
-        yield Servers(far, bare, ours, replace(ours, key=budget_key), other, starts)
+        yield Servers(upstream, bare, ours, replace(ours, key=budget_key), other, starts)
 
 
 def one_round(servers: Servers, requests: int) -> tuple[dict[str, float], dict[str, float]]:
-    """Milliseconds of CPU of each kind of request, and of a lone request's wait at each server."""
+    """Milliseconds of CPU per request of each kind, and of a lone request's latency at each server."""
     bare, ours, streams = servers.bare, servers.corea, max(requests // 20, 10)
     cpu = {
         "bare": cpu_ms(bare, requests),

@@ -28,7 +28,7 @@ RESPONSE = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length
 
 
 class Answering(asyncio.Protocol):
-    """HTTP/1.1 with keep-alive, one answer for everything."""
+    """HTTP/1.1 with keep-alive, the same answer for every request."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport: asyncio.Transport = transport  # pyright: ignore[reportAttributeAccessIssue]
@@ -43,8 +43,12 @@ class Answering(asyncio.Protocol):
                 length = int(head[at + 15 :].split(b"\r\n", 1)[0])
             if len(self.data) < end + 4 + length:
                 return
-            self.data = self.data[end + 4 + length :]
-            self.transport.write(RESPONSE)
+            body, self.data = self.data[end + 4 : end + 4 + length], self.data[end + 4 + length :]
+            self.respond(body)
+
+    def respond(self, body: bytes) -> None:
+        """Answers one request."""
+        self.transport.write(RESPONSE)
 
 
 async def _serve(tell: Connection) -> None:

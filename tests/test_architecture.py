@@ -13,6 +13,7 @@ HEAVY = {
     "onnxruntime_genai",
     "pydantic",
     "starlette",
+    "uvicorn",
     "sklearn",
     "scipy",
     "matplotlib",

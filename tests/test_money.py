@@ -1,5 +1,6 @@
 """Money is read by one rule, whoever writes it, and what is no amount is refused where it stands."""
 
+import json
 from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
@@ -11,10 +12,10 @@ from corea.cli.console import amount
 from corea.cli.rows import prices_of
 from corea.config import parse_config
 from corea.errors import ConfigError
-from corea.gateway.faults import Fault
-from corea.gateway.keys import Limits
-from corea.gateway.settings import GatewaySettings
-from corea.gateway.wire import CONTROLS
+from corea.gateway.billing.keys import KeyLimits
+from corea.gateway.chat.request import parse_chat
+from corea.gateway.errors import GatewayError
+from corea.gateway.ops.settings import GatewayBudgets
 from corea.money import parse_usd
 from corea.prices import read_price
 from corea.run.budget import Budget
@@ -45,7 +46,8 @@ def test_what_is_no_amount_is_refused(written: Any) -> None:
 
 
 def gateway_control(text: str) -> Any:
-    return CONTROLS["max_cost_usd"]("corea.max_cost_usd", text)
+    body = {"model": "corea", "messages": [{"role": "user", "content": "?"}], "corea": {"max_cost_usd": text}}
+    return parse_chat(json.dumps(body).encode())
 
 
 def run_budget(text: str) -> Any:
@@ -70,7 +72,7 @@ READERS: dict[str, Callable[[str], Any]] = {
 @pytest.mark.parametrize("written", NO_AMOUNTS)
 @pytest.mark.parametrize("where", READERS)
 def test_it_is_refused_in_one_line_that_names_the_place(where: str, written: str) -> None:
-    with pytest.raises((ConfigError, Fault)) as caught:
+    with pytest.raises((ConfigError, GatewayError)) as caught:
         READERS[where](written)
     said = str(caught.value)
     assert said.startswith(f"{where}: got ")
@@ -81,11 +83,11 @@ def test_it_is_refused_in_one_line_that_names_the_place(where: str, written: str
 @pytest.mark.parametrize("value", ["NaN", "-0.01", "1e400", "1e-400"])
 def test_amounts_that_programs_hand_over_are_checked_too(value: str) -> None:
     with pytest.raises(ConfigError, match=r"^budget: got"):
-        Limits(budget_usd=Decimal(value))
+        KeyLimits(budget_usd=Decimal(value))
     with pytest.raises(ConfigError, match=r"^budget-usd: got"):
         Budget(Decimal(value))
-    with pytest.raises(ConfigError, match=r"^gateway.default_reserve_usd: got"):
-        GatewaySettings(default_reserve_usd=Decimal(value))
+    with pytest.raises(ConfigError, match=r"^gateway.budgets.default_reserve_usd: got"):
+        GatewayBudgets(default_reserve_usd=Decimal(value))
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -0.01, 1e300])

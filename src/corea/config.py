@@ -196,6 +196,9 @@ def settings(where: str, kind: type[T], table: Mapping[str, Any], **given: Any) 
     values: Table = {}
     for key, value in table.items():
         if key not in names:
+            for name in names:
+                if is_dataclass(hints[name]) and key in hints[name].__dataclass_fields__:
+                    raise ConfigError(f"{where}: key: got {key!r}, which is in its table {name}; write {name}.{key}")
             raise unknown_name(f"{where}.{key}" if not names else f"{where}: key", key, names)
         values[key] = _converted(f"{where}.{key}", value, hints[key])
     for f in fields(kind):
@@ -209,7 +212,9 @@ def settings(where: str, kind: type[T], table: Mapping[str, Any], **given: Any) 
 
 
 def _converted(where: str, value: Any, hint: Any) -> Any:
-    """A setting's value in its declared type; every Decimal setting is an amount of money."""
+    """A setting's value in its declared type; every Decimal is an amount of money, every dataclass a table."""
+    if is_dataclass(hint) and isinstance(value, dict):
+        return settings(where, cast(type[Any], hint), cast(Table, value))
     if hint in (Decimal, Decimal | None):
         return read_usd(where, value)
     try:

@@ -111,7 +111,6 @@ EXTRAS = {
     "trl": "train",
     "peft": "train",
     "datasets": "train",
-    "starlette": "gateway",
     "uvicorn": "gateway",
     "uvloop": "gateway",
     "httptools": "gateway",

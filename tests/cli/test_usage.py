@@ -78,8 +78,8 @@ def test_wrong_usage_names_the_option_and_the_help(
         ("ask x --config latin.toml", 2, "latin.toml: got text that is not UTF-8 (invalid continuation byte); save it"),
         ("ask x --config bad.toml", 2, "bad.toml: not TOML (Expected ']' at the end of a table declaration"),
         ("ask x --set stages.small.on_error=nxt", 2, "stages.small.on_error: got 'nxt', expected one of next, fail"),
-        ("keys set a --rpm x", 2, "--rpm: got 'x', expected a whole number of at least 1, or `none` to lift the limit"),
-        ("keys set a --tpm 0", 2, "--tpm: got '0', expected a whole number of at least 1, or `none` to lift the limit"),
+        ("keys set a --rpm x", 2, "--rpm: got 'x', expected a whole number of at least 1, or `none` for no limit"),
+        ("keys set a --tpm 0", 2, "--tpm: got '0', expected a whole number of at least 1, or `none` for no limit"),
         ("keys create b --budget-usd x", 2, "--budget-usd: got 'x', expected an amount"),
         ("keys create b --budget-usd -1", 2, "--budget-usd: got '-1', expected an amount"),
         ("keys create b --budget-usd nan", 2, "--budget-usd: got 'nan', expected an amount"),
@@ -129,5 +129,5 @@ def test_a_key_has_a_name(corea: Command) -> None:
     assert (ran.code, ran.out, ran.err) == (
         2,
         "",
-        "corea: name: got an empty one, expected some text to know the key by\n",
+        "corea: name: got an empty one, expected a name for the key\n",
     )

@@ -25,17 +25,18 @@ from tests.fakes.server import Asked, FakeServer, serving
 from tests.gateway.conftest import House, chat
 
 from corea.cascade import Cascade
+from corea.config import settings as read_settings
 from corea.costs.bounds import question_bound
-from corea.gateway.app import Gateway, make_app
-from corea.gateway.chat import Chat
-from corea.gateway.database import connect
-from corea.gateway.keys import Limits, create_key, list_keys
-from corea.gateway.money import KeyAccounts
-from corea.gateway.plan import Routes
-from corea.gateway.settings import GatewaySettings
-from corea.gateway.store import DecisionStore
-from corea.gateway.wire import ChatRequest, parse_chat
-from corea.gateway.writer import Writer
+from corea.gateway.billing.budgets import KeyAccounts
+from corea.gateway.billing.database import connect
+from corea.gateway.billing.db_writer import DbWriter
+from corea.gateway.billing.decision_log import DecisionLog
+from corea.gateway.billing.keys import KeyLimits, create_key, list_keys
+from corea.gateway.chat.request import ChatRequest, parse_chat
+from corea.gateway.chat.routing import RoutingTable
+from corea.gateway.chat.service import ChatService
+from corea.gateway.ops.settings import GatewaySettings
+from corea.gateway.server.app import GatewayApp
 from corea.types import Message, Question
 
 PROMPT = [{"role": "user", "content": "what is number 3"}]
@@ -88,20 +89,19 @@ async def open_shop(tmp_path: Path) -> AsyncIterator[Open]:
         serves = serving(otherwise=otherwise)
         server = await serves.__aenter__()
         cascade = make_cascade(server.base_url, signal(server.base_url))
-        path, configured = tmp_path / "corea.db", GatewaySettings(**settings)
-        store = DecisionStore(configured)
-        writer = Writer(path, rows=store.rows, prepare=store.prepare)
+        path, configured = tmp_path / "corea.db", read_settings("gateway", GatewaySettings, settings)
+        writer = DbWriter(path, DecisionLog(configured.storage))
         accounts = KeyAccounts.at(path, writer)
         writer.start()
         file = connect(path)
-        _, secret = create_key(file, "alice", Limits(budget_usd=Decimal(budget)))
+        _, secret = create_key(file, "alice", KeyLimits(budget_usd=Decimal(budget)))
         file.close()
         done: list[Any] = []
-        gateway = Gateway(
-            Chat(Routes({"corea": cascade}, configured), configured, accounts=accounts, record=done.append)
+        gateway = GatewayApp(
+            ChatService(RoutingTable({"corea": cascade}, configured), configured, accounts=accounts, record=done.append)
         )
         gateway.ready = True
-        house = House(None, None, gateway, make_app(gateway), done)  # type: ignore[arg-type]
+        house = House(None, None, gateway, gateway, done)  # type: ignore[arg-type]
         closing.append((serves, cascade, writer, accounts))
         return Shop(server, cascade, house, {"authorization": f"Bearer {secret}"}, path)
 
@@ -149,7 +149,7 @@ async def test_forty_hang_ups_are_booked_to_the_last_token_that_was_told(open_sh
     finished, in_flight = (bill_usd(c for c in charges if c.told is whether) for whether in (True, False))
     assert finished <= shop.spent()
     assert bill_usd(charges) - shop.spent() <= in_flight
-    assert all(done.hung_up for done in shop.house.done)
+    assert all(done.client_disconnected for done in shop.house.done)
 
 
 async def test_a_request_whose_time_is_over_is_booked_with_its_draft_and_its_check(
@@ -158,7 +158,7 @@ async def test_a_request_whose_time_is_over_is_booked_with_its_draft_and_its_che
     def only_the_large_answer(asked: Asked) -> bool:
         return asked.body["model"] == "large" and not checking(asked)
 
-    shop = await open_shop(hanging(only_the_large_answer), lambda url: BY_LARGE, request_seconds=30)
+    shop = await open_shop(hanging(only_the_large_answer), lambda url: BY_LARGE, timeouts={"request_seconds": 30})
     asking = asyncio.create_task(shop.house.post(shop.key, messages=PROMPT))
     while len(shop.server.requests) < 3:
         await asyncio.sleep(0.001)
@@ -193,12 +193,12 @@ def test_batch_and_gateway_set_the_same_aside(signal: Any, draft: bool) -> None:
     url = "http://127.0.0.1:1/v1"
     cascade = make_cascade(url, signal(url), small={"pass_draft": draft})
     settings = GatewaySettings()
-    plan = Routes({"corea": cascade}, settings).plan(_request())
+    plan = RoutingTable({"corea": cascade}, settings).plan(_request())
     bound = question_bound(cascade.stages, Question(id="q", messages=(Message("user", PROMPT[0]["content"]),)))
     assert plan.reserve_usd == bound
     tools = [{"type": "function", "function": {"name": "f", "description": "x" * 1000, "parameters": {}}}]
     taking_tools = GatewaySettings(accepts={"small": ("tools",)})
-    with_tools = Routes({"corea": cascade}, taking_tools).plan(_request(tools=tools))
+    with_tools = RoutingTable({"corea": cascade}, taking_tools).plan(_request(tools=tools))
     assert with_tools.reserve_usd - plan.reserve_usd >= 1000 * Decimal("0.0000125") * 3  # of the last stage, thrice
 
 

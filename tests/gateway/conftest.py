@@ -11,13 +11,14 @@ import pytest
 
 from corea.backends.fake import FakeBackend
 from corea.cascade import Cascade, OnLastDown, Stage
-from corea.gateway.accounts import Accounts, OpenAccounts
-from corea.gateway.app import Gateway, make_app
-from corea.gateway.cache import AnswerCache
-from corea.gateway.chat import Chat
-from corea.gateway.plan import Routes
-from corea.gateway.progress import Done
-from corea.gateway.settings import GatewaySettings
+from corea.config import settings as read_settings
+from corea.gateway.billing.auth import Accounts, Admission, Principal, SpendRequest
+from corea.gateway.chat.request_state import CompletedRequest
+from corea.gateway.chat.routing import RoutingTable
+from corea.gateway.chat.service import ChatService
+from corea.gateway.ops.cache import AnswerCache
+from corea.gateway.ops.settings import GatewaySettings
+from corea.gateway.server.app import GatewayApp
 from corea.policies.threshold import Threshold
 from corea.prices import Price
 from corea.signals.verbalized import Verbalized
@@ -30,18 +31,31 @@ LARGE = "It is <answer>nineteen</answer>, surely."
 QUESTION = [{"role": "user", "content": "12 + 7?"}]
 
 
+class OpenAccounts:
+    """Accounts without keys: every request is admitted, and nothing is booked."""
+
+    def identify(self, secret: str | None) -> Principal:
+        return Principal()
+
+    async def admit(self, principal: Principal, request: SpendRequest) -> Admission:
+        return Admission(key_id=None, request=request)
+
+    async def settle(self, admission: Admission, *, cost_usd: Decimal | None, tokens: int) -> None:
+        pass
+
+
 @dataclass
 class House:
     """A gateway, its backends, and what it recorded."""
 
     small: FakeBackend
     large: FakeBackend
-    gateway: Gateway
+    gateway: GatewayApp
     app: Any
-    done: list[Done] = field(default_factory=list)
+    done: list[CompletedRequest] = field(default_factory=list)
 
     @property
-    def last(self) -> Done:
+    def last(self) -> CompletedRequest:
         return self.done[-1]
 
     async def post(self, headers: dict[str, str] | None = None, **body: Any) -> httpx.Response:
@@ -97,20 +111,20 @@ def make_house(
         Stage(name="large", backend=backends[1], price=DEAR),
     )  # fmt: skip
     cascade = Cascade(stages=stages, name="corea", on_last_down=on_last_down)
-    configured = GatewaySettings(**settings)
-    entries = configured.cache_entries
+    configured = read_settings("gateway", GatewaySettings, settings)
+    entries = configured.cache.entries
     house: House
-    gateway = Gateway(
-        Chat(
-            Routes({"corea": cascade}, configured),
+    gateway = GatewayApp(
+        ChatService(
+            RoutingTable({"corea": cascade}, configured),
             configured,
             accounts=accounts or OpenAccounts(),
             record=lambda done: house.done.append(done),
-            cache=AnswerCache(entries, configured.cache_seconds) if entries else None,
+            cache=AnswerCache(entries, configured.cache.seconds) if entries else None,
         )
     )
     gateway.ready = True
-    house = House(backends[0], backends[1], gateway, make_app(gateway))
+    house = House(backends[0], backends[1], gateway, gateway)
     return house
 
 

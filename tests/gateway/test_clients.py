@@ -190,11 +190,11 @@ def test_openai_a_wrong_key_is_refused(gateway: GatewayProcess) -> None:
 
 
 def test_openai_a_client_that_gives_up_stops_the_upstream(client: openai.OpenAI, far: FakeServer) -> None:
-    hung_up = far.hung_up
+    client_disconnected = far.hung_up
     with pytest.raises(openai.APITimeoutError):
         client.with_options(timeout=0.3).chat.completions.create(model="corea", messages=ask("hang"))
     deadline = time.monotonic() + 10
-    while far.hung_up == hung_up:
+    while far.hung_up == client_disconnected:
         assert time.monotonic() < deadline
         time.sleep(0.01)
 

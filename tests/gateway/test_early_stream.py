@@ -70,6 +70,6 @@ async def test_a_client_that_hangs_up_on_a_hedged_request_stops_both_and_both_ar
         return {"type": "http.disconnect"}
 
     await it.call({"model": "corea", "messages": [{"role": "user", "content": "12 + 7?"}]}, hang_up)
-    assert (it.small.cancelled, it.large.cancelled, it.last.hung_up) == (1, 1, True)
+    assert (it.small.cancelled, it.large.cancelled, it.last.client_disconnected) == (1, 1, True)
     assert sorted(step.stage for step in it.last.trace.steps) == ["large", "small"]
     assert all(step.completion.usage.prompt_tokens > 0 for step in it.last.trace.steps)

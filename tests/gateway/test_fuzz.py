@@ -12,15 +12,16 @@ from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 from tests.fakes.server import SSE, Bytes, FakeServer, Say
 from tests.fuzzing import examples
+from tests.gateway.conftest import OpenAccounts
 
 from corea.backends.fake import FakeBackend
 from corea.backends.openai.client import OpenAIBackend, OpenAISettings
 from corea.cascade import Cascade, Stage
-from corea.gateway.app import Gateway, make_app
-from corea.gateway.chat import Chat
-from corea.gateway.plan import Routes
-from corea.gateway.progress import Done
-from corea.gateway.settings import GatewaySettings
+from corea.gateway.chat.request_state import CompletedRequest
+from corea.gateway.chat.routing import RoutingTable
+from corea.gateway.chat.service import ChatService
+from corea.gateway.ops.settings import GatewaySettings, GatewayTimeouts
+from corea.gateway.server.app import GatewayApp
 from corea.policies.threshold import Threshold
 from corea.prices import Price
 from corea.protocols import Backend
@@ -64,17 +65,20 @@ HEADERS = st.dictionaries(
 )
 
 
-def gateway(small: Backend, large: Backend, done: list[Done] | None = None) -> Any:
+def gateway(small: Backend, large: Backend, done: list[CompletedRequest] | None = None) -> Any:
     stages = (
         Stage(name="small", backend=small, signal=Verbalized(), policy=Threshold(0.8), price=WORTH),
         Stage(name="large", backend=large, price=WORTH),
     )
-    configured = GatewaySettings(read_seconds=2)
-    record: Callable[[Done], None] = (lambda ended: done.append(ended)) if done is not None else (lambda ended: None)
-    chat = Chat(Routes({"corea": Cascade(stages=stages, name="corea")}, configured), configured, record=record)
-    made = Gateway(chat)
+    configured = GatewaySettings(timeouts=GatewayTimeouts(read_seconds=2))
+    record: Callable[[CompletedRequest], None] = (
+        (lambda ended: done.append(ended)) if done is not None else (lambda ended: None)
+    )
+    routes = RoutingTable({"corea": Cascade(stages=stages, name="corea")}, configured)
+    chat = ChatService(routes, configured, OpenAccounts(), record=record)
+    made = GatewayApp(chat)
     made.ready = True
-    return make_app(made)
+    return made
 
 
 APP = gateway(FakeBackend("small", SURE), FakeBackend("large", "It is nineteen."))
@@ -159,7 +163,7 @@ EVENTS = st.lists(
 @examples(60, suppress_health_check=list(HealthCheck))
 @given(EVENTS, st.booleans(), st.sampled_from([0, 1, 3]))
 def test_any_stream_from_upstream_is_an_answer_or_a_proper_error(sent: bytes, stream: bool, split: int) -> None:
-    done: list[Done] = []
+    done: list[CompletedRequest] = []
 
     async def ask() -> httpx.Response:
         async with FakeServer(Say(SURE.replace("0.9", "0.1"))) as far:
@@ -180,4 +184,4 @@ def test_any_stream_from_upstream_is_an_answer_or_a_proper_error(sent: bytes, st
         assert set(response.json()["error"]) == {"message", "type", "param", "code"}
     (ended,) = done  # booked once, whatever happened
     assert ended.trace.cost_usd is not None
-    assert ended.fault is None or ended.fault.code != "internal_error", ended.fault
+    assert ended.error is None or ended.error.code != "internal_error", ended.error

@@ -12,14 +12,15 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 from tests.fuzzing import examples
+from tests.gateway.conftest import OpenAccounts
 
 from corea.backends.fake import FakeBackend
 from corea.cascade import Cascade, Stage
-from corea.gateway.app import Gateway, make_app
-from corea.gateway.chat import Chat
-from corea.gateway.openapi import openapi_document
-from corea.gateway.plan import Routes
-from corea.gateway.settings import GatewaySettings
+from corea.gateway.chat.routing import RoutingTable
+from corea.gateway.chat.service import ChatService
+from corea.gateway.ops.openapi import openapi_document
+from corea.gateway.ops.settings import GatewaySettings
+from corea.gateway.server.app import GatewayApp
 from corea.policies.threshold import Threshold
 from corea.signals.verbalized import Verbalized
 
@@ -33,9 +34,13 @@ def make() -> Any:
         Stage(name="large", backend=FakeBackend("large-model", "It is nineteen.")),
     )
     configured = GatewaySettings()
-    gateway = Gateway(Chat(Routes({"corea": Cascade(stages=stages, name="corea")}, configured), configured))
+    gateway = GatewayApp(
+        ChatService(
+            RoutingTable({"corea": Cascade(stages=stages, name="corea")}, configured), configured, OpenAccounts()
+        )
+    )
     gateway.ready = True
-    return make_app(gateway)
+    return gateway
 
 
 schema = schemathesis.openapi.from_asgi("/openapi.json", make())

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from corea.gateway.visible import VisibleStream
+from corea.gateway.chat.tag_filter import TagFilter
 from corea.parsing import visible_text, without_thinking
 from corea.parsing.text import fold
 from corea.parsing.thinking import MOST_BLOCKS, THINKING, TOKENS, outside_thinking
@@ -35,7 +35,7 @@ VISIBLE = [
 
 
 def shown(pieces: list[str]) -> str:
-    stream = VisibleStream()
+    stream = TagFilter()
     return "".join([stream.feed(piece) for piece in pieces] + [stream.end()])
 
 

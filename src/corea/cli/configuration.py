@@ -9,7 +9,7 @@ from corea.build import BuiltCascade, build, bundled_config
 from corea.cli.options import CascadeOptions
 from corea.config import Config, load_config, settings
 from corea.errors import ConfigError
-from corea.gateway.settings import GatewaySettings
+from corea.gateway.ops.settings import GatewaySettings
 
 DEFAULT = Path("corea.toml")
 BUNDLED_NOTE = (
@@ -63,5 +63,5 @@ def find_gateway(config: Config) -> GatewaySettings:
 
 
 def state_folder(config: Config, *, bundled: bool) -> Path:
-    """Folder that `gateway.state` is relative to: the configuration's, or the current one for the bundled pair."""
+    """The folder that `gateway.storage.path` is relative to: of the configuration, or this one for the bundled pair."""
     return Path() if bundled else config.base

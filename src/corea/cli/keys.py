@@ -1,4 +1,4 @@
-"""`corea keys`: who may use `corea serve`, and what they may spend."""
+"""`corea keys`: API keys of `corea serve`, with budgets and rate limits."""
 
 import sqlite3
 import time
@@ -17,27 +17,27 @@ from corea.errors import ConfigError
 T = TypeVar("T")
 keys: typer.Typer = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="API keys of `corea serve`.")
 KeyArgument = Annotated[str, typer.Argument(help="Its id, which `corea keys list` shows, or its name.")]
-StateOption = Annotated[Path | None, typer.Option(help="The state file. Default: what [gateway] state says.")]
+StateOption = Annotated[Path | None, typer.Option(help="The database file. Default: path of [gateway.storage].")]
 
 
 @keys.command()
 def create(
-    name: Annotated[str, typer.Argument(help="Whose key it is; for you to know it by.")],
+    name: Annotated[str, typer.Argument(help="A name for the key, such as its user's.")],
     config: ConfigOption = None,
     set_: SetOption = None,
     state: StateOption = None,
-    budget_usd: Annotated[str | None, typer.Option(help="All that it may ever spend.")] = None,
+    budget_usd: Annotated[str | None, typer.Option(help="Total budget of the key.")] = None,
     requests_per_minute: Annotated[int | None, typer.Option("--rpm", min=1, help="Requests per minute.")] = None,
     tokens_per_minute: Annotated[int | None, typer.Option("--tpm", min=1, help="Tokens per minute.")] = None,
     cascade: Annotated[list[str] | None, typer.Option(help="Allow only this cascade; may be repeated.")] = None,
     json: JsonOption = False,
 ) -> None:
-    """Make a key and print it, once: it is stored as a hash only. A running server knows it at once."""
-    from corea.gateway.keys import Limits, create_key
+    """Create a key and print it, once: only its hash is stored. A running server accepts it at once."""
+    from corea.gateway.billing.keys import KeyLimits, create_key
 
     if not name.strip():
-        raise ConfigError("name: got an empty one, expected some text to know the key by")
-    limits = Limits(
+        raise ConfigError("name: got an empty one, expected a name for the key")
+    limits = KeyLimits(
         cascades=tuple(cascade) if cascade else None,
         budget_usd=amount(budget_usd) if budget_usd is not None else None,
         requests_per_minute=requests_per_minute,
@@ -48,15 +48,15 @@ def create(
     if json:
         print_json({**_as_dict(key), "key": secret})
     else:
-        print(f"{secret}\n{key.name} ({key.id}): {_limits(key)}. Keep the key now, it is not shown again.")
+        print(f"{secret}\n{key.name} ({key.id}): {_limits(key)}. Copy the key now; it is not shown again.")
 
 
 @keys.command("list")
 def list_(
     config: ConfigOption = None, set_: SetOption = None, state: StateOption = None, json: JsonOption = False
 ) -> None:
-    """Show every key and what it has spent."""
-    from corea.gateway.keys import list_keys
+    """List all keys with their limits and spending."""
+    from corea.gateway.billing.keys import list_keys
 
     with _file(state, config, set_) as connection:
         found = list_keys(connection)
@@ -70,7 +70,7 @@ def list_(
             f"made {_date(key.created_at)}{revoked}"
         )
     if not found:
-        print("No keys: `corea serve` listens on loopback only and asks for none.")
+        print("No keys: `corea serve` listens on loopback only and needs none.")
 
 
 @keys.command("set")
@@ -79,7 +79,7 @@ def set_limits(
     config: ConfigOption = None,
     set_: SetOption = None,
     state: StateOption = None,
-    budget_usd: Annotated[str | None, typer.Option(help="All that it may ever spend, or `none`.")] = None,
+    budget_usd: Annotated[str | None, typer.Option(help="Total budget of the key, or `none`.")] = None,
     requests_per_minute: Annotated[str | None, typer.Option("--rpm", help="Requests per minute, or `none`.")] = None,
     tokens_per_minute: Annotated[str | None, typer.Option("--tpm", help="Tokens per minute, or `none`.")] = None,
     cascade: Annotated[
@@ -87,8 +87,8 @@ def set_limits(
     ] = None,
     json: JsonOption = False,
 ) -> None:
-    """Change what a key may do; what is not given stays. A running server holds its next request to it."""
-    from corea.gateway.keys import Limits, named_key, set_limits
+    """Change the given limits of a key; a running server applies them to its next request."""
+    from corea.gateway.billing.keys import KeyLimits, named_key, set_limits
 
     cascades = None if cascade == ["all"] else cascade
     with _file(state, config, set_, cascades) as connection:
@@ -96,7 +96,7 @@ def set_limits(
         if was.revoked_at is not None:
             raise ConfigError(f"key {key!r}: it was revoked, for good; `corea keys create` makes another")
         own = tuple(sorted(was.cascades)) if was.cascades is not None else None
-        limits = Limits(
+        limits = KeyLimits(
             cascades=own if cascade is None else tuple(cascades) if cascades else None,
             budget_usd=_changed(budget_usd, was.budget_usd, amount),
             requests_per_minute=_changed(requests_per_minute, was.requests_per_minute, partial(_per_minute, "--rpm")),
@@ -116,8 +116,8 @@ def revoke(
     set_: SetOption = None,
     state: StateOption = None,
 ) -> None:
-    """End a key; a running server turns its next request away."""
-    from corea.gateway.keys import named_key, revoke_key
+    """Revoke a key; a running server refuses its next request."""
+    from corea.gateway.billing.keys import named_key, revoke_key
 
     with _file(state, config, set_) as connection:
         ended = revoke_key(connection, named_key(connection, key).id)
@@ -128,7 +128,7 @@ def revoke(
 def _file(
     state: Path | None, config_path: Path | None, overrides: list[str] | None, cascades: list[str] | None = None
 ) -> Iterator[sqlite3.Connection]:
-    from corea.gateway.database import connect
+    from corea.gateway.billing.database import connect
 
     if state is None:
         from corea.cli.configuration import find_config, find_gateway, state_folder
@@ -137,9 +137,9 @@ def _file(
         for name in cascades or ():
             config.cascade(name)  # an unknown one is an error
         settings = find_gateway(config)
-        if not settings.state:
-            raise ConfigError('gateway.state: got "", expected a file; keys would be forgotten with the server')
-        state = state_folder(config, bundled=bundled) / settings.state
+        if not settings.storage.path:
+            raise ConfigError('gateway.storage.path: got "", expected a file; keys would be deleted with the server')
+        state = state_folder(config, bundled=bundled) / settings.storage.path
     connection = connect(state)
     try:
         yield connection
@@ -155,12 +155,12 @@ def _per_minute(option: str, text: str) -> int:
     except ValueError:
         limit = 0
     if limit < 1:
-        raise ConfigError(f"{option}: got {text!r}, expected a whole number of at least 1, or `none` to lift the limit")
+        raise ConfigError(f"{option}: got {text!r}, expected a whole number of at least 1, or `none` for no limit")
     return limit
 
 
 def _changed(given: str | None, was: T | None, read: Callable[[str], T]) -> T | None:
-    """What a limit is now; `none` lifts it."""
+    """The new value of a limit; `none` removes it."""
     if given is None:
         return was
     return None if given == "none" else read(given)

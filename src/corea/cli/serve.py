@@ -18,13 +18,13 @@ def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on; other than loopback needs a key.")] = None,
     port: Annotated[int | None, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")] = None,
 ) -> None:
-    """Serve the cascades to any OpenAI client. SIGHUP reads the configuration anew, SIGTERM ends in good order."""
+    """Serve the cascades to any OpenAI client. SIGHUP reloads the configuration, SIGTERM stops gracefully."""
     from corea.build import BackendCache, build_all
     from corea.cli.configuration import BUNDLED_NOTE, find_config, find_gateway, state_folder, with_calibration
     from corea.registry import resolve
 
-    server = resolve("corea serve", "corea.gateway.serve:serve", {})  # says which extra is missing
-    loaded = resolve("corea serve", "corea.gateway.serve:Loaded", {})
+    server = resolve("corea serve", "corea.gateway.server.serve:serve", {})  # says which extra is missing
+    loaded = resolve("corea serve", "corea.gateway.server.serve:LiveConfig", {})
     backends = BackendCache()
 
     def load() -> Any:
@@ -42,5 +42,5 @@ def serve(
 
 
 def say(line: str) -> None:
-    """A line for who started the server."""
+    """Prints a line for the operator."""
     print(line, file=sys.stderr, flush=True)

@@ -1,0 +1,206 @@
+"""Accounts over the database: keys, hard budgets, rate limits.
+
+A request is admitted only if *spent + reserved + its own reserve* is within the key's budget, and that sum is on disk,
+synced, as *held* of the budget (see `budget_holds`). More is held than one request needs, and the next hold is written
+before that is used up, so that few requests wait for the disk. Neither 200 parallel requests, nor the death of the
+process, nor a power cut lets a key spend more than its budget, except by an answer's cost beyond its reserve.
+"""
+
+import asyncio
+import logging
+import sqlite3
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from decimal import Decimal
+from pathlib import Path
+from typing import TypeVar
+
+from corea.gateway.billing.auth import Admission, Principal, SpendRequest
+from corea.gateway.billing.budget_holds import boot_id, release_holds
+from corea.gateway.billing.database import connect
+from corea.gateway.billing.db_writer import DbWriter
+from corea.gateway.billing.keys import ApiKey, any_keys, find_key, read_key
+from corea.gateway.billing.rate_limit import RateLimits
+from corea.gateway.errors import GatewayError
+from corea.types import ZERO_USD
+
+log: logging.Logger = logging.getLogger("corea.gateway")
+T = TypeVar("T")
+HOLD_REQUESTS = 16  # requests like the present one that a hold covers
+REFILL_REQUESTS = 8  # requests left of a hold at which the next one is written, without waiting for it
+NO_KEY = "No API key: send `Authorization: Bearer corea-...`; the operator makes one with `corea keys create`."
+WRONG_KEY = "This API key is unknown or was revoked."
+
+
+@dataclass(slots=True)
+class _Account:
+    """Running totals of a key.
+
+    Args:
+        spent: From the file at first; this process alone adds to it.
+        held: Requested from the writer, as of `holding`.
+        safe: Known to be held on disk.
+    """
+
+    spent: Decimal
+    reserved: Decimal = ZERO_USD
+    held: Decimal = ZERO_USD
+    holding: "asyncio.Future[bool] | None" = None
+    safe: Decimal = ZERO_USD
+    rates: RateLimits = field(default_factory=RateLimits)
+
+
+@dataclass(slots=True)
+class KeyAccounts:
+    """Accounts whose source of truth is the file: keys are read at every request, so that a revocation is immediate.
+
+    While no key was ever made, every request is admitted, and nothing is booked.
+
+    Args:
+        reading: This thread's own connection; it only reads (WAL readers do not wait for the writer).
+    """
+
+    reading: sqlite3.Connection
+    writer: DbWriter
+    clock: Callable[[], float] = time.monotonic
+    accounts: dict[str, _Account] = field(default_factory=dict[str, _Account])
+    recently_read: dict[str, ApiKey] = field(default_factory=dict[str, ApiKey])  # in this turn of the event loop
+    under_way: int = 0  # admitted, and not settled
+    locked: bool = False  # a key exists: keys are never deleted, so this is not checked again
+
+    @classmethod
+    def at(cls, path: str | Path, writer: DbWriter) -> "KeyAccounts":
+        """The accounts in a file whose server is about to start."""
+        reading = connect(path)
+        release_holds(reading, boot_id())
+        return cls(reading, writer)
+
+    def identify(self, secret: str | None) -> Principal:
+        """The principal of an API key, as `Accounts`."""
+        if not self.locked:
+            self.locked = self._read(lambda: any_keys(self.reading))
+            if not self.locked:
+                return Principal()
+        if secret is None:
+            raise GatewayError(401, NO_KEY, "authentication_error", "missing_api_key")
+        if (key := self.recently_read.get(secret)) is None:
+            key = self._read(lambda: find_key(self.reading, secret))
+            if key is None:
+                raise GatewayError(401, WRONG_KEY, "authentication_error", "invalid_api_key")
+            if not self.recently_read:  # shared by requests that have arrived already, not by later ones
+                asyncio.get_running_loop().call_soon(self.recently_read.clear)
+            self.recently_read[secret] = key
+        return key
+
+    async def admit(self, principal: Principal, request: SpendRequest) -> Admission:
+        """Admits a request, as `Accounts`."""
+        if not isinstance(principal, ApiKey):
+            return Admission(key_id=None, request=request)
+        key = principal
+        if not key.may_use(request.route):
+            allowed = ", ".join(sorted(key.cascades or ()))
+            message = f"model: this key may not use {request.route!r}, only {allowed}."
+            raise GatewayError(403, message, "permission_error", "model_not_allowed", "model")
+        account = self.accounts.setdefault(key.id, _Account(key.spent_usd))
+        reserve = ZERO_USD
+        if key.budget_usd is not None:
+            reserve = request.reserve_usd
+            _check_budget(key.budget_usd, account, reserve)
+        account.reserved += reserve  # before anything is awaited
+        try:
+            if key.budget_usd is not None:
+                await self._hold(key, key.budget_usd, account, reserve)
+            tokens = self._take_rates(key, account, request)
+        except BaseException:
+            account.reserved -= reserve
+            raise
+        self.under_way += 1
+        return Admission(key_id=key.id, request=request, reserved_usd=reserve, reserved_tokens=tokens)
+
+    async def settle(self, admission: Admission, *, cost_usd: Decimal | None, tokens: int) -> None:
+        """Books the actual cost, as `Accounts`."""
+        if admission.key_id is None:
+            return
+        account = self.accounts[admission.key_id]
+        cost = admission.request.reserve_usd if cost_usd is None else cost_usd
+        self.under_way -= 1
+        account.spent += cost
+        account.reserved -= admission.reserved_usd
+        if account.rates.tokens is not None:
+            account.rates.tokens.level += admission.reserved_tokens - tokens
+        await self.writer.spend(admission.key_id, cost, tokens, pressing=not self.under_way)
+
+    def close(self) -> None:
+        """Closes the file."""
+        self.reading.close()
+
+    async def _hold(self, key: ApiKey, budget: Decimal, account: _Account, reserve: Decimal) -> None:
+        """Ensures that a sum of at least spent + reserved is held on disk."""
+        if account.holding is not None and account.holding.done():
+            if account.holding.result():
+                account.safe = account.held
+            else:
+                account.held = account.safe  # it was not written: request it again
+            account.holding = None
+        needed = account.spent + account.reserved
+        waits = needed > account.safe
+        if needed + REFILL_REQUESTS * reserve > account.held:
+            more = max(needed, min(budget, needed + HOLD_REQUESTS * reserve))
+            if more > account.held:
+                account.held, account.holding = more, self.writer.hold(key.id, more, pressing=waits)
+        held, holding = account.held, account.holding
+        synced = not waits or (holding is not None and await asyncio.shield(holding))
+        if self.writer.failing or not synced:
+            raise _unavailable()
+        if waits:
+            account.safe = max(account.safe, held)
+            self._check_again(key, account, reserve)
+
+    def _check_again(self, key: ApiKey, account: _Account, reserve: Decimal) -> None:
+        """Checks a key again after a wait: it may have been revoked, or its budget reduced."""
+        now = self._read(lambda: read_key(self.reading, key.id))
+        if now is None or now.revoked_at is not None:
+            raise GatewayError(401, WRONG_KEY, "authentication_error", "invalid_api_key")
+        if now.budget_usd is not None:
+            account.reserved -= reserve
+            try:
+                _check_budget(now.budget_usd, account, reserve)
+            finally:
+                account.reserved += reserve
+
+    def _take_rates(self, key: ApiKey, account: _Account, request: SpendRequest) -> int:
+        """Takes a request of the rate limits; the number of tokens taken."""
+        if key.requests_per_minute is None and key.tokens_per_minute is None:
+            account.rates = RateLimits()
+            return 0
+        account.rates.refill(
+            self.clock(), requests_per_minute=key.requests_per_minute, tokens_per_minute=key.tokens_per_minute
+        )
+        tokens = request.reserve_tokens if account.rates.tokens is not None else 0
+        account.rates.take(tokens)
+        return tokens
+
+    def _read(self, read: Callable[[], T]) -> T:
+        try:
+            return read()
+        except sqlite3.Error as error:
+            log.error("the accounts cannot be read (%s)", error)
+            raise _unavailable() from error
+
+
+def _unavailable() -> GatewayError:
+    message = "The accounts cannot be read or written, so no key with a budget is admitted; try again."
+    return GatewayError(503, message, "api_error", "accounts_unavailable", headers=(("retry-after", "1"),))
+
+
+def _check_budget(budget: Decimal, account: _Account, reserve: Decimal) -> None:
+    left = budget - account.spent
+    if reserve <= left - account.reserved:
+        return
+    if reserve <= left:
+        message = f"${account.reserved:f} of the ${left:f} left of this key's budget is reserved by running requests."
+        retry = (("retry-after", "1"),)
+        raise GatewayError(429, message, "rate_limit_error", "budget_reserved", headers=retry)
+    message = f"This request may cost ${reserve:f}, and ${max(left, ZERO_USD):f} is left of this key's ${budget:f}."
+    raise GatewayError(429, message, "insufficient_quota", "insufficient_quota")

@@ -1,0 +1,117 @@
+"""The SQLite file of keys, spending and decisions: schema, opening, migration."""
+
+import sqlite3
+import time
+from pathlib import Path
+
+from corea.errors import ConfigError
+
+BUSY_SECONDS = 10
+
+# Each brings the file one version further. Never change one that was released; add another. No ";" in comments.
+MIGRATIONS = (
+    """
+    CREATE TABLE keys (
+        id TEXT PRIMARY KEY,               -- public, part of the secret
+        name TEXT NOT NULL,
+        hash BLOB NOT NULL,                -- SHA-256 of the secret
+        created_at REAL NOT NULL,          -- seconds since 1970
+        revoked_at REAL,
+        cascades TEXT,                     -- JSON list, NULL: all
+        budget_usd TEXT,                   -- exact decimal, NULL: none
+        requests_per_minute INTEGER,
+        tokens_per_minute INTEGER,
+        spent_usd TEXT NOT NULL DEFAULT '0',
+        tokens INTEGER NOT NULL DEFAULT 0,
+        requests INTEGER NOT NULL DEFAULT 0,
+        held_usd TEXT,                     -- of the budget, while a server runs, see budget_holds.py
+        held_boot TEXT
+    ) WITHOUT ROWID;
+    CREATE TABLE decisions (
+        trace_id TEXT NOT NULL,
+        at REAL NOT NULL,                  -- end of the request, seconds since 1970
+        key_id TEXT,
+        cascade TEXT NOT NULL,
+        model TEXT NOT NULL,               -- as the request named it
+        stage TEXT,                        -- that answered, NULL: none
+        status TEXT NOT NULL,
+        error TEXT,                        -- code of the error response
+        deferred INTEGER NOT NULL,
+        confidence REAL,
+        threshold REAL,
+        cost_usd TEXT,
+        baseline_usd TEXT,
+        prompt_tokens INTEGER NOT NULL,
+        completion_tokens INTEGER NOT NULL,
+        seconds REAL NOT NULL,
+        first_text_seconds REAL,
+        streamed INTEGER NOT NULL,
+        cached INTEGER NOT NULL,
+        client_disconnected INTEGER NOT NULL,
+        steps TEXT NOT NULL,               -- JSON, without any text
+        prompt TEXT,                       -- only where store_text is on, redacted
+        answer TEXT
+    );
+    CREATE INDEX decisions_at ON decisions (at)
+    """,
+)
+
+
+def connect(path: str | Path) -> sqlite3.Connection:
+    """A connection to the file, which is created or migrated if need be.
+
+    WAL with synchronous=NORMAL: a commit survives the death of the process; `DbWriter` syncs against power cuts.
+
+    Raises:
+        ConfigError: It cannot be opened, is not such a file, or was written by a newer COREA.
+    """
+    try:
+        connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None)
+        _use_wal(connection)
+        connection.execute("PRAGMA synchronous=NORMAL")
+        _migrate(connection, str(path))
+    except sqlite3.Error as error:
+        raise ConfigError(
+            f"gateway.storage.path: {path} cannot be used ({error}); name a file that can be written"
+        ) from error
+    return connection
+
+
+def version(connection: sqlite3.Connection) -> int:
+    """The file's version: the number of migrations it has had."""
+    return int(connection.execute("PRAGMA user_version").fetchone()[0])
+
+
+def _use_wal(connection: sqlite3.Connection) -> None:
+    """SQLite's own timeout does not apply to this pragma: while another process creates the file, it fails at once."""
+    until = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > until:
+                raise
+            time.sleep(0.01)
+
+
+def _migrate(connection: sqlite3.Connection, path: str) -> None:
+    newest = len(MIGRATIONS)
+    if version(connection) == newest:
+        return
+    connection.execute("BEGIN EXCLUSIVE")
+    try:
+        at = version(connection)  # another process may have been faster
+        if at > newest:
+            raise ConfigError(
+                f"gateway.storage.path: {path} is of version {at}, expected at most {newest}; install a newer corea"
+            )
+        for script in MIGRATIONS[at:]:
+            for statement in script.split(";"):
+                connection.execute(statement)
+        connection.execute(f"PRAGMA user_version={newest}")
+        connection.execute("COMMIT")
+    except BaseException:
+        connection.execute("ROLLBACK")
+        connection.close()
+        raise

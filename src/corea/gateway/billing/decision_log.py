@@ -1,0 +1,208 @@
+"""Decisions on their way into the database: a bounded queue that never makes a request wait."""
+
+import logging
+import sqlite3
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from decimal import Decimal
+from traceback import extract_tb
+from typing import Any, cast
+
+import msgspec
+
+from corea.errors import ConfigError
+from corea.gateway.chat.reply import deciding_confidence
+from corea.gateway.chat.request_state import CompletedRequest
+from corea.gateway.ops.settings import GatewayStorage
+from corea.registry import resolve
+from corea.types import Trace
+
+log: logging.Logger = logging.getLogger("corea.gateway")
+_encode = msgspec.json.Encoder(decimal_format="string").encode
+Row = tuple[Any, ...]
+Redact = Callable[[str], str]
+
+CAPACITY = 20_000
+TEXT_CAPACITY = 64_000_000  # characters of all queued texts
+LONGEST_TEXT = 200_000
+BATCH = 500
+LOG_SECONDS = 10.0
+DAY_SECONDS = 86_400
+INSERT = f"INSERT INTO decisions VALUES ({', '.join('?' * 23)})"
+DELETE = "DELETE FROM decisions WHERE rowid IN (SELECT rowid FROM decisions WHERE at < ? LIMIT 1000)"
+
+
+@dataclass(slots=True)
+class QueuedDecision:
+    """A decision that is not written yet: its row without texts, and the texts before redaction."""
+
+    row: Row
+    prompt: str | None
+    answer: str | None
+
+    @property
+    def length(self) -> int:
+        """Characters of its texts."""
+        return len(self.prompt or "") + len(self.answer or "")
+
+
+class DecisionLog:
+    """Queues completed requests, drops what does not fit, and inserts them from the writer's thread.
+
+    Args:
+        clock: Seconds since 1970.
+
+    Attributes:
+        dropped: Decisions that did not fit. Spending is not in this queue, and never dropped.
+    """
+
+    def __init__(
+        self, settings: GatewayStorage, *, capacity: int = CAPACITY, clock: Callable[[], float] = time.time
+    ) -> None:
+        self.queue: deque[QueuedDecision] = deque()
+        self.dropped: int = 0
+        self.capacity = capacity
+        self.clock = clock
+        self.settings = settings
+        self.redact: Redact = find_redact(settings.redact)
+        self._text_in = self._text_out = 0  # each written by one thread only
+        self._batch: list[Row] = []
+        self._logged_at = float("-inf")
+        self._next_deletion = 0.0
+
+    @property
+    def full(self) -> bool:
+        """True if a whole batch is queued."""
+        return len(self.queue) >= BATCH
+
+    def use(self, settings: GatewayStorage) -> None:
+        """Applies a reloaded configuration."""
+        self.settings, self.redact = settings, find_redact(settings.redact)
+
+    def record(self, completed: CompletedRequest) -> None:
+        """Queues a decision."""
+        queued = QueuedDecision(row_of(completed, self.clock()), None, None)
+        if self.settings.store_text:
+            messages, answer = completed.state.request.messages, completed.trace.text
+            queued.prompt = "\n\n".join(f"{m.role}: {m.content}" for m in messages)[:LONGEST_TEXT]
+            queued.answer = answer[:LONGEST_TEXT] if answer is not None else None
+        length = queued.length
+        if len(self.queue) >= self.capacity or (length and self._text_in - self._text_out + length > TEXT_CAPACITY):
+            self._drop()
+            return
+        self._text_in += length
+        self.queue.append(queued)
+
+    def write(self, connection: sqlite3.Connection) -> int:
+        """Inserts a batch of what is queued in one transaction; how many. On the writer's thread, as `delete_old`."""
+        while self.queue and len(self._batch) < BATCH:
+            self._batch.append(self._redacted(self.queue.popleft()))
+        if not self._batch:
+            return 0
+        connection.execute("BEGIN IMMEDIATE")
+        for row in self._batch:
+            try:
+                connection.execute(INSERT, row)
+            except (OverflowError, ValueError, TypeError) as error:  # such as a number beyond 64 bits
+                log.error("decision %s cannot be stored (%s)", row[0], error)
+        connection.execute("COMMIT")
+        written, self._batch = len(self._batch), []
+        return written
+
+    def delete_old(self, connection: sqlite3.Connection) -> None:
+        """Deletes decisions older than `retention_days`, at most 1,000 a second."""
+        now, days = self.clock(), self.settings.retention_days
+        if days and now >= self._next_deletion:
+            deleted = connection.execute(DELETE, (now - days * DAY_SECONDS,)).rowcount
+            self._next_deletion = now + (1 if deleted == 1000 else 3600)
+
+    def _redacted(self, queued: QueuedDecision) -> Row:
+        self._text_out += queued.length
+        try:
+            return (*queued.row, self._redacted_text(queued.prompt), self._redacted_text(queued.answer))
+        except Exception as error:  # the operator's own function, whose message may quote the text
+            kind, line = type(error).__name__, error.__traceback__ and extract_tb(error.__traceback__)[-1]
+            where = f"{line.filename}:{line.lineno}" if line else "?"
+            name = "gateway.storage.redact"
+            log.error("%s failed (%s at %s); the texts of this decision are not stored", name, kind, where)
+            return (*queued.row, None, None)
+
+    def _redacted_text(self, text: str | None) -> str | None:
+        redacted = None if text is None else self.redact(text)
+        if redacted is not None and not isinstance(redacted, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise TypeError("not a string")
+        return redacted
+
+    def _drop(self) -> None:
+        self.dropped += 1
+        if self.clock() - self._logged_at >= LOG_SECONDS:
+            self._logged_at = self.clock()
+            log.warning("decisions arrive faster than they are written: %d dropped so far", self.dropped)
+
+
+def row_of(completed: CompletedRequest, at: float) -> Row:
+    """The columns of `decisions` up to `steps`, in their order."""
+    state, trace, usage = completed.state, completed.trace, completed.usage
+    return (
+        trace.trace_id,
+        at,
+        state.admission.key_id,
+        state.plan.route,
+        state.request.body.model,
+        trace.stage,
+        trace.status.value,
+        completed.error.code if completed.error is not None else None,
+        int(trace.deferred),
+        deciding_confidence(trace),
+        state.plan.threshold,
+        _text(trace.cost_usd),
+        _text(trace.baseline_cost_usd),
+        usage.prompt_tokens,
+        usage.completion_tokens,
+        completed.seconds,
+        completed.first_text_seconds,
+        int(state.request.body.stream or False),
+        int(state.cached),
+        int(completed.client_disconnected),
+        _encode(steps_of(trace)).decode(),
+    )
+
+
+def steps_of(trace: Trace) -> list[dict[str, Any]]:
+    """The steps of a trace without any text of prompts and answers (an error's message could quote some)."""
+    return [
+        {
+            "stage": step.stage,
+            "confidence": step.confidence.value if step.confidence is not None else None,
+            "decision": step.decision,
+            "prompt_tokens": step.completion.usage.prompt_tokens if step.completion is not None else 0,
+            "completion_tokens": step.completion.usage.completion_tokens if step.completion is not None else 0,
+            "retries": step.completion.retries if step.completion is not None else 0,
+            "cost_usd": step.cost_usd,
+            "seconds": step.seconds,
+            "error": step.error_kind,
+            "error_status": step.error_status,
+            "skipped": step.skipped,
+        }
+        for step in trace.steps
+    ]
+
+
+def find_redact(name: str | None) -> Redact:
+    """The function that `gateway.storage.redact` names.
+
+    Raises:
+        ConfigError: It cannot be imported, or is not a function.
+    """
+    if name is None:
+        return str
+    found = resolve("gateway.storage.redact", name, {})
+    if not callable(found):
+        raise ConfigError(f"gateway.storage.redact: {name!r} is not a function; name one of str -> str")
+    return cast(Redact, found)
+
+
+def _text(amount: Decimal | None) -> str | None:
+    return None if amount is None else str(amount)

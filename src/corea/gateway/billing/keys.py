@@ -1,0 +1,167 @@
+"""API keys: creation, lookup, limits, revocation. The secret is shown once and never stored.
+
+A key is `corea-ID-SECRET` with 256 random bits in SECRET, so its SHA-256 is enough to store: a slow hash and a salt are
+for secrets that people choose, and would cost every request milliseconds. ID is public and finds the row; the hashes
+are compared in constant time.
+"""
+
+import hashlib
+import hmac
+import json
+import secrets
+import sqlite3
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from corea.errors import ConfigError
+from corea.gateway.billing.auth import Principal
+from corea.money import read_usd
+
+PREFIX = "corea"
+LIMITS = "cascades, budget_usd, requests_per_minute, tokens_per_minute"
+NO_HASH = bytes(32)
+
+
+class ApiKey(Principal, frozen=True, kw_only=True):
+    """A key as stored; a limit of None is no limit.
+
+    Args:
+        created_at, revoked_at: Seconds since 1970.
+        spent_usd: Over the key's whole life, as far as committed.
+    """
+
+    id: str  # pyright: ignore[reportIncompatibleVariableOverride, reportGeneralTypeIssues]  # a key always has one
+    name: str
+    hash: bytes
+    created_at: float
+    revoked_at: float | None
+    budget_usd: Decimal | None
+    requests_per_minute: int | None
+    tokens_per_minute: int | None
+    spent_usd: Decimal
+    tokens: int
+    requests: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyLimits:
+    """Limits of a key; None is no limit, and for `cascades` all of them.
+
+    Raises:
+        ConfigError: A limit is out of range.
+    """
+
+    cascades: tuple[str, ...] | None = None
+    budget_usd: Decimal | None = None
+    requests_per_minute: int | None = None
+    tokens_per_minute: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.budget_usd is not None:
+            read_usd("budget", self.budget_usd)
+        for unit, limit in (("requests", self.requests_per_minute), ("tokens", self.tokens_per_minute)):
+            if limit is not None and not 1 <= limit < 2**63:
+                raise ConfigError(f"{unit} per minute: got {limit}, expected at least 1")
+
+    @property
+    def columns(self) -> tuple[str | int | None, ...]:
+        """Values as stored, in the order of `LIMITS`."""
+        return (
+            json.dumps(self.cascades) if self.cascades is not None else None,
+            str(self.budget_usd) if self.budget_usd is not None else None,
+            self.requests_per_minute,
+            self.tokens_per_minute,
+        )
+
+
+UNLIMITED = KeyLimits()
+FIND = f"SELECT {', '.join(ApiKey.__struct_fields__)} FROM keys"
+STORED_AS_TEXT: dict[str, Callable[[str], object]] = {
+    "cascades": lambda text: frozenset(json.loads(text)),
+    "budget_usd": Decimal,
+    "spent_usd": Decimal,
+}
+
+
+def create_key(connection: sqlite3.Connection, name: str, limits: KeyLimits = UNLIMITED) -> tuple[ApiKey, str]:
+    """A new key and its secret, which cannot be recovered later."""
+    key_id = secrets.token_hex(6)
+    secret = f"{PREFIX}-{key_id}-{secrets.token_urlsafe(32)}"
+    connection.execute(
+        f"INSERT INTO keys (id, name, hash, created_at, {LIMITS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        (key_id, name, _hash(secret), time.time(), *limits.columns),
+    )
+    return _existing(connection, key_id), secret
+
+
+def set_limits(connection: sqlite3.Connection, key_id: str, limits: KeyLimits) -> ApiKey:
+    """Changes a key's limits; a running server applies them to its next request."""
+    connection.execute(f"UPDATE keys SET ({LIMITS}) = (?, ?, ?, ?) WHERE id = ?", (*limits.columns, key_id))
+    return _existing(connection, key_id)
+
+
+def revoke_key(connection: sqlite3.Connection, key_id: str) -> ApiKey:
+    """Revokes a key; a running server refuses its next request."""
+    connection.execute("UPDATE keys SET revoked_at = ? WHERE id = ? AND revoked_at IS NULL", (time.time(), key_id))
+    return _existing(connection, key_id)
+
+
+def named_key(connection: sqlite3.Connection, name: str) -> ApiKey:
+    """The key with this id, else the only one with this name that is not revoked.
+
+    Raises:
+        ConfigError: There is none, or several.
+    """
+    if (key := read_key(connection, name)) is not None:
+        return key
+    found = [key for key in list_keys(connection) if key.name == name and key.revoked_at is None]
+    if len(found) != 1:
+        problem = f"{len(found)} keys of that name" if found else "no such key"
+        raise ConfigError(f"key {name!r}: there is {problem}; give an id that `corea keys list` shows")
+    return found[0]
+
+
+def list_keys(connection: sqlite3.Connection) -> list[ApiKey]:
+    """All keys, including revoked ones, the oldest first."""
+    return [_key(row) for row in connection.execute(f"{FIND} ORDER BY created_at, id")]
+
+
+def read_key(connection: sqlite3.Connection, key_id: str) -> ApiKey | None:
+    """A key by its public id."""
+    row = connection.execute(f"{FIND} WHERE id = ?", (key_id,)).fetchone()
+    return None if row is None else _key(row)
+
+
+def find_key(connection: sqlite3.Connection, secret: str) -> ApiKey | None:
+    """The key of a secret; None if there is none, or it was revoked."""
+    prefix, _, rest = secret.partition("-")
+    key_id = rest.partition("-")[0]
+    key = read_key(connection, key_id) if prefix == PREFIX and len(secret) < 200 else None
+    right = hmac.compare_digest(_hash(secret), key.hash if key is not None else NO_HASH)
+    return key if right and key is not None and key.revoked_at is None else None
+
+
+def any_keys(connection: sqlite3.Connection) -> bool:
+    """True if a key was ever made; a revoked one counts, or revoking the last would open the server."""
+    return connection.execute("SELECT 1 FROM keys LIMIT 1").fetchone() is not None
+
+
+def _existing(connection: sqlite3.Connection, key_id: str) -> ApiKey:
+    key = read_key(connection, key_id)
+    assert key is not None
+    return key
+
+
+def _hash(secret: str) -> bytes:
+    return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).digest()
+
+
+def _key(row: tuple[Any, ...]) -> ApiKey:
+    values = dict(zip(ApiKey.__struct_fields__, row, strict=True))
+    for name, read in STORED_AS_TEXT.items():
+        if values[name] is not None:
+            values[name] = read(values[name])
+    return ApiKey(**values)

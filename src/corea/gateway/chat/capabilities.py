@@ -1,0 +1,66 @@
+"""Capabilities of stages beside text: "tools", "images" (also sound and files), "structured" (a required format)."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+
+from corea.cascade import Cascade
+from corea.errors import ConfigError, unknown_name
+from corea.gateway.errors import unsupported
+from corea.protocols import Backend
+from corea.stage import Stage
+
+
+def check_accepts(accepts: Mapping[str, tuple[str, ...]], stages: Sequence[Stage]) -> None:
+    """Checks `gateway.accepts`.
+
+    Raises:
+        ConfigError: There is no such stage, or its backend takes text only.
+    """
+    for name, kinds in accepts.items():
+        named = [stage for stage in stages if stage.name == name]
+        if not named:
+            raise unknown_name("gateway.accepts", name, sorted({stage.name for stage in stages}))
+        for stage in named:
+            if lacking := _lacks(stage.backend, kinds):
+                raise ConfigError(
+                    f"gateway.accepts.{name}: got {lacking[0]!r}, expected a capability of {stage.backend.model}, "
+                    "which takes text only; leave it out"
+                )
+
+
+def declaring(cascade: Cascade, needs: Mapping[str, str], accepts: Mapping[str, tuple[str, ...]]) -> Cascade:
+    """The cascade without the earlier stages that do not declare the capabilities that a request needs."""
+    if not needs:
+        return cascade
+    *earlier, last = cascade.stages
+    return _only(cascade, [*(s for s in earlier if needs.keys() <= set(accepts.get(s.name, ()))), last], needs)
+
+
+def capable(cascade: Cascade, needs: Mapping[str, str]) -> Cascade:
+    """The cascade without the stages whose backend lacks a capability that a request needs.
+
+    Raises:
+        GatewayError: None is left; names the field.
+    """
+    if not needs:
+        return cascade
+    left = [stage for stage in cascade.stages if not _lacks(stage.backend, needs)]
+    if not left:
+        last = cascade.stages[-1]
+        need = _lacks(last.backend, needs)[0]
+        raise unsupported(needs[need], f"{last.backend.model} ({cascade.name}/{last.name}) takes no {need}")
+    return _only(cascade, left, needs)
+
+
+def _only(cascade: Cascade, stages: Sequence[Stage], needs: Mapping[str, str]) -> Cascade:
+    if len(stages) == len(cascade.stages):
+        return cascade
+    skipped = ", ".join(stage.name for stage in cascade.stages if stage not in stages)
+    flag = f"{skipped} not asked: the request has {', '.join(sorted(needs))}"
+    return replace(cascade, stages=tuple(stages), flags=(*cascade.flags, flag))
+
+
+def _lacks(backend: Backend, needs: Iterable[str]) -> list[str]:
+    """The capabilities that a backend declares to lack; one that declares none passes everything on."""
+    capabilities: frozenset[str] | None = getattr(backend, "capabilities", None)
+    return [] if capabilities is None else [need for need in needs if need not in capabilities]

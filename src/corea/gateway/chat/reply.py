@@ -1,0 +1,249 @@
+"""OpenAI's chat responses: bodies, chunks and headers of a trace."""
+
+import time
+from decimal import Decimal
+from urllib.parse import quote
+
+from msgspec import UNSET, Struct, UnsetType
+
+from corea.gateway.asgi import Headers, encode_json
+from corea.gateway.chat.request import JSON
+from corea.gateway.chat.request_state import RequestState
+from corea.types import Completion, Decision, Status, Trace, Usage
+
+SSE_DONE = b"data: [DONE]\n\n"
+SSE_COMMENT = b": still working\n\n"
+
+
+class StageUsage(Struct):
+    """Tokens and cost of one stage."""
+
+    stage: str
+    prompt_tokens: int
+    completion_tokens: int
+    cost_usd: Decimal | None
+
+
+class UsageObject(Struct):
+    """`usage` of a response: totals as OpenAI counts them, and a breakdown by stage."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    total_tokens: int
+    prompt_tokens_details: dict[str, int]
+    completion_tokens_details: dict[str, int]
+    corea_stages: list[StageUsage]
+
+
+class CoreaObject(Struct):
+    """`corea` of a response: the answering stage, its confidence, costs."""
+
+    trace_id: str
+    stage: str | None
+    model: str | None
+    confidence: float | None
+    threshold: float | None
+    deferred: bool
+    fallback: bool
+    cost_usd: Decimal | None
+    baseline_cost_usd: Decimal | None
+    baseline_estimated: bool
+    saved_usd: Decimal | None
+    cached: bool
+    flags: list[str]
+
+
+class ChatChoice(Struct):
+    """The choice of a whole answer."""
+
+    message: JSON
+    finish_reason: str
+    logprobs: JSON | None
+    index: int = 0
+
+
+class ChatCompletion(Struct):
+    """A whole answer."""
+
+    id: str
+    created: int
+    model: str
+    choices: list[ChatChoice]
+    usage: UsageObject
+    corea: CoreaObject
+    object: str = "chat.completion"
+
+
+class ChunkChoice(Struct):
+    """The choice of a chunk."""
+
+    delta: JSON
+    finish_reason: str | None = None
+    logprobs: None = None
+    index: int = 0
+
+
+class ChatChunk(Struct):
+    """One chunk of a stream."""
+
+    id: str
+    created: int
+    model: str
+    choices: list[ChunkChoice]
+    usage: UsageObject | UnsetType | None = UNSET
+    corea: CoreaObject | UnsetType = UNSET
+    object: str = "chat.completion.chunk"
+
+
+def completion_of(state: RequestState, trace: Trace, text: str) -> ChatCompletion:
+    """The whole answer of a trace.
+
+    Args:
+        text: As the client should see it.
+    """
+    message: JSON = {"role": "assistant", "content": text}
+    completion = answering_completion(trace)
+    if completion is not None and completion.raw and "tool_calls" in completion.raw:
+        message = {**completion.raw, "content": text or None, "role": "assistant"}
+    return ChatCompletion(
+        id=f"chatcmpl-{trace.trace_id}",
+        created=int(time.time()),
+        model=state.request.body.model,
+        choices=[ChatChoice(message, finish_reason(trace), logprobs_object(completion))],
+        usage=usage_object(trace),
+        corea=corea_object(state, trace),
+    )
+
+
+def total_usage(trace: Trace) -> Usage:
+    """Tokens of every stage's completion, of billed retries and of the signals' calls."""
+    total: Usage | None = None
+    for step in trace.steps:
+        for completion in (step.completion, *(step.confidence.calls if step.confidence else ())):
+            if completion is not None:
+                total = completion.usage if total is None else total + completion.usage
+                if completion.wasted is not None:
+                    total = total + completion.wasted
+    return total or Usage()
+
+
+def usage_object(trace: Trace) -> UsageObject:
+    """The `usage` of a trace."""
+    total = total_usage(trace)
+    return UsageObject(
+        prompt_tokens=total.prompt_tokens,
+        completion_tokens=total.completion_tokens,
+        total_tokens=total.total_tokens,
+        prompt_tokens_details={
+            "cached_tokens": total.cached_tokens,
+            "cache_write_tokens": total.cache_write_tokens,
+        },
+        completion_tokens_details={"reasoning_tokens": total.reasoning_tokens},
+        corea_stages=[
+            StageUsage(step.stage, used.prompt_tokens, used.completion_tokens, step.cost_usd)
+            for step in trace.steps
+            if step.completion is not None and (used := step.completion.usage)
+        ],
+    )
+
+
+def corea_object(state: RequestState, trace: Trace) -> CoreaObject:
+    """The `corea` object of a trace."""
+    completion = answering_completion(trace)
+    return CoreaObject(
+        trace_id=trace.trace_id,
+        stage=trace.stage,
+        model=completion.model if completion else None,
+        confidence=deciding_confidence(trace),
+        threshold=state.plan.threshold,
+        deferred=trace.deferred,
+        fallback=trace.status is Status.FALLBACK,
+        cost_usd=trace.cost_usd,
+        baseline_cost_usd=trace.baseline_cost_usd,
+        baseline_estimated=trace.baseline_estimated,
+        saved_usd=trace.saved_usd,
+        cached=state.cached,
+        flags=list(trace.flags),
+    )
+
+
+def deciding_confidence(trace: Trace) -> float | None:
+    """The last confidence that any stage's signal measured."""
+    for step in reversed(trace.steps):
+        if step.confidence is not None:
+            return step.confidence.value
+    return None
+
+
+def answering_completion(trace: Trace) -> Completion | None:
+    """The completion whose text was returned."""
+    for step in reversed(trace.steps):
+        if step.stage == trace.stage and step.completion is not None and step.error is None:
+            return step.completion
+    return None
+
+
+def finish_reason(trace: Trace) -> str:
+    """Finish reason of the answering completion; an abstention is "content_filter", OpenAI's nearest."""
+    if trace.status is Status.ABSTAINED:
+        return "content_filter"
+    completion = answering_completion(trace)
+    return (completion.finish_reason if completion else None) or "stop"
+
+
+def logprobs_object(completion: Completion | None) -> JSON | None:
+    """OpenAI's logprobs of a completion; None where it has none."""
+    if completion is None or completion.logprobs is None:
+        return None
+    content = [
+        {
+            "token": item.token,
+            "logprob": item.logprob,
+            "bytes": list(item.token.encode()),
+            "top_logprobs": [{"token": t, "logprob": p, "bytes": list(t.encode())} for t, p in item.top],
+        }
+        for item in completion.logprobs
+    ]
+    return {"content": content, "refusal": None}
+
+
+def sse(value: Struct | JSON) -> bytes:
+    """One server-sent event."""
+    return b"data: " + encode_json(value) + b"\n\n"
+
+
+def headers_of(state: RequestState, trace: Trace | None) -> Headers:
+    """Response headers: of the whole trace, or of what is known when a stream begins."""
+    plan = state.plan
+    headers: Headers = [("x-corea-trace-id", plan.question.id), ("x-corea-cascade", header_text(plan.route))]
+    if state.cached:
+        headers.append(("x-corea-cached", "true"))
+    stage, confidence = (trace.stage, deciding_confidence(trace)) if trace is not None else _so_far(state)
+    if stage is not None:
+        headers.append(("x-corea-stage", header_text(stage)))
+    if confidence is not None:
+        headers.append(("x-corea-confidence", f"{confidence:.6g}"))
+    if plan.threshold is not None:
+        headers.append(("x-corea-threshold", f"{plan.threshold:.6g}"))
+    if trace is not None and trace.cost_usd is not None:
+        headers.append(("x-corea-cost-usd", f"{trace.cost_usd:f}"))
+    if trace is not None and trace.saved_usd is not None:
+        headers.append(("x-corea-saved-usd", f"{trace.saved_usd:f}"))
+    return headers
+
+
+def header_text(text: str) -> str:
+    """A name as a header value: anything but printable ASCII is percent-encoded."""
+    return text if text.isascii() and text.isprintable() else quote(text)
+
+
+def _so_far(state: RequestState) -> tuple[str | None, float | None]:
+    """Answering stage and confidence while the answer is still being written."""
+    steps, kept = state.steps, state.kept
+    if kept is not None:
+        return kept[0], kept[1].value
+    confidence = next((step.confidence.value for step in reversed(steps) if step.confidence is not None), None)
+    if steps and steps[-1].decision is Decision.KEEP:
+        return steps[-1].stage, confidence
+    # its text can only be the last stage's: nothing of a draft is ever passed on
+    return state.plan.cascade.stages[-1].name if state.first_text is not None else None, confidence

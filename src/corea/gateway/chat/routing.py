@@ -1,0 +1,258 @@
+"""From a checked request to the cascade that answers it: the model's name, and the request's own settings."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, is_dataclass, replace
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+
+from corea.cascade import Cascade, new_id
+from corea.costs.bounds import BoundAssumptions, request_tokens, stage_bounds
+from corea.errors import unknown_name
+from corea.gateway.chat.capabilities import capable, check_accepts, declaring
+from corea.gateway.chat.request import ChatRequest
+from corea.gateway.errors import GatewayError, bad_field, unsupported
+from corea.gateway.ops.settings import CONTROLS, GatewaySettings
+from corea.hedge import hedged
+from corea.policies.threshold import Threshold
+from corea.protocols import Policy
+from corea.stage import Stage
+from corea.types import Question, Sampling
+
+
+class RequestPlan(msgspec.Struct, frozen=True, kw_only=True):  # made in a tenth of a dataclass's time
+    """Cascade and question of one request.
+
+    Args:
+        raw: The text is returned as written, with its tags.
+        threshold: The threshold at the first stage, where there is one.
+    """
+
+    route: str
+    cascade: Cascade
+    question: Question
+    raw: bool
+    threshold: float | None
+    request: ChatRequest
+    settings: GatewaySettings
+
+    @property
+    def reserve_usd(self) -> Decimal:
+        """Upper bound of the answer's cost, as far as prices and limits are known."""
+        return sum(worst_costs(self.cascade.stages, self.question, self.settings), Decimal(0))
+
+    @property
+    def reserve_tokens(self) -> int:
+        """Upper estimate of the answer's tokens: four bytes of prompt a token, and each stage's limit."""
+        longest = self.settings.budgets.default_reserve_tokens
+        return sum(
+            request_tokens(self.question, stage.sampling) // 4 + (stage.sampling.max_tokens or longest)
+            for stage in self.cascade.stages
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelRoute:
+    """The meaning of one model name.
+
+    Args:
+        name: The cascade's.
+        direct: A single stage, asked without our prompt.
+        default: The cascade for a request that sets nothing.
+        threshold: The first stage's, in the default cascade.
+    """
+
+    name: str
+    cascade: Cascade
+    direct: bool
+    default: Cascade
+    threshold: float | None
+
+
+class RoutingTable:
+    """The model names of the server: each cascade, each stage as "name/0" or "name/stage", each passthrough."""
+
+    def __init__(self, cascades: Mapping[str, Cascade], settings: GatewaySettings) -> None:
+        self.cascades = cascades
+        self.settings = settings
+        self._known: dict[str, ModelRoute] = {}
+        for name, cascade in cascades.items():
+            for number, stage in enumerate(cascade.stages):
+                direct = self._route(name, _direct(cascade, stage), direct=True)
+                self._known[f"{name}/{number}"] = self._known[f"{name}/{stage.name}"] = direct
+        known = sorted({stage.name for cascade in cascades.values() for stage in cascade.stages})
+        check_accepts(settings.accepts, [stage for cascade in cascades.values() for stage in cascade.stages])
+        for model, wanted in settings.passthrough.items():
+            found = [name for name, c in cascades.items() if any(s.name == wanted for s in c.stages)]
+            if not found:
+                raise unknown_name(f"gateway.passthrough.{model}", wanted, known)
+            self._known[model] = self._known[f"{found[0]}/{wanted}"]
+        self._known |= {name: self._route(name, cascade, direct=False) for name, cascade in cascades.items()}
+
+    def _route(self, name: str, cascade: Cascade, *, direct: bool) -> ModelRoute:
+        threshold, default = first_threshold(cascade), self._hedged(cascade)
+        return ModelRoute(name=name, cascade=cascade, direct=direct, default=default, threshold=threshold)
+
+    def _hedged(self, cascade: Cascade) -> Cascade:
+        seconds = self.settings.hedge_seconds
+        return hedged(cascade, seconds) if seconds is not None and len(cascade.stages) > 1 else cascade
+
+    def names(self) -> list[str]:
+        """Every name that `model` may have."""
+        numbered = [f"{name}/{i}" for name, cascade in self.cascades.items() for i in range(len(cascade.stages))]
+        return [*self.cascades, *numbered, *self.settings.passthrough]
+
+    def find(self, model: str) -> ModelRoute:
+        """The route of a model name.
+
+        Raises:
+            GatewayError: 404, there is no such model.
+        """
+        known = self._known.get(model)
+        if known is None:
+            message = f"model: got {model[:80]!r}, expected one of {', '.join(self.names())}."
+            raise GatewayError(404, message, param="model", code="model_not_found")
+        return known
+
+    def plan(self, request: ChatRequest, *, sticky: bool = False) -> RequestPlan:
+        """The plan of a request.
+
+        A request with tools, images (or sound, files) or a response_format skips each stage that does not declare it
+        in `gateway.accepts`. The last stage, and one asked directly, is sent whatever the request holds. A backend
+        that takes text only (a model in this process) is never sent more: if no other stage is left, the request is
+        refused.
+
+        Args:
+            sticky: The conversation stays deferred: only the last stage is asked.
+
+        Raises:
+            GatewayError: The model is unknown, or the request sets something that is not allowed or not possible.
+        """
+        route = self.find(request.body.model)
+        if request.plain and not sticky:
+            cascade, threshold = route.default, route.threshold
+        else:
+            cascade = self._adapted(route, request, sticky=sticky)
+            threshold = first_threshold(cascade)
+        return RequestPlan(
+            route=route.name,
+            cascade=cascade,
+            question=Question(id=new_id(), messages=request.messages),
+            raw=route.direct or bool(request.controls.raw),
+            threshold=threshold,
+            request=request,
+            settings=self.settings,
+        )
+
+    def _adapted(self, route: ModelRoute, request: ChatRequest, *, sticky: bool) -> Cascade:
+        """The route's cascade with the request's own settings."""
+        controls, cascade = request.controls, route.cascade
+        for control in CONTROLS:
+            if getattr(controls, control) not in (None, False) and control not in self.settings.security.allow:
+                raise unsupported(f"corea.{control}", "the operator does not allow it")
+        if controls.stage is not None:
+            if controls.stage not in [s.name for s in cascade.stages]:
+                raise bad_field("corea.stage", controls.stage, f"one of {', '.join(s.name for s in cascade.stages)}")
+            cascade = replace(cascade, stages=tuple(s for s in cascade.stages if s.name == controls.stage))
+        if not route.direct:
+            if request.body.logprobs or request.body.top_logprobs:
+                why = f"they would belong to a text with tags; ask a stage directly, as {route.name}/0"
+                raise unsupported("logprobs", why)
+            cascade = declaring(cascade, request.needs, self.settings.accepts)
+        cascade = capable(cascade, request.needs)
+        if sticky and len(cascade.stages) > 1:
+            cascade = replace(cascade, stages=cascade.stages[-1:], flags=(*cascade.flags, "sticky"))
+        stages = tuple(
+            _stage_for(stage, request, last=route.direct or number == len(cascade.stages))
+            for number, stage in enumerate(cascade.stages, 1)
+        )
+        if controls.max_cost_usd is not None:
+            worst = worst_costs(stages, Question(id="", messages=request.messages), self.settings)
+            stages = _affordable(stages, worst, controls.max_cost_usd)
+        if len(stages) < len(cascade.stages) or any(a is not b for a, b in zip(stages, cascade.stages, strict=True)):
+            cascade = replace(cascade, stages=stages)
+        return self._hedged(cascade)
+
+
+def worst_costs(stages: Sequence[Stage], question: Question, settings: GatewaySettings) -> list[Decimal]:
+    """Upper bounds of each stage's cost."""
+    budgets = settings.budgets
+    assumed = BoundAssumptions(max_tokens=budgets.default_reserve_tokens, usd_per_call=budgets.default_reserve_usd)
+    bounds = stage_bounds(stages, question, assumed)
+    return [bound for bound in bounds if bound is not None]  # none is None, since something is assumed
+
+
+def at_threshold(policy: Policy | None, tau: float) -> Policy:
+    """The policy with another threshold; one without a threshold is replaced."""
+    if policy is not None and is_dataclass(policy) and not isinstance(policy, type) and hasattr(policy, "tau"):
+        changes: dict[str, Any] = {"tau": tau}
+        return replace(policy, **changes)
+    return Threshold(tau)
+
+
+def first_threshold(cascade: Cascade) -> float | None:
+    """The threshold at the first of several stages, if it has one."""
+    tau = getattr(cascade.stages[0].policy, "tau", None) if len(cascade.stages) > 1 else None
+    return float(tau) if tau is not None else None
+
+
+def _direct(cascade: Cascade, stage: Stage) -> Cascade:
+    bare = replace(stage, prompt=None, signal=None, policy=None, pre_policy=None)
+    return replace(cascade, stages=(bare,))
+
+
+def _stage_for(stage: Stage, request: ChatRequest, *, last: bool) -> Stage:
+    """The stage with the request's own settings; the same object if it has none."""
+    sampling = _sampling(stage.sampling, request, last=last)
+    tau = request.controls.threshold
+    if tau is not None:
+        return replace(stage, sampling=sampling, policy=at_threshold(stage.policy, tau))
+    return stage if sampling is stage.sampling else replace(stage, sampling=sampling)
+
+
+def _sampling(own: Sampling, request: ChatRequest, *, last: bool) -> Sampling:
+    """The sampling of a stage for a request.
+
+    The last stage uses the request's settings. An earlier one keeps its own temperature and top_p (its confidence was
+    calibrated with them) and is sent neither stop nor further fields that could cut its tags off; max_tokens caps
+    every stage: a truncated draft has no confidence, and is deferred.
+    """
+    body, limit = request.body, request.max_tokens
+    if not (request.extra or request.sets_sampling):
+        return own
+    if not last:
+        capped = limit if own.max_tokens is None else own.max_tokens if limit is None else min(limit, own.max_tokens)
+        passed = {k: v for k, v in request.extra.items() if k in ("user", "metadata", "safety_identifier")}
+        return replace(
+            own,
+            max_tokens=capped,
+            seed=own.seed if body.seed is None else body.seed,
+            extra={**own.extra, **passed},
+        )
+    return replace(
+        own,
+        max_tokens=own.max_tokens if limit is None else limit,
+        temperature=own.temperature if body.temperature is None else body.temperature,
+        top_p=own.top_p if body.top_p is None else body.top_p,
+        seed=own.seed if body.seed is None else body.seed,
+        stop=request.stop or own.stop,
+        logprobs=own.logprobs or bool(body.logprobs),
+        top_logprobs=max(own.top_logprobs, body.top_logprobs or 0),
+        extra={**own.extra, **request.extra},
+    )
+
+
+def _affordable(stages: tuple[Stage, ...], worst: list[Decimal], limit: Decimal) -> tuple[Stage, ...]:
+    """The first stages that can be paid for in the worst case; the answer of the last of them is kept."""
+    spent, kept = Decimal(0), 0
+    for stage, cost in zip(stages, worst, strict=True):
+        if stage.price is None:
+            raise unsupported("corea.max_cost_usd", f"stage {stage.name} has no price")
+        spent += cost
+        if spent > limit:
+            break
+        kept += 1
+    if not kept:
+        raise bad_field("corea.max_cost_usd", str(limit), f"at least {spent} (the first stage's worst-case cost)")
+    return stages[:kept]

@@ -1,0 +1,182 @@
+"""Answers chat requests: admission, routing, the cascade, booking, and the answer whole or as a stream."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+from corea.errors import ConfigError
+from corea.gateway.asgi import Headers, Send, encode_json
+from corea.gateway.billing.auth import Accounts
+from corea.gateway.chat.cancellation import Cancellation, CancelReason
+from corea.gateway.chat.reply import completion_of, headers_of, total_usage
+from corea.gateway.chat.request import ChatRequest
+from corea.gateway.chat.request_state import CLIENT_CLOSED_REQUEST, CompletedRequest, Recorder, RequestState
+from corea.gateway.chat.routing import RoutingTable
+from corea.gateway.chat.stream import EventStream, Heartbeat
+from corea.gateway.errors import GatewayError, upstream_error
+from corea.gateway.ops.affinity import SessionAffinity
+from corea.gateway.ops.cache import AnswerCache
+from corea.gateway.ops.settings import GatewaySettings
+from corea.parsing import visible_text
+from corea.stage import OnText
+from corea.types import Status, Trace, Usage, replace
+
+log: logging.Logger = logging.getLogger("corea.gateway")
+Disconnected = Callable[[], Awaitable[object]]
+
+
+@dataclass(slots=True)
+class ChatService:
+    """Answers `POST /v1/chat/completions`. A request is `admit`ted, then `answer`ed or `stream`ed, once.
+
+    Args:
+        record: Called with every completed request; must not block.
+        running: Requests between their admission and their end.
+    """
+
+    routes: RoutingTable
+    settings: GatewaySettings
+    accounts: Accounts
+    record: Recorder = lambda completed: None
+    affinity: SessionAffinity = field(default_factory=SessionAffinity)
+    cache: AnswerCache | None = None
+    running: int = 0
+
+    async def admit(self, request: ChatRequest, secret: str | None) -> RequestState:
+        """Routes a request and admits it.
+
+        Raises:
+            GatewayError: It is not possible, not allowed, or one too many.
+        """
+        if self.running >= self.settings.limits.max_concurrency:
+            message, retry = "Too many requests at once; try again.", (("retry-after", "1"),)
+            raise GatewayError(429, message, "rate_limit_error", "overloaded", headers=retry)
+        self.running += 1
+        try:
+            principal = self.accounts.identify(secret)  # first of all: without a key, nothing else is revealed
+            sticky = self.settings.sticky_turns > 0 and self.affinity.take_turn(request, principal.id)
+            plan = self.routes.plan(request, sticky=sticky)
+            admission = await self.accounts.admit(principal, plan)
+        except BaseException:
+            self.running -= 1
+            raise
+        return RequestState(request, plan, admission)
+
+    async def answer(self, state: RequestState, disconnected: Disconnected) -> tuple[bytes, Headers]:
+        """A whole answer: its body and headers.
+
+        Args:
+            disconnected: Waits until the client disconnects; the upstream work is then cancelled.
+
+        Raises:
+            GatewayError: No stage could answer, or it took too long.
+        """
+        try:
+            trace, error = await self._run(state, None, disconnected)
+            await self._book(state, trace, error)
+            if error is not None:
+                raise error
+            text = trace.text or ""
+            completion = completion_of(state, trace, text if state.plan.raw else visible_text(text))
+            return encode_json(completion), headers_of(state, trace)
+        finally:
+            await self._close(state)
+
+    async def stream(self, state: RequestState, disconnected: Disconnected, send: Send) -> None:
+        """Sends a streamed answer: first its headers, then server-sent events.
+
+        The headers wait for the first text or the first comment, whichever comes first, so that they can name the
+        answering stage. When the client disconnects the upstream work is cancelled, and its use until then booked.
+
+        Raises:
+            GatewayError: Before the headers only; later failures are an event of the stream.
+        """
+        events = EventStream(state, send)
+        try:
+            with Heartbeat(events, self.settings.timeouts.keep_alive_seconds):
+                trace, error = await self._run(state, events.text, disconnected)
+            await self._book(state, trace, error)
+            await events.end(trace, error)
+        finally:
+            await self._close(state)
+
+    async def _run(
+        self, state: RequestState, on_text: OnText | None, disconnected: Disconnected
+    ) -> tuple[Trace, GatewayError | None]:
+        """The trace of a request, complete or interrupted, and the error response if there is no answer."""
+        limit = self.settings.timeouts.request_seconds
+        cancellation = Cancellation(disconnected, limit)
+        try:
+            with cancellation:
+                trace = await self._ask(state, on_text)
+                return trace, upstream_error(trace) if trace.status is Status.FAILED else None
+        except asyncio.CancelledError:  # from outside: the time for draining is over
+            task = asyncio.current_task()
+            assert task is not None
+            task.uncancel()  # it still has to be booked, and the client informed
+            error = _stopping()
+        except ConfigError as cause:  # such as a missing key
+            log.error("request %s: %s", state.plan.question.id, cause)
+            message = "A model behind this server is not set up."
+            error = GatewayError(502, message, "api_error", "upstream_not_configured")
+        except Exception:  # a bug, here or in a plug-in, ends this request alone
+            log.exception("an error inside the gateway, request %s", state.plan.question.id)
+            error = GatewayError(500, "An error inside the gateway.", "api_error", "internal_error")
+        else:
+            if cancellation.reason is CancelReason.DISCONNECTED:
+                message = "The client disconnected."
+                error = GatewayError(CLIENT_CLOSED_REQUEST, message, "api_error", "client_closed_request")
+            else:
+                message = f"No answer within {limit:g} s, the operator's limit."
+                error = GatewayError(504, message, "api_error", "request_timeout")
+        return state.interrupted(error.message), error
+
+    async def _ask(self, state: RequestState, on_text: OnText | None) -> Trace:
+        plan, cache = state.plan, self.cache
+        key = cache.key(state.request, plan, state.admission.key_id) if cache is not None else None
+        if cache is not None and key is not None and (hit := cache.get(key)) is not None:
+            state.cached = True
+            state.steps.extend(hit.steps)
+            if on_text is not None:
+                await on_text(hit.text or "")
+            return replace(hit, question_id=plan.question.id, trace_id=plan.question.id)
+        trace = await plan.cascade.ask(
+            plan.question,
+            on_text=on_text,
+            on_step=state.steps.append,
+            on_keep=state.keep,
+            trace_id=plan.question.id,
+        )
+        if cache is not None and key is not None:
+            cache.put(key, trace)
+        return trace
+
+    async def _close(self, state: RequestState) -> None:
+        """Ends a request; one that was interrupted is booked first, and counts as running until then."""
+        try:
+            if not state.ended:
+                error = _stopping()
+                await self._book(state, state.interrupted(error.message), error)
+        finally:
+            self.running -= 1
+
+    async def _book(self, state: RequestState, trace: Trace, error: GatewayError | None) -> None:
+        """Books the cost of a request, once; only then may its answer be sent."""
+        state.ended = True
+        usage = total_usage(trace)
+        try:
+            await self.accounts.settle(state.admission, cost_usd=trace.cost_usd, tokens=usage.total_tokens)
+        finally:  # also if the server stops meanwhile: the settlement is on its way all the same
+            self._record(state, trace, error, usage)
+
+    def _record(self, state: RequestState, trace: Trace, error: GatewayError | None, usage: Usage) -> None:
+        if self.settings.sticky_turns and trace.deferred and not state.cached:
+            self.affinity.keep(state.request, state.admission.key_id, self.settings.sticky_turns)
+        seconds = time.perf_counter() - state.began
+        self.record(CompletedRequest(state=state, trace=trace, error=error, usage=usage, seconds=seconds))
+
+
+def _stopping() -> GatewayError:
+    return GatewayError(503, "The server is stopping.", "api_error", "stopping")

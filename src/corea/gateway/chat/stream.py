@@ -1,0 +1,125 @@
+"""The server-sent events of a streamed answer, and the heartbeat of its connection."""
+
+import asyncio
+import time
+
+from msgspec import UNSET, UnsetType
+
+from corea.gateway.asgi import Send, open_stream, send_events
+from corea.gateway.chat.reply import (
+    SSE_COMMENT,
+    SSE_DONE,
+    ChatChunk,
+    ChunkChoice,
+    CoreaObject,
+    answering_completion,
+    corea_object,
+    finish_reason,
+    headers_of,
+    sse,
+    usage_object,
+)
+from corea.gateway.chat.request import JSON
+from corea.gateway.chat.request_state import RequestState
+from corea.gateway.chat.tag_filter import TagFilter
+from corea.gateway.errors import GatewayError
+from corea.types import Trace
+
+
+class Heartbeat:
+    """Sends a comment after `seconds` of silence. Costs one timer, however many events there are."""
+
+    def __init__(self, events: "EventStream", seconds: float) -> None:
+        self.events = events
+        self.seconds = seconds
+        self.loop: asyncio.AbstractEventLoop = asyncio.get_running_loop()
+        self.sending: asyncio.Task[None] | None = None
+
+    def __enter__(self) -> None:
+        self.timer: asyncio.TimerHandle = self.loop.call_later(self.seconds, self._check)
+
+    def __exit__(self, *error: object) -> None:
+        self.timer.cancel()
+        if self.sending is not None:
+            self.sending.cancel()
+
+    def _check(self) -> None:
+        silent = time.monotonic() - self.events.sent_at
+        if silent >= self.seconds and (self.sending is None or self.sending.done()):
+            self.sending = self.loop.create_task(self.events.comment())
+            silent = 0.0
+        self.timer = self.loop.call_later(max(self.seconds - silent, 0.01), self._check)
+
+
+class EventStream:
+    """The events of one stream, in the order that OpenAI's clients expect."""
+
+    def __init__(self, state: RequestState, asgi: Send) -> None:
+        self.state = state
+        self.asgi = asgi
+        self.filter: TagFilter = TagFilter()
+        self.opened: bool = False  # the headers are sent
+        self.begun: bool = False  # the first chunk, with the role, is sent
+        self.created: int = int(time.time())
+        self.sent_at: float = time.monotonic()
+        self.sending: asyncio.Lock = asyncio.Lock()  # a comment may be due while text is sent
+
+    async def comment(self) -> None:
+        """Keeps the connection alive."""
+        await self._send(SSE_COMMENT)
+
+    async def text(self, piece: str) -> None:
+        """Sends a piece of the answer."""
+        self.state.note_text()
+        visible = piece if self.state.plan.raw else self.filter.feed(piece)
+        if visible:
+            await self._send(self._first_chunk() + self._chunk({"content": visible}))
+
+    async def end(self, trace: Trace, error: GatewayError | None) -> None:
+        """Sends the rest: held-back text, tool calls, finish reason, usage; or the error.
+
+        Raises:
+            GatewayError: There is no answer, and nothing has been sent.
+        """
+        if error is not None:
+            if not self.opened:
+                raise error
+            await self._send(sse(error.body()) + SSE_DONE, last=True)
+            return
+        events = [self._first_chunk()]
+        if not self.state.plan.raw and (rest := self.filter.end()):
+            events.append(self._chunk({"content": rest}))
+        completion = answering_completion(trace)
+        if completion is not None and completion.raw and "tool_calls" in completion.raw:
+            calls = [{"index": i, **call} for i, call in enumerate(completion.raw["tool_calls"])]
+            events.append(self._chunk({"tool_calls": calls}))
+        events.append(self._chunk({}, finish_reason(trace), corea_object(self.state, trace)))
+        if self.state.request.include_usage:
+            last = self._object([])
+            last.usage = usage_object(trace)
+            events.append(sse(last))
+        await self._send(b"".join([*events, SSE_DONE]), trace, last=True)
+
+    async def _send(self, events: bytes, trace: Trace | None = None, *, last: bool = False) -> None:
+        async with self.sending:
+            self.sent_at = time.monotonic()
+            if not self.opened:
+                self.opened = True
+                await open_stream(self.asgi, headers_of(self.state, trace))
+            await send_events(self.asgi, events, last=last)
+
+    def _first_chunk(self) -> bytes:
+        if self.begun:
+            return b""
+        self.begun = True
+        return self._chunk({"role": "assistant", "content": ""})
+
+    def _chunk(self, delta: JSON, finish: str | None = None, corea: CoreaObject | UnsetType = UNSET) -> bytes:
+        chunk = self._object([ChunkChoice(delta, finish)])
+        chunk.corea = corea
+        return sse(chunk)
+
+    def _object(self, choices: list[ChunkChoice]) -> ChatChunk:
+        request, trace_id = self.state.request, self.state.plan.question.id
+        usage = None if request.include_usage else UNSET  # OpenAI sends null in all but the last
+        return ChatChunk(f"chatcmpl-{trace_id}", self.created, request.body.model, choices, usage)

@@ -1,0 +1,1 @@
+"""Operation: `settings`, `metrics`, `cache` of answers, `affinity` of sessions, `openapi`."""

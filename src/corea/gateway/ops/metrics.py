@@ -1,0 +1,108 @@
+"""Counters, histograms and gauges for Prometheus."""
+
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    disable_created_metrics,
+    generate_latest,
+)
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from corea.gateway.chat.request_state import CompletedRequest
+from corea.gateway.errors import GatewayError
+
+STAGE = ("cascade", "stage")
+SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
+GAUGES = {
+    "corea_requests_running": "Requests under way.",
+    "corea_decisions_waiting": "Decisions that are not stored yet.",
+    "corea_accounts_failing": "1 while spending cannot be written.",
+    "corea_cache_entries": "Answers in the response cache.",
+}
+
+
+class Metrics(Collector):
+    """Metrics of the requests, in a registry of their own.
+
+    Args:
+        gauges: Current values, by the names in `GAUGES`.
+        dropped: Number of decisions dropped.
+        breakers: State of each stage's circuit breaker.
+    """
+
+    def __init__(
+        self,
+        gauges: Callable[[], Mapping[str, float]],
+        dropped: Callable[[], int],
+        breakers: Callable[[], Mapping[str, str]],
+    ) -> None:
+        self.gauges = gauges
+        self.dropped = dropped
+        self.breakers = breakers
+        disable_created_metrics()
+        registry = self.registry = CollectorRegistry()
+        ProcessCollector(registry=registry)
+        registry.register(self)
+        counter = partial(Counter, registry=registry)
+        seconds = partial(Histogram, labelnames=STAGE, buckets=SECONDS, registry=registry)
+        self.requests = counter("corea_requests", "Admitted requests, by status.", (*STAGE, "status"))
+        self.refusals = counter("corea_requests_refused", "Requests not admitted.", ("status", "code"))
+        self.decisions = counter("corea_decisions", "Answers kept, deferred or abstained from.", (*STAGE, "decision"))
+        self.tokens = counter("corea_tokens", "Tokens of all calls except signals'.", (*STAGE, "kind"))
+        self.unpriced = counter("corea_requests_unpriced", "Requests of unknown cost.", STAGE[:1])
+        self.disconnected = counter("corea_requests_client_disconnected", "Requests without a client.", STAGE[:1])
+        self.cached = counter("corea_requests_cached", "Requests answered from the response cache.", STAGE[:1])
+        self.spent = counter("corea_spent_usd", "Cost of the answers.", STAGE[:1])
+        self.saved = Gauge("corea_saved_usd", "Saving over the last stage alone.", STAGE[:1], registry=registry)
+        self.seconds = seconds("corea_request_seconds", "From admission to the end.")
+        self.first_text = seconds("corea_first_text_seconds", "From admission to the first streamed text.")
+
+    def collect(self) -> Iterable[Metric]:
+        """The families whose values are read when /metrics is."""
+        yield CounterMetricFamily("corea_decisions_dropped", "Decisions that could not be stored.", self.dropped())
+        for name, value in self.gauges().items():
+            yield GaugeMetricFamily(name, GAUGES[name], value)
+        states = GaugeMetricFamily("corea_breaker_open", "1 where no call is allowed.", labels=["stage", "state"])
+        for stage, state in self.breakers().items():
+            states.add_metric([stage, state], float(state != "closed"))
+        yield states
+
+    def text(self) -> bytes:
+        """Prometheus' text format, with the process's own metrics."""
+        return generate_latest(self.registry)
+
+    def refused(self, error: GatewayError) -> None:
+        """Counts a request that was not admitted."""
+        self.refusals.labels(error.status, error.code or "").inc()
+
+    def record(self, completed: CompletedRequest) -> None:
+        """Counts a completed request."""
+        trace, cascade = completed.trace, completed.state.plan.route
+        stage = trace.stage or ""
+        self.requests.labels(cascade, stage, completed.error.status if completed.error is not None else 200).inc()
+        self.seconds.labels(cascade, stage).observe(completed.seconds)
+        if completed.first_text_seconds is not None:
+            self.first_text.labels(cascade, stage).observe(completed.first_text_seconds)
+        if completed.client_disconnected:
+            self.disconnected.labels(cascade).inc()
+        if completed.state.cached:
+            self.cached.labels(cascade).inc()
+        for step in trace.steps:
+            if step.confidence is not None and step.decision is not None and not completed.state.cached:
+                self.decisions.labels(cascade, step.stage, step.decision.value).inc()
+            if step.completion is not None:
+                self.tokens.labels(cascade, step.stage, "prompt").inc(step.completion.usage.prompt_tokens)
+                self.tokens.labels(cascade, step.stage, "completion").inc(step.completion.usage.completion_tokens)
+        if trace.cost_usd is None:
+            self.unpriced.labels(cascade).inc()
+        else:
+            self.spent.labels(cascade).inc(float(trace.cost_usd))
+        if (saved := trace.saved_usd) is not None:
+            self.saved.labels(cascade).inc(float(saved))

@@ -1,0 +1,181 @@
+"""Operator's settings: `[gateway]` of corea.toml and its tables."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from decimal import Decimal
+from typing import Any
+
+from corea.errors import ConfigError
+from corea.money import read_usd
+
+CONTROLS = ("threshold", "max_cost_usd", "stage", "raw")
+CAPABILITIES = ("tools", "images", "structured")
+
+
+def check_numbers(table: str, settings: Any, *, zero: tuple[str, ...] = ()) -> None:
+    """Checks that the numbers of a settings table are above 0, or at least 0 for those in `zero`.
+
+    Raises:
+        ConfigError: One is not; names its key.
+    """
+    for name in [f.name for f in fields(settings)]:
+        value = getattr(settings, name)
+        if isinstance(value, int | float) and not (value > 0 or (name in zero and value == 0)):
+            expected = "at least 0" if name in zero else "a number above 0"
+            if not isinstance(value, bool):
+                raise ConfigError(f"{table}.{name}: got {value}, expected {expected}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GatewayLimits:
+    """`[gateway.limits]`: the most that one request, or all together, may take.
+
+    Args:
+        max_head_bytes: A longer request line with headers is refused with 431.
+        max_body_bytes: A longer body is refused with 413.
+        max_concurrency: Further requests are refused at once with 429 and Retry-After.
+        max_connections: Further connections are closed at once.
+    """
+
+    max_head_bytes: int = 32_768
+    max_body_bytes: int = 4_000_000
+    max_concurrency: int = 512
+    max_connections: int = 4096
+
+    def __post_init__(self) -> None:
+        check_numbers("gateway.limits", self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GatewayTimeouts:
+    """`[gateway.timeouts]`.
+
+    Args:
+        request_seconds: A request that takes longer is ended with a 504.
+        read_seconds: A request that takes longer to arrive is refused with a 408.
+        write_seconds: A client that accepts no data for this long is disconnected (Linux only).
+        idle_seconds: A connection without a request is closed after this time.
+        keep_alive_seconds: Longest silence of a stream before an SSE comment is sent.
+        notice_seconds: Time after SIGTERM in which requests are still accepted while /readyz returns 503, so that a
+            load balancer can route elsewhere.
+        drain_seconds: Time that running requests then have to finish.
+    """
+
+    request_seconds: float = 600.0
+    read_seconds: float = 30.0
+    write_seconds: float = 60.0
+    idle_seconds: float = 75.0
+    keep_alive_seconds: float = 10.0
+    notice_seconds: float = 0.0
+    drain_seconds: float = 30.0
+
+    def __post_init__(self) -> None:
+        check_numbers("gateway.timeouts", self, zero=("notice_seconds",))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GatewayStorage:
+    """`[gateway.storage]`: the file of keys, spending and decisions.
+
+    Args:
+        path: The SQLite file; "" is a temporary one, deleted at the end.
+        store_text: Store prompts and answers with each decision.
+        redact: "package.module:function", str -> str, applied to every stored text.
+        retention_days: Older decisions are deleted; 0 keeps them all. Spending is never deleted.
+    """
+
+    path: str = "corea.db"
+    store_text: bool = False
+    redact: str | None = None
+    retention_days: int = 30
+
+    def __post_init__(self) -> None:
+        check_numbers("gateway.storage", self, zero=("retention_days",))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GatewayBudgets:
+    """`[gateway.budgets]`: reserves where nothing else bounds a cost.
+
+    Args:
+        default_reserve_usd: Reserved for a call whose price is not known.
+        default_reserve_tokens: Reserved for an answer that neither the request nor its stage limits.
+    """
+
+    default_reserve_usd: Decimal = Decimal("0.01")
+    default_reserve_tokens: int = 4096
+
+    def __post_init__(self) -> None:
+        read_usd("gateway.budgets.default_reserve_usd", self.default_reserve_usd)
+        check_numbers("gateway.budgets", self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GatewaySecurity:
+    """`[gateway.security]`.
+
+    Args:
+        allow: Fields that a request may set in its `corea` object.
+    """
+
+    allow: tuple[str, ...] = CONTROLS
+
+    def __post_init__(self) -> None:
+        for name in self.allow:
+            if name not in CONTROLS:
+                raise ConfigError(f"gateway.security.allow: got {name!r}, expected some of {', '.join(CONTROLS)}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GatewayCache:
+    """`[gateway.cache]`: the exact response cache.
+
+    Args:
+        entries: Capacity in answers; 0 is off.
+        seconds: Lifetime of an answer.
+    """
+
+    entries: int = 0
+    seconds: float = 3600.0
+
+    def __post_init__(self) -> None:
+        check_numbers("gateway.cache", self, zero=("entries",))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GatewaySettings:
+    """`[gateway]`: the settings of `corea serve`.
+
+    Args:
+        host: Without API keys only loopback is allowed.
+        port: 0 takes a free one, which the first line of output names.
+        accepts: By stage, its capabilities beside text: "tools", "images" (also sound and files), "structured"
+            (response_format). An earlier stage without what a request needs is skipped; the last one never is.
+        passthrough: Model names that go straight to a stage, unchanged: {"gpt-4.1": "large"}.
+        sticky_turns: Further requests of a deferred conversation that skip the small model; 0 is off.
+        hedge_seconds: Time after which the last stage is asked in parallel with the earlier ones; the first answer
+            wins, and the other call is cancelled and booked. None is off.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 8000
+    accepts: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
+    passthrough: Mapping[str, str] = field(default_factory=dict[str, str])
+    sticky_turns: int = 0
+    hedge_seconds: float | None = None
+    limits: GatewayLimits = GatewayLimits()
+    timeouts: GatewayTimeouts = GatewayTimeouts()
+    storage: GatewayStorage = GatewayStorage()
+    budgets: GatewayBudgets = GatewayBudgets()
+    security: GatewaySecurity = GatewaySecurity()
+    cache: GatewayCache = GatewayCache()
+
+    def __post_init__(self) -> None:
+        for stage, kinds in self.accepts.items():
+            for kind in kinds:
+                if kind not in CAPABILITIES:
+                    known = ", ".join(CAPABILITIES)
+                    raise ConfigError(f"gateway.accepts.{stage}: got {kind!r}, expected some of {known}")
+        check_numbers("gateway", self, zero=("port", "sticky_turns"))
+        if self.port > 65535:
+            raise ConfigError(f"gateway.port: got {self.port}, expected 0 to 65535")

@@ -1,0 +1,167 @@
+"""Limits of a connection: on a head's length, on the time that a request takes to arrive, on connections.
+
+uvicorn has none of them. `ConnectionGuard` is an `asyncio.Protocol` between the transport and uvicorn's protocol: it
+follows the bytes with a parser of its own, and passes on what is within the limits.
+"""
+
+import asyncio
+from functools import partial
+from http import HTTPStatus
+from typing import Any, cast
+
+import httptools
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from corea.gateway.asgi import Scope, encode_json
+from corea.gateway.errors import GatewayError
+from corea.gateway.ops.settings import GatewaySettings
+
+
+class ConnectionGuard(asyncio.Protocol):
+    """One connection, for uvicorn's `http` setting by way of `guard_with`.
+
+    Attributes:
+        answering: Requests that the application is answering; it counts them.
+        arriving: A part of a request has not arrived yet.
+    """
+
+    def __init__(
+        self, settings: GatewaySettings, connections: "set[ConnectionGuard]", app_state: dict[str, Any], **uvicorn: Any
+    ) -> None:
+        self.limit: int = settings.limits.max_head_bytes
+        self.most_connections: int = settings.limits.max_connections
+        self.read_seconds: float = settings.timeouts.read_seconds
+        self.connections = connections
+        self.answering: int = 0
+        self._http = HttpToolsProtocol(app_state={**app_state, "connection": self}, **uvicorn)
+        self._parser = httptools.HttpRequestParser(self)
+        self._parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn's
+        self.arriving: bool = False
+        self._in_head = self._refused = False
+        self._completed = False  # a request, in the present chunk of data
+        self._url = b""
+        self._head_bytes = 0
+        self._data = b""
+        self._timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Counts the connection and starts the timer of its first request."""
+        self.transport = transport
+        self.connections.add(self)
+        self._http.connection_made(transport)
+        if len(self.connections) > self.most_connections:
+            transport.abort()
+        else:
+            self._start_timer()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forgets the connection."""
+        self.connections.discard(self)
+        self._stop_timer()
+        self._http.connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Passes data on unless it exceeds a limit or is not HTTP."""
+        if self._refused:
+            return
+        self._data, self._completed = data, False
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:  # not supported; uvicorn answers as if it had not been asked for
+            pass
+        except httptools.HttpParserError:
+            self._refuse(GatewayError(400, "Invalid HTTP request.", code="invalid_http"))
+        if self._in_head and not self._completed:  # else the chunk may hold a part of another request
+            self._head_bytes += len(data)
+            self._check_head(self._head_bytes)
+        if self._refused:
+            return
+        if self._timer is None and (self.arriving or not (self._completed or self.answering)):
+            self._start_timer()
+        self._http.data_received(data)
+
+    def eof_received(self) -> None:
+        """The client sends no more."""
+        self._http.eof_received()
+
+    def pause_writing(self) -> None:
+        """The client reads too slowly."""
+        self._http.pause_writing()
+
+    def resume_writing(self) -> None:
+        """The client has caught up."""
+        self._http.resume_writing()
+
+    def on_message_begin(self) -> None:
+        """A head begins."""
+        self._in_head = self.arriving = True
+        self._head_bytes, self._url = 0, b""
+
+    def on_url(self, url: bytes) -> None:
+        """A part of the URL."""
+        self._url += url
+
+    def on_headers_complete(self) -> None:
+        """A head has arrived."""
+        self._in_head = False
+        if not self._completed and self._head_bytes + len(self._data) > self.limit:  # perhaps with some of the body
+            self._check_head(self._head_bytes + self._data.find(b"\r\n\r\n"))
+        httptools.parse_url(self._url)
+
+    def on_message_complete(self) -> None:
+        """A whole request has arrived."""
+        self.arriving, self._completed = False, True
+        self._stop_timer()
+
+    def _check_head(self, length: int) -> None:
+        if length > self.limit:
+            message = f"The head is over {self.limit} bytes, the operator's limit."
+            self._refuse(GatewayError(431, message, code="head_too_large"))
+
+    def _start_timer(self) -> None:
+        self._timer = asyncio.get_running_loop().call_later(self.read_seconds, self._too_slow)
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _too_slow(self) -> None:
+        self._timer = None
+        if self.answering:  # the application has time limits of its own
+            self._start_timer()
+        elif self._in_head:
+            self._refuse(late())
+        else:
+            self.transport.close()
+
+    def _refuse(self, error: GatewayError) -> None:
+        """Closes the connection; with a response, unless another one may be half written."""
+        if self._refused:
+            return
+        self._refused = True
+        self._stop_timer()
+        if not self.answering and not self.transport.is_closing():
+            body = encode_json(error.body())
+            status = f"HTTP/1.1 {error.status} {HTTPStatus(error.status).phrase}\r\n"
+            head = f"content-type: application/json\r\ncontent-length: {len(body)}\r\nconnection: close\r\n\r\n"
+            self.transport.write(f"{status}{head}".encode() + body)
+        self.transport.close()
+
+
+def guard_with(settings: GatewaySettings) -> type[asyncio.Protocol]:
+    """A protocol class with an operator's limits, for uvicorn's `http` setting."""
+    return cast(type[asyncio.Protocol], partial(ConnectionGuard, settings, set[ConnectionGuard]()))
+
+
+def guard_of(scope: Scope) -> ConnectionGuard | None:
+    """The guard of the connection that a request came on; None where another server runs the application."""
+    return scope.get("state", {}).get("connection")
+
+
+def late() -> GatewayError:
+    """The error for a request that takes too long to arrive."""
+    return GatewayError(408, "The request did not arrive in time.", code="request_timeout", headers=CLOSE)
+
+
+CLOSE = (("connection", "close"),)
