@@ -8,7 +8,7 @@ from itertools import pairwise
 from msgspec.structs import replace
 
 from corea.parsing.confidence_values import ConfidenceRole, StatedConfidence
-from corea.parsing.discourse import IF
+from corea.parsing.discourse import CONDITION
 from corea.parsing.languages import members, stems
 from corea.parsing.text import regex
 
@@ -118,7 +118,7 @@ def role_of(clause: str, about: str) -> ConfidenceRole:
 
 def is_supposed(clause: str) -> bool:
     """True if a clause is hypothetical: "if it were C, my confidence would be"."""
-    if IF.search(clause) is None:
+    if CONDITION.search(clause) is None:
         return _MORE.search(clause) is not None
     return _WOULD.search(clause) is not None
 

@@ -16,7 +16,7 @@ _OTHERS = regex(r"‹others_view›")
 """Other people's views, and mistakes."""
 _BEFORE = regex(r"\b(?:‹earlier_view›)\b")
 """Earlier views of the writer."""
-IF = regex(
+CONDITION = regex(
     r"(?<!\w)(?:if|unless|suppos(?:e|ing)|assuming|were\sit|had\s(?:i|it|the))(?!\w)(?!\s(?:pressed|asked|forced"
     r"|pushed)(?!\w)|\si\s(?:had|have|must|need|were\s(?:asked|forced|pressed))(?:\sto)?\s(?:give|put|say|quantify"
     r"|state|assign|rate|estimate|express))"
@@ -74,7 +74,7 @@ def is_doubtful(low: str, start: int, at: int) -> bool:
     clause = clause_before(low[max(start, at - 160) : at])
     turns = list(_BUT_SO.finditer(clause))
     clause = clause[turns[-1].end() :] if turns else clause
-    return any(pattern.search(clause) for pattern in (_OTHERS, _BEFORE, IF))
+    return any(pattern.search(clause) for pattern in (_OTHERS, _BEFORE, CONDITION))
 
 
 def is_remark(sentence: str) -> bool:
