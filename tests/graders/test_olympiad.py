@@ -138,3 +138,10 @@ def test_the_value_of_a_formula_without_variables(formula: str, value: float | N
 )
 def test_answers_stand_between_commas_and_words(text: str, answers: list[str]) -> None:
     assert answers_of(text) == answers
+
+
+@pytest.mark.parametrize(
+    ("formula", "value"), [("1e-3", 0.001), ("0.1\\overline{6}", 1 / 6), ("10{,}080", 10080), ("90°", None)]
+)
+def test_the_value_of_a_number_is_that_of_its_notation(formula: str, value: float | None) -> None:
+    assert value_of(formula) == (None if value is None else pytest.approx(value))

@@ -225,8 +225,11 @@ _COUNTED_ONE = re.compile(
 )
 _PART = re.compile(rf"(?<![\w.,/-])(?P<count>\d{{1,4}}|an?)[\s-]{{1,3}}(?P<part>{'|'.join(_PARTS)})s?(?![a-z])", re.I)
 _HALF = re.compile(
-    r"(?<![^={,(])\s*half(?=\s*(?:[.,})]|$))|(?<=about\s)half$|(?<![\w-])half(?=\s+(?:an?\s|of\s+[$€£¥]?\d))", re.I
+    r"((?:^|[={,(:$]|\b(?:about|approximately|approx|around|roughly|exactly|nearly|only|is|are|equals|of|to|or|and))\s*)"
+    r"half(?=\s*(?:[.,;:$})]|$))|(?<![\w-])half(?=\s+(?:an?\s|of\s+[$€£¥]?\d))",
+    re.I,
 )
+"""A half, alone after what may lead to it, or of a number."""
 _HALF_SCALE = re.compile(rf"(?<![\w-])half\s+an?\s+({'|'.join(_SCALES)})(?![a-z])", re.I)
 _MIXED = re.compile(r"(?<![\w.,/-])(\d{1,9})\s+and\s+\(?(?!0)(\d{1,4})/(\d{1,4})(?![\d/])\)?")
 _OF = re.compile(r"(?<![\w.,/-])\(?(\d{1,4}/\d{1,4}|\d{1,3}(?:\.\d{1,9})?\s?%)\)?\s+of\s+(?=[$€£¥]?\d)")
@@ -268,7 +271,7 @@ def _words_in_digits(text: str) -> str:
     text = _HALF_SCALE.sub(lambda match: str(_SCALES[match[1].lower()] // 2), text)
     text = _RUN.sub(_run, text)
     text = _PART.sub(_part, text)
-    return _HALF.sub("(1/2)", text)
+    return _HALF.sub(lambda match: (match[1] or "") + "(1/2)", text)
 
 
 def _run(match: re.Match[str]) -> str:

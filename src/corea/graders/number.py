@@ -261,8 +261,9 @@ def _plain(text: str) -> str:
     """The text without LaTeX markup; signs, vulgar fractions, powers and digits of other scripts in plain form."""
     plain = text
     if not text.isascii():
-        spaced = unified(_VULGAR_FRACTION.sub(r" \g<0>", text))
-        plain = " ".join("".join(str(unicodedata.decimal(char, char)) for char in spaced).split())
+        spaced = _VULGAR_FRACTION.sub(r" \g<0>", text)
+        same = "…".join(map(unified, spaced.split("…")))  # else it would be three dots
+        plain = " ".join("".join(str(unicodedata.decimal(char, char)) for char in same).split())
     if "\\" in plain or not _SIMPLE.fullmatch(plain):
         for pattern, replacement in _NEUTRAL:
             plain = pattern.sub(replacement, plain)

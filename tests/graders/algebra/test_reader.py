@@ -71,6 +71,8 @@ def test_digits_with_a_comma_are_a_number_and_where_no_part_begins_with_zero_a_l
         ("five and a half", "5 + 1/2"),
         ("5 million", "5 * 1000000"),
         ("a dozen", "12"),
+        ("approximately half", "1/2"),
+        ("one, half", "1, 1/2"),
         ("three and three-quarters", "3 + 3/4"),
         ("the square root of 2", "\\sqrt{2}"),
         ("2,00625 m", "2.00625 m"),
