@@ -124,6 +124,16 @@ async def test_an_unknown_cost_is_booked_as_what_was_reserved(bank: Bank) -> Non
     assert bank.spent() == Decimal("0.02")
 
 
+async def test_a_server_may_claim_more_tokens_than_an_integer_holds(bank: Bank) -> None:
+    _, secret = create_key(bank.file, "alice")
+    principal = bank.accounts.identify(secret)
+    async with asyncio.timeout(10):
+        for tokens in (2**70, 1):
+            admission = await bank.accounts.admit(principal, Ask(Decimal(1), 1))
+            await bank.accounts.settle(admission, cost_usd=Decimal(1), tokens=tokens)
+    assert (bank.spent(), list_keys(bank.file)[0].tokens) == (2, 2**53 + 1)
+
+
 async def test_one_request_in_many_of_a_key_with_a_budget_waits_for_the_disk(
     bank: Bank, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -29,8 +29,12 @@ SYNC_SECONDS = 0.05  # maximum delay before committed spending is synced
 DECISIONS_SECONDS = 0.2  # maximum delay before decisions are written
 RETRY_SECONDS = 0.5
 CHECKPOINT_CHANGES = 2000
-UPDATE = """UPDATE keys SET spent_usd = add_usd(spent_usd, ?), tokens = tokens + ?, requests = requests + ?,
-held_usd = coalesce(?, held_usd), held_boot = ? WHERE id = ?"""
+MOST_TOKENS = 2**53  # of one request; a server may claim more than SQLite's integers hold
+# all keys in one statement, as JSON: at each statement this thread gives up the interpreter
+UPDATE = """UPDATE keys SET spent_usd = add_usd(spent_usd, j.value ->> 1), tokens = tokens + (j.value ->> 2),
+requests = requests + (j.value ->> 3), held_usd = coalesce(j.value ->> 4, held_usd), held_boot = ?
+FROM json_each(?) AS j WHERE keys.id = j.value ->> 0"""
+_encode = msgspec.json.Encoder(decimal_format="string").encode
 Committed = asyncio.Future[bool]  # False: it could not be written yet, and is tried again
 
 
@@ -93,7 +97,7 @@ class DbWriter:
         Args:
             pressing: Write it at once, rather than with the next few milliseconds' writes.
         """
-        return self._add(_Write(key_id, self._future(), usd, tokens, 1), pressing)
+        return self._add(_Write(key_id, self._future(), usd, min(tokens, MOST_TOKENS), 1), pressing)
 
     def hold(self, key_id: str, usd: Decimal, *, pressing: bool = True) -> Committed:
         """Sets how much of its budget a key may spend until its next hold; the future is done when that is synced."""
@@ -188,13 +192,8 @@ class DbWriter:
                 into.usd, into.tokens = into.usd + write.usd, into.tokens + write.tokens
                 into.requests += write.requests
                 into.held = into.held if write.held is None else write.held
-        rows = [
-            (str(w.usd), w.tokens, w.requests, None if w.held is None else str(w.held), self._boot, w.key_id)
-            for w in sums.values()
-        ]
-        connection.execute("BEGIN IMMEDIATE")
-        changed = connection.executemany(UPDATE, rows).rowcount
-        connection.execute("COMMIT")
+        rows = [(w.key_id, w.usd, w.tokens, w.requests, w.held) for w in sums.values()]
+        changed = connection.execute(UPDATE, (self._boot, _encode(rows).decode())).rowcount
         if changed < len(rows):  # deleted by hand
             log.error("keys are missing in the file, among: %s", ", ".join(sums))
         self._unsynced += self._uncommitted

@@ -1,7 +1,8 @@
 """Counters, histograms and gauges for Prometheus."""
 
 from collections.abc import Callable, Iterable, Mapping
-from functools import partial
+from functools import cache, partial
+from typing import Any
 
 from prometheus_client import (
     CollectorRegistry,
@@ -50,6 +51,7 @@ class Metrics(Collector):
         registry = self.registry = CollectorRegistry()
         ProcessCollector(registry=registry)
         registry.register(self)
+        self._child = cache(_child)  # finding a metric's child by its labels takes three times as long as counting
         counter = partial(Counter, registry=registry)
         seconds = partial(Histogram, labelnames=STAGE, buckets=SECONDS, registry=registry)
         self.requests = counter("corea_requests", "Admitted requests, by status.", (*STAGE, "status"))
@@ -86,23 +88,27 @@ class Metrics(Collector):
         """Counts a completed request."""
         trace, cascade = completed.trace, completed.state.plan.route
         stage = trace.stage or ""
-        self.requests.labels(cascade, stage, completed.error.status if completed.error is not None else 200).inc()
-        self.seconds.labels(cascade, stage).observe(completed.seconds)
+        self._child(self.requests, cascade, stage, completed.error.status if completed.error is not None else 200).inc()
+        self._child(self.seconds, cascade, stage).observe(completed.seconds)
         if completed.first_text_seconds is not None:
-            self.first_text.labels(cascade, stage).observe(completed.first_text_seconds)
+            self._child(self.first_text, cascade, stage).observe(completed.first_text_seconds)
         if completed.client_disconnected:
-            self.disconnected.labels(cascade).inc()
+            self._child(self.disconnected, cascade).inc()
         if completed.state.cached:
-            self.cached.labels(cascade).inc()
+            self._child(self.cached, cascade).inc()
         for step in trace.steps:
             if step.confidence is not None and step.decision is not None and not completed.state.cached:
-                self.decisions.labels(cascade, step.stage, step.decision.value).inc()
+                self._child(self.decisions, cascade, step.stage, step.decision.value).inc()
             if step.completion is not None:
-                self.tokens.labels(cascade, step.stage, "prompt").inc(step.completion.usage.prompt_tokens)
-                self.tokens.labels(cascade, step.stage, "completion").inc(step.completion.usage.completion_tokens)
+                self._child(self.tokens, cascade, step.stage, "prompt").inc(step.completion.usage.prompt_tokens)
+                self._child(self.tokens, cascade, step.stage, "completion").inc(step.completion.usage.completion_tokens)
         if trace.cost_usd is None:
-            self.unpriced.labels(cascade).inc()
+            self._child(self.unpriced, cascade).inc()
         else:
-            self.spent.labels(cascade).inc(float(trace.cost_usd))
+            self._child(self.spent, cascade).inc(float(trace.cost_usd))
         if (saved := trace.saved_usd) is not None:
-            self.saved.labels(cascade).inc(float(saved))
+            self._child(self.saved, cascade).inc(float(saved))
+
+
+def _child(metric: Any, *labels: object) -> Any:
+    return metric.labels(*labels)
