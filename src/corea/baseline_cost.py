@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from threading import Lock
-from typing import NamedTuple
+
+from msgspec import Struct
 
 from corea.prices import EXACT, Price
 from corea.prompts import with_draft
@@ -12,7 +13,7 @@ from corea.stage import Stage
 from corea.types import ZERO_USD, Completion, Question, Step, Usage, replace
 
 
-class BaselineCost(NamedTuple):
+class BaselineCost(Struct, frozen=True):
     """The cost of the last stage alone for one question.
 
     Args:

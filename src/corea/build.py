@@ -111,11 +111,6 @@ def build(
     return BuiltCascade(name=name, cascade=cascade, backends=made, prices=prices, uncalibrated=plain)
 
 
-def make_backend(config: Config, stage: str) -> Backend:
-    """The backend of one stage."""
-    return _make_backend(config, f"stages.{stage}.backend", config.stages[stage].backend)
-
-
 def _make_backend(config: Config, where: str, table: Mapping[str, Any]) -> Backend:
     options = dict(table)
     for key in PATH_FIELDS:

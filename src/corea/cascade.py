@@ -18,7 +18,7 @@ from corea.baseline_cost import BaselineEstimator, last_stage_alone
 from corea.costs.signal_calls import signal_calls
 from corea.early_exit import CUT
 from corea.errors import ConfigError
-from corea.protocols import Backend, Policy
+from corea.protocols import Backend
 from corea.question_stream import Questions, as_question, question_stream
 from corea.stage import OnError, OnKeep, OnStep, OnText, Stage, TextSink, attempt, skip, total
 from corea.types import Decision, Question, Status, Step, Trace
@@ -119,7 +119,7 @@ class Cascade:
         sink = TextSink(on_text) if on_text else None
         for stage in self.stages:
             last = stage is self.stages[-1]
-            skipped = None if last else skip(stage, question)
+            skipped = None if last or stage.pre_policy is None else skip(stage, question)
             step = skipped or await attempt(
                 stage, question, draft, sink, last=last, on_keep=on_keep, on_cut=on_step, clock=self.clock
             )
@@ -264,13 +264,14 @@ class Cascade:
 
     async def _ask_safely(self, question: Question, on_step: Callable[[Question, Step], None] | None) -> Trace:
         steps: list[Step] = []
+        try:
+            if on_step is None:
+                return await self.ask(question, on_step=steps.append)
 
-        def note(step: Step) -> None:
-            steps.append(step)
-            if on_step is not None:
+            def note(step: Step) -> None:
+                steps.append(step)
                 on_step(question, step)
 
-        try:
             return await self.ask(question, on_step=note)
         except Exception as error:  # a plug's bug must not cancel the other questions
             return Trace(
@@ -353,9 +354,3 @@ CUT_BY_LIMIT = "cut by the token limit"
 def new_id() -> str:
     """A unique trace id. It need not be secret, so the operating system's random source is not needed for each."""
     return f"{_random.getrandbits(128):032x}"
-
-
-def with_threshold(cascade: Cascade, stage: str, policy: Policy) -> Cascade:
-    """The same cascade with another policy at one stage; backends and baseline are shared."""
-    stages = tuple(replace(s, policy=policy) if s.name == stage else s for s in cascade.stages)
-    return replace(cascade, stages=stages)

@@ -8,6 +8,7 @@ from decimal import Decimal
 from functools import reduce
 from typing import Any
 
+from corea.money import usd_text
 from corea.prices import COUNTED_AS_FREE, EXACT
 from corea.types import ZERO_USD, Completion, Decision, Status, Step, Trace, Usage
 
@@ -125,8 +126,8 @@ class StageTotals:
             "tokens": self.usage.as_dict(),
             "wasted_tokens": self.wasted.as_dict(),
             "signal_tokens": self.signal_usage.as_dict(),
-            "cost_usd": money(self.cost_usd),
-            "discarded_usd": money(self.discarded_usd),
+            "cost_usd": usd_text(self.cost_usd),
+            "discarded_usd": usd_text(self.discarded_usd),
             "seconds": round(self.seconds, 6),
         }
 
@@ -260,15 +261,15 @@ class Ledger:
             "abstained": self.abstained,
             "failed": self.failed,
             "defer_rate": round(self.defer_rate, 6),
-            "cost_usd": money(self.cost_usd),
+            "cost_usd": usd_text(self.cost_usd),
             "unpriced_questions": self.unpriced,
-            "baseline_usd": money(baseline),
+            "baseline_usd": usd_text(baseline),
             "baseline_estimated": self.baseline_is_estimate,
             "baseline_assumed": self.baseline_is_assumed,
             "baseline_measured_questions": self.baseline_measured,
-            "saved_usd": money(saved),
+            "saved_usd": usd_text(saved),
             "saved_share": round(float(saved / baseline), 6) if saved is not None and baseline else None,
-            "discarded_usd": money(reduce(_add, (s.discarded_usd for s in self.stages.values()), ZERO_USD)),
+            "discarded_usd": usd_text(reduce(_add, (s.discarded_usd for s in self.stages.values()), ZERO_USD)),
             "tokens_estimated": bool(self.estimated_stages),
             "seconds": round(self.seconds, 6),
             "flags": dict(self.flags),
@@ -277,8 +278,3 @@ class Ledger:
 
 
 MEAN_STEP = Decimal(1).scaleb(-15)  # a mean may have endless decimals; as an estimate it is rounded
-
-
-def money(amount: Decimal | None) -> str | None:
-    """An amount as plain digits, exact; None stays None."""
-    return None if amount is None else format(amount, "f")

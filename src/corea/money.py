@@ -34,9 +34,14 @@ def parse_usd(value: Any, *, decimals: int = DECIMALS) -> Decimal:
         raise ValueError(f"an amount in USD of at most {MOST_USD:,}")
     if not found:
         return Decimal(0)
-    if _decimals(found) > decimals:
+    if decimals_of(found) > decimals:
         raise ValueError(f"an amount in USD with at most {decimals} decimals; round it")
     return found
+
+
+def usd_text(amount: Decimal | None) -> str | None:
+    """An amount as plain digits, exact; None stays None."""
+    return None if amount is None else format(amount, "f")
 
 
 def _decimal(value: Any) -> Decimal:
@@ -52,8 +57,10 @@ def _decimal(value: Any) -> Decimal:
         raise ValueError("an amount in USD such as 2.50") from None
 
 
-def _decimals(amount: Decimal) -> int:
+def decimals_of(amount: Decimal) -> int:
     """The number of decimals without trailing zeros."""
+    if not amount:
+        return 0
     _, digits, exponent = amount.as_tuple()
     zeros = len(digits) - len("".join(map(str, digits)).rstrip("0"))
     return max(0, -int(exponent) - zeros)

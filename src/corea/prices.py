@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 from urllib.parse import urlsplit
 
 from corea.errors import ConfigError, unknown_name
-from corea.money import read_usd
+from corea.money import decimals_of, read_usd
 from corea.types import ZERO_USD, Usage
 
 if TYPE_CHECKING:
@@ -134,8 +134,8 @@ class Price:
         columns = [(0, output, self), *((t.above_prompt_tokens, t.output_usd_per_mtok, t) for t in self.tiers)]
         tokens = [getattr(rates, name) for _, _, rates in columns for name in TIER_FIELDS]
         tokens += [output, self.reasoning_usd_per_mtok]
-        decimals = max(_decimals(rate) for rate in tokens if rate is not None)
-        scale = max(decimals + 6, _decimals(self.usd_per_request))
+        decimals = max(decimals_of(rate) for rate in tokens if rate is not None)
+        scale = max(decimals + 6, decimals_of(self.usd_per_request))
 
         def whole(*rates: Decimal | None) -> int:
             """The first rate that is given, per token."""
@@ -193,10 +193,6 @@ class _HighestRates(NamedTuple):
     read: int
     written: int
     request: int
-
-
-def _decimals(value: Decimal) -> int:
-    return max(0, -int(value.normalize().as_tuple().exponent))
 
 
 TIER_FIELDS = tuple(f.name for f in fields(PriceTier) if "usd_per" in f.name)

@@ -1,7 +1,7 @@
 """Traces to and from JSON lines, each with the version of its format."""
 
 import gzip
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, cast
 
@@ -67,13 +67,3 @@ def read_traces(path: str | Path) -> Iterator[Trace]:
                     yield decode(line, path=str(path), number=number)
     except (OSError, EOFError) as error:
         raise DataError(f"cannot be read ({error}); expected a file of traces", path=str(path)) from error
-
-
-def write_traces(path: str | Path, traces: Iterable[Trace]) -> int:
-    """Writes traces to a file, one a line, and returns their number; a name that ends in .gz is compressed."""
-    path, count = Path(path), 0
-    with cast(IO[bytes], gzip.open(path, "wb") if path.suffix == ".gz" else path.open("wb")) as out:
-        for trace in traces:
-            out.write(encode(trace) + b"\n")
-            count += 1
-    return count

@@ -18,7 +18,7 @@ from typing import IO, Any, cast
 
 from corea.cascade import Cascade
 from corea.errors import ConfigError, DataError
-from corea.ledger import money
+from corea.money import usd_text
 from corea.run.journal import BUFFER
 from corea.run.readers import import_parquet
 from corea.run.source import FileFormat, format_of
@@ -196,7 +196,7 @@ def _write_csv(stream: IO[bytes], lines: Iterable[bytes], delimiter: str = ",") 
     writer.writeheader()
     for line in lines:
         row = flat(decode(line))
-        row.update(cost_usd=money(row["cost_usd"]), baseline_cost_usd=money(row["baseline_cost_usd"]))
+        row.update(cost_usd=usd_text(row["cost_usd"]), baseline_cost_usd=usd_text(row["baseline_cost_usd"]))
         row.update({key: str(value).lower() for key, value in row.items() if isinstance(value, bool)})
         writer.writerow(row)
     text.flush()

@@ -93,14 +93,16 @@ async def run_batch(
         clock=clock,
         pipe=pipe,
     )
-    if output == "-":
-        run.checks.survey()
-        return await run.ask_all()
-    check_is_file(output)
-    return await _into_file(run, format or format_of(output, written=True), settings or answer_settings(cascade))
+    if output != "-":
+        return await _into_file(run, format, settings)
+    run.checks.survey()
+    return await run.ask_all()
 
 
-async def _into_file(run: "_Run", format: FileFormat, settings: Mapping[str, Any]) -> RunSummary:
+async def _into_file(run: "_Run", format: FileFormat | None, settings: Mapping[str, Any] | None) -> RunSummary:
+    check_is_file(run.output)
+    format = format or format_of(run.output, written=True)
+    settings = settings or answer_settings(run.cascade)
     journal = Journal(Path(f"{run.output}.journal"))
     check_output(run.output, format, has_journal=journal.path.exists())
     run.checks.survey()

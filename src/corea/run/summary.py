@@ -5,7 +5,8 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
-from corea.ledger import Ledger, money
+from corea.ledger import Ledger
+from corea.money import usd_text
 from corea.prices import EXACT
 from corea.run.shortcomings import Shortcomings
 from corea.types import ZERO_USD, Status, Trace
@@ -129,10 +130,10 @@ class RunSummary:
             "bad_rows": self.bad_rows,
             "bad_row_messages": list(self.bad_row_messages),
             "in_flight_at_kills": self.lost,
-            "in_flight_at_kills_usd_at_most": money(self.lost_usd_at_most),
-            "repeated_usd": money(self.repeated_usd),
-            "budget_usd": money(self.budget_usd),
-            "next_question_usd_at_most": money(self.next_usd_at_most),
+            "in_flight_at_kills_usd_at_most": usd_text(self.lost_usd_at_most),
+            "repeated_usd": usd_text(self.repeated_usd),
+            "budget_usd": usd_text(self.budget_usd),
+            "next_question_usd_at_most": usd_text(self.next_usd_at_most),
             "seconds": round(self.seconds, 3),
             "questions_per_second": round(self.rate, 3),
             "completion_tokens_per_second": {k: round(v, 1) for k, v in self.tokens_per_second.items()},
