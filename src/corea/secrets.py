@@ -1,4 +1,4 @@
-"""Possible API keys in texts and settings, recognised by their form and never shown."""
+"""What may be a key, wherever it was put by mistake: known by its look, and not shown."""
 
 import re
 from typing import Any, SupportsIndex, cast
@@ -12,11 +12,11 @@ PREFIXED = re.compile(
 RUN = re.compile(r"[A-Za-z0-9+=]{12,}", re.ASCII)
 LONGEST_WORD = 20
 TOKEN = re.compile(r"[\w+/=-]{16,}", re.ASCII)
-UNRULY = re.compile(r"(?<=[a-z])[A-Z]|(?<=[A-Za-z])\d(?=[A-Za-z])", re.ASCII)  # where no word or name continues
+UNRULY = re.compile(r"(?<=[a-z])[A-Z]|(?<=[A-Za-z])\d(?=[A-Za-z])", re.ASCII)  # where no word or name goes on
 
 
 class Secret(str):
-    """A key whose repr, and that of its parts, is hidden, also in a traceback with local variables."""
+    """A key whose repr, and that of its parts, shows nothing: what a traceback with local variables prints."""
 
     __slots__ = ()
 
@@ -28,9 +28,9 @@ class Secret(str):
 
 
 def may_be_key(text: str) -> bool:
-    """True if a text contains a possible key: a known prefix, or a run of digits and letters that is not a word.
+    """Whether a text holds what may be a key: a known beginning, or a run of digits and letters that is no word.
 
-    The name of a model ("claude-3-5-sonnet-20241022"), a variable or a URL has none.
+    A name of a model ("claude-3-5-sonnet-20241022"), a variable or an address has none.
     """
     if PREFIXED.search(text) or any(_is_no_word(run) for run in RUN.findall(text)):
         return True
@@ -43,7 +43,7 @@ def _is_no_word(run: str) -> bool:
 
 
 def marked(value: Any) -> Any:
-    """The same decoded TOML or JSON with every text and every name that may be a key as a Secret."""
+    """The same decoded TOML or JSON, in which every text and every name that may be a key is a Secret."""
     if isinstance(value, str):
         return Secret(value) if may_be_key(value) else value
     if isinstance(value, dict):
@@ -55,13 +55,13 @@ def marked(value: Any) -> Any:
 
 
 def shown(value: Any) -> str:
-    """A rejected value for a message; hidden if it may be a key."""
+    """A rejected value for a message, or that it is not shown."""
     hidden = isinstance(value, Secret) or (not isinstance(value, float) and may_be_key(str(value)))
     return "a value that is not shown (it may be a key)" if hidden else repr(value)
 
 
 def shown_url(url: str) -> str:
-    """A URL without its user and query, and without the parts of its path that may be keys."""
+    """An address without its user and query, and without the parts of its path that may be keys."""
     scheme, mark, rest = url.rpartition("://")
     place, *path = rest.partition("?")[0].split("@")[-1].split("/")
     user = f"{HIDDEN}@" if "@" in rest else ""
@@ -70,5 +70,5 @@ def shown_url(url: str) -> str:
 
 
 def keys_in_path(url: str) -> tuple[str, ...]:
-    """The parts of a URL's path that may be keys."""
+    """The parts of an address's path that may be keys."""
     return tuple(part for part in url.partition("://")[2].split("/")[1:] if may_be_key(part))

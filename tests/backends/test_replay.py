@@ -113,13 +113,11 @@ def test_a_missing_file_and_an_empty_folder_are_named(tmp_path: Path) -> None:
         ReplayBackend(ReplaySettings(path=str(tmp_path)))
 
 
-async def test_completions_at_hand_can_be_replayed_and_streamed() -> None:
-    completion = Completion(text="4", model="m")
-    backend = ReplayBackend.of([("q1", completion)], model="m")
-    assert [piece async for piece in backend.stream(Question.of("?", id="q1"), ANY)] == ["4", completion]
-    assert (len(backend), backend.question_ids) == (1, ["q1"])
-    with pytest.raises(DataError, match="second completion for question 'q1'"):
-        ReplayBackend.of([("q1", completion)] * 2, model="m")
+async def test_a_recorded_answer_is_streamed_as_its_text_and_then_the_completion(tmp_path: Path) -> None:
+    backend = ReplayBackend(ReplaySettings(path=recording(tmp_path, row())))
+    completion = await backend.complete(Question.of("?", id=row()["id"]), ANY)
+    streamed = [piece async for piece in backend.stream(Question.of("?", id=row()["id"]), ANY)]
+    assert streamed == [completion.text, completion]
 
 
 @pytest.mark.skipif("COREA_DATA" not in os.environ, reason="COREA_DATA names no data folder")

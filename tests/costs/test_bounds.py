@@ -27,7 +27,7 @@ from corea.prices import Price
 from corea.prompts import load_prompt, with_draft
 from corea.run.budget import WorstCase
 from corea.signals.agreement import Agreement
-from corea.signals.calibrated_signal import CalibratedSignal
+from corea.signals.calibrated_signal import Mapped
 from corea.signals.expected import Expected
 from corea.signals.self_check import SelfCheck
 from corea.signals.verbalized import Verbalized
@@ -145,7 +145,7 @@ def test_a_signals_calls_are_bounded_by_the_model_that_is_asked() -> None:
 
 def test_a_calibrated_signal_asks_as_often_as_the_one_inside() -> None:
     inner = Agreement(Retrying("small", 0), k=4, sampling=Sampling(max_tokens=20, temperature=1.0))
-    mapped = CalibratedSignal(inner, {"kind": "identity", "inputs": ["confidence"]})
+    mapped = Mapped(inner, {"kind": "identity", "inputs": ["confidence"]})
     assert [(call.times, call.sampling.max_tokens) for call in signal_calls(mapped)] == [(4, 20)]
     assert stage_bounds([stage(signal=mapped)], ASKED) == stage_bounds([stage(signal=inner)], ASKED)
 

@@ -11,7 +11,7 @@ from tests.signals.helpers import QUESTION, Stub, wrote
 from corea.cascade import Cascade
 from corea.errors import ConfigError
 from corea.policies.threshold import Threshold
-from corea.signals.calibrated_signal import CalibratedSignal
+from corea.signals.calibrated_signal import Mapped
 from corea.signals.measured import measured
 from corea.stage import Stage
 from corea.types import Completion, Confidence, Question, Status
@@ -96,4 +96,4 @@ async def test_in_a_cascade_the_question_fails_with_that_line(returned: Any, sai
 
 async def test_a_signal_behind_a_calibrated_map_is_checked_too() -> None:
     with pytest.raises(ConfigError, match=r"Plug: got value 1\.2"):
-        await CalibratedSignal(Plug(valued(1.2)), {"kind": "identity"}).measure(QUESTION, wrote("4"))
+        await Mapped(Plug(valued(1.2)), {"kind": "identity"}).measure(QUESTION, wrote("4"))

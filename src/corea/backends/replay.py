@@ -19,7 +19,7 @@ The row itself, without the texts, is in `Completion.raw["recorded"]`, for an ev
 import gzip
 import json
 import math
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -76,33 +76,11 @@ class ReplayBackend:
                 )
             self._completions[row["id"]] = _completion(row, self.model)
 
-    @classmethod
-    def of(cls, completions: Iterable[tuple[str, Completion]], *, model: str) -> "ReplayBackend":
-        """A replay of given completions, such as those of traces, by question id.
-
-        Raises:
-            DataError: A question has two.
-        """
-        replay = cls.__new__(cls)
-        replay.model = model
-        replay._where = "the given completions"
-        replay._completions = {}
-        for question_id, completion in completions:
-            if question_id in replay._completions:
-                raise DataError(f"a second completion for question {question_id!r}; expected one a question")
-            replay._completions[question_id] = completion
-        return replay
-
     def __len__(self) -> int:
         return len(self._completions)
 
-    @property
-    def question_ids(self) -> list[str]:
-        """The recorded questions, in order."""
-        return list(self._completions)
-
     async def complete(self, question: Question, sampling: Sampling) -> Completion:
-        """The recorded answer; log-probabilities only if `of` was given them."""
+        """The recorded answer, without log-probabilities."""
         try:
             completion = self._completions[question.id]
         except KeyError:

@@ -14,7 +14,7 @@ from corea.policies.calibrated import Calibrated
 from corea.policies.pre_policies import SkipCategories
 from corea.registry import resolve
 from corea.signals import FROM_THE_COMPLETION, SIGNALS
-from corea.signals.calibrated_signal import CalibratedSignal
+from corea.signals.calibrated_signal import Mapped
 from corea.signals.tokens import with_logprobs
 from corea.version import VERSION
 
@@ -180,7 +180,7 @@ def bind(cascade: AnyCascade, path: str | Path, *, force: bool = False) -> AnyCa
 def _bound(stage: Any, part: Mapping[str, Any], groups: Mapping[str, Any], *, where: str) -> Any:
     """A stage with the map and threshold of its part of the artefact, and the log-probabilities that the map needs."""
     wanted = [name for name in inputs_of(part["map"]) if name in FROM_THE_COMPLETION]
-    signal = CalibratedSignal(stage.signal, part["map"], others=free_signals(wanted), where=where)
+    signal = Mapped(stage.signal, part["map"], others=free_signals(wanted), where=where)
     skip = tuple((part["threshold"] or {}).get("skip_categories", ()))
     return replace(
         stage,
@@ -205,7 +205,7 @@ def free_signals(names: Sequence[str]) -> dict[str, Any]:
 
 def _signal(signal: Any) -> dict[str, Any] | None:
     """A signal's kind and its plain settings; not what only says when it may stop early."""
-    signal = signal.inner if isinstance(signal, CalibratedSignal) else signal
+    signal = signal.inner if isinstance(signal, Mapped) else signal
     if signal is None:
         return None
     plain = {each.name: getattr(signal, each.name) for each in fields(signal)} if is_dataclass(signal) else {}

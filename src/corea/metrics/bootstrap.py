@@ -1,4 +1,4 @@
-"""Intervals and paired tests. For bounds that hold at every sample size see `corea.calibrate.bounds`."""
+"""Intervals and paired tests, with numpy alone. Promises that hold at every sample size: `corea.calibrate.bounds`."""
 
 import math
 from collections.abc import Callable
@@ -53,14 +53,14 @@ def bootstrap_interval(
 
 
 def mean_interval(values: Any, *, level: float = 0.95) -> Interval:
-    """Mean with its normal interval; for many examples without heavy skew."""
+    """Mean with its normal interval; for many examples of no heavy skew."""
     (x,) = as_floats("mean_interval", values=values)
     half = NormalDist().inv_cdf(0.5 + level / 2) * float(x.std(ddof=1)) / math.sqrt(len(x)) if len(x) > 1 else math.inf
     return Interval(float(x.mean()), float(x.mean()) - half, float(x.mean()) + half)
 
 
 def wilson_interval(successes: int, n: int, *, level: float = 0.95) -> Interval:
-    """Interval of a share, also valid near 0 and 1, where the normal one is not.
+    """Interval of a share; honest near 0 and 1, where the normal one is not.
 
     Source: Wilson 1927, JASA 22(158).
     """
@@ -98,7 +98,7 @@ def paired_difference(
 def mcnemar_test(first: Any, second: Any) -> float:
     """Exact two-sided p-value that two models are right equally often on the same questions.
 
-    Only the questions where exactly one is right count; under the null either model is as likely to be the right one.
+    Only the questions where exactly one is right tell; under the null each is as likely to be either's.
 
     Source: McNemar 1947, Psychometrika 12(2); exact binomial form.
     """
@@ -124,7 +124,7 @@ def permutation_test(first: Any, second: Any, *, resamples: int = 10_000, seed: 
 
 
 def binomial_cdf(k: int, n: int, p: float) -> float:
-    """Probability of at most k successes in n trials of probability p."""
+    """Chance of at most k successes in n trials of chance p."""
     if k >= n:
         return 1.0
     if k < 0:

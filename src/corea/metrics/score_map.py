@@ -1,11 +1,11 @@
-"""Evaluates a stored confidence map: plain numbers in a dict, as a calibration artefact has them.
+"""Evaluates a stored confidence map: plain numbers in a dict, as a calibration artefact holds it, numpy alone.
 
 A map turns columns measured about an answer into one score in [0, 1]; NaN where nothing was measured. Kinds:
 - `identity`: the column `input` itself.
 - `isotonic`: piecewise linear through `x`, `y`.
 - `platt`: sigmoid(a logit(c) + b); `beta`: sigmoid(a ln c - b ln(1-c) + c0).
-- `blend`: features of several columns, then randomised trees for the expected gain of deferring (or the probability
-  that the SLM is wrong) and for the LLM's cost, or linear logits for few rows; the score falls with gain / cost.
+- `blend`: features of several columns, then randomised trees for what deferring is expected to gain (or the chance that
+  the SLM is wrong) and for the LLM's cost, or linear logits for few rows; the score falls with the gain over the cost.
 The same code runs when a map is fitted on 100,000 rows and when one answer is judged.
 """
 
@@ -58,7 +58,7 @@ def inputs_of(stored: Mapping[str, Any]) -> tuple[str, ...]:
 def column(columns: Columns, name: str) -> Floats:
     """One numeric column."""
     if name not in columns:
-        raise DataError(f"confidence map: no column {name!r}, expected it with {', '.join(columns)}; calibrate again")
+        raise DataError(f"confidence map: no column {name!r}, expected it beside {', '.join(columns)}; calibrate again")
     return np.asarray(columns[name], dtype=np.float64)
 
 
@@ -72,7 +72,7 @@ def blend_score(stored: Mapping[str, Any], columns: Columns) -> Floats:
 
 
 def blend_rank(stored: Mapping[str, Any], x: Floats) -> Floats:
-    """(N,) from features: the gain of deferring over its cost, without a unit; the score falls with it."""
+    """(N,) from features: what deferring gains over what it costs, in no unit; the score falls with it."""
     if stored.get("trees"):
         target, cost = trees(stored["trees"], x).T
         return target / np.clip(cost, 0.05, 20.0)

@@ -18,11 +18,11 @@ DEFER_ALL = Threshold(tau=float("inf"), tie_fraction=0.0)
 
 @dataclass(frozen=True, slots=True)
 class Calibrated:
-    """Thresholds by category, and one for the rest; over the score of a `CalibratedSignal`.
+    """Thresholds by category, and one for the rest; over a score that a `Mapped` signal gives.
 
     Args:
-        path: The artefact, whose map is applied here to one confidence and the category. None: the confidence is the
-            mapped score already (as `corea.calibrate.artefact.bind` arranges).
+        path: The artefact; then its map is applied here, to one confidence and the category. None: the confidence
+            is the mapped score already (as `corea.calibrate.artefact.bind` arranges).
 
     Raises:
         ConfigError: The artefact is not there, or its map reads more than a confidence and a category.
@@ -40,9 +40,7 @@ class Calibrated:
             found = json.loads(Path(self.path).read_bytes())
             made, stored = Calibrated.of(found["threshold"], found.get("groups", {})), found["map"]
         except (OSError, ValueError, KeyError) as error:
-            raise ConfigError(
-                f"policy calibrated, path: {self.path} is not a calibration ({error}); make one"
-            ) from error
+            raise ConfigError(f"policy calibrated, path: {self.path} is no calibration ({error}); make one") from error
         if lacking := set(inputs_of(stored)) - {"confidence", "category"}:
             raise ConfigError(
                 f"policy calibrated: the map of {self.path} reads {', '.join(sorted(lacking))}, a policy sees only the "

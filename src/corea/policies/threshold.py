@@ -8,7 +8,7 @@ from corea.types import Confidence, Decision, Question
 
 
 def uniform_of(question_id: str, salt: str = "") -> float:
-    """A pseudo-random number in [0, 1), a function of the id alone."""
+    """A number in [0, 1) that looks random over ids and is always the same for one."""
     return int.from_bytes(blake2b(f"{salt}\0{question_id}".encode(), digest_size=7).digest(), "big") / (1 << 56)
 
 
@@ -51,7 +51,7 @@ class Threshold:
 
     def decide(self, question: Question, confidence: Confidence) -> Decision:
         value = confidence.value
-        if value is None or value != value:  # NaN compares with nothing
+        if value is None or value != value:  # NaN is no number to compare
             return Decision(self.unstated)
         if value > self.tau:
             return Decision.KEEP

@@ -1,4 +1,4 @@
-"""A signal followed by a calibration's confidence map."""
+"""Another signal, put through a calibration's confidence map."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -16,8 +16,8 @@ from corea.types import Completion, Confidence, Question
 FROM_THE_ANSWER = ("category", "completion_tokens")
 
 
-class CalibratedSignal:
-    """The score that a calibration's threshold applies to: its map of the inner signal and of facts about the answer.
+class Mapped:
+    """The score that a calibration's threshold is for, from the inner signal and what is known of the answer.
 
     Args:
         inner: Gives the column "confidence".
@@ -39,7 +39,7 @@ class CalibratedSignal:
         if lacking:
             raise ConfigError(
                 f"calibration {where}: its map reads {', '.join(lacking)}, which the stage's signal does not give; "
-                "calibrate again with --signals confidence, or pass these signals to CalibratedSignal"
+                "calibrate again with --signals confidence, or hand these signals to Mapped"
             )
         signals = (inner, *self.others.values())
         self.logprobs_wanted: bool = any(getattr(signal, "logprobs_wanted", False) for signal in signals)
@@ -71,7 +71,7 @@ _Spans = tuple[tuple[int, int], ...] | None
 
 
 def _joined(spans: _Spans, more: _Spans, signal: Signal) -> _Spans:
-    """The characters that either signal reads; one that reads no log-probabilities adds none."""
+    """The characters that both read; a further signal that reads no log-probabilities adds none."""
     if not wants_logprobs(signal):
         return spans
     return None if spans is None or more is None else (*spans, *more)

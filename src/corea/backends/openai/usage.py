@@ -114,7 +114,7 @@ def _usage(given: _Fields) -> tuple[Usage, Lacks] | None:
     if completion is None:
         completion, lacks = max(total - prompt, 0), Lacks.NOTHING if total else Lacks.COMPLETION
     caches, reasoning = _caches(given, inside or _NO_FIELDS), _count(outside.get("reasoning_tokens")) or 0
-    if own is None and inside is None:  # Anthropic's own names, and so its way of counting
+    if inside is None and _number(given.get("prompt_tokens")) is None:  # Anthropic's own way of counting
         prompt += caches.read + caches.written
         more = (0, max(total - prompt - completion, 0))
     else:
