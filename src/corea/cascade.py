@@ -161,8 +161,8 @@ class Cascade:
 
         Yields:
             One trace per question. A question that fails, even by a bug in a plug, is a FAILED trace and cancels no
-            other. An error raised by `questions`, or for an item that is blank or not a question, is raised after
-            all questions in flight have been yielded.
+            other. An error raised by `questions`, or for an item that is not a question or is blank, is raised after
+            all questions under way have been yielded.
         """
         done: asyncio.Queue[tuple[int, Trace] | None] = asyncio.Queue()
         taken = asyncio.Semaphore(concurrency * 3 if ordered else 0)

@@ -212,7 +212,7 @@ def settings(where: str, kind: type[T], table: Mapping[str, Any], **given: Any) 
 
 
 def _converted(where: str, value: Any, hint: Any) -> Any:
-    """A setting's value in its declared type; every Decimal is an amount of money, every dataclass a table."""
+    """A setting's value in its declared type; every Decimal setting is an amount of money, every dataclass a table."""
     if is_dataclass(hint) and isinstance(value, dict):
         return settings(where, cast(type[Any], hint), cast(Table, value))
     if hint in (Decimal, Decimal | None):

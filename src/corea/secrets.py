@@ -1,4 +1,4 @@
-"""What may be a key, wherever it was put by mistake: known by its look, and not shown."""
+"""Detection of texts that may be API keys, so that they are never shown."""
 
 import re
 from typing import Any, SupportsIndex, cast
@@ -16,7 +16,7 @@ UNRULY = re.compile(r"(?<=[a-z])[A-Z]|(?<=[A-Za-z])\d(?=[A-Za-z])", re.ASCII)  #
 
 
 class Secret(str):
-    """A key whose repr, and that of its parts, shows nothing: what a traceback with local variables prints."""
+    """A key whose repr, and that of its parts, is hidden: tracebacks with local variables print it."""
 
     __slots__ = ()
 
@@ -28,7 +28,7 @@ class Secret(str):
 
 
 def may_be_key(text: str) -> bool:
-    """Whether a text holds what may be a key: a known beginning, or a run of digits and letters that is no word.
+    """True for a text that may hold a key: a known prefix, or a run of digits and letters that is not a word.
 
     A name of a model ("claude-3-5-sonnet-20241022"), a variable or an address has none.
     """
@@ -43,7 +43,7 @@ def _is_no_word(run: str) -> bool:
 
 
 def marked(value: Any) -> Any:
-    """The same decoded TOML or JSON, in which every text and every name that may be a key is a Secret."""
+    """Decoded TOML or JSON in which every text and name that may be a key is a Secret."""
     if isinstance(value, str):
         return Secret(value) if may_be_key(value) else value
     if isinstance(value, dict):
@@ -55,7 +55,7 @@ def marked(value: Any) -> Any:
 
 
 def shown(value: Any) -> str:
-    """A rejected value for a message, or that it is not shown."""
+    """A rejected value for an error message; one that may be a key is not shown."""
     hidden = isinstance(value, Secret) or (not isinstance(value, float) and may_be_key(str(value)))
     return "a value that is not shown (it may be a key)" if hidden else repr(value)
 

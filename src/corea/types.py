@@ -111,8 +111,8 @@ class Sampling:
         extra: Request fields passed through to a server untouched; none that COREA sets itself.
 
     Raises:
-        ConfigError: A limit is not a whole number of at least 1 (no limit, -1 for some servers, is None here), or
-            `extra` holds what would change the model that is asked, or its question.
+        ConfigError: A limit is not a whole number of at least 1 (some servers take -1 for no limit: that is None here),
+            or `extra` has a field that would change the model or the question.
     """
 
     max_tokens: int | None = None

@@ -63,5 +63,5 @@ def find_gateway(config: Config) -> GatewaySettings:
 
 
 def state_folder(config: Config, *, bundled: bool) -> Path:
-    """The folder that `gateway.storage.path` is relative to: of the configuration, or this one for the bundled pair."""
+    """Base folder of `gateway.storage.path`: the configuration's, or the current one for the bundled pair."""
     return Path() if bundled else config.base

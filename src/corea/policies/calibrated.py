@@ -40,7 +40,9 @@ class Calibrated:
             found = json.loads(Path(self.path).read_bytes())
             made, stored = Calibrated.of(found["threshold"], found.get("groups", {})), found["map"]
         except (OSError, ValueError, KeyError) as error:
-            raise ConfigError(f"policy calibrated, path: {self.path} is no calibration ({error}); make one") from error
+            raise ConfigError(
+                f"policy calibrated, path: {self.path} is not a calibration ({error}); make one with `corea calibrate`"
+            ) from error
         if lacking := set(inputs_of(stored)) - {"confidence", "category"}:
             raise ConfigError(
                 f"policy calibrated: the map of {self.path} reads {', '.join(sorted(lacking))}, a policy sees only the "

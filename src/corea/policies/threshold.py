@@ -51,7 +51,7 @@ class Threshold:
 
     def decide(self, question: Question, confidence: Confidence) -> Decision:
         value = confidence.value
-        if value is None or value != value:  # NaN is no number to compare
+        if value is None or value != value:  # NaN cannot be compared
             return Decision(self.unstated)
         if value > self.tau:
             return Decision.KEEP

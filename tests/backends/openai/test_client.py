@@ -402,7 +402,7 @@ async def test_a_redirect_is_not_followed_with_the_key() -> None:
 async def test_a_page_of_html_is_no_answer_and_stays_one_line() -> None:
     async with talking(Bytes(b"<html>\n<b>hello</b>\n</html>", "text/html"), max_retries=0) as (backend, _, _):
         error = await raised_by(lambda: backend.complete(QUESTION, PLAIN))
-    assert "'<html> <b>hello</b> </html>'; see that base_url is an OpenAI-compatible API" in str(error)
+    assert "'<html> <b>hello</b> </html>'; is base_url an OpenAI-compatible API?" in str(error)
     assert "\n" not in str(error)
 
 

@@ -169,8 +169,7 @@ def format_error(settings: OpenAISettings, received: bytes, why: str) -> Backend
     """A 200 with another body; the usage in it counts as spent."""
     start = wire.one_line(received[:200].decode("utf-8", "replace"), 80)
     return BackendError(
-        f"got an answer that is not a chat completion ({why}): {start!r}; see that base_url is an OpenAI-compatible "
-        "API",
+        f"got an answer that is not a chat completion ({why}): {start!r}; is base_url an OpenAI-compatible API?",
         backend=settings.where,
         status=200,
         retryable=True,

@@ -26,7 +26,7 @@ NO_HASH = bytes(32)
 
 
 class ApiKey(Principal, frozen=True, kw_only=True):
-    """A key as stored; a limit of None means unlimited.
+    """A key as stored; a limit of None does not apply.
 
     Args:
         created_at, revoked_at: Seconds since 1970.
@@ -48,7 +48,7 @@ class ApiKey(Principal, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyLimits:
-    """Limits of a key; None means unlimited, and for `cascades` all of them.
+    """Limits of a key; None does not limit, and for `cascades` allows all of them.
 
     Raises:
         ConfigError: A limit is out of range.

@@ -21,7 +21,7 @@ class Undefined(ArithmeticError):
 
 
 class Inexact(ArithmeticError):
-    """Raised where a value is not a fraction, or one too long to compute."""
+    """Raised where a value is not a fraction, or is one too long to compute."""
 
 
 class Arithmetic:
