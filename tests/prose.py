@@ -102,7 +102,7 @@ def any_of(table: Callable[[], Replacements]) -> re.Pattern[str]:
 def faults(text: Text) -> Iterator[str]:
     """Words of a piece of prose that have a plain replacement, as "file:line: word -> replacement"."""
     path = text.path.relative_to(ROOT)
-    if text.kind == "string" and any(path.match(pattern) for pattern in words()["data"]["files"]):
+    if text.kind in ("string", "page") and any(path.match(pattern) for pattern in words()["data"]["files"]):
         return
     searched = {"code": [names], "page": [phrases, names]}.get(text.kind, [phrases])
     for pattern, plain in chain.from_iterable(each() for each in searched if any_of(each).search(text.text)):

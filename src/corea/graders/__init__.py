@@ -56,7 +56,7 @@ def grader_name(question: Question, named: str | None = None) -> str:
     4. Its options, reference and text (`corea.graders.inference`).
 
     A stated kind is corrected where the reference shows that it is another: a "number" such as "52_8" or "1,3,5" is
-    mathematics, and "Yes" or "False" is no mathematics.
+    mathematics, and "Yes" or "False" is not mathematics.
 
     Raises:
         ConfigError: No grader has the name `named`. DataError: None has the name that the question states.
@@ -127,7 +127,7 @@ def check_reference(question: Question, named: str | None = None) -> str:
 
 
 def _reference_error(name: str, question: Question) -> str | None:
-    """The defect of a reference ("is no number"), by its grader; a grader of one's own takes any text."""
+    """The defect of a reference, as its grader names it; a custom grader takes any text."""
     if not (question.reference or "").strip():
         return "is empty, expected an answer"
     check = getattr(_shared(name), "reference_error", None) if name in GRADERS else None

@@ -181,7 +181,7 @@ def _in_prose(unit: str) -> _Measure | None:
 
 
 def parts_of_larger(larger: str, smaller: str) -> int | None:
-    """Number of smaller units in one larger: 60 minutes an hour; None where that is no whole number above 1."""
+    """Number of smaller units in one larger: 60 minutes an hour; None if that is not a whole number above 1."""
     whole, part = _in_prose(larger), _in_prose(smaller)
     if not whole or not part:
         return None

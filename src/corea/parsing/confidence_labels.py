@@ -145,7 +145,7 @@ def read_labels(low: str, start: int, end: int, stems: tuple[str, ...] = LABEL_S
 
 
 def _stated(label: _Label) -> list[StatedConfidence]:
-    """Statements of one label: several where it heads a table or an object, none where it is no label."""
+    """Statements of one label: several where it heads a table or an object, none if it is not a label."""
     low, at, end, window, pos = label.low, label.at, label.end, label.window, label.match.end()
     if label.before.endswith(("</", "[/", "<\\/")):
         found = _before_closing_tag(label)
@@ -296,7 +296,7 @@ def _is_of_answer(label: _Label, separated: re.Match[str], clause: str, about: s
 
 
 def _closes(low: str, stop: int) -> bool:
-    """True if a line "Probability: 0.25" ends the text, and is no step of a calculation."""
+    """True if a line "Probability: 0.25" ends the text, and is not a step of a calculation."""
     rest = low[stop : stop + 400]
     line = rest.partition("\n")[0].strip(" .*_`$\\)]}|\"',<>/abcdefghijklmnopqrstuvwxyz")
     steps = ("boxed", "####", "=", "answer:", "answer is")

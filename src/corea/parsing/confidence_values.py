@@ -94,7 +94,7 @@ class ConfidenceRole(IntEnum):
 class StatedConfidence(Struct, frozen=True):
     """A stated confidence; its digits are `[start:end]` of the folded text and it ends at `stop`.
 
-    `value` is None for what is no probability: "high", "N/A", "0.7 to 0.8".
+    `value` is None for text that is not a probability: "high", "N/A", "0.7 to 0.8".
     """
 
     value: float | None

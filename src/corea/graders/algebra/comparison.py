@@ -151,7 +151,7 @@ class _AnswerComparison:
         return False
 
     def singleton(self, wanted: Answer, said: Answer) -> bool | None:
-        """Equality of a list and another form: a set of one is that one, and the empty set is no solution."""
+        """Equality of a list and another form: a set of one is that one, and the empty set means no solution."""
         listed, other = (wanted, said) if isinstance(wanted, Items) else (said, wanted)
         assert isinstance(listed, Items)
         if listed.brackets != "{" or isinstance(other, Opaque):
