@@ -295,7 +295,7 @@ async def test_a_run_says_when_part_of_its_cost_is_estimated(tmp_path: Path) -> 
         cascade = make_cascade(server.base_url)
         summary = await run_batch(cascade, questions(tmp_path, 4), str(tmp_path / "answers.jsonl"))
         await cascade.close()
-    line = "part of the cost is estimated: not all tokens of stage large were told by its server"
+    line = "part of the cost is estimated: the server of stage large did not report all tokens"
     assert line in describe(summary, cascade.stages)
     assert summary.as_dict()["ledger"]["tokens_estimated"] is True
     async with serving(otherwise=answer) as server:
