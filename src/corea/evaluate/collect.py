@@ -1,7 +1,7 @@
 """Collects the answers of each stage of a cascade, asked alone; resumable, within a budget, graded.
 
     settings = CollectSettings(folder=Path("calibration.answers"))
-    found = await calibrate_live(cascade, "labelled.jsonl", Goals(max_drop=0.02), settings=settings)
+    found = await calibrate_live(cascade, "labelled.jsonl", Targets(max_drop=0.02), settings=settings)
 
 FOLDER/STAGE.jsonl             the traces of one stage, asked alone
 FOLDER/STAGE.jsonl.journal     its journal: re-running resumes, and only calls in flight may be paid twice
