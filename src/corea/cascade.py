@@ -230,7 +230,13 @@ class Cascade:
                         failure, ended = error, True
                         return
                     place = number = number + 1
-                await take(place, await self._ask_safely(asked, on_step))
+                steps: list[Step] = []
+                note = steps.append if on_step is None else _noting(steps, asked, on_step)
+                try:
+                    trace = await self.ask(asked, on_step=note)
+                except Exception as error:  # a plug's bug must not cancel the other questions
+                    trace = self._broken(asked, steps, error)
+                await take(place, trace)
 
         workers = [asyncio.create_task(worker()) for _ in range(concurrency)]
         try:
@@ -262,27 +268,17 @@ class Cascade:
             if close := getattr(backend, "close", None):
                 await close()
 
-    async def _ask_safely(self, question: Question, on_step: Callable[[Question, Step], None] | None) -> Trace:
-        steps: list[Step] = []
-        try:
-            if on_step is None:
-                return await self.ask(question, on_step=steps.append)
-
-            def note(step: Step) -> None:
-                steps.append(step)
-                on_step(question, step)
-
-            return await self.ask(question, on_step=note)
-        except Exception as error:  # a plug's bug must not cancel the other questions
-            return Trace(
-                question_id=question.id,
-                steps=tuple(steps),
-                status=Status.FAILED,
-                error=f"{type(error).__name__}: {error}",
-                cost_usd=total([step.cost_usd for step in steps]),
-                flags=self.flags,
-                trace_id=new_id(),
-            )
+    def _broken(self, question: Question, steps: list[Step], error: Exception) -> Trace:
+        """The trace of a question whose asking raised an error."""
+        return Trace(
+            question_id=question.id,
+            steps=tuple(steps),
+            status=Status.FAILED,
+            error=f"{type(error).__name__}: {error}",
+            cost_usd=total([step.cost_usd for step in steps]),
+            flags=self.flags,
+            trace_id=new_id(),
+        )
 
     async def _finish(
         self,
@@ -304,15 +300,18 @@ class Cascade:
         elif final.decision is Decision.ABSTAIN:
             status = Status.ABSTAINED
         completion = final.completion if final else None
-        if sink and completion and not sink.begun and status is not Status.ABSTAINED:
-            await sink(completion.text)
+        answer = text = None
+        if final is not None and completion is not None and status is not Status.ABSTAINED:
+            answer, text = final.answer, completion.text
+        if sink and text is not None and not sink.begun:
+            await sink(text)
         baseline = last_stage_alone(self.baseline, self.stages, question, steps, in_order=self.in_order)
         return Trace(
             question_id=question.id,
             steps=steps,
             status=status,
-            answer=final.answer if final and status is not Status.ABSTAINED else None,
-            text=completion.text if completion and status is not Status.ABSTAINED else None,
+            answer=answer,
+            text=text,
             stage=final.stage if final else None,
             error=error,
             cost_usd=total([step.cost_usd for step in steps]),
@@ -323,6 +322,14 @@ class Cascade:
             flags=(*self.flags, CUT_BY_LIMIT) if completion and completion.cut_by_limit else self.flags,
             trace_id=trace_id or new_id(),
         )
+
+
+def _noting(steps: list[Step], question: Question, on_step: Callable[[Question, Step], None]) -> OnStep:
+    def note(step: Step) -> None:
+        steps.append(step)
+        on_step(question, step)
+
+    return note
 
 
 def _with_signal_price(stage: Stage, stages: tuple[Stage, ...]) -> Stage:
@@ -353,4 +360,4 @@ CUT_BY_LIMIT = "cut by the token limit"
 
 def new_id() -> str:
     """A unique trace id. It need not be secret, so the operating system's random source is not needed for each."""
-    return f"{_random.getrandbits(128):032x}"
+    return _random.randbytes(16).hex()

@@ -7,6 +7,8 @@ from enum import StrEnum
 from functools import reduce
 from typing import Any
 
+from msgspec import Struct
+
 from corea.costs.call_log import CallLog, was_cut
 from corea.costs.signal_calls import signal_calls
 from corea.early_exit import CUT, PartialCompletion, StreamResult, interrupted, read_stream
@@ -15,7 +17,7 @@ from corea.parsing import is_refusal, read_answer
 from corea.prices import EXACT, Price
 from corea.prompts import Prompt, with_draft
 from corea.protocols import Backend, Policy, PrePolicy, Signal, Streamer
-from corea.signals.measured import measured
+from corea.signals.measured import checked, measuring
 from corea.signals.tokens import used_logprobs
 from corea.types import ZERO_USD, Completion, Confidence, Decision, Question, Sampling, Step, replace
 
@@ -139,8 +141,7 @@ def attempt(
     return Attempt(stage, question, asked, partial, clock, began, CallLog()).run(sink, last, on_keep, on_cut)
 
 
-@dataclass(slots=True)
-class Attempt:
+class Attempt(Struct):
     """One attempt under way, with its usage so far.
 
     Args:
@@ -278,7 +279,7 @@ class Attempt:
     async def _measure(self, signal: Signal, completion: Completion) -> Confidence:
         before = len(self.log.calls)
         try:
-            found = await measured(signal, self.asked, completion)
+            found = checked(signal, await measuring(signal, self.asked, completion))
         except BackendError as error:  # the signal's own call failed, which does not concern the answer
             calls = (error.spent,) if isinstance(error.spent, Completion) else ()
             found = Confidence(value=None, signal=type(signal).__name__, reason=str(error), calls=calls)
