@@ -325,6 +325,8 @@ class Cascade:
 
 
 def _noting(steps: list[Step], question: Question, on_step: Callable[[Question, Step], None]) -> OnStep:
+    """Adds each step to the list, and passes it on with its question."""
+
     def note(step: Step) -> None:
         steps.append(step)
         on_step(question, step)

@@ -172,15 +172,13 @@ class Ledger:
         self.questions += 1
         self.seconds += trace.seconds
         self.past_first += len(trace.steps) > 1
-        if trace.status is Status.ANSWERED:  # most are
-            self.answered += 1
-        elif trace.status is Status.FALLBACK:
-            self.answered += 1
-            self.fallback += 1
+        if trace.status is Status.FAILED:
+            self.failed += 1
         elif trace.status is Status.ABSTAINED:
             self.abstained += 1
         else:
-            self.failed += 1
+            self.answered += 1
+            self.fallback += trace.status is Status.FALLBACK
         if trace.cost_usd is None:
             self.unpriced += 1
         for step in trace.steps:

@@ -65,11 +65,12 @@ class Breaker:
 
     def admit(self) -> float:
         """0 admits the call; else the seconds after which to ask again."""
-        if self._opened_at is None:
+        opened_at = self._opened_at
+        if opened_at is None:
             return 0.0
         with self._lock:
             opened_at = self._opened_at
-            if opened_at is None:  # meanwhile
+            if opened_at is None:  # closed meanwhile
                 return 0.0
             left = opened_at + self._cool_down_seconds - self._clock()
             if left > 0:

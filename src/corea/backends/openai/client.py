@@ -77,7 +77,7 @@ class _Attempts(msgspec.Struct):
             self.wasted = (self.wasted or Usage()) + error.spent.usage
 
 
-Attempt = Callable[[bytes, Question, _Attempts], Awaitable[T]]
+OneAttempt = Callable[[bytes, Question, _Attempts], Awaitable[T]]
 
 
 class OpenAIBackend:
@@ -232,7 +232,7 @@ class OpenAIBackend:
             raise
         return stream
 
-    async def _with_retries(self, once: Attempt[T], body: bytes, question: Question, attempts: _Attempts) -> T:
+    async def _with_retries(self, once: OneAttempt[T], body: bytes, question: Question, attempts: _Attempts) -> T:
         """The result of the first attempt that succeeds; the breaker admits each, and gets its result."""
         while True:
             try:

@@ -5,6 +5,8 @@ import math
 from types import TracebackType
 from typing import Any
 
+from msgspec import Struct
+
 
 class Deadlines:
     """The time limits of the calls of one event loop.
@@ -20,8 +22,10 @@ class Deadlines:
         self.looks_at: float = math.inf  # the time of the timer
 
     def within(self, seconds: float) -> "Deadline":
-        """A context that raises TimeoutError after this many seconds."""
-        return Deadline(self, self._loop.time() + seconds)
+        """A context for the task that runs now, which raises TimeoutError after this many seconds."""
+        task = asyncio.current_task()
+        assert task is not None, "a deadline is for a task"
+        return Deadline(self, self._loop.time() + seconds, task, task.cancelling())
 
     def look_at(self, at: float) -> None:
         """Sets the timer."""
@@ -40,24 +44,19 @@ class Deadlines:
             self.look_at(min(deadline.at for deadline in self.running))
 
 
-class Deadline:
+class Deadline(Struct, eq=False):
     """One call: cancels its task at its time limit, and turns that cancellation into a TimeoutError.
 
     Source: as `asyncio.Timeout`, https://docs.python.org/3/library/asyncio-task.html#task-cancellation.
     """
 
-    __slots__: tuple[str, ...] = ("_deadlines", "_expired", "_pending", "_task", "at")
-
-    def __init__(self, deadlines: Deadlines, at: float) -> None:
-        self._deadlines = deadlines
-        self.at: float = at
+    _deadlines: Deadlines
+    at: float
+    _task: asyncio.Task[Any]
+    _pending: int  # cancellations that came before
+    _expired: bool = False
 
     def __enter__(self) -> None:
-        task = asyncio.current_task()
-        assert task is not None, "a deadline is for a task"
-        self._task: asyncio.Task[Any] = task
-        self._pending: int = task.cancelling()
-        self._expired: bool = False
         self._deadlines.running.add(self)
         if self.at < self._deadlines.looks_at:
             self._deadlines.look_at(self.at)

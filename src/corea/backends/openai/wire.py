@@ -81,18 +81,14 @@ def request_body(
 
 
 class ReplyBuilder(msgspec.Struct):
-    """Builds a completion from one response or from the chunks of a stream.
-
-    Args:
-        answered: A choice has come.
-    """
+    """Builds a completion from one response or from the chunks of a stream."""
 
     model: str | None = None
     text: list[str] = []
     reasoning: list[str] = []
     finish_reason: str | None = None
     billed: Billed | None = None
-    answered: bool = False
+    answered: bool = False  # a choice has come
     _tokens: list[ListedToken] = []
     _extra: dict[str, Any] = {}
 
