@@ -10,6 +10,7 @@ import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from functools import partial
 from random import Random
 from typing import Self
 
@@ -231,7 +232,7 @@ class Cascade:
                         return
                     place = number = number + 1
                 steps: list[Step] = []
-                note = steps.append if on_step is None else _noting(steps, asked, on_step)
+                note = steps.append if on_step is None else partial(_note, steps, asked, on_step)
                 try:
                     trace = await self.ask(asked, on_step=note)
                 except Exception as error:  # a plug's bug must not cancel the other questions
@@ -269,7 +270,6 @@ class Cascade:
                 await close()
 
     def _broken(self, question: Question, steps: list[Step], error: Exception) -> Trace:
-        """The trace of a question whose asking raised an error."""
         return Trace(
             question_id=question.id,
             steps=tuple(steps),
@@ -324,14 +324,9 @@ class Cascade:
         )
 
 
-def _noting(steps: list[Step], question: Question, on_step: Callable[[Question, Step], None]) -> OnStep:
-    """Adds each step to the list, and passes it on with its question."""
-
-    def note(step: Step) -> None:
-        steps.append(step)
-        on_step(question, step)
-
-    return note
+def _note(steps: list[Step], question: Question, on_step: Callable[[Question, Step], None], step: Step) -> None:
+    steps.append(step)
+    on_step(question, step)
 
 
 def _with_signal_price(stage: Stage, stages: tuple[Stage, ...]) -> Stage:

@@ -172,16 +172,13 @@ class Attempt(Struct):
                     completion, confidence, decision = read.completion, read.confidence, read.decision
                 else:
                     completion = await stage.backend.complete(self.asked, stage.sampling)
-            except BackendError as error:
-                return self._failed(error)
-            except BaseException as error:
-                self._give_up(error, on_cut)
-                raise
-            self.completion = completion
-            try:
+                self.completion = completion
                 return await self._judge(completion, confidence, decision, last=last)
             except BaseException as error:
-                self._give_up(error, on_cut)
+                if isinstance(error, BackendError) and self.completion is None:
+                    return self._failed(error)
+                if on_cut is not None:
+                    on_cut(self._cut_off() if was_cut(error) else self._broken(error))
                 raise
 
     async def _judge(
@@ -205,10 +202,6 @@ class Attempt(Struct):
             cost_usd=self._cost(completion),
             seconds=self.clock() - self.began,
         )
-
-    def _give_up(self, error: BaseException, on_cut: OnStep | None) -> None:
-        if on_cut is not None:
-            on_cut(self._cut_off() if was_cut(error) else self._broken(error))
 
     def _cut_off(self) -> Step:
         """The step of a cancelled attempt: the calls that had ended, and an estimate of the one under way."""

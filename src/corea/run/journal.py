@@ -346,21 +346,19 @@ class Journal:
         return self._offsets[row] if row < len(self._offsets) else _UNTOUCHED
 
     def _set_done(self, row: int, offset: int, key: int, *, again: bool) -> None:
-        self.answered += self._set(row, offset, key) <= _STARTED
+        self.answered += self._offset(row) <= _STARTED
+        self._set(row, offset, key)
         if again:
             self._again.add(row)
         else:
             self._again.discard(row)
 
-    def _set(self, row: int, offset: int, key: int) -> int:
-        """Sets a row's offset and key, and returns the offset that it had."""
+    def _set(self, row: int, offset: int, key: int) -> None:
         if (more := row + 1 - len(self._offsets)) > 0:
             self._offsets.frombytes(bytes(8 * (more + ROWS_AHEAD)))
             self._keys.frombytes(bytes(8 * (more + ROWS_AHEAD)))
-        before = self._offsets[row]
         self._offsets[row] = offset
         self._keys[row] = key
-        return before
 
 
 def _body(line: bytes) -> bytes | None:

@@ -30,6 +30,7 @@ __all__ = ["KeyStyle", "MaxTokensField", "OpenAIBackend", "OpenAISettings", "Pro
 log: logging.Logger = logging.getLogger(__name__)
 T = TypeVar("T")
 Sleep = Callable[[float], Awaitable[None]]
+OneAttempt = Callable[[bytes, Question, "_Attempts"], Awaitable[T]]
 
 PROBE = Question.of("Reply with the one word: ready", id="probe")
 PROBE_TOKENS = 16
@@ -75,9 +76,6 @@ class _Attempts(msgspec.Struct):
         self.retries += 1
         if isinstance(error.spent, Completion):
             self.wasted = (self.wasted or Usage()) + error.spent.usage
-
-
-OneAttempt = Callable[[bytes, Question, _Attempts], Awaitable[T]]
 
 
 class OpenAIBackend:
