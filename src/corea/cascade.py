@@ -199,6 +199,7 @@ class Cascade:
         *,
         concurrency: int = 32,
         on_step: Callable[[Question, Step], None] | None = None,
+        before: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         """Answers a stream of questions and passes each trace to `take` as it finishes: `ask_many` without a queue.
 
@@ -207,6 +208,7 @@ class Cascade:
                 it has returned; an error that it raises ends everything.
             concurrency: As for `ask_many`; failures are treated as there.
             on_step: Receives each step of each question as it ends, before the next stage is asked.
+            before: Awaited before each question is asked; an error that it raises counts as one of `questions`.
         """
         if concurrency < 1:
             raise ConfigError(f"concurrency: got {concurrency}, expected at least 1")
@@ -217,20 +219,22 @@ class Cascade:
         async def worker() -> None:
             nonlocal number, ended, failure
             while True:
-                async with taking:
-                    if ended:
-                        return
-                    try:
+                try:
+                    async with taking:
+                        if ended:
+                            return
                         asked = await anext(source)
                         if type(asked) is not Question:
                             asked = as_question(asked, f"question-{number + 2}")
-                    except StopAsyncIteration:
-                        ended = True
-                        return
-                    except Exception as error:
-                        failure, ended = error, True
-                        return
-                    place = number = number + 1
+                        place = number = number + 1
+                    if before is not None:
+                        await before()
+                except StopAsyncIteration:
+                    ended = True
+                    return
+                except Exception as error:
+                    failure, ended = error, True
+                    return
                 steps: list[Step] = []
                 note = steps.append if on_step is None else partial(_note, steps, asked, on_step)
                 try:
