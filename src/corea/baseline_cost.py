@@ -101,10 +101,10 @@ def last_stage_alone(
     estimate = estimator.estimate(question, last.price)
     if estimate is not None or last.price is None:
         return BaselineCost(estimate, estimated=True)
-    answered = next((s.completion for s in reversed(steps) if s.completion and s.error is None), None)
-    if answered is None:
-        return BaselineCost(None, estimated=True)
-    return BaselineCost(last.price.cost(answered.usage), estimated=True, assumed=True)
+    for answered in reversed(steps):
+        if answered.completion is not None and answered.error is None:
+            return BaselineCost(last.price.cost(answered.completion.usage), estimated=True, assumed=True)
+    return BaselineCost(None, estimated=True)
 
 
 def _draft_shown(stages: Sequence[Stage], steps: Sequence[Step]) -> str | None:

@@ -10,6 +10,7 @@ import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from functools import partial
 from random import Random
 from typing import Self
 
@@ -198,6 +199,7 @@ class Cascade:
         *,
         concurrency: int = 32,
         on_step: Callable[[Question, Step], None] | None = None,
+        before: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         """Answers a stream of questions and passes each trace to `take` as it finishes: `ask_many` without a queue.
 
@@ -206,6 +208,7 @@ class Cascade:
                 it has returned; an error that it raises ends everything.
             concurrency: As for `ask_many`; failures are treated as there.
             on_step: Receives each step of each question as it ends, before the next stage is asked.
+            before: Awaited before each question is asked; an error that it raises counts as one of `questions`.
         """
         if concurrency < 1:
             raise ConfigError(f"concurrency: got {concurrency}, expected at least 1")
@@ -216,21 +219,29 @@ class Cascade:
         async def worker() -> None:
             nonlocal number, ended, failure
             while True:
-                async with taking:
-                    if ended:
-                        return
-                    try:
+                try:
+                    async with taking:
+                        if ended:
+                            return
                         asked = await anext(source)
                         if type(asked) is not Question:
                             asked = as_question(asked, f"question-{number + 2}")
-                    except StopAsyncIteration:
-                        ended = True
-                        return
-                    except Exception as error:
-                        failure, ended = error, True
-                        return
-                    place = number = number + 1
-                await take(place, await self._ask_safely(asked, on_step))
+                        place = number = number + 1
+                    if before is not None:
+                        await before()
+                except StopAsyncIteration:
+                    ended = True
+                    return
+                except Exception as error:
+                    failure, ended = error, True
+                    return
+                steps: list[Step] = []
+                note = steps.append if on_step is None else partial(_note, steps, asked, on_step)
+                try:
+                    trace = await self.ask(asked, on_step=note)
+                except Exception as error:  # a plug's bug must not cancel the other questions
+                    trace = self._broken(asked, steps, error)
+                await take(place, trace)
 
         workers = [asyncio.create_task(worker()) for _ in range(concurrency)]
         try:
@@ -262,27 +273,16 @@ class Cascade:
             if close := getattr(backend, "close", None):
                 await close()
 
-    async def _ask_safely(self, question: Question, on_step: Callable[[Question, Step], None] | None) -> Trace:
-        steps: list[Step] = []
-        try:
-            if on_step is None:
-                return await self.ask(question, on_step=steps.append)
-
-            def note(step: Step) -> None:
-                steps.append(step)
-                on_step(question, step)
-
-            return await self.ask(question, on_step=note)
-        except Exception as error:  # a plug's bug must not cancel the other questions
-            return Trace(
-                question_id=question.id,
-                steps=tuple(steps),
-                status=Status.FAILED,
-                error=f"{type(error).__name__}: {error}",
-                cost_usd=total([step.cost_usd for step in steps]),
-                flags=self.flags,
-                trace_id=new_id(),
-            )
+    def _broken(self, question: Question, steps: list[Step], error: Exception) -> Trace:
+        return Trace(
+            question_id=question.id,
+            steps=tuple(steps),
+            status=Status.FAILED,
+            error=f"{type(error).__name__}: {error}",
+            cost_usd=total([step.cost_usd for step in steps]),
+            flags=self.flags,
+            trace_id=new_id(),
+        )
 
     async def _finish(
         self,
@@ -304,15 +304,18 @@ class Cascade:
         elif final.decision is Decision.ABSTAIN:
             status = Status.ABSTAINED
         completion = final.completion if final else None
-        if sink and completion and not sink.begun and status is not Status.ABSTAINED:
-            await sink(completion.text)
+        answer = text = None
+        if final is not None and completion is not None and status is not Status.ABSTAINED:
+            answer, text = final.answer, completion.text
+        if sink and text is not None and not sink.begun:
+            await sink(text)
         baseline = last_stage_alone(self.baseline, self.stages, question, steps, in_order=self.in_order)
         return Trace(
             question_id=question.id,
             steps=steps,
             status=status,
-            answer=final.answer if final and status is not Status.ABSTAINED else None,
-            text=completion.text if completion and status is not Status.ABSTAINED else None,
+            answer=answer,
+            text=text,
             stage=final.stage if final else None,
             error=error,
             cost_usd=total([step.cost_usd for step in steps]),
@@ -323,6 +326,11 @@ class Cascade:
             flags=(*self.flags, CUT_BY_LIMIT) if completion and completion.cut_by_limit else self.flags,
             trace_id=trace_id or new_id(),
         )
+
+
+def _note(steps: list[Step], question: Question, on_step: Callable[[Question, Step], None], step: Step) -> None:
+    steps.append(step)
+    on_step(question, step)
 
 
 def _with_signal_price(stage: Stage, stages: tuple[Stage, ...]) -> Stage:
@@ -353,4 +361,4 @@ CUT_BY_LIMIT = "cut by the token limit"
 
 def new_id() -> str:
     """A unique trace id. It need not be secret, so the operating system's random source is not needed for each."""
-    return f"{_random.getrandbits(128):032x}"
+    return _random.randbytes(16).hex()

@@ -7,6 +7,8 @@ from enum import StrEnum
 from functools import reduce
 from typing import Any
 
+from msgspec import Struct
+
 from corea.costs.call_log import CallLog, was_cut
 from corea.costs.signal_calls import signal_calls
 from corea.early_exit import CUT, PartialCompletion, StreamResult, interrupted, read_stream
@@ -15,7 +17,7 @@ from corea.parsing import is_refusal, read_answer
 from corea.prices import EXACT, Price
 from corea.prompts import Prompt, with_draft
 from corea.protocols import Backend, Policy, PrePolicy, Signal, Streamer
-from corea.signals.measured import measured
+from corea.signals.measured import checked, measuring
 from corea.signals.tokens import used_logprobs
 from corea.types import ZERO_USD, Completion, Confidence, Decision, Question, Sampling, Step, replace
 
@@ -139,8 +141,7 @@ def attempt(
     return Attempt(stage, question, asked, partial, clock, began, CallLog()).run(sink, last, on_keep, on_cut)
 
 
-@dataclass(slots=True)
-class Attempt:
+class Attempt(Struct):
     """One attempt under way, with its usage so far.
 
     Args:
@@ -171,16 +172,13 @@ class Attempt:
                     completion, confidence, decision = read.completion, read.confidence, read.decision
                 else:
                     completion = await stage.backend.complete(self.asked, stage.sampling)
-            except BackendError as error:
-                return self._failed(error)
-            except BaseException as error:
-                self._give_up(error, on_cut)
-                raise
-            self.completion = completion
-            try:
+                self.completion = completion
                 return await self._judge(completion, confidence, decision, last=last)
             except BaseException as error:
-                self._give_up(error, on_cut)
+                if isinstance(error, BackendError) and self.completion is None:
+                    return self._failed(error)
+                if on_cut is not None:
+                    on_cut(self._cut_off() if was_cut(error) else self._broken(error))
                 raise
 
     async def _judge(
@@ -204,10 +202,6 @@ class Attempt:
             cost_usd=self._cost(completion),
             seconds=self.clock() - self.began,
         )
-
-    def _give_up(self, error: BaseException, on_cut: OnStep | None) -> None:
-        if on_cut is not None:
-            on_cut(self._cut_off() if was_cut(error) else self._broken(error))
 
     def _cut_off(self) -> Step:
         """The step of a cancelled attempt: the calls that had ended, and an estimate of the one under way."""
@@ -278,7 +272,7 @@ class Attempt:
     async def _measure(self, signal: Signal, completion: Completion) -> Confidence:
         before = len(self.log.calls)
         try:
-            found = await measured(signal, self.asked, completion)
+            found = checked(signal, await measuring(signal, self.asked, completion))
         except BackendError as error:  # the signal's own call failed, which does not concern the answer
             calls = (error.spent,) if isinstance(error.spent, Completion) else ()
             found = Confidence(value=None, signal=type(signal).__name__, reason=str(error), calls=calls)

@@ -241,6 +241,40 @@ async def test_on_a_full_disk_nothing_that_was_journalled_is_lost(
     assert _answers(tmp_path) == _all_right(30)
 
 
+async def test_the_starts_of_one_turn_are_written_together_before_any_of_them_is_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    starts: list[int] = []
+
+    def write(descriptor: int, data: bytes) -> int:
+        starts.append(data.count(b'{"start":'))
+        return os.write(descriptor, data)
+
+    def small(question: Question) -> str:
+        assert b'{"start":%d}' % int(question.text.split()[-1]) in (tmp_path / "answers.jsonl.journal").read_bytes()
+        return small_reply(question)
+
+    monkeypatch.setattr(runner, "Journal", lambda path: Journal(path, write=write))
+    summary = await _run(tmp_path, using=cascade(small=small))
+    assert (summary.done, summary.failed) == (30, 0)
+    assert [count for count in starts if count] == [30]
+
+
+async def test_a_question_whose_start_could_not_be_written_is_not_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write(descriptor: int, data: bytes) -> int:
+        if b'{"start":' in data:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return os.write(descriptor, data)
+
+    using = cascade()
+    monkeypatch.setattr(runner, "Journal", lambda path: Journal(path, write=write))
+    with pytest.raises(DataError, match="No space left on device"):
+        await _run(tmp_path, using=using)
+    assert using.stages[0].backend.calls == []  # pyright: ignore
+
+
 async def test_a_pipe_in_and_a_pipe_out(tmp_path: Path) -> None:
     out = io.BytesIO()
     source = QuestionSource("-", pipe=io.BytesIO(question_lines(300)))

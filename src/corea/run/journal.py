@@ -89,6 +89,7 @@ class Journal:
 
     Attributes:
         rows: The largest number of rows at an earlier start; 0 where unknown.
+        failure: The error of the last write that failed: the lines that waited for it are lost.
     """
 
     path: Path
@@ -96,6 +97,7 @@ class Journal:
     lost: LostInFlight = field(default_factory=LostInFlight)
     answered: int = 0
     rows: int = 0
+    failure: DataError | None = None
     _descriptor: int = -1
     _size: int = 0
     _synced: int = 0
@@ -221,14 +223,13 @@ class Journal:
             self.flush()
 
     def start(self, row: int, at_most_usd: Decimal | None) -> None:
-        """Writes that a question is about to be asked, with all lines that wait.
+        """Queues that a question is about to be asked: it may be once `flush` has written it.
 
         Args:
             at_most_usd: The most that it costs before the next line about it is written.
         """
         bound = b"" if at_most_usd is None else b',"at_most_usd":"%s"' % format(at_most_usd, "f").encode()
         self._append(b'{"start":%d%s}' % (row, bound))
-        self.flush()
 
     def next_stage(self, row: int, at_most_usd: Decimal) -> None:
         """Writes that a question's next stage is about to be asked; the bound holds what was spent before."""
@@ -236,7 +237,7 @@ class Journal:
         self.flush()
 
     def done(self, row: int, key: int, trace: bytes) -> None:
-        """Queues the trace of a question, to be written by the next `start` or `flush`.
+        """Queues the trace of a question, to be written by the next `flush`.
 
         Args:
             key: The fingerprint of the question as it was asked, to detect a changed input.
@@ -262,11 +263,12 @@ class Journal:
         except OSError as error:
             self._size += data.rfind(b"\n", 0, written) + 1
             os.ftruncate(self._descriptor, self._size)  # shrinking works on a full disk
-            raise DataError(
+            self.failure = DataError(
                 f"cannot be written ({error.strerror}); what was answered so far is safe in it; make room and start "
                 "the same command again",
                 path=str(self.path),
-            ) from error
+            )
+            raise self.failure from error
         self._size += written
 
     def finished(self, row: int) -> bool:

@@ -206,6 +206,7 @@ class _Run:
                 self._finish,
                 concurrency=self.concurrency,
                 on_step=self._note_step if self.budget.limit_usd is not None else None,
+                before=self._write_starts,
             )
         except asyncio.CancelledError:
             if not self.stop.asked:
@@ -256,6 +257,14 @@ class _Run:
         self.checks.rows = rows
         if self.journal is not None:
             self.journal.note_rows(rows)
+
+    async def _write_starts(self) -> None:
+        """Writes that questions are about to be asked: those of one turn of the event loop together."""
+        await asyncio.sleep(0)
+        if self.journal is not None:
+            self.journal.flush()
+            if self.journal.failure is not None:  # another worker's flush failed, with this one's start in it
+                raise self.journal.failure
 
     async def _reserve(self, question: Question) -> WorstCase | None:
         """Sets the worst case of a question aside; None where the budget or a stop ends the run."""
@@ -322,10 +331,6 @@ class _Run:
             self.failed_in_a_row = 0
         self._report()
 
-    def _left_usd(self) -> Decimal | None:
-        limit = self.budget.limit_usd
-        return None if limit is None else max(ZERO_USD, EXACT.subtract(limit, self.budget.spent_usd))
-
     def _report(self, *, last: bool = False) -> None:
         if self.on_progress is None:
             return
@@ -341,7 +346,7 @@ class _Run:
         )
 
     def _flush(self, journal: Journal) -> None:
-        """Writes the finished traces at the end of a turn of the event loop, unless a `start` has done so."""
+        """Writes the finished traces at the end of a turn of the event loop, unless `_write_starts` has."""
         self.flushing = False
         try:
             journal.flush()
@@ -356,7 +361,7 @@ class _Run:
 
     def _summary(self, tokens_before: dict[str, int]) -> RunSummary:
         seconds = self.clock() - self.began
-        journal = self.journal
+        journal, limit = self.journal, self.budget.limit_usd
         done = journal.answered if journal is not None else self.asked
         rows = self.checks.rows
         removed = max(0, journal.rows - rows) if journal is not None and rows is not None else 0
@@ -371,7 +376,7 @@ class _Run:
             shortcomings=self.tally.shortcomings,
             unused=dict(self.unused),
             next_usd_at_most=self.next_usd_at_most,
-            left_usd=self._left_usd(),
+            left_usd=None if limit is None else max(ZERO_USD, EXACT.subtract(limit, self.budget.spent_usd)),
             total=self.checks.total,
             resumed=self.resumed,
             failed=self.tally.failed(rows),
@@ -381,7 +386,7 @@ class _Run:
             lost_usd_at_most=journal.lost.at_most_usd if journal is not None else ZERO_USD,
             ledger=self.tally.ledger,
             repeated_usd=self.tally.repeated_usd,
-            budget_usd=self.budget.limit_usd,
+            budget_usd=limit,
             seconds=seconds,
             rate=self.asked / seconds if seconds else 0.0,
             tokens_per_second={

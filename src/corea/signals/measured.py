@@ -1,5 +1,6 @@
 """Checks a signal's confidence: a signal of another package may return anything."""
 
+from collections.abc import Awaitable
 from inspect import isawaitable
 from numbers import Real
 from types import CoroutineType
@@ -18,10 +19,15 @@ async def measured(signal: Signal, question: Question, completion: Completion) -
     Raises:
         ConfigError: It is not; names the signal's class and what it returned.
     """
+    return checked(signal, await measuring(signal, question, completion))
+
+
+def measuring(signal: Signal, question: Question, completion: Completion) -> Awaitable[Any]:
+    """The signal's measurement under way, for `checked`; see `measured`."""
     found: Any = signal.measure(question, completion)
     if type(found) is not CoroutineType and not isawaitable(found):  # the first of these is quick
         raise _wrong(signal, "measure is not a coroutine function", "expected `async def measure`")
-    return checked(signal, await found)
+    return found
 
 
 def checked(signal: Signal, found: Any) -> Confidence:

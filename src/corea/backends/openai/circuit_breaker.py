@@ -65,9 +65,12 @@ class Breaker:
 
     def admit(self) -> float:
         """0 admits the call; else the seconds after which to ask again."""
+        opened_at = self._opened_at
+        if opened_at is None:
+            return 0.0
         with self._lock:
             opened_at = self._opened_at
-            if opened_at is None:
+            if opened_at is None:  # closed meanwhile
                 return 0.0
             left = opened_at + self._cool_down_seconds - self._clock()
             if left > 0:

@@ -30,6 +30,7 @@ __all__ = ["KeyStyle", "MaxTokensField", "OpenAIBackend", "OpenAISettings", "Pro
 log: logging.Logger = logging.getLogger(__name__)
 T = TypeVar("T")
 Sleep = Callable[[float], Awaitable[None]]
+OneAttempt = Callable[[bytes, Question, "_Attempts"], Awaitable[T]]
 
 PROBE = Question.of("Reply with the one word: ready", id="probe")
 PROBE_TOKENS = 16
@@ -59,8 +60,7 @@ class Probe:
         return f"{self.model} answered in {self.seconds:.2f} s, logprobs {'come' if self.logprobs else 'do not come'}"
 
 
-@dataclass(slots=True)
-class _Attempts:
+class _Attempts(msgspec.Struct):
     """The failed attempts of one call; `in_flight` while another one has been sent."""
 
     retries: int = 0
@@ -125,7 +125,7 @@ class OpenAIBackend:
         body = self._body(question, sampling, stream=False)
         attempts, log = _Attempts(), current_log()
         try:
-            return await self._with_retries(lambda: self._whole(body, question, attempts), attempts)
+            return await self._with_retries(self._whole, body, question, attempts)
         except asyncio.CancelledError:
             self._note_interrupted(log, question, attempts)
             raise
@@ -141,7 +141,7 @@ class OpenAIBackend:
         attempts, log = _Attempts(), current_log()
         opened: Stream | None = None
         try:
-            opened = await self._with_retries(lambda: self._open(body, question, attempts), attempts)
+            opened = await self._with_retries(self._open, body, question, attempts)
             async for piece in opened.pieces():
                 yield piece
             yield opened.completion(retries=attempts.retries, wasted=attempts.wasted)
@@ -199,7 +199,8 @@ class OpenAIBackend:
         try:
             received = redactor.hide_bytes(await self._http.read(response, began))
         finally:
-            response.release()
+            if not response.closed:  # a body read to its end has closed it, and a release takes a while
+                response.release()
         if response.status != 200:
             raise errors.status_error(self.settings, response, received, redactor)
         try:
@@ -229,10 +230,19 @@ class OpenAIBackend:
             raise
         return stream
 
-    async def _with_retries(self, once: Callable[[], Awaitable[T]], attempts: _Attempts) -> T:
+    async def _with_retries(self, once: OneAttempt[T], body: bytes, question: Question, attempts: _Attempts) -> T:
+        """The result of the first attempt that succeeds; the breaker admits each, and gets its result."""
         while True:
             try:
-                return await self._guarded(once)
+                if held_back := self.breaker.admit():
+                    raise errors.breaker_open_error(self.settings, self.breaker.failures, held_back)
+                try:
+                    result = await once(body, question, attempts)
+                except BaseException as error:
+                    self._note_failure(error)
+                    raise
+                self.breaker.succeeded()
+                return result
             except BackendError as error:
                 attempts.in_flight = False
                 wait = self._wait_before_retry(error, attempts)
@@ -254,23 +264,13 @@ class OpenAIBackend:
         attempts.add(error)
         return self._backoff.wait_seconds(attempts.retries, error.retry_after_seconds, self._rng)
 
-    async def _guarded(self, once: Callable[[], Awaitable[T]]) -> T:
-        """One attempt, if the breaker admits it; the breaker gets the result."""
-        if wait := self.breaker.admit():
-            raise errors.breaker_open_error(self.settings, self.breaker.failures, wait)
-        try:
-            result = await once()
-        except BackendError as error:
-            if error.status is None or error.status >= 500:
-                self.breaker.failed()
-            else:
-                self.breaker.succeeded()  # it responded
-            raise
-        except BaseException:
+    def _note_failure(self, error: BaseException) -> None:
+        if not isinstance(error, BackendError):
             self.breaker.abandoned()
-            raise
-        self.breaker.succeeded()
-        return result
+        elif error.status is None or error.status >= 500:
+            self.breaker.failed()
+        else:
+            self.breaker.succeeded()  # it responded
 
     def _note_interrupted(
         self, log: CallLog | None, question: Question, attempts: _Attempts, opened: Stream | None = None

@@ -1,8 +1,11 @@
 """Timeouts for many calls at once: one timer serves them all."""
 
 import asyncio
+import math
 from types import TracebackType
 from typing import Any
+
+from msgspec import Struct
 
 
 class Deadlines:
@@ -14,57 +17,49 @@ class Deadlines:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._running: set[Deadline] = set()
         self._timer: asyncio.TimerHandle | None = None
+        self.running: set[Deadline] = set()
+        self.looks_at: float = math.inf  # the time of the timer
 
     def within(self, seconds: float) -> "Deadline":
-        """A context that raises TimeoutError after this many seconds."""
-        return Deadline(self, self._loop.time() + seconds)
+        """A context for the task that runs now, which raises TimeoutError after this many seconds."""
+        task = asyncio.current_task()
+        assert task is not None, "a deadline is for a task"
+        return Deadline(self, self._loop.time() + seconds, task, task.cancelling())
 
-    def add(self, deadline: "Deadline") -> None:
-        """Adds a call."""
-        self._running.add(deadline)
-        if self._timer is None or deadline.at < self._timer.when():
-            self._set(deadline.at)
-
-    def remove(self, deadline: "Deadline") -> None:
-        """Removes a call."""
-        self._running.discard(deadline)
-
-    def _set(self, at: float) -> None:
+    def look_at(self, at: float) -> None:
+        """Sets the timer."""
         if self._timer is not None:
             self._timer.cancel()
+        self.looks_at = at
         self._timer = self._loop.call_at(at, self._look)
 
     def _look(self) -> None:
-        self._timer = None
+        self._timer, self.looks_at = None, math.inf
         now = self._loop.time()
-        for deadline in [d for d in self._running if d.at <= now]:
-            self._running.discard(deadline)
+        for deadline in [d for d in self.running if d.at <= now]:
+            self.running.discard(deadline)
             deadline.expire()
-        if self._running:
-            self._set(min(deadline.at for deadline in self._running))
+        if self.running:
+            self.look_at(min(deadline.at for deadline in self.running))
 
 
-class Deadline:
+class Deadline(Struct, eq=False):
     """One call: cancels its task at its time limit, and turns that cancellation into a TimeoutError.
 
     Source: as `asyncio.Timeout`, https://docs.python.org/3/library/asyncio-task.html#task-cancellation.
     """
 
-    __slots__: tuple[str, ...] = ("_deadlines", "_expired", "_pending", "_task", "at")
-
-    def __init__(self, deadlines: Deadlines, at: float) -> None:
-        self._deadlines = deadlines
-        self.at: float = at
+    _deadlines: Deadlines
+    at: float
+    _task: asyncio.Task[Any]
+    _pending: int  # cancellations that came before
+    _expired: bool = False
 
     def __enter__(self) -> None:
-        task = asyncio.current_task()
-        assert task is not None, "a deadline is for a task"
-        self._task: asyncio.Task[Any] = task
-        self._pending: int = task.cancelling()
-        self._expired: bool = False
-        self._deadlines.add(self)
+        self._deadlines.running.add(self)
+        if self.at < self._deadlines.looks_at:
+            self._deadlines.look_at(self.at)
 
     def expire(self) -> None:
         """Cancels the task."""
@@ -74,6 +69,6 @@ class Deadline:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._deadlines.remove(self)
+        self._deadlines.running.discard(self)
         if self._expired and self._task.uncancel() <= self._pending and kind is asyncio.CancelledError:
             raise TimeoutError from error  # and no other cancellation came meanwhile

@@ -71,7 +71,6 @@ class Http:
         self._url = URL(settings.url, encoded=True)
         self._path_keys = tuple(map(Secret, keys_in_path(settings.base_url)))
         self._path_redactor = KeyRedactor(self._path_keys)
-        self._headers = _fixed_headers(settings)
         self._first_byte_seconds = min(settings.first_byte_timeout_seconds, settings.total_timeout_seconds)
         self._pools: dict[asyncio.AbstractEventLoop, _Pool] = {}  # single operations on a dict are atomic
         weakref.finalize(self, _close_ended, self._pools)
@@ -151,16 +150,18 @@ class Http:
             ),
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=self.settings.connect_timeout_seconds),
             cookie_jar=aiohttp.DummyCookieJar(),
+            headers=_fixed_headers(self.settings),
         )
         pool = self._pools[loop] = _Pool(session, Deadlines(loop), _close_at_shutdown(session))
         await anext(pool.closer)  # does not suspend; from here on the loop's shutdown closes the session
         return pool
 
-    def _with_keys(self) -> tuple[CIMultiDict[str], KeyRedactor]:
+    def _with_keys(self) -> tuple[dict[str, str] | None, KeyRedactor]:
+        """The headers of one request, which replace the session's of the same name."""
         settings = self.settings
         if not settings.api_key_env and not settings.headers_env:
-            return self._headers, self._path_redactor
-        secret = {name: read_key(variable) for name, variable in settings.headers_env.items()}
+            return None, self._path_redactor
+        secret: dict[str, str] = {name: read_key(variable) for name, variable in settings.headers_env.items()}
         keys = tuple(secret.values())
         if settings.api_key_env:
             keys += (read_key(settings.api_key_env),)
@@ -168,9 +169,7 @@ class Http:
                 secret["Authorization"] = Secret(f"Bearer {keys[-1]}")
             else:
                 secret["api-key"] = keys[-1]
-        headers = self._headers.copy()
-        headers.update(secret)
-        return headers, KeyRedactor((*keys, *self._path_keys))
+        return secret, KeyRedactor((*keys, *self._path_keys))
 
 
 def _fixed_headers(settings: OpenAISettings) -> CIMultiDict[str]:

@@ -91,7 +91,7 @@ def _plain_usage(given: _Fields) -> Usage | None:
         prompt < 0
         or completion < 0
         or prompt + completion > MOST_TOKENS
-        or any(given[name] is not None for name in given.keys() - _PLAIN)
+        or (len(given) > len(_PLAIN) and any(given[name] is not None for name in given.keys() - _PLAIN))
     ):
         return None
     return Usage(prompt_tokens=prompt, completion_tokens=completion)

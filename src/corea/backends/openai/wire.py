@@ -80,18 +80,17 @@ def request_body(
     return _write(fields)
 
 
-class ReplyBuilder:
+class ReplyBuilder(msgspec.Struct):
     """Builds a completion from one response or from the chunks of a stream."""
 
-    def __init__(self) -> None:
-        self.model: str | None = None
-        self.text: list[str] = []
-        self.reasoning: list[str] = []
-        self.finish_reason: str | None = None
-        self.billed: Billed | None = None
-        self.answered: bool = False  # a choice has come
-        self._tokens: list[ListedToken] = []
-        self._extra: dict[str, Any] = {}
+    model: str | None = None
+    text: list[str] = []
+    reasoning: list[str] = []
+    finish_reason: str | None = None
+    billed: Billed | None = None
+    answered: bool = False  # a choice has come
+    _tokens: list[ListedToken] = []
+    _extra: dict[str, Any] = {}
 
     def add(self, reply: ChatResponse) -> str:
         """Adds a response or chunk; returns its text."""
