@@ -261,7 +261,7 @@ def test_a_hub_that_cannot_be_reached_is_one_line(monkeypatch: pytest.MonkeyPatc
         ('{"question": "1+1?", "answer": "2"}\n', r"test.jsonl:1: .*no '####'"),
         ('{"question": "1+1?"}\n', r"test.jsonl:1: the row has no 'answer' but question"),
         ('{"question": ', r"test.jsonl:1: not JSON"),
-        ("\n[1]\n", r"got int, expected an object"),
+        ("\n[1]\n", r"test.jsonl:2: got list, expected a JSON object"),
         ("", "has no questions"),
     ],
 )
@@ -284,7 +284,7 @@ def test_two_questions_of_one_id_are_refused(tmp_path: Path) -> None:
         ({"split": "test", "path": str(DATA / "gsm8k-train.jsonl")}, "the name says 'train'"),
         ({"path": str(DATA / "nowhere.jsonl")}, "no such file or folder"),
         ({"path": str(DATA)}, "expected one file whose name begins with 'test'"),
-        ({"path": str(DATA / "NOTICE")}, "got the suffix"),
+        ({"path": str(DATA / "NOTICE")}, "got no suffix, expected a name in .jsonl"),
         ({"pth": "x"}, "got the option 'pth', expected one of path$"),
     ],
 )

@@ -1,4 +1,7 @@
-"""Questions with reference answers: names (the table), files, rows, source, published, jsonl, shipped; overlap.
+"""Questions with reference answers.
+
+In the order in which a row meets them: `question_source` (files and pipes, a row at a time), `rows` (a row becomes a
+question), `names` (the table of datasets), `local` and `published` (the datasets), `hub` (what these share).
 
 To add one: a class with `load(split)`, and a line in the table of `corea.datasets.names`.
 """
@@ -6,7 +9,7 @@ To add one: a class with `load(split)`, and a line in the table of `corea.datase
 from dataclasses import fields, is_dataclass
 from typing import Any
 
-from corea.datasets.jsonl import JsonLines
+from corea.datasets.local import JsonLines
 from corea.datasets.names import DATASETS, declared_grader, with_grader
 from corea.datasets.overlap import Overlap, overlap
 from corea.errors import ConfigError, DataError

@@ -14,9 +14,9 @@ DATASETS = {
     "gpqa": "corea.datasets.published:Gpqa",
     "deepmath": "corea.datasets.published:DeepMath",
     "mmlu_pro": "corea.datasets.published:MmluPro",
-    "jsonl": "corea.datasets.jsonl:JsonLines",
-    "recorded": "corea.datasets.shipped:RecordedQuestions",
-    "bundled": "corea.datasets.shipped:BundledQuestions",
+    "jsonl": "corea.datasets.local:JsonLines",
+    "recorded": "corea.datasets.local:RecordedQuestions",
+    "bundled": "corea.datasets.local:BundledQuestions",
 }
 
 

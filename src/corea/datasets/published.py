@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Sequence
 
-from corea.datasets.source import HubSource, PublishedDataset, Row, choice_question, stable_bucket, text_question
+from corea.datasets.hub import HubSource, PublishedDataset, Row, choice_question, stable_bucket, text_question
 from corea.types import Question
 
 

@@ -3,11 +3,11 @@
 from collections.abc import Mapping, Sequence
 
 from corea.datasets import with_grader
+from corea.datasets.question_source import QuestionSource, SourceRow
 from corea.errors import DataError
 from corea.graders import check_reference, grade_each, grader_name, load_grader
 from corea.prices import COUNTED_AS_FREE
 from corea.records.answer import RecordedAnswer
-from corea.run.source import QuestionSource, SourceRow
 from corea.types import Question, Status, Trace, Verdict
 
 

@@ -4,15 +4,18 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
 from importlib import import_module
+from pathlib import Path
 from typing import Any, ClassVar, cast
 
-from corea.datasets.files import Row, file_of, read_rows
 from corea.datasets.names import with_grader
 from corea.datasets.rows import question_from_row
 from corea.errors import ConfigError, DataError
+from corea.files.rows import SUFFIXES, read_rows
 from corea.graders import check_reference
 from corea.types import Message, Question, replace
 
+Row = Mapping[str, Any]
+RECORDED = ("id", "question", "answer", "answer_type", "dataset", "grader", "choices", "category", "meta")
 ToQuestion = Callable[[Row, str], Question]
 
 
@@ -55,7 +58,7 @@ class HubSource:
             where, rows = f"{self.hub}@{self.revision[:12]}", self._hub_rows(split)
         else:
             file = file_of(path, split, tuple(self.splits))
-            where, rows = str(file), read_rows(file, columns=self.columns)
+            where, rows = str(file), read_rows(file, columns=(*self.columns, *RECORDED) if self.columns else ())
         return questions_of(where, rows, self.to_question, f"{self.name.lower()}-{split}", grader=self.grader)
 
     def _hub_rows(self, split: str) -> Iterable[tuple[int, Row]]:
@@ -91,6 +94,32 @@ class PublishedDataset:
     def load(self, split: str) -> list[Question]:
         """The questions of one of `source.splits`."""
         return self.source.load(self.path, split)
+
+
+def file_of(path: str, split: str, splits: tuple[str, ...] = ()) -> Path:
+    """The file itself, or the one of a split in a folder ("test.jsonl", "main/test-00000-of-00001.parquet").
+
+    Raises:
+        DataError: There is none, there are several, or its name says that it holds another split.
+    """
+    place = Path(path)
+    if place.is_dir():
+        files = (p for p in place.rglob(f"{split}*") if p.name.removesuffix(".gz").endswith(tuple(SUFFIXES)))
+        found = sorted(files)
+        if len(found) != 1:
+            names = ", ".join(p.name for p in found) or "none"
+            raise DataError(f"expected one file whose name begins with {split!r}, got {names}; name it", path=path)
+        return found[0]
+    if not place.exists():
+        raise DataError("no such file or folder", path=path)
+    other = next((name for name in splits if name != split and name in _words(place.name)), None)
+    if other and split not in _words(place.name):
+        raise DataError(f"the split {split!r} was asked for, the name says {other!r}; give the right file", path=path)
+    return place
+
+
+def _words(name: str) -> list[str]:
+    return "".join(c if c.isalnum() else " " for c in name.lower()).split()
 
 
 def questions_of(
