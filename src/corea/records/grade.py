@@ -8,7 +8,7 @@ from corea.errors import DataError
 from corea.graders import check_reference, grade_each, grader_name, load_grader
 from corea.prices import COUNTED_AS_FREE
 from corea.records.answer import RecordedAnswer
-from corea.types import Question, Status, Trace, Verdict
+from corea.types import Question, Status, Trace
 
 
 def read_labelled(
@@ -47,11 +47,6 @@ def _check(question: Question, grader: str | None, path: str, line: int, hint: s
     except DataError as error:
         more = f", or {hint}" if hint and question.reference is None else ""
         raise DataError(f"{error}{more}", path=path, line=line) from error
-
-
-def grade_traces(questions: Sequence[Question], traces: Sequence[Trace], grader: str | None = None) -> list[Verdict]:
-    """Verdicts in order, each by `grader`, else by its question's own; a trace without text is wrong."""
-    return grade_each([(q, trace.text or "") for q, trace in zip(questions, traces, strict=True)], grader)
 
 
 def answers_of_traces(
