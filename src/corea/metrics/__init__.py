@@ -30,6 +30,7 @@ from corea.metrics.intervals import (
     paired_share_interval,
     permutation_test,
     ratio_interval,
+    saving_interval,
     share_interval,
     wilson_interval,
 )
@@ -56,6 +57,7 @@ __all__ = [
     "random_frontier",
     "ratio_interval",
     "reliability_bins",
+    "saving_interval",
     "share_interval",
     "wilson_interval",
 ]

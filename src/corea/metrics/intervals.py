@@ -94,6 +94,12 @@ def mcnemar_test(first: Any, second: Any) -> float:
     return min(1.0, 2 * binomial_cdf(min(only_a, only_b), n, 0.5)) if n else 1.0
 
 
+def saving_interval(ours: Floats, theirs: Floats) -> Interval:
+    """1 - the ratio of two mean costs over the same questions."""
+    share = ratio_interval(ours, theirs)
+    return Interval(1 - share.value, 1 - share.high, 1 - share.low)
+
+
 def permutation_test(first: Any, second: Any, *, resamples: int = 10_000, seed: int = 0) -> float:
     """Two-sided p-value that the mean of first - second is 0, by flipping signs at random; at least 1/(resamples+1).
 
