@@ -12,7 +12,7 @@ from corea.datasets.rows import question_from_row
 from corea.errors import ConfigError, DataError
 from corea.files.rows import SUFFIXES, read_rows
 from corea.graders import check_reference
-from corea.types import Message, Question, replace
+from corea.types import Message, Question
 
 Row = Mapping[str, Any]
 RECORDED = ("id", "question", "answer", "answer_type", "dataset", "grader", "choices", "category", "meta")
@@ -129,8 +129,6 @@ def questions_of(
     label: str,
     *,
     grader: str | None = None,
-    named: str | None = None,
-    labelled: bool = False,
 ) -> list[Question]:
     """Questions of numbered rows, each with its grader in `meta["grader"]` where one is stated.
 
@@ -138,8 +136,6 @@ def questions_of(
         where: The file or source, for messages.
         label: The beginning of ids that rows do not state.
         grader: The dataset's default grader, for questions that state none.
-        named: One grader for all questions, whatever they state.
-        labelled: Every question must have a reference.
 
     Raises:
         ConfigError: There is no grader of that name.
@@ -151,7 +147,9 @@ def questions_of(
         try:
             is_recorded = "answer_type" in row and "question" in row and "dataset" in row
             question = (question_from_row if is_recorded else to_question)(row, f"{label}-{len(made):05d}")
-            made.append(_gradable(question, grader, named, labelled=labelled))
+            made.append(with_grader(question, grader))
+            if question.reference is not None:
+                check_reference(made[-1])
         except KeyError as error:
             has = ", ".join(map(str, row))
             raise DataError(f"the row has no {error.args[0]!r} but {has}", path=where, line=line) from error
@@ -164,16 +162,6 @@ def questions_of(
     if not made:
         raise DataError("has no questions", path=where)
     return made
-
-
-def _gradable(question: Question, grader: str | None, named: str | None, *, labelled: bool) -> Question:
-    if named is not None:
-        question = replace(question, meta={**question.meta, "grader": named})
-    else:
-        question = with_grader(question, grader)
-    if labelled or question.reference is not None:
-        check_reference(question, named)
-    return question
 
 
 def choice_question(

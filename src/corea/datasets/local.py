@@ -6,10 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from corea.datasets.hub import file_of, questions_of
+from corea.datasets.names import graded_by, with_grader
+from corea.datasets.question_source import QuestionSource, SourceRow
 from corea.datasets.rows import question_from_row
 from corea.demo import RECORDED, bundled_questions
 from corea.errors import ConfigError, DataError
 from corea.files.rows import read_rows
+from corea.graders import check_reference, load_grader
 from corea.types import Question
 
 
@@ -33,12 +36,46 @@ class JsonLines:
         """The split of a folder; a single file is its own split."""
         if self.path is None:
             raise ConfigError("dataset jsonl: path is not set, expected a file of questions; give path=FILE")
-        place = Path(self.path)
         file = file_of(self.path, split, ("train", "validation", "test"))
-        label = split if place.is_dir() else place.name.partition(".")[0]
-        return questions_of(
-            str(file), read_rows(file), question_from_row, label, named=self.grader, labelled=self.labelled
-        )
+        return list(read_labelled(str(file), labelled=self.labelled, grader=self.grader).values())
+
+
+def read_labelled(
+    path: str, *, labelled: bool = True, grader: str | None = None, hint: str = ""
+) -> dict[str, Question]:
+    """Questions by id, in the order of the file, each with its grader in `meta["grader"]` where one is stated.
+
+    Args:
+        labelled: True if every one must have a reference.
+        grader: One for all, whatever they state; by default each question's own, or that of the dataset its row names.
+        hint: Another remedy for a missing reference, for the message.
+
+    Raises:
+        ConfigError: There is no grader of that name.
+        DataError: A row that is not a question, comes twice, has no reference, or one that its grader cannot read;
+            with path and line.
+    """
+    if grader is not None:
+        load_grader(grader)
+    found: dict[str, Question] = {}
+    for row in QuestionSource(path).rows():
+        if not isinstance(row, SourceRow):
+            raise row
+        if row.question.id in found:
+            raise DataError(f"question {row.question.id!r} comes twice, expected once", path=path, line=row.line)
+        question = with_grader(row.question) if grader is None else graded_by(row.question, grader)
+        if labelled or question.reference is not None:
+            _check(question, grader, path, row.line, hint)
+        found[question.id] = question
+    return found
+
+
+def _check(question: Question, grader: str | None, path: str, line: int, hint: str) -> None:
+    try:
+        check_reference(question, grader)
+    except DataError as error:
+        more = f", or {hint}" if hint and question.reference is None else ""
+        raise DataError(f"{error}{more}", path=path, line=line) from error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,4 +120,4 @@ class RecordedQuestions:
                 continue
             own = {"question": row.get("question"), "answer": row["gold"], "id": name, "dataset": row.get("dataset")}
             rows.setdefault(name, (line, known[name] if known else own))
-        return questions_of(str(path), rows.values(), question_from_row, "recorded", labelled=True)
+        return questions_of(str(path), rows.values(), question_from_row, "recorded")

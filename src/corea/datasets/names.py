@@ -29,6 +29,11 @@ def declared_grader(dataset: str) -> str | None:
     return None if source is None else str(source.grader)
 
 
+def graded_by(question: Question, grader: str) -> Question:
+    """The question with this grader, whatever it states."""
+    return replace(question, meta={**question.meta, "grader": grader})
+
+
 def with_grader(question: Question, declared: str | None = None) -> Question:
     """The question with its grader in `meta["grader"]`: its own, else that of the dataset that its row names.
 
@@ -38,4 +43,4 @@ def with_grader(question: Question, declared: str | None = None) -> Question:
     if question.meta.get("grader"):
         return question
     name = declared_grader(str(question.meta.get("dataset"))) or declared
-    return replace(question, meta={**question.meta, "grader": name}) if name else question
+    return graded_by(question, name) if name else question

@@ -19,12 +19,12 @@ import numpy as np
 from corea.calibrate import Calibration, FitOptions, Targets, fit
 from corea.calibrate.binding import binding_of, free_signals
 from corea.cascade import Cascade
+from corea.datasets.local import read_labelled
 from corea.errors import BackendError, BudgetError, ConfigError, DataError
 from corea.policies.threshold import Threshold
 from corea.prices import Price
 from corea.protocols import Signal
-from corea.records.answer import AnswerSet, RecordedAnswer
-from corea.records.grade import answers_of_traces, read_labelled
+from corea.records.answer import AnswerSet, RecordedAnswer, answers_of_traces
 from corea.records.join import join_answers
 from corea.records.table import LEAST_ROWS, ModelOutcomes, OutcomeTable
 from corea.run.answer_settings import answer_settings

@@ -16,8 +16,7 @@ import msgspec
 
 from corea.errors import ConfigError, DataError
 from corea.files.rows import FileFormat, read_rows
-from corea.records.answer import AnswerSet, RecordedAnswer
-from corea.records.grade import answers_of_traces
+from corea.records.answer import AnswerSet, RecordedAnswer, answers_of_traces
 from corea.records.join import join_answers
 from corea.records.table import OutcomeTable
 from corea.run.journal import traces_beside
