@@ -1,13 +1,13 @@
 """Calibration and discrimination of confidences. Arrays in, floats out; (N,) examples."""
 
 from dataclasses import dataclass
-from statistics import NormalDist
 from typing import Any
 
 import numpy as np
 
 from corea.errors import DataError
 from corea.metrics.arrays import Floats, as_floats
+from corea.metrics.intervals import Z_95
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,8 +100,8 @@ def auroc(score: Any, correct: Any) -> float:
     return float((_midranks(s)[positive].sum() - n_right * (n_right + 1) / 2) / (n_right * n_wrong))
 
 
-def auroc_interval(score: Any, correct: Any, *, level: float = 0.95) -> tuple[float, float]:
-    """Approximate interval of the AUROC by DeLong's variance, kept within [0, 1]; (NaN, NaN) with one class.
+def auroc_interval(score: Any, correct: Any) -> tuple[float, float]:
+    """Approximate 95 % interval of the AUROC by DeLong's variance, kept within [0, 1]; (NaN, NaN) with one class.
 
     Source: DeLong et al. 1988, Biometrics 44(3); fast form Sun and Xu 2014, IEEE SPL 21(11).
     """
@@ -115,7 +115,7 @@ def auroc_interval(score: Any, correct: Any, *, level: float = 0.95) -> tuple[fl
     of_right = (ranks[positive] - _midranks(s[positive])) / n
     of_wrong = 1 - (ranks[~positive] - _midranks(s[~positive])) / m
     spread = float(np.sqrt(of_right.var(ddof=1) / m + of_wrong.var(ddof=1) / n))
-    half = NormalDist().inv_cdf(0.5 + level / 2) * spread
+    half = Z_95 * spread
     return (max(0.0, area - half), min(1.0, area + half))
 
 
