@@ -16,7 +16,7 @@ Z_95 = NormalDist().inv_cdf(0.975)
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """An estimate and the ends of its 95 % interval."""
+    """An estimate and the ends of its interval."""
 
     value: float
     low: float
