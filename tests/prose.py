@@ -46,8 +46,8 @@ def words() -> dict[str, Any]:
 
 
 def texts() -> Iterator[Text]:
-    """Every piece of prose, and every module as a whole."""
-    for path in modules().values():
+    """Every piece of prose, and every module as a whole; of the recipes but the generated problems and the tests."""
+    for path in (*modules().values(), *sorted(ROOT.glob("recipes/*/*.py"))):
         yield from in_code(path)
     for path in sorted(chain.from_iterable(ROOT.glob(pattern) for pattern in PAGES)):
         page = path.read_text(encoding="utf-8")

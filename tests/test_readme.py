@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from tests.fakes.server import Asked, Say, running
 
-from corea.run.source import QuestionSource, SourceRow
+from corea.datasets.question_source import QuestionSource, SourceRow
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", README, re.S | re.M)

@@ -1,4 +1,4 @@
-"""What made the bundled pair: problems, tokenizer, cold start, reinforcement learning, and the packed questions.
+"""The training of the bundled pair: problems, tokenizer, cold start, reinforcement learning, and the packed questions.
 
 In reading order: `problems/` generates questions of graded difficulty and `dataset.py` gives them to training;
 `format.py`, `tokenizer.py`, `optimizer.py`, `cold_start.py` and `net2net.py` make a model that answers and states a

@@ -15,7 +15,7 @@ from recipes.bundled_pair.format import CONFIDENCE
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answers:
-    """What a model wrote to N questions.
+    """Completions of a model for N questions.
 
     Args:
         texts: The replies, without the end token.
@@ -113,7 +113,7 @@ def left_padded(rows: Sequence[Sequence[int]], pad: int) -> tuple[Any, Any]:
 
 
 def _before_last(reply: list[int], tag: int) -> list[int]:
-    """What was written before the last tag: the statement that `corea.parsing` counts, too."""
+    """The text before the last tag: the statement that `corea.parsing` counts, too."""
     return reply[: len(reply) - 1 - reply[::-1].index(tag)]
 
 

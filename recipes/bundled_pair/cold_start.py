@@ -48,7 +48,7 @@ class ColdStart:
         steps: Optimiser steps of `batch` problems; `steps * batch` may be below `examples`.
         learning_rate: Of Muon, for the matrices; half of it is AdamW's, for the embedding and the rest.
         decay: The last so many of the steps bring the learning rate down to 0 (it is constant before).
-        confidence: Whether the stated number is taught; without it, a model that has learnt what to state keeps that.
+        confidence: True if the stated number is taught; else a model that has learnt what to state keeps that.
         values: Different confidences taught, 10 or 100 (0.00, 0.01, ..., 0.99).
         bf16: Mixed precision; on a CPU with bf16 units it pays from a width of about 150.
     """

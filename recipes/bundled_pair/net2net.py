@@ -1,6 +1,6 @@
 # pyright: basic, reportCallIssue=false, reportAttributeAccessIssue=false
 # (torch and transformers are only partly typed)
-"""A wider and deeper model that begins by writing just what a small one writes: training need not start anew.
+"""A wider and deeper model that begins by writing just what a small one writes: training need not start over.
 
 Each feature is doubled; a weight that reads it is split unevenly between its two copies, so that they can part ways.
 A new layer adds nothing at first: its two output matrices are zero.

@@ -1,4 +1,4 @@
-"""python -m recipes.paper: the paper's comparison on models and datasets of one TOML file, and the page made of it."""
+"""python -m recipes.paper: runs the comparison of a TOML file of models and datasets, and makes its report."""
 
 import asyncio
 import hashlib
@@ -66,7 +66,7 @@ def compare(
 
 
 def _command(config: Path, out: Path, data: Path | None, limit: int, seeds: Sequence[int]) -> str:
-    """The command that remakes the results; the folder of data is named by its variable, as it differs by machine."""
+    """The command that reproduces the results; the data folder is given by its variable, as it differs by machine."""
     words = ["compare", str(config), "--out", str(out), *(["--limit", str(limit)] if limit else [])]
     words += [word for seed in seeds for word in ("--seed", str(seed))]
     return ("COREA_DATA=... " if data is not None else "") + "python -m recipes.paper " + shlex.join(words)
@@ -95,7 +95,7 @@ def report(
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Runs the command; gives its exit code."""
+    """Runs the command and returns its exit code."""
     try:
         code = app(arguments, standalone_mode=False)
         return code if isinstance(code, int) else 0

@@ -18,7 +18,7 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Identity:
-    """All that decides what a model would answer.
+    """Everything that determines the answers of a model.
 
     Args:
         revision: Hash of the weights and configuration (or of the recording); a remote model's declared name.
@@ -33,7 +33,7 @@ class Identity:
 
     @property
     def key(self) -> str:
-        """Names the cache: a hash of all of it."""
+        """The name of the cache: a hash of all fields."""
         return digest(asdict(self))[:24]
 
 
@@ -41,7 +41,7 @@ class AnswerCache:
     """The stored rows of one `Identity`, by question hash.
 
     Raises:
-        DataError: A line is no row (but a last line that was cut off by a crash is left out, and asked again).
+        DataError: A line is not a row (a last line that was cut off by a crash is left out, and asked again).
     """
 
     def __init__(self, folder: Path, identity: Identity) -> None:
@@ -50,7 +50,7 @@ class AnswerCache:
         self.rows: dict[str, Row] = _read(self.path)
 
     def add(self, rows: Iterable[tuple[str, Row]]) -> None:
-        """Writes rows by question hash."""
+        """Appends rows by question hash."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         about = self.path.with_suffix(".json")
         if not about.exists():
@@ -62,7 +62,7 @@ class AnswerCache:
                 self.rows[key] = stored
 
     def rewrite(self, rows: Iterable[tuple[str, Row]]) -> None:
-        """Puts rows in the place of those of the same question."""
+        """Replaces the rows of the same questions."""
         changed = dict(rows)
         if not changed:
             return
@@ -98,9 +98,9 @@ def digest(value: Any) -> str:
 
 
 def revision_of(options: Mapping[str, Any]) -> str:
-    """The revision of a backend by its settings: the content of the files it names, else what is declared.
+    """The revision of a backend by its settings: the content of the files it names, else the declared one.
 
-    Of a folder every file counts but those that hold no part of the model (optimizer states, logs, cards).
+    Every file of a folder counts, except those that are not part of the model (optimizer states, logs, cards).
     """
     plain = {k: v for k, v in options.items() if k not in ("device", "max_batch", "max_batch_tokens", "api_key")}
     for key in ("folder", "path", "name"):

@@ -1,6 +1,6 @@
-"""Calibration and evaluation split with the models' answers: a threshold or classifier takes a `Fitting`, nothing else.
+"""Calibration and evaluation split with the models' answers; thresholds and classifiers are fitted on a `Fitting` only.
 
-A `Fitting` cannot be made of questions that are judged: it knows their hashes and refuses them when it is made.
+A `Fitting` refuses questions of the evaluation split, which it recognises by their hashes.
 """
 
 import hashlib
@@ -16,7 +16,7 @@ from corea.types import Question
 
 
 def question_hash(question: Question) -> str:
-    """Hash of all that a model is asked: the messages and the choices, not the id."""
+    """Hash of the messages and the choices, without the id."""
     parts = [f"{m.role}\x1f{m.content}\x1f{'' if m.raw is None else repr(m.raw)}" for m in question.messages]
     return hashlib.sha256("\x1e".join([*parts, *question.choices]).encode("utf-8", "surrogatepass")).hexdigest()
 
@@ -46,7 +46,7 @@ class Answers:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """Questions and what each model answered, by role."""
+    """Questions, and the answers of each model by role."""
 
     questions: tuple[Question, ...]
     answers: Mapping[str, Answers]
@@ -56,7 +56,7 @@ class Part:
 
     @property
     def hashes(self) -> frozenset[str]:
-        """Of its questions."""
+        """The hashes of its questions."""
         return frozenset(question_hash(q) for q in self.questions)
 
 
@@ -67,13 +67,13 @@ class Judged(Part):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fitting(Part):
-    """The calibration split, the one thing that thresholds and classifiers are fitted on.
+    """The calibration split, on which thresholds and classifiers are fitted.
 
     Args:
-        held_out: Hashes of every question that is judged.
+        held_out: Hashes of all questions of the evaluation split.
 
     Raises:
-        DataError: A question to fit on is one of those that are judged.
+        DataError: A question is also in the evaluation split.
     """
 
     held_out: frozenset[str]
@@ -87,7 +87,7 @@ class Fitting(Part):
 
 
 def need_fitting(what: str, part: Part) -> Fitting:
-    """The same part, if it may be fitted on.
+    """The part itself, if it is the calibration split.
 
     Raises:
         DataError: It is not the calibration split.
@@ -107,7 +107,7 @@ def folds(questions: Sequence[Question], count: int = 5) -> list[Floats]:
 
 
 def joined(parts: Sequence[Part]) -> Part:
-    """Several parts as one, in their order; a signal that a model has in some of them only is NaN in the others."""
+    """Several parts concatenated; a signal that a model has in only some of them is NaN in the others."""
     if len(parts) == 1:
         return parts[0]
     roles = [role for role in parts[0].answers if all(role in part.answers for part in parts)]
@@ -151,7 +151,7 @@ class Pair:
 
     @property
     def table(self) -> OutcomeTable:
-        """The same as a table of outcomes."""
+        """The pair as an outcome table."""
         return OutcomeTable.from_arrays(
             correct=np.stack([self.small_correct, self.large_correct], axis=1),
             cost_usd=np.stack([self.small_cost, self.large_cost], axis=1),

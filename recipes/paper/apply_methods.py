@@ -1,7 +1,7 @@
-"""Applies a method: fits its threshold on each calibration split, and decides on the evaluation split.
+"""Applies a method: fits its threshold on each calibration split and applies it to the evaluation split.
 
-A comparison has one part, or one for each seed where models were trained several times: then each part has its own
-questions and its own models, nothing is fitted across parts, and the figures are of all judged questions together.
+A comparison has one part, or one for each seed where models were trained several times. Each part then has its own
+questions and models, nothing is fitted across parts, and the figures are over all evaluation questions together.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,12 +18,12 @@ from recipes.paper.methods import Method
 from recipes.paper.scores import scores
 
 PAPERS_RULE = None
-"""Stands for the paper's rule of thumb among the drops: tau is the LLM's own pass@1 on the calibration split."""
+"""Denotes the paper's rule among the drops: tau is the LLM's own pass@1 on the calibration split."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SeedSplit:
-    """A calibration split and the evaluation split that goes with it."""
+    """A calibration split and its evaluation split."""
 
     fitting: Fitting
     judged: Judged
@@ -31,7 +31,7 @@ class SeedSplit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
-    """The thresholds fitted for one drop, a part each, and (N,) 1 where the small model's answer is kept."""
+    """The thresholds fitted for one drop, one for each part, and (N,) 1 where the small model's answer is kept."""
 
     taus: tuple[float, ...]
     keep: Floats
@@ -42,7 +42,7 @@ class MethodScores:
     """One method on the N judged questions of all parts: (N,) arrays.
 
     Args:
-        pair: Its score as the confidence, and what both models got right and cost.
+        pair: Its score as the confidence, and correctness and cost of both models.
         rules: By drop, and by `PAPERS_RULE`.
     """
 
@@ -52,7 +52,7 @@ class MethodScores:
 
 
 def play(parts: Sequence[SeedSplit], method: Method, max_drops: Sequence[float]) -> MethodScores:
-    """Fits and plays a method, part by part.
+    """Fits and applies a method, part by part.
 
     Raises:
         NotRun: An answer or capability that the method needs is missing.

@@ -1,4 +1,4 @@
-"""Asks one model all the questions that are not in its cache, measures every signal, grades, and stores."""
+"""Asks one model the questions that are not in its cache, measures every signal, grades and stores the answers."""
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
@@ -25,9 +25,9 @@ class Model:
     """One model of the comparison.
 
     Args:
-        role: "slm", "rlvr", "brier", "l1", "llm", or a further one of your own.
-        open: Makes its backend and signals, when somebody is to be asked and not before.
-        probe: Take hidden states of its answers too.
+        role: "slm", "rlvr", "brier", "l1", "llm", or a custom one.
+        open: Makes its backend and signals; called only if a question must be asked.
+        probe: True if hidden states of its answers are stored too.
         seeds: The seeds whose questions it answers, where a role has a training run for each; None: all.
         trained: The seed of its training run, where a role has several.
     """
@@ -43,14 +43,14 @@ class Model:
     trained: int | None = None
 
     def serves(self, seed: int) -> bool:
-        """True if it answers the questions that were drawn with this seed."""
+        """True if it answers the questions drawn with this seed."""
         return self.seeds is None or seed in self.seeds
 
 
 async def collect(
     model: Model, questions: Sequence[Question], *, concurrency: int = 32, on_row: Callable[[], None] = lambda: None
 ) -> str | None:
-    """Asks what is missing in the cache, and regrades what another grader graded. No model is asked for the latter.
+    """Asks the questions missing in the cache, and regrades answers of another grader without asking the model.
 
     Returns:
         None, or the last error where questions could not be answered; they are asked again the next time.
@@ -104,7 +104,7 @@ def _grade(question: Question, verdict: Verdict) -> Row:
 
 
 def _regraded(model: Model, questions: Sequence[Question]) -> list[tuple[str, Row]]:
-    """The stored rows that another grader graded than the question has now, or against another reference."""
+    """The stored rows that were graded by another grader, or against another reference, than the question now has."""
     stored = [(q, row) for q in questions if (row := model.cache.rows.get(question_hash(q)))]
     stale = [(q, row) for q, row in stored if (row.get("grader"), row.get("gold")) != (grader_name(q), q.reference)]
     verdicts = grade_each([(q, row["response"]) for q, row in stale])
@@ -136,7 +136,7 @@ def _row(question: Question, completion: Completion, confidences: Mapping[str, C
 
 
 def answered(model: Model, questions: Sequence[Question]) -> list[bool]:
-    """Which questions the cache has an answer to."""
+    """True for each question that the cache has an answer to."""
     return [question_hash(q) in model.cache.rows for q in questions]
 
 

@@ -27,7 +27,7 @@ class OperatingPoint:
     Args:
         max_drop: The largest drop that the threshold was chosen for on the calibration split; None for the
             paper's rule of thumb, the LLM's own pass@1 there.
-        taus: The thresholds, one for each part that was fitted by itself; none where nothing was fitted.
+        taus: The thresholds, one for each part; none where nothing was fitted.
         drop: LLM's pass@1 minus this one's; positive is a loss.
         saving: 1 - cost / the LLM's cost.
     """
@@ -43,7 +43,7 @@ class OperatingPoint:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PairedDifference:
-    """One row minus COREA's on the same questions: the differences with intervals, and paired tests.
+    """Differences of one row to COREA's on the same questions, with intervals, and paired tests.
 
     Args:
         p_accuracy: McNemar's exact test.
@@ -60,14 +60,14 @@ class PairedDifference:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cell:
-    """One method on one dataset; or why it was not run.
+    """One method on one dataset, or the reason why it was not run.
 
     Args:
-        at: OperatingPoint points by drop; a model alone has one, at no threshold.
+        at: Operating points by drop; a model alone has one, without a threshold.
         trained: Training runs behind the row.
         quality: ECE (10 bins), AUROC, Brier, AURC of the score for the small model's answers.
         per_seed: For each seed's questions (and training runs) alone: pass@1, LLM%, saving, drop, ECE, AUROC.
-        unstated: Questions without a score; they are deferred, and count for nothing in `quality`.
+        unstated: Questions without a score; they are deferred, and left out of `quality`.
     """
 
     method: str
@@ -118,11 +118,11 @@ class MethodOutcome:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ComparisonInputs:
-    """All that the cells of one dataset are made of.
+    """The inputs of the cells of one dataset.
 
     Args:
         parts: The splits; several where models were trained with several seeds, and then nothing is fitted across them.
-        missing: By role, why a model is not there.
+        missing: By role, the reason why a model is not available.
         trained: By role, how many training runs it has.
         seed_of: (N,) the seed that each judged question was drawn with, in the order of the parts.
     """
@@ -139,16 +139,16 @@ class ComparisonInputs:
 
     @property
     def judged(self) -> Part:
-        """The judged questions of all parts."""
+        """The evaluation questions of all parts."""
         return joined([part.judged for part in self.parts])
 
 
 def make_table(
     inputs: ComparisonInputs, extra: dict[str, str], ours: str, *, on_row: Callable[[str], None] = lambda name: None
 ) -> tuple[Table, dict[str, MethodOutcome]]:
-    """The table, and how each method that ran played."""
+    """The table, and the outcome of each method that was run."""
     wanted = methods(extra, ours)
-    wanted.sort(key=lambda m: m.name != inputs.reference)  # what the others are tested against comes first
+    wanted.sort(key=lambda m: m.name != inputs.reference)  # the reference of the paired tests comes first
     played: dict[str, MethodOutcome] = {}
     cells: dict[str, Cell] = {}
     for method in wanted:

@@ -1,6 +1,6 @@
-"""Early deferral: the small model is stopped as soon as what it has written makes deferral near certain.
+"""Early deferral: the small model is stopped as soon as its text so far makes deferral almost certain.
 
-Played on stored answers. Greedy decoding writes the same beginning whether or not it is stopped, so the tokens that a
+Simulated on stored answers. Greedy decoding writes the same prefix whether or not it is stopped, so the tokens that a
 stop would have saved are known exactly.
 """
 
@@ -24,7 +24,7 @@ class Prefixes:
 
     Args:
         tokens: (N,) completion tokens of the whole answer.
-        features: By checkpoint, in tokens, (N, F) figures of the answer so far; rows of shorter answers are not read.
+        features: By checkpoint, in tokens, (N, F) features of the answer so far; rows of shorter answers are not used.
     """
 
     tokens: Floats
@@ -32,7 +32,7 @@ class Prefixes:
 
 
 def stops(part: Part, seen: Prefixes, deferred: Floats, others: Prefixes, *, at_most: float = 0.05) -> Floats:
-    """After how many tokens each of the other answers is stopped, (M,); infinity where it is written to its end.
+    """Number of tokens after which each of the other answers is stopped, (M,); infinity where it is not stopped.
 
     At each checkpoint a logistic regression on the calibration split says how likely an answer is to be deferred once
     it is whole. It is stopped from the lowest probability on above which, out of fold, at most `at_most` of the answers

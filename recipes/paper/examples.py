@@ -22,7 +22,7 @@ def reliability(score: Floats, right: Floats) -> dict[str, Any]:
 
 
 def failures(played: MethodOutcome, judged: Part) -> list[dict[str, Any]]:
-    """The worst of a method: kept and wrong though the LLM is right, the surest first; of a model alone, any wrong."""
+    """Mistakes of a method, surest first: kept, wrong, though the LLM is right; of a model alone, any wrong."""
     large, small = judged.answers["llm"], judged.answers[played.method.role]
     bad = (played.keep > 0) & (played.right < 0.5) & (large.correct > 0.5)
     if played.method.role == "llm":

@@ -1,10 +1,10 @@
-"""The rows of the comparison: the paper's, ours, and what to hold them against."""
+"""The rows of the comparison: the paper's methods, ours, and the baselines."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 TITLES = {"slm": "SLM", "rlvr": "RLVR-SLM", "brier": "Brier-SLM", "l1": "L1-SLM", "llm": "LLM"}
-"""The paper's roles (arXiv:2603.03752, sec. 4) and what its tables call them."""
+"""The paper's roles (arXiv:2603.03752, sec. 4) and their names in its tables."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -12,10 +12,10 @@ class Method:
     """One way to answer.
 
     Args:
-        role: Whose answers are kept; the rest goes to the role "llm".
+        role: The model whose answers may be kept; the rest goes to the role "llm".
         score: The deciding score: a signal's name; "probe", "router", "blend" (fitted on the calibration split); or
             None for a model alone.
-        before: The score looks at the question alone, so a deferred question costs nothing of the small model.
+        before: The score reads the question alone, so the small model is not paid for a deferred question.
     """
 
     name: str

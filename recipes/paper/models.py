@@ -48,7 +48,7 @@ def read_settings(path: Path, data: Path | None = None) -> tuple[str, CompareSet
 
 
 def located(base: Path, declared: DatasetSettings) -> DatasetSettings:
-    """The same dataset, its paths as meant by the file that named them."""
+    """The dataset with its paths resolved relative to the file that names them."""
 
     def there(options: Mapping[str, Any]) -> Mapping[str, Any]:
         path = options.get("path")
@@ -58,7 +58,7 @@ def located(base: Path, declared: DatasetSettings) -> DatasetSettings:
 
 
 def open_models(settings: CompareSettings, base: Path, folder: Path) -> tuple[list[Model], dict[str, str]]:
-    """The models that are there, and by role why the others are not. Nothing is loaded yet."""
+    """The available models, and by role the reason why others are not available. Nothing is loaded yet."""
 
     found: list[Model] = []
     missing = {role: f"[models.{role}] is not in the configuration" for role in TITLES if role not in settings.models}
@@ -75,7 +75,7 @@ def open_models(settings: CompareSettings, base: Path, folder: Path) -> tuple[li
 def _runs(role: str, declared: ModelSettings, settings: CompareSettings, base: Path, folder: Path) -> list[Model]:
     """A role's model, or one for each training run, where its backend's settings name {seed}.
 
-    Questions that go with a run that is not there are answered by the first that is.
+    Questions of a run that is not available are answered by the first available one.
     """
     if not declared.by_seed:
         return [_model(role, declared, base, folder)]
@@ -104,7 +104,7 @@ def _model(role: str, declared: ModelSettings, base: Path, folder: Path) -> Mode
         named = options.get(key)
         if isinstance(named, str) and (key != "name" or (base / named).exists() or named.startswith((".", "/"))):
             if key == "name" and options.get("kind") == "replay":
-                continue  # there it is what the model is called
+                continue  # there it is the name of the model
             options[key] = str(base / named)
             if not Path(options[key]).exists():
                 raise ConfigError(f"{where}.backend.{key}: got {named!r}, which is not there")

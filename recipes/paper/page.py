@@ -25,7 +25,7 @@ TEMPLATES = Path(__file__).parent / "templates"
 
 
 def page(results: Json) -> str:
-    """The whole page."""
+    """The page as HTML."""
     return render(
         "paper.html",
         TEMPLATES,
@@ -76,7 +76,7 @@ def _rows(dataset: Json, results: Json) -> Iterable[dict[str, Any]]:
 
 
 def _split(text: str) -> tuple[str, ...]:
-    """A value, and for small print its interval on one line and its drop or p-value on the next."""
+    """A value, and in small print its interval on one line and its drop or p-value on the next."""
     value, mark, rest = text.partition(" [")
     inside, _, further = rest.partition("], ")
     if not mark:

@@ -1,4 +1,4 @@
-"""Which pairs carry a cascade at all: the signal's AUROC and the price ratio against what can be saved."""
+"""Map of model pairs: achievable saving of a cascade by the signal's AUROC and the price ratio."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -23,7 +23,7 @@ WEAK_AUROC, LOW_RATIO, LEFT = 0.65, 3, 0.48  # the gates that the figure shades,
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kept:
-    """One rule on the judged half: what it saves against the LLM alone, what it loses, and what it defers."""
+    """One rule on the evaluation half: saving against the LLM alone, drop, and share deferred."""
 
     saving: Interval
     drop: Interval
@@ -36,10 +36,10 @@ class PairPoint:
 
     Args:
         price_ratio: Mean cost of an LLM answer over that of an SLM answer.
-        uncertified: The cheapest threshold that loses `max_drop` at most on the fitting half, judged on the other.
-        certified: The threshold that `corea calibrate` certifies from the fitting half, judged on the other; None where
+        uncertified: The cheapest threshold that loses `max_drop` at most on the fitting half, evaluated on the other.
+        certified: The threshold that `corea calibrate` certifies on the fitting half, evaluated on the other; None if
             it certifies none. `certified_blend`: with a map of all signals, length and category instead.
-        oracle_saving: With the same two models, knowing every answer.
+        oracle_saving: Of the oracle with the same two models.
     """
 
     dataset: str
@@ -72,7 +72,7 @@ def measure_pair(
     blend: bool = True,
     assumed: bool = False,
 ) -> PairPoint:
-    """All figures of one pair; half of the questions, by a hash of the id, fit and the other half judges."""
+    """All figures of one pair; half of the questions, by a hash of the id, fits and the other half evaluates."""
     first = np.array([uniform_of(str(key), "pair map") < 0.5 for key in pairs.ids])
     fit, judged = pairs.take(np.flatnonzero(first)), pairs.take(np.flatnonzero(~first))
     stated = ~np.isnan(pairs.first.confidence)
@@ -121,7 +121,7 @@ def measure_pair(
 def certify_and_judge(
     fit: OutcomeTable, judged: OutcomeTable, draws: Draws, max_drop: float, delta: float, options: FitOptions
 ) -> Kept | None:
-    """A threshold certified on the fitting rows, judged on others; None where none is certified."""
+    """A threshold certified on the fitting rows, evaluated on others; None where none is certified."""
     from corea.metrics.score_map import apply_map
 
     found = certify(fit, Targets(max_drop=max_drop, delta=delta), options)
@@ -143,7 +143,7 @@ def _kept(judged: OutcomeTable, draws: Draws, right: Floats, cost: Floats, defer
 
 
 def draw_pairs(points: Sequence[PairPoint], path: Path, *, title: str, note: str = "") -> Path:
-    """Left: AUROC across, price ratio up, certified saving as size and shade, a cross where none is certified, a square
+    """Left: AUROC (x), price ratio (y), certified saving as size and shade; a cross where none is certified, a square
     where the large model is no better and no cascade is needed.
 
     Right: the same savings over the gap in accuracy, by the stated number alone and by the calibrated blend.
@@ -207,7 +207,7 @@ def _more_than_10(points: Sequence[PairPoint]) -> str:
 
 
 def _name_best(axes: Any, certified: Sequence[PairPoint], count: int = 5) -> None:
-    """The best pairs by name, from the top down, so far apart that no two names overlap."""
+    """Labels of the best pairs, from the top down, spaced so that none overlap."""
     height = float("inf")
     for point in sorted(certified[:count], key=lambda p: -p.price_ratio):
         height = min(point.price_ratio * 1.6, height / 1.5)
@@ -246,7 +246,7 @@ def _draw_gaps(axes: Any, points: Sequence[PairPoint]) -> None:
 
 
 def _saving(found: Kept | None) -> float:
-    """Certified saving; a pair without one sends everything to the LLM and saves nothing."""
+    """Certified saving; 0 for a pair without one, which sends everything to the LLM."""
     return 0.0 if found is None else max(0.0, found.saving.value)
 
 
@@ -255,7 +255,7 @@ def _size(saving: float) -> float:
 
 
 def _shades(savings: Sequence[float]) -> list[str]:
-    """From light to dark with the saving, on a blue that prints as grey."""
+    """Shades from light to dark with the saving, in a blue that prints as grey."""
     darkest = (11, 95, 165)
     parts = [[int(235 - min(1.0, s / 0.6) * (235 - c)) for c in darkest] for s in savings]
     return [f"#{r:02x}{g:02x}{b:02x}" for r, g, b in parts]

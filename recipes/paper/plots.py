@@ -53,7 +53,7 @@ def frontier(dataset: Json, results: Json) -> Any:
 
 
 def _first_of_each_score(cells: Sequence[Json], reference: str) -> list[Json]:
-    """COREA's row, then the row of each kind of score that saves most."""
+    """COREA's row, then of each kind of score the row with the largest saving."""
     ours = [c for c in cells if c["method"] == reference]
     others = sorted(
         (c for c in cells if c["method"] != reference), key=lambda c: -(c["at"][-1]["saving"]["value"] or 0)
@@ -65,8 +65,7 @@ def _first_of_each_score(cells: Sequence[Json], reference: str) -> list[Json]:
 
 
 def savings(dataset: Json, results: Json) -> Any:
-    """Every method at its threshold: what it saves, and beside it the points it loses, both with intervals; a hollow
-    mark lost more than was aimed at."""
+    """Saving and drop of every method at its threshold, both with intervals; a hollow mark exceeds the target drop."""
     shown = [c for c in dataset["cells"] if not c["not_run"] and c["score"]]
     lines = [(c["method"], operating(c, results["operate_at"]), c["method"] == results["reference"]) for c in shown]
     lines += [
@@ -97,7 +96,7 @@ def savings(dataset: Json, results: Json) -> Any:
 
 
 def reliability(dataset: Json, results: Json) -> Any:
-    """For each score accuracy over confidence, and how many right and wrong answers have that confidence."""
+    """For each score, accuracy over confidence and the counts of right and wrong answers."""
     return reliability_plot(
         [
             ReliabilityPanel(title=name, bins=found["bins"], bold=name == results["reference"])

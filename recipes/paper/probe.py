@@ -1,4 +1,4 @@
-"""Hidden states for the probe: what the last layer holds at a completion's end, and on average over it."""
+"""Hidden states for the probe: the last layer's state at the end of a completion, and its mean over it."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -21,7 +21,7 @@ def hidden_states(
 ) -> Mapping[str, Any]:
     """By question hash, a vector of twice the model's width: the last token's state, and the mean of the completion's.
 
-    They are stored beside the cache; no model is loaded where all are there.
+    They are stored with the cache; no model is loaded if all are stored.
 
     Raises:
         ConfigError: The backend is not a transformers model.
@@ -60,6 +60,6 @@ def _taken(cache: AnswerCache, backend: Backend, prompt: Prompt, questions: Sequ
         with engine.torch.inference_mode():
             out = engine.model(**engine.inputs(ids, mask), output_hidden_states=True)
         last = out.hidden_states[-1].float().cpu().numpy()
-        for question, tail, states in zip(some, tails, last, strict=True):  # filled up on the left
+        for question, tail, states in zip(some, tails, last, strict=True):  # padded on the left
             found[question_hash(question)] = np.concatenate([states[-1], states[-len(tail) :].mean(axis=0)])
     return found

@@ -1,5 +1,4 @@
-"""Bootstrap intervals of a confidence's figures, all resamples at once: what one resample is, is how often each
-question is in it, a (B, N) table of counts."""
+"""Bootstrap intervals of a confidence's figures: B resamples of N questions are a (B, N) table of counts."""
 
 from dataclasses import dataclass
 
@@ -19,7 +18,7 @@ class Draws:
 
     @classmethod
     def of(cls, n: int, *, resamples: int, seed: int = 0) -> "Draws":
-        """So many resamples."""
+        """Draws of this many resamples."""
         return cls(np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=resamples).astype(np.float64))
 
     def mean(self, values: Floats) -> Floats:
@@ -37,7 +36,7 @@ def bootstrap_ci(value: float, draws_B: Floats, *, level: float = 0.95) -> Inter
 
 
 def score_quality(confidence: Floats, correct: Floats) -> dict[str, float]:
-    """The four figures over the questions where there is a confidence; NaN where one has no meaning."""
+    """The four figures over the questions with a confidence; NaN where one is undefined."""
     stated = ~np.isnan(confidence)
     c, y = confidence[stated], correct[stated]
     if not len(c):

@@ -13,12 +13,12 @@ from recipes.paper.answers import Answers, Fitting, Part, folds, need_fitting
 from recipes.paper.methods import Method
 
 FITTED = ("probe", "router", "blend")
-BLENDED = ("verbalized", "expected", "mean_token_probability", "answer_token_probability")  # no call of their own
+BLENDED = ("verbalized", "expected", "mean_token_probability", "answer_token_probability")  # need no extra call
 FEWEST = 20  # rows of each class below which no classifier is fitted
 
 
 class NotRun(Exception):
-    """A row that cannot be had here, and why. It is shown in the table, never filled in."""
+    """Raised for a row that cannot be computed, with the reason, which the table shows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,7 +1,7 @@
-"""One comparison from questions to results: ask what is not stored, split, fit, judge, and keep all of it in a folder.
+"""One comparison from questions to results: asks, splits, fits, evaluates, and stores everything in a folder.
 
-OUT/traces/KEY.jsonl    every answer, by content (see `store`); KEY.json says whose; KEY.npz holds hidden states
-OUT/results.json        tables, figures' data, examples, spending, provenance: all that the report needs
+OUT/traces/KEY.jsonl    every answer, by content (see `answer_cache`); KEY.json is its identity; KEY.npz hidden states
+OUT/results.json        tables, data of the figures, examples, spending, provenance: the input of the report
 """
 
 import json
@@ -32,7 +32,7 @@ VERSION = 2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProgressHooks:
-    """Whom to tell of progress: a phase begins with so many steps, and a step is done."""
+    """Callbacks for progress: a phase begins with a number of steps, and a step is done."""
 
     phase: Callable[[str, int], None] = lambda what, steps: None
     step: Callable[[], None] = lambda: None
@@ -51,7 +51,7 @@ async def compare(
     """Runs a comparison and writes its results.
 
     Args:
-        models: Those that are there; `missing` says by role why the others are not.
+        models: The available ones. `missing`: by role, the reason why others are not.
         provenance: Written into the results as it is.
 
     Returns:
@@ -121,7 +121,7 @@ def _judge(
     asked: DatasetSplits,
     hooks: ProgressHooks,
 ) -> dict[str, Any]:
-    """One dataset's part of the results: only questions that every model answered are fitted on and judged."""
+    """The results of one dataset, over the questions that every model answered."""
     held = frozenset(question_hash(q) for q in asked.judge)
     parts: list[SeedSplit] = []
     for seeds in _apart(models, asked):
@@ -176,14 +176,14 @@ def _name(model: Model) -> str:
 
 
 def _apart(models: Sequence[Model], asked: DatasetSplits) -> list[frozenset[int] | None]:
-    """The seeds whose questions are fitted and judged by themselves: each, where a role was trained with several."""
+    """The seeds whose questions are fitted and evaluated separately: each, where a role was trained with several."""
     if all(m.seeds is None for m in models):
         return [None]
     return [frozenset([seed]) for seed in sorted(set(asked.seed_of.values()))]
 
 
 def _hidden(model: Model, questions: Sequence[Question]) -> Mapping[str, Any] | None:
-    """Hidden states; None where the backend gives none, which the probe's row then says."""
+    """Hidden states; None where the backend gives none, which the probe's row then reports."""
     try:
         return hidden_states(model.cache, lambda: model.open()[0], model.prompt, questions)
     except ConfigError:

@@ -19,7 +19,7 @@ class ModelSettings:
         signals: Kinds, or tables with a `kind` and options; the first is what the stored rows call `confidence`.
         price: The fields of `corea.prices.Price`; without it the model's name is looked up in the public list.
         title: Name of a further model in the tables; its role by default.
-        probe: Take hidden states too (backend kind "hf").
+        probe: True if hidden states are stored too (backend kind "hf").
     """
 
     backend: Mapping[str, Any]
@@ -48,13 +48,13 @@ class DatasetSettings:
     Args:
         kind: A name of `corea.datasets.DATASETS`, or "package.module:Class".
         options: Its own options, such as a path.
-        judge: The split that is judged.
+        judge: The evaluation split.
         fit: The split that thresholds and classifiers are fitted on; None halves `judge` by a hash of each question.
         fit_share: The share that goes to fitting then.
         trained_on: Training data of the models, of the same kind of dataset, for the contamination guard: tables
             of a `split`, and of options over `options`.
         seeded: The dataset draws other questions with each of the run's seeds (its option `seed`).
-        limit: At most so many questions of each split, the first by hash; 0: all.
+        limit: Maximum number of questions of each split, the first by hash; 0: all.
     """
 
     kind: str
@@ -138,7 +138,7 @@ class CompareSettings:
         return dict(zip(self.seeds, self.runs or self.seeds, strict=True))
 
     def only(self, seeds: Sequence[int]) -> "CompareSettings":
-        """The same with some of its seeds; a seed that it does not have is its own training run."""
+        """The settings with some of its seeds; a seed that is not listed is its own training run."""
         return replace(self, seeds=tuple(seeds), runs=tuple(self.run_of.get(seed, seed) for seed in seeds))
 
     @property

@@ -19,7 +19,7 @@ class DatasetSplits:
     Args:
         seed_of: By question hash, the seed it was drawn with; -1 where none was.
         trained_on: Questions a model may have been trained on, for the contamination guard.
-        dropped: Questions left out of the fitting part because they are judged too.
+        dropped: Questions left out of the fitting part because they are in the evaluation part too.
     """
 
     name: str
@@ -40,7 +40,7 @@ def load_splits(name: str, declared: DatasetSettings, seeds: Sequence[int]) -> D
     """A dataset's questions, with the calibration and the evaluation part kept apart.
 
     Raises:
-        DataError: A file or row is not what it should be, or a reference cannot be read by its question's grader.
+        DataError: A file or row is invalid, or a reference cannot be read by its question's grader.
     """
     draws: list[dict[str, Any]] = [{"seed": s} for s in seeds] if declared.seeded else [{}]
     fit: dict[str, Question] = {}
@@ -89,7 +89,7 @@ def load_splits(name: str, declared: DatasetSettings, seeds: Sequence[int]) -> D
 
 
 def _distinct(questions: Mapping[str, Question]) -> tuple[Question, ...]:
-    """The questions with ids that are theirs alone: draws of several seeds may share ids."""
+    """The questions with unique ids: draws of several seeds may share ids."""
     seen: set[str] = set()
     out: list[Question] = []
     for key, question in questions.items():
@@ -103,7 +103,7 @@ def _uniform(question: Question) -> float:
 
 
 def contamination(asked: DatasetSplits) -> dict[str, Any]:
-    """Evaluation questions whose text stands in the calibration or training questions (8-grams, 70 %)."""
+    """Evaluation questions whose text is in the calibration or training questions (8-grams, 70 %)."""
     found = {
         what: overlap(questions, asked.judge)
         for what, questions in (("calibration", asked.fit), ("training", asked.trained_on))

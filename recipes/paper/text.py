@@ -1,4 +1,4 @@
-"""The table as text: Markdown for people and files."""
+"""The table as Markdown."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -90,12 +90,12 @@ def against(found: Json | None) -> list[str]:
 
 
 def p_value(p: float) -> str:
-    """A p-value as it is quoted."""
+    """A p-value as text."""
     return "< .001" if p < 0.001 else f"{p:.3f}"
 
 
 def bound(found: Json, drops: int) -> list[str]:
-    """A bound's row; its saving, and the drop it goes with, stand in the last of the columns for savings."""
+    """A bound's row; its saving and drop are in the last of the columns for savings."""
     at = found["at"]
     numbers = [interval(at["accuracy"], ".1f", 100), interval(at["cost_usd"], ".4g", 1000)]
     return [
@@ -122,7 +122,7 @@ def markdown(results: Json) -> str:
 
 
 def explanations(results: Json) -> list[str]:
-    """How the table is to be read."""
+    """Explanations of the table."""
     return [
         f"Thresholds and classifiers are fitted on the calibration split alone; every figure is of the evaluation "
         f"split. pass@1, cost and LLM% are at the threshold chosen for a drop of {100 * results['operate_at']:g} "

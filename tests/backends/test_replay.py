@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from corea.backends.replay import ReplayBackend, ReplaySettings, estimate_tokens
+from corea.backends.replay import ReplayBackend, ReplaySettings
+from corea.costs.token_estimate import tokens_of_length
 from corea.errors import BackendError, ConfigError, DataError
 from corea.types import Completion, Question, Sampling, Usage
 
@@ -46,7 +47,7 @@ async def test_a_recorded_answer_is_given_with_all_that_was_recorded(tmp_path: P
 async def test_token_counts_that_were_not_recorded_are_estimated_and_marked(tmp_path: Path) -> None:
     got = await replayed(recording(tmp_path, row(prompt_tokens=None, completion_tokens=None)))
     assert got.usage == Usage(prompt_tokens=3, completion_tokens=4, estimated=True)  # 12 and 15 characters
-    assert [estimate_tokens(n) for n in (0, 1, 4, 5)] == [0, 1, 1, 2]
+    assert [tokens_of_length(n) for n in (0, 1, 4, 5)] == [0, 1, 1, 2]
 
 
 async def test_the_prompt_is_estimated_from_the_messages_asked_where_no_question_was_recorded(tmp_path: Path) -> None:
@@ -93,8 +94,8 @@ async def test_model_and_variant_choose_the_rows(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("{", "rows.jsonl:2: cannot be read"),
-        ("[1]", "expected an object"),
+        ("{", "rows.jsonl:2: not JSON"),
+        ("[1]", "expected a JSON object"),
         ('{"id": "a"}', "model: got None"),
         (json.dumps(row("q2", confidence=80)), "confidence: got 80"),
         (json.dumps(row("q2", completion_tokens=-1)), "completion_tokens: got -1"),

@@ -185,7 +185,7 @@ def test_a_grader_that_does_not_exist_is_refused_before_any_row_is_used() -> Non
 def test_ones_own_rows_may_have_choices_messages_or_no_answer() -> None:
     sums, colour, chat, free = load_dataset("jsonl", path=str(DATA / "own-test.jsonl"))
     assert (sums.id, sums.reference, sums.category) == ("q1", "42", "sums")
-    assert (colour.id, colour.choices) == ("own-test-00001", ("red", "dog"))
+    assert (colour.id, colour.choices) == ("line-2", ("red", "dog"))
     assert (len(chat.messages), chat.text, chat.meta) == (2, "Name the capital of France.", {"answer_type": "text"})
     assert (free.reference, free.text) == (None, "Say something.")
 
@@ -261,7 +261,7 @@ def test_a_hub_that_cannot_be_reached_is_one_line(monkeypatch: pytest.MonkeyPatc
         ('{"question": "1+1?", "answer": "2"}\n', r"test.jsonl:1: .*no '####'"),
         ('{"question": "1+1?"}\n', r"test.jsonl:1: the row has no 'answer' but question"),
         ('{"question": ', r"test.jsonl:1: not JSON"),
-        ("\n[1]\n", r"got int, expected an object"),
+        ("\n[1]\n", r"test.jsonl:2: got list, expected a JSON object"),
         ("", "has no questions"),
     ],
 )
@@ -273,7 +273,7 @@ def test_a_bad_row_is_named_with_its_line(tmp_path: Path, content: str, message:
 
 def test_two_questions_of_one_id_are_refused(tmp_path: Path) -> None:
     (tmp_path / "test.jsonl").write_text('{"id": 1, "question": "a"}\n{"id": "1", "question": "b"}\n')
-    with pytest.raises(DataError, match="two questions have the id '1'"):
+    with pytest.raises(DataError, match=r"test.jsonl:2: question '1' comes twice"):
         load_dataset("jsonl", path=str(tmp_path / "test.jsonl"))
 
 
@@ -284,7 +284,7 @@ def test_two_questions_of_one_id_are_refused(tmp_path: Path) -> None:
         ({"split": "test", "path": str(DATA / "gsm8k-train.jsonl")}, "the name says 'train'"),
         ({"path": str(DATA / "nowhere.jsonl")}, "no such file or folder"),
         ({"path": str(DATA)}, "expected one file whose name begins with 'test'"),
-        ({"path": str(DATA / "NOTICE")}, "got the suffix"),
+        ({"path": str(DATA / "NOTICE")}, "got no suffix, expected a name in .jsonl"),
         ({"pth": "x"}, "got the option 'pth', expected one of path$"),
     ],
 )

@@ -172,3 +172,24 @@ def test_how_many_questions_each_grader_graded_is_said_in_words() -> None:
     counts = count_graders(["maths", "yes_no", *["maths"] * 1233])
     assert counts == {"maths": 1234, "yes_no": 1}
     assert graders_in_words(counts) == "maths 1,234, yes_no 1"
+
+
+@pytest.mark.parametrize(
+    "style", ["text", "textbf", "textsf", "mathrm", "mathit", "mbox", "hbox", "boxed", "emph", "boldsymbol"]
+)
+@pytest.mark.parametrize(
+    ("grader", "reference", "options"),
+    [
+        ("number", "5", ()),
+        ("text", "Paris", ()),
+        ("yes_no", "Yes", ()),
+        ("maths", "x+1", ()),
+        ("choice", "B", ("red", "blue")),
+    ],
+)
+def test_every_grader_reads_an_answer_in_any_style(
+    style: str, grader: str, reference: str, options: tuple[str, ...]
+) -> None:
+    question = Question(id="q", messages=(), reference=reference, choices=options)
+    assert load_grader(grader).grade(question, f"<answer>\\{style}{{{reference}}}</answer>").correct
+    assert not load_grader(grader).grade(question, f"<answer>\\{style}{{7{reference}}}</answer>").correct

@@ -11,10 +11,7 @@ from corea.metrics import (
     auroc,
     auroc_interval,
     brier_score,
-    equal_mass_calibration_error,
     expected_calibration_error,
-    reliability_bins,
-    risk_coverage,
 )
 
 TIED = st.lists(st.tuples(st.sampled_from([0.0, 0.2, 0.5, 0.9, 1.0]), st.booleans()), min_size=2, max_size=40)
@@ -28,17 +25,6 @@ def test_ece_by_hand() -> None:
 def test_a_calibrated_confidence_has_no_calibration_error() -> None:
     confidence, correct = [0.5, 0.5, 1.0, 0.0], [1, 0, 1, 0]
     assert expected_calibration_error(confidence, correct) == 0
-    assert equal_mass_calibration_error(confidence, correct) == 0
-
-
-def test_equal_mass_bins_hold_equal_counts_of_distinct_values() -> None:
-    values = np.random.default_rng(0).random(1000)
-    assert [b.count for b in reliability_bins(values, values > 0.5, equal_mass=True)] == [100] * 10
-
-
-def test_equal_mass_bins_keep_a_tie_together_and_lose_nobody() -> None:
-    bars = reliability_bins([0.8] * 7 + [0.9] * 3, [1] * 10, bins=4, equal_mass=True)
-    assert [(b.confidence, b.count) for b in bars] == [(pytest.approx(0.8), 7), (pytest.approx(0.9), 3)]
 
 
 def test_brier_by_hand() -> None:
@@ -73,12 +59,6 @@ def test_aurc_of_a_perfect_order_by_hand() -> None:
 
 def test_aurc_of_one_tie_is_the_error_rate() -> None:
     assert aurc([0.9] * 4, [1, 1, 1, 0]) == pytest.approx(0.25)
-
-
-def test_risk_coverage_by_hand() -> None:
-    coverage, risk = risk_coverage([0.9, 0.9, 0.5], [1, 0, 0])
-    assert coverage.tolist() == pytest.approx([2 / 3, 1])
-    assert risk.tolist() == pytest.approx([1 / 2, 2 / 3])
 
 
 @pytest.mark.parametrize(

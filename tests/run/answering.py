@@ -12,12 +12,12 @@ from decimal import Decimal
 
 from corea.backends.fake import FakeBackend
 from corea.cascade import Cascade, Stage
+from corea.datasets.question_source import QuestionSource
 from corea.parsing import read_confidence
 from corea.policies.threshold import Threshold
 from corea.prices import Price
 from corea.run import runner
 from corea.run.journal import Journal
-from corea.run.source import QuestionSource
 from corea.types import Completion, Confidence, Question, Sampling
 
 SMALL = Price(input_usd_per_mtok=Decimal(1), output_usd_per_mtok=Decimal(2), source="small")

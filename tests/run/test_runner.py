@@ -11,6 +11,7 @@ import pytest
 from answering import cascade, large_reply, question_lines, small_reply
 
 from corea.cascade import Cascade
+from corea.datasets.question_source import QuestionSource
 from corea.errors import BackendError, ConfigError, DataError
 from corea.run import runner
 from corea.run.answer_settings import answer_settings
@@ -19,7 +20,6 @@ from corea.run.journal import Journal
 from corea.run.runner import OnBadRow, run_batch
 from corea.run.shortcomings import ShortcomingKind
 from corea.run.shutdown import Stop, stopping_on_signals
-from corea.run.source import QuestionSource
 from corea.run.summary import RunOutcome, RunProgress, RunSummary
 from corea.trace_io import read_traces
 from corea.types import Question, Status

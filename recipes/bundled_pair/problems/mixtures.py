@@ -1,4 +1,4 @@
-"""Which problems belong to whom: the small model's world, the large model's wider one, and what lies beyond.
+"""Mixtures of problems: those of the small model, the wider range of the large one, and others.
 
 | world | kinds | levels | wording |
 |---|---|---|---|
@@ -61,7 +61,7 @@ class Part:
     """A share of a world: kinds, chances of levels 1 to 5, and the words they are put in.
 
     Args:
-        garbled: Whether one to three words of each problem are replaced by made-up ones (`garble`).
+        garbled: True if one to three words of each problem are replaced by made-up ones (`garble`).
     """
 
     share: float
@@ -140,7 +140,7 @@ def sample(world: str, n: int, seed: int, *, split: str = "train", unique: bool 
 
     Args:
         split: "train", "validation" or "test"; a text belongs to exactly one of them, in every world.
-        unique: Whether no text may come twice; by default everywhere but in "train".
+        unique: True if no text may come twice; by default everywhere but in "train".
 
     Returns:
         Questions with `reference` the answer, `category` the kind, and `meta` {"level", "steps", "answer_type"}.

@@ -90,7 +90,7 @@ def count(rng: Random, level: int, style: Style) -> Problem:
 
 
 def order(rng: Random, level: int, style: Style) -> Problem:
-    """Who is the tallest (oldest, ...), from statements about neighbours, out of order from level 3 on."""
+    """The tallest (oldest, ...) person, from statements about neighbours, out of order from level 3 on."""
     people = style.names(rng, ORDER_PEOPLE[level])
     more, less, most, least = style.wording(rng, ORDER_WORDS, ORDER_WIDE_WORDS)
     facts = [

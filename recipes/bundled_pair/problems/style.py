@@ -183,7 +183,7 @@ class Style:
         people: Names to take in place of all others.
         odd_letters: Chance that an unknown is one of `letters`.
         letters: Unusual ones for unknowns.
-        negative: Whether numbers below zero may appear.
+        negative: True if numbers below zero may appear.
     """
 
     wide: float = 0.0
@@ -196,7 +196,7 @@ class Style:
     negative: bool = False
 
     def is_new_word(self, rng: Random) -> bool:
-        """Whether the next name, thing or letter comes from beyond the small model's."""
+        """True if the next name, thing or letter comes from beyond the small model's."""
         return rng.random() < (self.wide if self.words is None else self.words)
 
     def wording(self, rng: Random, home: Sequence[T], wide: Sequence[T]) -> T:

@@ -9,7 +9,7 @@ LARGEST = {1: 20, 2: 40, 3: 70, 4: 99, 5: 200}
 
 
 def remainder(rng: Random, level: int, style: Style) -> Problem:
-    """What is left over in a division."""
+    """The remainder of a division."""
     a, b = rng.randint(5, LARGEST[level]), rng.randint(2, 9)
     text = style.wording(rng, ("What is the remainder when {} is divided by {}?",), ("{} mod {} = ?",)).format(a, b)
     steps = f"{a - a % b}/{b}={a // b} {a}-{a - a % b}={a % b}"

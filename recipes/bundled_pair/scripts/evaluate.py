@@ -1,4 +1,4 @@
-"""What a model of the pair does on the fixed sets, and what the pair saves.
+"""Accuracy of each model on the fixed sets, and the saving of the pair.
 
     evaluate.py collect FOLDER OUT.npz [--split validation] [--n 1000] [--temperature 0] [--embedded PARAMETERS]
     evaluate.py report SLM.npz LLM.npz [--tune SLM_VALIDATION.npz LLM_VALIDATION.npz] [--json OUT]
@@ -114,7 +114,7 @@ def saved(slm, llm, name: str, signal: str, drop: float, tune=None) -> dict[str,
 
 
 def at_threshold(slm, llm, name: str, tau: float) -> dict[str, float]:
-    """What the expected confidence saves and loses at a threshold that was chosen elsewhere."""
+    """Saving and loss of the expected confidence at a threshold that was chosen elsewhere."""
     keep = filled(slm[f"{name}/expected"]) >= tau
     right = llm[f"{name}/correct"]
     large = cost(llm, name)

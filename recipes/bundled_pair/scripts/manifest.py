@@ -1,4 +1,4 @@
-"""What is in the package, in one file: manifest.py"""
+"""Writes the contents of the package to one file: manifest.py"""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The dataset plug over the generated worlds."""
+"""The dataset plug over the generated mixtures."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The generated problems: right answers, true steps, worlds that differ as said, splits that share no text."""
+"""The generated problems: right answers, true steps, mixtures that differ as documented, splits that share no text."""
 
 import math
 import re

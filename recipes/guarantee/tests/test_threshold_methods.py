@@ -1,4 +1,4 @@
-"""What other ways to choose a threshold make of the same sets; and the command."""
+"""Results of other ways to choose a threshold on the same sets; and the command."""
 
 import json
 

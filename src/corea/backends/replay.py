@@ -16,19 +16,18 @@ missing facts are filled in, and marked:
 The row itself, without the texts, is in `Completion.raw["recorded"]`, for an evaluation that needs `correct`.
 """
 
-import gzip
-import json
 import math
 from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
+from corea.costs.token_estimate import tokens_of_length
 from corea.errors import BackendError, ConfigError, DataError
+from corea.files.rows import FileFormat, read_rows
 from corea.types import Completion, Question, Sampling, Usage, replace
 
-CHARACTERS_PER_TOKEN = 4
 TEXTS = ("response", "question")
 SUFFIXES = (".jsonl", ".jsonl.gz")
 
@@ -91,7 +90,7 @@ class ReplayBackend:
             ) from None
         usage = completion.usage
         if usage.estimated and not usage.prompt_tokens:  # neither the count nor the question was recorded
-            asked = estimate_tokens(sum(len(message.content) for message in question.messages))
+            asked = tokens_of_length(sum(len(message.content) for message in question.messages))
             return replace(completion, usage=replace(usage, prompt_tokens=asked))
         return completion
 
@@ -103,24 +102,14 @@ class ReplayBackend:
         yield completion
 
 
-def read_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The rows of a recording, each with "file:line"; `id`, `model` and `variant` are text.
-
-    Raises:
-        ConfigError: No such file, or none in the folder.
-        DataError: A line that is not a JSON object with an id and a model.
-    """
+def _rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The rows of a recording, each with "file:line"; `id`, `model` and `variant` are text."""
     for file in _files(path):
-        number = 0
-        opened = gzip.open if file.suffix == ".gz" else open
-        with opened(file, "rt", encoding="utf-8") as lines:
+        for line, row in read_rows(file, FileFormat.JSONL):
             try:
-                for number, line in enumerate(lines, start=1):
-                    if line.strip():
-                        yield f"{file}:{number}", _row(json.loads(line))
-            except (ValueError, OSError, EOFError) as error:
-                at = number if isinstance(error, DataError | json.JSONDecodeError) else number + 1
-                raise DataError(f"cannot be read as a recorded row: {error}", path=str(file), line=at) from error
+                yield f"{file}:{line}", _row(row)
+            except DataError as error:
+                raise DataError(str(error), path=str(file), line=line) from error
 
 
 def _files(path: Path) -> list[Path]:
@@ -136,10 +125,7 @@ def _files(path: Path) -> list[Path]:
     return [path]
 
 
-def _row(value: Any) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise DataError(f"got {str(value)[:60]!r}, expected an object with id and model")
-    row = cast(dict[str, Any], value)
+def _row(row: Mapping[str, Any]) -> dict[str, Any]:
     for key in ("id", "model"):
         if not isinstance(row.get(key), str) or not row[key]:
             raise DataError(f"{key}: got {row.get(key)!r}, expected a text")
@@ -157,7 +143,7 @@ def _chosen(settings: ReplaySettings) -> list[tuple[str, dict[str, Any]]]:
     """The rows of the model and variant that the settings name."""
     rows: list[tuple[str, dict[str, Any]]] = []
     others: set[tuple[str, str]] = set()
-    for where, row in read_rows(Path(settings.path)):
+    for where, row in _rows(Path(settings.path)):
         own = settings.model in ("", row["model"]) and settings.variant in ("", row["variant"])
         rows.append((where, row)) if own else others.add((row["model"], row["variant"]))
     found = {(row["model"], row["variant"]) for _, row in rows}
@@ -193,15 +179,7 @@ def _usage(row: Mapping[str, Any], text: str | None) -> Usage:
     prompt, written = row.get("prompt_tokens"), row.get("completion_tokens")
     length = len(text) if text is not None else row.get("response_chars")
     return Usage(
-        prompt_tokens=estimate_tokens(len(row.get("question") or "")) if prompt is None else int(prompt),
-        completion_tokens=estimate_tokens(length or 0) if written is None else int(written),
+        prompt_tokens=tokens_of_length(len(row.get("question") or "")) if prompt is None else int(prompt),
+        completion_tokens=tokens_of_length(length or 0) if written is None else int(written),
         estimated=prompt is None or written is None,
     )
-
-
-def estimate_tokens(characters: int) -> int:
-    """Estimated number of tokens of English text: 4 characters a token, rounded up.
-
-    Source: OpenAI's help centre, "What are tokens and how to count them?": 1 token is about 4 characters of English.
-    """
-    return math.ceil(characters / CHARACTERS_PER_TOKEN)

@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from corea.calibrate._extra import need_scipy
 from corea.errors import ConfigError, DataError
 from corea.metrics.arrays import Floats
+from corea.registry import import_extra
 
 NUISANCE_RISK = 1e-3
 STEPS_PER_SD = 2.0  # grid of the nuisance parameter; tests compare it with a 20 times finer one
@@ -52,7 +52,7 @@ def exact_drop_pvalue(losses: int, gains: int, n: int, drop: float) -> float:
 
 def _largest_tail(t: float, n: int, d: float, low: float, high: float) -> float:
     """Largest probability of {signed root <= t} over shares of discordant rows from low to high, on the boundary."""
-    special = need_scipy().special
+    special = _scipy_special()
     ends = [math.asin(math.sqrt(s)) for s in (low, high)]
     steps = max(2, math.ceil((ends[1] - ends[0]) * 2 * math.sqrt(n) * STEPS_PER_SD))
     share_S = np.clip(np.sin(np.linspace(ends[0], ends[1], steps)) ** 2, low, high)
@@ -115,17 +115,17 @@ def share_pvalue(events: int, n: int, share: float) -> float:
     """
     if not 0 <= events <= n:
         raise DataError(f"share_pvalue: got {events} events of {n}, expected 0 <= events <= n")
-    return float(need_scipy().special.bdtr(float(events), n, share)) if n else 1.0
+    return float(_scipy_special().bdtr(float(events), n, share)) if n else 1.0
 
 
 def share_lower(events: int, n: int, delta: float) -> float:
     """Lower confidence bound at level 1 - delta for a probability, exact. Source: Clopper and Pearson 1934."""
-    return 0.0 if events <= 0 else float(need_scipy().special.betaincinv(events, n - events + 1, delta))
+    return 0.0 if events <= 0 else float(_scipy_special().betaincinv(events, n - events + 1, delta))
 
 
 def share_upper(events: int, n: int, delta: float) -> float:
     """Upper confidence bound at level 1 - delta for a probability, exact. Source: Clopper and Pearson 1934."""
-    return 1.0 if events >= n else float(need_scipy().special.betaincinv(events + 1, n - events, 1 - delta))
+    return 1.0 if events >= n else float(_scipy_special().betaincinv(events + 1, n - events, 1 - delta))
 
 
 # --- bounded means --------------------------------------------------------------------------------------------------
@@ -194,3 +194,7 @@ def _check_counts(losses: int, gains: int, n: int, drop: float) -> None:
         )
     if not -1 < drop < 1:
         raise ConfigError(f"max-drop: got {drop}, expected a share between -1 and 1; 2 points are 0.02")
+
+
+def _scipy_special() -> Any:
+    return import_extra("calibrate:", "scipy.special")

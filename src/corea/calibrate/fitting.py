@@ -23,14 +23,14 @@ from corea.calibrate.artefact import (
 )
 from corea.calibrate.certify import DEFAULTS, FitOptions, Selection, certify
 from corea.calibrate.few_labels import FewLabels
-from corea.calibrate.held_out import estimates, held_out_report, saving_interval
+from corea.calibrate.held_out import estimates, held_out_report
 from corea.calibrate.maps import fit_probability
 from corea.calibrate.rules import CascadeAnswers
 from corea.calibrate.sample_size import labels_for_rules
 from corea.calibrate.sentences import next_steps, sentence
 from corea.calibrate.signal_quality import signal_quality
 from corea.calibrate.targets import Targets
-from corea.metrics import Interval, cost_interval, paired_share_interval, share_interval
+from corea.metrics import Interval, cost_interval, paired_share_interval, saving_interval, share_interval
 from corea.metrics.arrays import Floats
 from corea.metrics.score_map import ScoreMap
 from corea.records.table import OutcomeTable

@@ -16,7 +16,7 @@ from corea.metrics import (
     cost_interval,
     oracle_point,
     paired_share_interval,
-    ratio_interval,
+    saving_interval,
     share_interval,
 )
 from corea.metrics.arrays import Floats
@@ -122,12 +122,6 @@ def estimates(table: OutcomeTable, answers: CascadeAnswers, targets: Targets) ->
     found |= {name: cost_interval(values) for name, values in costs.items()}
     found |= {name: saving_interval(ours, theirs) for name, (ours, theirs) in ratios.items()}
     return found | {"drop": paired_share_interval(last.correct, answers.correct)}
-
-
-def saving_interval(ours: Floats, theirs: Floats) -> Interval:
-    """1 - the ratio of two mean costs over the same questions."""
-    share = ratio_interval(ours, theirs)
-    return Interval(1 - share.value, 1 - share.high, 1 - share.low)
 
 
 def held_out_report(

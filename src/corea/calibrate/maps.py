@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 from msgspec.structs import replace
 
-from corea.calibrate._extra import need_sklearn
 from corea.metrics.arrays import Floats
 from corea.metrics.score_map import (
     EDGE,
@@ -34,6 +33,7 @@ from corea.metrics.score_map import (
     logit,
 )
 from corea.records.table import OutcomeTable
+from corea.registry import import_extra
 
 LINEAR_ROWS, TREE_ROWS = 60, 100  # fewer rows than these are too few to fit that kind of blend
 MOST_ROWS = 20_000  # more do not help the trees, and cost time
@@ -107,7 +107,7 @@ def fit_score(
     if kind == "identity":
         stored = IdentityMap(input=next(iter(table.models[stage].signals)))
         return stored, apply_map(stored, table.columns(stage))
-    with need_sklearn().config_context(skip_parameter_validation=True):  # half of the time of small trees
+    with _import("sklearn").config_context(skip_parameter_validation=True):  # half of the time of small trees
         return _cross_fitted(table, stage, kind, target, seed)
 
 
@@ -179,7 +179,7 @@ def _fit_trees(x: Floats, rows: _FitRows, target: str, seed: int) -> TreeEnsembl
     Source: Geurts, Ernst and Wehenkel 2006, Machine Learning 63(1).
     """
     wanted = rows.regret if target == "regret" else 1 - rows.correct
-    grower = need_sklearn().tree.ExtraTreeRegressor
+    grower = _import("sklearn.tree").ExtraTreeRegressor
     leaf_rows = max(LEAF_ROWS if len(x) >= FEW_ROWS else FEW_LEAF_ROWS, math.ceil(len(x) / MOST_LEAVES))
     targets = np.column_stack([wanted, rows.correct, COST_WEIGHT * rows.relative_cost])
     filled = np.where(np.isnan(x), UNMEASURED, x).astype(np.float32)
@@ -214,7 +214,7 @@ def _fit_linear(x: Floats, y: Floats, seed: int) -> LinearModel:
     mean = np.nan_to_num(np.nanmean(np.where(np.isnan(x).all(axis=0), 0.0, x), axis=0))
     filled = np.where(np.isnan(x), mean, x)
     scale = np.maximum(filled.std(axis=0), 1e-9)
-    model = need_sklearn().linear_model.LogisticRegression(C=0.1, max_iter=500, random_state=seed)
+    model = _import("sklearn.linear_model").LogisticRegression(C=0.1, max_iter=500, random_state=seed)
     model.fit((filled - mean) / scale, y > 0.5)
     return LinearModel(
         mean=mean.tolist(), scale=scale.tolist(), weights=model.coef_[0].tolist(), bias=float(model.intercept_[0])
@@ -254,14 +254,14 @@ def fit_probability(score: Floats, correct: Floats, *, kind: str = "auto", seed:
 
 def isotonic(s: Floats, y: Floats) -> IsotonicMap:
     """Rising steps, joined by lines. Source: Zadrozny and Elkan 2002, KDD (pool adjacent violators)."""
-    model = need_sklearn().isotonic.IsotonicRegression(out_of_bounds="clip", y_min=0.0, y_max=1.0).fit(s, y)
+    model = _import("sklearn.isotonic").IsotonicRegression(out_of_bounds="clip", y_min=0.0, y_max=1.0).fit(s, y)
     xs, ys = model.X_thresholds_, model.y_thresholds_
     return IsotonicMap(x=xs.tolist(), y=ys.tolist())
 
 
 def platt(s: Floats, y: Floats) -> PlattMap:
     """A sigmoid in the log-odds. Source: Platt 1999; on log-odds as Guo et al. 2017, arXiv:1706.04599, sec. 4."""
-    model = need_sklearn().linear_model.LogisticRegression(C=100.0, max_iter=500)
+    model = _import("sklearn.linear_model").LogisticRegression(C=100.0, max_iter=500)
     model.fit(logit(np.clip(s, EDGE, 1 - EDGE))[:, None], y > 0.5)
     return PlattMap(a=float(model.coef_[0, 0]), b=float(model.intercept_[0]))
 
@@ -269,8 +269,12 @@ def platt(s: Floats, y: Floats) -> PlattMap:
 def beta(s: Floats, y: Floats) -> BetaMap:
     """The beta family. Source: Kull, Silva Filho and Flach 2017, AISTATS (PMLR 54)."""
     c = np.clip(s, EDGE, 1 - EDGE)
-    model = need_sklearn().linear_model.LogisticRegression(C=100.0, max_iter=1000)
+    model = _import("sklearn.linear_model").LogisticRegression(C=100.0, max_iter=1000)
     model.fit(np.column_stack([np.log(c), -np.log1p(-c)]), y > 0.5)
     a, b = (max(0.0, float(w)) for w in model.coef_[0])  # below 0 the map would fall somewhere
     shift = float(model.intercept_[0])
     return BetaMap(a=a, b=b, c0=shift)
+
+
+def _import(module: str) -> Any:
+    return import_extra("calibrate:", module)

@@ -95,7 +95,7 @@ def _draw(shown: "DemoResult", path: Path, title: str) -> tuple[Path | None, str
 def _recorded() -> tuple[Any, list[Question], str]:
     from corea.build import build
     from corea.config import load_config
-    from corea.datasets.shipped import RecordedQuestions
+    from corea.datasets.local import RecordedQuestions
     from corea.demo import RECORDED_CONFIG
 
     built = build(load_config(RECORDED_CONFIG))

@@ -83,8 +83,8 @@ def read_questions(path: Path, grader: str | None = None) -> "dict[str, Question
     """The questions of a file, by id; every reference can be read by its grader, or by `grader`.
 
     Raises:
-        ConfigError, DataError: See `corea.records.grade.read_labelled`.
+        ConfigError, DataError: See `corea.datasets.local.read_labelled`.
     """
-    from corea.records.grade import read_labelled
+    from corea.datasets.local import read_labelled
 
     return read_labelled(str(path), labelled=False, grader=grader)

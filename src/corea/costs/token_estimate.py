@@ -26,4 +26,9 @@ def estimate_prompt(messages: Iterable[Message]) -> int:
 
 def estimate_tokens(text: str) -> int:
     """The tokens of a text."""
-    return -(-len(text.encode("utf-8", "replace")) // BYTES_PER_TOKEN)
+    return tokens_of_length(len(text.encode("utf-8", "replace")))
+
+
+def tokens_of_length(length: int) -> int:
+    """The tokens of a text of this many bytes, rounded up."""
+    return -(-length // BYTES_PER_TOKEN)

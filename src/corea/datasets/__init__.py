@@ -1,4 +1,7 @@
-"""Questions with reference answers: names (the table), files, rows, source, published, jsonl, shipped; overlap.
+"""Questions with reference answers.
+
+In the order in which a row meets them: `question_source` (files and pipes, a row at a time), `rows` (a row becomes a
+question), `names` (the table of datasets), `local` and `published` (the datasets), `hub` (what these share).
 
 To add one: a class with `load(split)`, and a line in the table of `corea.datasets.names`.
 """
@@ -6,14 +9,14 @@ To add one: a class with `load(split)`, and a line in the table of `corea.datase
 from dataclasses import fields, is_dataclass
 from typing import Any
 
-from corea.datasets.jsonl import JsonLines
-from corea.datasets.names import DATASETS, declared_grader, with_grader
+from corea.datasets.local import JsonLines
+from corea.datasets.names import DATASETS, declared_grader, graded_by, with_grader
 from corea.datasets.overlap import Overlap, overlap
 from corea.errors import ConfigError, DataError
 from corea.graders import check_reference
 from corea.protocols import Dataset
 from corea.registry import resolve
-from corea.types import Question, replace
+from corea.types import Question
 
 
 def make_dataset(name: str, **options: Any) -> Dataset:
@@ -62,7 +65,9 @@ def load_dataset(
     dataset = make_dataset(name, **options, **({"path": path} if path is not None else {}))
     if isinstance(dataset, JsonLines):  # it checks each row, and can name the line
         dataset = JsonLines(dataset.path, grader or dataset.grader, labelled or dataset.labelled)
-    questions = [_graded_by(question, grader) for question in dataset.load(split)]
+    questions = dataset.load(split)
+    if grader is not None:
+        questions = [graded_by(question, grader) for question in questions]
     seen: set[str] = set()
     for question in questions:
         if question.id in seen:
@@ -71,10 +76,6 @@ def load_dataset(
         if labelled or question.reference is not None:
             _check(question, grader, f"dataset {name}, split {split}", path)
     return questions
-
-
-def _graded_by(question: Question, grader: str | None) -> Question:
-    return question if grader is None else replace(question, meta={**question.meta, "grader": grader})
 
 
 def _check(question: Question, grader: str | None, where: str, path: str | None) -> None:

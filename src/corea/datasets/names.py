@@ -14,9 +14,9 @@ DATASETS = {
     "gpqa": "corea.datasets.published:Gpqa",
     "deepmath": "corea.datasets.published:DeepMath",
     "mmlu_pro": "corea.datasets.published:MmluPro",
-    "jsonl": "corea.datasets.jsonl:JsonLines",
-    "recorded": "corea.datasets.shipped:RecordedQuestions",
-    "bundled": "corea.datasets.shipped:BundledQuestions",
+    "jsonl": "corea.datasets.local:JsonLines",
+    "recorded": "corea.datasets.local:RecordedQuestions",
+    "bundled": "corea.datasets.local:BundledQuestions",
 }
 
 
@@ -29,6 +29,11 @@ def declared_grader(dataset: str) -> str | None:
     return None if source is None else str(source.grader)
 
 
+def graded_by(question: Question, grader: str) -> Question:
+    """The question with this grader, whatever it states."""
+    return replace(question, meta={**question.meta, "grader": grader})
+
+
 def with_grader(question: Question, declared: str | None = None) -> Question:
     """The question with its grader in `meta["grader"]`: its own, else that of the dataset that its row names.
 
@@ -38,4 +43,4 @@ def with_grader(question: Question, declared: str | None = None) -> Question:
     if question.meta.get("grader"):
         return question
     name = declared_grader(str(question.meta.get("dataset"))) or declared
-    return replace(question, meta={**question.meta, "grader": name}) if name else question
+    return graded_by(question, name) if name else question

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Sequence
 from typing import ClassVar
 
-from corea.datasets.source import HubSource, PublishedDataset, Row, choice_question, stable_bucket, text_question
+from corea.datasets.hub import HubSource, PublishedDataset, Row, choice_question, stable_bucket, text_question
 from corea.types import Question
 
 

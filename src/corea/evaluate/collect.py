@@ -14,19 +14,17 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from corea.calibrate import Calibration, FitOptions, Targets, fit
 from corea.calibrate.binding import binding_of, free_signals
 from corea.cascade import Cascade
+from corea.datasets.local import read_labelled
 from corea.errors import BackendError, BudgetError, ConfigError, DataError
 from corea.policies.threshold import Threshold
 from corea.prices import Price
 from corea.protocols import Signal
-from corea.records.answer import AnswerSet, RecordedAnswer
-from corea.records.grade import answers_of_traces, read_labelled
+from corea.records.answer import AnswerSet, RecordedAnswer, answers_of_traces
 from corea.records.join import join_answers
-from corea.records.table import LEAST_ROWS, ModelOutcomes, OutcomeTable
+from corea.records.table import LEAST_ROWS, OutcomeTable
 from corea.run.answer_settings import answer_settings
 from corea.run.runner import run_batch
 from corea.run.shutdown import Stop
@@ -195,18 +193,6 @@ async def ask_alone(
 
 
 # --- grading and tables ---------------------------------------------------------------------------------------------
-
-
-def model_outcomes(stage: Stage, questions: Sequence[Question], traces: Sequence[Trace]) -> ModelOutcomes:
-    """Outcomes of one stage in the order of the questions; a failed answer is wrong."""
-    answers = list(answers_of_traces({q.id: q for q in questions}, traces).values())
-    nan = float("nan")
-    return ModelOutcomes(
-        name=stage.backend.model,
-        correct=np.array([nan if a.correct is None else a.correct for a in answers]),
-        cost_usd=np.array([nan if a.cost_usd is None else a.cost_usd for a in answers]),
-        signals={"confidence": np.array([a.numbers.get("confidence", nan) for a in answers])} if stage.signal else {},
-    )
 
 
 async def outcome_table(

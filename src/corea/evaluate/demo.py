@@ -7,11 +7,13 @@ from typing import Any
 import numpy as np
 
 from corea.cascade import Cascade
-from corea.evaluate.collect import ask_alone, model_outcomes
+from corea.evaluate.collect import ask_alone
 from corea.evaluate.figures import FiguresRow, SignalQuality, cascade_rows, quality
+from corea.evaluate.measure import outcomes_of
 from corea.evaluate.thresholds import cheapest_threshold
 from corea.ledger import Ledger
 from corea.policies.threshold import uniform_of
+from corea.records.answer import answers_of_traces
 from corea.records.table import OutcomeTable
 from corea.types import Question, Trace
 
@@ -68,9 +70,13 @@ async def run_demo(
     first, last = cascade.stages[0], replace(cascade.stages[-1], signal=None)
     small = await ask_alone(first, questions, on_trace=lambda trace: on_trace("small", trace))
     large = await ask_alone(last, questions, on_trace=lambda trace: on_trace("large", trace))
+    by_id = {question.id: question for question in questions}
     outcomes = OutcomeTable(
         ids=np.array([question.id for question in questions], dtype=object),
-        models=(model_outcomes(first, questions, small), model_outcomes(last, questions, large)),
+        models=tuple(
+            outcomes_of(stage.backend.model, list(answers_of_traces(by_id, traces).values()))
+            for stage, traces in ((first, small), (last, large))
+        ),
     )
     policies, chosen_on = [first.policy], "by the configuration"
     halves = [list(range(len(questions)))]
@@ -80,14 +86,14 @@ async def run_demo(
         ]
         policies = [cheapest_threshold(outcomes.take(other), max_drop) for other in reversed(halves)]
         chosen_on = f"for each half on the other half: the cheapest that loses at most {100 * max_drop:g} points there"
-    ledger, by_id = Ledger(), dict[str, Trace]()
+    ledger, answered = Ledger(), dict[str, Trace]()
     for half, policy in zip(halves, policies, strict=True):
         stages = (replace(first, policy=policy), *cascade.stages[1:])
         async for trace in replace(cascade, stages=stages).ask_many([questions[i] for i in half]):
             ledger.add(trace)
-            by_id[trace.question_id] = trace
+            answered[trace.question_id] = trace
             on_trace("cascade", trace)
-    traces = [by_id[question.id] for question in questions]
+    traces = [answered[question.id] for question in questions]
     return DemoResult(
         outcomes=outcomes,
         taus=tuple(float(getattr(policy, "tau", 0.0)) for policy in policies),

@@ -20,7 +20,7 @@ from corea.metrics import (
     cost_interval,
     expected_calibration_error,
     paired_share_interval,
-    ratio_interval,
+    saving_interval,
     share_interval,
 )
 from corea.metrics.arrays import Floats
@@ -94,14 +94,13 @@ class FiguresRow:
 
 def figures_of(outcome: CascadeOutcome, table: OutcomeTable) -> FiguresRow:
     """The figures of one way to answer the questions of a table."""
-    spent = ratio_interval(outcome.cost_usd, table.last.cost_usd)
     return FiguresRow(
         name=outcome.name,
         accuracy=share_interval(outcome.correct),
         cost_usd=cost_interval(outcome.cost_usd),
         llm_share=share_interval(outcome.deferred),
         drop=paired_share_interval(table.last.correct, outcome.correct),
-        saving=Interval(1 - spent.value, 1 - spent.high, 1 - spent.low),
+        saving=saving_interval(outcome.cost_usd, table.last.cost_usd),
     )
 
 

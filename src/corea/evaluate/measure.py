@@ -93,8 +93,8 @@ def measure(
     ids = _ids_in_common(answers, against)
     own = [answers.answers[key] for key in ids]
     other = [] if against is None else [against.answers[key] for key in ids]
-    first, kept = _outcomes(answers.model, own, prices), _kept(own, tau)
-    last = _later_outcomes(own, _outcomes(against.model, other, prices) if against else None)
+    first, kept = outcomes_of(answers.model, own, prices), _kept(own, tau)
+    last = _later_outcomes(own, outcomes_of(against.model, other, prices) if against else None)
     returned = first.correct if kept is None else np.where(kept > 0, first.correct, last.correct)
     table = _table(ids, first, last, kept)
     kept_n = 0.0 if kept is None else float(kept.sum())
@@ -123,7 +123,8 @@ def _ids_in_common(answers: AnswerSet, against: AnswerSet | None) -> list[str]:
     return ids
 
 
-def _outcomes(model: str, answers: Answers, prices: PriceTable | None) -> ModelOutcomes:
+def outcomes_of(model: str, answers: Answers, prices: PriceTable | None = None) -> ModelOutcomes:
+    """The outcomes of one model's answers, in their order."""
     return ModelOutcomes(
         name=model,
         correct=_column(a.correct for a in answers),

@@ -1,20 +1,20 @@
 """Graders: verdicts on the answers that texts give to questions.
 
-In the order in which a row meets them: `inference` (the grader of a question of unknown origin); `number`, `choice`,
-`text`, `yes_no`, `maths` and `olympiad` (the graders); `literals` (numbers in digits and words); `units` (units and
-other words by a number); `algebra` (comparison of mathematical answers); `pool` and `worker` (processes for hard
-comparisons).
+In the order in which a row meets them: `number`, `choice`, `text`, `yes_no`, `maths` and `olympiad` (the graders);
+`literals` (numbers in digits and words); `units` (units and other words by a number); `algebra` (comparison of
+mathematical answers); `pool` and `worker` (processes for hard comparisons).
 
 `grader_name` alone selects a question's grader, for training, `compare`, `eval` and `calibrate`.
 """
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Any
 
 from corea.errors import DataError, unknown_name
-from corea.graders.inference import inferred, is_bare_number
+from corea.graders.number import read_number
 from corea.graders.yes_no import is_yes_or_no
 from corea.protocols import Grader
 from corea.registry import resolve
@@ -53,7 +53,7 @@ def grader_name(question: Question, named: str | None = None) -> str:
     1. `named`: one grader for all questions, as `--grader` gives.
     2. `meta["grader"]`: the row's own, else its dataset's (`corea.datasets` puts it there).
     3. `meta["answer_type"]`: the kind of answer that the row states.
-    4. Its options, reference and text (`corea.graders.inference`).
+    4. Its options, reference and text (`_inferred`).
 
     A stated kind is corrected where the reference shows that it is another: a "number" such as "52_8" or "1,3,5" is
     mathematics, and "Yes" or "False" is not mathematics.
@@ -67,7 +67,7 @@ def grader_name(question: Question, named: str | None = None) -> str:
     for key in ("grader", "answer_type"):
         if stated := question.meta.get(key):
             return _corrected(_stated(question, key, stated), reference)
-    return inferred(question)
+    return _inferred(question)
 
 
 def _stated(question: Question, key: str, stated: object) -> str:
@@ -90,9 +90,59 @@ def _known_as(stated: str) -> str:
 
 
 def _corrected(name: str, reference: str) -> str:
-    if name == "number" and any(c.isdigit() for c in reference) and not is_bare_number(reference):
+    if name == "number" and any(c.isdigit() for c in reference) and not _is_bare_number(reference):
         return "maths"
     return "yes_no" if name in ("maths", "olympiad") and is_yes_or_no(reference) else name
+
+
+_LONGEST = 200  # characters of a formula that is recognised without LaTeX
+_LATEX = re.compile(
+    r"\\[a-zA-Z]{2,}|\\[(\[]|\$[^$\n]{0,200}?[\\^_][^$\n]{0,200}\$|\$[a-zA-Z]\$|√|π|∞|\w\^[\w{(]|^[a-zA-Z]_\{?\w\}?$"
+)
+_FUNCTION = re.compile(r"(?<![a-zA-Z])(?:sin|cos|tan|cot|sec|log|ln|exp|sqrt|pi)(?![a-zA-Z])")
+_WORD = re.compile(r"[a-zA-Z]{2}|[a-zA-Z]\d|[^\W\d_a-zA-Z]{2}")  # two letters on end, or "B12": no product of symbols
+_FORMS = (
+    re.compile(r"[\w)}]\s*=\s*[-\w(\\{]"),
+    re.compile(r"[\w)\]}]\s*[*^<>≤≥+]\s*(?:-\s*)?[\w(\[]"),
+    re.compile(r"[\d)]\s*[-/]\s*[a-zA-Z(]|[a-z)]\s*[-/]\s*[\d(]"),
+    re.compile(r"\d[abcefijknpqrtuvwxyz](?![\w'])"),  # "9i", "3x"; other letters are oftener a unit: 5m, 1990s
+    re.compile(r"^-\s?[a-z]|(?<![a-zA-Z])[\da-z]!"),
+    re.compile(r"^[(\[{]\s*-?[\w./∞]+(?:\s*,\s*-?[\w./∞]+)+\s*[)\]}]$"),
+    re.compile(r"^-?\d+(?:\.\d+)?(?:\s*,\s*-?\d+(?:\.\d+)?)+$"),
+)
+
+
+def _inferred(question: Question) -> str:
+    """The grader that options, reference and text suggest.
+
+    A reference that is a number goes to `number`, unless the question is written in LaTeX: then it is mathematics,
+    and so may the answers be ("\\frac{18}{2}").
+    """
+    reference = (question.reference or "").strip()
+    if question.choices:
+        return "choice"
+    if is_yes_or_no(reference):
+        return "yes_no"
+    if _is_bare_number(reference):
+        return "maths" if _LATEX.search(reference) or _LATEX.search(question.text) else "number"
+    return "maths" if _is_expression(reference) else "text"
+
+
+def _is_bare_number(reference: str) -> bool:
+    """True if a reference is a number and nothing besides."""
+    return read_number(reference, whole=True) is not None
+
+
+def _is_expression(reference: str) -> bool:
+    """True if a reference is a formula: LaTeX, an equation, "6+9i", "2k", "(3, 4]" or "1, -2"; no name and no date."""
+    if _LATEX.search(reference):
+        return True
+    if len(reference) > _LONGEST:
+        return False
+    symbols = _FUNCTION.sub("f", reference)
+    if _WORD.search(symbols):
+        return False
+    return symbols != reference or any(form.search(symbols) for form in _FORMS)
 
 
 def grader_for(question: Question, named: str | None = None) -> Grader:

@@ -11,6 +11,7 @@ from fractions import Fraction
 from msgspec import Struct
 
 from corea.graders.algebra.evaluation import Exact
+from corea.parsing.numbers import NUMBER_WORDS, TENS
 
 _MOST_NESTED = 40  # brackets and powers of a text
 
@@ -203,18 +204,12 @@ def _computed(operation: str, *args: Fraction) -> Fraction | None:
     return value
 
 
-_SMALL = """zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen
-seventeen eighteen nineteen"""
-_TENS = "twenty thirty forty fifty sixty seventy eighty ninety"
-_VALUES = {word: i for i, word in enumerate(_SMALL.split())} | {
-    word: 20 + 10 * i for i, word in enumerate(_TENS.split())
-}
 _SCALES = {word: _MAGNITUDE[word] for word in ("dozen", "hundred", "thousand", "million", "billion", "trillion")}
 _PARTS = {"half": 2, "halve": 2, "third": 3, "quarter": 4, "fourth": 4, "fifth": 5, "sixth": 6, "seventh": 7} | {
     "eighth": 8, "ninth": 9, "tenth": 10, "hundredth": 100, "thousandth": 1000
 }  # fmt: skip
 
-_WORD = rf"(?:{'|'.join((*_VALUES, *_SCALES))})(?![a-z'’])"
+_WORD = rf"(?:{'|'.join((*NUMBER_WORDS, *_SCALES))})(?![a-z'’])"
 _ANY = re.compile(rf"(?<![\w.])(?:{_WORD}|an?\s+{_WORD}|(?:{'|'.join(_PARTS)})s?\b)", re.I)
 _RUN = re.compile(
     rf"(?<![\w.,])(?<!\d\s)(?:an?\s+(?=(?:{'|'.join(_SCALES)})\b))?{_WORD}(?:(?:\s+and\s+|[\s-]{{1,3}}){_WORD})*", re.I
@@ -296,12 +291,12 @@ def _numbers(words: list[str]) -> list[int]:
             continue
         if word == "and":
             room = room if words[i - 1] in _SCALES else 0
-        elif word in _VALUES:
-            if not 0 < _VALUES[word] < room and i:
+        elif word in NUMBER_WORDS:
+            if not 0 < NUMBER_WORDS[word] < room and i:
                 numbers.append(total + current)
                 total = current = 0
-            current += _VALUES[word]
-            room = 10 if word in _TENS.split() else 0
+            current += NUMBER_WORDS[word]
+            room = 10 if word in TENS else 0
         elif _SCALES[word] < 1000:
             current, room = max(current, 1) * _SCALES[word], 100 if word == "hundred" else 0
         else:

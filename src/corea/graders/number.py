@@ -19,6 +19,7 @@ from corea.graders.literals import NUMBER, evaluate, in_digits, literal
 from corea.graders.text import unified
 from corea.graders.units import may_precede, parts_of_larger, same_unit, unit_after
 from corea.parsing import read_answer
+from corea.parsing.text import STYLED
 from corea.types import Question, Verdict
 
 _LONGEST = 400  # characters that are looked at; a number that a person means is shorter
@@ -246,7 +247,7 @@ _NEUTRAL = (
     (re.compile(r"\\\$"), "$"),
     (re.compile(r"\\%"), "%"),
     (re.compile(r"\\[dtc]frac"), r"\\frac"),
-    (re.compile(r"\\(?:text|mathrm|mbox|textbf|mathbf|textit|boxed)\s?\{([^{}]{0,200})\}"), r" \1 "),
+    (re.compile(STYLED + r"\{([^{}]{0,200})\}"), r" \1 "),
     (re.compile(r"\s?\^\s?\{?\s?\\circ\s?\}?|\\degree(?![a-z])"), "°"),
     (re.compile(r"\\[()\[\]]|\$(?=\s*$)"), ""),
     (re.compile(r">=|\\geq?(?![a-z])|=>"), "≥"),

@@ -44,7 +44,7 @@ class GradingHints:
         """The hints of a question: `error` or `tolerance`, `unit`, `is_multiple_answer` or `multiple_answers`.
 
         Raises:
-            ValueError: The tolerance is no number.
+            ValueError: The tolerance is not a number.
         """
         several = meta.get("is_multiple_answer") or meta.get("multiple_answers")
         if isinstance(several, str):

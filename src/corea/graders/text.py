@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from corea.errors import ConfigError
 from corea.parsing import find_answer
+from corea.parsing.text import STYLED
 from corea.types import Question, Verdict
 
 _WORDS_ONLY = re.compile(r"[A-Za-z]{2,}(?: [A-Za-z]{2,})*\.?")
@@ -72,7 +73,7 @@ _MARKUP: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...
     (re.compile(r"\*\*|__|\\[()\[\]]|\\[,!;:]"), ""),
     (re.compile(r"\$(?=\S)([^$]+)(?<=\S)\$(?!\d)"), r"\1"),
     (re.compile(r"\\([$%#&{} ])"), r"\1"),
-    (re.compile(r"\\(?:text(?:bf|it|rm)?|mathrm|mathbf|mathit|operatorname|mbox|boxed|ce)\s?\{([^{}]*)\}"), r"\1"),
+    (re.compile(STYLED + r"\{([^{}]*)\}"), r"\1"),
     (
         re.compile(r"\\[dtc]?frac\s?\{(\w+)\}\s?\{(\w+)\}|\\[dtc]?frac\s?(\d)\s?(\d)"),
         lambda m: f"{m[1] or m[3]}/{m[2] or m[4]}",

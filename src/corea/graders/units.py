@@ -13,6 +13,7 @@ from fractions import Fraction
 from typing import NamedTuple
 
 from corea.graders.algebra.notation import MathToken
+from corea.parsing.text import STYLED
 
 _TABLE = """
 length metre 1: m meter meters metre metres
@@ -284,7 +285,7 @@ _STATED = {spelling: unit.name for spelling, unit in _IN_TOKENS.items() if spell
     **dict.fromkeys(("%", r"\%", "percent"), "percent"),
     **dict.fromkeys((r"\$", "USD"), "dollar"),
 }
-_WRAPPED = re.compile(r"(?:\\[,;:! ]|~)*\s*\\(?:text|mathrm|mbox|textrm|operatorname)\s*\{\s*([^{}]{1,40}?)\s*\}\s*")
+_WRAPPED = re.compile(rf"(?:\\[,;:! ]|~)*\s*{STYLED}\{{\s*([^{{}}]{{1,40}}?)\s*\}}\s*")
 _UNIT_AT_END = re.compile(
     r"(?P<value>.*[\d)}\]$])\s*(?P<unit>"
     + "|".join(sorted(map(re.escape, _STATED), key=len, reverse=True))

@@ -4,11 +4,12 @@ import re
 from dataclasses import dataclass
 
 from corea.parsing import read_answer
+from corea.parsing.text import STYLED
 from corea.types import Question, Verdict
 
 _YES = frozenset({"yes", "true"})
 _NO = frozenset({"no", "false"})
-_WRAPPED = re.compile(r"\\(?:text|mathrm|textbf|mathbf|boxed|mbox|textit)\s*\{([^{}]*)\}")
+_WRAPPED = re.compile(STYLED + r"\{([^{}]*)\}")
 _LEADING = re.compile(r"(yes|no|true|false)(?:\s*(?:[,.;:!(–—]|-\s|$)|\s+(?:because|since|as)\b)", re.I)
 _SENTENCE = re.compile(
     r"(?:so,?\s+|thus,?\s+|therefore,?\s+|hence,?\s+)?"

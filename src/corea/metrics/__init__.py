@@ -10,15 +10,12 @@ from corea.metrics.calibration import (
     auroc,
     auroc_interval,
     brier_score,
-    equal_mass_calibration_error,
     expected_calibration_error,
     reliability_bins,
-    risk_coverage,
 )
 from corea.metrics.deferral import (
     Frontier,
     Point,
-    area_under_frontier,
     best_single,
     cascade_frontier,
     cost_at_drop,
@@ -33,6 +30,7 @@ from corea.metrics.intervals import (
     paired_share_interval,
     permutation_test,
     ratio_interval,
+    saving_interval,
     share_interval,
     wilson_interval,
 )
@@ -42,7 +40,6 @@ __all__ = [
     "Frontier",
     "Interval",
     "Point",
-    "area_under_frontier",
     "aurc",
     "auroc",
     "auroc_interval",
@@ -51,7 +48,6 @@ __all__ = [
     "cascade_frontier",
     "cost_at_drop",
     "cost_interval",
-    "equal_mass_calibration_error",
     "expected_calibration_error",
     "mcnemar_test",
     "oracle_frontier",
@@ -61,7 +57,7 @@ __all__ = [
     "random_frontier",
     "ratio_interval",
     "reliability_bins",
-    "risk_coverage",
+    "saving_interval",
     "share_interval",
     "wilson_interval",
 ]

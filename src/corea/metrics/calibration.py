@@ -1,13 +1,13 @@
 """Calibration and discrimination of confidences. Arrays in, floats out; (N,) examples."""
 
 from dataclasses import dataclass
-from statistics import NormalDist
 from typing import Any
 
 import numpy as np
 
 from corea.errors import DataError
 from corea.metrics.arrays import Floats, as_floats
+from corea.metrics.intervals import Z_95
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,28 +37,15 @@ def expected_calibration_error(confidence: Any, correct: Any, *, bins: int = 10)
 
     Source: Guo et al. 2017, arXiv:1706.04599, sec. 2.
     """
-    return _gap(reliability_bins(confidence, correct, bins=bins))
+    bars = reliability_bins(confidence, correct, bins=bins)
+    return sum(bar.count * abs(bar.confidence - bar.accuracy) for bar in bars) / sum(bar.count for bar in bars)
 
 
-def equal_mass_calibration_error(confidence: Any, correct: Any, *, bins: int = 10) -> float:
-    """The same gap over bins that hold about equally many examples; equal confidences share a bin.
-
-    Source: Nixon et al. 2019, arXiv:1904.01685, sec. 4 (adaptive calibration error).
-    """
-    return _gap(reliability_bins(confidence, correct, bins=bins, equal_mass=True))
-
-
-def _gap(bars: list[Bin]) -> float:
-    total = sum(bar.count for bar in bars)
-    return sum(bar.count * abs(bar.confidence - bar.accuracy) for bar in bars) / total
-
-
-def reliability_bins(confidence: Any, correct: Any, *, bins: int = 10, equal_mass: bool = False) -> list[Bin]:
+def reliability_bins(confidence: Any, correct: Any, *, bins: int = 10) -> list[Bin]:
     """The non-empty bins of a reliability diagram, low to high.
 
     Args:
-        bins: The largest number of bins.
-        equal_mass: Edges at the quantiles of the confidence in place of equal widths.
+        bins: The number of bins of equal width, the empty ones included.
 
     Raises:
         DataError: As `expected_calibration_error`.
@@ -66,13 +53,7 @@ def reliability_bins(confidence: Any, correct: Any, *, bins: int = 10, equal_mas
     if bins < 1:
         raise DataError(f"reliability_bins: got bins={bins}, expected at least 1; use 10 or 15")
     p, y = _checked("reliability_bins", confidence, correct)
-    if equal_mass:
-        edges = np.unique(
-            np.concatenate([[p.min()], np.quantile(p, np.linspace(0, 1, bins + 1)[1:-1], method="higher")])
-        )
-        edges = np.append(edges, p.max()) if edges[-1] < p.max() or len(edges) == 1 else np.append(edges, edges[-1])
-    else:
-        edges = np.linspace(0, 1, bins + 1)
+    edges = np.linspace(0, 1, bins + 1)
     at = np.clip(np.searchsorted(edges, p, side="right") - 1, 0, len(edges) - 2)
     count = np.bincount(at, minlength=len(edges) - 1)
     p_sum = np.bincount(at, weights=p, minlength=len(edges) - 1)
@@ -119,8 +100,8 @@ def auroc(score: Any, correct: Any) -> float:
     return float((_midranks(s)[positive].sum() - n_right * (n_right + 1) / 2) / (n_right * n_wrong))
 
 
-def auroc_interval(score: Any, correct: Any, *, level: float = 0.95) -> tuple[float, float]:
-    """Approximate interval of the AUROC by DeLong's variance, kept within [0, 1]; (NaN, NaN) with one class.
+def auroc_interval(score: Any, correct: Any) -> tuple[float, float]:
+    """Approximate 95 % interval of the AUROC by DeLong's variance, kept within [0, 1]; (NaN, NaN) with one class.
 
     Source: DeLong et al. 1988, Biometrics 44(3); fast form Sun and Xu 2014, IEEE SPL 21(11).
     """
@@ -134,7 +115,7 @@ def auroc_interval(score: Any, correct: Any, *, level: float = 0.95) -> tuple[fl
     of_right = (ranks[positive] - _midranks(s[positive])) / n
     of_wrong = 1 - (ranks[~positive] - _midranks(s[~positive])) / m
     spread = float(np.sqrt(of_right.var(ddof=1) / m + of_wrong.var(ddof=1) / n))
-    half = NormalDist().inv_cdf(0.5 + level / 2) * spread
+    half = Z_95 * spread
     return (max(0.0, area - half), min(1.0, area + half))
 
 
@@ -151,15 +132,6 @@ def aurc(confidence: Any, correct: Any) -> float:
     wrong_rate = np.bincount(at, weights=1 - y, minlength=len(values)) / np.bincount(at, minlength=len(values))
     errors = np.cumsum(wrong_rate[np.sort(at)])
     return float(np.mean(errors / np.arange(1, len(s) + 1)))
-
-
-def risk_coverage(confidence: Any, correct: Any) -> tuple[Floats, Floats]:
-    """Coverage and selective risk at each distinct confidence, highest first; two arrays of equal length."""
-    s, y = as_floats("risk_coverage", confidence=confidence, correct=correct)
-    values, at = np.unique(-s, return_inverse=True)
-    kept = np.cumsum(np.bincount(at, minlength=len(values)))
-    wrong = np.cumsum(np.bincount(at, weights=1 - y, minlength=len(values)))
-    return kept / len(s), wrong / kept
 
 
 def _midranks(s: Floats) -> Floats:

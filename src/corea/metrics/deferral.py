@@ -144,20 +144,9 @@ def cost_at_drop(frontier: Frontier, llm_accuracy: float, *, max_drop: float) ->
     if not len(allowed):
         return None
     k = int(allowed[np.argmin(frontier.cost_usd[allowed])])
-    return point_at(frontier, k)
-
-
-def point_at(frontier: Frontier, k: int) -> Point:
-    """The k-th point of a frontier."""
     return Point(
         tau=float(frontier.tau[k]),
         coverage=float(frontier.coverage[k]),
         accuracy=float(frontier.accuracy[k]),
         cost_usd=float(frontier.cost_usd[k]),
     )
-
-
-def area_under_frontier(frontier: Frontier) -> float:
-    """Mean accuracy over the deferral rate from 0 to 1 (trapezoids); it compares cascades of the same two models."""
-    order = np.argsort(frontier.coverage, kind="stable")
-    return float(np.trapezoid(frontier.accuracy[order], frontier.coverage[order]))

@@ -10,6 +10,9 @@ import numpy as np
 from corea.errors import DataError
 from corea.metrics.arrays import Floats, as_floats
 
+Z_95 = NormalDist().inv_cdf(0.975)
+"""Standard deviations on each side of a 95 % interval, the level of all intervals here."""
+
 
 @dataclass(frozen=True, slots=True)
 class Interval:
@@ -20,32 +23,32 @@ class Interval:
     high: float
 
 
-def wilson_interval(successes: float, n: int, *, level: float = 0.95) -> Interval:
+def wilson_interval(successes: float, n: int) -> Interval:
     """Interval of a share; it stays in [0, 1] and keeps its coverage near 0 and 1, where the normal one does not.
 
     Source: Wilson 1927, JASA 22(158); recommended by Brown, Cai and DasGupta 2001, Statistical Science 16(2).
     """
     if n < 1 or not 0 <= successes <= n:
         raise DataError(f"wilson_interval: got {successes} of {n}, expected 0 <= successes <= n and n >= 1")
-    z, p = NormalDist().inv_cdf(0.5 + level / 2), successes / n
+    z, p = Z_95, successes / n
     middle = (p + z * z / (2 * n)) / (1 + z * z / n)
     half = z / (1 + z * z / n) * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
     return Interval(p, max(0.0, middle - half), min(1.0, middle + half))
 
 
-def share_interval(values: Any, *, level: float = 0.95) -> Interval:
+def share_interval(values: Any) -> Interval:
     """Mean of N values in [0, 1], such as right answers, with its Wilson interval."""
     (x,) = as_floats("share_interval", values=values)
-    return wilson_interval(float(x.sum()), len(x), level=level)
+    return wilson_interval(float(x.sum()), len(x))
 
 
-def cost_interval(values: Any, *, level: float = 0.95) -> Interval:
+def cost_interval(values: Any) -> Interval:
     """Mean of N values of at least 0, with the delta-method interval of its logarithm: it never reaches below 0."""
     (x,) = as_floats("cost_interval", values=values)
-    return ratio_interval(x, np.ones(len(x)), level=level)
+    return ratio_interval(x, np.ones(len(x)))
 
 
-def ratio_interval(numerator: Any, denominator: Any, *, level: float = 0.95) -> Interval:
+def ratio_interval(numerator: Any, denominator: Any) -> Interval:
     """Ratio of two means of at least 0 over the same examples, with the delta-method interval of its logarithm.
 
     A saving is 1 minus such a ratio, and so never above 100 %.
@@ -61,11 +64,11 @@ def ratio_interval(numerator: Any, denominator: Any, *, level: float = 0.95) -> 
     if len(a) == 1:
         return Interval(ratio, 0.0, math.inf)
     spread = float((a / a.mean() - b / b.mean()).std(ddof=1)) / math.sqrt(len(a))
-    half = NormalDist().inv_cdf(0.5 + level / 2) * spread
+    half = Z_95 * spread
     return Interval(ratio, ratio * math.exp(-half), ratio * math.exp(half))
 
 
-def paired_share_interval(first: Any, second: Any, *, level: float = 0.95) -> Interval:
+def paired_share_interval(first: Any, second: Any) -> Interval:
     """Difference of two shares over the same N examples; it is wider than 0 also where no example tells them apart.
 
     The interval is Wald's with one pseudo-example added to each kind of disagreement.
@@ -77,7 +80,7 @@ def paired_share_interval(first: Any, second: Any, *, level: float = 0.95) -> In
     gap, n = a - b, len(a) + 2
     only_a, only_b = (float(np.maximum(sign * gap, 0).sum() + 1) / n for sign in (1, -1))
     middle = only_a - only_b
-    half = NormalDist().inv_cdf(0.5 + level / 2) * math.sqrt((only_a + only_b - middle**2) / n)
+    half = Z_95 * math.sqrt((only_a + only_b - middle**2) / n)
     return Interval(float(gap.mean()), max(-1.0, middle - half), min(1.0, middle + half))
 
 
@@ -92,6 +95,12 @@ def mcnemar_test(first: Any, second: Any) -> float:
     only_a, only_b = int(((a > 0.5) & (b <= 0.5)).sum()), int(((b > 0.5) & (a <= 0.5)).sum())
     n = only_a + only_b
     return min(1.0, 2 * binomial_cdf(min(only_a, only_b), n, 0.5)) if n else 1.0
+
+
+def saving_interval(ours: Floats, theirs: Floats) -> Interval:
+    """1 - the ratio of two mean costs over the same questions."""
+    share = ratio_interval(ours, theirs)
+    return Interval(1 - share.value, 1 - share.high, 1 - share.low)
 
 
 def permutation_test(first: Any, second: Any, *, resamples: int = 10_000, seed: int = 0) -> float:

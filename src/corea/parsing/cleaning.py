@@ -3,7 +3,7 @@
 import re
 
 from corea.parsing.discourse import refuses
-from corea.parsing.text import CONCLUSIONS, LONGEST, Extracted, closing_brace, is_blank, lead, regex
+from corea.parsing.text import CONCLUSIONS, LONGEST, STYLED, Extracted, closing_brace, is_blank, lead, regex
 
 _NAMED = regex(
     r"(?:(?:(?:‹article›)\s?)?(?:option|choice|answer|letter|‹option›)\s{0,2}|(?:‹article›)\s)(?=[^\w\s]|[A-Z](?![\w]))",
@@ -26,7 +26,7 @@ _WIDE = {
 }
 """Full-width and circled letters: Ｂ, Ⓑ."""
 _INITIALS = regex(r"[A-Z]\.\s?[A-Z]\.")
-_WRAPPED = regex(r"\\(?:text|textbf|textit|mathrm|mathbf|boxed|fbox|mbox|operatorname)\s?\{", re.I)
+_WRAPPED = regex(STYLED + r"\{", re.I)
 _SURE = r"(?:confiden(?:ce|t)|certain(?:ty)?|sure|probability|likelihood)"
 _CONFIDENCE_TAIL = regex(
     r"[\s,;.(|\[–—-]{1,4}(?:(?:and|with|at|conf\.?|i(?:'m|\sam))\s)?(?:a\s|an\s|my\s|the\s|about\s"

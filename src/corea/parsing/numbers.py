@@ -24,9 +24,9 @@ _ALIKE = (
 _UNITS = "zero|one|two|three|four|five|six|seven|eight|nine|ten"
 _TEENS = "eleven|twelve|thirteen|fourteen|fifteen|sixteen|seventeen|eighteen|nineteen"
 _TENS = "twenty|thirty|forty|fifty|sixty|seventy|eighty|ninety"
-_WORDS = {word: i for i, word in enumerate(f"{_UNITS}|{_TEENS}".split("|"))} | {
-    word: 20 + 10 * i for i, word in enumerate(_TENS.split("|"))
-}
+TENS = {word: 20 + 10 * i for i, word in enumerate(_TENS.split("|"))}
+NUMBER_WORDS = {word: i for i, word in enumerate(f"{_UNITS}|{_TEENS}".split("|"))} | TENS
+"""The values of the words for 0 to 19 and for the tens."""
 
 _NUMBER = regex(
     r"""(?:
@@ -156,7 +156,7 @@ def _amount(match: re.Match[str]) -> tuple[float, float | None]:
         return float(match["over"]), float(match["under"]) or 1e9
     if match["words"]:
         words = match["words"].replace("-", " ").split()
-        return (100.0 if words[-1] == "hundred" else float(sum(_WORDS[word] for word in words))), None
+        return (100.0 if words[-1] == "hundred" else float(sum(NUMBER_WORDS[word] for word in words))), None
     digits = match["digits"].replace(",", ".")
     return float(f"{digits}e{match['exponent'] or 0}"), None
 

@@ -46,6 +46,12 @@ MOST_MENTIONS = 128
 """Maximum mentions of one word that are read, from the end of the text: bounds the work on hostile text."""
 
 
+STYLED = (
+    r"\\(?:text(?:bf|it|rm|sf|tt|normal)?|math(?:rm|bf|it|sf)|[mhf]box|boxed|emph|operatorname\*?|boldsymbol|bm|ce)\s*"
+)
+"""Pattern of a LaTeX command that only sets the style or frame of the argument in braces after it."""
+
+
 class Extracted(Struct, Generic[T], frozen=True):
     """A value that a text states, and the characters `text[start:end]` that state it."""
 

@@ -2,7 +2,7 @@
 
 In the order in which an answer meets them:
 
-- `grade`: labelled questions, and verdicts on the answers of a run.
+- `answer`: one answer, recorded or graded from the trace of a run.
 - `read`: one reader for recorded rows, runs of `corea run`, and live answers.
 - `table`: `OutcomeTable`, the record that calibration and evaluation share.
 """

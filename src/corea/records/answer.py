@@ -1,7 +1,11 @@
-"""Recorded answers: one model's answer to one question, read from a recording, a run, or a live model."""
+"""Recorded answers: one model's answer to one question, of a recording, or graded here from the trace of a run."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+
+from corea.graders import grade_each, grader_name
+from corea.prices import COUNTED_AS_FREE
+from corea.types import Question, Status, Trace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,3 +64,70 @@ class AnswerSet:
 
     def __len__(self) -> int:
         return len(self.answers)
+
+
+def answers_of_traces(
+    questions: Mapping[str, Question], traces: Sequence[Trace], grader: str | None = None
+) -> dict[str, RecordedAnswer]:
+    """The first stage's graded answer of each trace, by question id; without a reference it has no label.
+
+    Args:
+        questions: By id; must hold every trace's.
+    """
+    asked = [(questions[trace.question_id], trace) for trace in traces]
+    known = [(question, trace) for question, trace in asked if question.reference is not None]
+    own = grade_each([(question, _first_text(trace)) for question, trace in known], grader)
+    deferred = [(question, trace) for question, trace in known if not _kept(trace)]
+    later = grade_each([(question, trace.text or "") for question, trace in deferred], grader)
+    own_correct = {trace.question_id: float(v.correct) for (_, trace), v in zip(known, own, strict=True)}
+    later_correct = {trace.question_id: float(v.correct) for (_, trace), v in zip(deferred, later, strict=True)}
+    return {
+        trace.question_id: _answer_of(
+            question, trace, own_correct.get(trace.question_id), later_correct.get(trace.question_id), grader
+        )
+        for question, trace in asked
+    }
+
+
+def _kept(trace: Trace) -> bool:
+    return len(trace.steps) == 1 and trace.status is Status.ANSWERED
+
+
+def _first_text(trace: Trace) -> str:
+    """The first stage's answer; a failed call's partial text is none."""
+    step = trace.steps[0] if trace.steps else None
+    return step.completion.text if step and step.completion and step.error is None else ""
+
+
+def _answer_of(
+    question: Question, trace: Trace, correct: float | None, later_correct: float | None, grader: str | None
+) -> RecordedAnswer:
+    first = trace.steps[0] if trace.steps else None
+    completion = first.completion if first else None
+    later = [step.cost_usd for step in trace.steps[1:]]
+    known = [float(cost) for cost in later if cost is not None]
+    kept = _kept(trace)
+    numbers: dict[str, float] = {}
+    if first and first.confidence and first.confidence.value is not None:
+        numbers["confidence"] = float(first.confidence.value)
+    if first and first.cost_usd is not None:
+        numbers["cost_usd"] = float(first.cost_usd)
+    if completion:
+        numbers["prompt_tokens"] = float(completion.usage.prompt_tokens)
+        numbers["completion_tokens"] = float(completion.usage.completion_tokens)
+    return RecordedAnswer(
+        id=trace.question_id,
+        correct=correct,
+        model=completion.model if completion else "",
+        answer=first.answer if first else None,
+        category=question.category,
+        numbers=numbers,
+        confidence_kind=first.confidence.signal if first and first.confidence else "",
+        failed=trace.status is Status.FAILED,
+        estimated=any(s.completion is not None and s.completion.usage.estimated for s in trace.steps),
+        grader=grader_name(question, grader) if question.reference is not None else "",
+        counted_as_free=tuple(flag for flag in trace.flags if flag.startswith(COUNTED_AS_FREE)),
+        kept=kept,
+        later_correct=later_correct,
+        later_cost_usd=None if kept or len(known) < len(later) else sum(known),
+    )

@@ -7,18 +7,16 @@ A recording is JSON lines (`.jsonl` or `.jsonl.gz`), one row for a question, mod
 further signals where they were recorded. A run is graded here, with its questions.
 """
 
-import gzip
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import msgspec
 
 from corea.errors import ConfigError, DataError
-from corea.records.answer import AnswerSet, RecordedAnswer
-from corea.records.grade import answers_of_traces
+from corea.files.rows import FileFormat, read_rows
+from corea.records.answer import AnswerSet, RecordedAnswer, answers_of_traces
 from corea.records.join import join_answers
 from corea.records.table import OutcomeTable
 from corea.run.journal import traces_beside
@@ -124,43 +122,20 @@ def read_answers(
 
 @dataclass(frozen=True, slots=True)
 class _RowLine:
-    row: dict[str, Any]
-    text: bytes
+    row: Mapping[str, Any]
     path: str
     number: int
 
 
 def _lines(paths: Sequence[str | Path]) -> Iterator[_RowLine]:
-    decoder = msgspec.json.Decoder()
     for path in map(Path, paths):
-        number = 0
-        try:
-            with _opened(path) as lines:
-                for number, line in enumerate(lines, 1):
-                    if line.strip():
-                        row = decoder.decode(line)
-                        if not isinstance(row, dict):
-                            raise DataError(f"got {row!r:.40}, expected an object a line", path=str(path), line=number)
-                        yield _RowLine(cast(dict[str, Any], row), line, str(path), number)
-        except FileNotFoundError as error:
-            raise ConfigError(f"{path}: no such file, expected answers or recorded rows; name others") from error
-        except UnicodeDecodeError as error:
-            raise DataError(
-                f"not UTF-8 ({error.reason}); save the file as UTF-8", path=str(path), line=number
-            ) from error
-        except msgspec.DecodeError as error:
-            raise DataError(
-                f"not JSON ({error}), expected one object a line, with null in the place of NaN or Infinity",
-                path=str(path), line=number,
-            ) from error  # fmt: skip
-        except (OSError, EOFError) as error:
-            raise DataError(f"cannot be read ({error})", path=str(path)) from error
-
-
-def _opened(path: Path) -> Any:
-    if path.exists() and path.name.removesuffix(".gz").endswith(FLAT):
-        return nullcontext(traces_beside(path))
-    return gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb")
+        if not path.exists():
+            raise ConfigError(f"{path}: no such file, expected answers or recorded rows; name others")
+        flat = path.name.removesuffix(".gz").endswith(FLAT)
+        rows = (
+            enumerate(map(msgspec.json.decode, traces_beside(path)), 1) if flat else read_rows(path, FileFormat.JSONL)
+        )
+        yield from (_RowLine(row, str(path), number) for number, row in rows)
 
 
 # --- recordings -----------------------------------------------------------------------------------------------------
@@ -265,7 +240,7 @@ def _from_run(
     traces: list[Trace] = []
     seen: set[str] = set()
     for line in lines:
-        trace = decode(line.text, path=line.path, number=line.number)
+        trace = decode(msgspec.json.encode(line.row), path=line.path, number=line.number)
         key, question = trace.question_id, questions.get(trace.question_id)
         if question is None or (labelled and question.reference is None):
             problem = "is not among the questions" if question is None else "has no reference answer"

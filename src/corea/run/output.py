@@ -18,10 +18,10 @@ from typing import IO, Any, cast
 
 from corea.cascade import Cascade
 from corea.errors import ConfigError, DataError
+from corea.files.readers import import_parquet
+from corea.files.rows import FileFormat, format_of
 from corea.money import usd_text
 from corea.run.journal import BUFFER
-from corea.run.readers import import_parquet
-from corea.run.source import FileFormat, format_of
 from corea.trace_io import decode
 from corea.types import Trace, Usage
 

@@ -18,15 +18,16 @@ from typing import IO, Any, cast
 from msgspec import Struct
 
 from corea.cascade import Cascade
+from corea.datasets.question_source import QuestionSource, SourceRow
 from corea.errors import ConfigError, DataError
+from corea.files.rows import FileFormat, format_of
 from corea.prices import EXACT
 from corea.run.answer_settings import answer_settings
 from corea.run.budget import Budget, WorstCase, check_bounded, worst_case_usd
 from corea.run.journal import Journal
 from corea.run.output import answer_bytes_expected, check_is_file, check_output, check_room, write_output
-from corea.run.rows import OnBadRow, RowChecks, fingerprint_of, rows_of
+from corea.run.row_checks import OnBadRow, RowChecks, fingerprint_of, rows_of
 from corea.run.shutdown import Stop
-from corea.run.source import FileFormat, QuestionSource, SourceRow, format_of
 from corea.run.summary import RunOutcome, RunProgress, RunSummary, Tally
 from corea.trace_io import decode, encode
 from corea.types import ZERO_USD, Question, Status, Step, Trace

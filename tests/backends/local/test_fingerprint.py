@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from corea.backends.local.fingerprint import ENDS, fingerprint
+from corea.backends.local.backend import ENDS, fingerprint
 from corea.backends.local.onnx import OnnxBackend, OnnxSettings
 from corea.calibrate.artefact import StageBinding
 from corea.calibrate.binding import binding_of, differences

@@ -4,15 +4,13 @@ import codecs
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 
-from corea.backends.local.fingerprint import fingerprint
+from corea.backends.local.backend import LocalBackend
 from corea.backends.local.generation import Decoder, DecodingSession, Floats, GenerationLimits, Tokens
-from corea.backends.local.worker import LocalBackend
 from corea.errors import BackendError, ConfigError
 from corea.registry import import_extra, need_extra
 from corea.types import Question
@@ -57,13 +55,9 @@ class OnnxBackend(LocalBackend):
     def __init__(self, settings: OnnxSettings) -> None:
         need_extra(ENGINE, "onnxruntime_genai")
         self.settings = settings
-        name = settings.model or Path(settings.folder).resolve().name
-        super().__init__(name, lambda: OnnxEngine(Path(settings.folder), settings.threads), settings)
-
-    @cached_property
-    def revision(self) -> str | None:
-        """The folder's fingerprint, which a calibration artefact binds."""
-        return fingerprint(Path(self.settings.folder))
+        folder = Path(settings.folder)
+        name = settings.model or folder.resolve().name
+        super().__init__(name, lambda: OnnxEngine(folder, settings.threads), settings, folder=folder)
 
 
 class OnnxEngine:

@@ -5,15 +5,13 @@
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from corea.backends.local.fingerprint import fingerprint
+from corea.backends.local.backend import LocalBackend
 from corea.backends.local.generation import Decoder, DecodingSession, Floats, GenerationLimits, Tokens
-from corea.backends.local.worker import LocalBackend
 from corea.errors import BackendError, ConfigError
 from corea.registry import import_extra
 from corea.types import Question
@@ -58,13 +56,9 @@ class HFBackend(LocalBackend):
 
     def __init__(self, settings: HFSettings) -> None:
         self.settings = settings
-        name = settings.model or (Path(settings.name).resolve().name if Path(settings.name).is_dir() else settings.name)
-        super().__init__(name, lambda: HFEngine(settings), settings)
-
-    @cached_property
-    def revision(self) -> str | None:
-        """A folder's fingerprint, or the revision set for a hub name: a calibration artefact binds it."""
-        return fingerprint(Path(self.settings.name)) or self.settings.revision
+        folder = Path(settings.name)
+        name = settings.model or (folder.resolve().name if folder.is_dir() else settings.name)
+        super().__init__(name, lambda: HFEngine(settings), settings, folder=folder, revision=settings.revision)
 
 
 class HFEngine:

@@ -8,7 +8,7 @@ import asyncio
 import threading
 import weakref
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -25,10 +25,8 @@ from corea.backends.local.generation import (
     best,
     log_softmax,
     sample,
-    score,
 )
 from corea.errors import BackendError, ConfigError
-from corea.types import Completion, Question, Sampling
 
 MOST_UNREAD = 1 << 20  # logits kept until their log-probabilities are taken, 4 MB
 
@@ -264,61 +262,6 @@ class ModelWorker:
             self.scoring.clear()
         for request in requests:
             self._answer(request.pending, None, error)
-
-
-class LocalBackend:
-    """A backend whose model runs in this process: complete, stream and score, over a `ModelWorker`."""
-
-    capabilities: frozenset[str] = frozenset()  # text only: no tools, images or response_format
-
-    def __init__(self, model: str, load: Callable[[], Engine], limits: GenerationLimits) -> None:
-        self.model = model
-        self.limits = limits
-        self._worker = ModelWorker(model, load, limits)
-        # also when the program ends: a model library unloaded under a running thread would crash
-        self._finalizer = weakref.finalize(self, self._worker.close)
-
-    async def complete(self, question: Question, sampling: Sampling) -> Completion:
-        """Answers one question, in a batch with other callers'."""
-        request = GenerationRequest(question, sampling, self.limits, PendingResult())
-        return await self._wait(request)
-
-    async def stream(self, question: Question, sampling: Sampling) -> AsyncIterator[str | Completion]:
-        """The text in pieces as it is written, then the completion."""
-        pending = PendingResult()
-        pieces: asyncio.Queue[str | None] = asyncio.Queue()
-
-        def on_text(piece: str) -> None:
-            pending.loop.call_soon_threadsafe(pieces.put_nowait, piece)
-
-        pending.future.add_done_callback(lambda _: pieces.put_nowait(None))
-        self._worker.submit(GenerationRequest(question, sampling, self.limits, pending, on_text))
-        try:
-            while (piece := await pieces.get()) is not None:
-                yield piece
-            yield await pending.future
-        finally:
-            pending.cancelled = True
-
-    async def score(self, question: Question, prefix: str, continuations: Sequence[str]) -> list[float]:
-        """Natural-log probability of each continuation after `prefix` of the model's own pending; exact."""
-        texts = tuple(continuations)
-        return await self._wait(SideRequest(lambda engine: score(engine, question, prefix, texts), PendingResult()))
-
-    async def prompt_tokens(self, question: Question) -> list[int]:
-        """The tokens that the model reads for a question, chat format included."""
-        return await self._wait(SideRequest(lambda engine: engine.prompt(question)[1], PendingResult()))
-
-    async def close(self) -> None:
-        """Ends the worker thread and frees the model."""
-        await asyncio.to_thread(self._finalizer)
-
-    async def _wait(self, request: GenerationRequest | SideRequest) -> Any:
-        self._worker.submit(request)
-        try:
-            return await request.pending.future
-        finally:
-            request.pending.cancelled = True  # answered, or its caller has gone
 
 
 def backend_error(error: Exception, backend: str) -> BackendError | ConfigError:

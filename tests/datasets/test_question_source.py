@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from corea.datasets.question_source import QuestionSource, SourceRow
 from corea.errors import ConfigError, DataError
-from corea.run.source import FileFormat, QuestionSource, SourceRow
+from corea.files.rows import FileFormat
 from corea.types import Message, Question
 
 
@@ -214,7 +215,7 @@ def test_big_endian_utf_16_is_read(tmp_path: Path) -> None:
 def test_an_array_is_read_by_pieces_however_they_are_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = [{"id": str(n), "question": 'ä "]}, \\" [{' * n + "?", "n": [n, {"deep": n}]} for n in range(40)]
     for size in (1, 2, 3, 17, 100):
-        monkeypatch.setattr("corea.run.readers.CHUNK", size)
+        monkeypatch.setattr("corea.files.readers.CHUNK", size)
         read = _rows(tmp_path / "q.json", json.dumps(rows, indent=1, ensure_ascii=False))
         assert [
             (row.line, row.question.text, row.question.meta["n"]) for row in read if isinstance(row, SourceRow)

@@ -4,15 +4,18 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
 from importlib import import_module
+from pathlib import Path
 from typing import Any, ClassVar, cast
 
-from corea.datasets.files import Row, file_of, read_rows
 from corea.datasets.names import with_grader
 from corea.datasets.rows import question_from_row
 from corea.errors import ConfigError, DataError
+from corea.files.rows import SUFFIXES, read_rows
 from corea.graders import check_reference
-from corea.types import Message, Question, replace
+from corea.types import Message, Question
 
+Row = Mapping[str, Any]
+RECORDED = ("id", "question", "answer", "answer_type", "dataset", "grader", "choices", "category", "meta")
 ToQuestion = Callable[[Row, str], Question]
 
 
@@ -55,7 +58,7 @@ class HubSource:
             where, rows = f"{self.hub}@{self.revision[:12]}", self._hub_rows(split)
         else:
             file = file_of(path, split, tuple(self.splits))
-            where, rows = str(file), read_rows(file, columns=self.columns)
+            where, rows = str(file), read_rows(file, columns=(*self.columns, *RECORDED) if self.columns else ())
         return questions_of(where, rows, self.to_question, f"{self.name.lower()}-{split}", grader=self.grader)
 
     def _hub_rows(self, split: str) -> Iterable[tuple[int, Row]]:
@@ -93,6 +96,32 @@ class PublishedDataset:
         return self.source.load(self.path, split)
 
 
+def file_of(path: str, split: str, splits: tuple[str, ...] = ()) -> Path:
+    """The file itself, or the one of a split in a folder ("test.jsonl", "main/test-00000-of-00001.parquet").
+
+    Raises:
+        DataError: There is none, there are several, or its name says that it holds another split.
+    """
+    place = Path(path)
+    if place.is_dir():
+        files = (p for p in place.rglob(f"{split}*") if p.name.removesuffix(".gz").endswith(tuple(SUFFIXES)))
+        found = sorted(files)
+        if len(found) != 1:
+            names = ", ".join(p.name for p in found) or "none"
+            raise DataError(f"expected one file whose name begins with {split!r}, got {names}; name it", path=path)
+        return found[0]
+    if not place.exists():
+        raise DataError("no such file or folder", path=path)
+    other = next((name for name in splits if name != split and name in _words(place.name)), None)
+    if other and split not in _words(place.name):
+        raise DataError(f"the split {split!r} was asked for, the name says {other!r}; give the right file", path=path)
+    return place
+
+
+def _words(name: str) -> list[str]:
+    return "".join(c if c.isalnum() else " " for c in name.lower()).split()
+
+
 def questions_of(
     where: str,
     rows: Iterable[tuple[int, Row]],
@@ -100,8 +129,6 @@ def questions_of(
     label: str,
     *,
     grader: str | None = None,
-    named: str | None = None,
-    labelled: bool = False,
 ) -> list[Question]:
     """Questions of numbered rows, each with its grader in `meta["grader"]` where one is stated.
 
@@ -109,8 +136,6 @@ def questions_of(
         where: The file or source, for messages.
         label: The beginning of ids that rows do not state.
         grader: The dataset's default grader, for questions that state none.
-        named: One grader for all questions, whatever they state.
-        labelled: Every question must have a reference.
 
     Raises:
         ConfigError: There is no grader of that name.
@@ -122,7 +147,9 @@ def questions_of(
         try:
             is_recorded = "answer_type" in row and "question" in row and "dataset" in row
             question = (question_from_row if is_recorded else to_question)(row, f"{label}-{len(made):05d}")
-            made.append(_gradable(question, grader, named, labelled=labelled))
+            made.append(with_grader(question, grader))
+            if question.reference is not None:
+                check_reference(made[-1])
         except KeyError as error:
             has = ", ".join(map(str, row))
             raise DataError(f"the row has no {error.args[0]!r} but {has}", path=where, line=line) from error
@@ -135,16 +162,6 @@ def questions_of(
     if not made:
         raise DataError("has no questions", path=where)
     return made
-
-
-def _gradable(question: Question, grader: str | None, named: str | None, *, labelled: bool) -> Question:
-    if named is not None:
-        question = replace(question, meta={**question.meta, "grader": named})
-    else:
-        question = with_grader(question, grader)
-    if labelled or question.reference is not None:
-        check_reference(question, named)
-    return question
 
 
 def choice_question(

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from hashlib import blake2b
 
+from corea.datasets.question_source import QuestionSource, SourceRow
 from corea.errors import DataError
 from corea.run.shutdown import Stop
-from corea.run.source import QuestionSource, SourceRow
 from corea.types import Question
 
 MESSAGES_KEPT = 20  # reported one by one; the rest are counted

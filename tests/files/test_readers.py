@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from corea.datasets.question_source import QuestionSource, SourceRow
 from corea.errors import DataError
-from corea.run.readers import OBJECT, QUOTES, WORDS, not_csv
-from corea.run.source import QuestionSource, SourceRow
+from corea.files.readers import OBJECT, QUOTES, WORDS, not_csv
 
 
 def read(path: Path, data: bytes) -> list[SourceRow | DataError]:

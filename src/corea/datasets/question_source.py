@@ -5,54 +5,19 @@ A source is read one row at a time. A bad row is a `DataError` with path and lin
 decides on it.
 """
 
-import csv
-import io
-import sys
-import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from enum import StrEnum
-from pathlib import Path
 from typing import IO, Any, cast
 
 from msgspec import Struct
 
-from corea.datasets.rows import is_blank, question_from_row
-from corea.errors import ConfigError, DataError
-from corea.run.byte_streams import UnreadableError, open_utf8
-from corea.run.readers import PlainRow, Record, csv_records, json_records, parquet_records, tsv_records
+from corea.datasets.rows import KNOWN, TEXT_KEYS, is_blank, question_from_row
+from corea.errors import DataError
+from corea.files.readers import PlainRow, Record, RowKind
+from corea.files.rows import FileFormat, format_of, read_records
 from corea.types import Message, Question
 
-
-class FileFormat(StrEnum):
-    """The format of the rows of a file."""
-
-    JSONL = "jsonl"
-    CSV = "csv"
-    TSV = "tsv"
-    PARQUET = "parquet"
-
-
-SUFFIXES = {
-    ".jsonl": FileFormat.JSONL,
-    ".ndjson": FileFormat.JSONL,
-    ".json": FileFormat.JSONL,
-    ".csv": FileFormat.CSV,
-    ".tsv": FileFormat.TSV,
-    ".parquet": FileFormat.PARQUET,
-}
-ADVICE = {
-    ".txt": "save it as .csv with a first line `question`, or as .jsonl",
-    ".xlsx": "save the sheet as CSV (UTF-8)",
-    ".xls": "save the sheet as CSV (UTF-8)",
-    ".ods": "save the sheet as CSV (UTF-8)",
-    ".zip": "unpack it",
-}
-READERS: dict[FileFormat, Callable[[io.BufferedReader], Iterator[tuple[int, Record]]]] = {
-    FileFormat.JSONL: json_records,
-    FileFormat.CSV: csv_records,
-    FileFormat.TSV: tsv_records,
-}
+QUESTIONS = RowKind(name="questions", columns=KNOWN, one_of=(*TEXT_KEYS, "messages"))
 CHAT = "/chat/completions"
 SAYS_NOTHING: tuple[Any, ...] = (None, "", [], {}, False)
 
@@ -145,54 +110,16 @@ class QuestionSource:
     def _numbered(self) -> Iterator[tuple[int, int, Record]]:
         """(number, line, record) of every row."""
         number = -1
-        try:
-            for number, (line, record) in enumerate(self._records()):
-                yield number, line, record
-        except FileNotFoundError as error:
-            raise DataError("no such file, expected a file of questions", path=self.name) from error
-        except IsADirectoryError as error:
-            raise DataError("is a folder, expected a file of questions", path=self.name) from error
-        except UnreadableError as error:
-            raise DataError(str(error), path=self.name, line=error.line) from error
-        except (OSError, EOFError, zlib.error, csv.Error) as error:  # the middle two: a broken .gz
-            raise DataError(f"cannot be read ({error}); is it whole, and {self.kind}?", path=self.name) from error
+        for number, (line, record) in enumerate(read_records(self.path, self.kind, pipe=self.pipe, expected=QUESTIONS)):
+            yield number, line, record
         if number < 0 and not self.is_pipe:
             raise DataError("has no rows, expected at least one question", path=self.name)
-
-    def _records(self) -> Iterator[tuple[int, Record]]:
-        if self.kind is FileFormat.PARQUET:
-            yield from parquet_records(self.path)
-            return
-        with open_utf8(self.path, (self.pipe or sys.stdin.buffer) if self.is_pipe else None) as stream:
-            yield from READERS[self.kind](stream)
 
 
 def _is_good(record: PlainRow) -> bool:
     """True where there are an id and a question; most questions begin with a letter, which is quick to see."""
     text = record.question
     return bool(record.id) and ("!" <= text[:1] <= "~" or not is_blank(text))
-
-
-def format_of(path: str, *, written: bool = False) -> FileFormat:
-    """The format given by a name's suffix; .gz may follow it.
-
-    Args:
-        written: True for an output, which gets another advice.
-
-    Raises:
-        ConfigError: The suffix is unknown.
-    """
-    suffix = Path(path.removesuffix(".gz")).suffix.lower()
-    if suffix not in SUFFIXES or path.endswith(".parquet.gz"):
-        got = "a folder" if Path(path).is_dir() else f"the suffix {suffix!r}" if suffix else "no suffix"
-        advice = (
-            "name it answers.jsonl, or the like" if written else ADVICE.get(suffix, "rename it so, or name another")
-        )
-        raise ConfigError(
-            f"{path}: got {got}, expected a name in {', '.join(SUFFIXES)} (with .gz behind it, too, but for .parquet); "
-            f"{advice}"
-        )
-    return SUFFIXES[suffix]
 
 
 # --- rows of OpenAI's batch format ------------------------------------------------------------------------------------

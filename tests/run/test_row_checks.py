@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from corea.datasets.question_source import QuestionSource, SourceRow
 from corea.errors import DataError
-from corea.run.rows import OnBadRow, RowChecks, fingerprint_of
-from corea.run.source import QuestionSource, SourceRow
+from corea.run.row_checks import OnBadRow, RowChecks, fingerprint_of
 from corea.types import Message, Question, replace
 
 

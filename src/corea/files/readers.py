@@ -9,30 +9,30 @@ import json
 import re
 from codecs import getincrementaldecoder
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from difflib import get_close_matches
 from itertools import chain
 from typing import Any, cast
 
 import msgspec
 
-from corea.datasets.rows import KNOWN, TEXT_KEYS
+from corea.files.byte_streams import CHUNK, UnreadableError, with_line_feeds
 from corea.registry import import_extra
-from corea.run.byte_streams import CHUNK, UnreadableError, with_line_feeds
 
 PARQUET_BATCH = 512  # rows in memory at once
 MAX_FIELD = 64 * 1024 * 1024  # characters of one CSV field or array element; the csv module's own limit is 128 Ki
 MAX_DEPTH = 100  # of a record; what is nested deeper cannot be sent on everywhere (Python's own limit is near 1000)
 DELIMITERS = ",;\t"
-TOO_DEEP = f"is nested more than {MAX_DEPTH} levels deep, expected a question"
+TOO_DEEP = f"is nested more than {MAX_DEPTH} levels deep, expected at most that; flatten the row"
 BARE_CR = re.compile(rb"\r(?![\n\r]|\Z)")  # a line end of its own: JSON has none inside of texts
 ARRAY = re.compile(rb"\s*\[\s*(?:\{|\]|\Z)")  # "[1]" is a bad row of JSON lines
 PRETTY = re.compile(rb'\s*\{[ \t\r]*\n\s*"')  # one object over several lines
 SEPARATOR_LINE = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)  # Excel's own first line
 NOT_UTF8, SAVE_AS_UTF8 = "not UTF-8", "; save the file as UTF-8"
-OBJECT = 'expected a JSON object such as {"question": "..."}; write one on each line'
+OBJECT = 'expected a JSON object such as {"id": "q1", "question": "..."}; write one on each line'
 QUOTES = 'expected double quotes, as in {"question": "..."}; write them so'
-WORDS = "expected JSON's own words; write null, true or false"
+WORDS = "expected JSON's own words; write true, false, or null in the place of NaN"
 JSON_ADVICE: tuple[tuple[str, str, str], ...] = (  # a part of the message, how the text goes on there, the advice
     ("truncated", "", "expected a whole object on one line; is the line cut off?"),
     ("keys must be strings", "", QUOTES),
@@ -108,7 +108,7 @@ def _record(data: bytes) -> Record:
     except RecursionError:
         return TOO_DEEP
     if not isinstance(record, dict):
-        return f'got {type(record).__name__}, expected a JSON object such as {{"question": "..."}}'
+        return f"got {type(record).__name__}, {OBJECT}"
     if data.count(b"{") + data.count(b"[") > MAX_DEPTH and _depth(record) > MAX_DEPTH:
         return TOO_DEEP
     return cast(dict[str, Any], record)
@@ -204,13 +204,36 @@ class _JsonText:
 # --- CSV ------------------------------------------------------------------------------------------------------------
 
 
-def csv_records(stream: io.BufferedReader, delimiter: str = ",") -> Iterator[tuple[int, Record]]:
-    """Rows under a line of column names; another delimiter is taken where it makes columns of known names."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RowKind:
+    """The kind of rows that a file should hold.
+
+    Args:
+        name: Its plural, for messages.
+        columns: Names of columns that tell the delimiter of a CSV file.
+        one_of: Of these a CSV file must have one; values there may be empty.
+    """
+
+    name: str = "rows"
+    columns: Sequence[str] = ()
+    one_of: Sequence[str] = ()
+
+
+ANY_ROWS = RowKind()
+
+
+def csv_records(
+    stream: io.BufferedReader, delimiter: str = ",", expected: RowKind = ANY_ROWS
+) -> Iterator[tuple[int, Record]]:
+    """Rows under a line of column names; another delimiter is taken where it makes columns of known names.
+
+    An empty value is an absent one.
+    """
     csv.field_size_limit(MAX_FIELD)
     with io.TextIOWrapper(stream, encoding="utf-8", errors="surrogateescape", newline="") as text:
-        before, first, delimiter = _first_line(text, delimiter)
+        before, first, delimiter = _first_line(text, delimiter, expected.columns)
         reader = csv.reader(chain([first], text), delimiter=delimiter, strict=True)
-        header = _header(next(reader, list[str]()), before + 1)
+        header = _header(next(reader, list[str]()), before + 1, expected.one_of)
         while True:
             line = before + reader.line_num + 1
             try:
@@ -221,15 +244,10 @@ def csv_records(stream: io.BufferedReader, delimiter: str = ",") -> Iterator[tup
                 yield line, not_csv(error)
                 continue
             if fields:
-                yield line, _csv_record(fields, header)
+                yield line, _csv_record(fields, header, expected.one_of)
 
 
-def tsv_records(stream: io.BufferedReader) -> Iterator[tuple[int, Record]]:
-    """The same with tabs."""
-    return csv_records(stream, "\t")
-
-
-def _first_line(text: io.TextIOWrapper, delimiter: str) -> tuple[int, str, str]:
+def _first_line(text: io.TextIOWrapper, delimiter: str, columns: Sequence[str]) -> tuple[int, str, str]:
     """The number of lines before that of the column names, that line, and its delimiter."""
     before, first = 0, text.readline()
     while first and not first.strip():
@@ -238,56 +256,54 @@ def _first_line(text: io.TextIOWrapper, delimiter: str) -> tuple[int, str, str]:
         return before + 1, text.readline(), separator[1]
 
     def known(by: str) -> int:
-        return sum(name.strip().strip('"').lower() in KNOWN for name in first.split(by))
+        return sum(name.strip().strip('"').lower() in columns for name in first.split(by))
 
     return before, first, max((delimiter, *DELIMITERS), key=known)
 
 
-def _header(names: list[str], line: int) -> list[str]:
+def _header(names: list[str], line: int, one_of: Sequence[str]) -> list[str]:
     names = [name.strip() for name in names]
     if not names:
         return names
     name, times = Counter(filter(None, names)).most_common(1)[0] if any(names) else ("", 1)
     if times > 1:
         raise UnreadableError(f"column {name!r} comes {times} times, expected once; rename or remove one", line)
-    if not {*TEXT_KEYS, "messages"} & {*names}:
-        near = next((f"; is {n!r} meant as 'question'?" for n in names if get_close_matches(n, TEXT_KEYS, n=1)), "")
+    if one_of and not {*one_of} & {*names}:
+        near = next((f"; is {n!r} meant as {one_of[0]!r}?" for n in names if get_close_matches(n, one_of, n=1)), "")
         shown = ", ".join(names)[:200]
         raise UnreadableError(
-            f"got the columns {shown!r}, expected one named question (or prompt, text, problem) or messages; the first "
-            f"line of the file names its columns{near}",
+            f"got the columns {shown!r}, expected one named {one_of[0]} (or {', '.join(one_of[1:])}); the first line "
+            f"of the file names its columns{near}",
             line,
         )
     return names
 
 
-def _csv_record(fields: list[str], header: list[str]) -> Record:
+def _csv_record(fields: list[str], header: list[str], one_of: Sequence[str]) -> Record:
     if len(fields) != len(header):
         return f"got {len(fields)} fields, expected {len(header)} as in the first line ({', '.join(header)})"
     if any("\udc80" <= c <= "\udcff" for field in fields if not field.isascii() for c in field):
         return f"{NOT_UTF8}{SAVE_AS_UTF8}"
     if [field.strip() for field in fields] == header:
-        return "is the line of column names again, expected a question; remove it (were two files joined?)"
+        return "is the line of column names again, expected a row; remove it (were two files joined?)"
     return {
         name: value
         for name, value in zip(header, fields, strict=True)
-        if name and (value != "" or name in TEXT_KEYS)  # a blank question is to be named
+        if name and (value != "" or name in one_of)  # a blank question is to be named
     }
 
 
 # --- Parquet --------------------------------------------------------------------------------------------------------
 
 
-def parquet_records(path: str) -> Iterator[tuple[int, Record]]:
-    """The rows of a Parquet file."""
+def parquet_records(path: str, columns: tuple[str, ...] = ()) -> Iterator[tuple[int, Record]]:
+    """The rows of a Parquet file; of its columns only those named, where any are."""
     pyarrow, parquet = import_parquet(path)
     try:
         with parquet.ParquetFile(path) as file:
-            line = 0
-            for batch in file.iter_batches(batch_size=PARQUET_BATCH):
-                for record in batch.to_pylist():
-                    line += 1
-                    yield line, record
+            wanted = [name for name in file.schema_arrow.names if not columns or name in columns]
+            batches: Iterator[Any] = file.iter_batches(PARQUET_BATCH, columns=wanted)
+            yield from enumerate((row for batch in batches for row in batch.to_pylist()), 1)
     except pyarrow.ArrowInvalid as error:
         raise UnreadableError(f"not Parquet ({str(error).splitlines()[0]})") from error
 
