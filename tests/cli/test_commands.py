@@ -260,7 +260,7 @@ def test_init_writes_questions_to_try_it_with(corea: Command) -> None:
     ran = corea("init", "--questions", "5")
     assert (ran.code, ran.out) == (
         0,
-        "Wrote corea.toml and questions.jsonl for the pair 'openai'. Next: `corea check --config corea.toml`.\n",
+        "Wrote corea.toml and questions.jsonl for the pair 'openai'. Next: `corea check`.\n",
     )
     rows = [json.loads(line) for line in Path("questions.jsonl").read_text().splitlines()]
     assert len({row["question"] for row in rows if row["answer"]}) == 5
