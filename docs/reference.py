@@ -68,12 +68,12 @@ def settings_of(target: str) -> type | None:
     """The dataclass that holds the settings of a registered class: itself, or its first parameter's type."""
     from corea.registry import resolve
 
-    made = resolve("reference", target, {})
+    made: type = resolve("reference", target, {})
     if is_dataclass(made):
         return made
     first = next(iter(inspect.signature(made).parameters))
     hint = get_type_hints(made.__init__).get(first)
-    return hint if isinstance(hint, type) and is_dataclass(hint) else None
+    return hint if isinstance(hint, type) and hasattr(hint, "__dataclass_fields__") else None
 
 
 def sections() -> Iterator[tuple[str, Iterable[tuple[str, type]]]]:
