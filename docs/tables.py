@@ -143,10 +143,10 @@ def records(kind: Any) -> Iterator[Any]:
 def record(kind: Any) -> str:
     summary, said = (inspect.getdoc(kind) or "").partition("\n")[0], reference.field_texts(kind)
     tag = getattr(getattr(kind, "__struct_config__", None), "tag", None)
-    rows = [["`kind`", "string", f'"{tag}"']] if tag else []
+    entries = [reference.entry("`kind` (string)", f'"{tag}"')] if tag else []
     for name, hint in get_type_hints(kind).items():
-        rows.append([f"`{name}`", type_words(hint), said.get(name, "").replace("|", "\\|")])
-    return f"## {kind.__name__}\n\n{summary}\n\n{table(['field', 'type', 'meaning'], rows)}"
+        entries.append(reference.entry(f"`{name}` ({type_words(hint)})", said.get(name, "")))
+    return f"## {kind.__name__}\n\n{summary}\n\n{''.join(entries)}"
 
 
 def type_words(hint: Any) -> str:
