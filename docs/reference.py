@@ -83,7 +83,7 @@ def sections() -> Iterator[tuple[str, Iterable[tuple[str, type]]]]:
     from corea.config import CascadeSettings, RunSettings, StageSettings
     from corea.gateway.ops.settings import GatewaySettings
     from corea.policies import POLICIES, PRE_POLICIES
-    from corea.prices import Price, PriceTier
+    from corea.prices import Price
     from corea.signals import SIGNALS
     from corea.train.data import DataSettings
     from corea.train.settings import RlccSettings
@@ -100,7 +100,7 @@ def sections() -> Iterator[tuple[str, Iterable[tuple[str, type]]]]:
     yield "Signals: `[stages.NAME.signal]`", registered(SIGNALS)
     yield "Policies: `[stages.NAME.policy]`", registered(POLICIES)
     yield "Pre-policies: `[stages.NAME.pre_policy]`", registered(PRE_POLICIES)
-    yield "Prices", [('`[prices."MODEL"]`', Price), ('`[[prices."MODEL".tiers]]`', PriceTier)]
+    yield "Prices", [('`[prices."MODEL"]`', Price)]
     yield "Batch runs", [("`[run]`", RunSettings)]
     yield "Calibration", [("`[calibrate]`", CalibrateSettings)]
     yield "Gateway", [("`[gateway]`", GatewaySettings), *gateway]
