@@ -1,6 +1,7 @@
 """Builds the documentation, strictly: quoted numbers are the stored ones, links lead somewhere, snippets run.
 
-Numbers and tables come from experiments/results/: see stored_values.py and tables.py. `--refresh` first puts the stored
+Numbers and tables come from experiments/results/, settings and commands from the code: see stored_values.py, tables.py
+and reference.py. `--refresh` first puts the stored
 values in: read the diff, the words around a number may no longer be true.
 
 A Python snippet runs in an empty folder, in a process of its own, unless the line before its fence is
@@ -28,6 +29,7 @@ import tables
 
 ROOT = Path(__file__).parents[1]
 LINK = re.compile(r"(?<!!)\[[^\]\n]*\]\(([^)\s]+)\)|!\[[^\]\n]*\]\(([^)\s]+)\)")
+INCLUDE = re.compile(r'(?m)^--8<-- "(.+)"$')
 FENCE = re.compile(r"(?m)^(?:<!-- (no-run|serve): ([^\n]*?) *-->\n)?```(\w+)[^\n]*\n(.*?)^```", re.S)
 
 
@@ -37,7 +39,8 @@ def pages() -> list[Path]:
 
 
 def anchors(page: Path) -> set[str]:
-    heads = re.findall(r"(?m)^#+ (.+)$", page.read_text())
+    text = INCLUDE.sub(lambda found: (ROOT / "docs" / found[1]).read_text(), page.read_text())
+    heads = re.findall(r"(?m)^#+ (.+)$", text)
     return {re.sub(r"[^\w\- ]", "", head.replace("`", "")).strip().lower().replace(" ", "-") for head in heads}
 
 

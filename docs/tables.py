@@ -1,6 +1,8 @@
-"""Writes the documentation's tables of stored results, docs/_generated/*.md: `python docs/tables.py`.
+"""Writes docs/_generated/*.md: tables of stored results, and lists made from the code: `python docs/tables.py`.
 
-A table is a template in docs/_tables/ or a function below. In a template `{file.json#path format}` is a stored value
+A table is a template in docs/_tables/ or a function below; reference.py makes the lists.
+
+In a template `{file.json#path format}` is a stored value
 (see stored_values.py); a first line `<!-- values: file.json#path. -->` is put before each of them.
 """
 
@@ -13,6 +15,7 @@ from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
 import msgspec
+import reference
 from stored_values import RESULTS, look_up
 
 DOCS = Path(__file__).parent
@@ -138,16 +141,12 @@ def records(kind: Any) -> Iterator[Any]:
 
 
 def record(kind: Any) -> str:
-    summary, _, rest = (inspect.getdoc(kind) or "").partition("\n")
-    said: dict[str, str] = {}
-    for names, text in re.findall(r"^ +([\w, `.]+): ((?:.|\n(?! +[\w, ]+: ))+)", rest, re.M):
-        first, *more = re.split(r"`(\w+)`: ", " ".join(text.split()))
-        said |= dict.fromkeys(re.findall(r"\w+", names), first) | dict(zip(more[::2], more[1::2], strict=True))
+    summary, said = (inspect.getdoc(kind) or "").partition("\n")[0], reference.field_texts(kind)
     tag = getattr(getattr(kind, "__struct_config__", None), "tag", None)
-    rows = [["`kind`", "string", f'"{tag}"']] if tag else []
+    entries = [reference.entry("`kind` (string)", f'"{tag}"')] if tag else []
     for name, hint in get_type_hints(kind).items():
-        rows.append([f"`{name}`", type_words(hint), said.get(name, "").replace("|", "\\|")])
-    return f"## {kind.__name__}\n\n{summary}\n\n{table(['field', 'type', 'meaning'], rows)}"
+        entries.append(reference.entry(f"`{name}` ({type_words(hint)})", said.get(name, "")))
+    return f"## {kind.__name__}\n\n{summary}\n\n{''.join(entries)}"
 
 
 def type_words(hint: Any) -> str:
@@ -170,7 +169,7 @@ def tables() -> dict[str, str]:
     for name, make in CALIBRATION.items():
         made[f"calibration-{name}.md"] = make(json.loads((RESULTS / "calibrate" / f"{name}.json").read_text()))
     made["calibration-schema.md"] = schema()
-    return made
+    return {**made, **reference.pages()}
 
 
 def write() -> None:
@@ -184,7 +183,7 @@ def stale() -> list[str]:
     """Files of docs/_generated/ that are not what this command would write."""
     written = {file.name: file.read_text() for file in (DOCS / "_generated").glob("*.md")}
     return [
-        f"docs/_generated/{name}: not the stored results; run `python docs/tables.py`"
+        f"docs/_generated/{name}: not what the results and the code say; run `python docs/tables.py`"
         for name, text in tables().items()
         if written.get(name) != text
     ]

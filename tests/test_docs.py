@@ -7,6 +7,10 @@ from types import ModuleType
 
 import pytest
 
+from corea.backends.local.onnx import OnnxSettings
+from corea.calibrate.settings import CalibrateSettings
+from corea.cli.main import COMMANDS
+
 STORED = {"a": {"share": 0.2714, "n": 1446}, "rows": [{"auroc": 0.81251}]}
 DOCS = Path(__file__).parents[1] / "docs"
 
@@ -93,6 +97,27 @@ def test_the_documentation_quotes_the_stored_results(values: ModuleType, monkeyp
     assert tables.stale() == []
     wrong = {page.name: values.wrong_numbers(page.read_text()) + check.broken_links(page) for page in check.pages()}
     assert {name: lines for name, lines in wrong.items() if lines} == {}
+
+
+def test_every_setting_has_a_meaning_and_every_command_is_listed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(DOCS))
+    reference = importlib.import_module("reference")
+    entries = [line for line in reference.settings().splitlines() if line.startswith("- ")]
+    assert len(entries) > 150
+    assert [line for line in entries if line.endswith(")")] == []
+    commands = reference.commands()
+    assert [name for name in COMMANDS if f"### `corea {name}" not in commands] == []
+    assert "- `--on-bad-row stop|skip` (default stop): Action on an invalid row." in commands
+
+
+def test_a_setting_takes_its_meaning_from_its_own_or_the_named_docstring(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(DOCS))
+    reference = importlib.import_module("reference")
+    meanings = reference.field_texts(CalibrateSettings)
+    assert meanings["max_risk"] == "Share of the kept answers that are wrong <= max_risk."  # "As in `Targets`."
+    assert reference.field_texts(OnnxSettings)["temperature"] == (
+        "Used where the sampling leaves them out; temperature 0 is greedy."  # of its base
+    )
 
 
 def test_a_link_that_leads_nowhere_is_found(check: ModuleType, tmp_path: Path) -> None:

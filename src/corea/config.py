@@ -33,10 +33,16 @@ class StageSettings:
 
     Args:
         backend: Its `kind` (a name in BACKENDS, or "module:Class") and that backend's own settings.
-        signal: Its `kind` and options; a bare string is a kind.
-        policy: Its `kind` and options; `threshold = 0.8` is short for `{kind = "threshold", tau = 0.8}`.
+        signal: Its `kind` and options; a bare string is a kind. Default: `verbalized`. `backend` in it names another
+            model to ask, at that model's price: a stage (which need not be in a cascade), or a table as under a stage,
+            with `price` if the price table has another name for it.
+        policy: Its `kind` and options; `threshold = 0.8` is short for `{kind = "threshold", tau = 0.8}`, the default.
+        pre_policy: Its `kind` and options; sees the question alone and may skip the stage.
         prompt: A built-in prompt's name, or a path (relative to the file that says so).
         price: Name of the model in the price table; by default the backend's model.
+        on_error: Reaction if this stage is down: ask the next stage, or fail the question.
+        pass_draft: Show this stage's text to the next stage.
+        confidence_first: Decide as soon as a confidence is stated before the answer; needs a prompt that asks for it.
     """
 
     backend: Mapping[str, Any]
@@ -56,7 +62,11 @@ class CascadeSettings:
     """Settings of `[cascade]` or `[cascades.NAME]`: stages in order, small to large.
 
     Args:
-        calibration: Path of a file written by `corea calibrate`; its thresholds then decide.
+        stages: Names of stages in order, small to large; by default all, in the order of their tables.
+        on_last_down: If the last stage is down: `fail`, or `best`: return the deferred answer with the highest
+            confidence, with status `fallback` in the trace.
+        calibration: Path of a file written by `corea calibrate`; its map and thresholds then decide. One made for other
+            models, prompts, sampling or signals is refused, naming the difference.
         force: Run although the calibration does not match; recorded in every trace.
     """
 
@@ -68,7 +78,12 @@ class CascadeSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunSettings:
-    """Defaults of `corea run`."""
+    """Defaults of `corea run`.
+
+    Args:
+        concurrency: Questions in flight at once.
+        budget_usd: A run stops before more than this is spent, over all its starts.
+    """
 
     concurrency: int = 32
     budget_usd: Decimal | None = None

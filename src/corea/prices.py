@@ -46,11 +46,13 @@ class Price:
     """The price of one model's tokens.
 
     Args:
+        input_usd_per_mtok, output_usd_per_mtok: For a million prompt tokens, and a million completion tokens.
         cached_input_usd_per_mtok: For prompt tokens that came from a cache; None: as other prompt tokens.
         cache_write_usd_per_mtok: For prompt tokens written to a cache (Anthropic's cost more); None: as others.
         cache_write_1h_usd_per_mtok: For those that are kept for an hour; None: as other cache writes.
         reasoning_usd_per_mtok: For reasoning tokens; None: as other completion tokens.
-        tiers: Higher prices of long prompts, by increasing length.
+        usd_per_request: For each request, in addition.
+        tiers: Higher prices of long prompts, by increasing length: each has `above_prompt_tokens` and token prices.
         machine_usd_per_hour: Price of the machine; with `tokens_per_second` it replaces token prices.
         tokens_per_second: Completion tokens per second of the machine over all its requests, measured on similar work;
             this includes the time for prompts, so prompts cost nothing extra.

@@ -106,6 +106,8 @@ class Sampling:
     """Sampling settings of a call. None leaves a setting to the backend.
 
     Args:
+        max_tokens: Largest number of tokens of a completion.
+        temperature, top_p, seed, stop: As in the protocol of OpenAI.
         logprobs: Ask for the log-probability of each token written.
         top_logprobs: Ask also for so many alternatives at each position (servers allow up to 20).
         extra: Request fields passed through to a server untouched; none that COREA sets itself.

@@ -255,12 +255,18 @@ def test_check_advises_where_a_server_answers_without_logprobs(corea: Command) -
     assert [(c["ok"], c["seen"][:12]) for c in checks if c["check"] == "logprobs come"] == [(False, "do not come:")]
 
 
+def test_check_does_not_advise_to_ask_for_probabilities_that_the_stage_asks_for(corea: Command) -> None:
+    checks = corea("check", "--json", "--set", "stages.small.signal=expected").json["checks"]
+    (seen,) = [check["seen"] for check in checks if check["check"] == "states a confidence"]
+    assert seen.startswith("no token probabilities at the stated number; the stage asks for them already: ")
+
+
 def test_init_writes_questions_to_try_it_with(corea: Command) -> None:
     Path("corea.toml").unlink()
     ran = corea("init", "--questions", "5")
     assert (ran.code, ran.out) == (
         0,
-        "Wrote corea.toml and questions.jsonl for the pair 'openai'. Next: `corea check --config corea.toml`.\n",
+        "Wrote corea.toml and questions.jsonl for the pair 'openai'. Next: `corea check`.\n",
     )
     rows = [json.loads(line) for line in Path("questions.jsonl").read_text().splitlines()]
     assert len({row["question"] for row in rows if row["answer"]}) == 5

@@ -36,6 +36,7 @@ def test_the_table_for_people_and_the_figures_for_machines(corea: Command, pair:
     assert shown.code == 0, shown.err
     for word in ("confidence", "cheapest", "certified", "oracle", "AUROC"):
         assert word in shown.out
+    assert "…" not in shown.out  # no figure is cut off
 
 
 def test_the_page_is_one_file_and_the_markdown_has_the_same_rows(corea: Command, pair: list[str]) -> None:

@@ -126,9 +126,13 @@ def _answers(name: str, trace: Trace, stages: "Sequence[Stage]") -> Check:
 
 
 def _signal(where: str, step: Step) -> Check:
+    from corea.cli.advice import LOGPROBS, NO_LOGPROBS
+
     assert step.confidence is not None
     value = step.confidence.value
-    seen = f"{step.confidence.signal} {value:.3f}" if value is not None else step.confidence.reason
+    without, unasked, _ = step.confidence.reason.partition(LOGPROBS)  # every signal asks for what it needs
+    seen = f"{without}; {NO_LOGPROBS}" if unasked else without
+    seen = f"{step.confidence.signal} {value:.3f}" if value is not None else seen
     return Check(where, "states a confidence", value is not None, seen)
 
 

@@ -1,5 +1,6 @@
 """`corea compare`: signals and ways to choose a threshold, compared on one's own rows."""
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -71,7 +72,8 @@ def _print_table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
 
     made = Table(box=None, pad_edge=False)
     for i, name in enumerate(head):
-        made.add_column(name, justify="left" if i < 2 else "right")
+        made.add_column(name, justify="left" if i < 2 else "right", overflow="fold")
     for row in rows:
         made.add_row(*row)
-    Console(highlight=False).print(made, "")
+    width = None if sys.stdout.isatty() else 200  # of a file or pipe
+    Console(highlight=False, width=width).print(made, "")

@@ -41,7 +41,8 @@ def init(
             write_examples(QUESTIONS, questions, split="examples")
     except OSError as error:
         raise ConfigError(f"{error.filename}: cannot be written ({error.strerror}); give --out elsewhere") from error
-    print(f"Wrote {' and '.join(map(str, wanted))} for the pair {pair!r}. Next: `corea check --config {out}`.")
+    options = "" if out == Path("corea.toml") else f" --config {out}"
+    print(f"Wrote {' and '.join(map(str, wanted))} for the pair {pair!r}. Next: `corea check{options}`.")
 
 
 def write_examples(path: Path, count: int, *, split: str) -> None:

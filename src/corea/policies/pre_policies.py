@@ -8,7 +8,11 @@ from corea.types import Decision, Question
 
 @dataclass(frozen=True, slots=True)
 class SkipCategories:
-    """Skips the stage for questions of these categories, whose answers would be deferred anyway."""
+    """Skips the stage for questions of these categories, whose answers would be deferred anyway.
+
+    Args:
+        categories: Values of `Question.category`.
+    """
 
     categories: tuple[str, ...]
 
@@ -23,7 +27,11 @@ class SkipCategories:
 
 @dataclass(frozen=True, slots=True)
 class SkipLong:
-    """Skips the stage for questions whose messages together have more than `max_chars` characters."""
+    """Skips the stage for long questions.
+
+    Args:
+        max_chars: Largest number of characters of all messages together that is not skipped.
+    """
 
     max_chars: int
 

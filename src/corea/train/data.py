@@ -25,6 +25,7 @@ class DataSettings:
         held_out: The same, for measuring; it must share no question with `questions`.
         grader: For all questions; by default each question's own (`corea.graders.grader_name`).
         prompt: A built-in prompt's name, or a path.
+        seed: Of the random choice of `limit` questions.
     """
 
     questions: Mapping[str, Any]

@@ -38,10 +38,12 @@ class RlccSettings:
 
     Args:
         model: A Hugging Face folder or name, after its cold start.
+        out: Folder of the trained model; the command line sets it.
         reward: The reward for confidence: a name of `corea.rewards.REWARDS`, such as rlcc (the published l1-group),
             brier (l2-sample), rlvr (not at all), or "module:Class" of another package.
         distance: Changes one half of that combination: l1, l2 or kl.
         estimate: Changes the other half: group or sample.
+        correctness_weight, format_weight: Weights of the other two rewards.
         confidence_weight: The paper does not state it; 3 to 100 were tried here, and with all-values 100 was best
             (experiments/log.d/rl-2.md).
         credit: The tokens that the confidence reward credits. "sampled": every token, as in plain GRPO. "segment":
@@ -55,6 +57,11 @@ class RlccSettings:
         generations: G, rollouts per question.
         questions_per_step: Q; a step has Q * G rollouts over all processes.
         device_batch: Rollouts in one forward pass on one process; the rest of a step is accumulated.
+        steps: Optimiser steps.
+        learning_rate: Its peak, after `warmup` steps.
+        warmup: Steps over which the learning rate rises.
+        temperature: Of the rollouts.
+        max_tokens: Largest number of tokens of a rollout.
         evaluate_every: Steps between two measurements on held-out questions, and between two checkpoints.
         patience: Stop after this many measurements in a row that were not the best; 0 never stops early.
         accuracy_margin: A checkpoint whose held-out accuracy is further than this below the start's cannot be the best.

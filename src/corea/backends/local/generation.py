@@ -88,7 +88,7 @@ class GenerationLimits:
     Args:
         max_batch: Rows in a batch.
         max_batch_tokens: Rows times the longest prompt: bounds memory and the time of one step.
-        max_tokens, temperature, top_p: Used where the sampling says None.
+        max_tokens, temperature, top_p: Used where the sampling leaves them out; temperature 0 is greedy.
     """
 
     max_batch: int = 32

@@ -30,7 +30,6 @@ class OnnxSettings(GenerationLimits):
         max_batch: Questions answered together, up to 32; 16 to 32 give the most tokens per second on a CPU.
         max_batch_tokens: Rows times the longest prompt: bounds memory and the time of one step, in which the library
             holds Python's lock.
-        max_tokens, temperature, top_p: Used where the sampling says None; temperature 0 is greedy.
         threads: For one matrix product; None leaves it to ONNX Runtime. Tiny models are fastest with 1.
     """
 

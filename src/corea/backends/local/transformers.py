@@ -29,8 +29,6 @@ class HFSettings(GenerationLimits):
         revision: A commit, branch or tag on the hub.
         device: "auto" (the first GPU, else the CPU), "cpu", "cuda", "cuda:1", "mps".
         dtype: "auto" is that of the saved weights, but float32 on a CPU.
-        max_batch, max_batch_tokens: As in `corea.backends.local.onnx`.
-        max_tokens, temperature, top_p: Used where the sampling says None; temperature 0 is greedy.
     """
 
     name: str

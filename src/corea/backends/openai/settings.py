@@ -42,11 +42,13 @@ class OpenAISettings:
         model: Its name on the server. On Azure only for prices and traces; `azure_deployment` selects.
         base_url: Up to and including `/v1`; with `azure_deployment` the bare resource (`https://NAME.openai.azure.com`).
         api_key_env: The NAME of the environment variable that holds the key; None for a server without keys.
+        key_style: The key's header: `Authorization` with a bearer token, or `api-key`; auto: by the host.
         headers: Further headers, without secrets.
         headers_env: Further headers whose values are secrets: header name to environment variable name.
         organization, project: OpenAI's headers of those names.
         azure_deployment: The deployment; makes the path `/openai/deployments/NAME/chat/completions`.
         api_version: The `api-version` query parameter (Azure).
+        max_tokens_field: The request field that limits a completion; auto: the new one at OpenAI and Azure.
         stream: `complete` streams too: the time of the first token is measured, and proxies see no long silence.
         stream_usage: Ask for usage at the end of a stream; False for an old server that refuses `stream_options`.
         connect_timeout_seconds: To open a connection.
