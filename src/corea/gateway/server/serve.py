@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import gc
-import ipaddress
 import logging
 import os
 import signal
@@ -31,6 +30,7 @@ from corea.gateway.ops.affinity import SessionAffinity
 from corea.gateway.ops.cache import AnswerCache
 from corea.gateway.ops.metrics import Metrics
 from corea.gateway.ops.settings import GatewaySettings
+from corea.gateway.server.access import is_loopback
 from corea.gateway.server.app import GatewayApp
 from corea.gateway.server.connection import guard_with
 from corea.protocols import Backend
@@ -81,6 +81,7 @@ class GatewayService:
             refused=self.metrics.refused,
             starts=[self._start],
             stops=[self._stop],
+            local_only=lambda: not self.accounts.has_keys(),
         )
         self.server: uvicorn.Server = uvicorn.Server(_uvicorn_config(self.app, config.settings))
         self._tasks: set[asyncio.Task[object]] = set()
@@ -252,11 +253,7 @@ def check_host(host: str, *, keys: bool) -> None:
     Raises:
         ConfigError: It is another address.
     """
-    try:
-        loopback = host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        loopback = False
-    if not keys and not loopback:
+    if not keys and not is_loopback(host):
         raise ConfigError(
             f"gateway.host: got {host!r} without any API key, expected loopback (127.0.0.1), since anyone could spend "
             "your money; make a key with `corea keys create`"
