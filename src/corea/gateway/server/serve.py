@@ -27,7 +27,7 @@ from corea.gateway.chat.request_state import CompletedRequest
 from corea.gateway.chat.routing import RoutingTable
 from corea.gateway.chat.service import ChatService
 from corea.gateway.ops.affinity import SessionAffinity
-from corea.gateway.ops.cache import AnswerCache
+from corea.gateway.ops.cache import AnswerCache, useless_cache_lines
 from corea.gateway.ops.metrics import Metrics
 from corea.gateway.ops.settings import GatewaySettings
 from corea.gateway.server.access import is_loopback
@@ -88,7 +88,8 @@ class GatewayService:
 
     def _chat(self, affinity: SessionAffinity) -> ChatService:
         settings = self.config.settings
-        cache = AnswerCache(settings.cache.entries, settings.cache.seconds) if settings.cache.entries else None
+        wanted = settings.cache
+        cache = AnswerCache(wanted.entries, wanted.seconds, wanted.max_bytes) if wanted.entries else None
         routes = RoutingTable(self.config.cascades, settings)
         return ChatService(routes, settings, self.accounts, self._record, affinity, cache)
 
@@ -97,7 +98,7 @@ class GatewayService:
         before, chat = self.config, self.app.chat
         try:
             config = await asyncio.to_thread(self.load)
-            warnings = check_ready(config.cascades)
+            warnings = check_ready(config.cascades) + cache_lines(config)
             self.config = config
             replacement = self._chat(chat.affinity)
             self.decisions.use(config.settings.storage)
@@ -186,7 +187,7 @@ def serve(load: Callable[[], LiveConfig], *, say: Callable[[str], None] = lambda
     """
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.WARNING)
     config = load()
-    settings, warnings = config.settings, check_ready(config.cascades)
+    settings, warnings = config.settings, check_ready(config.cascades) + cache_lines(config)
     with _state_file(config) as (path, temporary):
         with contextlib.closing(connect(path)) as connection:
             keys = any_keys(connection)
@@ -226,6 +227,11 @@ def start_lines(listening: socket.socket, config: LiveConfig, *, keys: bool) -> 
     if not keys:
         lines.append("No API keys, so it listens on loopback only and needs none; `corea keys create` makes one.")
     return lines
+
+
+def cache_lines(config: LiveConfig) -> list[str]:
+    """Lines about a response cache that cannot hit."""
+    return useless_cache_lines(config.cascades) if config.settings.cache.entries else []
 
 
 def check_ready(cascades: Mapping[str, Cascade]) -> list[str]:
