@@ -28,6 +28,7 @@ GATHER_SECONDS = 0.005  # maximum delay of a batch that is not pressing: fewer t
 SYNC_SECONDS = 0.05  # maximum delay before committed spending is synced
 DECISIONS_SECONDS = 0.2  # maximum delay before decisions are written
 RETRY_SECONDS = 0.5
+DRAIN_SECONDS = 10.0  # for the texts that are still to be redacted at the end
 CHECKPOINT_CHANGES = 2000
 MOST_TOKENS = 2**53  # of one request; a server may claim more than SQLite's integers hold
 # all keys in one statement, as JSON: at each statement this thread gives up the interpreter
@@ -89,6 +90,7 @@ class DbWriter:
     async def stop(self) -> None:
         """Writes and syncs all that is left, and ends."""
         self._hand_over()
+        await asyncio.to_thread(self.decisions.drain, DRAIN_SECONDS)
         self._queue.put(None)
         self._ended = True
         await asyncio.to_thread(self._thread.join, 30)

@@ -30,7 +30,7 @@ class BudgetLeft(NamedTuple):
 
 
 def budgets_left(key: ApiKey, spent: Decimal, by_day: Mapping[int, Decimal], today: int) -> list[BudgetLeft]:
-    """What is left of every budget that a key has.
+    """The rest of every budget that a key has.
 
     Args:
         spent: Over the key's whole life.

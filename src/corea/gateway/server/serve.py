@@ -164,7 +164,7 @@ class GatewayService:
         chat = self.app.chat
         return {
             "corea_requests_running": chat.running,
-            "corea_decisions_waiting": len(self.decisions.queue),
+            "corea_decisions_waiting": self.decisions.waiting,
             "corea_accounts_failing": float(self.writer.failing),
             "corea_cache_entries": len(chat.cache.entries) if chat.cache is not None else 0,
         }
