@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, fields
 
 from corea.cascade import Cascade
 from corea.early_exit import PartialCompletion
+from corea.prompts import with_draft
 from corea.question_stream import as_question
 from corea.stage import CUT_OFF, OnError, OnKeep, OnStep, OnText, Stage, TextSink, attempt, skip
 from corea.types import Decision, Question, Step, Trace, replace
@@ -160,6 +161,8 @@ class _Race:
 
     async def _call(self, stage: Stage, side: str) -> Step:
         asked = stage.prompt.render(self.question) if stage.prompt else self.question
+        if self.draft is not None:
+            asked = with_draft(asked, self.draft)
         return await attempt(
             stage,
             self.question,

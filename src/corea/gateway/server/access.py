@@ -54,7 +54,7 @@ def check_local(scope: Scope, settings: GatewaySettings) -> None:
         raise _forbidden(f"{why}, since this server has no API keys; its operator makes one with `corea keys create`.")
     origin = find_header(scope, b"origin")
     if origin is not None and not allowed_origin(scope, settings):
-        why = f"Origin: got {origin[:80].decode('latin-1')!r}, expected one of gateway.security.origins"
+        why = f"Origin: got {origin[:80].decode('latin-1')!r}, expected one that gateway.security.origins names"
         raise _forbidden(f"{why}, since this server has no API keys.")
     if scope["method"] == "POST":
         kind = _text(scope, b"content-type").partition(";")[0].strip().lower()
@@ -64,9 +64,9 @@ def check_local(scope: Scope, settings: GatewaySettings) -> None:
 
 
 def allowed_origin(scope: Scope, settings: GatewaySettings) -> bool:
-    """True for this server's own origin, and for one that the operator lists."""
+    """True for this server's own origin, and for one that the operator lists by name."""
     origin = _text(scope, b"origin")
-    if origin in settings.security.origins or "*" in settings.security.origins:
+    if origin in settings.security.origins:
         return True
     parts = urlsplit(origin)
     return parts.scheme in ("http", "https") and parts.netloc == _text(scope, b"host")

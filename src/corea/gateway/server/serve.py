@@ -17,11 +17,11 @@ from typing import Any
 import uvicorn
 
 from corea.cascade import Cascade
-from corea.errors import ConfigError, CoreaError
+from corea.errors import ConfigError, CoreaError, unknown_name
 from corea.gateway.billing.budgets import KeyAccounts
 from corea.gateway.billing.database import connect
 from corea.gateway.billing.db_writer import DbWriter
-from corea.gateway.billing.decision_log import DecisionLog
+from corea.gateway.billing.decision_log import DecisionLog, find_redact
 from corea.gateway.billing.keys import any_keys
 from corea.gateway.chat.request_state import CompletedRequest
 from corea.gateway.chat.routing import RoutingTable
@@ -99,6 +99,7 @@ class GatewayService:
         try:
             config = await asyncio.to_thread(self.load)
             warnings = check_ready(config.cascades) + cache_lines(config)
+            check_policies(config)
             self.config = config
             replacement = self._chat(chat.affinity)
             self.decisions.use(config.settings.storage)
@@ -188,6 +189,7 @@ def serve(load: Callable[[], LiveConfig], *, say: Callable[[str], None] = lambda
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.WARNING)
     config = load()
     settings, warnings = config.settings, check_ready(config.cascades) + cache_lines(config)
+    check_policies(config)
     with _state_file(config) as (path, temporary):
         with contextlib.closing(connect(path)) as connection:
             keys = any_keys(connection)
@@ -227,6 +229,37 @@ def start_lines(listening: socket.socket, config: LiveConfig, *, keys: bool) -> 
     if not keys:
         lines.append("No API keys, so it listens on loopback only and needs none; `corea keys create` makes one.")
     return lines
+
+
+def check_config(config: LiveConfig) -> list[str]:
+    """Everything that `serve` checks before it listens; the lines that it would show.
+
+    Raises:
+        ConfigError: `serve` would refuse the configuration.
+    """
+    settings, path = config.settings, config.base / config.settings.storage.path
+    warnings = check_ready(config.cascades) + cache_lines(config)
+    RoutingTable(config.cascades, settings)
+    check_policies(config)
+    find_redact(settings.storage.redact)
+    keys = False
+    if settings.storage.path and path.exists():
+        with contextlib.closing(connect(path)) as connection:
+            keys = any_keys(connection)
+    check_host(settings.host, keys=keys)
+    return warnings
+
+
+def check_policies(config: LiveConfig) -> None:
+    """Checks that each policy's cascades exist.
+
+    Raises:
+        ConfigError: One does not.
+    """
+    for name, policy in config.settings.policies.items():
+        for cascade in policy.cascades:
+            if cascade not in config.cascades:
+                raise unknown_name(f"gateway.policies.{name}.cascades", cascade, list(config.cascades))
 
 
 def cache_lines(config: LiveConfig) -> list[str]:
