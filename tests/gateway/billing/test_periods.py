@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.gateway.billing.test_budgets import Ask
@@ -44,7 +45,8 @@ class Shop:
 
     def key(self, **limits: str) -> str:
         with closing(connect(self.path)) as file:
-            return create_key(file, "alice", KeyLimits(**{name: Decimal(usd) for name, usd in limits.items()}))[1]
+            budgets: dict[str, Any] = {name: Decimal(usd) for name, usd in limits.items()}
+            return create_key(file, "alice", KeyLimits(**budgets))[1]
 
     async def spend(self, secret: str, usd: str) -> None:
         """One request that costs what it reserved."""

@@ -23,17 +23,15 @@ async def cached(house: House, **body: Any) -> bool:
 
 async def test_another_threshold_or_a_stage_asked_directly_is_another_request() -> None:
     house = make_house(HALF, **EXACT)
-    found = [
-        (await house.post(temperature=0, **body)).json()["corea"]
-        for body in (
-            {"corea": {"threshold": 0.6}},
-            {"corea": {"threshold": 0.8}},
-            {"corea": {"threshold": 0.8}},
-            {"model": "corea/1"},
-            {"corea": {"stage": "large"}},
-            {"corea": {"threshold": 0.6}},
-        )
+    bodies: list[dict[str, Any]] = [
+        {"corea": {"threshold": 0.6}},
+        {"corea": {"threshold": 0.8}},
+        {"corea": {"threshold": 0.8}},
+        {"model": "corea/1"},
+        {"corea": {"stage": "large"}},
+        {"corea": {"threshold": 0.6}},
     ]
+    found = [(await house.post(temperature=0, **body)).json()["corea"] for body in bodies]
     assert [(each["stage"], each["cached"]) for each in found] == [
         ("small", False),
         ("large", False),
