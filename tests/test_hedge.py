@@ -215,3 +215,26 @@ def test_a_cascade_is_hedged_with_all_it_has() -> None:
     s = scene(SURE, 1, 1)
     other = hedged(s.cascade, 2.0)
     assert (other.stages, other.hedge_seconds, other.baseline is s.cascade.baseline) == (s.cascade.stages, 2.0, True)
+
+
+async def test_a_deferred_draft_is_passed_on_with_a_hedge_too() -> None:
+    clock = Clockwork()
+    seen: list[str] = []
+
+    async def never(seconds: float) -> None:
+        await asyncio.Event().wait()
+
+    class Watched(Timed):
+        async def stream(self, question: Question, sampling: Sampling) -> AsyncIterator[str | Completion]:
+            seen.append(question.messages[-1].content)
+            async for piece in super().stream(question, sampling):
+                yield piece
+
+    small = Stage(
+        name="small", backend=Timed(clock, UNSURE, 1), signal=Verbalized(), policy=Threshold(0.8), price=CHEAP,
+        pass_draft=True,
+    )  # fmt: skip
+    large = Stage(name="large", backend=Watched(clock, ["19"], 1), price=DEAR)
+    cascade = HedgedCascade(stages=(small, large), hedge_seconds=60, sleep=never)
+    trace = await clock.run(cascade.ask(ASKED))
+    assert (trace.stage, "<answer>18</answer>" in seen[0]) == ("large", True)

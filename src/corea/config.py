@@ -10,7 +10,7 @@ from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, TypeVar, cast, get_type_hints
+from typing import Any, TypeVar, cast, get_args, get_origin, get_type_hints
 
 import msgspec
 
@@ -232,6 +232,8 @@ def _converted(where: str, value: Any, hint: Any) -> Any:
     """A setting's value in its declared type; every Decimal setting is an amount of money, every dataclass a table."""
     if is_dataclass(hint) and isinstance(value, dict):
         return settings(where, cast(type[Any], hint), cast(Table, value))
+    if get_origin(hint) is Mapping and is_dataclass(kind := get_args(hint)[1]) and isinstance(value, dict):
+        return {name: _converted(f"{where}.{name}", each, kind) for name, each in cast(Table, value).items()}
     if hint in (Decimal, Decimal | None):
         return read_usd(where, value)
     try:

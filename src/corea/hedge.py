@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, fields
 
 from corea.cascade import Cascade
 from corea.early_exit import PartialCompletion
+from corea.prompts import with_draft
 from corea.question_stream import as_question
 from corea.stage import CUT_OFF, OnError, OnKeep, OnStep, OnText, Stage, TextSink, attempt, skip
 from corea.types import Decision, Question, Step, Trace, replace
@@ -22,7 +23,8 @@ class HedgedCascade(Cascade):
     """A cascade with a hedge.
 
     Args:
-        hedge_seconds: The last stage is asked too after this time without a kept answer; None: never.
+        hedge_seconds: The last stage is asked too after this time without a kept answer, then without a draft that is
+            not written yet; None: never.
         sleep: Waits for a number of seconds.
     """
 
@@ -86,6 +88,7 @@ class _Race:
     steps: list[Step] = field(default_factory=list[Step])
     failed_last: Step | None = None
     winner: str | None = None
+    draft: str | None = None
     go: asyncio.Event = field(default_factory=asyncio.Event)
     tasks: dict[str, "asyncio.Task[None]"] = field(default_factory=dict[str, "asyncio.Task[None]"])
 
@@ -141,6 +144,8 @@ class _Race:
                 self._add(step)
                 return
             self._add(step)
+            if stage.pass_draft and step.completion is not None and step.error is None:
+                self.draft = step.completion.text
         self.go.set()
 
     async def _last(self) -> None:
@@ -156,10 +161,12 @@ class _Race:
 
     async def _call(self, stage: Stage, side: str) -> Step:
         asked = stage.prompt.render(self.question) if stage.prompt else self.question
+        if self.draft is not None:
+            asked = with_draft(asked, self.draft)
         return await attempt(
             stage,
             self.question,
-            None,
+            self.draft,
             _RacingSink(self, side, self.sink) if self.sink is not None else None,
             last=stage is self.cascade.stages[-1],
             on_keep=self.on_keep,

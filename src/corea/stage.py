@@ -221,7 +221,8 @@ class Attempt(Struct):
 
     def _failed(self, error: BackendError) -> Step:
         spent = error.spent if isinstance(error.spent, Completion) else None
-        return self._ended(spent, "the answer broke off", str(error), type(error).__name__, error.status)
+        step = self._ended(spent, "the answer broke off", str(error), type(error).__name__, error.status)
+        return replace(step, error_body=error.body, retry_after_seconds=error.retry_after_seconds)
 
     def _ended(self, spent: Completion | None, reason: str, error: str, kind: str, status: int | None = None) -> Step:
         """A step without an answer.

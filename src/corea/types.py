@@ -278,6 +278,8 @@ class Step(Struct, frozen=True, kw_only=True):
     error: str | None = None
     error_kind: str | None = None  # the error's class, such as "BackendTimeout"
     error_status: int | None = None  # the server's HTTP status, if any
+    error_body: Any = None  # the server's own error object, if any
+    retry_after_seconds: float | None = None  # the delay that the server asked for
     skipped: str | None = None
 
 

@@ -96,7 +96,7 @@ def serving(folder: Path, *, key: str = "") -> Iterator[GatewayProcess]:
         assert process.stderr is not None
         for line in process.stderr:
             gateway.lines.append(line.rstrip())
-            if " at http" in line:
+            if line.startswith("corea serves "):
                 gateway.url = line.rsplit(" at ", 1)[1].strip()
                 ready.set()
         ready.set()

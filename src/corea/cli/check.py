@@ -54,8 +54,10 @@ async def _checks(options: ConfigOptions) -> list[Check]:
     from corea.build import build
     from corea.cli.configuration import find_config
 
-    config, _ = find_config(options.config, options.set_)
+    config, bundled = find_config(options.config, options.set_)
     checks = [Check("configuration", "is read", True, config.source)]
+    if config.gateway:
+        checks += _gateway(config, bundled=bundled)
     for name in config.cascades:
         built = build(config, name, need_prices=False)
         try:
@@ -67,6 +69,24 @@ async def _checks(options: ConfigOptions) -> list[Check]:
         finally:
             await built.cascade.close()
     return checks
+
+
+def _gateway(config: "Config", *, bundled: bool) -> Iterator[Check]:
+    """All that `corea serve` would refuse at its start, and its warnings."""
+    from corea.build import BackendCache, build_all
+    from corea.cli.configuration import find_gateway, state_folder
+    from corea.registry import resolve
+
+    try:
+        settings = find_gateway(config)
+        loaded = resolve("corea check", "corea.gateway.server.serve:LiveConfig", {})
+        check_config = resolve("corea check", "corea.gateway.server.serve:check_config", {})
+        cascades, backends = build_all(config, BackendCache())
+        folder = state_folder(config, bundled=bundled)
+        warnings = check_config(loaded(settings, cascades, backends, folder))
+        yield Check("gateway", "would start", True, "; ".join(warnings) or f"{settings.host} port {settings.port}")
+    except CoreaError as error:
+        yield Check("gateway", "would start", False, str(error))
 
 
 def _prices(config: "Config", built: "BuiltCascade", stage: "Stage") -> Iterator[Check]:

@@ -12,7 +12,7 @@ import typer
 
 from corea.cli.console import amount, print_json, usd
 from corea.cli.options import ConfigOption, JsonOption, SetOption
-from corea.errors import ConfigError
+from corea.errors import ConfigError, unknown_name
 
 T = TypeVar("T")
 keys: typer.Typer = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="API keys of `corea serve`.")
@@ -26,7 +26,11 @@ def create(
     config: ConfigOption = None,
     set_: SetOption = None,
     state: StateOption = None,
-    budget_usd: Annotated[str | None, typer.Option(help="Total budget of the key.")] = None,
+    policy: Annotated[str | None, typer.Option(help="Policy of [gateway.policies] for its requests.")] = None,
+    budget_usd: Annotated[str | None, typer.Option(help="Budget of the key's whole life.")] = None,
+    budget_day_usd: Annotated[str | None, typer.Option(help="Budget per day (UTC).")] = None,
+    budget_week_usd: Annotated[str | None, typer.Option(help="Budget per week, from Monday.")] = None,
+    budget_month_usd: Annotated[str | None, typer.Option(help="Budget per calendar month.")] = None,
     requests_per_minute: Annotated[int | None, typer.Option("--rpm", min=1, help="Requests per minute.")] = None,
     tokens_per_minute: Annotated[int | None, typer.Option("--tpm", min=1, help="Tokens per minute.")] = None,
     cascade: Annotated[list[str] | None, typer.Option(help="Allow only this cascade; may be repeated.")] = None,
@@ -39,11 +43,15 @@ def create(
         raise ConfigError("name: got an empty one, expected a name for the key")
     limits = KeyLimits(
         cascades=tuple(cascade) if cascade else None,
+        policy=policy,
         budget_usd=amount(budget_usd) if budget_usd is not None else None,
+        budget_day_usd=amount(budget_day_usd) if budget_day_usd is not None else None,
+        budget_week_usd=amount(budget_week_usd) if budget_week_usd is not None else None,
+        budget_month_usd=amount(budget_month_usd) if budget_month_usd is not None else None,
         requests_per_minute=requests_per_minute,
         tokens_per_minute=tokens_per_minute,
     )
-    with _file(state, config, set_, cascade) as connection:
+    with _file(state, config, set_, cascade, policy) as connection:
         key, secret = create_key(connection, name, limits)
     if json:
         print_json({**_as_dict(key), "key": secret})
@@ -79,7 +87,11 @@ def set_limits(
     config: ConfigOption = None,
     set_: SetOption = None,
     state: StateOption = None,
-    budget_usd: Annotated[str | None, typer.Option(help="Total budget of the key, or `none`.")] = None,
+    policy: Annotated[str | None, typer.Option(help="Policy of [gateway.policies], or `none`.")] = None,
+    budget_usd: Annotated[str | None, typer.Option(help="Budget of the key's whole life, or `none`.")] = None,
+    budget_day_usd: Annotated[str | None, typer.Option(help="Budget per day (UTC), or `none`.")] = None,
+    budget_week_usd: Annotated[str | None, typer.Option(help="Budget per week, from Monday, or `none`.")] = None,
+    budget_month_usd: Annotated[str | None, typer.Option(help="Budget per calendar month, or `none`.")] = None,
     requests_per_minute: Annotated[str | None, typer.Option("--rpm", help="Requests per minute, or `none`.")] = None,
     tokens_per_minute: Annotated[str | None, typer.Option("--tpm", help="Tokens per minute, or `none`.")] = None,
     cascade: Annotated[
@@ -91,14 +103,19 @@ def set_limits(
     from corea.gateway.billing.keys import KeyLimits, named_key, set_limits
 
     cascades = None if cascade == ["all"] else cascade
-    with _file(state, config, set_, cascades) as connection:
+    named = None if policy == "none" else policy
+    with _file(state, config, set_, cascades, named) as connection:
         was = named_key(connection, key)
         if was.revoked_at is not None:
             raise ConfigError(f"key {key!r}: it was revoked, for good; `corea keys create` makes another")
         own = tuple(sorted(was.cascades)) if was.cascades is not None else None
         limits = KeyLimits(
             cascades=own if cascade is None else tuple(cascades) if cascades else None,
+            policy=_changed(policy, was.policy, str),
             budget_usd=_changed(budget_usd, was.budget_usd, amount),
+            budget_day_usd=_changed(budget_day_usd, was.budget_day_usd, amount),
+            budget_week_usd=_changed(budget_week_usd, was.budget_week_usd, amount),
+            budget_month_usd=_changed(budget_month_usd, was.budget_month_usd, amount),
             requests_per_minute=_changed(requests_per_minute, was.requests_per_minute, partial(_per_minute, "--rpm")),
             tokens_per_minute=_changed(tokens_per_minute, was.tokens_per_minute, partial(_per_minute, "--tpm")),
         )
@@ -126,7 +143,11 @@ def revoke(
 
 @contextmanager
 def _file(
-    state: Path | None, config_path: Path | None, overrides: list[str] | None, cascades: list[str] | None = None
+    state: Path | None,
+    config_path: Path | None,
+    overrides: list[str] | None,
+    cascades: list[str] | None = None,
+    policy: str | None = None,
 ) -> Iterator[sqlite3.Connection]:
     from corea.gateway.billing.database import connect
 
@@ -137,6 +158,8 @@ def _file(
         for name in cascades or ():
             config.cascade(name)  # an unknown one is an error
         settings = find_gateway(config)
+        if policy is not None and policy not in settings.policies:
+            raise unknown_name("--policy", policy, list(settings.policies))
         if not settings.storage.path:
             raise ConfigError('gateway.storage.path: got "", expected a file; keys would be deleted with the server')
         state = state_folder(config, bundled=bundled) / settings.storage.path
@@ -167,7 +190,11 @@ def _changed(given: str | None, was: T | None, read: Callable[[str], T]) -> T | 
 
 
 def _limits(key: Any) -> str:
-    parts = [f"budget {usd(key.budget_usd)}" if key.budget_usd is not None else "no budget"]
+    budgets = [("budget", key.budget_usd)]
+    budgets += [(f"per {period}", getattr(key, f"budget_{period}_usd")) for period in ("day", "week", "month")]
+    parts = [f"{name} {usd(limit)}" for name, limit in budgets if limit is not None] or ["no budget"]
+    if key.policy is not None:
+        parts.append(f"policy {key.policy}")
     if key.requests_per_minute is not None:
         parts.append(f"{key.requests_per_minute:,} requests/min")
     if key.tokens_per_minute is not None:
@@ -187,7 +214,11 @@ def _as_dict(key: Any) -> dict[str, Any]:
         "created_at": key.created_at,
         "revoked_at": key.revoked_at,
         "cascades": sorted(key.cascades) if key.cascades is not None else None,
+        "policy": key.policy,
         "budget_usd": key.budget_usd,
+        "budget_day_usd": key.budget_day_usd,
+        "budget_week_usd": key.budget_week_usd,
+        "budget_month_usd": key.budget_month_usd,
         "spent_usd": key.spent_usd,
         "tokens": key.tokens,
         "requests": key.requests,

@@ -2,12 +2,17 @@
 
 import sys
 from dataclasses import replace
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from corea.cli.console import EXIT_INTERRUPTED
 from corea.cli.options import CalibrationOption, ConfigOption, ForceOption, SetOption
+
+if TYPE_CHECKING:
+    from corea.config import Config
+
+FEW_RETRIES = {"max_retries": 1, "retry_after_cap_seconds": 1.0}
 
 
 def serve(
@@ -32,13 +37,22 @@ def serve(
         found = with_calibration(found, None, calibration, force=force)
         settings = find_gateway(found)
         settings = replace(settings, host=host or settings.host, port=settings.port if port is None else port)
-        cascades, shared = build_all(found, backends)
+        cascades, shared = build_all(for_clients(found), backends)
         return loaded(settings, cascades, shared, state_folder(found, bundled=bundled))
 
     if find_config(config, set_)[1]:
         say(BUNDLED_NOTE)
     if server(load, say=say):
         raise typer.Exit(EXIT_INTERRUPTED)
+
+
+def for_clients(config: "Config") -> "Config":
+    """The configuration with fewer retries where a stage sets none: a client that waits has retries of its own."""
+    stages = {
+        name: replace(stage, backend={**FEW_RETRIES, **stage.backend}) if stage.backend["kind"] == "openai" else stage
+        for name, stage in config.stages.items()
+    }
+    return replace(config, stages=stages)
 
 
 def say(line: str) -> None:

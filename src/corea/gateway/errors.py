@@ -1,10 +1,20 @@
 """Errors as OpenAI's clients know them: a status, and {"error": {message, type, param, code}}."""
 
+import logging
+import re
 from dataclasses import dataclass
+from math import ceil
 from typing import Any
 
 from corea.errors import BackendRefused, BackendTimeout
 from corea.types import Trace
+
+log: logging.Logger = logging.getLogger("corea.gateway")
+CLIENTS_FAULT = (400, 404, 413, 415, 422)
+OVERLOADED = (409, 425, 503, 529)
+UNREACHED = (BackendRefused.__name__, "BreakerOpen")
+REFUSED = "The model behind this server refused the request."
+LINK = re.compile(r"https?://[^\s'\")]+")
 
 
 @dataclass(eq=False)
@@ -45,17 +55,43 @@ def unsupported(param: str, why: str) -> GatewayError:
 
 
 def upstream_error(trace: Trace) -> GatewayError:
-    """The error response if no stage could answer: of the last failure, by its kind."""
-    message = trace.error or "No stage could answer."
+    """The error response if no stage could answer: of the last failure, by its kind.
+
+    Of a request that the model's server refused, its own code and message are kept, since clients act on them. Any
+    other message is ours: the operator's addresses and settings are in the log alone.
+    """
+    log.warning("request %s: %s", trace.trace_id, trace.error)
     step = next((s for s in reversed(trace.steps) if s.error is not None), None)
-    kind, status = (step.error_kind, step.error_status) if step else (None, None)
-    retry = (("retry-after", "1"),)
-    if kind == BackendTimeout.__name__:
-        return GatewayError(504, message, "api_error", "upstream_timeout")
+    if step is None:
+        return GatewayError(502, "No model behind this server could answer.", "api_error", "upstream_error")
+    status, retry = step.error_status, _retry_after(step.retry_after_seconds)
+    if status in CLIENTS_FAULT:
+        return _refusal(status, step.error_body)
     if status == 429:
+        message = "The model behind this server is over its rate limit; try again later."
         return GatewayError(429, message, "rate_limit_error", "upstream_rate_limited", headers=retry)
-    if kind == BackendRefused.__name__ and status not in (400, 401, 403, 404, 422):
+    if step.error_kind == BackendTimeout.__name__:
+        message = "The model behind this server did not answer in time."
+        return GatewayError(504, message, "api_error", "upstream_timeout")
+    if status in OVERLOADED or (step.error_kind in UNREACHED and status is None):
+        message = "The model behind this server cannot be reached or is overloaded; try again later."
         return GatewayError(503, message, "api_error", "upstream_unavailable", headers=retry)
-    if status in (400, 404, 413, 422):
-        return GatewayError(status, message, "invalid_request_error", "upstream_refused")
+    message = "The model behind this server failed, or its answer broke off."
     return GatewayError(502, message, "api_error", "upstream_error")
+
+
+def _refusal(status: int, body: Any) -> GatewayError:
+    """The error response to a request that the model's server refused."""
+    told: dict[str, Any] = body if isinstance(body, dict) else {}  # pyright: ignore[reportUnknownVariableType]
+    code, param, message = (told.get(name) for name in ("code", "param", "message"))
+    shown = LINK.sub("...", message) if isinstance(message, str) and message.strip() else REFUSED
+    return GatewayError(
+        status,
+        shown[:1000],
+        code=code if isinstance(code, str) and code else "upstream_refused",
+        param=param if isinstance(param, str) else None,
+    )
+
+
+def _retry_after(seconds: float | None) -> tuple[tuple[str, str], ...]:
+    return (("retry-after", str(max(1, ceil(min(seconds, 86_400))) if seconds is not None else 1)),)

@@ -1,7 +1,10 @@
 """Decisions: all are stored, none makes a request wait, what is dropped is counted, no text without leave."""
 
+import asyncio
 import json
 import sqlite3
+import threading
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +13,11 @@ import pytest
 from tests.gateway.conftest import UNSURE, House, make_house
 
 from corea.errors import ConfigError
+from corea.gateway.billing import db_writer
 from corea.gateway.billing.database import connect
 from corea.gateway.billing.db_writer import DbWriter
 from corea.gateway.billing.decision_log import DecisionLog
+from corea.gateway.billing.keys import create_key, list_keys
 from corea.gateway.ops.settings import GatewayStorage
 from corea.types import Usage
 
@@ -60,6 +65,14 @@ def shout(text: str) -> str:
     return text.replace("secret", "[redacted]")
 
 
+ALLOWED = threading.Event()
+
+
+def wait(text: str) -> str:
+    assert ALLOWED.wait(20)
+    return shout(text)
+
+
 def fail(text: str) -> str:
     raise ValueError(text)
 
@@ -74,6 +87,40 @@ async def test_texts_pass_through_the_redaction(tmp_path: Path) -> None:
     (row,) = await stored(tmp_path, house, GatewayStorage(store_text=True, redact=f"{__name__}:shout"))
     assert row["prompt"] == "user: my [redacted] question"
     assert "<answer>19</answer>" in row["answer"]
+
+
+async def test_money_does_not_wait_for_a_slow_redaction(tmp_path: Path) -> None:
+    house = make_house()
+    await house.post(messages=[{"role": "user", "content": "my secret question"}])
+    ALLOWED.clear()
+    store = DecisionLog(GatewayStorage(store_text=True, redact=f"{__name__}:wait"))
+    writer = DbWriter(tmp_path / "corea.db", store)
+    writer.start()
+    connection = connect(tmp_path / "corea.db")
+    key, _ = create_key(connection, "alice")
+    for _ in range(3):
+        store.record(house.last)
+    assert await asyncio.wait_for(writer.spend(key.id, Decimal("0.5"), 1, day=0), 10)
+    assert list_keys(connection)[0].spent_usd == Decimal("0.5")
+    assert connection.execute("SELECT count(*) FROM decisions").fetchone() == (0,)
+    ALLOWED.set()
+    await writer.stop()
+    texts = connection.execute("SELECT prompt FROM decisions").fetchall()
+    connection.close()
+    assert texts == [("user: my [redacted] question",)] * 3
+
+
+async def test_a_redaction_that_never_ends_costs_the_texts_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(db_writer, "DRAIN_SECONDS", 0.01)
+    ALLOWED.clear()
+    house = make_house()
+    for _ in range(3):
+        await house.post(messages=[{"role": "user", "content": "my secret question"}])
+    rows = await stored(tmp_path, house, GatewayStorage(store_text=True, redact=f"{__name__}:wait"))
+    ALLOWED.set()
+    assert [(row["prompt"], row["answer"]) for row in rows] == [(None, None)] * 3
 
 
 @pytest.mark.parametrize("function", [fail, count])

@@ -4,6 +4,7 @@ from decimal import Decimal
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from tests.gateway.chat.test_service import never
 from tests.gateway.conftest import UNSURE, House, make_house
 
 from corea.errors import BackendTimeout
@@ -56,3 +57,10 @@ async def test_first_text_of_streams() -> None:
     house = make_house()
     await house.post(stream=True)
     assert exposed(house, make_metrics())["corea_first_text_seconds_count", "corea", "small"] == 1
+
+
+async def test_a_race_is_counted_by_its_winner() -> None:
+    house = make_house(never(), "nineteen", hedge_seconds=0.001)
+    assert (await house.post()).json()["corea"]["stage"] == "large"
+    seen = exposed(house, make_metrics())
+    assert seen["corea_hedges_total", "corea", "large"] == 1

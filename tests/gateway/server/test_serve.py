@@ -45,6 +45,7 @@ output_usd_per_mtok = "10"
 {gateway}
 """
 FAKE = 'kind = "fake"\nmodel = "large"\nreplies = "<answer>nineteen</answer>"'
+LOCAL = "host: localhost\r\ncontent-type: application/json\r\n"
 BODY = {"model": "corea", "messages": [{"role": "user", "content": "12 + 7?"}]}
 
 
@@ -230,14 +231,14 @@ def test_limits_of_the_wire(tmp_path: Path, servers: list[Running]) -> None:
                 pass
             return received
 
-    long = said(b"GET /healthz HTTP/1.1\r\nhost: x\r\nlong: " + b"a" * 3000 + b"\r\n\r\n")
+    long = said(b"GET /healthz HTTP/1.1\r\nhost: localhost\r\nlong: " + b"a" * 3000 + b"\r\n\r\n")
     assert long.startswith(b"HTTP/1.1 431")
     assert b"head_too_large" in long
     assert said(b"GET /" + b"a" * 3000).startswith(b"HTTP/1.1 431")
     assert said(b"GET /healthz HTTP/1.1\r\nhost").startswith(b"HTTP/1.1 408")
     assert said(b"") == b""  # a client that says nothing is shown out
     assert b'"code":"invalid_http"' in said(b"\x00\x01\x02\r\n\r\n")
-    body = said(b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: 10\r\n\r\n{")
+    body = said(f"POST /v1/chat/completions HTTP/1.1\r\n{LOCAL}content-length: 10\r\n\r\n".encode() + b"{")
     assert body.startswith(b"HTTP/1.1 408")
     held = [socket.create_connection(address, timeout=20) for _ in range(3)]
     assert said(b"") == b""
@@ -253,7 +254,7 @@ def test_an_idle_connection_stays_open_longer_than_a_request_may_take_to_arrive(
     server = start(tmp_path)
     servers.append(server)
     body = json.dumps({**BODY, "user": "x" * 5000}).encode()  # longer than a head may be
-    head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: {len(body)}\r\n\r\n".encode()
+    head = f"POST /v1/chat/completions HTTP/1.1\r\n{LOCAL}content-length: {len(body)}\r\n\r\n".encode()
     with socket.create_connection(("127.0.0.1", httpx.URL(server.url).port or 0), timeout=20) as client:
         for data, count in ((head + body, 1), (head + body + head + body, 2)):
             client.sendall(data)
@@ -272,7 +273,7 @@ def test_each_way_of_http_gets_a_whole_answer(tmp_path: Path, servers: list[Runn
     body = json.dumps(BODY).encode()
 
     def asked(version: str, more: str = "") -> bytes:
-        head = f"POST /v1/chat/completions HTTP/{version}\r\nhost: x\r\ncontent-length: {len(body)}\r\n{more}\r\n"
+        head = f"POST /v1/chat/completions HTTP/{version}\r\n{LOCAL}content-length: {len(body)}\r\n{more}\r\n"
         return head.encode() + body
 
     def said(data: bytes) -> list[tuple[bytes, Any]]:
@@ -319,7 +320,7 @@ def test_a_client_that_takes_nothing_is_cut_off(tmp_path: Path, servers: list[Ru
     with socket.socket() as client:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         client.connect(("127.0.0.1", httpx.URL(server.url).port or 0))
-        head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: {len(body)}\r\n\r\n"
+        head = f"POST /v1/chat/completions HTTP/1.1\r\n{LOCAL}content-length: {len(body)}\r\n\r\n"
         client.sendall(head.encode() + body)
         deadline = time.monotonic() + 20
         while 'corea_requests_client_disconnected_total{cascade="corea"} 1.0' not in server.get("/metrics").text:

@@ -14,10 +14,12 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
     Args:
         id: The API key's public id; None where no keys exist.
         cascades: Those that may be used; None is all of them.
+        policy: Name of the operator's policy for its requests, beside those for all.
     """
 
     id: str | None = None
     cascades: frozenset[str] | None = None
+    policy: str | None = None
 
     def may_use(self, cascade: str) -> bool:
         """True if this cascade is allowed."""

@@ -20,7 +20,8 @@ from corea.gateway.billing.auth import Admission, Principal, SpendRequest
 from corea.gateway.billing.budget_holds import boot_id, release_holds
 from corea.gateway.billing.database import connect
 from corea.gateway.billing.db_writer import DbWriter
-from corea.gateway.billing.keys import ApiKey, any_keys, find_key, read_key
+from corea.gateway.billing.keys import ApiKey, any_keys, find_key, read_key, spent_by_day
+from corea.gateway.billing.periods import DAY_SECONDS, BudgetLeft, budgets_left, check_budgets
 from corea.gateway.billing.rate_limit import RateLimits
 from corea.gateway.errors import GatewayError
 from corea.types import ZERO_USD
@@ -38,12 +39,13 @@ class _Account:
     """Running totals of a key.
 
     Args:
-        spent: From the file at first; this process alone adds to it.
+        spent, by_day: From the file at first; this process alone adds to them.
         held: Requested from the writer, as of `holding`.
         safe: Known to be held on disk.
     """
 
     spent: Decimal
+    by_day: dict[int, Decimal]
     reserved: Decimal = ZERO_USD
     held: Decimal = ZERO_USD
     holding: "asyncio.Future[bool] | None" = None
@@ -64,6 +66,7 @@ class KeyAccounts:
     reading: sqlite3.Connection
     writer: DbWriter
     clock: Callable[[], float] = time.monotonic
+    wall_clock: Callable[[], float] = time.time  # seconds since 1970
     accounts: dict[str, _Account] = field(default_factory=dict[str, _Account])
     recently_read: dict[str, ApiKey] = field(default_factory=dict[str, ApiKey])  # in this turn of the event loop
     under_way: int = 0  # admitted, and not settled
@@ -76,12 +79,16 @@ class KeyAccounts:
         release_holds(reading, boot_id())
         return cls(reading, writer)
 
-    def identify(self, secret: str | None) -> Principal:
-        """The principal of an API key, as `Accounts`."""
+    def has_keys(self) -> bool:
+        """True once a key was made."""
         if not self.locked:
             self.locked = self._read(lambda: any_keys(self.reading))
-            if not self.locked:
-                return Principal()
+        return self.locked
+
+    def identify(self, secret: str | None) -> Principal:
+        """The principal of an API key, as `Accounts`."""
+        if not self.has_keys():
+            return Principal()
         if secret is None:
             raise GatewayError(401, NO_KEY, "authentication_error", "missing_api_key")
         if (key := self.recently_read.get(secret)) is None:
@@ -102,15 +109,16 @@ class KeyAccounts:
             allowed = ", ".join(sorted(key.cascades or ()))
             message = f"model: this key may not use {request.route!r}, only {allowed}."
             raise GatewayError(403, message, "permission_error", "model_not_allowed", "model")
-        account = self.accounts.setdefault(key.id, _Account(key.spent_usd))
+        account = self._account(key)
         reserve = ZERO_USD
-        if key.budget_usd is not None:
+        if budgets := self._budgets(key, account):
             reserve = request.reserve_usd
-            _check_budget(key.budget_usd, account, reserve)
+            check_budgets(budgets, account.reserved, reserve, self.wall_clock())
         account.reserved += reserve  # before anything is awaited
         try:
-            if key.budget_usd is not None:
-                await self._hold(key, key.budget_usd, account, reserve)
+            if budgets:
+                most = account.spent + min(budget.left_usd for budget in budgets)
+                await self._hold(key, most, account, reserve)
             tokens = self._take_rates(key, account, request)
         except BaseException:
             account.reserved -= reserve
@@ -125,18 +133,37 @@ class KeyAccounts:
         account = self.accounts[admission.key_id]
         cost = admission.request.reserve_usd if cost_usd is None else cost_usd
         self.under_way -= 1
+        today = self._today()
         account.spent += cost
+        account.by_day[today] = account.by_day.get(today, ZERO_USD) + cost
         account.reserved -= admission.reserved_usd
         if account.rates.tokens is not None:
             account.rates.tokens.level += admission.reserved_tokens - tokens
-        await self.writer.spend(admission.key_id, cost, tokens, pressing=not self.under_way)
+        await self.writer.spend(admission.key_id, cost, tokens, day=today, pressing=not self.under_way)
 
     def close(self) -> None:
         """Closes the file."""
         self.reading.close()
 
-    async def _hold(self, key: ApiKey, budget: Decimal, account: _Account, reserve: Decimal) -> None:
-        """Ensures that a sum of at least spent + reserved is held on disk."""
+    def _account(self, key: ApiKey) -> _Account:
+        account = self.accounts.get(key.id)
+        if account is None:
+            by_day = self._read(lambda: spent_by_day(self.reading, key.id))
+            account = self.accounts[key.id] = _Account(key.spent_usd, by_day)
+        return account
+
+    def _today(self) -> int:
+        return int(self.wall_clock() // DAY_SECONDS)
+
+    def _budgets(self, key: ApiKey, account: _Account) -> list[BudgetLeft]:
+        return budgets_left(key, account.spent, account.by_day, self._today())
+
+    async def _hold(self, key: ApiKey, most: Decimal, account: _Account, reserve: Decimal) -> None:
+        """Ensures that a sum of at least spent + reserved is held on disk.
+
+        Args:
+            most: The key's spending at which one of its budgets is used up.
+        """
         if account.holding is not None and account.holding.done():
             if account.holding.result():
                 account.safe = account.held
@@ -146,7 +173,7 @@ class KeyAccounts:
         needed = account.spent + account.reserved
         waits = needed > account.safe
         if needed + REFILL_REQUESTS * reserve > account.held:
-            more = max(needed, min(budget, needed + HOLD_REQUESTS * reserve))
+            more = max(needed, min(most, needed + HOLD_REQUESTS * reserve))
             if more > account.held:
                 account.held, account.holding = more, self.writer.hold(key.id, more, pressing=waits)
         held, holding = account.held, account.holding
@@ -162,12 +189,7 @@ class KeyAccounts:
         now = self._read(lambda: read_key(self.reading, key.id))
         if now is None or now.revoked_at is not None:
             raise GatewayError(401, WRONG_KEY, "authentication_error", "invalid_api_key")
-        if now.budget_usd is not None:
-            account.reserved -= reserve
-            try:
-                _check_budget(now.budget_usd, account, reserve)
-            finally:
-                account.reserved += reserve
+        check_budgets(self._budgets(now, account), account.reserved - reserve, reserve, self.wall_clock())
 
     def _take_rates(self, key: ApiKey, account: _Account, request: SpendRequest) -> int:
         """Takes a request of the rate limits; the number of tokens taken."""
@@ -192,15 +214,3 @@ class KeyAccounts:
 def _unavailable() -> GatewayError:
     message = "The accounts cannot be read or written, so no key with a budget is admitted; try again."
     return GatewayError(503, message, "api_error", "accounts_unavailable", headers=(("retry-after", "1"),))
-
-
-def _check_budget(budget: Decimal, account: _Account, reserve: Decimal) -> None:
-    left = budget - account.spent
-    if reserve <= left - account.reserved:
-        return
-    if reserve <= left:
-        message = f"${account.reserved:f} of the ${left:f} left of this key's budget is reserved by running requests."
-        retry = (("retry-after", "1"),)
-        raise GatewayError(429, message, "rate_limit_error", "budget_reserved", headers=retry)
-    message = f"This request may cost ${reserve:f}, and ${max(left, ZERO_USD):f} is left of this key's ${budget:f}."
-    raise GatewayError(429, message, "insufficient_quota", "insufficient_quota")

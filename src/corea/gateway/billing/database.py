@@ -1,6 +1,9 @@
 """The SQLite file of keys, spending and decisions: schema, opening, migration."""
 
+import contextlib
+import os
 import sqlite3
+import stat
 import time
 from pathlib import Path
 
@@ -54,11 +57,19 @@ MIGRATIONS = (
     );
     CREATE INDEX decisions_at ON decisions (at)
     """,
+    # budgets per period as budget_usd; spent_days is JSON, USD by day since 1970 (UTC); policy names a RequestPolicy
+    """
+    ALTER TABLE keys ADD COLUMN budget_day_usd TEXT;
+    ALTER TABLE keys ADD COLUMN budget_week_usd TEXT;
+    ALTER TABLE keys ADD COLUMN budget_month_usd TEXT;
+    ALTER TABLE keys ADD COLUMN spent_days TEXT NOT NULL DEFAULT '{}';
+    ALTER TABLE keys ADD COLUMN policy TEXT
+    """,
 )
 
 
 def connect(path: str | Path) -> sqlite3.Connection:
-    """A connection to the file, which is created or migrated if need be.
+    """A connection to the file, which is created or migrated if need be, and readable by its owner alone.
 
     WAL with synchronous=NORMAL: a commit survives the death of the process; `DbWriter` syncs against power cuts.
 
@@ -66,11 +77,12 @@ def connect(path: str | Path) -> sqlite3.Connection:
         ConfigError: It cannot be opened, is not such a file, or was written by a newer COREA.
     """
     try:
+        _make_private(path)
         connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None)
         _use_wal(connection)
         connection.execute("PRAGMA synchronous=NORMAL")
         _migrate(connection, str(path))
-    except sqlite3.Error as error:
+    except (sqlite3.Error, OSError) as error:
         raise ConfigError(
             f"gateway.storage.path: {path} cannot be used ({error}); name a file that can be written"
         ) from error
@@ -80,6 +92,23 @@ def connect(path: str | Path) -> sqlite3.Connection:
 def version(connection: sqlite3.Connection) -> int:
     """The file's version: the number of migrations it has had."""
     return int(connection.execute("PRAGMA user_version").fetchone()[0])
+
+
+def _make_private(path: str | Path) -> None:
+    """Leaves the file, and its log and index beside it, to its owner alone: hashes of keys and stored text are in it.
+
+    SQLite gives new files beside it the mode of the file itself. A file that exists must not be opened here: closing it
+    would end the locks that SQLite holds on it for this process.
+    """
+    with contextlib.suppress(FileExistsError):
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+    for each in (str(path), f"{path}-wal", f"{path}-shm"):
+        try:
+            found = os.stat(each)
+            if found.st_mode & (stat.S_IRWXG | stat.S_IRWXO) and hasattr(os, "getuid") and found.st_uid == os.getuid():
+                os.chmod(each, 0o600)
+        except FileNotFoundError:
+            continue
 
 
 def _use_wal(connection: sqlite3.Connection) -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import msgspec
 
-from corea.gateway.billing.budget_holds import boot_id, release_holds
+from corea.gateway.billing.budget_holds import add_days, boot_id, release_holds
 from corea.gateway.billing.database import connect
 from corea.gateway.billing.decision_log import DecisionLog
 from corea.types import ZERO_USD
@@ -28,11 +28,13 @@ GATHER_SECONDS = 0.005  # maximum delay of a batch that is not pressing: fewer t
 SYNC_SECONDS = 0.05  # maximum delay before committed spending is synced
 DECISIONS_SECONDS = 0.2  # maximum delay before decisions are written
 RETRY_SECONDS = 0.5
+DRAIN_SECONDS = 10.0  # for the texts that are still to be redacted at the end
 CHECKPOINT_CHANGES = 2000
 MOST_TOKENS = 2**53  # of one request; a server may claim more than SQLite's integers hold
 # all keys in one statement, as JSON: at each statement this thread gives up the interpreter
 UPDATE = """UPDATE keys SET spent_usd = add_usd(spent_usd, j.value ->> 1), tokens = tokens + (j.value ->> 2),
-requests = requests + (j.value ->> 3), held_usd = coalesce(j.value ->> 4, held_usd), held_boot = ?
+requests = requests + (j.value ->> 3), held_usd = coalesce(j.value ->> 4, held_usd), held_boot = ?,
+spent_days = add_days(spent_days, j.value ->> 5)
 FROM json_each(?) AS j WHERE keys.id = j.value ->> 0"""
 _encode = msgspec.json.Encoder(decimal_format="string").encode
 Committed = asyncio.Future[bool]  # False: it could not be written yet, and is tried again
@@ -47,6 +49,7 @@ class _Write(msgspec.Struct):
     tokens: int = 0
     requests: int = 0
     held: Decimal | None = None
+    days: dict[int, Decimal] = {}
 
 
 class DbWriter:
@@ -87,17 +90,19 @@ class DbWriter:
     async def stop(self) -> None:
         """Writes and syncs all that is left, and ends."""
         self._hand_over()
+        await asyncio.to_thread(self.decisions.drain, DRAIN_SECONDS)
         self._queue.put(None)
         self._ended = True
         await asyncio.to_thread(self._thread.join, 30)
 
-    def spend(self, key_id: str, usd: Decimal, tokens: int, *, pressing: bool = True) -> Committed:
+    def spend(self, key_id: str, usd: Decimal, tokens: int, *, day: int, pressing: bool = True) -> Committed:
         """Books a request; the future is done when that is committed, or cannot be.
 
         Args:
+            day: Of the booking, since 1970.
             pressing: Write it at once, rather than with the next few milliseconds' writes.
         """
-        return self._add(_Write(key_id, self._future(), usd, min(tokens, MOST_TOKENS), 1), pressing)
+        return self._add(_Write(key_id, self._future(), usd, min(tokens, MOST_TOKENS), 1, days={day: usd}), pressing)
 
     def hold(self, key_id: str, usd: Decimal, *, pressing: bool = True) -> Committed:
         """Sets how much of its budget a key may spend until its next hold; the future is done when that is synced."""
@@ -128,6 +133,7 @@ class DbWriter:
     def _run(self) -> None:
         connection = connect(self.path)
         connection.create_function("add_usd", 2, lambda a, b: str(Decimal(a) + Decimal(b)), deterministic=True)
+        connection.create_function("add_days", 2, add_days, deterministic=True)
         connection.execute("PRAGMA wal_autocheckpoint=0")  # done between batches instead, when no request waits
         wal = os.open(f"{self.path}-wal", os.O_RDONLY) if self.durable else None
         try:
@@ -187,12 +193,14 @@ class DbWriter:
         sums: dict[str, _Write] = {}
         for write in self._uncommitted:
             if (into := sums.get(write.key_id)) is None:
-                sums[write.key_id] = msgspec.structs.replace(write)
+                sums[write.key_id] = msgspec.structs.replace(write, days=dict(write.days))
             else:
                 into.usd, into.tokens = into.usd + write.usd, into.tokens + write.tokens
                 into.requests += write.requests
+                for day, usd in write.days.items():
+                    into.days[day] = into.days.get(day, ZERO_USD) + usd
                 into.held = into.held if write.held is None else write.held
-        rows = [(w.key_id, w.usd, w.tokens, w.requests, w.held) for w in sums.values()]
+        rows = [(w.key_id, w.usd, w.tokens, w.requests, w.held, w.days) for w in sums.values()]
         changed = connection.execute(UPDATE, (self._boot, _encode(rows).decode())).rowcount
         if changed < len(rows):  # deleted by hand
             log.error("keys are missing in the file, among: %s", ", ".join(sums))

@@ -1,7 +1,13 @@
-"""Decisions on their way into the database: a bounded queue that never makes a request wait."""
+"""Decisions on their way into the database: a bounded queue that never makes a request wait.
+
+An operator's `redact` function may be slow, so it has a thread of its own: the writer's thread, on which answers wait
+for their booking, only ever takes what is ready.
+"""
 
 import logging
+import queue
 import sqlite3
+import threading
 import time
 from collections import deque
 from collections.abc import Callable
@@ -36,16 +42,16 @@ DELETE = "DELETE FROM decisions WHERE rowid IN (SELECT rowid FROM decisions WHER
 
 @dataclass(slots=True)
 class QueuedDecision:
-    """A decision that is not written yet: its row without texts, and the texts before redaction."""
+    """A decision that is not written yet: its row without texts, and the texts.
+
+    Args:
+        length: Characters of the texts as they came.
+    """
 
     row: Row
     prompt: str | None
     answer: str | None
-
-    @property
-    def length(self) -> int:
-        """Characters of its texts."""
-        return len(self.prompt or "") + len(self.answer or "")
+    length: int
 
 
 class DecisionLog:
@@ -69,8 +75,16 @@ class DecisionLog:
         self.redact: Redact = find_redact(settings.redact)
         self._text_in = self._text_out = 0  # each written by one thread only
         self._batch: list[Row] = []
+        self._to_redact: queue.SimpleQueue[QueuedDecision | None] = queue.SimpleQueue()
+        self._redacting: QueuedDecision | None = None
+        self._redactor: threading.Thread | None = None
         self._logged_at = float("-inf")
         self._next_deletion = 0.0
+
+    @property
+    def waiting(self) -> int:
+        """Decisions that are not stored yet."""
+        return len(self.queue) + self._to_redact.qsize()
 
     @property
     def full(self) -> bool:
@@ -84,22 +98,50 @@ class DecisionLog:
 
     def record(self, completed: CompletedRequest) -> None:
         """Queues a decision."""
-        queued = QueuedDecision(row_of(completed, self.clock()), None, None)
+        prompt = answer = None
         if self.settings.store_text:
-            messages, answer = completed.state.request.messages, completed.trace.text
-            queued.prompt = "\n\n".join(f"{m.role}: {m.content}" for m in messages)[:LONGEST_TEXT]
-            queued.answer = answer[:LONGEST_TEXT] if answer is not None else None
-        length = queued.length
-        if len(self.queue) >= self.capacity or (length and self._text_in - self._text_out + length > TEXT_CAPACITY):
+            messages, text = completed.state.request.messages, completed.trace.text
+            prompt = "\n\n".join(f"{m.role}: {m.content}" for m in messages)[:LONGEST_TEXT]
+            answer = text[:LONGEST_TEXT] if text is not None else None
+        length = len(prompt or "") + len(answer or "")
+        if self.waiting >= self.capacity or (length and self._text_in - self._text_out + length > TEXT_CAPACITY):
             self._drop()
             return
+        queued = QueuedDecision(row_of(completed, self.clock()), prompt, answer, length)
         self._text_in += length
-        self.queue.append(queued)
+        if not length or self.settings.redact is None:
+            self.queue.append(queued)
+            return
+        if self._redactor is None:
+            self._redactor = threading.Thread(target=self._redact_all, name="corea-redact", daemon=True)
+            self._redactor.start()
+        self._to_redact.put(queued)
+
+    def drain(self, seconds: float) -> None:
+        """Redacts all that is left, within this time; the texts of the rest are not stored. No decision may follow."""
+        if self._redactor is None:
+            return
+        self._to_redact.put(None)
+        self._redactor.join(seconds)
+        left = [self._redacting] if self._redactor.is_alive() else []
+        while not self._to_redact.empty():
+            left.append(self._to_redact.get())
+        unredacted = [queued for queued in left if queued is not None]
+        if unredacted:
+            log.error("gateway.storage.redact is too slow; the texts of %d decisions are not stored", len(unredacted))
+        self.queue.extend(QueuedDecision(queued.row, None, None, queued.length) for queued in unredacted)
+
+    def _redact_all(self) -> None:
+        while (queued := self._to_redact.get()) is not None:
+            self._redacting = queued
+            self.queue.append(self._redacted(queued))
 
     def write(self, connection: sqlite3.Connection) -> int:
         """Inserts a batch of what is queued in one transaction; how many. On the writer's thread, as `delete_old`."""
         while self.queue and len(self._batch) < BATCH:
-            self._batch.append(self._redacted(self.queue.popleft()))
+            queued = self.queue.popleft()
+            self._text_out += queued.length
+            self._batch.append((*queued.row, queued.prompt, queued.answer))
         if not self._batch:
             return 0
         connection.execute("BEGIN IMMEDIATE")
@@ -119,16 +161,17 @@ class DecisionLog:
             deleted = connection.execute(DELETE, (now - days * DAY_SECONDS,)).rowcount
             self._next_deletion = now + (1 if deleted == 1000 else 3600)
 
-    def _redacted(self, queued: QueuedDecision) -> Row:
-        self._text_out += queued.length
+    def _redacted(self, queued: QueuedDecision) -> QueuedDecision:
+        row, length = queued.row, queued.length
         try:
-            return (*queued.row, self._redacted_text(queued.prompt), self._redacted_text(queued.answer))
+            prompt, answer = self._redacted_text(queued.prompt), self._redacted_text(queued.answer)
+            return QueuedDecision(row, prompt, answer, length)
         except Exception as error:  # the operator's own function, whose message may quote the text
             kind, line = type(error).__name__, error.__traceback__ and extract_tb(error.__traceback__)[-1]
             where = f"{line.filename}:{line.lineno}" if line else "?"
             name = "gateway.storage.redact"
             log.error("%s failed (%s at %s); the texts of this decision are not stored", name, kind, where)
-            return (*queued.row, None, None)
+            return QueuedDecision(row, None, None, length)
 
     def _redacted_text(self, text: str | None) -> str | None:
         redacted = None if text is None else self.redact(text)

@@ -21,7 +21,12 @@ from corea.gateway.billing.auth import Principal
 from corea.money import read_usd
 
 PREFIX = "corea"
-LIMITS = "cascades, budget_usd, requests_per_minute, tokens_per_minute"
+LIMITS = (
+    "cascades, policy, budget_usd, budget_day_usd, budget_week_usd, budget_month_usd, requests_per_minute, "
+    "tokens_per_minute"
+)
+BUDGETS = ("budget_usd", "budget_day_usd", "budget_week_usd", "budget_month_usd")
+MARKS = ", ".join("?" * len(LIMITS.split(",")))
 NO_HASH = bytes(32)
 
 
@@ -39,6 +44,9 @@ class ApiKey(Principal, frozen=True, kw_only=True):
     created_at: float
     revoked_at: float | None
     budget_usd: Decimal | None
+    budget_day_usd: Decimal | None
+    budget_week_usd: Decimal | None
+    budget_month_usd: Decimal | None
     requests_per_minute: int | None
     tokens_per_minute: int | None
     spent_usd: Decimal
@@ -55,13 +63,18 @@ class KeyLimits:
     """
 
     cascades: tuple[str, ...] | None = None
+    policy: str | None = None
     budget_usd: Decimal | None = None
+    budget_day_usd: Decimal | None = None
+    budget_week_usd: Decimal | None = None
+    budget_month_usd: Decimal | None = None
     requests_per_minute: int | None = None
     tokens_per_minute: int | None = None
 
     def __post_init__(self) -> None:
-        if self.budget_usd is not None:
-            read_usd("budget", self.budget_usd)
+        for budget in BUDGETS:
+            if (usd := getattr(self, budget)) is not None:
+                read_usd(budget, usd)
         for unit, limit in (("requests", self.requests_per_minute), ("tokens", self.tokens_per_minute)):
             if limit is not None and not 1 <= limit < 2**63:
                 raise ConfigError(f"{unit} per minute: got {limit}, expected at least 1")
@@ -71,7 +84,8 @@ class KeyLimits:
         """Values as stored, in the order of `LIMITS`."""
         return (
             json.dumps(self.cascades) if self.cascades is not None else None,
-            str(self.budget_usd) if self.budget_usd is not None else None,
+            self.policy,
+            *(str(usd) if (usd := getattr(self, budget)) is not None else None for budget in BUDGETS),
             self.requests_per_minute,
             self.tokens_per_minute,
         )
@@ -81,7 +95,7 @@ UNLIMITED = KeyLimits()
 FIND = f"SELECT {', '.join(ApiKey.__struct_fields__)} FROM keys"
 STORED_AS_TEXT: dict[str, Callable[[str], object]] = {
     "cascades": lambda text: frozenset(json.loads(text)),
-    "budget_usd": Decimal,
+    **dict.fromkeys(BUDGETS, Decimal),
     "spent_usd": Decimal,
 }
 
@@ -91,7 +105,7 @@ def create_key(connection: sqlite3.Connection, name: str, limits: KeyLimits = UN
     key_id = secrets.token_hex(6)
     secret = f"{PREFIX}-{key_id}-{secrets.token_urlsafe(32)}"
     connection.execute(
-        f"INSERT INTO keys (id, name, hash, created_at, {LIMITS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        f"INSERT INTO keys (id, name, hash, created_at, {LIMITS}) VALUES (?, ?, ?, ?, {MARKS})",
         (key_id, name, _hash(secret), time.time(), *limits.columns),
     )
     return _existing(connection, key_id), secret
@@ -99,7 +113,7 @@ def create_key(connection: sqlite3.Connection, name: str, limits: KeyLimits = UN
 
 def set_limits(connection: sqlite3.Connection, key_id: str, limits: KeyLimits) -> ApiKey:
     """Changes a key's limits; a running server applies them to its next request."""
-    connection.execute(f"UPDATE keys SET ({LIMITS}) = (?, ?, ?, ?) WHERE id = ?", (*limits.columns, key_id))
+    connection.execute(f"UPDATE keys SET ({LIMITS}) = ({MARKS}) WHERE id = ?", (*limits.columns, key_id))
     return _existing(connection, key_id)
 
 
@@ -142,6 +156,12 @@ def find_key(connection: sqlite3.Connection, secret: str) -> ApiKey | None:
     key = read_key(connection, key_id) if prefix == PREFIX and len(secret) < 200 else None
     right = hmac.compare_digest(_hash(secret), key.hash if key is not None else NO_HASH)
     return key if right and key is not None and key.revoked_at is None else None
+
+
+def spent_by_day(connection: sqlite3.Connection, key_id: str) -> dict[int, Decimal]:
+    """A key's spending of the last weeks, by day since 1970 (UTC)."""
+    row = connection.execute("SELECT spent_days FROM keys WHERE id = ?", (key_id,)).fetchone()
+    return {} if row is None else {int(day): Decimal(usd) for day, usd in json.loads(row[0]).items()}
 
 
 def any_keys(connection: sqlite3.Connection) -> bool:

@@ -2,6 +2,8 @@
 
 import time
 from decimal import Decimal
+from functools import reduce
+from operator import add
 from urllib.parse import quote
 
 from msgspec import UNSET, Struct, UnsetType
@@ -9,7 +11,7 @@ from msgspec import UNSET, Struct, UnsetType
 from corea.gateway.asgi import Headers, encode_json
 from corea.gateway.chat.request import JSON
 from corea.gateway.chat.request_state import RequestState
-from corea.types import Completion, Decision, Status, Trace, Usage
+from corea.types import Completion, Decision, Status, Step, Trace, Usage
 
 SSE_DONE = b"data: [DONE]\n\n"
 SSE_COMMENT = b": still working\n\n"
@@ -116,15 +118,16 @@ def completion_of(state: RequestState, trace: Trace, text: str) -> ChatCompletio
 
 
 def total_usage(trace: Trace) -> Usage:
-    """Tokens of every stage's completion, of billed retries and of the signals' calls."""
-    total: Usage | None = None
-    for step in trace.steps:
-        for completion in (step.completion, *(step.confidence.calls if step.confidence else ())):
-            if completion is not None:
-                total = completion.usage if total is None else total + completion.usage
-                if completion.wasted is not None:
-                    total = total + completion.wasted
-    return total or Usage()
+    """Tokens of every stage."""
+    found = [used for step in trace.steps if (used := step_usage(step)) is not None]
+    return reduce(add, found) if found else Usage()
+
+
+def step_usage(step: Step) -> Usage | None:
+    """Tokens of a stage's completion, of billed retries and of its signal's calls; None where it made no call."""
+    calls = (step.completion, *(step.confidence.calls if step.confidence else ()))
+    found = [used for call in calls if call is not None for used in (call.usage, call.wasted) if used is not None]
+    return reduce(add, found) if found else None
 
 
 def usage_object(trace: Trace) -> UsageObject:
@@ -142,7 +145,7 @@ def usage_object(trace: Trace) -> UsageObject:
         corea_stages=[
             StageUsage(step.stage, used.prompt_tokens, used.completion_tokens, step.cost_usd)
             for step in trace.steps
-            if step.completion is not None and (used := step.completion.usage)
+            if (used := step_usage(step)) is not None
         ],
     )
 

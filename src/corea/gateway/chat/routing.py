@@ -9,7 +9,7 @@ import msgspec
 
 from corea.cascade import Cascade, new_id
 from corea.costs.bounds import BoundAssumptions, request_tokens, stage_bounds
-from corea.errors import unknown_name
+from corea.errors import ConfigError, unknown_name
 from corea.gateway.chat.capabilities import capable, check_accepts, declaring
 from corea.gateway.chat.request import ChatRequest
 from corea.gateway.errors import GatewayError, bad_field, unsupported
@@ -76,18 +76,23 @@ class RoutingTable:
     def __init__(self, cascades: Mapping[str, Cascade], settings: GatewaySettings) -> None:
         self.cascades = cascades
         self.settings = settings
-        self._known: dict[str, ModelRoute] = {}
+        directly: dict[str, ModelRoute] = {}
         for name, cascade in cascades.items():
             for number, stage in enumerate(cascade.stages):
                 direct = self._route(name, _direct(cascade, stage), direct=True)
-                self._known[f"{name}/{number}"] = self._known[f"{name}/{stage.name}"] = direct
+                directly[f"{name}/{number}"] = directly[f"{name}/{stage.name}"] = direct
+        self._known: dict[str, ModelRoute] = directly.copy() if "stage" in settings.security.allow else {}
         known = sorted({stage.name for cascade in cascades.values() for stage in cascade.stages})
         check_accepts(settings.accepts, [stage for cascade in cascades.values() for stage in cascade.stages])
         for model, wanted in settings.passthrough.items():
             found = [name for name, c in cascades.items() if any(s.name == wanted for s in c.stages)]
             if not found:
                 raise unknown_name(f"gateway.passthrough.{model}", wanted, known)
-            self._known[model] = self._known[f"{found[0]}/{wanted}"]
+            if model in cascades:
+                raise ConfigError(
+                    f"gateway.passthrough.{model}: got the name of a cascade, expected another one; rename either"
+                )
+            self._known[model] = directly[f"{found[0]}/{wanted}"]
         self._known |= {name: self._route(name, cascade, direct=False) for name, cascade in cascades.items()}
 
     def _route(self, name: str, cascade: Cascade, *, direct: bool) -> ModelRoute:
@@ -101,6 +106,7 @@ class RoutingTable:
     def names(self) -> list[str]:
         """Every name that `model` may have."""
         numbered = [f"{name}/{i}" for name, cascade in self.cascades.items() for i in range(len(cascade.stages))]
+        numbered = [name for name in numbered if name in self._known]
         return [*self.cascades, *numbered, *self.settings.passthrough]
 
     def find(self, model: str) -> ModelRoute:
@@ -247,10 +253,10 @@ def _affordable(stages: tuple[Stage, ...], worst: list[Decimal], limit: Decimal)
     """The first stages that can be paid for in the worst case; the answer of the last of them is kept."""
     spent, kept = Decimal(0), 0
     for stage, cost in zip(stages, worst, strict=True):
-        if stage.price is None:
+        if stage.price is None and not kept:
             raise unsupported("corea.max_cost_usd", f"stage {stage.name} has no price")
         spent += cost
-        if spent > limit:
+        if spent > limit or stage.price is None:
             break
         kept += 1
     if not kept:

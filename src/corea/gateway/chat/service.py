@@ -56,9 +56,11 @@ class ChatService:
         self.running += 1
         try:
             principal = self.accounts.identify(secret)  # first of all: without a key, nothing else is revealed
-            sticky = self.settings.sticky_turns > 0 and self.affinity.take_turn(request, principal.id)
+            sticky = self.settings.sticky_turns > 0 and self.affinity.is_deferred(request, principal.id)
             plan = self.routes.plan(request, sticky=sticky)
             admission = await self.accounts.admit(principal, plan)
+            if sticky:
+                self.affinity.take_turn(request, principal.id)
         except BaseException:
             self.running -= 1
             raise
@@ -134,24 +136,30 @@ class ChatService:
         return state.interrupted(error.message), error
 
     async def _ask(self, state: RequestState, on_text: OnText | None) -> Trace:
-        plan, cache = state.plan, self.cache
-        key = cache.key(state.request, plan, state.admission.key_id) if cache is not None else None
-        if cache is not None and key is not None and (hit := cache.get(key)) is not None:
-            state.cached = True
-            state.steps.extend(hit.steps)
-            if on_text is not None:
-                await on_text(hit.text or "")
-            return replace(hit, question_id=plan.question.id, trace_id=plan.question.id)
-        trace = await plan.cascade.ask(
+        cache = self.cache
+        key = cache.key(state.request, state.plan, state.admission.key_id) if cache is not None else None
+        if cache is None or key is None:
+            return await self._ask_cascade(state, on_text)
+        async with cache.turn(key):
+            if (hit := cache.get(key)) is None:
+                trace = await self._ask_cascade(state, on_text)
+                cache.put(key, trace)
+                return trace
+        state.cached = True
+        state.steps.extend(hit.steps)
+        if on_text is not None:
+            await on_text(hit.text or "")
+        return replace(hit, question_id=state.plan.question.id, trace_id=state.plan.question.id)
+
+    async def _ask_cascade(self, state: RequestState, on_text: OnText | None) -> Trace:
+        plan = state.plan
+        return await plan.cascade.ask(
             plan.question,
             on_text=on_text,
             on_step=state.steps.append,
             on_keep=state.keep,
             trace_id=plan.question.id,
         )
-        if cache is not None and key is not None:
-            cache.put(key, trace)
-        return trace
 
     async def _close(self, state: RequestState) -> None:
         """Ends a request; one that was interrupted is booked first, and counts as running until then."""

@@ -18,6 +18,7 @@ from prometheus_client.registry import Collector
 
 from corea.gateway.chat.request_state import CompletedRequest
 from corea.gateway.errors import GatewayError
+from corea.hedge import LOST
 
 STAGE = ("cascade", "stage")
 SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
@@ -68,6 +69,7 @@ class Metrics(Collector):
         self.cached: Counter = counter("corea_requests_cached", "Requests answered from the response cache.", STAGE[:1])
         self.spent: Counter = counter("corea_spent_usd", "Cost of the answers.", STAGE[:1])
         self.saved: Gauge = Gauge("corea_saved_usd", "Saving over the last stage alone.", STAGE[:1], registry=registry)
+        self.hedges: Counter = counter("corea_hedges", "Requests that two stages raced for, by the winner.", STAGE)
         self.seconds: Histogram = seconds("corea_request_seconds", "From admission to the end.")
         self.first_text: Histogram = seconds("corea_first_text_seconds", "From admission to the first streamed text.")
 
@@ -101,6 +103,8 @@ class Metrics(Collector):
             self._child(self.disconnected, cascade).inc()
         if completed.state.cached:
             self._child(self.cached, cascade).inc()
+        if any(step.error_kind == LOST for step in trace.steps):
+            self._child(self.hedges, cascade, stage).inc()
         for step in trace.steps:
             if step.confidence is not None and step.decision is not None and not completed.state.cached:
                 self._child(self.decisions, cascade, step.stage, step.decision.value).inc()

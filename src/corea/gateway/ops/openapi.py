@@ -11,7 +11,7 @@ from corea.gateway.chat.request import ChatBody
 
 JSON = dict[str, Any]
 REF = "#/components/schemas/{name}"
-ERRORS = ("400", "401", "403", "404", "408", "413", "422", "429", "499", "500", "502", "503", "504")
+ERRORS = ("400", "401", "403", "404", "408", "413", "415", "422", "429", "499", "500", "502", "503", "504")
 
 
 class HealthObject(Struct):

@@ -1,11 +1,13 @@
 """Operator's settings: `[gateway]` of corea.toml and its tables."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from decimal import Decimal
 from typing import Any
 
 from corea.errors import ConfigError
+from corea.gateway.ops.policies import RequestPolicy
 from corea.money import read_usd
 
 CONTROLS = ("threshold", "max_cost_usd", "stage", "raw")
@@ -115,15 +117,21 @@ class GatewaySecurity:
     """`[gateway.security]`.
 
     Args:
-        allow: Fields that a request may set in its `corea` object.
+        allow: Fields that a request may set in its `corea` object. Without "stage", no stage can be asked directly,
+            by name ("corea/0") neither; a passthrough is the operator's own choice and stays.
+        origins: Origins of web pages that may ask from a browser (CORS), such as "https://app.example"; "*" is any.
     """
 
     allow: tuple[str, ...] = CONTROLS
+    origins: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for name in self.allow:
             if name not in CONTROLS:
                 raise ConfigError(f"gateway.security.allow: got {name!r}, expected some of {', '.join(CONTROLS)}")
+        for origin in self.origins:
+            if origin != "*" and not re.fullmatch(r"[a-z][a-z0-9+.-]*://[^/]+", origin):
+                raise ConfigError(f"gateway.security.origins: got {origin!r}, expected one such as https://app.example")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,10 +140,12 @@ class GatewayCache:
 
     Args:
         entries: Capacity in answers; 0 is off.
+        max_bytes: Capacity in bytes of the answers, as JSON.
         seconds: Lifetime of an answer.
     """
 
     entries: int = 0
+    max_bytes: int = 64_000_000
     seconds: float = 3600.0
 
     def __post_init__(self) -> None:
@@ -152,6 +162,7 @@ class GatewaySettings:
         accepts: By stage, its capabilities beside text: "tools", "images" (also sound and files), "structured"
             (response_format). An earlier stage without what a request needs is skipped; the last one never is.
         passthrough: Model names that go straight to a stage, unchanged: {"gpt-4.1": "large"}.
+        policies: The operator's policies by name.
         sticky_turns: Further requests of a deferred conversation that skip the small model; 0 is off.
         hedge_seconds: Time after which the last stage is asked in parallel with the earlier ones; the first answer
             wins, and the other call is cancelled and booked. None is off.
@@ -169,6 +180,7 @@ class GatewaySettings:
     budgets: GatewayBudgets = GatewayBudgets()
     security: GatewaySecurity = GatewaySecurity()
     cache: GatewayCache = GatewayCache()
+    policies: Mapping[str, RequestPolicy] = field(default_factory=dict[str, RequestPolicy])
 
     def __post_init__(self) -> None:
         for stage, kinds in self.accepts.items():

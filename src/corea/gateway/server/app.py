@@ -1,30 +1,43 @@
 """The ASGI application: paths, request bodies, API keys. `corea.gateway.chat` answers chat requests."""
 
-import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qs
 
-from corea.gateway.asgi import JSON_TYPE, Receive, Scope, Send, encode_json, find_header, send_error, send_response
-from corea.gateway.chat.request import parse_chat
+import msgspec
+
+from corea.cascade import new_id
+from corea.gateway.asgi import (
+    JSON_TYPE,
+    Headers,
+    Receive,
+    Scope,
+    Send,
+    encode_json,
+    find_header,
+    send_error,
+    send_response,
+)
+from corea.gateway.billing.auth import Principal
+from corea.gateway.chat.request import ChatRequest, parse_chat
+from corea.gateway.chat.routing import ModelRoute
 from corea.gateway.chat.service import ChatService
 from corea.gateway.errors import GatewayError, unsupported
 from corea.gateway.ops.openapi import HealthObject, ModelList, ModelObject, openapi_document
+from corea.gateway.ops.policies import apply_policies, may_ask_directly, policies_of
 from corea.gateway.ops.settings import GatewaySettings
-from corea.gateway.server.connection import CLOSE, guard_of, late
+from corea.gateway.server.access import CHAT, MODELS, check_local, cors_headers, known_path, preflight_headers
+from corea.gateway.server.body import ClientDisconnected, read_body, with_model
+from corea.gateway.server.connection import guard_of
 
 log: logging.Logger = logging.getLogger("corea.gateway")
 Hook = Callable[[], Awaitable[None]]
-CHAT, MODELS = "/v1/chat/completions", "/v1/models"
 PAGES = (MODELS, "/healthz", "/readyz", "/metrics", "/openapi.json")
+SESSION_HEADERS = (b"x-corea-session", b"x-session-id", b"session_id", b"x-claude-code-session-id")
 PROMETHEUS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-
-
-class ClientDisconnected(Exception):
-    """The client disconnected before its request had arrived."""
 
 
 @dataclass(slots=True)
@@ -37,6 +50,7 @@ class GatewayApp:
         refused: Called for every chat request that is not admitted.
         starts: Awaited before the first request.
         stops: Awaited after the last.
+        local_only: True while there are no keys, so that only programs on this machine may ask.
     """
 
     chat: ChatService
@@ -44,6 +58,7 @@ class GatewayApp:
     refused: Callable[[GatewayError], None] = lambda error: None
     starts: list[Hook] = field(default_factory=list[Hook])
     stops: list[Hook] = field(default_factory=list[Hook])
+    local_only: Callable[[], bool] = lambda: False
     ready: bool = False
     draining: bool = False
 
@@ -54,21 +69,33 @@ class GatewayApp:
         guard = guard_of(scope)
         if guard is not None:
             guard.answering += 1
+        response = _Response(scope, self.chat.settings, send)
         try:
-            if scope["path"] == CHAT and scope["method"] == "POST":
-                await self._chat(scope, receive, send)
-            else:
-                await self._page(scope, send)
+            await self._route(scope, receive, response)
         except GatewayError as error:
-            await send_error(send, error)
+            await send_error(response, error)
         except ClientDisconnected:
             return
         except Exception:
             log.exception("an error inside the gateway")
-            await send_error(send, GatewayError(500, "An error inside the gateway.", "api_error", "internal_error"))
+            error = GatewayError(500, "An error inside the gateway.", "api_error", "internal_error")
+            await send_error(response, error)
         finally:
             if guard is not None:
                 guard.answering -= 1
+
+    async def _route(self, scope: Scope, receive: Receive, response: "_Response") -> None:
+        preflight = preflight_headers(scope)
+        if preflight is not None and cors_headers(scope, self.chat.settings)[1:]:
+            await send_response(response, b"", status=204, headers=preflight)
+            return
+        path, model = known_path(scope["path"])
+        if self.local_only():
+            check_local(scope, self.chat.settings)
+        if path == CHAT and scope["method"] == "POST":
+            await self._chat(scope, receive, response, model)
+        else:
+            await self._page(scope, path, response)
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         await receive()
@@ -82,8 +109,11 @@ class GatewayApp:
             await stop()
         await send({"type": "lifespan.shutdown.complete"})
 
-    async def _chat(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _chat(self, scope: Scope, receive: Receive, response: "_Response", model: str | None) -> None:
         """Answers a chat request.
+
+        Args:
+            model: That the path names; it overrules the body's.
 
         Raises:
             GatewayError: It is not answered, and nothing has been sent.
@@ -92,20 +122,46 @@ class GatewayApp:
         try:
             if scope["query_string"] and "stage" in parse_qs(scope["query_string"].decode("latin-1")):
                 raise unsupported("stage", "it is not a query parameter; use the corea object of the body")
-            request = parse_chat(await read_body(scope, receive, chat.settings))
-            state = await chat.admit(request, secret_of(scope))
+            body = await read_body(scope, receive, chat.settings)
+            request = parse_chat(body if model is None else with_model(body, model))
+            secret = secret_of(scope)
+            if chat.settings.sticky_turns:
+                request = _in_session(scope, request)
+            request = self._permitted(request, chat.accounts.identify(secret), response)
+            state = await chat.admit(request, secret)
         except GatewayError as error:
             self.refused(error)
             raise
         if request.body.stream:
-            await chat.stream(state, lambda: _disconnected(receive), send)
+            await chat.stream(state, lambda: _disconnected(receive), response)
         else:
-            body, headers = await chat.answer(state, lambda: _disconnected(receive))
-            await send_response(send, body, headers=headers)
+            answer, headers = await chat.answer(state, lambda: _disconnected(receive))
+            await send_response(response, answer, headers=headers)
 
-    async def _page(self, scope: Scope, send: Send) -> None:
+    def _permitted(self, request: ChatRequest, principal: Principal, response: "_Response") -> ChatRequest:
+        """The request as the operator's policies permit it.
+
+        Raises:
+            GatewayError: It is not permitted.
+        """
+        settings, routes = self.chat.settings, self.chat.routes
+        if not settings.policies and principal.id is None:
+            return request
+        route = routes.find(request.body.model)
+        policies = policies_of(settings.policies, route.name, principal.policy)
+        direct = route.direct and request.body.model not in settings.passthrough
+        if (direct or request.controls.stage is not None) and not may_ask_directly(policies):
+            message = f"model: a stage of {route.name!r} cannot be asked directly here."
+            raise GatewayError(403, message, "permission_error", "model_not_allowed", "model")
+        stages = route.cascade.stages
+        request, dropped = apply_policies(policies, request, stages, has_key=principal.id is not None)
+        if dropped:
+            response.headers.append(("x-corea-dropped", ", ".join(dropped)))
+        return request
+
+    async def _page(self, scope: Scope, path: str, send: Send) -> None:
         """Answers a request to any other path."""
-        path, method = scope["path"], scope["method"]
+        method = scope["method"]
         model = path.removeprefix(f"{MODELS}/") if path.startswith(f"{MODELS}/") else None
         if path not in (CHAT, *PAGES) and not model:
             raise _not_served(404, method, path)
@@ -127,50 +183,58 @@ class GatewayApp:
 
     def _models(self, scope: Scope) -> ModelList:
         principal, routes = self.chat.accounts.identify(secret_of(scope)), self.chat.routes
-        names = [name for name in routes.names() if principal.may_use(routes.find(name).name)]
+        names = [name for name in routes.names() if self._may_use(principal, name, routes.find(name))]
         return ModelList([ModelObject(name, int(time.time())) for name in names])
 
     def _model(self, scope: Scope, name: str) -> ModelObject:
         principal = self.chat.accounts.identify(secret_of(scope))
-        if not principal.may_use(self.chat.routes.find(name).name):
+        if not self._may_use(principal, name, self.chat.routes.find(name)):
             message = f"model: this key may not use {name[:80]!r}."
             raise GatewayError(403, message, "permission_error", "model_not_allowed")
         return ModelObject(name, int(time.time()))
 
+    def _may_use(self, principal: Principal, model: str, route: ModelRoute) -> bool:
+        """True if a principal may ask this model."""
+        settings = self.chat.settings
+        if not principal.may_use(route.name):
+            return False
+        if not route.direct or model in settings.passthrough:
+            return True
+        return may_ask_directly(policies_of(settings.policies, route.name, principal.policy))
 
-async def read_body(scope: Scope, receive: Receive, settings: GatewaySettings) -> bytes:
-    """The whole body.
 
-    Raises:
-        GatewayError: 413, it is over `max_body_bytes`; 408, it took over `read_seconds` to arrive.
-        ClientDisconnected: The client left.
+@dataclass(slots=True)
+class _Response:
+    """ASGI's `send`, which adds the headers that every response has.
+
+    Args:
+        headers: Added to the response's own.
     """
-    limit = settings.limits.max_body_bytes
-    declared = find_header(scope, b"content-length") or b""
-    if declared.isdigit() and int(declared) > limit:
-        raise _too_long(limit)
-    guard = guard_of(scope)
-    if guard is not None and not guard.arriving:  # it is all here, and needs no timer
-        return await _join_body(receive, limit)
-    try:
-        async with asyncio.timeout(settings.timeouts.read_seconds):
-            return await _join_body(receive, limit)
-    except TimeoutError:
-        raise late() from None
+
+    scope: Scope
+    settings: GatewaySettings
+    send: Send
+    headers: Headers = field(default_factory=list[tuple[str, str]])
+
+    async def __call__(self, message: MutableMapping[str, Any]) -> None:
+        if message["type"] == "http.response.start":
+            own = dict(message["headers"])
+            trace_id = own.get(b"x-corea-trace-id")
+            added = [*cors_headers(self.scope, self.settings), *self.headers]
+            added.append(("x-request-id", trace_id.decode() if trace_id else new_id()))
+            message["headers"] = [*message["headers"], *((n.encode(), v.encode("latin-1")) for n, v in added)]
+        await self.send(message)
 
 
-async def _join_body(receive: Receive, limit: int) -> bytes:
-    parts, length, more = list[bytes](), 0, True
-    while more:
-        message: Any = await receive()
-        if message["type"] == "http.disconnect":
-            raise ClientDisconnected
-        part, more = message.get("body", b""), message.get("more_body", False)
-        length += len(part)
-        if length > limit:
-            raise _too_long(limit)
-        parts.append(part)
-    return parts[0] if len(parts) == 1 else b"".join(parts)
+def _in_session(scope: Scope, request: ChatRequest) -> ChatRequest:
+    """The request with the session that its headers name."""
+    if request.controls.session is not None:
+        return request
+    for name in SESSION_HEADERS:
+        if (value := find_header(scope, name)) is not None:
+            controls = msgspec.structs.replace(request.controls, session=value.decode("latin-1"))
+            return msgspec.structs.replace(request, body=msgspec.structs.replace(request.body, corea=controls))
+    return request
 
 
 def secret_of(scope: Scope) -> str | None:
@@ -184,11 +248,6 @@ def secret_of(scope: Scope) -> str | None:
 async def _disconnected(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
-
-
-def _too_long(limit: int) -> GatewayError:
-    message = f"The body is over {limit} bytes, the operator's limit."
-    return GatewayError(413, message, code="body_too_large", headers=CLOSE)
 
 
 def _not_served(status: int, method: str, path: str) -> GatewayError:

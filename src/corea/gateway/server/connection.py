@@ -5,6 +5,7 @@ follows the bytes with a parser of its own, and passes on what is within the lim
 """
 
 import asyncio
+import re
 from functools import partial
 from http import HTTPStatus
 from typing import Any, cast
@@ -34,15 +35,21 @@ class ConnectionGuard(asyncio.Protocol):
         self.connections = connections
         self.answering: int = 0
         self._http = HttpToolsProtocol(app_state={**app_state, "connection": self}, **uvicorn)
-        self._parser = httptools.HttpRequestParser(self)
-        self._parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn's
+        self._parser = self._new_parser()
         self.arriving: bool = False
         self._in_head = self._refused = False
         self._completed = False  # a request, in the present chunk of data
         self._url = b""
         self._head_bytes = 0
         self._data = b""
+        self._first = b""  # what has arrived of the connection's first head, until that is complete
+        self._first_passed = False
         self._timer: asyncio.TimerHandle | None = None
+
+    def _new_parser(self) -> Any:
+        parser = httptools.HttpRequestParser(self)
+        parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn's
+        return parser
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Counts the connection and starts the timer of its first request."""
@@ -65,10 +72,14 @@ class ConnectionGuard(asyncio.Protocol):
         if self._refused:
             return
         self._data, self._completed = data, False
+        if not self._first_passed:
+            self._first += data
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade:  # not supported; uvicorn answers as if it had not been asked for
-            pass
+        except httptools.HttpParserUpgrade:
+            if not self._first_passed:
+                self._without_upgrade()
+                return
         except httptools.HttpParserError:
             self._refuse(GatewayError(400, "Invalid HTTP request.", code="invalid_http"))
         if self._in_head and not self._completed:  # else the chunk may hold a part of another request
@@ -78,7 +89,25 @@ class ConnectionGuard(asyncio.Protocol):
             return
         if self._timer is None and (self.arriving or not (self._completed or self.answering)):
             self._start_timer()
-        self._http.data_received(data)
+        if self._first_passed:
+            self._http.data_received(data)
+        elif not self._in_head:
+            self._first_passed, first, self._first = True, self._first, b""
+            self._http.data_received(first)
+
+    def _without_upgrade(self) -> None:
+        """Starts again without the header that asks for another protocol: we speak HTTP/1.1 alone.
+
+        Java's client asks for HTTP/2 in the first request of a connection; a parser that is asked for an upgrade
+        reads no body.
+        """
+        head, end, rest = self._first.partition(b"\r\n\r\n")
+        plain = re.sub(rb"\r\nupgrade:[^\r]*", b"", head, flags=re.IGNORECASE)
+        self._first, self._parser, self._data = b"", self._new_parser(), b""
+        if plain == head:  # its lines end in another way
+            self._refuse(GatewayError(400, "Invalid HTTP request.", code="invalid_http"))
+            return
+        self.data_received(plain + end + rest)
 
     def eof_received(self) -> None:
         """The client sends no more."""

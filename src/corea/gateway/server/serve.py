@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import gc
-import ipaddress
 import logging
 import os
 import signal
@@ -18,19 +17,20 @@ from typing import Any
 import uvicorn
 
 from corea.cascade import Cascade
-from corea.errors import ConfigError, CoreaError
+from corea.errors import ConfigError, CoreaError, unknown_name
 from corea.gateway.billing.budgets import KeyAccounts
 from corea.gateway.billing.database import connect
 from corea.gateway.billing.db_writer import DbWriter
-from corea.gateway.billing.decision_log import DecisionLog
+from corea.gateway.billing.decision_log import DecisionLog, find_redact
 from corea.gateway.billing.keys import any_keys
 from corea.gateway.chat.request_state import CompletedRequest
 from corea.gateway.chat.routing import RoutingTable
 from corea.gateway.chat.service import ChatService
 from corea.gateway.ops.affinity import SessionAffinity
-from corea.gateway.ops.cache import AnswerCache
+from corea.gateway.ops.cache import AnswerCache, useless_cache_lines
 from corea.gateway.ops.metrics import Metrics
 from corea.gateway.ops.settings import GatewaySettings
+from corea.gateway.server.access import is_loopback
 from corea.gateway.server.app import GatewayApp
 from corea.gateway.server.connection import guard_with
 from corea.protocols import Backend
@@ -81,13 +81,15 @@ class GatewayService:
             refused=self.metrics.refused,
             starts=[self._start],
             stops=[self._stop],
+            local_only=lambda: not self.accounts.has_keys(),
         )
         self.server: uvicorn.Server = uvicorn.Server(_uvicorn_config(self.app, config.settings))
         self._tasks: set[asyncio.Task[object]] = set()
 
     def _chat(self, affinity: SessionAffinity) -> ChatService:
         settings = self.config.settings
-        cache = AnswerCache(settings.cache.entries, settings.cache.seconds) if settings.cache.entries else None
+        wanted = settings.cache
+        cache = AnswerCache(wanted.entries, wanted.seconds, wanted.max_bytes) if wanted.entries else None
         routes = RoutingTable(self.config.cascades, settings)
         return ChatService(routes, settings, self.accounts, self._record, affinity, cache)
 
@@ -96,7 +98,8 @@ class GatewayService:
         before, chat = self.config, self.app.chat
         try:
             config = await asyncio.to_thread(self.load)
-            warnings = check_ready(config.cascades)
+            warnings = check_ready(config.cascades) + cache_lines(config)
+            check_policies(config)
             self.config = config
             replacement = self._chat(chat.affinity)
             self.decisions.use(config.settings.storage)
@@ -162,7 +165,7 @@ class GatewayService:
         chat = self.app.chat
         return {
             "corea_requests_running": chat.running,
-            "corea_decisions_waiting": len(self.decisions.queue),
+            "corea_decisions_waiting": self.decisions.waiting,
             "corea_accounts_failing": float(self.writer.failing),
             "corea_cache_entries": len(chat.cache.entries) if chat.cache is not None else 0,
         }
@@ -185,7 +188,8 @@ def serve(load: Callable[[], LiveConfig], *, say: Callable[[str], None] = lambda
     """
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.WARNING)
     config = load()
-    settings, warnings = config.settings, check_ready(config.cascades)
+    settings, warnings = config.settings, check_ready(config.cascades) + cache_lines(config)
+    check_policies(config)
     with _state_file(config) as (path, temporary):
         with contextlib.closing(connect(path)) as connection:
             keys = any_keys(connection)
@@ -227,6 +231,42 @@ def start_lines(listening: socket.socket, config: LiveConfig, *, keys: bool) -> 
     return lines
 
 
+def check_config(config: LiveConfig) -> list[str]:
+    """Everything that `serve` checks before it listens; the lines that it would show.
+
+    Raises:
+        ConfigError: `serve` would refuse the configuration.
+    """
+    settings, path = config.settings, config.base / config.settings.storage.path
+    warnings = check_ready(config.cascades) + cache_lines(config)
+    RoutingTable(config.cascades, settings)
+    check_policies(config)
+    find_redact(settings.storage.redact)
+    keys = False
+    if settings.storage.path and path.exists():
+        with contextlib.closing(connect(path)) as connection:
+            keys = any_keys(connection)
+    check_host(settings.host, keys=keys)
+    return warnings
+
+
+def check_policies(config: LiveConfig) -> None:
+    """Checks that each policy's cascades exist.
+
+    Raises:
+        ConfigError: One does not.
+    """
+    for name, policy in config.settings.policies.items():
+        for cascade in policy.cascades:
+            if cascade not in config.cascades:
+                raise unknown_name(f"gateway.policies.{name}.cascades", cascade, list(config.cascades))
+
+
+def cache_lines(config: LiveConfig) -> list[str]:
+    """Lines about a response cache that cannot hit."""
+    return useless_cache_lines(config.cascades) if config.settings.cache.entries else []
+
+
 def check_ready(cascades: Mapping[str, Cascade]) -> list[str]:
     """A line for each stage that cannot answer, since its key is missing.
 
@@ -252,11 +292,7 @@ def check_host(host: str, *, keys: bool) -> None:
     Raises:
         ConfigError: It is another address.
     """
-    try:
-        loopback = host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        loopback = False
-    if not keys and not loopback:
+    if not keys and not is_loopback(host):
         raise ConfigError(
             f"gateway.host: got {host!r} without any API key, expected loopback (127.0.0.1), since anyone could spend "
             "your money; make a key with `corea keys create`"

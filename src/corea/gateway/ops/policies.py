@@ -1,0 +1,105 @@
+"""The operator's policies: fields of a request that are allowed, dropped or forced, and limits no client can raise."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from corea.errors import ConfigError
+from corea.gateway.chat.request import FIELDS, ChatRequest
+from corea.gateway.errors import GatewayError, unsupported
+from corea.stage import Stage
+from corea.types import LIMITS
+
+DEFAULT = "default"
+ON_THE_ACCOUNT = ("service_tier", "models", "provider", "store")  # choose what the operator pays for
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestPolicy:
+    """`[gateway.policies.NAME]`. The one named "default" applies to every request.
+
+    Args:
+        cascades: Cascades whose requests it applies to; a key may name it too (`corea keys create --policy`).
+        allow: Fields that a request may have beside those that the gateway uses itself; others are refused. None: all.
+        drop: Fields removed from a request. Unless some policy that applies sets it, the fields of `ON_THE_ACCOUNT`
+            are removed from requests with a key.
+        force: Fields set in every request, whatever the client sent.
+        max_tokens: Limit of every answer, also of one whose request sets none.
+        direct: A stage may be asked directly, as "corea/0" or with `corea.stage`.
+    """
+
+    cascades: tuple[str, ...] = ()
+    allow: tuple[str, ...] | None = None
+    drop: tuple[str, ...] | None = None
+    force: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    max_tokens: int | None = None
+    direct: bool = True
+
+    def __post_init__(self) -> None:
+        for name in (*(self.allow or ()), *(self.drop or ()), *self.force):
+            if name in FIELDS or name in LIMITS:
+                raise ConfigError(f"got the field {name!r}, expected one that is passed on to the model's server")
+        if self.max_tokens is not None and self.max_tokens < 1:
+            raise ConfigError(f"max_tokens: got {self.max_tokens}, expected at least 1")
+
+
+def policies_of(policies: Mapping[str, RequestPolicy], cascade: str, key_policy: str | None) -> list[RequestPolicy]:
+    """The policies that apply to a request: the default, its cascade's, its key's.
+
+    Raises:
+        GatewayError: 403, the key's policy is not configured.
+    """
+    if key_policy is not None and key_policy not in policies:
+        message = "The policy of this key is not configured on this server; ask its operator."
+        raise GatewayError(403, message, "permission_error", "policy_missing")
+    return [p for name, p in policies.items() if name in (DEFAULT, key_policy) or cascade in p.cascades]
+
+
+def may_ask_directly(policies: Iterable[RequestPolicy]) -> bool:
+    """True if none of the policies refuses stages that are asked directly."""
+    return all(policy.direct for policy in policies)
+
+
+def apply_policies(
+    policies: Sequence[RequestPolicy], request: ChatRequest, stages: Sequence[Stage], *, has_key: bool
+) -> tuple[ChatRequest, list[str]]:
+    """The request as the policies permit it, and the fields that were dropped.
+
+    Args:
+        stages: Of the cascade that the request names.
+
+    Raises:
+        GatewayError: 400, the request has a field that is not allowed.
+    """
+    own = [policy.drop for policy in policies if policy.drop is not None]
+    drop = {name for names in own for name in names} if own else set(ON_THE_ACCOUNT) if has_key else set[str]()
+    dropped = sorted(drop & request.extra.keys())
+    forced = {name: value for policy in policies for name, value in policy.force.items()}
+    for name in request.extra.keys() - drop - forced.keys() - set(LIMITS):
+        if any(policy.allow is not None and name not in policy.allow for policy in policies):
+            raise unsupported(name, "the operator does not allow it")
+    extra = {name: value for name, value in request.extra.items() if name not in drop} | forced
+    caps = [policy.max_tokens for policy in policies if policy.max_tokens is not None]
+    if caps:
+        request = _capped(request, stages, min(caps))
+        if (predicted := extra.get("n_predict")) is not None:
+            extra["n_predict"] = min(predicted, min(caps))
+    if extra != request.extra:
+        request = msgspec.structs.replace(request, extra=extra)
+    return request, dropped
+
+
+def _capped(request: ChatRequest, stages: Sequence[Stage], cap: int) -> ChatRequest:
+    """The request with a limit of at most `cap`; without one if its stages keep within `cap` by themselves."""
+    body = request.body
+    changes = {
+        name: min(value, cap)
+        for name in ("max_tokens", "max_completion_tokens")
+        if (value := getattr(body, name)) is not None
+    }
+    own = [stage.sampling.max_tokens for stage in stages]
+    if not changes and any(limit is None or limit > cap for limit in own):
+        changes = {"max_completion_tokens": min(cap, own[-1] or cap)}
+    return msgspec.structs.replace(request, body=msgspec.structs.replace(body, **changes)) if changes else request

@@ -1,0 +1,97 @@
+"""Sticky conversations: each is its own, by its session or its history; a refused request uses up no turn."""
+
+from typing import Any
+
+import pytest
+from tests.gateway.conftest import SURE, UNSURE, House, OpenAccounts, make_house
+
+from corea.gateway.billing.auth import Admission, Principal, SpendRequest
+from corea.gateway.errors import GatewayError
+from corea.gateway.ops.affinity import SessionAffinity
+
+SHOTS = [
+    {"role": "system", "content": "Answer sums."},
+    {"role": "user", "content": "1 + 1?"},
+    {"role": "assistant", "content": "2"},
+    {"role": "user", "content": "2 + 2?"},
+    {"role": "assistant", "content": "4"},
+]
+
+
+def user(text: str) -> dict[str, str]:
+    return {"role": "user", "content": text}
+
+
+async def ask(house: House, *messages: dict[str, Any], **more: Any) -> bool:
+    """True if the small model was not asked."""
+    assert (await house.post(messages=list(messages), **more)).status_code == 200
+    return "sticky" in house.last.trace.flags
+
+
+async def test_strangers_who_share_examples_are_not_one_conversation() -> None:
+    house = make_house([UNSURE, *[SURE] * 9], sticky_turns=3)
+    assert not await ask(house, *SHOTS, user("my hard question"))  # deferred
+    for other in ("b", "c"):
+        assert not await ask(house, *SHOTS, user(other))
+    answered = {"role": "assistant", "content": "nineteen"}
+    assert await ask(house, *SHOTS, user("my hard question"), answered, user("and now?"))
+
+
+async def test_a_greeting_makes_nobody_sticky_in_the_first_turn() -> None:
+    house = make_house([UNSURE, *[SURE] * 9], sticky_turns=3)
+    assert not await ask(house, user("hi"))
+    assert not await ask(house, user("hi"))
+
+
+async def test_a_conversation_stays_deferred_for_its_turns_through_tools_and_then_not() -> None:
+    house = make_house([UNSURE, *[SURE] * 9], sticky_turns=2, accepts={"small": ["tools"]})
+    call = {"role": "assistant", "content": None, "tool_calls": [{"id": "1", "type": "function", "function": {}}]}
+    result = {"role": "tool", "tool_call_id": "1", "content": "3"}
+    told = {"role": "assistant", "content": "ok"}
+    assert not await ask(house, user("q"))
+    assert await ask(house, user("q"), told, user("r"))
+    assert await ask(house, user("q"), told, user("r"), told, user("s"))
+    assert not await ask(house, user("q"), told, user("r"), told, user("s"), told, user("t"))
+    affinity = SessionAffinity()
+    house.gateway.chat.affinity = affinity
+    house.gateway.chat.affinity.keep(house.last.state.request, None, 1)
+    assert await ask(house, user("q"), told, user("r"), told, user("s"), told, user("t"), call, result)
+
+
+@pytest.mark.parametrize(
+    ("headers", "body"),
+    [
+        ({"x-session-id": "a"}, {}),
+        ({"session_id": "a"}, {}),
+        ({}, {"corea": {"session": "a"}}),
+        ({}, {"metadata": {"session_id": "a"}}),
+    ],
+)
+async def test_a_named_session_is_the_conversation(headers: dict[str, str], body: dict[str, Any]) -> None:
+    house = make_house([UNSURE, *[SURE] * 9], sticky_turns=1)
+    found = [await ask(house, user(text), headers=headers, **body) for text in ("q", "something else", "and else")]
+    assert found == [False, True, False]
+    assert not await ask(house, user("q"))  # without the session
+
+
+class Full(OpenAccounts):
+    """Accounts that refuse while they are full."""
+
+    full = False
+
+    async def admit(self, principal: Principal, request: SpendRequest) -> Admission:
+        if self.full:
+            raise GatewayError(429, "full", "rate_limit_error", "rate_limit_exceeded")
+        return await super().admit(principal, request)
+
+
+async def test_a_refused_request_uses_up_no_turn() -> None:
+    accounts = Full()
+    house = make_house([UNSURE, *[SURE] * 9], accounts=accounts, sticky_turns=1)
+    named = {"corea": {"session": "a"}}
+    await ask(house, user("q"), **named)
+    accounts.full = True
+    for _ in range(3):
+        assert (await house.post(messages=[user("r")], **named)).status_code == 429
+    accounts.full = False
+    assert await ask(house, user("r"), **named)
