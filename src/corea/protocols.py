@@ -6,7 +6,7 @@ To add one: a file in the folder named after it, and a line in that folder's tab
 from collections.abc import AsyncIterator, Sequence
 from typing import Protocol, runtime_checkable
 
-from corea.types import Completion, Confidence, Decision, Question, Sampling, Verdict
+from corea.types import Completion, Confidence, Decision, Question, Sampling, StreamPart, Verdict
 
 
 @runtime_checkable
@@ -26,9 +26,12 @@ class Backend(Protocol):
 
 @runtime_checkable
 class Streamer(Protocol):
-    """A backend that can also stream: text pieces as they come, then one final `Completion` holding it all."""
+    """A backend that can also stream: pieces as they come, then one final `Completion` holding it all.
 
-    def stream(self, question: Question, sampling: Sampling) -> AsyncIterator[str | Completion]: ...
+    A piece is text, or a `StreamPart` where it has other fields (tool calls, reasoning).
+    """
+
+    def stream(self, question: Question, sampling: Sampling) -> AsyncIterator[str | StreamPart | Completion]: ...
 
 
 @runtime_checkable

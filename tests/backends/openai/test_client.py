@@ -66,7 +66,8 @@ async def raised_by(call: Callable[[], Awaitable[object]]) -> BackendError:
 async def drained(backend: OpenAIBackend, sampling: Sampling = PLAIN) -> tuple[list[str], Completion]:
     *pieces, last = [piece async for piece in backend.stream(QUESTION, sampling)]
     assert isinstance(last, Completion)
-    return [str(piece) for piece in pieces], last
+    texts = [piece if isinstance(piece, str) else piece.text for piece in pieces if not isinstance(piece, Completion)]
+    return [text for text in texts if text], last
 
 
 # What is asked
