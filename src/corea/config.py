@@ -35,7 +35,8 @@ class StageSettings:
         backend: Its `kind` (a name in BACKENDS, or "module:Class") and that backend's own settings.
         signal: Its `kind` and options; a bare string is a kind.
         policy: Its `kind` and options; `threshold = 0.8` is short for `{kind = "threshold", tau = 0.8}`.
-        prompt: A built-in prompt's name, or a path (relative to the file that says so).
+        prompt: A built-in prompt's name, or a path (relative to the file that says so). None: "default" before the last
+            stage, and for the last one "plain": it is asked as the client asked.
         price: Name of the model in the price table; by default the backend's model.
     """
 
@@ -44,7 +45,7 @@ class StageSettings:
     signal: Mapping[str, Any] | None = None
     policy: Mapping[str, Any] | None = None
     pre_policy: Mapping[str, Any] | None = None
-    prompt: str = "default"
+    prompt: str | None = None
     price: str | None = None
     on_error: OnError = OnError.NEXT
     pass_draft: bool = False

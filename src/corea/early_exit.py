@@ -102,13 +102,13 @@ async def read_stream(
             if isinstance(piece, Completion):
                 final = piece
                 continue
-            written = piece if type(piece) is str else piece.text  # pyright: ignore[reportAttributeAccessIssue] -- exact
+            written = piece.text if isinstance(piece, StreamPart) else piece
             partial.add(written)
             if decision is Decision.KEEP:
                 if sink is not None:
                     await sink(piece)
                 continue
-            if written is not piece:
+            if isinstance(piece, StreamPart):
                 held.append(replace(piece, text=""))
             if undecided and judge is not None and ">" in written:
                 text = partial.text

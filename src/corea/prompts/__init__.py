@@ -64,7 +64,7 @@ class Prompt:
         """The same question with the messages that a model is sent.
 
         The last user message is wrapped; one with other parts than text (images) is sent as it came. The system part
-        follows the conversation's own instructions, in the same message: many chat templates allow only one, at the top.
+        follows the conversation's own instructions in the same message: many chat templates allow only one, at the top.
         """
         if len(question.messages) == 1 and (only := question.messages[0]).role == "user" and only.raw is None:
             asked = Message("user", self.user.replace("{question}", only.content + lettered(question.choices)))

@@ -61,10 +61,15 @@ def read_response(received: bytes) -> ChatResponse:
     except msgspec.ValidationError:
         raise
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        return _read(_repaired(received, error))
+        return _read(repaired_json(received, error))
 
 
-def _repaired(received: bytes, error: Exception) -> bytes:
+def repaired_json(received: bytes, error: Exception) -> bytes:
+    """The JSON with U+FFFD for each lone surrogate and broken byte, and without infinite numbers.
+
+    Raises:
+        msgspec.DecodeError: It is not JSON even so; the message is that of `error`.
+    """
     try:
         value = json.loads(received.decode("utf-8", "replace"), strict=False, parse_constant=_finite)
     except (ValueError, RecursionError):
@@ -265,4 +270,3 @@ def _text_of(parts: Any) -> str:
         return parts if isinstance(parts, str) else ""
     texts = (part.get("text") for part in parts if isinstance(part, dict))
     return "".join(text for text in texts if isinstance(text, str))
-

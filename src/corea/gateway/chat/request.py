@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, get_args
 import msgspec
 from msgspec import Meta, Struct
 
+from corea.backends.openai.wire import repaired_json
 from corea.gateway.errors import GatewayError, bad_field, unsupported
 from corea.money import parse_usd
 from corea.types import ANSWERS, LIMITS, Message, wrong_fields
@@ -146,7 +147,12 @@ def parse_chat(body: bytes) -> ChatRequest:
         GatewayError: The body is not a JSON object, or a field that is used has a wrong value; names the field.
     """
     try:
-        data = _decode_json(body)
+        try:
+            data = _decode_json(body)
+        except msgspec.DecodeError as error:
+            if rb"\ud" not in body.lower():
+                raise
+            data = _decode_json(repaired_json(body, error))  # JavaScript may write half a character
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise GatewayError(400, f"The body is not a JSON object: {error}.", code="invalid_json") from error
     extra = {k: v for k, v in data.items() if k not in FIELDS and (v is not None or k not in (*LIMITS, *ANSWERS))}

@@ -133,9 +133,9 @@ class RoutingTable:
         """The plan of a request.
 
         A request with tools, images (or sound, files), a required form or another constraint skips each stage that does
-        not declare it in `gateway.accepts`. The last stage, and one asked directly, is sent whatever the request holds. A backend
-        that takes text only (a model in this process) is never sent more: if no other stage is left, the request is
-        refused.
+        not declare it in `gateway.accepts`. The last stage, and one asked directly, is sent whatever the request holds.
+        A backend that takes text only (a model in this process) is never sent more: if no other stage is left, the
+        request is refused.
 
         Args:
             sticky: The conversation stays deferred: only the last stage is asked.

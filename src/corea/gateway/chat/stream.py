@@ -100,7 +100,7 @@ class EventStream:
                 raise error
             await self._send(sse(error.body()) + SSE_DONE, last=True)
             return
-        view = self._visible_text()
+        view = self.view or self.state.plan.visible(trace.stage)
         events = [self._first_chunk()]
         if rest := view.end(trace.text or ""):
             events.append(self._chunk({"content": rest}))
@@ -124,8 +124,8 @@ class EventStream:
 
     def _visible_text(self) -> VisibleText:
         if self.view is None:
-            self.view = self.state.plan.visible(stage_so_far(self.state))
             self.state.note_text()
+            self.view = self.state.plan.visible(stage_so_far(self.state))
         return self.view
 
     def _first_chunk(self) -> bytes:

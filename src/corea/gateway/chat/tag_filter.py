@@ -17,7 +17,7 @@ LONGEST = len(TAGS[0])
 _TAG = re.compile("|".join(map(re.escape, TAGS)))
 _BEGUN = {tag[:i] for tag in TAGS for i in range(1, len(tag))}
 _START = re.compile("[" + "".join(re.escape(first) for first in sorted({tag[0] for tag in TAGS})) + "]")
-_STATED = re.compile(r"<confidence>(?:[^<\n]{0,40}</confidence>|[ \d.,%]{0,20})")
+_STATED = re.compile(r"<confidence>(?:[^<\n]{0,40}</confidence>| ?[\d.,%]{1,20}|\s*\Z)")
 _STATING = re.compile(r"<confidence>[^<\n]{0,40}(?:</?[a-z]{0,10})?")
 
 
@@ -97,8 +97,7 @@ class TagFilter:
             if not last and _STATING.fullmatch(rest):
                 return None
             stated = _STATED.match(rest)
-            assert stated is not None
-            return stated.end()
+            return stated.end() if stated else 0
         if mark in (ANSWER, "</answer>") and ANSWER in self.tags and mark not in self.seen:
             self.seen.add(mark)
             shown += self.waiting or ()

@@ -14,8 +14,8 @@ NO_TAGS: frozenset[str] = frozenset()
 def tags_of(stage: Stage) -> frozenset[str]:
     """The tags that a stage's text holds by our own doing.
 
-    Its prompt asks for them; or without such a prompt, its model was trained to write them, which shows in a signal that
-    reads them or in the backend.
+    Its prompt asks for them; or without such a prompt, its model was trained to write them, which shows in a signal
+    that reads them or in the backend.
     """
     if stage.prompt is not None and stage.prompt.tags:
         return stage.prompt.tags
