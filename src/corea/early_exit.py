@@ -123,9 +123,8 @@ async def read_stream(
                     if decision is Decision.KEEP and confidence is not None:
                         if on_keep is not None:
                             on_keep(confidence)
-                        if sink is not None:
-                            for part in (*held, text):
-                                await sink(part)
+                        for part in (*held, text) if sink is not None else ():
+                            await sink(part)
     finally:
         await _close(stream)
     if final is None:

@@ -215,7 +215,7 @@ def _direct(cascade: Cascade, stage: Stage) -> Cascade:
 
 
 def _needs(route: ModelRoute, request: ChatRequest) -> dict[str, str]:
-    """What an earlier stage must declare: also log-probabilities, which only the last one's text is returned with."""
+    """Capabilities that an earlier stage must declare; log-probabilities, which none can, come from the last one."""
     if not (request.body.logprobs or request.body.top_logprobs):
         return request.needs
     if tags_of(route.cascade.stages[-1]):
