@@ -4,7 +4,7 @@ For a prompt that asks for the confidence first (`confidence_first`). A kept ans
 deferred one is cut off, which saves most of its cost, and none of its text is shown.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 
 from msgspec import Struct
@@ -123,13 +123,18 @@ async def read_stream(
                     if decision is Decision.KEEP and confidence is not None:
                         if on_keep is not None:
                             on_keep(confidence)
-                        for part in (*held, text) if sink is not None else ():
-                            await sink(part)
+                        if sink is not None:
+                            await _pass_on(sink, (*held, text))
     finally:
         await _close(stream)
     if final is None:
         raise BackendError(f"{partial.model}: the stream ended without a completion; the backend must yield one last")
     return StreamResult(final, confidence, decision)
+
+
+async def _pass_on(sink: PassOn, pieces: Iterable[Piece]) -> None:
+    for piece in pieces:
+        await sink(piece)
 
 
 async def _judged(judge: Judge, partial: PartialCompletion) -> tuple[Confidence | None, Decision | None]:

@@ -7,36 +7,25 @@ FIXED = frozenset({"id", "type", "role", "index", "format", "object"})  # replac
 
 
 class MergedDeltas:
-    """A message's further fields (tool calls, refusal, audio, ...), whole or delta by delta."""
+    """A message's fields beside role and text (tool calls, refusal, audio, ...)."""
 
     def __init__(self) -> None:
-        self._fields: dict[str, Any] = {}
+        self.fields: dict[str, Any] = {}
         self._places: dict[int, int] = {}  # index of a server's tool call -> its place here
 
-    def set(self, fields: dict[str, Any]) -> None:
-        """Takes a whole message's fields, unless all are null."""
-        if any(value is not None for value in fields.values()) or "content" in fields:
-            self._fields = fields
-
-    def add(self, fields: dict[str, Any], *, keep: bool) -> dict[str, Any]:
-        """Adds a delta's fields; returns them with an index at each tool call.
-
-        Args:
-            keep: False for those of a whole message, which are kept already.
-        """
+    def add(self, fields: dict[str, Any]) -> dict[str, Any]:
+        """Adds a delta's fields; returns them with an index at each tool call."""
         if isinstance(calls := fields.get("tool_calls"), list):
-            fields["tool_calls"] = self._numbered(calls) if keep else [{"index": i, **c} for i, c in enumerate(calls)]
-        if keep:
-            _merge(self._fields, fields)
+            fields["tool_calls"] = self._numbered(calls)
+        _merge(self.fields, fields)
         return fields
 
     def message(self) -> dict[str, Any] | None:
         """The fields of the whole message; None if there are none."""
-        calls = self._fields.get("tool_calls")
-        if isinstance(calls, list) and self._places:
-            unnumbered = [{key: value for key, value in call.items() if key != "index"} for call in calls]
-            return {**self._fields, "tool_calls": unnumbered}
-        return self._fields or None
+        if not self._places:
+            return self.fields or None
+        calls: list[dict[str, Any]] = self.fields["tool_calls"]
+        return {**self.fields, "tool_calls": [{k: v for k, v in call.items() if k != "index"} for call in calls]}
 
     def _numbered(self, pieces: list[Any]) -> list[dict[str, Any]]:
         numbered: list[dict[str, Any]] = []
@@ -51,7 +40,7 @@ class MergedDeltas:
         A piece without an index continues the call of its id, and the last one if it has neither id nor name. An index
         given again with another id and a name is a call of its own: some servers count each chunk from 0.
         """
-        calls = [*self._fields.get("tool_calls", ()), *just]
+        calls = [*self.fields.get("tool_calls", ()), *just]
         index, call_id = piece.get("index"), piece.get("id")
         named = bool((piece.get("function") or {}).get("name"))
         last = max([-1, *(call["index"] for call in calls)])

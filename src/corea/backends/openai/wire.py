@@ -149,8 +149,8 @@ class ReplyBuilder:
             if message := choice.message or choice.delta:
                 content = message.get("content")
                 piece = content if type(content) is str else self._add_parts(content)
-                if len(message) > 2 or not PLAIN_DELTA.issuperset(message) or type(content) is not str:
-                    others = self._add_others(message, whole=message is choice.message)
+                if type(content) is not str or (len(message) > 1 and not PLAIN_DELTA.issuperset(message)):
+                    others = self._add_whole(message) if message is choice.message else self._add_delta(message)
         if piece:
             self.text.append(piece)
         return StreamPart(piece, others or {}, logprobs) if others or logprobs else piece
@@ -184,34 +184,36 @@ class ReplyBuilder:
             raw=self._others.message(),
         )
 
-    def _add_others(self, message: dict[str, Any], *, whole: bool) -> dict[str, Any]:
-        """Adds all fields but role and text; returns those that a stream passes on."""
-        found: dict[str, Any] = {}
-        self._add_reasoning(message, found)
+    def _add_whole(self, message: dict[str, Any]) -> None:
+        """Keeps the fields of a whole message beside its role and text, unless all are null."""
+        self._add_reasoning(message)
         others = {key: value for key, value in message.items() if key not in PLAIN}
         content = message.get("content")
-        if whole:
-            if content is None or isinstance(content, list):
-                others["content"] = content  # as it came: no text, or Mistral's and Anthropic's parts
-            self._others.set(others)
-        elif isinstance(content, list) and content:
-            found["content"] = content
-        passed = {key: value for key, value in others.items() if value not in EMPTY}
-        return {**found, **self._others.add(passed, keep=not whole)}
+        if content is None or isinstance(content, list):
+            others["content"] = content  # as it came: no text, or Mistral's and Anthropic's parts
+        elif not any(value is not None for value in others.values()):
+            return
+        self._others.fields = others
 
-    def _add_reasoning(self, message: dict[str, Any], found: dict[str, Any]) -> None:
-        first: str | None = None
+    def _add_delta(self, message: dict[str, Any]) -> dict[str, Any]:
+        """Adds the fields of a delta beside its role and text; returns those that have something, to pass on."""
+        self._add_reasoning(message)
+        others = {key: value for key, value in message.items() if key not in PLAIN and value not in EMPTY}
+        passed = {name: thought for name in REASONING if (thought := message.get(name))}
+        if isinstance(content := message.get("content"), list) and content:
+            passed["content"] = content
+        return {**passed, **self._others.add(others)} if others else passed
+
+    def _add_reasoning(self, message: dict[str, Any]) -> None:
+        added = False
         for name in REASONING:
             thought = message.get(name)
-            if not isinstance(thought, str):
-                continue
-            if first is None:
-                first = thought
-                self.reasoning.append(thought)
-            if name not in self._reasoning_fields:  # some servers send the same text under both names
-                self._reasoning_fields += (name,)
-            if thought:
-                found[name] = thought
+            if isinstance(thought, str):
+                if not added:
+                    self.reasoning.append(thought)
+                if name not in self._reasoning_fields:
+                    self._reasoning_fields += (name,)
+                added = True  # some servers send the same text under both names
 
     def _add_parts(self, content: Any) -> str:
         """The text of a content that is not a string: null, or parts, of which some may be thinking (Mistral)."""
