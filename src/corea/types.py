@@ -210,6 +210,8 @@ class Completion(Struct, frozen=True, kw_only=True):
         cost_usd: The charge reported by the server (some do); None leaves it to the price table.
         confidence: A confidence recorded with a replayed answer, with no text to read it from.
         reasoning_fields: Names of the message's fields that held `reasoning`.
+        outside: Other fields of the server's response (`system_fingerprint`, ...), and under "choice" those of its
+            choice; None without any.
         raw: The message's other fields as they came (tool calls, refusal, ...), and its `content` where that is not a
             text; None without any.
     """
@@ -228,6 +230,7 @@ class Completion(Struct, frozen=True, kw_only=True):
     cost_usd: Decimal | None = None
     confidence: float | None = None
     reasoning_fields: tuple[str, ...] = ()
+    outside: Mapping[str, Any] | None = None
     raw: Mapping[str, Any] | None = None
 
     @property

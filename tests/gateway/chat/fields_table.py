@@ -47,10 +47,10 @@ HOW = {
     "created": "the gateway's time",
     "model": "the name that the client asked for; the upstream's is `corea.model`",
     "finish_reason": "kept: `stop` where `stop` cut the text",
-    "system_fingerprint": "not passed on yet",
-    "service_tier": "not passed on yet",
-    "citations": "not passed on yet, like every unknown field beside the message",
-    "stop_reason": "not passed on yet, like every unknown field of a choice",
+    "system_fingerprint": "streamed: in the last chunks",
+    "service_tier": "streamed: in the last chunks",
+    "citations": "as every unknown field beside the choice; streamed: in the last chunks",
+    "stop_reason": "as every unknown field of a choice; whole only",
     "logprobs": "kept: never, since `logprobs` asks the last stage alone; whole: `bytes` are made from the token",
 }
 

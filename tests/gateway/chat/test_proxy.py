@@ -1,9 +1,11 @@
 """A request and an answer pass through whole: what each upstream is sent, and what the client gets of its answer."""
 
+import asyncio
+import json
 from typing import Any
 
 import pytest
-from tests.fakes.server import Bytes, Say
+from tests.fakes.server import Bytes, Drip, Say
 from tests.gateway.chat.upstreams import DEFERRED, KEPT, streamed, upstreams, whole
 from tests.gateway.conftest import QUESTION, SURE, UNSURE, events
 
@@ -208,3 +210,66 @@ async def test_a_broken_answer_is_asked_once() -> None:
             object.__setattr__(backend.settings, "max_retries", 4)  # pyright: ignore[reportAttributeAccessIssue]
         assert (await it.post(model="corea/large")).status_code == 502
     assert len(it.large.requests) == 1
+
+
+def parsed(body: bytes) -> Any:
+    """The object of openai's Python client, but for what names the call and counts it."""
+    chat = pytest.importorskip("openai.types.chat")
+    found = chat.ChatCompletion.construct(**json.loads(body)).to_dict(warnings=False)
+    for name in ("id", "created", "model", "usage", "corea", "object"):
+        found.pop(name, None)
+    return found
+
+
+@pytest.mark.parametrize("message", MESSAGES, ids=lambda message: "+".join(message))
+async def test_openais_client_makes_the_same_object_with_and_without_the_gateway(message: dict[str, Any]) -> None:
+    outside = {"id": "c", "created": 5, "object": "chat.completion", "system_fingerprint": "fp", "citations": ["u"]}
+    choice = {"index": 0, "message": {"role": "assistant", **message}, "finish_reason": "stop", "stop_reason": 5}
+    body = json.dumps({**outside, "model": "m", "choices": [{**choice, "logprobs": None}]}).encode()
+    async with upstreams(Bytes(body)) as it:
+        for model in ("corea/large", "corea"):
+            assert parsed((await it.post(model=model)).content) == parsed(body)
+
+
+def accumulated(stream: bytes) -> Any:
+    """The same object from the chunks of a stream, as openai's Python client adds them up."""
+    chat, streaming = pytest.importorskip("openai.types.chat"), pytest.importorskip("openai.lib.streaming.chat")
+    state = streaming.ChatCompletionStreamState()
+    for event in events(stream)[:-1]:
+        state.handle_chunk(chat.ChatCompletionChunk.construct(**event))
+    return parsed(state.current_completion_snapshot.to_json().encode())
+
+
+@pytest.mark.parametrize("deltas", DELTAS, ids=lambda deltas: "+".join(deltas[0]))
+async def test_openais_client_adds_up_the_same_object_with_and_without_it(deltas: list[dict[str, Any]]) -> None:
+    upstream = streamed({"role": "assistant", "content": ""}, *deltas)
+    async with upstreams(upstream) as it:
+        for model in ("corea/large", "corea"):
+            assert accumulated((await it.post(model=model, stream=True)).content) == accumulated(upstream.body)
+
+
+async def test_a_tool_call_that_a_client_cuts_off_is_booked_by_its_pieces() -> None:
+    pieces = [{"tool_calls": [{"index": 0, "id": "c1", "function": {"name": "add", "arguments": "x"}}]}] * 50
+    begun = streamed(*pieces).body.partition(b'data: {"choices": [{"index": 0, "delta": {}')[0]
+    done: list[Any] = []
+    async with upstreams(Drip(begun)) as it:
+        it.app.chat.record = done.append
+        seen = asyncio.Event()
+
+        async def receive() -> dict[str, Any]:
+            if first:
+                return first.pop()
+            await seen.wait()
+            return {"type": "http.disconnect"}
+
+        async def send(message: Any) -> None:
+            count.append(message.get("body", b"").count(b'"arguments"'))
+            if sum(count) >= 50:
+                seen.set()
+
+        count: list[int] = []
+        asked = json.dumps({"model": "corea/large", "stream": True, "messages": QUESTION}).encode()
+        first = [{"type": "http.request", "body": asked, "more_body": False}]
+        scope = {"type": "http", "method": "POST", "path": "/v1/chat/completions", "headers": [], "query_string": b""}
+        await it.app(scope, receive, send)
+    assert done[0].usage.completion_tokens == 50

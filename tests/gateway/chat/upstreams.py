@@ -93,7 +93,7 @@ def whole(message: Mapping[str, Any], **choice: Any) -> Bytes:
 
 def streamed(*deltas: Mapping[str, Any], finish: str = "stop", between: str = "") -> Bytes:
     """A streamed answer of these deltas; `between` stands before each event."""
-    choices = [{"index": 0, "delta": delta, "finish_reason": None} for delta in deltas]
-    choices.append({"index": 0, "delta": {}, "finish_reason": finish})
+    choices = [{"index": 0, "delta": delta, "logprobs": None, "finish_reason": None} for delta in deltas]
+    choices.append({"index": 0, "delta": {}, "logprobs": None, "finish_reason": finish})
     found = [f"{between}data: {json.dumps({'choices': [choice]})}\n\n" for choice in choices]
     return Bytes("".join([*found, "data: [DONE]\n\n"]).encode(), SSE)

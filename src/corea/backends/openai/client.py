@@ -208,6 +208,7 @@ class OpenAIBackend:
             raise errors.format_error(self.settings, received, str(error)) from error
         written = wire.ReplyBuilder()
         written.add(reply)
+        written.add_outside(received)
         if not written.answered:
             raise errors.no_choices_error(self.settings, reply, received, redactor)
         return written.completion(

@@ -135,7 +135,10 @@ class Stream:
             self._written.add(wire.ChatResponse(usage=reply.usage))
             error = wire.error_of(reply.error)
             raise errors.server_error(self._settings, error, self._redactor, default_status=500, spent=self._spent())
+        begun = self._written.answered
         piece = self._written.add(reply)
+        if not begun or self._written.finish_reason:
+            self._written.add_outside(data)
         if piece and self._first_token_seconds is None:
             self._first_token_seconds = time.perf_counter() - self._began
         return piece

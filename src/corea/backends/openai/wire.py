@@ -47,7 +47,11 @@ class ChatResponse(msgspec.Struct):
 
 
 _read = msgspec.json.Decoder(ChatResponse).decode
+_read_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_read_choices = msgspec.json.Decoder(list[dict[str, msgspec.Raw]] | None).decode
 _write = msgspec.json.Encoder().encode
+KNOWN = frozenset({"id", "object", "created", "model", "choices", "usage", "error"})
+KNOWN_OF_CHOICE = frozenset({"index", "message", "delta", "finish_reason", "logprobs"})
 
 
 def read_response(received: bytes) -> ChatResponse:
@@ -117,6 +121,20 @@ def request_body(
     return _write(fields)
 
 
+def fields_outside(received: bytes) -> dict[str, Any]:
+    """The fields of a response that `ChatResponse` does not read; under "choice" those of its first choice."""
+    try:
+        fields = _read_fields(received)
+        found = {key: msgspec.json.decode(value) for key, value in fields.items() if key not in KNOWN}
+        for choice in (_read_choices(fields["choices"]) or ())[:1] if "choices" in fields else ():
+            others = {k: msgspec.json.decode(value) for k, value in choice.items() if k not in KNOWN_OF_CHOICE}
+            if others:
+                found["choice"] = others
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return {}  # it was repaired, or is not JSON
+    return {key: value for key, value in found.items() if value is not None}
+
+
 class ReplyBuilder:
     """Builds a completion from one response or from the chunks of a stream."""
 
@@ -130,6 +148,7 @@ class ReplyBuilder:
         self._tokens: list[ListedToken] = []
         self._reasoning_fields: tuple[str, ...] = ()
         self._others: MergedDeltas = MergedDeltas()
+        self._outside: dict[str, Any] = {}
 
     def add(self, reply: ChatResponse) -> str | StreamPart:
         """Adds a response or chunk; returns its text, with its other fields where it has any."""
@@ -154,6 +173,10 @@ class ReplyBuilder:
         if piece:
             self.text.append(piece)
         return StreamPart(piece, others or {}, logprobs) if others or logprobs else piece
+
+    def add_outside(self, received: bytes) -> None:
+        """Adds the fields around the message of a response, or of the first or last chunks."""
+        self._outside.update(fields_outside(received))
 
     def completion(
         self,
@@ -181,6 +204,7 @@ class ReplyBuilder:
             wasted=wasted,
             cost_usd=billed.cost_usd if billed is not None else None,
             reasoning_fields=self._reasoning_fields,
+            outside=self._outside or None,
             raw=self._others.message(),
         )
 

@@ -53,22 +53,13 @@ class CoreaObject(Struct):
     flags: list[str]
 
 
-class ChatChoice(Struct):
-    """The choice of a whole answer."""
-
-    message: JSON
-    finish_reason: str
-    logprobs: JSON | None
-    index: int = 0
-
-
 class ChatCompletion(Struct):
     """A whole answer."""
 
     id: str
     created: int
     model: str
-    choices: list[ChatChoice]
+    choices: list[JSON]
     usage: UsageObject
     corea: CoreaObject
     object: str = "chat.completion"
@@ -107,11 +98,12 @@ def completion_of(state: RequestState, trace: Trace) -> ChatCompletion:
         message["content"] = None
     asked = state.request.body.logprobs and view.unchanged
     logprobs = logprobs_object(answering_completion(trace)) if asked else None
+    finish = "stop" if view.stopped else finish_reason(trace)
     return ChatCompletion(
         id=f"chatcmpl-{trace.trace_id}",
         created=int(time.time()),
         model=state.request.body.model,
-        choices=[ChatChoice(message, "stop" if view.stopped else finish_reason(trace), logprobs)],
+        choices=[{"index": 0, "message": message, "finish_reason": finish, "logprobs": logprobs, **_outside(trace)[1]}],
         usage=usage_object(trace),
         corea=corea_object(state, trace),
     )
@@ -123,6 +115,21 @@ def other_fields(trace: Trace) -> JSON:
     if completion is None:
         return {}
     return {**dict.fromkeys(completion.reasoning_fields, completion.reasoning), **(completion.raw or {})}
+
+
+def with_outside(body: Struct, trace: Trace) -> bytes:
+    """A body or chunk as JSON, with the fields that the upstream's response had around its choice."""
+    encoded, outside = encode_json(body), _outside(trace)[0]
+    return encoded[:-1] + b"," + encode_json(outside)[1:] if outside else encoded
+
+
+def _outside(trace: Trace) -> tuple[JSON, JSON]:
+    """The fields around the upstream's choice, and those of the choice."""
+    completion = answering_completion(trace)
+    if completion is None or completion.outside is None:
+        return {}, {}
+    taken = (*ChatCompletion.__struct_fields__, "choice")
+    return {k: v for k, v in completion.outside.items() if k not in taken}, completion.outside.get("choice", {})
 
 
 def total_usage(trace: Trace) -> Usage:
@@ -217,7 +224,7 @@ def logprobs_object(completion: Completion | None) -> JSON | None:
     return {"content": content, "refusal": None}
 
 
-def sse(value: Struct | JSON) -> bytes:
+def sse(value: Struct | Raw | JSON) -> bytes:
     """One server-sent event."""
     return b"data: " + encode_json(value) + b"\n\n"
 

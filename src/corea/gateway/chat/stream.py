@@ -3,7 +3,7 @@
 import asyncio
 import time
 
-from msgspec import UNSET, Raw, UnsetType
+from msgspec import UNSET, Raw
 
 from corea.gateway.asgi import Send, open_stream, send_events
 from corea.gateway.chat.reply import (
@@ -11,7 +11,6 @@ from corea.gateway.chat.reply import (
     SSE_DONE,
     ChatChunk,
     ChunkChoice,
-    CoreaObject,
     corea_object,
     finish_reason,
     headers_of,
@@ -19,6 +18,7 @@ from corea.gateway.chat.reply import (
     sse,
     stage_so_far,
     usage_object,
+    with_outside,
 )
 from corea.gateway.chat.request import JSON
 from corea.gateway.chat.request_state import RequestState
@@ -107,11 +107,13 @@ class EventStream:
         if not self.parts and (others := _as_delta(other_fields(trace))):
             events.append(self._chunk(others))
         finish = "stop" if view.stopped else finish_reason(trace)
-        events.append(self._chunk({}, finish, corea_object(self.state, trace)))
+        ended = self._object([ChunkChoice({}, finish)])
+        ended.corea = corea_object(self.state, trace)
+        events.append(sse(Raw(with_outside(ended, trace))))
         if self.state.request.include_usage:
             last = self._object([])
             last.usage = usage_object(trace)
-            events.append(sse(last))
+            events.append(sse(Raw(with_outside(last, trace))))
         await self._send(b"".join([*events, SSE_DONE]), trace, last=True)
 
     async def _send(self, events: bytes, trace: Trace | None = None, *, last: bool = False) -> None:
@@ -134,16 +136,8 @@ class EventStream:
         self.begun = True
         return self._chunk({"role": "assistant", "content": ""})
 
-    def _chunk(
-        self,
-        delta: JSON,
-        finish: str | None = None,
-        corea: CoreaObject | UnsetType = UNSET,
-        logprobs: Raw | None = None,
-    ) -> bytes:
-        chunk = self._object([ChunkChoice(delta, finish, logprobs)])
-        chunk.corea = corea
-        return sse(chunk)
+    def _chunk(self, delta: JSON, logprobs: Raw | None = None) -> bytes:
+        return sse(self._object([ChunkChoice(delta, None, logprobs)]))
 
     def _object(self, choices: list[ChunkChoice]) -> ChatChunk:
         request, trace_id = self.state.request, self.state.plan.question.id
