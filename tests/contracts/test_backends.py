@@ -102,7 +102,7 @@ async def test_its_stream_adds_up_to_its_answer(case: Case) -> None:
         *pieces, last = [piece async for piece in backend.stream(case.question, GREEDY)]
     assert isinstance(last, Completion)
     assert all(isinstance(piece, str | StreamPart) for piece in pieces)
-    assert "".join(getattr(piece, "text", piece) for piece in pieces) == last.text == whole.text
+    assert "".join(str(getattr(piece, "text", piece)) for piece in pieces) == last.text == whole.text
     assert last.usage == whole.usage
     assert last.finish_reason == whole.finish_reason
 
