@@ -16,7 +16,8 @@ class Backend(Protocol):
     A backend raises `BackendError` (or a child) for any failure of the model or server, counts tokens, and
     honours cancellation. `model` is the configured name. Optional further verbs are the protocols below;
     optional `async close() -> None` frees what it holds; optional `capabilities: frozenset[str]` says which of "tools",
-    "images" and "structured" (a form the answer must have) it can be sent beside text, where that is not all.
+    "images" and "structured" (a form the answer must have) it can be sent beside text, where that is not all; optional
+    `writes_tags = True` says that its models write tags without a prompt, which a client is not shown.
     """
 
     model: str
@@ -47,7 +48,8 @@ class Signal(Protocol):
     """A confidence signal. It always returns a Confidence, whose value is None, with a reason, where there is none.
 
     A signal that asks a model has the fields `backend` and `sampling`, and `k` where it asks more than once: they bound
-    its cost. It asks through `corea.costs.call_log.ask` and returns the calls.
+    its cost. It asks through `corea.costs.call_log.ask` and returns the calls. `reads_tags = True` says that it reads a
+    stated confidence: a client is not shown the tags of a stage with it.
     """
 
     async def measure(self, question: Question, completion: Completion) -> Confidence: ...
