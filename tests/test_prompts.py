@@ -19,10 +19,33 @@ def test_the_example_in_the_default_prompt_is_what_the_reader_calls_well_formed(
     assert is_well_formed(load_prompt("default").system.split("form:\n")[1])
 
 
-def test_a_conversation_with_a_system_message_keeps_it() -> None:
-    question = Question(id="q", messages=(Message("system", "Be kind."), Message("user", "Hi")))
+@pytest.mark.parametrize("role", ["system", "developer"])
+@pytest.mark.parametrize("parts", [False, True])
+def test_a_conversations_own_instructions_stay_first_in_its_one_system_message(role: str, parts: bool) -> None:
+    own = {"type": "text", "text": "Be kind.", "cache_control": {"type": "ephemeral"}}
+    raw = {"role": role, "content": [own] if parts else "Be kind.", "name": "app"}
+    question = Question(id="q", messages=(Message(role, "Be kind.", raw=raw), Message("user", "Hi")))
     rendered = Prompt("p", user="{question}", system="Be brief.").render(question)
-    assert rendered.messages[0] == Message("system", "Be brief.\n\nBe kind.")
+    assert [message.role for message in rendered.messages] == [role, "user"]
+    content = [own, {"type": "text", "text": "\n\nBe brief."}] if parts else "Be kind.\n\nBe brief."
+    assert rendered.messages[0] == Message(role, "Be kind.\n\nBe brief.", raw={**raw, "content": content})
+
+
+def test_the_tags_that_a_prompt_asks_for_are_read_from_its_words() -> None:
+    asked = {path.stem: load_prompt(path.stem).tags for path in BUILT_IN.glob("*.txt")}
+    assert asked == {
+        "answer_only": {"<answer>"},
+        "confidence_first": {"<think>", "<answer>", "<confidence>"},
+        "default": {"<think>", "<answer>", "<confidence>"},
+        "plain": set(),
+    }
+
+
+def test_a_question_in_text_parts_is_wrapped_like_a_text() -> None:
+    raw = {"role": "user", "content": [{"type": "text", "text": "12 + 7?"}]}
+    question = Question(id="q", messages=(Message("user", "12 + 7?", raw=raw),))
+    assert Prompt("p", user="Q: {question}").render(question).messages == (Message("user", "Q: 12 + 7?"),)
+    assert Prompt("p").render(question).messages == question.messages
 
 
 def test_a_message_of_parts_is_sent_as_it_came() -> None:

@@ -208,7 +208,7 @@ def _stage(
         signal=signal,
         policy=policy,
         pre_policy=pre_policy,
-        prompt=_prompt(config, declared.prompt),
+        prompt=_prompt(config, declared.prompt or ("plain" if last else "default")),
         price=price,
         signal_price=signal_price,
         on_error=declared.on_error,

@@ -21,7 +21,7 @@ from corea.early_exit import CUT
 from corea.errors import ConfigError
 from corea.protocols import Backend
 from corea.question_stream import Questions, as_question, question_stream
-from corea.stage import OnError, OnKeep, OnStep, OnText, Stage, TextSink, attempt, skip, total
+from corea.stage import OnError, OnKeep, OnPart, OnStep, OnText, Stage, TextSink, attempt, skip, total
 from corea.types import Decision, Question, Status, Step, Trace
 
 _random = Random(os.urandom(32))
@@ -91,6 +91,7 @@ class Cascade:
         question: Question | str,
         *,
         on_text: OnText | None = None,
+        on_part: OnPart | None = None,
         on_step: OnStep | None = None,
         on_keep: OnKeep | None = None,
         trace_id: str | None = None,
@@ -103,6 +104,8 @@ class Cascade:
                 backend streams, whole where an earlier stage's is kept (or as it is written, with `confidence_first`).
                 The text of a deferred draft is never passed. If an answer breaks off, the text written so far has been
                 passed and no other follows it.
+            on_part: Receives, in place of `on_text`, the pieces of a streamed answer that have more than text (tool
+                calls, reasoning); a draft that was not streamed has them in its completion alone.
             on_step: Receives each step as it ends, before any text of a kept one is passed; if this call is cancelled,
                 also the step under way, with its usage so far.
             on_keep: Receives the stage and confidence of an answer that is kept while it is still being written; its
@@ -117,7 +120,7 @@ class Cascade:
         began = self.clock()
         steps: list[Step] = []
         draft: str | None = None
-        sink = TextSink(on_text) if on_text else None
+        sink = TextSink(on_text, on_part) if on_text else None
         for stage in self.stages:
             last = stage is self.stages[-1]
             skipped = None if last or stage.pre_policy is None else skip(stage, question)

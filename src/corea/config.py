@@ -38,7 +38,8 @@ class StageSettings:
             with `price` if the price table has another name for it.
         policy: Its `kind` and options; `threshold = 0.8` is short for `{kind = "threshold", tau = 0.8}`, the default.
         pre_policy: Its `kind` and options; sees the question alone and may skip the stage.
-        prompt: A built-in prompt's name, or a path (relative to the file that says so).
+        prompt: A built-in prompt's name, or a path (relative to the file that says so). None: "default" before the last
+            stage, and for the last one "plain": it is asked as the client asked.
         price: Name of the model in the price table; by default the backend's model.
         on_error: Reaction if this stage is down: ask the next stage, or fail the question.
         pass_draft: Show this stage's text to the next stage.
@@ -50,7 +51,7 @@ class StageSettings:
     signal: Mapping[str, Any] | None = None
     policy: Mapping[str, Any] | None = None
     pre_policy: Mapping[str, Any] | None = None
-    prompt: str = "default"
+    prompt: str | None = None
     price: str | None = None
     on_error: OnError = OnError.NEXT
     pass_draft: bool = False

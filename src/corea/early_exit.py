@@ -4,7 +4,7 @@ For a prompt that asks for the confidence first (`confidence_first`). A kept ans
 deferred one is cut off, which saves most of its cost, and none of its text is shown.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 
 from msgspec import Struct
@@ -13,20 +13,21 @@ from corea.costs.call_log import INTERRUPTED, CallLog
 from corea.costs.token_estimate import estimate_prompt
 from corea.errors import BackendError
 from corea.protocols import Streamer
-from corea.types import Completion, Confidence, Decision, Question, Sampling, Usage, replace
+from corea.types import Completion, Confidence, Decision, Question, Sampling, StreamPart, Usage, replace
 
 CUT = INTERRUPTED
 CONFIDENCE_END = "</confidence>"
 ANSWER_TAG = "<answer>"
 
-PassOn = Callable[[str], Awaitable[None]]
+Piece = str | StreamPart
+PassOn = Callable[[Piece], Awaitable[None]]
 Judge = Callable[[Completion], Awaitable[tuple[Confidence, Decision]]]
 OnKeep = Callable[[Confidence], None]
 
 
 @dataclass(slots=True)
 class PartialCompletion:
-    """The text that a call under way has written so far, in pieces."""
+    """The text that a call under way has written so far, in pieces; one without text counts as a token too."""
 
     model: str
     asked: Question
@@ -94,17 +95,22 @@ async def read_stream(
     confidence: Confidence | None = None
     decision = Decision.KEEP if judge is None else None
     undecided = judge is not None
+    held: list[StreamPart] = []  # of a draft that is not decided on yet
     stream = backend.stream(partial.asked, sampling)
     try:
         async for piece in stream:
             if isinstance(piece, Completion):
                 final = piece
                 continue
-            partial.add(piece)
+            written = piece.text if isinstance(piece, StreamPart) else piece
+            partial.add(written)
             if decision is Decision.KEEP:
                 if sink is not None:
                     await sink(piece)
-            elif undecided and judge is not None and ">" in piece:
+                continue
+            if isinstance(piece, StreamPart):
+                held.append(replace(piece, text=""))
+            if undecided and judge is not None and ">" in written:
                 text = partial.text
                 if ANSWER_TAG in text:
                     undecided = False  # it comes last: then all of the text is judged
@@ -118,12 +124,17 @@ async def read_stream(
                         if on_keep is not None:
                             on_keep(confidence)
                         if sink is not None:
-                            await sink(text)
+                            await _pass_on(sink, (*held, text))
     finally:
         await _close(stream)
     if final is None:
         raise BackendError(f"{partial.model}: the stream ended without a completion; the backend must yield one last")
     return StreamResult(final, confidence, decision)
+
+
+async def _pass_on(sink: PassOn, pieces: Iterable[Piece]) -> None:
+    for piece in pieces:
+        await sink(piece)
 
 
 async def _judged(judge: Judge, partial: PartialCompletion) -> tuple[Confidence | None, Decision | None]:
@@ -132,7 +143,7 @@ async def _judged(judge: Judge, partial: PartialCompletion) -> tuple[Confidence 
     return (confidence, decision) if confidence.value is not None or confidence.calls else (None, None)
 
 
-async def _close(stream: AsyncIterator[str | Completion]) -> None:
+async def _close(stream: AsyncIterator[Piece | Completion]) -> None:
     """Ends an iterator that is left early, so that its connection is closed now, not when it is collected."""
     if (close := getattr(stream, "aclose", None)) is not None:
         await close()

@@ -12,8 +12,8 @@ from corea.cascade import Cascade
 from corea.early_exit import PartialCompletion
 from corea.prompts import with_draft
 from corea.question_stream import as_question
-from corea.stage import CUT_OFF, OnError, OnKeep, OnStep, OnText, Stage, TextSink, attempt, skip
-from corea.types import Decision, Question, Step, Trace, replace
+from corea.stage import CUT_OFF, OnError, OnKeep, OnPart, OnStep, OnText, Stage, TextSink, attempt, skip
+from corea.types import Decision, Question, Step, StreamPart, Trace, replace
 
 LOST = "Hedged"  # the `error_kind` of a call that was cut off since another was faster
 
@@ -41,16 +41,19 @@ class HedgedCascade(Cascade):
         question: Question | str,
         *,
         on_text: OnText | None = None,
+        on_part: OnPart | None = None,
         on_step: OnStep | None = None,
         on_keep: OnKeep | None = None,
         trace_id: str | None = None,
     ) -> Trace:
         """Answers like `Cascade.ask`. A call that was cut off is a step with an error of kind "Hedged"."""
         if self.hedge_seconds is None or len(self.stages) == 1:
-            return await super().ask(question, on_text=on_text, on_step=on_step, on_keep=on_keep, trace_id=trace_id)
+            return await super().ask(
+                question, on_text=on_text, on_part=on_part, on_step=on_step, on_keep=on_keep, trace_id=trace_id
+            )
         question = as_question(question)
         began = self.clock()
-        sink = TextSink(on_text) if on_text else None
+        sink = TextSink(on_text, on_part) if on_text else None
         race = _Race(self, question, sink, on_step, on_keep, self.hedge_seconds)
         return await self._finish(question, await race.run(), began, sink, trace_id)
 
@@ -65,14 +68,14 @@ class _RacingSink(TextSink):
     """The text of one side: its first piece wins the race."""
 
     def __init__(self, race: "_Race", name: str, sink: TextSink) -> None:
-        super().__init__(sink)
+        super().__init__(sink, sink)
         self.race = race
         self.name = name
 
-    async def __call__(self, text: str) -> None:
-        if text:
+    async def __call__(self, piece: str | StreamPart) -> None:
+        if piece:
             await self.race.claim(self.name)
-            await super().__call__(text)
+            await super().__call__(piece)
 
 
 @dataclass(slots=True)

@@ -6,7 +6,7 @@ To add one: a file in the folder named after it, and a line in that folder's tab
 from collections.abc import AsyncIterator, Sequence
 from typing import Protocol, runtime_checkable
 
-from corea.types import Completion, Confidence, Decision, Question, Sampling, Verdict
+from corea.types import Completion, Confidence, Decision, Question, Sampling, StreamPart, Verdict
 
 
 @runtime_checkable
@@ -16,7 +16,8 @@ class Backend(Protocol):
     A backend raises `BackendError` (or a child) for any failure of the model or server, counts tokens, and
     honours cancellation. `model` is the configured name. Optional further verbs are the protocols below;
     optional `async close() -> None` frees what it holds; optional `capabilities: frozenset[str]` says which of "tools",
-    "images" and "structured" (a form the answer must have) it can be sent beside text, where that is not all.
+    "images" and "structured" (a form the answer must have) it can be sent beside text, where that is not all; optional
+    `writes_tags = True` says that its models write tags without a prompt, which a client is not shown.
     """
 
     model: str
@@ -26,9 +27,12 @@ class Backend(Protocol):
 
 @runtime_checkable
 class Streamer(Protocol):
-    """A backend that can also stream: text pieces as they come, then one final `Completion` holding it all."""
+    """A backend that can also stream: pieces as they come, then one final `Completion` holding it all.
 
-    def stream(self, question: Question, sampling: Sampling) -> AsyncIterator[str | Completion]: ...
+    A piece is text, or a `StreamPart` where it has other fields (tool calls, reasoning).
+    """
+
+    def stream(self, question: Question, sampling: Sampling) -> AsyncIterator[str | StreamPart | Completion]: ...
 
 
 @runtime_checkable
@@ -44,7 +48,8 @@ class Signal(Protocol):
     """A confidence signal. It always returns a Confidence, whose value is None, with a reason, where there is none.
 
     A signal that asks a model has the fields `backend` and `sampling`, and `k` where it asks more than once: they bound
-    its cost. It asks through `corea.costs.call_log.ask` and returns the calls.
+    its cost. It asks through `corea.costs.call_log.ask` and returns the calls. `reads_tags = True` says that it reads a
+    stated confidence: a client is not shown the tags of a stage with it.
     """
 
     async def measure(self, question: Question, completion: Completion) -> Confidence: ...

@@ -19,11 +19,12 @@ from corea.prompts import Prompt, with_draft
 from corea.protocols import Backend, Policy, PrePolicy, Signal, Streamer
 from corea.signals.measured import checked, measuring
 from corea.signals.tokens import used_logprobs
-from corea.types import ZERO_USD, Completion, Confidence, Decision, Question, Sampling, Step, replace
+from corea.types import ZERO_USD, Completion, Confidence, Decision, Question, Sampling, Step, StreamPart, replace
 
 CUT_OFF = "CutOff"  # the `error_kind` of a call that was cancelled
 DECLINED = "the text says that it does not know"
 OnText = Callable[[str], Awaitable[None]]
+OnPart = Callable[[StreamPart], Awaitable[None]]
 OnKeep = Callable[[str, Confidence], None]
 OnStep = Callable[[Step], None]
 
@@ -93,15 +94,25 @@ class Stage:
 
 
 class TextSink:
-    """Passes text on to the caller, and records whether any has been passed."""
+    """Passes an answer on to the caller, and records whether any of it has been passed.
 
-    def __init__(self, on_text: OnText) -> None:
+    Args:
+        on_part: Receives the pieces that have more than text; None: only their text is passed.
+    """
+
+    def __init__(self, on_text: OnText, on_part: OnPart | None = None) -> None:
         self.on_text = on_text
+        self.on_part = on_part
         self.begun: bool = False
 
-    async def __call__(self, text: str) -> None:
-        self.begun = self.begun or bool(text)
-        await self.on_text(text)
+    async def __call__(self, piece: str | StreamPart) -> None:
+        self.begun = self.begun or bool(piece)
+        if isinstance(piece, str):
+            await self.on_text(piece)
+        elif self.on_part is not None:
+            await self.on_part(piece)
+        elif piece.text:
+            await self.on_text(piece.text)
 
 
 def skip(stage: Stage, question: Question) -> Step | None:

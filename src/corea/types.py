@@ -11,7 +11,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
-from msgspec import Struct
+from msgspec import Raw, Struct
 from msgspec.structs import replace
 
 from corea.errors import ConfigError
@@ -27,6 +27,7 @@ __all__ = [
     "Sampling",
     "Status",
     "Step",
+    "StreamPart",
     "TokenLogprob",
     "Trace",
     "Usage",
@@ -210,7 +211,11 @@ class Completion(Struct, frozen=True, kw_only=True):
         wasted: Tokens known to be billed in those failed attempts; None if none are known.
         cost_usd: The charge reported by the server (some do); None leaves it to the price table.
         confidence: A confidence recorded with a replayed answer, with no text to read it from.
-        raw: The server's whole message object, where it carries more than text (tool calls).
+        reasoning_fields: Names of the message's fields that held `reasoning`.
+        outside: Other fields of the server's response (`system_fingerprint`, ...), and under "choice" those of its
+            choice; None without any.
+        raw: The message's other fields as they came (tool calls, refusal, ...), and its `content` where that is not a
+            text; None without any.
     """
 
     text: str
@@ -226,12 +231,27 @@ class Completion(Struct, frozen=True, kw_only=True):
     wasted: Usage | None = None
     cost_usd: Decimal | None = None
     confidence: float | None = None
+    reasoning_fields: tuple[str, ...] = ()
+    outside: Mapping[str, Any] | None = None
     raw: Mapping[str, Any] | None = None
 
     @property
     def cut_by_limit(self) -> bool:
         """True where the token limit cut the text off (`finish_reason` "length")."""
         return self.finish_reason == "length"
+
+
+class StreamPart(Struct, frozen=True):
+    """A piece of a streamed answer that has more than text.
+
+    Args:
+        fields: Of the delta, beside role and text: tool calls (each with its index), reasoning, refusal, ...
+        logprobs: The log-probabilities of the piece, as the server wrote them.
+    """
+
+    text: str = ""
+    fields: Mapping[str, Any] = {}
+    logprobs: Raw | None = None
 
 
 class Confidence(Struct, frozen=True, kw_only=True):

@@ -16,6 +16,8 @@ from corea.build import build
 from corea.cli.console import percent, usd
 from corea.cli.init import TEMPLATES
 from corea.config import parse_config
+from corea.prompts import load_prompt
+from corea.types import Message, Question
 
 
 def questions(n: int, path: str = "q.jsonl") -> str:
@@ -88,7 +90,12 @@ def test_every_template_is_a_whole_configuration(path: Path, monkeypatch: pytest
     for name in ("OPENAI_API_KEY", "DEEPSEEK_API_KEY", "OPENROUTER_API_KEY", "AZURE_OPENAI_API_KEY"):
         monkeypatch.setenv(name, "a-key")
     built = build(parse_config(tomllib.loads(path.read_text()), source=path.name))
-    assert len(built.cascade.stages) == 2
+    small, large = built.cascade.stages
+    asked = Question(id="q", messages=(Message("developer", "Be kind."), Message("user", "12 + 7?")))
+    assert large.prompt is not None
+    assert large.prompt.render(asked) == asked
+    assert large.sampling.temperature is None
+    assert small.prompt == load_prompt("default")
     assert all(stage.price is not None for stage in built.cascade.stages)
 
 

@@ -11,7 +11,7 @@ from corea.backends import BACKENDS
 from corea.errors import BackendError
 from corea.protocols import Backend, Scorer, Streamer
 from corea.registry import resolve
-from corea.types import Completion, Sampling
+from corea.types import Completion, Sampling, StreamPart
 
 GREEDY = Sampling(temperature=0.0, max_tokens=24)
 
@@ -101,8 +101,8 @@ async def test_its_stream_adds_up_to_its_answer(case: Case) -> None:
         whole = await backend.complete(case.question, GREEDY)
         *pieces, last = [piece async for piece in backend.stream(case.question, GREEDY)]
     assert isinstance(last, Completion)
-    assert all(isinstance(piece, str) for piece in pieces)
-    assert "".join(str(piece) for piece in pieces) == last.text == whole.text
+    assert all(isinstance(piece, str | StreamPart) for piece in pieces)
+    assert "".join(str(getattr(piece, "text", piece)) for piece in pieces) == last.text == whole.text
     assert last.usage == whole.usage
     assert last.finish_reason == whole.finish_reason
 

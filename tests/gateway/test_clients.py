@@ -157,7 +157,6 @@ def test_openai_structured_output(client: openai.OpenAI) -> None:
     [
         ({"model": "gpt-9"}, openai.NotFoundError, "model_not_found", "model"),
         ({"n": 2}, openai.BadRequestError, "unsupported_parameter", "n"),
-        ({"logprobs": True}, openai.BadRequestError, "unsupported_parameter", "logprobs"),
         ({"temperature": 3}, openai.BadRequestError, "invalid_value", "temperature"),
         ({"messages": []}, openai.BadRequestError, "invalid_value", "messages"),
         ({"messages": ask("status 429")}, openai.RateLimitError, "upstream_rate_limited", None),

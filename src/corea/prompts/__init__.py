@@ -9,11 +9,14 @@ import hashlib
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
+from typing import Any
 
 from corea.errors import ConfigError
 from corea.types import Message, Question
 
 BUILT_IN = Path(__file__).parent
+THINK, ANSWER, CONFIDENCE = "<think>", "<answer>", "<confidence>"
+PROMPT_TAGS = frozenset({THINK, ANSWER, CONFIDENCE})
 _SYSTEM, _USER = "=== system ===", "=== user ==="
 
 
@@ -43,6 +46,12 @@ class Prompt:
         return hashlib.sha256(f"{self.system}\0{self.user}".encode()).hexdigest()
 
     @cached_property
+    def tags(self) -> frozenset[str]:
+        """The tags that it asks for, of PROMPT_TAGS."""
+        text = f"{self.system}{self.user}".lower()
+        return frozenset(tag for tag in PROMPT_TAGS if tag in text)
+
+    @cached_property
     def size(self) -> int:
         """Bytes that it adds to a question."""
         return len(self.system.encode()) + len(self.user.encode()) - len("{question}")
@@ -54,20 +63,20 @@ class Prompt:
     def render(self, question: Question) -> Question:
         """The same question with the messages that a model is sent.
 
-        The last user message is wrapped; a message of several parts (images, tool results) is sent as it came. The
-        system part goes before the conversation's own, if it has one.
+        The last user message is wrapped; one with other parts than text (images) is sent as it came. The system part
+        follows the conversation's own instructions in the same message: many chat templates allow only one, at the top.
         """
         if len(question.messages) == 1 and (only := question.messages[0]).role == "user" and only.raw is None:
             asked = Message("user", self.user.replace("{question}", only.content + lettered(question.choices)))
             return _with_messages(question, (self._system_message, asked) if self.system else (asked,))
         messages = list(question.messages)
         last = next((i for i in reversed(range(len(messages))) if messages[i].role == "user"), None)
-        if last is not None and messages[last].raw is None:
+        if last is not None and (self.user != "{question}" or question.choices) and _is_text(messages[last]):
             text = messages[last].content + lettered(question.choices)
             messages[last] = Message("user", self.user.replace("{question}", text))
         if self.system:
-            if messages and messages[0].role == "system" and messages[0].raw is None:
-                messages[0] = Message("system", f"{self.system}\n\n{messages[0].content}")
+            if messages and messages[0].role in ("system", "developer"):
+                messages[0] = _with_text(messages[0], f"\n\n{self.system}")
             else:
                 messages.insert(0, self._system_message)
         return _with_messages(question, tuple(messages))
@@ -83,6 +92,24 @@ def _with_messages(question: Question, messages: tuple[Message, ...]) -> Questio
         category=question.category,
         meta=question.meta,
     )
+
+
+def _is_text(message: Message) -> bool:
+    """True if a message has only text, in one or several parts."""
+    if message.raw is None:
+        return True
+    content: Any = message.raw.get("content")
+    parts = content if isinstance(content, list) else [{"type": "text"}]
+    return all(isinstance(part, dict) and part.get("type") == "text" for part in parts)
+
+
+def _with_text(message: Message, more: str) -> Message:
+    """The message with more text at its end; its other fields and parts stay."""
+    if message.raw is None:
+        return Message(message.role, message.content + more)
+    content: Any = message.raw.get("content")
+    parts: Any = [*content, {"type": "text", "text": more}] if isinstance(content, list) else message.content + more
+    return Message(message.role, message.content + more, raw={**message.raw, "content": parts})
 
 
 def lettered(choices: tuple[str, ...]) -> str:

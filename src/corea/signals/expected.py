@@ -16,7 +16,7 @@ and named in the reason; beyond `most_unseen` the value is None.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from corea.errors import ConfigError
 from corea.parsing import Extracted, find_confidence
@@ -45,6 +45,7 @@ class Expected:
     backend: Any = None  # a Scorer, or any other Backend
     most_unseen: float = 0.2
     most_width: float = 0.1
+    reads_tags: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if not 0 <= self.most_unseen < 1:

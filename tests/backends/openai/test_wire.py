@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from corea.backends.openai import wire
-from corea.types import Completion, Question, Usage
+from corea.types import Completion, Question, StreamPart, Usage
 
 QUESTION = Question.of("What is 2 + 2?")
 
@@ -133,10 +133,101 @@ def test_content_in_parts_is_joined_and_its_thinking_set_apart() -> None:
     assert (told.text, told.reasoning) == ("The answer is 4", "hm")
 
 
-def test_a_refusal_is_kept_and_empty_extras_are_not() -> None:
-    assert answered({"content": "4", "refusal": None, "annotations": [], "tool_calls": []}).raw is None
+def test_the_messages_other_fields_are_kept_as_they_came_unless_all_are_null() -> None:
+    assert answered({"content": "4", "refusal": None, "tool_calls": None}).raw is None
+    assert answered({"content": "4", "annotations": []}).raw == {"annotations": []}
     told = answered({"content": None, "refusal": "I cannot."})
-    assert (told.text, told.raw) == ("", {"role": "assistant", "content": "", "refusal": "I cannot."})
+    assert (told.text, told.raw) == ("", {"content": None, "refusal": "I cannot."})
+
+
+def test_reasoning_is_kept_with_its_names() -> None:
+    told = answered({"content": "4", "reasoning": "hm", "reasoning_content": "hm"})
+    assert (told.reasoning, told.reasoning_fields, told.raw) == ("hm", ("reasoning_content", "reasoning"), None)
+
+
+def deltas(*found: dict[str, Any]) -> tuple[list[str | StreamPart], Completion]:
+    written = wire.ReplyBuilder()
+    replies = [wire.read_response(json.dumps({"choices": [{"delta": delta}]}).encode()) for delta in found]
+    return [written.add(reply) for reply in replies], written.completion(QUESTION, "configured")
+
+
+def call(arguments: str, **fields: Any) -> dict[str, Any]:
+    name = {"name": fields.pop("name")} if "name" in fields else {}
+    return {**fields, "function": {**name, "arguments": arguments}}
+
+
+@pytest.mark.parametrize(
+    ("pieces", "joined"),
+    [
+        ([call("", id="a", name="f"), call('{"x"'), call(": 1}")], [("a", "f", '{"x": 1}')]),
+        ([call("{", id="a", name="f"), call("}", id="a")], [("a", "f", "{}")]),
+        ([call("{}", id="a", name="f"), call("{}", id="b", name="f")], [("a", "f", "{}"), ("b", "f", "{}")]),
+        ([call("{}", name="f"), call("{}", name="g")], [(None, "f", "{}"), (None, "g", "{}")]),
+        (
+            [call("{}", index=0, id="a", name="f"), call("{", index=0, id="b", name="g"), call("}", index=0)],
+            [("a", "f", "{}"), ("b", "g", "{}")],
+        ),
+        ([call("{", index=0, id="a", name="f"), call("}", index=0, id="a", name="f")], [("a", "f", "{}")]),
+    ],
+)
+def test_tool_calls_join_with_and_without_an_index(pieces: list[Any], joined: list[Any]) -> None:
+    parts, told = deltas(*({"tool_calls": [piece]} for piece in pieces))
+    assert told.raw is not None
+    found = told.raw["tool_calls"]
+    assert [(c.get("id"), c["function"]["name"], c["function"]["arguments"]) for c in found] == joined
+    passed = [part.fields["tool_calls"][0]["index"] for part in parts if isinstance(part, StreamPart)]
+    assert len(passed) == len(pieces)
+    assert sorted(set(passed)) == list(range(len(joined)))
+
+
+def test_other_fields_of_deltas_join_and_pass() -> None:
+    parts, told = deltas(
+        {"role": "assistant", "content": "", "refusal": None},
+        {"reasoning_content": "h"}, {"reasoning_content": "m"}, {"refusal": "No"}, {"refusal": "."},
+        {"audio": {"id": "a1", "transcript": "n"}}, {"audio": {"id": "a1", "transcript": "o"}},
+        {"reasoning_details": [{"index": 0, "type": "reasoning.text", "text": "h"}]},
+        {"reasoning_details": [{"index": 0, "type": "reasoning.text", "text": "m"}]},
+        {"annotations": [{"url": "u"}]}, {"content": "4", "made_up": [1]},
+    )  # fmt: skip
+    assert told.raw == {
+        "refusal": "No.",
+        "audio": {"id": "a1", "transcript": "no"},
+        "reasoning_details": [{"index": 0, "type": "reasoning.text", "text": "hm"}],
+        "annotations": [{"url": "u"}],
+        "made_up": [1],
+    }
+    assert (told.text, told.reasoning, told.reasoning_fields) == ("4", "hm", ("reasoning_content",))
+    assert parts[0] == ""
+    assert parts[1] == StreamPart("", {"reasoning_content": "h"})
+    assert parts[-1] == StreamPart("4", {"made_up": [1]})
+
+
+@pytest.mark.parametrize(
+    ("received", "text"),
+    [
+        (rb'"a\ud83d"', "a\ufffd"), (rb'"\ud83d\ude00"', "\U0001f600"), (b'"a\xff"', "a\ufffd"),
+        (b'"tab\there"', "tab\there"),
+    ],
+)  # fmt: skip
+def test_broken_characters_are_replaced(received: bytes, text: str) -> None:
+    written = wire.ReplyBuilder()
+    written.add(wire.read_response(b'{"choices": [{"message": {"content": ' + received + b"}}]}"))
+    assert written.completion(QUESTION, "configured").text == text
+
+
+def test_an_infinite_logprob_is_as_vllm_writes_it() -> None:
+    tokens = b'"logprobs": {"content": [{"token": "4", "logprob": -Infinity}]}'
+    raw = b'{"choices": [{"message": {"content": "4"}, ' + tokens + b"}]}"
+    written = wire.ReplyBuilder()
+    written.add(wire.read_response(raw))
+    logprobs = written.completion(QUESTION, "configured").logprobs
+    assert logprobs is not None
+    assert [(token.token, token.logprob) for token in logprobs] == [("4", -9999.0)]
+
+
+def test_what_is_not_json_is_refused() -> None:
+    with pytest.raises(msgspec.DecodeError, match="truncated"):
+        wire.read_response(b'{"choices": [{"mess')
 
 
 def test_of_several_answers_the_first_is_the_answer() -> None:

@@ -44,9 +44,39 @@ def test_what_a_request_needs_of_a_stage() -> None:
     assert request.messages[0] == Message("user", "what?", raw=image)
 
 
-def test_text_in_parts_is_joined() -> None:
-    parts = [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]
-    assert parse_chat(body(messages=[{"role": "user", "content": parts}])).messages == (Message("user", "a\nb"),)
+def test_text_in_parts_is_joined_for_us_and_sent_on_as_it_came() -> None:
+    cached = {"cache_control": {"type": "ephemeral"}}
+    parts = [{"type": "text", "text": "a"}, {"type": "text", "text": None}, {"type": "text", "text": "b", **cached}]
+    message = {"role": "user", "content": parts}
+    assert parse_chat(body(messages=[message])).messages == (Message("user", "a\nb", raw=message),)
+
+
+def test_half_a_character_is_replaced() -> None:
+    sent = rb'{"model": "corea", "messages": [{"role": "user", "content": "a\ud83d \ud83d\ude00"}]}'
+    assert parse_chat(sent).messages == (Message("user", "a\ufffd \U0001f600"),)
+
+
+@pytest.mark.parametrize(
+    ("field", "need"),
+    [
+        ({"guided_json": {"type": "object"}}, "structured"),
+        ({"structured_outputs": {"choice": ["a"]}}, "structured"),
+        ({"grammar": "root ::= [0-9]"}, "structured"),
+        ({"functions": [{"name": "f"}]}, "tools"),
+        ({"logit_bias": {"5": 1}}, "logit_bias"),
+        ({"web_search_options": {"user_location": None}}, "web_search_options"),
+        ({"modalities": ["text", "audio"]}, "modalities"),
+    ],
+)
+def test_a_constraint_is_a_need(field: dict[str, Any], need: str) -> None:
+    assert parse_chat(body(**field)).needs == {need: next(iter(field))}
+
+
+@pytest.mark.parametrize(
+    "field", [{"modalities": ["text"]}, {"response_format": {"type": "text"}}, {"tools": []}, {"logit_bias": None}]
+)
+def test_a_field_that_asks_for_nothing_but_text_is_no_need(field: dict[str, Any]) -> None:
+    assert parse_chat(body(**field)).needs == {}
 
 
 def test_controls() -> None:

@@ -5,7 +5,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import numpy as np
 
@@ -50,6 +50,8 @@ class OnnxSettings(GenerationLimits):
 
 class OnnxBackend(LocalBackend):
     """Answers with a genai model folder. The model is loaded at the first call, in the worker thread."""
+
+    writes_tags: ClassVar[bool] = True  # these models were trained by `corea train`, to write them without a prompt
 
     def __init__(self, settings: OnnxSettings) -> None:
         need_extra(ENGINE, "onnxruntime_genai")

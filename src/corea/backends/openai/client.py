@@ -23,7 +23,7 @@ from corea.backends.openai.stream import Stream
 from corea.costs.call_log import INTERRUPTED, CallLog, current_log
 from corea.costs.token_estimate import estimate_usage
 from corea.errors import BackendError, ConfigError
-from corea.types import Completion, Question, Sampling, Usage
+from corea.types import Completion, Question, Sampling, StreamPart, Usage
 
 __all__ = ["KeyStyle", "MaxTokensField", "OpenAIBackend", "OpenAISettings", "Probe"]
 
@@ -130,8 +130,8 @@ class OpenAIBackend:
             self._note_interrupted(log, question, attempts)
             raise
 
-    async def stream(self, question: Question, sampling: Sampling) -> AsyncIterator[str | Completion]:
-        """The text in pieces as it is generated, then the whole completion.
+    async def stream(self, question: Question, sampling: Sampling) -> AsyncIterator[str | StreamPart | Completion]:
+        """The answer in pieces as it is generated, then the whole completion.
 
         Raises:
             BackendError: As for `complete`; also if the stream breaks off, which is not retried, since part of it has
@@ -209,6 +209,7 @@ class OpenAIBackend:
             raise errors.format_error(self.settings, received, str(error)) from error
         written = wire.ReplyBuilder()
         written.add(reply)
+        written.add_outside(received)
         if not written.answered:
             raise errors.no_choices_error(self.settings, reply, received, redactor)
         return written.completion(

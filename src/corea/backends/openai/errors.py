@@ -161,18 +161,18 @@ def no_choices_error(
 ) -> BackendError:
     """A 200 without choices: with an error in its body, or empty."""
     if not reply.error:
-        return format_error(settings, received, "no choices")
+        return format_error(settings, received, "no choices", retryable=True)
     return server_error(settings, wire.error_of(reply.error), redactor, spent=billed_completion(settings, received))
 
 
-def format_error(settings: OpenAISettings, received: bytes, why: str) -> BackendError:
-    """A 200 with another body; the usage in it counts as spent."""
+def format_error(settings: OpenAISettings, received: bytes, why: str, *, retryable: bool = False) -> BackendError:
+    """A 200 with another body; the usage in it counts as spent. Not retried: each attempt may be billed."""
     start = wire.one_line(received[:200].decode("utf-8", "replace"), 80)
     return BackendError(
         f"got an answer that is not a chat completion ({why}): {start!r}; is base_url an OpenAI-compatible API?",
         backend=settings.where,
         status=200,
-        retryable=True,
+        retryable=retryable,
         spent=billed_completion(settings, received),
     )
 

@@ -12,7 +12,7 @@ from corea.backends.openai.deadlines import Deadlines
 from corea.backends.openai.settings import OpenAISettings
 from corea.backends.openai.sse import EventReader
 from corea.errors import BackendError
-from corea.types import Completion, Question, Usage, replace
+from corea.types import Completion, Question, StreamPart, Usage, replace
 
 DRAIN_SECONDS = 0.25
 
@@ -63,13 +63,13 @@ class Stream:
         if not self._ready:
             raise self._broken("it ended before it began")
 
-    async def pieces(self) -> AsyncIterator[str]:
-        """The text as it comes, to the end."""
+    async def pieces(self) -> AsyncIterator[str | StreamPart]:
+        """The answer as it comes, to the end."""
         until = self._began + self._settings.total_timeout_seconds
         while True:
             ready, self._ready = self._ready, []
             for data in ready:
-                if data == b"[DONE]":
+                if data.strip() == b"[DONE]":
                     self._done = self._ended = True
                     break
                 if piece := self._take(data):
@@ -118,12 +118,12 @@ class Stream:
         with self._deadlines.within(until - time.perf_counter()):
             received = await self._response.content.readany()
         if received:
-            self._ready += self._events.feed(received)
+            self._ready += filter(bytes.strip, self._events.feed(received))
         elif self._response.content.at_eof():
-            self._ready += self._events.finish()
+            self._ready += filter(bytes.strip, self._events.finish())
             self._ended = True
 
-    def _take(self, data: bytes) -> str:
+    def _take(self, data: bytes) -> str | StreamPart:
         data = self._redactor.hide_bytes(data)
         try:
             reply = wire.read_response(data)
@@ -135,7 +135,10 @@ class Stream:
             self._written.add(wire.ChatResponse(usage=reply.usage))
             error = wire.error_of(reply.error)
             raise errors.server_error(self._settings, error, self._redactor, default_status=500, spent=self._spent())
+        begun = self._written.answered
         piece = self._written.add(reply)
+        if not begun or self._written.finish_reason:
+            self._written.add_outside(data)
         if piece and self._first_token_seconds is None:
             self._first_token_seconds = time.perf_counter() - self._began
         return piece

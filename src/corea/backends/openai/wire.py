@@ -1,32 +1,36 @@
 """OpenAI's chat-completions format in the dialects of many servers: requests to bytes, bytes to a completion.
 
-Only the needed fields are read, and leniently: usage may be absent, a list null, a character split over two tokens, and
-reasoning under another name.
+Fields are read leniently: usage may be absent, a list null, a character split over two tokens, reasoning under another
+name, a number infinite. Fields of the message that are not read are kept as they came.
 
 Source: https://platform.openai.com/docs/api-reference/chat; the differences of each server are in docs/backends.md and
 tests/golden/dialects.
 """
 
-from collections.abc import Callable, Mapping
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
-from corea.backends.openai.logprobs import ListedToken, aligned, read_tokens
+from corea.backends.openai.deltas import MergedDeltas
+from corea.backends.openai.logprobs import IMPOSSIBLE, ListedToken, aligned, read_tokens
 from corea.backends.openai.usage import Billed, read_usage, whole_usage
 from corea.backends.openai.usage import find_usage as find_usage
-from corea.types import Completion, Message, Question, Sampling, Usage
+from corea.types import Completion, Message, Question, Sampling, StreamPart, Usage
 
 NOTHING = msgspec.Raw()
 REASONING = ("reasoning_content", "reasoning")  # DeepSeek, llama.cpp, transformers; vLLM, Ollama, LM Studio, OpenRouter
-PLAIN = frozenset({"role", "content", "reasoning_details", *REASONING})
+PLAIN = frozenset({"role", "content", *REASONING})
+PLAIN_DELTA = frozenset({"role", "content"})
+EMPTY: tuple[Any, ...] = (None, "", [], {})
 
 
 class ResponseChoice(msgspec.Struct):
     """One answer, or one piece of it; `message` whole, `delta` streamed."""
 
-    index: int = 0
+    index: int | None = None
     message: dict[str, Any] | None = None
     delta: dict[str, Any] | None = None
     finish_reason: str | None = None
@@ -42,8 +46,45 @@ class ChatResponse(msgspec.Struct):
     error: Any = None
 
 
-read_response: Callable[[bytes], ChatResponse] = msgspec.json.Decoder(ChatResponse).decode  # raises msgspec.DecodeError
+_read = msgspec.json.Decoder(ChatResponse).decode
+_read_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_read_choices = msgspec.json.Decoder(list[dict[str, msgspec.Raw]] | None).decode
 _write = msgspec.json.Encoder().encode
+KNOWN = frozenset({"id", "object", "created", "model", "choices", "usage", "error"})
+KNOWN_OF_CHOICE = frozenset({"index", "message", "delta", "finish_reason", "logprobs"})
+
+
+def read_response(received: bytes) -> ChatResponse:
+    """A response or chunk; JSON with lone surrogates, broken UTF-8 or infinite numbers is repaired first.
+
+    Raises:
+        msgspec.DecodeError: It is not JSON, or not a chat response.
+    """
+    try:
+        return _read(received)
+    except msgspec.ValidationError:
+        raise
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        return _read(repaired_json(received, error))
+
+
+def repaired_json(received: bytes, error: Exception) -> bytes:
+    """The JSON with U+FFFD for each lone surrogate and broken byte, and without infinite numbers.
+
+    Raises:
+        msgspec.DecodeError: It is not JSON even so; the message is that of `error`.
+    """
+    try:
+        value = json.loads(received.decode("utf-8", "replace"), strict=False, parse_constant=_finite)
+    except (ValueError, RecursionError):
+        raise msgspec.DecodeError(str(error)) from error
+    text = json.dumps(value, ensure_ascii=False)
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").encode()
+
+
+def _finite(constant: str) -> float | None:
+    """The nearest value that JSON can hold: NaN and Infinity have none."""
+    return IMPOSSIBLE if constant == "-Infinity" else None
 
 
 def request_body(
@@ -80,6 +121,20 @@ def request_body(
     return _write(fields)
 
 
+def fields_outside(received: bytes) -> dict[str, Any]:
+    """The fields of a response that `ChatResponse` does not read; under "choice" those of its first choice."""
+    try:
+        fields = _read_fields(received)
+        found = {key: msgspec.json.decode(value) for key, value in fields.items() if key not in KNOWN}
+        for choice in (_read_choices(fields["choices"]) or ())[:1] if "choices" in fields else ():
+            others = {k: msgspec.json.decode(value) for k, value in choice.items() if k not in KNOWN_OF_CHOICE}
+            if others:
+                found["choice"] = others
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return {}  # it was repaired, or is not JSON
+    return {key: value for key, value in found.items() if value is not None}
+
+
 class ReplyBuilder(msgspec.Struct):
     """Builds a completion from one response or from the chunks of a stream."""
 
@@ -90,28 +145,37 @@ class ReplyBuilder(msgspec.Struct):
     billed: Billed | None = None
     answered: bool = False  # a choice has come
     _tokens: list[ListedToken] = []
-    _extra: dict[str, Any] = {}
+    _reasoning_fields: tuple[str, ...] = ()
+    _others: MergedDeltas = msgspec.field(default_factory=MergedDeltas)
+    _outside: dict[str, Any] = {}
 
-    def add(self, reply: ChatResponse) -> str:
-        """Adds a response or chunk; returns its text."""
+    def add(self, reply: ChatResponse) -> str | StreamPart:
+        """Adds a response or chunk; returns its text, with its other fields where it has any."""
         if reply.model:
             self.model = reply.model
         if reply.usage:
             self.billed = read_usage(reply.usage) or self.billed
-        piece = ""
+        piece, others, logprobs = "", None, None
         for choice in reply.choices or ():
             if choice.index:
                 continue  # of several choices (`n` in the extra fields) the first is the answer
             self.answered = True
             self.finish_reason = choice.finish_reason or self.finish_reason
-            if choice.logprobs and choice.logprobs != b"null":
+            if choice.logprobs and bytes(choice.logprobs) != b"null":
                 self._tokens += read_tokens(choice.logprobs)
-            message = choice.message or choice.delta
-            if message:
-                piece += self._add_message(message)
+                logprobs = choice.logprobs
+            if message := choice.message or choice.delta:
+                content = message.get("content")
+                piece = content if type(content) is str else self._add_parts(content)
+                if type(content) is not str or (len(message) > 1 and not PLAIN_DELTA.issuperset(message)):
+                    others = self._add_whole(message) if message is choice.message else self._add_delta(message)
         if piece:
             self.text.append(piece)
-        return piece
+        return StreamPart(piece, others or {}, logprobs) if others or logprobs else piece
+
+    def add_outside(self, received: bytes) -> None:
+        """Adds the fields around the message of a response, or of the first or last chunks."""
+        self._outside.update(fields_outside(received))
 
     def completion(
         self,
@@ -138,40 +202,50 @@ class ReplyBuilder(msgspec.Struct):
             retries=retries,
             wasted=wasted,
             cost_usd=billed.cost_usd if billed is not None else None,
-            raw={"role": "assistant", "content": text, **self._extra} if self._extra else None,
+            reasoning_fields=self._reasoning_fields,
+            outside=self._outside or None,
+            raw=self._others.message(),
         )
 
-    def _add_message(self, message: dict[str, Any]) -> str:
-        content, piece = message.get("content"), ""
-        if isinstance(content, str):
-            piece = content
-        elif isinstance(content, list):  # Mistral sends parts, one of them its thinking
-            piece = self._add_parts(content)
+    def _add_whole(self, message: dict[str, Any]) -> None:
+        """Keeps the fields of a whole message beside its role and text, unless all are null."""
+        self._add_reasoning(message)
+        others = {key: value for key, value in message.items() if key not in PLAIN}
+        content = message.get("content")
+        if content is None or isinstance(content, list):
+            others["content"] = content  # as it came: no text, or Mistral's and Anthropic's parts
+        elif not any(value is not None for value in others.values()):
+            return
+        self._others.fields = others
+
+    def _add_delta(self, message: dict[str, Any]) -> dict[str, Any]:
+        """Adds the fields of a delta beside its role and text; returns those that have something, to pass on."""
+        self._add_reasoning(message)
+        others = {key: value for key, value in message.items() if key not in PLAIN and value not in EMPTY}
+        passed = {name: thought for name in REASONING if (thought := message.get(name))}
+        if isinstance(content := message.get("content"), list) and content:
+            passed["content"] = content
+        return {**passed, **self._others.add(others)} if others else passed
+
+    def _add_reasoning(self, message: dict[str, Any]) -> None:
+        added = False
         for name in REASONING:
             thought = message.get(name)
             if isinstance(thought, str):
-                if thought:
+                if not added:
                     self.reasoning.append(thought)
-                break  # some servers send the same text under both names
-        if not PLAIN.issuperset(message):
-            for key, value in message.items():
-                if key not in PLAIN and value:
-                    self._add_extra(key, value)
-        return piece
+                if name not in self._reasoning_fields:
+                    self._reasoning_fields += (name,)
+                added = True  # some servers send the same text under both names
 
-    def _add_parts(self, parts: list[Any]) -> str:
-        for part in parts:
+    def _add_parts(self, content: Any) -> str:
+        """The text of a content that is not a string: null, or parts, of which some may be thinking (Mistral)."""
+        if not isinstance(content, list):
+            return ""
+        for part in content:
             if isinstance(part, dict) and part.get("type") == "thinking":
                 self.reasoning.append(_text_of(part.get("thinking")))
-        return _text_of(parts)
-
-    def _add_extra(self, key: str, value: Any) -> None:
-        if key == "tool_calls" and isinstance(value, list):
-            calls: list[dict[str, Any]] = self._extra.setdefault("tool_calls", [])
-            for call in value:
-                _merge_tool_call(calls, call)
-        else:
-            self._extra[key] = value
+        return _text_of(content)
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,21 +295,3 @@ def _text_of(parts: Any) -> str:
         return parts if isinstance(parts, str) else ""
     texts = (part.get("text") for part in parts if isinstance(part, dict))
     return "".join(text for text in texts if isinstance(text, str))
-
-
-def _merge_tool_call(calls: list[dict[str, Any]], piece: Any) -> None:
-    """Adds a whole tool call, or the next piece of one that has an index."""
-    if not isinstance(piece, dict):
-        return
-    index = piece.get("index")
-    if not isinstance(index, int):
-        calls.append(piece)
-        return
-    call = next((c for c in calls if c.get("index") == index), None)
-    if call is None:
-        calls.append({**piece, "function": dict(piece.get("function") or {})})
-        return
-    call.update({key: value for key, value in piece.items() if key != "function" and value is not None})
-    for key, value in (piece.get("function") or {}).items():
-        had = call["function"].get(key)
-        call["function"][key] = had + value if isinstance(had, str) and isinstance(value, str) else value

@@ -1,4 +1,7 @@
-"""Capabilities of stages beside text: "tools", "images" (also sound and files), "structured" (a required format)."""
+"""Capabilities of stages beside text: "tools", "images" (also sound and files), "structured" (a required form).
+
+Constraints that no stage can declare (LAST_ALONE in `request`) have their field's name: only a last stage gets them.
+"""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -33,7 +36,8 @@ def declaring(cascade: Cascade, needs: Mapping[str, str], accepts: Mapping[str, 
     if not needs:
         return cascade
     *earlier, last = cascade.stages
-    return _only(cascade, [*(s for s in earlier if needs.keys() <= set(accepts.get(s.name, ()))), last], needs)
+    left = [*(s for s in earlier if needs.keys() <= set(accepts.get(s.name, ()))), last]
+    return without_stages(cascade, left, _has(needs))
 
 
 def capable(cascade: Cascade, needs: Mapping[str, str]) -> Cascade:
@@ -49,15 +53,19 @@ def capable(cascade: Cascade, needs: Mapping[str, str]) -> Cascade:
         last = cascade.stages[-1]
         need = _lacks(last.backend, needs)[0]
         raise unsupported(needs[need], f"{last.backend.model} ({cascade.name}/{last.name}) takes no {need}")
-    return _only(cascade, left, needs)
+    return without_stages(cascade, left, _has(needs))
 
 
-def _only(cascade: Cascade, stages: Sequence[Stage], needs: Mapping[str, str]) -> Cascade:
+def _has(needs: Iterable[str]) -> str:
+    return f"the request has {', '.join(sorted(needs))}"
+
+
+def without_stages(cascade: Cascade, stages: Sequence[Stage], why: str) -> Cascade:
+    """The cascade of only these of its stages, with a flag that says why."""
     if len(stages) == len(cascade.stages):
         return cascade
     skipped = ", ".join(stage.name for stage in cascade.stages if stage not in stages)
-    flag = f"{skipped} not asked: the request has {', '.join(sorted(needs))}"
-    return replace(cascade, stages=tuple(stages), flags=(*cascade.flags, flag))
+    return replace(cascade, stages=tuple(stages), flags=(*cascade.flags, f"{skipped} not asked: {why}"))
 
 
 def _lacks(backend: Backend, needs: Iterable[str]) -> list[str]:

@@ -6,7 +6,7 @@ from functools import reduce
 from operator import add
 from urllib.parse import quote
 
-from msgspec import UNSET, Struct, UnsetType
+from msgspec import UNSET, Raw, Struct, UnsetType
 
 from corea.gateway.asgi import Headers, encode_json
 from corea.gateway.chat.request import JSON
@@ -55,22 +55,13 @@ class CoreaObject(Struct):
     flags: list[str]
 
 
-class ChatChoice(Struct):
-    """The choice of a whole answer."""
-
-    message: JSON
-    finish_reason: str
-    logprobs: JSON | None
-    index: int = 0
-
-
 class ChatCompletion(Struct):
     """A whole answer."""
 
     id: str
     created: int
     model: str
-    choices: list[ChatChoice]
+    choices: list[JSON]
     usage: UsageObject
     corea: CoreaObject
     object: str = "chat.completion"
@@ -81,7 +72,7 @@ class ChunkChoice(Struct):
 
     delta: JSON
     finish_reason: str | None = None
-    logprobs: None = None
+    logprobs: Raw | None = None
     index: int = 0
 
 
@@ -97,24 +88,50 @@ class ChatChunk(Struct):
     object: str = "chat.completion.chunk"
 
 
-def completion_of(state: RequestState, trace: Trace, text: str) -> ChatCompletion:
-    """The whole answer of a trace.
-
-    Args:
-        text: As the client should see it.
-    """
-    message: JSON = {"role": "assistant", "content": text}
-    completion = answering_completion(trace)
-    if completion is not None and completion.raw and "tool_calls" in completion.raw:
-        message = {**completion.raw, "content": text or None, "role": "assistant"}
+def completion_of(state: RequestState, trace: Trace) -> ChatCompletion:
+    """The whole answer of a trace: the upstream's message, its text as the client should see it."""
+    text, view = trace.text or "", state.plan.visible(trace.stage)
+    shown = view.feed(text)
+    shown += view.end(text)
+    message: JSON = {"role": "assistant", "content": shown, **other_fields(trace)}
+    if shown != text:
+        message["content"] = shown
+    elif not shown and "tool_calls" in message:
+        message["content"] = None
+    asked = state.request.body.logprobs and view.unchanged
+    logprobs = logprobs_object(answering_completion(trace)) if asked else None
+    finish = "stop" if view.stopped else finish_reason(trace)
     return ChatCompletion(
         id=f"chatcmpl-{trace.trace_id}",
         created=int(time.time()),
         model=state.request.body.model,
-        choices=[ChatChoice(message, finish_reason(trace), logprobs_object(completion))],
+        choices=[{"index": 0, "message": message, "finish_reason": finish, "logprobs": logprobs, **_outside(trace)[1]}],
         usage=usage_object(trace),
         corea=corea_object(state, trace),
     )
+
+
+def other_fields(trace: Trace) -> JSON:
+    """The fields of the upstream's message beside its role and text, as they came."""
+    completion = answering_completion(trace) if trace.status is not Status.ABSTAINED else None
+    if completion is None:
+        return {}
+    return {**dict.fromkeys(completion.reasoning_fields, completion.reasoning), **(completion.raw or {})}
+
+
+def with_outside(body: Struct, trace: Trace) -> bytes:
+    """A body or chunk as JSON, with the fields that the upstream's response had around its choice."""
+    encoded, outside = encode_json(body), _outside(trace)[0]
+    return encoded[:-1] + b"," + encode_json(outside)[1:] if outside else encoded
+
+
+def _outside(trace: Trace) -> tuple[JSON, JSON]:
+    """The fields around the upstream's choice, and those of the choice."""
+    completion = answering_completion(trace)
+    if completion is None or completion.outside is None:
+        return {}, {}
+    taken = (*ChatCompletion.__struct_fields__, "choice")
+    return {k: v for k, v in completion.outside.items() if k not in taken}, completion.outside.get("choice", {})
 
 
 def total_usage(trace: Trace) -> Usage:
@@ -210,9 +227,14 @@ def logprobs_object(completion: Completion | None) -> JSON | None:
     return {"content": content, "refusal": None}
 
 
-def sse(value: Struct | JSON) -> bytes:
+def sse(value: Struct | Raw | JSON) -> bytes:
     """One server-sent event."""
     return b"data: " + encode_json(value) + b"\n\n"
+
+
+def stage_so_far(state: RequestState) -> str | None:
+    """The answering stage while its answer is still being written."""
+    return _so_far(state)[0]
 
 
 def headers_of(state: RequestState, trace: Trace | None) -> Headers:

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, get_args
 import msgspec
 from msgspec import Meta, Struct
 
+from corea.backends.openai.wire import repaired_json
 from corea.gateway.errors import GatewayError, bad_field, unsupported
 from corea.money import parse_usd
 from corea.types import ANSWERS, LIMITS, Message, wrong_fields
@@ -66,6 +67,13 @@ class ChatBody(Struct, frozen=True):
 FIELDS = frozenset(ChatBody.__struct_fields__)
 SAMPLING = tuple(FIELDS - {"model", "messages", "stream", "stream_options", "n", "corea"})
 NO_CONTROLS = RequestControls()
+TOOLS = ("tools", "functions")
+WITH_TOOLS = (*TOOLS, "tool_choice", "function_call", "parallel_tool_calls")
+FORMS = (  # that an answer must have: OpenAI's; vLLM's two generations; llama.cpp's; SGLang's
+    "response_format", "guided_json", "guided_regex", "guided_choice", "guided_grammar", "structured_outputs",
+    "grammar", "json_schema", "regex", "ebnf",
+)  # fmt: skip
+LAST_ALONE = ("logit_bias", "web_search_options", "modalities", "audio")  # no draft can honour these
 HINTS = {
     "model": "the name of a model; GET /v1/models lists them",
     "messages": "a list of at least one message",
@@ -120,17 +128,15 @@ class ChatRequest(Struct, frozen=True, kw_only=True):  # made in a tenth of a da
     def needs(self) -> dict[str, str]:
         """Capabilities that a stage needs beside text, each with the field that shows it."""
         found: dict[str, str] = {}
-        for name in ("tools", "functions"):
-            if self.extra.get(name):
-                found.setdefault("tools", name)
+        for kind, names in (("tools", TOOLS), ("structured", FORMS), *((name, (name,)) for name in LAST_ALONE)):
+            for name in names:
+                if self.extra.get(name) and not _is_plain(name, self.extra[name]):
+                    found.setdefault(kind, name)
         for index, message in enumerate(self.messages):
             if message.role in ("tool", "function"):
                 found.setdefault("tools", f"messages[{index}].role")
             if _has_media(message):
                 found.setdefault("images", f"messages[{index}].content")
-        form = self.extra.get("response_format")
-        if isinstance(form, dict) and form.get("type") not in (None, "text"):  # pyright: ignore[reportUnknownMemberType]
-            found["structured"] = "response_format"
         return found
 
 
@@ -141,7 +147,12 @@ def parse_chat(body: bytes) -> ChatRequest:
         GatewayError: The body is not a JSON object, or a field that is used has a wrong value; names the field.
     """
     try:
-        data = _decode_json(body)
+        try:
+            data = _decode_json(body)
+        except msgspec.DecodeError as error:
+            if rb"\ud" not in body.lower():
+                raise
+            data = _decode_json(repaired_json(body, error))  # JavaScript may write half a character
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise GatewayError(400, f"The body is not a JSON object: {error}.", code="invalid_json") from error
     extra = {k: v for k, v in data.items() if k not in FIELDS and (v is not None or k not in (*LIMITS, *ANSWERS))}
@@ -202,8 +213,15 @@ def _message(index: int, checked: ChatMessage, raw: JSON) -> Message:
     plain = raw.keys() <= {"role", "content"}
     if isinstance(content, str):
         return Message(role, content, raw=None if plain and role in ("system", "user", "assistant") else raw)
-    text = "\n".join([str(part.text) for part in content if part.type == "text"])
-    return Message(role, text, raw=None if plain and all(part.type == "text" for part in content) else raw)
+    texts = [part.text for part in content if part.type == "text" and isinstance(part.text, str)]
+    return Message(role, "\n".join(texts), raw=raw)
+
+
+def _is_plain(name: str, value: Any) -> bool:
+    """True if the value of a field asks for nothing but text."""
+    if name == "response_format":
+        return not isinstance(value, dict) or value.get("type") in (None, "text")  # pyright: ignore[reportUnknownMemberType]
+    return name == "modalities" and value == ["text"]
 
 
 def _has_media(message: Message) -> bool:

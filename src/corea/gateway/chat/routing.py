@@ -10,8 +10,9 @@ import msgspec
 from corea.cascade import Cascade, new_id
 from corea.costs.bounds import BoundAssumptions, request_tokens, stage_bounds
 from corea.errors import ConfigError, unknown_name
-from corea.gateway.chat.capabilities import capable, check_accepts, declaring
-from corea.gateway.chat.request import ChatRequest
+from corea.gateway.chat.capabilities import capable, check_accepts, declaring, without_stages
+from corea.gateway.chat.request import FORMS, WITH_TOOLS, ChatRequest
+from corea.gateway.chat.visible import VisibleText, tags_of
 from corea.gateway.errors import GatewayError, bad_field, unsupported
 from corea.gateway.ops.settings import CONTROLS, GatewaySettings
 from corea.hedge import hedged
@@ -19,6 +20,10 @@ from corea.policies.threshold import Threshold
 from corea.protocols import Policy
 from corea.stage import Stage
 from corea.types import Question, Sampling
+
+LEAST_DRAFT_TOKENS = 64  # a draft's reasoning, answer and confidence with their tags
+ABOUT_THE_USER = ("user", "metadata", "safety_identifier")
+PASSED_TO_ALL = frozenset({*ABOUT_THE_USER, *WITH_TOOLS, *FORMS})  # the latter two only reach stages that accept them
 
 
 class RequestPlan(msgspec.Struct, frozen=True, kw_only=True):  # made in a tenth of a dataclass's time
@@ -36,6 +41,15 @@ class RequestPlan(msgspec.Struct, frozen=True, kw_only=True):  # made in a tenth
     threshold: float | None
     request: ChatRequest
     settings: GatewaySettings
+
+    def visible(self, stage: str | None) -> VisibleText:
+        """The filter of a stage's text."""
+        found = None if self.raw else next((s for s in self.cascade.stages if s.name == stage), None)
+        if found is None:
+            return VisibleText()
+        tags = tags_of(found)
+        sent = not tags and found is self.cascade.stages[-1]  # then its server has applied them
+        return VisibleText(tags, () if sent else self.request.stop)
 
     @property
     def reserve_usd(self) -> Decimal:
@@ -124,10 +138,10 @@ class RoutingTable:
     def plan(self, request: ChatRequest, *, sticky: bool = False) -> RequestPlan:
         """The plan of a request.
 
-        A request with tools, images (or sound, files) or a response_format skips each stage that does not declare it
-        in `gateway.accepts`. The last stage, and one asked directly, is sent whatever the request holds. A backend
-        that takes text only (a model in this process) is never sent more: if no other stage is left, the request is
-        refused.
+        A request with tools, images (or sound, files), a required form or another constraint skips each stage that does
+        not declare it in `gateway.accepts`. The last stage, and one asked directly, is sent whatever the request holds.
+        A backend that takes text only (a model in this process) is never sent more: if no other stage is left, the
+        request is refused.
 
         Args:
             sticky: The conversation stays deferred: only the last stage is asked.
@@ -162,15 +176,13 @@ class RoutingTable:
                 raise bad_field("corea.stage", controls.stage, f"one of {', '.join(s.name for s in cascade.stages)}")
             cascade = replace(cascade, stages=tuple(s for s in cascade.stages if s.name == controls.stage))
         if not route.direct:
-            if request.body.logprobs or request.body.top_logprobs:
-                why = f"they would belong to a text with tags; ask a stage directly, as {route.name}/0"
-                raise unsupported("logprobs", why)
-            cascade = declaring(cascade, request.needs, self.settings.accepts)
+            cascade = _exactly_asked(declaring(cascade, _needs(route, request), self.settings.accepts), request)
+            cascade = _with_room(cascade, request.max_tokens)
         cascade = capable(cascade, request.needs)
         if sticky and len(cascade.stages) > 1:
             cascade = replace(cascade, stages=cascade.stages[-1:], flags=(*cascade.flags, "sticky"))
         stages = tuple(
-            _stage_for(stage, request, last=route.direct or number == len(cascade.stages))
+            _stage_for(stage, request, last=route.direct or number == len(cascade.stages), direct=route.direct)
             for number, stage in enumerate(cascade.stages, 1)
         )
         if controls.max_cost_usd is not None:
@@ -208,28 +220,59 @@ def _direct(cascade: Cascade, stage: Stage) -> Cascade:
     return replace(cascade, stages=(bare,))
 
 
-def _stage_for(stage: Stage, request: ChatRequest, *, last: bool) -> Stage:
+def _needs(route: ModelRoute, request: ChatRequest) -> dict[str, str]:
+    """Capabilities that an earlier stage must declare; log-probabilities, which none can, come from the last one."""
+    if not (request.body.logprobs or request.body.top_logprobs):
+        return request.needs
+    if tags_of(route.cascade.stages[-1]):
+        raise unsupported("logprobs", f"they would belong to a text with tags; ask a stage directly, as {route.name}/0")
+    return {**request.needs, "logprobs": "logprobs"}
+
+
+def _exactly_asked(cascade: Cascade, request: ChatRequest) -> Cascade:
+    """The cascade whose last stage gets a request with tools or a required form as it came: no prompt, no draft."""
+    if not request.needs.keys() - {"images"}:
+        return cascade
+    *earlier, last = cascade.stages
+    if last.prompt is None and not any(stage.pass_draft for stage in earlier):
+        return cascade
+    plain = [replace(stage, pass_draft=False) if stage.pass_draft else stage for stage in earlier]
+    return replace(cascade, stages=(*plain, replace(last, prompt=None)))
+
+
+def _with_room(cascade: Cascade, limit: int | None) -> Cascade:
+    """The cascade without the earlier stages that need more tokens for their tags than a request permits."""
+    if limit is None or limit >= LEAST_DRAFT_TOKENS:
+        return cascade
+    *earlier, last = cascade.stages
+    left = [s for s in earlier if not tags_of(s) or limit >= (s.sampling.max_tokens or LEAST_DRAFT_TOKENS)]
+    return without_stages(cascade, [*left, last], f"max_tokens {limit} is too few for a draft")
+
+
+def _stage_for(stage: Stage, request: ChatRequest, *, last: bool, direct: bool) -> Stage:
     """The stage with the request's own settings; the same object if it has none."""
-    sampling = _sampling(stage.sampling, request, last=last)
+    tagged = not last or (bool(request.stop) and not direct and bool(tags_of(stage)))
+    sampling = _sampling(stage.sampling, request, last=last, tagged=tagged)
     tau = request.controls.threshold
     if tau is not None:
         return replace(stage, sampling=sampling, policy=at_threshold(stage.policy, tau))
     return stage if sampling is stage.sampling else replace(stage, sampling=sampling)
 
 
-def _sampling(own: Sampling, request: ChatRequest, *, last: bool) -> Sampling:
+def _sampling(own: Sampling, request: ChatRequest, *, last: bool, tagged: bool) -> Sampling:
     """The sampling of a stage for a request.
 
     The last stage uses the request's settings. An earlier one keeps its own temperature and top_p (its confidence was
-    calibrated with them) and is sent neither stop nor further fields that could cut its tags off; max_tokens caps
-    every stage: a truncated draft has no confidence, and is deferred.
+    calibrated with them), and of further fields is sent those about the user and those that it was declared to accept.
+    `stop` would cut tags off: it is sent where there are none, else applied to the visible text. max_tokens caps every
+    stage: a truncated draft has no confidence, and is deferred.
     """
     body, limit = request.body, request.max_tokens
     if not (request.extra or request.sets_sampling):
         return own
     if not last:
         capped = limit if own.max_tokens is None else own.max_tokens if limit is None else min(limit, own.max_tokens)
-        passed = {k: v for k, v in request.extra.items() if k in ("user", "metadata", "safety_identifier")}
+        passed = {k: v for k, v in request.extra.items() if k in PASSED_TO_ALL}
         return replace(
             own,
             max_tokens=capped,
@@ -242,7 +285,7 @@ def _sampling(own: Sampling, request: ChatRequest, *, last: bool) -> Sampling:
         temperature=own.temperature if body.temperature is None else body.temperature,
         top_p=own.top_p if body.top_p is None else body.top_p,
         seed=own.seed if body.seed is None else body.seed,
-        stop=request.stop or own.stop,
+        stop=own.stop if tagged else request.stop or own.stop,
         logprobs=own.logprobs or bool(body.logprobs),
         top_logprobs=max(own.top_logprobs, body.top_logprobs or 0),
         extra={**own.extra, **request.extra},

@@ -7,10 +7,10 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from corea.errors import ConfigError
-from corea.gateway.asgi import Headers, Send, encode_json
+from corea.gateway.asgi import Headers, Send
 from corea.gateway.billing.auth import Accounts
 from corea.gateway.chat.cancellation import Cancellation, CancelReason
-from corea.gateway.chat.reply import completion_of, headers_of, total_usage
+from corea.gateway.chat.reply import completion_of, headers_of, total_usage, with_outside
 from corea.gateway.chat.request import ChatRequest
 from corea.gateway.chat.request_state import CLIENT_CLOSED_REQUEST, CompletedRequest, Recorder, RequestState
 from corea.gateway.chat.routing import RoutingTable
@@ -19,8 +19,6 @@ from corea.gateway.errors import GatewayError, upstream_error
 from corea.gateway.ops.affinity import SessionAffinity
 from corea.gateway.ops.cache import AnswerCache
 from corea.gateway.ops.settings import GatewaySettings
-from corea.parsing import visible_text
-from corea.stage import OnText
 from corea.types import Status, Trace, Usage, replace
 
 log: logging.Logger = logging.getLogger("corea.gateway")
@@ -80,9 +78,7 @@ class ChatService:
             await self._book(state, trace, error)
             if error is not None:
                 raise error
-            text = trace.text or ""
-            completion = completion_of(state, trace, text if state.plan.raw else visible_text(text))
-            return encode_json(completion), headers_of(state, trace)
+            return with_outside(completion_of(state, trace), trace), headers_of(state, trace)
         finally:
             await self._close(state)
 
@@ -98,21 +94,21 @@ class ChatService:
         events = EventStream(state, send)
         try:
             with Heartbeat(events, self.settings.timeouts.keep_alive_seconds):
-                trace, error = await self._run(state, events.text, disconnected)
+                trace, error = await self._run(state, events, disconnected)
             await self._book(state, trace, error)
             await events.end(trace, error)
         finally:
             await self._close(state)
 
     async def _run(
-        self, state: RequestState, on_text: OnText | None, disconnected: Disconnected
+        self, state: RequestState, events: EventStream | None, disconnected: Disconnected
     ) -> tuple[Trace, GatewayError | None]:
         """The trace of a request, complete or interrupted, and the error response if there is no answer."""
         limit = self.settings.timeouts.request_seconds
         cancellation = Cancellation(disconnected, limit)
         try:
             with cancellation:
-                trace = await self._ask(state, on_text)
+                trace = await self._ask(state, events)
                 return trace, upstream_error(trace) if trace.status is Status.FAILED else None
         except asyncio.CancelledError:  # from outside: the time for draining is over
             task = asyncio.current_task()
@@ -135,27 +131,28 @@ class ChatService:
                 error = GatewayError(504, message, "api_error", "request_timeout")
         return state.interrupted(error.message), error
 
-    async def _ask(self, state: RequestState, on_text: OnText | None) -> Trace:
+    async def _ask(self, state: RequestState, events: EventStream | None) -> Trace:
         cache = self.cache
         key = cache.key(state.request, state.plan, state.admission.key_id) if cache is not None else None
         if cache is None or key is None:
-            return await self._ask_cascade(state, on_text)
+            return await self._ask_cascade(state, events)
         async with cache.turn(key):
             if (hit := cache.get(key)) is None:
-                trace = await self._ask_cascade(state, on_text)
+                trace = await self._ask_cascade(state, events)
                 cache.put(key, trace)
                 return trace
         state.cached = True
         state.steps.extend(hit.steps)
-        if on_text is not None:
-            await on_text(hit.text or "")
+        if events is not None:
+            await events.text(hit.text or "")
         return replace(hit, question_id=state.plan.question.id, trace_id=state.plan.question.id)
 
-    async def _ask_cascade(self, state: RequestState, on_text: OnText | None) -> Trace:
+    async def _ask_cascade(self, state: RequestState, events: EventStream | None) -> Trace:
         plan = state.plan
         return await plan.cascade.ask(
             plan.question,
-            on_text=on_text,
+            on_text=events.text if events else None,
+            on_part=events.part if events else None,
             on_step=state.steps.append,
             on_keep=state.keep,
             trace_id=plan.question.id,

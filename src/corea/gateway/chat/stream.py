@@ -3,7 +3,7 @@
 import asyncio
 import time
 
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET, Raw
 
 from corea.gateway.asgi import Send, open_stream, send_events
 from corea.gateway.chat.reply import (
@@ -11,19 +11,20 @@ from corea.gateway.chat.reply import (
     SSE_DONE,
     ChatChunk,
     ChunkChoice,
-    CoreaObject,
-    answering_completion,
     corea_object,
     finish_reason,
     headers_of,
+    other_fields,
     sse,
+    stage_so_far,
     usage_object,
+    with_outside,
 )
 from corea.gateway.chat.request import JSON
 from corea.gateway.chat.request_state import RequestState
-from corea.gateway.chat.tag_filter import TagFilter
+from corea.gateway.chat.visible import VisibleText
 from corea.gateway.errors import GatewayError
-from corea.types import Trace
+from corea.types import StreamPart, Trace
 
 
 class Heartbeat:
@@ -57,7 +58,8 @@ class EventStream:
     def __init__(self, state: RequestState, asgi: Send) -> None:
         self.state = state
         self.asgi = asgi
-        self.filter: TagFilter = TagFilter()
+        self.view: VisibleText | None = None  # from the first text on
+        self.parts: bool = False  # fields beside text were passed on as they came
         self.opened: bool = False  # the headers are sent
         self.begun: bool = False  # the first chunk, with the role, is sent
         self.created: int = int(time.time())
@@ -70,10 +72,22 @@ class EventStream:
 
     async def text(self, piece: str) -> None:
         """Sends a piece of the answer."""
-        self.state.note_text()
-        visible = piece if self.state.plan.raw else self.filter.feed(piece)
+        visible = self._visible_text().feed(piece)
         if visible:
             await self._send(self._first_chunk() + self._chunk({"content": visible}))
+
+    async def part(self, piece: StreamPart) -> None:
+        """Sends a piece of the answer with its other fields: as it came, but for the text that is not to be seen."""
+        view, delta = self._visible_text(), dict(piece.fields)
+        visible = view.feed(piece.text)
+        if not view.unchanged:
+            delta.pop("content", None)
+        if visible and "content" not in delta:
+            delta["content"] = visible
+        self.parts = self.parts or bool(piece.fields)
+        logprobs = piece.logprobs if view.unchanged and self.state.request.body.logprobs else None
+        if delta or logprobs:
+            await self._send(self._first_chunk() + self._chunk(delta, logprobs=logprobs))
 
     async def end(self, trace: Trace, error: GatewayError | None) -> None:
         """Sends the rest: held-back text, tool calls, finish reason, usage; or the error.
@@ -86,18 +100,20 @@ class EventStream:
                 raise error
             await self._send(sse(error.body()) + SSE_DONE, last=True)
             return
+        view = self.view or self.state.plan.visible(trace.stage)
         events = [self._first_chunk()]
-        if not self.state.plan.raw and (rest := self.filter.end()):
+        if rest := view.end(trace.text or ""):
             events.append(self._chunk({"content": rest}))
-        completion = answering_completion(trace)
-        if completion is not None and completion.raw and "tool_calls" in completion.raw:
-            calls = [{"index": i, **call} for i, call in enumerate(completion.raw["tool_calls"])]
-            events.append(self._chunk({"tool_calls": calls}))
-        events.append(self._chunk({}, finish_reason(trace), corea_object(self.state, trace)))
+        if not self.parts and (others := _as_delta(other_fields(trace))):
+            events.append(self._chunk(others))
+        finish = "stop" if view.stopped else finish_reason(trace)
+        ended = self._object([ChunkChoice({}, finish)])
+        ended.corea = corea_object(self.state, trace)
+        events.append(sse(Raw(with_outside(ended, trace))))
         if self.state.request.include_usage:
             last = self._object([])
             last.usage = usage_object(trace)
-            events.append(sse(last))
+            events.append(sse(Raw(with_outside(last, trace))))
         await self._send(b"".join([*events, SSE_DONE]), trace, last=True)
 
     async def _send(self, events: bytes, trace: Trace | None = None, *, last: bool = False) -> None:
@@ -108,18 +124,30 @@ class EventStream:
                 await open_stream(self.asgi, headers_of(self.state, trace))
             await send_events(self.asgi, events, last=last)
 
+    def _visible_text(self) -> VisibleText:
+        if self.view is None:
+            self.state.note_text()
+            self.view = self.state.plan.visible(stage_so_far(self.state))
+        return self.view
+
     def _first_chunk(self) -> bytes:
         if self.begun:
             return b""
         self.begun = True
         return self._chunk({"role": "assistant", "content": ""})
 
-    def _chunk(self, delta: JSON, finish: str | None = None, corea: CoreaObject | UnsetType = UNSET) -> bytes:
-        chunk = self._object([ChunkChoice(delta, finish)])
-        chunk.corea = corea
-        return sse(chunk)
+    def _chunk(self, delta: JSON, logprobs: Raw | None = None) -> bytes:
+        return sse(self._object([ChunkChoice(delta, None, logprobs)]))
 
     def _object(self, choices: list[ChunkChoice]) -> ChatChunk:
         request, trace_id = self.state.request, self.state.plan.question.id
         usage = None if request.include_usage else UNSET  # OpenAI sends null in all but the last
         return ChatChunk(f"chatcmpl-{trace_id}", self.created, request.body.model, choices, usage)
+
+
+def _as_delta(message: JSON) -> JSON:
+    """The further fields of a whole message as one delta: its tool calls have an index, and nothing is null."""
+    delta = {key: value for key, value in message.items() if key != "content" and value is not None}
+    if isinstance(calls := delta.get("tool_calls"), list):
+        delta["tool_calls"] = [{"index": i, **call} for i, call in enumerate(calls)]
+    return delta
