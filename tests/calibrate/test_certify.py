@@ -153,7 +153,7 @@ def test_the_promise_of_each_slice_is_kept_over_draws() -> None:
 def test_the_small_model_is_not_asked_where_it_does_not_pay() -> None:
     pairs = simulated_pairs(4000, seed=11, columns=True)
     dear = pairs.change(0, cost_usd=np.where(pairs.categories == "hard", 9e-4, 1e-5))
-    found = certify(dear, TARGETS)
+    found = certify(dear, TARGETS, FitOptions(use_category=True))
     assert found.rules is not None
     assert found.rules[0] is not None
     assert found.rules[0].skip_categories == ("hard",)
@@ -301,8 +301,8 @@ def test_plain_arrays_are_fitted_and_applied() -> None:
 def test_an_artefact_of_another_version_or_shape_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "c.json"
     for text, words in (
-        ('{"version": 2}', "calibration version 2, expected 3"), ("[]", "not a calibration"),
-        ('{"version": 3, "verdict": "maybe"}', "not a calibration"),
+        ('{"version": 3}', "calibration version 3, expected 4"), ("[]", "not a calibration"),
+        ('{"version": 4, "verdict": "maybe"}', "not a calibration"),
     ):  # fmt: skip
         path.write_text(text)
         with pytest.raises(DataError, match=words):

@@ -187,7 +187,7 @@ def write_config(count: int, small_model: str = "small") -> None:
         parts += [f"{key} = {json.dumps(reply)}\n" for key, reply in replies.items()]
         parts.append(f'[prices."{model}"]\ninput_usd_per_mtok = "0"\noutput_usd_per_mtok = "{price}"\n')
     Path("corea.toml").write_text("".join(parts))
-    rows = ({"id": f"q{n}", "question": f"Number {n}", "answer": str(n)} for n in range(count))
+    rows = ({"id": f"q{n}", "question": f"Number {n}", "answer": str(n), "category": "ab"[n % 2]} for n in range(count))
     Path("q.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
@@ -224,6 +224,18 @@ def test_another_configuration_is_refused_and_force_is_on_every_trace(corea: Com
     for line in Path("a.jsonl").read_text().splitlines():
         assert json.loads(line)["flags"][1] == "calibration forced: slm is 'tiny', calibrated for 'small'"
     assert "--force: got it without a calibration" in corea("ask", "x", "--force").err
+
+
+@pytest.mark.parametrize("command", [("ask", "Number 3"), ("serve", "--port", "0")])
+def test_what_has_no_category_refuses_a_calibration_that_reads_it(corea: Command, command: tuple[str, ...]) -> None:
+    write_config(200)
+    made = corea("calibrate", "--questions", "q.jsonl", "--max-drop", "0.2", "--by-group", "--json")
+    assert any("must carry its category, one of a, b" in note for note in made.json["data"]["notes"])
+    ran = corea(*command, "--calibration", "calibration.json")
+    assert (ran.code, len(ran.err.strip().splitlines())) == (2, 1)
+    assert f"corea {command[0]}: the calibration reads each question's category" in ran.err
+    assert corea("run", "q.jsonl", "-o", "a.jsonl", "-q", "--calibration", "calibration.json").code == 0
+    assert '"stage":"small"' in Path("a.jsonl").read_text()
 
 
 def test_a_configuration_needs_labelled_questions(corea: Command) -> None:

@@ -1,6 +1,6 @@
 """The calibration artefact: one versioned JSON file that binds thresholds to everything they were certified for.
 
-The schema of version 3 is the fields of `Calibration` and of the records in it; docs/calibration_schema.md lists them.
+The schema of version 4 is the fields of `Calibration` and of the records in it; docs/calibration_schema.md lists them.
 """
 
 from datetime import UTC, datetime
@@ -15,12 +15,12 @@ from corea.calibrate.signal_quality import SignalReport
 from corea.calibrate.targets import Targets
 from corea.errors import ConfigError, DataError
 from corea.metrics import Interval
-from corea.metrics.score_map import ScoreMap, apply_map
+from corea.metrics.score_map import ScoreMap
 from corea.policies.calibrated import GroupRule, ThresholdRule
 from corea.records.table import OutcomeTable
 from corea.version import VERSION
 
-ARTEFACT_VERSION = 3
+ARTEFACT_VERSION = 4
 CERTIFIED, INFEASIBLE = "certified", "infeasible"
 
 
@@ -46,6 +46,7 @@ class StageCalibration(msgspec.Struct, frozen=True, kw_only=True):
     Args:
         threshold: None where the stage is not asked, and when infeasible: everything is deferred.
         map: From the measured columns to the score that the threshold is for.
+        categories: A question of another category, or of none, has no score; null: the category plays no part.
         needs_answer: An answer that cannot be read has no score.
         probability: From the score to a probability of being right.
         quality: Of the stage's main signal, with a verdict in words.
@@ -55,6 +56,7 @@ class StageCalibration(msgspec.Struct, frozen=True, kw_only=True):
     model: str
     threshold: ThresholdRule | None
     map: ScoreMap
+    categories: tuple[str, ...] | None
     needs_answer: bool
     probability: ScoreMap
     quality: SignalReport
@@ -159,6 +161,11 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         return self.verdict == CERTIFIED
 
     @property
+    def categories(self) -> tuple[str, ...] | None:
+        """The categories that a question must have one of not to be deferred; None: the category plays no part."""
+        return self.stages[0].categories
+
+    @property
     def rules(self) -> Rules:
         """The threshold of each stage before the last."""
         return tuple(stage.threshold for stage in self.stages)
@@ -176,8 +183,7 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             raise ConfigError(
                 f"calibration: got a table of {len(table.models)} models, expected {len(self.stages) + 1}"
             )
-        scores = [apply_map(stage.map, table.columns(i)) for i, stage in enumerate(self.stages)]
-        rows = ScoredTable.of(table, *scores)
+        rows = ScoredTable.mapped(table, [stage.map for stage in self.stages], self.categories)
         if self.groups:
             return rows.by_group(self.groups)
         return rows.outcome(self.rules) if self.certified else rows.last_alone()

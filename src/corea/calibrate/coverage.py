@@ -17,7 +17,6 @@ from corea.calibrate.certify import DEFAULTS, FitOptions, Prepared, certify_prep
 from corea.calibrate.rules import Rules, ScoredTable, rules_at
 from corea.calibrate.targets import Targets
 from corea.errors import ConfigError
-from corea.metrics.score_map import apply_map
 from corea.records.table import OutcomeTable
 
 EDGE_COVERAGE = 0.5
@@ -135,8 +134,7 @@ def coverage(
 def _prepared(rows: OutcomeTable, whole: ScoredTable, options: FitOptions, target: str) -> tuple[Prepared, ScoredTable]:
     """Maps fitted on one calibration set, and the population with their scores."""
     prepared = prepare(rows, options, target=target)
-    scores = (apply_map(stored, whole.table.columns(stage)) for stage, stored in enumerate(prepared.maps))
-    return prepared, replace(whole, scores=tuple(scores))
+    return prepared, ScoredTable.mapped(whole.table, prepared.maps, prepared.categories)
 
 
 def missed_targets(targets: Targets, population: ScoredTable, rules: Rules) -> Sequence[str]:

@@ -32,7 +32,7 @@ from corea.calibrate.signal_quality import signal_quality
 from corea.calibrate.targets import Targets
 from corea.metrics import Interval, cost_interval, paired_share_interval, share_interval
 from corea.metrics.arrays import Floats
-from corea.metrics.score_map import ScoreMap
+from corea.metrics.score_map import ScoreMap, among
 from corea.records.table import OutcomeTable
 
 TEST = "exact paired test, binomial test, betting on bounded means; fixed-sequence Learn then Test"
@@ -93,7 +93,7 @@ def fit(
             digest=table.digest, n=len(table), signals=list(table.first.signals),
             category_column=table.category_column, seed=options.seed,
             notes=[
-                *table.notes, *found.notes, *([PERSON_NOTE] if abstains else []),
+                *table.notes, *found.notes, *_category_note(found), *([PERSON_NOTE] if abstains else []),
                 *([AGREEMENT_NOTE] if found.labels is not None else []),
             ],
         ),
@@ -101,6 +101,18 @@ def fit(
     )  # fmt: skip
     advice = () if certified else next_steps(found, targets, result)
     return replace(result, advice=advice, sentence=sentence(result))
+
+
+def _category_note(found: Selection) -> list[str]:
+    """The categories that every question must carry one of, where they are read."""
+    known, table = found.prepared.categories, found.test.table
+    if known is None:
+        return []
+    other = int((~among(table.categories, known, len(table))).sum())
+    return [
+        f"every question must carry its {table.category_column}, one of {', '.join(known)}; any other is deferred "
+        f"({other:,} of the {len(table):,} rows of the test); `corea ask` and `corea serve` have none and refuse this"
+    ]
 
 
 def _answers(found: Selection) -> CascadeAnswers:
@@ -139,6 +151,7 @@ def _stages(
             model=model.name,
             threshold=None if found.rules is None else found.rules[i],
             map=found.prepared.maps[i],
+            categories=found.prepared.categories,
             needs_answer=model.needs_answer,
             probability=probabilities[i],
             quality=signal_quality(judged.models[i].confidence, judged.models[i].correct),

@@ -10,6 +10,7 @@ from corea.calibrate.binding import differences
 from corea.calibrate.held_out import estimates
 from corea.errors import ConfigError
 from corea.metrics import Interval
+from corea.metrics.score_map import among
 from corea.records.table import OutcomeTable
 
 
@@ -51,10 +52,20 @@ def apply_calibration(found: Calibration, table: OutcomeTable, *, force: bool = 
         "intervals": {"n": len(table), **{name: _plain(each) for name, each in intervals.items()}},
         "notes": [
             *table.notes,
+            *_deferred_unknown(found, table),
             *(["these are the very rows that calibrated: the figures are not of unseen ones"] if same else []),
             *(f"forced: {each}" for each in differing),
         ],
     }
+
+
+def _deferred_unknown(found: Calibration, table: OutcomeTable) -> list[str]:
+    """Counts the questions that are deferred because their category did not calibrate."""
+    if found.categories is None:
+        return []
+    other = int((~among(table.categories, found.categories, len(table))).sum())
+    text = f"{other:,} of {len(table):,} questions have a category that did not calibrate, or none: all deferred"
+    return [text] if other else []
 
 
 def _plain(each: Interval) -> dict[str, float]:
