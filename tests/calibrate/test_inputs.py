@@ -49,7 +49,9 @@ def test_a_question_without_a_known_category_is_deferred_and_counted(
     by_category: Calibration, given: str | None
 ) -> None:
     fresh = two_kinds(2000, seed=1, start=10**6)
-    renamed = replace(fresh, categories=np.array([given] * 1000 + fresh.categories[1000:].tolist(), dtype=object))
+    known = fresh.categories
+    assert known is not None
+    renamed = replace(fresh, categories=np.array([given] * 1000 + known[1000:].tolist(), dtype=object))
     kept = by_category.apply(renamed).kept
     assert not kept[:1000].any()
     assert np.array_equal(kept[1000:], by_category.apply(fresh).kept[1000:])

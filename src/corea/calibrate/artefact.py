@@ -88,6 +88,7 @@ class Guarantee(msgspec.Struct, frozen=True, kw_only=True):
         statement: The guarantee as a sentence. `holds_for`: its scope, in words.
         test: The statistical test, in words.
         n: Questions in all; `n_fit` fitted the maps, `n_test` tested.
+        n_clusters: Distinct questions, where some come more than once; null: each comes once.
         p_values: Of the chosen rules, by target. `rules_tested`: along the path.
         cost_cap_usd: The bound on one question's cost that a guarantee of a mean cost assumes.
         labels: With few labels.
@@ -100,6 +101,7 @@ class Guarantee(msgspec.Struct, frozen=True, kw_only=True):
     n: int
     n_fit: int
     n_test: int
+    n_clusters: int | None
     p_values: dict[str, float]
     rules_tested: int
     cost_cap_usd: float | None = None

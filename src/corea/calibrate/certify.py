@@ -132,6 +132,7 @@ def certify(table: OutcomeTable, targets: Targets, options: FitOptions = DEFAULT
     if not options.few_labels:
         prepared = prepare(table, options, target=targets.score_target)
         return certify_prepared(prepared, targets, options, cap_usd=targets.cap(table))
+    table = table.distinct()
     labels = FewLabels.of(table, targets)
     part_a, part_b = split(table, options, held_out=labels.held_out)
     notes = labels.notes(part_a)
@@ -155,6 +156,7 @@ def select_for_labelling(table: OutcomeTable, targets: Targets, count: int, opti
     """
     if targets.max_drop is None:
         raise ConfigError("select-for-labelling: got no --max-drop, expected one: only it needs differing answers")
+    table = table.distinct()
     labels = FewLabels.of(table, targets)
     part_a, part_b = split(table, replace(options, few_labels=True))
     prepared = _prepared(labels.proxy(table).take(part_a), table.take(part_b), options, targets.score_target)
@@ -174,13 +176,23 @@ def split(table: OutcomeTable, options: FitOptions, *, held_out: Any = None) -> 
     Args:
         held_out: (N,) True for rows that must not fit; they all test.
     """
-    n = len(table)
-    order = np.random.default_rng(options.seed).permutation(n)
-    n_fit = _fit_rows(table, options)
+    order, n_fit = np.random.default_rng(options.seed).permutation(len(table)), _fit_rows(table, options)
+    if table.clusters is not None:
+        return _split_clusters(table.clusters[order].astype(str), order, n_fit)
     if held_out is None or not held_out.any():
         return order[:n_fit], order[n_fit:]
     part_a = order[~held_out[order]][:n_fit]
     return part_a, order[~np.isin(order, part_a)]
+
+
+def _split_clusters(clusters: Any, order: Any, n_fit: int) -> tuple[Any, Any]:
+    """The split in which no cluster is on both sides; `clusters` in the order given."""
+    _, first, at = np.unique(clusters, return_index=True, return_inverse=True)
+    sizes = np.bincount(at)
+    rank = np.argsort(first)  # clusters as they come in the random order
+    fits = np.zeros(len(sizes), dtype=bool)
+    fits[rank[np.cumsum(sizes[rank]) <= n_fit]] = True
+    return order[fits[at]], order[~fits[at]]
 
 
 def _plain_rows(n: int) -> int:
@@ -200,7 +212,9 @@ def _fit_rows(table: OutcomeTable, options: FitOptions) -> int:
 def prepare(table: OutcomeTable, options: FitOptions = DEFAULTS, *, target: str = "regret") -> Prepared:
     """Splits the rows, fits the maps on the fit split and scores both parts; `target` as in `maps.fit_score`."""
     part_a, part_b = split(table, options)
-    plain = options.fit_share is None and len(table.models) == 2 and len(part_a) == _plain_rows(len(table))
+    plain = (
+        options.fit_share is None and len(table.models) == 2 and _fit_rows(table, options) == _plain_rows(len(table))
+    )
     if options.map == "auto" and plain:
         options = replace(options, map="identity")
     return _prepared(table.take(part_a), table.take(part_b), options, target)

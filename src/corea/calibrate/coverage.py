@@ -108,7 +108,7 @@ def coverage(
     certified, broken = dict.fromkeys(targets, 0), dict.fromkeys(targets, 0)
     saved = dict.fromkeys(targets, 0.0)
     for draw in range(draws):
-        rows = population.take(np.random.default_rng([seed, draw]).integers(len(population), size=n))
+        rows = _draw(population, np.random.default_rng([seed, draw]), n)
         if rows.first.correct.min() == rows.first.correct.max():
             continue  # such a table of a user is refused: nothing is guaranteed
         ready: dict[str, tuple[Prepared, ScoredTable]] = {}
@@ -129,6 +129,17 @@ def coverage(
         )
         for name, each in targets.items()
     ]  # fmt: skip
+
+
+def _draw(population: OutcomeTable, rng: np.random.Generator, n: int) -> OutcomeTable:
+    """About n rows drawn with replacement: one by one, or whole clusters, each draw a cluster of its own."""
+    if population.clusters is None:
+        return population.take(rng.integers(len(population), size=n))
+    _, at = np.unique(population.clusters.astype(str), return_inverse=True)
+    members = np.split(np.argsort(at, kind="stable"), np.cumsum(np.bincount(at))[:-1])
+    drawn = [members[i] for i in rng.integers(len(members), size=max(1, round(n * len(members) / len(population))))]
+    names = np.repeat([str(i) for i in range(len(drawn))], [len(each) for each in drawn]).astype(object)
+    return replace(population.take(np.concatenate(drawn)), clusters=names)
 
 
 def _prepared(rows: OutcomeTable, whole: ScoredTable, options: FitOptions, target: str) -> tuple[Prepared, ScoredTable]:

@@ -35,7 +35,9 @@ from corea.metrics.arrays import Floats
 from corea.metrics.score_map import ScoreMap, among
 from corea.records.table import OutcomeTable
 
-TEST = "exact paired test, binomial test, betting on bounded means; fixed-sequence Learn then Test"
+PAIRED_TEST = "exact paired test, binomial test, betting on bounded means"
+CLUSTERED_TEST = "betting on bounded sums of each distinct question (arXiv:2010.09686)"
+TEST = f"{PAIRED_TEST}; fixed-sequence Learn then Test"
 JOINTLY = " along a path of joint thresholds that was laid out on other rows"
 FEW_LABELS_TEST = (
     "share of kept answers that differ, exact bound on all rows; exact paired test on the gold rows among them; "
@@ -66,7 +68,9 @@ def fit(
     Raises:
         ConfigError, DataError: See `OutcomeTable.check`, `Targets`, `FitOptions`, `corea.calibrate.certify.certify`.
     """
-    if not options.few_labels:
+    if options.few_labels:
+        table = table.distinct()
+    else:
         table.check()
     found = certify(table, targets, options)
     answers = _answers(found)
@@ -83,7 +87,7 @@ def fit(
     result = Calibration(
         verdict=CERTIFIED if certified else INFEASIBLE,
         sentence="",
-        guarantee=_guarantee(found, targets, len(table)),
+        guarantee=_guarantee(found, targets, table),
         stages=_stages(table, found, [stored for stored, _ in probabilities], answers),
         groups=dict(found.groups),
         expected=expected,
@@ -122,16 +126,18 @@ def _answers(found: Selection) -> CascadeAnswers:
     return found.test.last_alone() if found.rules is None else found.test.outcome(found.rules)
 
 
-def _guarantee(found: Selection, targets: Targets, n: int) -> Guarantee:
+def _guarantee(found: Selection, targets: Targets, table: OutcomeTable) -> Guarantee:
     where = IN_EACH_CATEGORY if found.groups else ""
     test = FEW_LABELS_TEST if found.labels is not None else TEST + (JOINTLY if len(found.test.scores) > 1 else "")
+    test = test if table.clusters is None else test.replace(PAIRED_TEST, CLUSTERED_TEST)
     return Guarantee(
         targets=targets,
         statement=f"{targets.words()}{where}, with probability {1 - targets.delta:g} over the questions that "
         "calibrated",
         holds_for=HOLDS_FOR,
         test=test,
-        n=n,
+        n=len(table),
+        n_clusters=None if table.clusters is None else len(set(table.clusters.tolist())),
         n_fit=len(found.fit),
         n_test=len(found.test),
         p_values=dict(found.pvalues),

@@ -16,7 +16,7 @@ from corea.policies.calibrated import GroupRule
 def sentence(found: Calibration) -> str:
     """One-sentence summary of the result."""
     guarantee, targets = found.guarantee, found.guarantee.targets
-    rows = f"{guarantee.n:,} questions"
+    rows = f"{guarantee.n:,} questions" + (f" ({n:,} distinct)" if (n := guarantee.n_clusters) is not None else "")
     if guarantee.labels is not None:
         rows += f" of which {guarantee.labels.gold:,} are labelled"
     if not found.certified:

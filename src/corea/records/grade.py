@@ -6,7 +6,7 @@ from corea.datasets import with_grader
 from corea.errors import DataError
 from corea.graders import check_reference, grade_each, grader_name, load_grader
 from corea.prices import COUNTED_AS_FREE
-from corea.records.answer import RecordedAnswer
+from corea.records.answer import RecordedAnswer, cluster_of
 from corea.run.source import QuestionSource, SourceRow
 from corea.types import Question, Status, Trace, Verdict
 
@@ -105,6 +105,7 @@ def _answer_of(
         numbers["completion_tokens"] = float(completion.usage.completion_tokens)
     return RecordedAnswer(
         id=trace.question_id,
+        cluster=cluster_of(*(message.content for message in question.messages), *question.choices),
         correct=correct,
         model=completion.model if completion else "",
         answer=first.answer if first else None,

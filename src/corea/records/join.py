@@ -66,9 +66,10 @@ def join_answers(
     return OutcomeTable(
         ids=_strings(ids),
         models=tuple(models),
+        clusters=(clusters := _clusters(answers_S[0])),
         categories=_categories(answers_S[0]),
         category_column=category_column,
-        notes=tuple(note for note in (*notes, *graded, *costs, *more) if note),
+        notes=tuple(note for note in (*notes, _cluster_note(clusters), *graded, *costs, *more) if note),
     )
 
 
@@ -184,6 +185,22 @@ def _costs(answers: Answers, model: str, prices: Prices | None) -> tuple[Floats,
 def _agreement(mine: Answers, last: Answers, same: Callable[[str, str], bool]) -> Floats:
     pairs = [(a.answer, b.answer) for a, b in zip(mine, last, strict=True)]
     return np.array([np.nan if a is None or b is None else float(same(a, b)) for a, b in pairs])
+
+
+def _clusters(answers: Answers) -> Strings | None:
+    """The cluster of each row; None where no question comes twice. A row without a text is a cluster of its own."""
+    found = [a.cluster or f"id {a.id}" for a in answers]
+    return _strings(found) if len(set(found)) < len(found) else None
+
+
+def _cluster_note(clusters: Strings | None) -> str:
+    if clusters is None:
+        return ""
+    _, sizes = np.unique(clusters.astype(str), return_counts=True)
+    return (
+        f"{len(clusters):,} rows are {len(sizes):,} distinct questions, one of them {sizes.max():,} times: split and "
+        "tested by question, if none is repeated more often (assumed); the 95 % intervals count each row"
+    )
 
 
 def _categories(answers: Answers) -> Strings | None:
