@@ -32,7 +32,7 @@ from corea.calibrate.signal_quality import signal_quality
 from corea.calibrate.targets import Targets
 from corea.metrics import Interval, cost_interval, paired_share_interval, share_interval
 from corea.metrics.arrays import Floats
-from corea.metrics.score_map import ScoreMap, among
+from corea.metrics.score_map import ScoreMap, among, inputs_of
 from corea.records.table import OutcomeTable
 
 PAIRED_TEST = "exact paired test, binomial test, betting on bounded means"
@@ -97,7 +97,8 @@ def fit(
             digest=table.digest, n=len(table), signals=list(table.first.signals),
             category_column=table.category_column, seed=options.seed,
             notes=[
-                *table.notes, *found.notes, *_category_note(found), *([PERSON_NOTE] if abstains else []),
+                *_columns_read(found), *table.notes, *found.notes, *_category_note(found),
+                *([PERSON_NOTE] if abstains else []),
                 *([AGREEMENT_NOTE] if found.labels is not None else []),
             ],
         ),
@@ -105,6 +106,13 @@ def fit(
     )  # fmt: skip
     advice = () if certified else next_steps(found, targets, result)
     return replace(result, advice=advice, sentence=sentence(result))
+
+
+def _columns_read(found: Selection) -> list[str]:
+    """The columns that each map reads."""
+    stages = list(zip(found.fit.table.stages, found.prepared.maps, strict=True))
+    several = len(stages) > 1
+    return [f"columns read{f' of {m.name}' if several else ''}: {', '.join(inputs_of(stored))}" for m, stored in stages]
 
 
 def _category_note(found: Selection) -> list[str]:
@@ -132,8 +140,8 @@ def _guarantee(found: Selection, targets: Targets, table: OutcomeTable) -> Guara
     test = test if table.clusters is None else test.replace(PAIRED_TEST, CLUSTERED_TEST)
     return Guarantee(
         targets=targets,
-        statement=f"{targets.words()}{where}, with probability {1 - targets.delta:g} over the questions that "
-        "calibrated",
+        statement=f"{targets.words(found.cap_usd)}{where}, with probability {1 - targets.delta:g} over the questions "
+        "that calibrated",
         holds_for=HOLDS_FOR,
         test=test,
         n=len(table),

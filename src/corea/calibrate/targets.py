@@ -87,8 +87,8 @@ class Targets:
         out = outcome.cost_usd + (self.value_usd or 0.0) * (1 - outcome.correct)
         return out if self.abstain_usd is None else out + self.abstain_usd * outcome.abstained
 
-    def words(self) -> str:
-        """The guarantee, in one clause."""
+    def words(self, cap_usd: float | None = None) -> str:
+        """The guarantee, in one clause; `cap_usd` is what `cap` gives, where the rows are known."""
         parts: list[str] = []
         if self.max_drop is not None:
             parts.append(f"accuracy is at most {100 * self.max_drop:g} points below the large model's")
@@ -99,7 +99,16 @@ class Targets:
         if self.value_usd is not None:
             people = "" if self.abstain_usd is None else f" and {self.abstain_usd:g} USD a question left to a person"
             parts.append(f"cost with {self.value_usd:g} USD an error{people} is at most the large model's")
-        return " and ".join(parts)
+        return " and ".join(parts) + self.condition(cap_usd)
+
+    def condition(self, cap_usd: float | None = None) -> str:
+        """The condition on the cost of one question under which a mean cost is guaranteed; "" without one."""
+        if not self.needs_cap:
+            return ""
+        most = "three times the most seen" if cap_usd is None else f"{cap_usd:.4g} USD"
+        if self.cost_cap_usd is not None:
+            return f", if no question costs more than {self.cost_cap_usd:g} USD"
+        return f", if no question costs more than {most} (assumed)"
 
 
 PValues = Callable[[ScoredTable, CascadeAnswers], dict[str, float]]

@@ -211,6 +211,11 @@ def _recorded(line: _RowLine, group: str, *, labelled: bool) -> RecordedAnswer:
         raise DataError(
             f"question {key!r}: got correct = {correct!r}, expected 0 or 1; label it", path=line.path, line=line.number
         )
+    if isinstance(stated := row.get("confidence"), str):
+        raise DataError(
+            f"question {key!r}: got confidence = {stated!r:.40}, text, expected a number in [0, 1] or null; convert it",
+            path=line.path, line=line.number,
+        )  # fmt: skip
     category = row.get(group, row.get("subject") if group == "category" else None)
     answer = row.get("answer")
     return RecordedAnswer(
