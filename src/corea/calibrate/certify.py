@@ -139,6 +139,7 @@ def certify(table: OutcomeTable, targets: Targets, options: FitOptions = DEFAULT
     proxy = labels.proxy(table)
     prepared = _prepared(proxy.take(part_a), table.take(part_b), options, targets.score_target)
     labels = labels.take(part_b)
+    labels.check_scores(prepared.test)
     found = certify_prepared(prepared, targets, options, cap_usd=targets.cap(table), labels=labels)
     return replace(found, notes=notes)
 
@@ -255,7 +256,8 @@ def certify_prepared(
         pre_policy=options.pre_policy and prepared.categories is not None,
     )  # fmt: skip
     if labels is not None:
-        path = labels.worth_testing(path, prepared.fit, targets)
+        lowest = labels.least_labelled(prepared.test)
+        path = labels.worth_testing(path, prepared.fit, targets, lowest=lowest)
     return select(path, targets, prepared, cap_usd=cap_usd, labels=labels)
 
 
