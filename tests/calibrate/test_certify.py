@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from msgspec import structs
 
 from corea.calibrate import Calibration, FitOptions, OutcomeTable, Targets, fit, load
 from corea.calibrate.certify import certify
@@ -188,7 +189,7 @@ def test_the_artefact_survives_the_disk_and_gives_the_same_scores(tmp_path: Path
     found = fit(pairs, TARGETS, clock=lambda: "2026-11-24")
     found.save(tmp_path / "c.json")
     again = load(tmp_path / "c.json")
-    assert again == found
+    assert structs.replace(again, digest="") == found
     assert np.array_equal(again.apply(pairs).correct, found.apply(pairs).correct)
     assert again.rules == certify(pairs, TARGETS).rules
     assert again.created == "2026-11-24"
@@ -296,6 +297,16 @@ def test_plain_arrays_are_fitted_and_applied() -> None:
         OutcomeTable.from_arrays(correct=correct, cost_usd=[1e-4, 1e-3], confidence=correct)
     with pytest.raises(ConfigError, match="got a table of 3 models, expected 2"):
         found.apply(replace(table, models=(*table.models, table.last)))
+
+
+def test_an_artefact_with_a_changed_threshold_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "c.json"
+    found = fit(simulated_pairs(1000, seed=1), TARGETS, clock=str)
+    found.save(path)
+    assert structs.replace(load(path), digest="") == found
+    path.write_text(path.read_text().replace(f'"tau": {threshold_of(found).tau}', '"tau": 0.01'))
+    with pytest.raises(DataError, match=r"c.json: was changed after `corea calibrate` wrote it"):
+        load(path)
 
 
 def test_an_artefact_of_another_version_or_shape_is_refused(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ The schema of version 4 is the fields of `Calibration` and of the records in it;
 """
 
 from datetime import UTC, datetime
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal
 
@@ -31,6 +32,9 @@ class StageBinding(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
         revision: Of the weights: a hash, or a name that the configuration states.
         prompt: The prompt's hash. `sampling`: the settings that shape an answer.
         signal: The signal's kind and settings; None for the last stage.
+        base_url: The server, without path and keys.
+        price: USD by kind of token; None where the guarantee is not about money.
+        pass_draft: The stage sees the draft of the one before it.
     """
 
     model: str
@@ -38,6 +42,9 @@ class StageBinding(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     prompt: str | None = None
     sampling: dict[str, Any] | None = None
     signal: dict[str, Any] | None = None
+    base_url: str | None = None
+    price: dict[str, str] | None = None
+    pass_draft: bool | None = None
 
 
 class StageCalibration(msgspec.Struct, frozen=True, kw_only=True):
@@ -141,6 +148,7 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         report: Held-out figures for the report; None with few labels.
         binding: By stage, the last one included.
         advice: Next steps, in sentences.
+        digest: SHA-256 of all the rest, which `save` writes and `load` checks.
     """
 
     verdict: Literal["certified", "infeasible"]
@@ -156,6 +164,7 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     created: str = ""
     corea_version: str = VERSION
     version: int = ARTEFACT_VERSION
+    digest: str = ""
 
     @property
     def certified(self) -> bool:
@@ -195,8 +204,13 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         return msgspec.to_builtins(self)
 
     def save(self, path: str | Path) -> None:
-        """Writes the artefact as readable JSON."""
-        Path(path).write_bytes(msgspec.json.format(msgspec.json.encode(self), indent=1) + b"\n")
+        """Writes the artefact as readable JSON, with its digest."""
+        signed = msgspec.structs.replace(self, digest=_digest(self))
+        Path(path).write_bytes(msgspec.json.format(msgspec.json.encode(signed), indent=1) + b"\n")
+
+
+def _digest(found: Calibration) -> str:
+    return "sha256:" + sha256(msgspec.json.encode(msgspec.structs.replace(found, digest=""))).hexdigest()
 
 
 class _ArtefactVersion(msgspec.Struct):
@@ -208,7 +222,7 @@ def load(path: str | Path) -> Calibration:
 
     Raises:
         ConfigError: There is no such file.
-        DataError: It is not a calibration, or of another version.
+        DataError: It is not a calibration, of another version, or changed since it was written.
     """
     try:
         data = Path(path).read_bytes()
@@ -217,13 +231,18 @@ def load(path: str | Path) -> Calibration:
             raise DataError(
                 f"calibration version {version!r}, expected {ARTEFACT_VERSION}; calibrate again", path=str(path)
             )
-        return msgspec.json.decode(data, type=Calibration)
+        found = msgspec.json.decode(data, type=Calibration)
     except FileNotFoundError as error:
         raise ConfigError(f"{path}: no such calibration; make it with `corea calibrate`") from error
     except (OSError, msgspec.DecodeError) as error:
         raise DataError(
             f"not a calibration ({error}), expected what `corea calibrate` wrote", path=str(path)
         ) from error
+    if found.digest != _digest(found):
+        raise DataError(
+            "was changed after `corea calibrate` wrote it: its digest differs; calibrate again", path=str(path)
+        )
+    return found
 
 
 def now() -> str:

@@ -92,7 +92,7 @@ def fit(
         groups=dict(found.groups),
         expected=expected,
         report=None if found.labels is not None else _report(found, answers, *probabilities[0]),
-        binding=tuple(binding) or tuple(StageBinding(model=model.name) for model in table.models),
+        binding=_bound(binding, targets) or tuple(StageBinding(model=model.name) for model in table.models),
         data=DataSummary(
             digest=table.digest, n=len(table), signals=list(table.first.signals),
             category_column=table.category_column, seed=options.seed,
@@ -106,6 +106,11 @@ def fit(
     )  # fmt: skip
     advice = () if certified else next_steps(found, targets, result)
     return replace(result, advice=advice, sentence=sentence(result))
+
+
+def _bound(binding: Sequence[StageBinding], targets: Targets) -> tuple[StageBinding, ...]:
+    """The binding; a guarantee that is not about money does not depend on prices."""
+    return tuple(each if targets.needs_cap else replace(each, price=None) for each in binding)
 
 
 def _columns_read(found: Selection) -> list[str]:
