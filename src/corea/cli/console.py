@@ -20,7 +20,12 @@ EXIT_FAILED, EXIT_CONFIG, EXIT_DATA, EXIT_BACKEND, EXIT_BUDGET, EXIT_INTERRUPTED
 EXIT_CODES = """Exit codes: 0 done; 1 done, but something failed (a question, an unreadable answer, a check); 2 wrong
 usage or configuration; 3 a data file is wrong or cannot be written; 4 a model could not be reached or refused;
 5 stopped by the budget; 130 interrupted."""
-CODE_OF = {ConfigError: EXIT_CONFIG, DataError: EXIT_DATA, BackendError: EXIT_BACKEND, BudgetError: EXIT_BUDGET}
+CODE_OF: dict[type[CoreaError], int] = {
+    ConfigError: EXIT_CONFIG,
+    DataError: EXIT_DATA,
+    BackendError: EXIT_BACKEND,
+    BudgetError: EXIT_BUDGET,
+}
 
 
 def exit_code(error: CoreaError) -> int:

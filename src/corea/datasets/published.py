@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from typing import ClassVar
 
 from corea.datasets.source import HubSource, PublishedDataset, Row, choice_question, stable_bucket, text_question
 from corea.types import Question
@@ -21,7 +22,7 @@ class Gsm8k(PublishedDataset):
     Source: Cobbe et al. 2021, arXiv:2110.14168.
     """
 
-    source = HubSource(
+    source: ClassVar[HubSource] = HubSource(
         hub="openai/gsm8k",
         config="main",
         revision="e53f048856ff4f594e959d75785d2c2d37b678ee",
@@ -51,7 +52,7 @@ class Math500(PublishedDataset):
     Source: Lightman et al. 2023, arXiv:2305.20050; MATH: Hendrycks et al. 2021, arXiv:2103.03874.
     """
 
-    source = HubSource(
+    source: ClassVar[HubSource] = HubSource(
         hub="HuggingFaceH4/MATH-500",
         revision="6e4ed1a2a79af7d8630a6b768ec859cb5af4d3be",
         licence="MIT (MATH); not to be republished",
@@ -86,7 +87,7 @@ class OlympiadBench(PublishedDataset):
     Source: He et al. 2024, arXiv:2402.14008.
     """
 
-    source = HubSource(
+    source: ClassVar[HubSource] = HubSource(
         hub="Hothan/OlympiadBench",
         config="OE_TO_maths_en_COMP",
         revision="91184b52131e7fc9455fef848035173aea8cc01a",
@@ -122,7 +123,7 @@ class CommonsenseQA(PublishedDataset):
     Source: Talmor et al. 2019, arXiv:1811.00937.
     """
 
-    source = HubSource(
+    source: ClassVar[HubSource] = HubSource(
         hub="tau/commonsense_qa",
         revision="94630fe30dad47192a8546eb75f094926d47e155",
         licence="MIT",
@@ -161,7 +162,7 @@ class Gpqa(PublishedDataset):
     Source: Rein et al. 2023, arXiv:2311.12022.
     """
 
-    source = HubSource(
+    source: ClassVar[HubSource] = HubSource(
         hub="Idavidrein/gpqa",
         config="gpqa_diamond",
         revision="633f5ee89ab8ad4522a9f850766b73f62147ffdd",
@@ -200,7 +201,7 @@ class DeepMath(PublishedDataset):
     Source: He et al. 2025, arXiv:2504.11456.
     """
 
-    source = HubSource(
+    source: ClassVar[HubSource] = HubSource(
         hub="zwhe99/DeepMath-103K",
         revision="5cf055d1fe3d7a2eb19719ac020211469736ae44",
         licence="MIT",
@@ -243,7 +244,7 @@ class MmluPro(PublishedDataset):
     Source: Wang et al. 2024, arXiv:2406.01574.
     """
 
-    source = HubSource(
+    source: ClassVar[HubSource] = HubSource(
         hub="TIGER-Lab/MMLU-Pro",
         revision="b189ec765aa7ed75c8acfea42df31fdae71f97be",
         licence="MIT",

@@ -111,16 +111,17 @@ class NoConfidenceReward:
 
 
 # the published combination
-l1_group = partial(CalibrationReward, "l1", "group")
+l1_group: partial[CalibrationReward] = partial(CalibrationReward, "l1", "group")
 # in expectation, the highest reward for the true chance
-l2_group = partial(CalibrationReward, "l2", "group")
+l2_group: partial[CalibrationReward] = partial(CalibrationReward, "l2", "group")
 # as l2, and severe near 0 and 1
-kl_group = partial(CalibrationReward, "kl", "group")
+kl_group: partial[CalibrationReward] = partial(CalibrationReward, "kl", "group")
 # not a proper score: the highest reward for 0 or 1
-l1_sample = partial(CalibrationReward, "l1", "sample")
+l1_sample: partial[CalibrationReward] = partial(CalibrationReward, "l1", "sample")
 # Brier's score of one rollout: RLCR's reward
-l2_sample = partial(CalibrationReward, "l2", "sample")
+l2_sample: partial[CalibrationReward] = partial(CalibrationReward, "l2", "sample")
 # the log score of one rollout, with the stated number clipped
-kl_sample = partial(CalibrationReward, "kl", "sample")
+kl_sample: partial[CalibrationReward] = partial(CalibrationReward, "kl", "sample")
 
-rlcc, brier = l1_group, l2_sample
+rlcc: partial[CalibrationReward] = l1_group
+brier: partial[CalibrationReward] = l2_sample

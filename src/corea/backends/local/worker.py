@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from corea.backends.local.generation import (
+    DecodingSession,
     Engine,
     Floats,
     GenerationLimits,
@@ -32,21 +33,24 @@ from corea.types import Completion, Question, Sampling
 MOST_UNREAD = 1 << 20  # logits kept until their log-probabilities are taken, 4 MB
 
 
+_Rows = list[tuple[int, GenerationRequest]]  # rows of the session with their requests
+
+
 class RunningBatch:
     """Requests in one session; the row of a finished one goes on, ignored, until the batch is formed again."""
 
     def __init__(self, engine: Engine, requests: list[GenerationRequest]) -> None:
-        self.engine = engine
-        self.lost = 0  # tokens that waiting requests could have had in free rows
+        self.engine: Engine = engine
+        self.lost: int = 0  # tokens that waiting requests could have had in free rows
         room = max(request.room - len(request.written) for request in requests)
-        self.session = engine.start([request.prompt + request.written for request in requests], room)
+        self.session: DecodingSession = engine.start([request.prompt + request.written for request in requests], room)
         self.unread: list[tuple[Floats, Tokens]] = []  # steps whose log-probabilities have not been taken yet
         self._set_live(list(enumerate(requests)))
 
-    def _set_live(self, live: list[tuple[int, GenerationRequest]]) -> None:
-        self.live = live
-        self.drawn = [(row, request) for row, request in live if request.random is not None]
-        self.noted = [(row, request) for row, request in live if request.wants_logprobs]
+    def _set_live(self, live: _Rows) -> None:
+        self.live: _Rows = live
+        self.drawn: _Rows = [(row, request) for row, request in live if request.random is not None]
+        self.noted: _Rows = [(row, request) for row, request in live if request.wants_logprobs]
 
     @property
     def active(self) -> list[GenerationRequest]:

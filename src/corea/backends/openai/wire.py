@@ -7,7 +7,7 @@ Source: https://platform.openai.com/docs/api-reference/chat; the differences of 
 tests/golden/dialects.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,7 +42,7 @@ class ChatResponse(msgspec.Struct):
     error: Any = None
 
 
-read_response = msgspec.json.Decoder(ChatResponse).decode  # raises msgspec.DecodeError
+read_response: Callable[[bytes], ChatResponse] = msgspec.json.Decoder(ChatResponse).decode  # raises msgspec.DecodeError
 _write = msgspec.json.Encoder().encode
 
 

@@ -21,7 +21,7 @@ from corea.types import Trace
 
 log: logging.Logger = logging.getLogger("corea.gateway")
 _encode = msgspec.json.Encoder(decimal_format="string").encode
-Row = tuple[Any, ...]
+Row = tuple[str | int | float | None, ...]
 Redact = Callable[[str], str]
 
 CAPACITY = 20_000
@@ -65,7 +65,7 @@ class DecisionLog:
         self.dropped: int = 0
         self.capacity = capacity
         self.clock = clock
-        self.settings = settings
+        self.settings: GatewayStorage = settings
         self.redact: Redact = find_redact(settings.redact)
         self._text_in = self._text_out = 0  # each written by one thread only
         self._batch: list[Row] = []
@@ -79,7 +79,8 @@ class DecisionLog:
 
     def use(self, settings: GatewayStorage) -> None:
         """Applies a reloaded configuration."""
-        self.settings, self.redact = settings, find_redact(settings.redact)
+        self.settings = settings
+        self.redact = find_redact(settings.redact)
 
     def record(self, completed: CompletedRequest) -> None:
         """Queues a decision."""

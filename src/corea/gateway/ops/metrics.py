@@ -48,23 +48,28 @@ class Metrics(Collector):
         self.dropped = dropped
         self.breakers = breakers
         disable_created_metrics()
-        registry = self.registry = CollectorRegistry()
+        self.registry: CollectorRegistry = CollectorRegistry()
+        registry = self.registry
         ProcessCollector(registry=registry)
         registry.register(self)
         self._child = cache(_child)  # finding a metric's child by its labels takes three times as long as counting
         counter = partial(Counter, registry=registry)
         seconds = partial(Histogram, labelnames=STAGE, buckets=SECONDS, registry=registry)
-        self.requests = counter("corea_requests", "Admitted requests, by status.", (*STAGE, "status"))
-        self.refusals = counter("corea_requests_refused", "Requests not admitted.", ("status", "code"))
-        self.decisions = counter("corea_decisions", "Answers kept, deferred or abstained from.", (*STAGE, "decision"))
-        self.tokens = counter("corea_tokens", "Tokens of all calls except signals'.", (*STAGE, "kind"))
-        self.unpriced = counter("corea_requests_unpriced", "Requests of unknown cost.", STAGE[:1])
-        self.disconnected = counter("corea_requests_client_disconnected", "Requests without a client.", STAGE[:1])
-        self.cached = counter("corea_requests_cached", "Requests answered from the response cache.", STAGE[:1])
-        self.spent = counter("corea_spent_usd", "Cost of the answers.", STAGE[:1])
-        self.saved = Gauge("corea_saved_usd", "Saving over the last stage alone.", STAGE[:1], registry=registry)
-        self.seconds = seconds("corea_request_seconds", "From admission to the end.")
-        self.first_text = seconds("corea_first_text_seconds", "From admission to the first streamed text.")
+        self.requests: Counter = counter("corea_requests", "Admitted requests, by status.", (*STAGE, "status"))
+        self.refusals: Counter = counter("corea_requests_refused", "Requests not admitted.", ("status", "code"))
+        self.decisions: Counter = counter(
+            "corea_decisions", "Answers kept, deferred or abstained from.", (*STAGE, "decision")
+        )
+        self.tokens: Counter = counter("corea_tokens", "Tokens of all calls except signals'.", (*STAGE, "kind"))
+        self.unpriced: Counter = counter("corea_requests_unpriced", "Requests of unknown cost.", STAGE[:1])
+        self.disconnected: Counter = counter(
+            "corea_requests_client_disconnected", "Requests without a client.", STAGE[:1]
+        )
+        self.cached: Counter = counter("corea_requests_cached", "Requests answered from the response cache.", STAGE[:1])
+        self.spent: Counter = counter("corea_spent_usd", "Cost of the answers.", STAGE[:1])
+        self.saved: Gauge = Gauge("corea_saved_usd", "Saving over the last stage alone.", STAGE[:1], registry=registry)
+        self.seconds: Histogram = seconds("corea_request_seconds", "From admission to the end.")
+        self.first_text: Histogram = seconds("corea_first_text_seconds", "From admission to the first streamed text.")
 
     def collect(self) -> Iterable[Metric]:
         """The families whose values are read when /metrics is."""

@@ -69,7 +69,7 @@ class GatewayService:
 
     def __init__(self, load: Callable[[], LiveConfig], config: LiveConfig, path: Path, *, temporary: bool) -> None:
         self.load = load
-        self.config = config
+        self.config: LiveConfig = config
         self.interrupted: bool = False
         self.decisions: DecisionLog = DecisionLog(config.settings.storage)
         self.writer: DbWriter = DbWriter(path, self.decisions, durable=not temporary)
