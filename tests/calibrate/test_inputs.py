@@ -115,6 +115,14 @@ def sure(_: Question) -> str:
     return "<answer>yes</answer><confidence>1.0</confidence>"
 
 
+def test_rows_that_contradict_the_promise_are_named() -> None:
+    found = fit(simulated_pairs(3000, seed=1), TARGETS)
+    fresh = simulated_pairs(3000, seed=2, start=10**6)
+    assert apply_calibration(found, fresh)["contradicted"] == []
+    shifted = fresh.change(0, correct=np.where(found.apply(fresh).kept, 0.0, fresh.first.correct))
+    assert apply_calibration(found, shifted)["contradicted"] == ["max_drop"]
+
+
 def pair() -> Cascade:
     small = Stage(
         name="small", backend=FakeBackend("small", sure), sampling=Sampling(),

@@ -66,6 +66,18 @@ def test_each_goal_and_several_at_once_are_certified_and_applied(corea: Command,
     assert said.json["mean_cost_usd"] > 0
 
 
+def test_rows_that_contradict_the_promise_lead_and_fail_where_strict(corea: Command) -> None:
+    recorded()
+    assert corea(*RECORDED, "--max-drop", "0.05", "--json").json["verdict"] == "certified"
+    apply = ("calibrate", "apply", "calibration.json", "--reference", "l.jsonl", *PRICES, "--strict", "--traces")
+    assert corea(*apply, "s.jsonl").code == 0
+    rows = [json.loads(line) for line in Path("s.jsonl").read_text().splitlines()]
+    write_rows("bad.jsonl", "s", [{**row, "correct": int(n % 3 == 0)} for n, row in enumerate(rows)])
+    ran = corea(*apply, "bad.jsonl")
+    assert ran.code == 1
+    assert ran.out.startswith("THE GUARANTEE DOES NOT HOLD HERE: max_drop missed beyond chance")
+
+
 def test_infeasible_says_the_best_point_the_labels_and_what_else(corea: Command) -> None:
     recorded(200)
     ran = corea(*RECORDED, "--max-drop", "0.001", "--report", "r.html")
