@@ -77,7 +77,7 @@ def main() -> None:
         oracle = oracle_point(pairs.first.correct, pairs.last.correct, pairs.first.cost_usd, pairs.last.cost_usd)
         found.append({"pair": name, "oracle_saving": 1 - oracle.cost_usd / float(pairs.last.cost_usd.mean())})
         for way, cut in splits(len(pairs), chosen.repeats).items():
-            for label, how in (("blend", FitOptions()), ("stated", FitOptions(map="identity"))):
+            for label, how in (("blend", FitOptions(use_category=True)), ("stated", FitOptions(map="identity"))):
                 found[-1][f"{way}_{label}"] = each = summary([judge(pairs, *rows, how) for rows in cut])
                 print(
                     f"{name:36}{way:8}{label:8} saving {each['saving_median']:.3f} "

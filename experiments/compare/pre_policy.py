@@ -36,7 +36,9 @@ def main() -> None:
         fit, judged = pairs.take(np.flatnonzero(first)), pairs.take(np.flatnonzero(~first))
         draws = Draws.of(len(judged), resamples=100)
         found = [
-            certify_and_judge(fit, judged, draws, 0.02, 0.05, FitOptions(map="identity", pre_policy=skip))
+            certify_and_judge(
+                fit, judged, draws, 0.02, 0.05, FitOptions(map="identity", use_category=True, pre_policy=skip)
+            )
             for skip in (False, True)
         ]
         row = {"small": names[0], "large": names[1]}

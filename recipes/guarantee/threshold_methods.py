@@ -19,7 +19,7 @@ from corea.metrics.score_map import apply_map
 from corea.records.table import OutcomeTable
 from recipes.guarantee.drop_tests import DROP_TESTS
 
-DEFAULTS = FitOptions()
+DEFAULTS = FitOptions(use_category=True)
 PLAIN, PUBLISHED = "validation set", "published rule"
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from msgspec import structs
 
 from corea.calibrate import Calibration, FitOptions, OutcomeTable, Targets, fit, load
 from corea.calibrate.certify import certify
@@ -153,7 +154,7 @@ def test_the_promise_of_each_slice_is_kept_over_draws() -> None:
 def test_the_small_model_is_not_asked_where_it_does_not_pay() -> None:
     pairs = simulated_pairs(4000, seed=11, columns=True)
     dear = pairs.change(0, cost_usd=np.where(pairs.categories == "hard", 9e-4, 1e-5))
-    found = certify(dear, TARGETS)
+    found = certify(dear, TARGETS, FitOptions(use_category=True))
     assert found.rules is not None
     assert found.rules[0] is not None
     assert found.rules[0].skip_categories == ("hard",)
@@ -188,7 +189,7 @@ def test_the_artefact_survives_the_disk_and_gives_the_same_scores(tmp_path: Path
     found = fit(pairs, TARGETS, clock=lambda: "2026-11-24")
     found.save(tmp_path / "c.json")
     again = load(tmp_path / "c.json")
-    assert again == found
+    assert structs.replace(again, digest="") == found
     assert np.array_equal(again.apply(pairs).correct, found.apply(pairs).correct)
     assert again.rules == certify(pairs, TARGETS).rules
     assert again.created == "2026-11-24"
@@ -298,11 +299,21 @@ def test_plain_arrays_are_fitted_and_applied() -> None:
         found.apply(replace(table, models=(*table.models, table.last)))
 
 
+def test_an_artefact_with_a_changed_threshold_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "c.json"
+    found = fit(simulated_pairs(1000, seed=1), TARGETS, clock=str)
+    found.save(path)
+    assert structs.replace(load(path), digest="") == found
+    path.write_text(path.read_text().replace(f'"tau": {threshold_of(found).tau}', '"tau": 0.01'))
+    with pytest.raises(DataError, match=r"c.json: was changed after `corea calibrate` wrote it"):
+        load(path)
+
+
 def test_an_artefact_of_another_version_or_shape_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "c.json"
     for text, words in (
-        ('{"version": 2}', "calibration version 2, expected 3"), ("[]", "not a calibration"),
-        ('{"version": 3, "verdict": "maybe"}', "not a calibration"),
+        ('{"version": 3}', "calibration version 3, expected 4"), ("[]", "not a calibration"),
+        ('{"version": 4, "verdict": "maybe"}', "not a calibration"),
     ):  # fmt: skip
         path.write_text(text)
         with pytest.raises(DataError, match=words):

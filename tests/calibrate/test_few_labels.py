@@ -101,3 +101,49 @@ def test_a_cost_needs_no_label_and_a_risk_those_of_the_kept() -> None:
     assert fit(hidden(pairs, none), Targets(max_cost_usd=0.0009), FEW).verdict == "certified"
     some = np.random.default_rng(0).random(2000) < 0.3
     assert fit(hidden(pairs, some), Targets(max_risk=0.3), FEW).verdict == "certified"
+
+
+# --- gold labels that are no random sample --------------------------------------------------------------------------
+
+
+def test_gold_labels_where_both_models_agree_are_refused() -> None:
+    pairs = compared(2000)
+    agree = np.flatnonzero(pairs.first.agreement == 1)[:300]
+    with pytest.raises(DataError, match=r"of the 300 labelled rows 0\.0 % have different answers, of all \d\d\.\d %"):
+        certify(hidden(pairs, np.isin(np.arange(2000), agree)), TARGETS, FEW)
+
+
+@pytest.mark.parametrize("only_different", [True, False])
+def test_gold_labels_on_easier_rows_are_refused(only_different: bool) -> None:
+    pairs = compared(3000)
+    rng, score = np.random.default_rng(0), np.nan_to_num(pairs.first.confidence)
+    weight = score**3 * ((pairs.first.agreement == 0) if only_different else 1)
+    gold = np.isin(np.arange(3000), rng.choice(3000, 300, replace=False, p=weight / weight.sum()))
+    with pytest.raises(
+        DataError, match=r"the scores of the \d+ labelled rows are higher than those of the rows that they stand for"
+    ):
+        certify(hidden(pairs, gold), TARGETS, FEW)
+
+
+def test_labels_drawn_as_documented_are_never_refused() -> None:
+    for seed in range(20):
+        pairs = compared(1000, seed=seed)
+        some = np.random.default_rng(seed).random(1000) < 0.2
+        certify(hidden(pairs, some), TARGETS, FEW)
+        certify(hidden(pairs, np.isin(pairs.ids, select_for_labelling(pairs, TARGETS, 100, FEW))), TARGETS, FEW)
+
+
+def test_ids_selected_for_a_small_drop_certify_no_threshold_below_them_at_a_larger_one() -> None:
+    pairs = compared(4000, seed=1)
+    gold = np.isin(pairs.ids, select_for_labelling(pairs, Targets(max_drop=0.005), 200, FEW))
+    found = certify(hidden(pairs, gold), Targets(max_drop=0.1), FEW)
+    assert found.rules is not None
+    assert found.rules[0] is not None
+    labelled = found.test.scores[0][np.isin(found.test.table.ids, pairs.ids[gold])]
+    assert found.rules[0].limit >= labelled.min()
+
+
+def test_nothing_is_certified_without_a_labelled_row_that_decides() -> None:
+    assert few_label_drop_pvalue(100, 1000, 0, 0, 300, 0.02, within=False, decisive=0) == 1
+    assert few_label_drop_pvalue(100, 1000, 0, 0, 300, 0.02, within=False, decisive=1) < 0.05
+    assert few_label_drop_pvalue(3, 1000, 0, 0, 0, 0.02, within=False, decisive=0) < 0.05  # needs no label

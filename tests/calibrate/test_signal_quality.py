@@ -44,7 +44,12 @@ def test_what_could_not_be_read_is_counted() -> None:
     assert signal_quality(np.full(10, np.nan), RIGHT[:10]).verdict == "unusable"
 
 
-def test_one_class_only_tells_nothing() -> None:
-    found = signal_quality(stated(1.0), np.ones(2000))
-    assert (found.verdict, found.auroc) == ("unusable", None)
-    assert "the signal cannot be judged" in found.words
+def test_one_class_only_says_which() -> None:
+    found = signal_quality(np.where(RIGHT > 0.5, stated(1.0), np.nan), RIGHT)
+    assert (found.verdict, found.auroc) == ("fair", None)
+    assert (
+        found.words
+        == f"every answer with a value is right, {100 * (1 - RIGHT.mean()):.0f} % have none and are deferred"
+    )
+    found = signal_quality(stated(1.0), np.zeros(2000))
+    assert (found.verdict, found.words) == ("unusable", "every answer with a value is wrong")

@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,18 @@ def test_each_goal_and_several_at_once_are_certified_and_applied(corea: Command,
     }
     assert set(said.json["targets_met"]) == {name for option, name in promised.items() if option in goal}
     assert said.json["mean_cost_usd"] > 0
+
+
+def test_rows_that_contradict_the_promise_lead_and_fail_where_strict(corea: Command) -> None:
+    recorded()
+    assert corea(*RECORDED, "--max-drop", "0.05", "--json").json["verdict"] == "certified"
+    apply = ("calibrate", "apply", "calibration.json", "--reference", "l.jsonl", *PRICES, "--strict", "--traces")
+    assert corea(*apply, "s.jsonl").code == 0
+    rows = [json.loads(line) for line in Path("s.jsonl").read_text().splitlines()]
+    write_rows("bad.jsonl", "s", [{**row, "correct": int(n % 3 == 0)} for n, row in enumerate(rows)])
+    ran = corea(*apply, "bad.jsonl")
+    assert ran.code == 1
+    assert ran.out.startswith("THE GUARANTEE DOES NOT HOLD HERE: max_drop missed beyond chance")
 
 
 def test_infeasible_says_the_best_point_the_labels_and_what_else(corea: Command) -> None:
@@ -154,13 +167,27 @@ def test_bad_tables_are_one_clear_line_each(corea: Command) -> None:
     says("got one of --traces and --reference", "calibrate", "--traces", "s.jsonl", code=2)
     says("no such file", "calibrate", "--traces", "none.jsonl", "--reference", "l.jsonl", code=2)
     says("expected one of 's'", *RECORDED, "--slm", "x", code=2)
-    says("no value in [0, 1] in any row", *RECORDED, "--signals", "speed")
+    says("no row of s has a number in the column 'speed', expected one of confidence; choose with --signals",
+         *RECORDED, "--signals", "speed")  # fmt: skip
     tiers = ("--traces", "m.jsonl", *PRICES, "--tier", "s", "--tier", "m")
     says("got three or more models, expected two", *RECORDED[:5], *tiers, "--few-labels", code=2)
     write_rows("one.jsonl", "s", [{"id": f"q{n}", "correct": 1, "confidence": 0.5} for n in range(60)])
     says("every answer of s is right", "calibrate", "--traces", "one.jsonl", *RECORDED[3:])
     write_rows("other.jsonl", "s", [{"id": f"z{n}", "correct": n % 2, "confidence": 0.5} for n in range(60)])
     says("no question id is in all files", "calibrate", "--traces", "other.jsonl", *RECORDED[3:])
+    for words, more in (
+        ("the column 'em' of s tells right from wrong with AUROC 1.000", lambda n: {"correct": n % 2, "em": n % 2}),
+        ("the column 'judge_score' of s is named like a grade", lambda n: {"correct": n % 2, "judge_score": n % 3 / 3}),
+        (
+            "'confidence' of s holds values such as 90, expected a number in [0, 1]",
+            lambda n: {"confidence": 89 + n % 3},
+        ),
+        ("got confidence = '0.9', text, expected a number in [0, 1]", lambda n: {"confidence": "0.9"}),
+        ("the rows of s have no token counts, so --price gives no cost", lambda n: {"completion_tokens": None}),
+    ):
+        rows = [{"id": f"q{n}", "correct": n % 2, "confidence": 0.5 + n % 4 / 10, **more(n)} for n in range(60)]
+        write_rows("odd.jsonl", "s", rows)
+        says(words, "calibrate", "--traces", "odd.jsonl", *RECORDED[3:])
     Path("empty.jsonl").write_text("")
     says("empty.jsonl: holds no rows", "calibrate", "--traces", "empty.jsonl", *RECORDED[3:])
     Path("nan.jsonl").write_text('{"id": "q0", "correct": 1, "confidence": 0.5}\n{"id": "q1", "confidence": NaN}\n')
@@ -187,7 +214,7 @@ def write_config(count: int, small_model: str = "small") -> None:
         parts += [f"{key} = {json.dumps(reply)}\n" for key, reply in replies.items()]
         parts.append(f'[prices."{model}"]\ninput_usd_per_mtok = "0"\noutput_usd_per_mtok = "{price}"\n')
     Path("corea.toml").write_text("".join(parts))
-    rows = ({"id": f"q{n}", "question": f"Number {n}", "answer": str(n)} for n in range(count))
+    rows = ({"id": f"q{n}", "question": f"Number {n}", "answer": str(n), "category": "ab"[n % 2]} for n in range(count))
     Path("q.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
@@ -205,6 +232,9 @@ def test_a_live_configuration_is_asked_calibrated_bound_and_resumed(corea: Comma
     assert corea(*live).json["data"]["digest"] == ran.json["data"]["digest"]
     traces = Path("calibration.answers/large.jsonl").read_text().splitlines()
     assert [json.loads(line)["trace_id"] for line in traces] == before
+    notes = corea(*live).json["data"]["notes"]
+    assert "columns read: confidence" in notes
+    assert "asking small cost 0.0005 USD for 500 answers, 500 stored answers of earlier starts included" in notes
     bound = ("--calibration", "calibration.json", "-q")
     assert corea("run", "q.jsonl", "-o", "a.jsonl", *bound).code == 0
     answered = [json.loads(line) for line in Path("a.jsonl").read_text().splitlines()]
@@ -224,6 +254,18 @@ def test_another_configuration_is_refused_and_force_is_on_every_trace(corea: Com
     for line in Path("a.jsonl").read_text().splitlines():
         assert json.loads(line)["flags"][1] == "calibration forced: slm is 'tiny', calibrated for 'small'"
     assert "--force: got it without a calibration" in corea("ask", "x", "--force").err
+
+
+@pytest.mark.parametrize("command", [("ask", "Number 3"), ("serve", "--port", "0")])
+def test_what_has_no_category_refuses_a_calibration_that_reads_it(corea: Command, command: tuple[str, ...]) -> None:
+    write_config(200)
+    made = corea("calibrate", "--questions", "q.jsonl", "--max-drop", "0.2", "--by-group", "--json")
+    assert any("must carry its category, one of a, b" in note for note in made.json["data"]["notes"])
+    ran = corea(*command, "--calibration", "calibration.json")
+    assert (ran.code, len(ran.err.strip().splitlines())) == (2, 1)
+    assert f"corea {command[0]}: the calibration reads each question's category" in ran.err
+    assert corea("run", "q.jsonl", "-o", "a.jsonl", "-q", "--calibration", "calibration.json").code == 0
+    assert '"stage":"small"' in Path("a.jsonl").read_text()
 
 
 def test_a_configuration_needs_labelled_questions(corea: Command) -> None:
@@ -278,6 +320,29 @@ def test_recorded_rows_bring_their_own_grades(corea: Command) -> None:
 
 
 # --- beside it ------------------------------------------------------------------------------------------------------
+
+
+def test_a_mean_cost_is_promised_under_a_condition_on_one_questions_cost(corea: Command) -> None:
+    recorded()
+    assumed = corea(*RECORDED, "--max-cost", "0.0018", "--map", "identity", "--report", "r.html")
+    sentence, promise = assumed.out.splitlines()[0], assumed.out.splitlines()[2]
+    condition = re.search(r", if no question costs more than ([\d.]+) USD \(assumed\)", sentence)
+    assert condition is not None
+    assert float(condition[1]) == pytest.approx(3 * 149 * 21 / 1e6, rel=0.03)
+    assert condition[0] in promise
+    assert condition[0] in Path("r.html").read_text()
+    given = corea(*RECORDED, "--max-cost", "0.0018", "--map", "identity", "--cost-cap", "0.01")
+    assert ", if no question costs more than 0.01 USD, certified on" in given.out.splitlines()[0]
+    assert "(assumed)" not in given.out
+    assert "costs more than" not in corea(*RECORDED, "--max-drop", "0.05").out
+
+
+@pytest.mark.parametrize("option", ["--max-drop", "--delta", "--power", "--auroc"])
+@pytest.mark.parametrize("value", ["nan", "1", "-1"])
+def test_a_number_out_of_range_is_one_line(corea: Command, option: str, value: str) -> None:
+    ran = corea("calibrate", "plan", "--slm-accuracy", "0.6", "--llm-accuracy", "0.8", option, value)
+    assert (ran.code, len(ran.err.strip().splitlines())) == (2, 1)
+    assert option in ran.err
 
 
 def test_how_many_labels_before_any_label(corea: Command) -> None:

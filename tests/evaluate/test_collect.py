@@ -4,19 +4,22 @@ import asyncio
 import json
 import os
 import random
+import re
 import signal
 from collections import Counter
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+from msgspec import structs
 
 from corea.backends.fake import FakeBackend
 from corea.calibrate import FitOptions, Targets, fit
-from corea.calibrate.binding import bind, binding_of
+from corea.calibrate.binding import bind, binding_of, differences
 from corea.cascade import Cascade, Stage
 from corea.errors import BackendTimeout, BudgetError, ConfigError, DataError
 from corea.evaluate.collect import CollectSettings, calibrate_live, collect_traces, load_questions, outcome_table
@@ -82,7 +85,7 @@ async def test_it_asks_all_once_certifies_and_binds_what_it_asked(tmp_path: Path
     )
     assert found.verdict == "certified"
     assert calls(asked) == 2 * COUNT
-    assert found.binding == binding_of(asked)
+    assert found.binding == tuple(structs.replace(each, price=None) for each in binding_of(asked))
     assert (found.binding[0].signal, found.binding[0].model) == ({"kind": "Verbalized"}, "small")
     assert found.expected["drop"].value == 0
     assert found.expected["llm_share"].value == pytest.approx(0.25, abs=0.03)
@@ -189,14 +192,45 @@ async def test_another_configuration_is_refused_by_name_and_forced_on_record(tmp
         "slm is 'other'": {"backend": FakeBackend("other", small_reply)},
         "slm_prompt is": {"prompt": load_prompt("default")},
         "slm_sampling is": {"sampling": Sampling(max_tokens=21)},
+        "slm_sampling is {'max_tokens': 20, 'temperature': None, 'top_p': None, 'stop': [], 'extra'": {
+            "sampling": Sampling(max_tokens=20, extra={"reasoning_effort": "high"})
+        },
+        "slm_pass_draft is True": {"pass_draft": True},
         "signal is": {"signal": OtherSignal()},
     }
     for said, change in changes.items():
         changed = replace(made, stages=(replace(made.stages[0], **change), made.stages[1]))  # type: ignore[arg-type]
-        with pytest.raises(ConfigError, match=said):
+        with pytest.raises(ConfigError, match=re.escape(said)):
             bind(changed, tmp_path / "c.json")
         trace = await bind(changed, tmp_path / "c.json", force=True).ask(Question.of("Say the number 5"))
         assert any(flag.startswith(f"calibration forced: {said}") for flag in trace.flags)
+
+
+@pytest.mark.parametrize(("targets", "bound"), [(TARGETS, False), (Targets(max_cost_usd=0.1), True)])
+async def test_prices_are_bound_where_the_promise_is_about_money(
+    tmp_path: Path, targets: Targets, *, bound: bool
+) -> None:
+    settings = CollectSettings(folder=tmp_path / "a")
+    found = await calibrate_live(cascade(), write_questions(tmp_path, 400), targets, settings=settings)
+    found.save(tmp_path / "c.json")
+    made = cascade()
+    cheap = Price(output_usd_per_mtok=Decimal(2), source="other")
+    changed = replace(made, stages=(made.stages[0], replace(made.stages[1], price=cheap)))
+    if bound:
+        with pytest.raises(ConfigError, match=r"llm_price is {'output_usd_per_mtok': '2'}, calibrated for .*'40'"):
+            bind(changed, tmp_path / "c.json")
+    else:
+        assert bind(changed, tmp_path / "c.json").flags == ("calibrated",)
+
+
+def test_a_server_is_bound_by_its_address_without_keys() -> None:
+    made = cascade()
+    for stage_, url in zip(made.stages, ("https://key:x@a.example:8443/v1/s3cret", "http://b.example/v1"), strict=True):
+        stage_.backend.settings = SimpleNamespace(base_url=url)  # type: ignore[attr-defined]
+    found = binding_of(made)
+    assert [each.base_url for each in found] == ["https://a.example:8443", "http://b.example"]
+    moved = (structs.replace(found[0], base_url="https://c.example"), found[1])
+    assert differences(found, moved) == ["slm_base_url is 'https://c.example', calibrated for 'https://a.example:8443'"]
 
 
 class OtherSignal(Verbalized):

@@ -1,9 +1,10 @@
 """The calibration artefact: one versioned JSON file that binds thresholds to everything they were certified for.
 
-The schema of version 3 is the fields of `Calibration` and of the records in it; docs/calibration_schema.md lists them.
+The schema of version 4 is the fields of `Calibration` and of the records in it; docs/calibration_schema.md lists them.
 """
 
 from datetime import UTC, datetime
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,12 +16,12 @@ from corea.calibrate.signal_quality import SignalReport
 from corea.calibrate.targets import Targets
 from corea.errors import ConfigError, DataError
 from corea.metrics import Interval
-from corea.metrics.score_map import ScoreMap, apply_map
+from corea.metrics.score_map import ScoreMap
 from corea.policies.calibrated import GroupRule, ThresholdRule
 from corea.records.table import OutcomeTable
 from corea.version import VERSION
 
-ARTEFACT_VERSION = 3
+ARTEFACT_VERSION = 4
 CERTIFIED, INFEASIBLE = "certified", "infeasible"
 
 
@@ -31,6 +32,9 @@ class StageBinding(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
         revision: Of the weights: a hash, or a name that the configuration states.
         prompt: The prompt's hash. `sampling`: the settings that shape an answer.
         signal: The signal's kind and settings; None for the last stage.
+        base_url: The server, without path and keys.
+        price: USD by kind of token; None where the guarantee is not about money.
+        pass_draft: The stage sees the draft of the one before it.
     """
 
     model: str
@@ -38,6 +42,9 @@ class StageBinding(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     prompt: str | None = None
     sampling: dict[str, Any] | None = None
     signal: dict[str, Any] | None = None
+    base_url: str | None = None
+    price: dict[str, str] | None = None
+    pass_draft: bool | None = None
 
 
 class StageCalibration(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,6 +53,7 @@ class StageCalibration(msgspec.Struct, frozen=True, kw_only=True):
     Args:
         threshold: None where the stage is not asked, and when infeasible: everything is deferred.
         map: From the measured columns to the score that the threshold is for.
+        categories: A question of another category, or of none, has no score; null: the category plays no part.
         needs_answer: An answer that cannot be read has no score.
         probability: From the score to a probability of being right.
         quality: Of the stage's main signal, with a verdict in words.
@@ -55,6 +63,7 @@ class StageCalibration(msgspec.Struct, frozen=True, kw_only=True):
     model: str
     threshold: ThresholdRule | None
     map: ScoreMap
+    categories: tuple[str, ...] | None
     needs_answer: bool
     probability: ScoreMap
     quality: SignalReport
@@ -86,6 +95,7 @@ class Guarantee(msgspec.Struct, frozen=True, kw_only=True):
         statement: The guarantee as a sentence. `holds_for`: its scope, in words.
         test: The statistical test, in words.
         n: Questions in all; `n_fit` fitted the maps, `n_test` tested.
+        n_clusters: Distinct questions, where some come more than once; null: each comes once.
         p_values: Of the chosen rules, by target. `rules_tested`: along the path.
         cost_cap_usd: The bound on one question's cost that a guarantee of a mean cost assumes.
         labels: With few labels.
@@ -98,6 +108,7 @@ class Guarantee(msgspec.Struct, frozen=True, kw_only=True):
     n: int
     n_fit: int
     n_test: int
+    n_clusters: int | None
     p_values: dict[str, float]
     rules_tested: int
     cost_cap_usd: float | None = None
@@ -137,6 +148,7 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         report: Held-out figures for the report; None with few labels.
         binding: By stage, the last one included.
         advice: Next steps, in sentences.
+        digest: SHA-256 of all the rest, which `save` writes and `load` checks.
     """
 
     verdict: Literal["certified", "infeasible"]
@@ -152,11 +164,17 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     created: str = ""
     corea_version: str = VERSION
     version: int = ARTEFACT_VERSION
+    digest: str = ""
 
     @property
     def certified(self) -> bool:
         """True where a threshold that saves anything is guaranteed."""
         return self.verdict == CERTIFIED
+
+    @property
+    def categories(self) -> tuple[str, ...] | None:
+        """The categories that a question must have one of not to be deferred; None: the category plays no part."""
+        return self.stages[0].categories
 
     @property
     def rules(self) -> Rules:
@@ -176,8 +194,7 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             raise ConfigError(
                 f"calibration: got a table of {len(table.models)} models, expected {len(self.stages) + 1}"
             )
-        scores = [apply_map(stage.map, table.columns(i)) for i, stage in enumerate(self.stages)]
-        rows = ScoredTable.of(table, *scores)
+        rows = ScoredTable.mapped(table, [stage.map for stage in self.stages], self.categories)
         if self.groups:
             return rows.by_group(self.groups)
         return rows.outcome(self.rules) if self.certified else rows.last_alone()
@@ -187,8 +204,13 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         return msgspec.to_builtins(self)
 
     def save(self, path: str | Path) -> None:
-        """Writes the artefact as readable JSON."""
-        Path(path).write_bytes(msgspec.json.format(msgspec.json.encode(self), indent=1) + b"\n")
+        """Writes the artefact as readable JSON, with its digest."""
+        signed = msgspec.structs.replace(self, digest=_digest(self))
+        Path(path).write_bytes(msgspec.json.format(msgspec.json.encode(signed), indent=1) + b"\n")
+
+
+def _digest(found: Calibration) -> str:
+    return "sha256:" + sha256(msgspec.json.encode(msgspec.structs.replace(found, digest=""))).hexdigest()
 
 
 class _ArtefactVersion(msgspec.Struct):
@@ -200,7 +222,7 @@ def load(path: str | Path) -> Calibration:
 
     Raises:
         ConfigError: There is no such file.
-        DataError: It is not a calibration, or of another version.
+        DataError: It is not a calibration, of another version, or changed since it was written.
     """
     try:
         data = Path(path).read_bytes()
@@ -209,13 +231,18 @@ def load(path: str | Path) -> Calibration:
             raise DataError(
                 f"calibration version {version!r}, expected {ARTEFACT_VERSION}; calibrate again", path=str(path)
             )
-        return msgspec.json.decode(data, type=Calibration)
+        found = msgspec.json.decode(data, type=Calibration)
     except FileNotFoundError as error:
         raise ConfigError(f"{path}: no such calibration; make it with `corea calibrate`") from error
     except (OSError, msgspec.DecodeError) as error:
         raise DataError(
             f"not a calibration ({error}), expected what `corea calibrate` wrote", path=str(path)
         ) from error
+    if found.digest != _digest(found):
+        raise DataError(
+            "was changed after `corea calibrate` wrote it: its digest differs; calibrate again", path=str(path)
+        )
+    return found
 
 
 def now() -> str:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from corea.calibrate.artefact import Calibration, StageBinding, StageCalibration, load
 from corea.cascade import Cascade
@@ -11,13 +12,16 @@ from corea.errors import ConfigError, unknown_name
 from corea.metrics.score_map import inputs_of
 from corea.policies.calibrated import Calibrated
 from corea.policies.pre_policies import SkipCategories
+from corea.prices import Price
 from corea.registry import resolve
 from corea.signals import FROM_THE_COMPLETION, SIGNALS
 from corea.signals.calibrated_signal import CalibratedSignal
 from corea.signals.tokens import with_logprobs
 from corea.stage import Stage
+from corea.types import Sampling
 
 Binding = Sequence[StageBinding]
+BOUND = ("revision", "prompt", "sampling", "signal", "base_url", "price", "pass_draft")
 
 
 def binding_of(cascade: Cascade) -> tuple[StageBinding, ...]:
@@ -36,6 +40,9 @@ def binding_of(cascade: Cascade) -> tuple[StageBinding, ...]:
                 prompt=None if stage.prompt is None else f"sha256:{stage.prompt.sha256[:16]}",
                 sampling=_sampling(stage.sampling),
                 signal=None if stage is cascade.stages[-1] else _signal(stage.signal),
+                base_url=_address(getattr(settings, "base_url", None)),
+                price=_price(stage.price),
+                pass_draft=stage.pass_draft,
             )
         )
     return tuple(found)
@@ -48,9 +55,9 @@ def differences(calibrated: Binding, configured: Binding) -> list[str]:
     found: list[str] = []
     for index, (own, other) in enumerate(zip(calibrated, configured, strict=True)):
         role = "llm" if index == len(calibrated) - 1 else f"tier{index + 1}" if index else "slm"
-        names = {name: f"{role}_{name}" for name in ("revision", "prompt", "sampling", "signal")}
+        names = {name: f"{role}_{name}" for name in BOUND}
         names |= {"model": role} | ({"signal": "signal"} if index == 0 else {})
-        for name in ("model", "revision", "prompt", "sampling", "signal"):
+        for name in ("model", *BOUND):
             wanted, given = getattr(own, name), getattr(other, name)
             if wanted is not None and given is not None and wanted != given:
                 found.append(f"{names[name]} is {given!r}, calibrated for {wanted!r}")
@@ -96,9 +103,11 @@ def _bound(stage: Stage, found: Calibration, part: StageCalibration, *, where: s
         raise ConfigError(f"calibration {where}: stage {stage.name} has no signal, expected one; configure it")
     wanted = [name for name in inputs_of(part.map) if name in FROM_THE_COMPLETION]
     signal = CalibratedSignal(
-        stage.signal, part.map, needs_answer=part.needs_answer, others=free_signals(wanted), where=where
-    )
+        stage.signal, part.map, needs_answer=part.needs_answer, categories=part.categories,
+        others=free_signals(wanted), where=where,
+    )  # fmt: skip
     skip = part.threshold.skip_categories if part.threshold else ()
+    skip += tuple(name for name, group in found.groups.items() if group.threshold is None)
     return replace(
         stage,
         signal=signal,
@@ -127,10 +136,33 @@ def _signal(signal: Any) -> dict[str, Any] | None:
         return None
     plain = {each.name: getattr(signal, each.name) for each in fields(signal)} if is_dataclass(signal) else {}
     kept = {k: v for k, v in plain.items() if k != "threshold" and isinstance(v, str | int | float)}
+    kept |= {k: _sampling(v) for k, v in plain.items() if isinstance(v, Sampling)}
     return {"kind": type(signal).__name__, **kept}
+
+
+def _address(url: str | None) -> str | None:
+    """A server's address without the keys that it may hold."""
+    if url is None:
+        return None
+    parts = urlsplit(url)
+    port = "" if parts.port is None else f":{parts.port}"
+    return f"{parts.scheme}://{parts.hostname or ''}{port}"
+
+
+def _price(price: Price | None) -> dict[str, str] | None:
+    """The amounts of a price that are set."""
+    if price is None:
+        return None
+    names = (
+        each.name for each in fields(price) if each.name not in ("source", "tiers") and not each.name.startswith("_")
+    )
+    plain = {name: getattr(price, name) for name in names}
+    tiers = {"tiers": str(price.tiers)} if price.tiers else {}
+    return {name: str(value) for name, value in plain.items() if value} | tiers
 
 
 def _sampling(sampling: Any) -> dict[str, Any]:
     """The settings that shape an answer; those that only ask for log-probabilities do not."""
     names = ("max_tokens", "temperature", "top_p", "stop")
-    return {name: list(value) if isinstance(value := getattr(sampling, name), tuple) else value for name in names}
+    found = {name: list(value) if isinstance(value := getattr(sampling, name), tuple) else value for name in names}
+    return {**found, "extra": dict(sampling.extra)} if sampling.extra else found

@@ -20,7 +20,7 @@ from corea.calibrate.rules import GroupRule, Rules, ScoredTable, rules_at
 from corea.calibrate.sample_size import FIT_SHARE
 from corea.calibrate.targets import PValues, Targets, target_pvalues
 from corea.errors import ConfigError
-from corea.metrics.score_map import ScoreMap, apply_map
+from corea.metrics.score_map import ScoreMap
 from corea.records.table import OutcomeTable
 
 PLAIN_SHARE, PLAIN_ROWS = 0.1, 200  # a plain signal fits nothing: the fit split then only lays out the path
@@ -37,7 +37,9 @@ class FitOptions:
     Args:
         map: "auto", "identity", "linear" or "trees" (see `maps.fit_score`).
         probability: "auto", "isotonic", "platt" or "beta".
-        pre_policy: Admits rules that skip a stage in categories where it does not pay.
+        use_category: Maps and rules may read a question's category. Every question must then carry one, which those of
+            the gateway and of `corea ask` do not: what has none that calibrated is deferred.
+        pre_policy: Then admits rules that skip a stage in categories where it does not pay.
         by_group: One threshold for each category, with one joint guarantee.
         few_labels: Rows may lack labels: the last model's answer is the reference (see `few_labels`).
         fit_share: The fit split's share of the rows; None: 0.3 for a blend, falling to 0.15 beyond 800 rows, and 0.1
@@ -47,6 +49,7 @@ class FitOptions:
 
     map: str = "auto"
     probability: str = "auto"
+    use_category: bool = False
     pre_policy: bool = True
     by_group: bool = False
     few_labels: bool = False
@@ -73,10 +76,12 @@ class Prepared:
 
     Args:
         maps: By stage before the last.
+        categories: Those that fitted, where maps or rules may read the category; any other is deferred.
         fit: Fit split with cross-fitted scores. `test`: the test split.
     """
 
     maps: tuple[ScoreMap, ...]
+    categories: tuple[str, ...] | None
     fit: ScoredTable
     test: ScoredTable
 
@@ -127,12 +132,14 @@ def certify(table: OutcomeTable, targets: Targets, options: FitOptions = DEFAULT
     if not options.few_labels:
         prepared = prepare(table, options, target=targets.score_target)
         return certify_prepared(prepared, targets, options, cap_usd=targets.cap(table))
+    table = table.distinct()
     labels = FewLabels.of(table, targets)
     part_a, part_b = split(table, options, held_out=labels.held_out)
     notes = labels.notes(part_a)
     proxy = labels.proxy(table)
     prepared = _prepared(proxy.take(part_a), table.take(part_b), options, targets.score_target)
     labels = labels.take(part_b)
+    labels.check_scores(prepared.test)
     found = certify_prepared(prepared, targets, options, cap_usd=targets.cap(table), labels=labels)
     return replace(found, notes=notes)
 
@@ -150,6 +157,7 @@ def select_for_labelling(table: OutcomeTable, targets: Targets, count: int, opti
     """
     if targets.max_drop is None:
         raise ConfigError("select-for-labelling: got no --max-drop, expected one: only it needs differing answers")
+    table = table.distinct()
     labels = FewLabels.of(table, targets)
     part_a, part_b = split(table, replace(options, few_labels=True))
     prepared = _prepared(labels.proxy(table).take(part_a), table.take(part_b), options, targets.score_target)
@@ -169,13 +177,23 @@ def split(table: OutcomeTable, options: FitOptions, *, held_out: Any = None) -> 
     Args:
         held_out: (N,) True for rows that must not fit; they all test.
     """
-    n = len(table)
-    order = np.random.default_rng(options.seed).permutation(n)
-    n_fit = _fit_rows(table, options)
+    order, n_fit = np.random.default_rng(options.seed).permutation(len(table)), _fit_rows(table, options)
+    if table.clusters is not None:
+        return _split_clusters(table.clusters[order].astype(str), order, n_fit)
     if held_out is None or not held_out.any():
         return order[:n_fit], order[n_fit:]
     part_a = order[~held_out[order]][:n_fit]
     return part_a, order[~np.isin(order, part_a)]
+
+
+def _split_clusters(clusters: Any, order: Any, n_fit: int) -> tuple[Any, Any]:
+    """The split in which no cluster is on both sides; `clusters` in the order given."""
+    _, first, at = np.unique(clusters, return_index=True, return_inverse=True)
+    sizes = np.bincount(at)
+    rank = np.argsort(first)  # clusters as they come in the random order
+    fits = np.zeros(len(sizes), dtype=bool)
+    fits[rank[np.cumsum(sizes[rank]) <= n_fit]] = True
+    return order[fits[at]], order[~fits[at]]
 
 
 def _plain_rows(n: int) -> int:
@@ -183,7 +201,7 @@ def _plain_rows(n: int) -> int:
 
 
 def _fit_rows(table: OutcomeTable, options: FitOptions) -> int:
-    n = len(table)
+    n, table = len(table), readable(table, options)
     if options.fit_share is not None or options.few_labels or len(table.models) > 2:
         return min(max(10, round((options.fit_share or FIT_SHARE) * n)), n - 5)
     several = several_columns(table, 0) and FIT_SHARE * n >= 60
@@ -195,21 +213,30 @@ def _fit_rows(table: OutcomeTable, options: FitOptions) -> int:
 def prepare(table: OutcomeTable, options: FitOptions = DEFAULTS, *, target: str = "regret") -> Prepared:
     """Splits the rows, fits the maps on the fit split and scores both parts; `target` as in `maps.fit_score`."""
     part_a, part_b = split(table, options)
-    plain = options.fit_share is None and len(table.models) == 2 and len(part_a) == _plain_rows(len(table))
+    plain = (
+        options.fit_share is None and len(table.models) == 2 and _fit_rows(table, options) == _plain_rows(len(table))
+    )
     if options.map == "auto" and plain:
         options = replace(options, map="identity")
     return _prepared(table.take(part_a), table.take(part_b), options, target)
 
 
 def _prepared(fit: OutcomeTable, test: OutcomeTable, options: FitOptions, target: str) -> Prepared:
+    rows = readable(fit, options)
+    categories = None if rows.categories is None else tuple(sorted({str(c) for c in rows.categories if c is not None}))
     fitted = [
-        fit_score(fit, stage, kind=options.map, seed=options.seed, target=target) for stage in range(len(fit.stages))
+        fit_score(rows, stage, kind=options.map, seed=options.seed, target=target) for stage in range(len(fit.stages))
     ]
     maps = tuple(stored for stored, _ in fitted)
-    scores = (apply_map(stored, test.columns(stage)) for stage, stored in enumerate(maps))
     return Prepared(
-        maps=maps, fit=ScoredTable.of(fit, *(score for _, score in fitted)), test=ScoredTable.of(test, *scores)
-    )
+        maps=maps, categories=categories, fit=ScoredTable.of(fit, *(score for _, score in fitted)),
+        test=ScoredTable.mapped(test, maps, categories),
+    )  # fmt: skip
+
+
+def readable(table: OutcomeTable, options: FitOptions) -> OutcomeTable:
+    """The table with what maps and rules may read: without the categories, unless they are to be used."""
+    return table if options.use_category else replace(table, categories=None)
 
 
 # --- the selection --------------------------------------------------------------------------------------------------
@@ -225,10 +252,12 @@ def certify_prepared(
 ) -> Selection:
     """Lays out the path on the fit split, tests it on the other and selects; `cap_usd` as `Targets.cap` gives it."""
     path = candidate_path(
-        prepared.fit, targets, n_test=len(prepared.test), cap_usd=cap_usd, pre_policy=options.pre_policy
-    )
+        prepared.fit, targets, n_test=len(prepared.test), cap_usd=cap_usd,
+        pre_policy=options.pre_policy and prepared.categories is not None,
+    )  # fmt: skip
     if labels is not None:
-        path = labels.worth_testing(path, prepared.fit, targets)
+        lowest = labels.least_labelled(prepared.test)
+        path = labels.worth_testing(path, prepared.fit, targets, lowest=lowest)
     return select(path, targets, prepared, cap_usd=cap_usd, labels=labels)
 
 
@@ -332,16 +361,16 @@ def _certify_groups(table: OutcomeTable, targets: Targets, options: FitOptions) 
         raise ConfigError("by-group: got three or more models, expected two")
     if table.categories is None:
         raise ConfigError("by-group: the rows have no category, expected one; name the column with --group")
-    options = replace(options, pre_policy=False, by_group=False)
+    options = replace(options, pre_policy=False, by_group=False, use_category=True)
     whole = certify(table, targets, options)
-    names = sorted(set(np.asarray(whole.test.table.categories).astype(str).tolist()))
+    names = whole.prepared.categories or ()
     each_target = replace(targets, delta=targets.delta / len(names))
     groups: dict[str, GroupRule] = {}
     for name in names:
         fit, test = whole.fit.in_slice(name), whole.test.in_slice(name)
         threshold = None
         if len(test) >= GROUP_ROWS and len(fit) >= 10:
-            part = Prepared(maps=whole.prepared.maps, fit=fit, test=test)
+            part = replace(whole.prepared, categories=None, fit=fit, test=test)
             found = certify_prepared(part, each_target, options, cap_usd=whole.cap_usd)
             threshold = None if found.rules is None else found.rules[0]
         groups[name] = GroupRule(n_test=len(test), threshold=threshold)

@@ -17,7 +17,6 @@ from corea.calibrate.certify import DEFAULTS, FitOptions, Prepared, certify_prep
 from corea.calibrate.rules import Rules, ScoredTable, rules_at
 from corea.calibrate.targets import Targets
 from corea.errors import ConfigError
-from corea.metrics.score_map import apply_map
 from corea.records.table import OutcomeTable
 
 EDGE_COVERAGE = 0.5
@@ -109,7 +108,7 @@ def coverage(
     certified, broken = dict.fromkeys(targets, 0), dict.fromkeys(targets, 0)
     saved = dict.fromkeys(targets, 0.0)
     for draw in range(draws):
-        rows = population.take(np.random.default_rng([seed, draw]).integers(len(population), size=n))
+        rows = _draw(population, np.random.default_rng([seed, draw]), n)
         if rows.first.correct.min() == rows.first.correct.max():
             continue  # such a table of a user is refused: nothing is guaranteed
         ready: dict[str, tuple[Prepared, ScoredTable]] = {}
@@ -132,11 +131,21 @@ def coverage(
     ]  # fmt: skip
 
 
+def _draw(population: OutcomeTable, rng: np.random.Generator, n: int) -> OutcomeTable:
+    """About n rows drawn with replacement: one by one, or whole clusters, each draw a cluster of its own."""
+    if population.clusters is None:
+        return population.take(rng.integers(len(population), size=n))
+    _, at = np.unique(population.clusters.astype(str), return_inverse=True)
+    members = np.split(np.argsort(at, kind="stable"), np.cumsum(np.bincount(at))[:-1])
+    drawn = [members[i] for i in rng.integers(len(members), size=max(1, round(n * len(members) / len(population))))]
+    names = np.repeat([str(i) for i in range(len(drawn))], [len(each) for each in drawn]).astype(object)
+    return replace(population.take(np.concatenate(drawn)), clusters=names)
+
+
 def _prepared(rows: OutcomeTable, whole: ScoredTable, options: FitOptions, target: str) -> tuple[Prepared, ScoredTable]:
     """Maps fitted on one calibration set, and the population with their scores."""
     prepared = prepare(rows, options, target=target)
-    scores = (apply_map(stored, whole.table.columns(stage)) for stage, stored in enumerate(prepared.maps))
-    return prepared, replace(whole, scores=tuple(scores))
+    return prepared, ScoredTable.mapped(whole.table, prepared.maps, prepared.categories)
 
 
 def missed_targets(targets: Targets, population: ScoredTable, rules: Rules) -> Sequence[str]:

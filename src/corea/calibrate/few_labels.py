@@ -21,6 +21,7 @@ with exact tests in the place of their normal intervals, and the nuisance as Ber
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -33,11 +34,21 @@ from corea.records.table import OutcomeTable
 
 SHARE_RISK = 0.1  # of delta: the probability that P(K and X) is outside its bound
 WORTH_LABELLING = 8.0  # rows are labelled up to a share kept and different of so many times the drop
+ODD_SAMPLE = 0.0002  # chance at which gold labels drawn at random are refused, on each side
 SURE, ENOUGH_GOLD = 0.7, 20  # of the drop: no label is needed; gold labels expected among the kept and different
 
 
 def few_label_drop_pvalue(
-    different: int, n: int, losses: int, gains: int, gold: int, drop: float, *, delta: float = 0.05, within: bool = True
+    different: int,
+    n: int,
+    losses: int,
+    gains: int,
+    gold: int,
+    drop: float,
+    *,
+    delta: float = 0.05,
+    within: bool = True,
+    decisive: int | None = None,
 ) -> float:
     """p-value of "the cascade's accuracy is `drop` or more below the last model's", at level `delta` only.
 
@@ -45,6 +56,7 @@ def few_label_drop_pvalue(
         different: Of all n rows, those kept where the two answers differ.
         losses, gains: Of the gold rows, those kept where only the last, or only the small model is right.
         gold: Labelled rows: `within` those kept and different, else of all rows, labelled at random.
+        decisive: Of the gold rows, those kept and different; without one only a share below the drop is certified.
         delta: The level of the test: a tenth of it is spent on the share of different answers.
     """
     risk = SHARE_RISK * delta
@@ -52,7 +64,7 @@ def few_label_drop_pvalue(
     if share < drop:
         return risk
     limit = drop if not within else drop / share if share > 0 else 0.0
-    if not gold or not -1 < limit < 1:
+    if not gold or decisive == 0 or not -1 < limit < 1:
         return 1.0
     return min(1.0, risk + exact_drop_pvalue(losses, gains, gold, limit))
 
@@ -97,9 +109,53 @@ class FewLabels:
             )
         found = cls(gold=gold, different=different, only_different=bool(gold.any() and not (gold & ~different).any()))
         found.proxy(table).check()
+        found.check_share()
         if found.only_different and targets.max_risk is not None:
             raise ConfigError("few labels: --max-risk needs gold labels drawn from all rows, got only differing ones")
         return found
+
+    def check_share(self) -> None:
+        """Refuses gold labels, said to be drawn from all rows, among which far more or fewer answers differ."""
+        gold, among = int(self.gold.sum()), int((self.gold & self.different).sum())
+        share = float(self.different.mean())
+        if not gold or self.only_different:
+            return
+        if not share_lower(among, gold, ODD_SAMPLE) <= share <= share_upper(among, gold, ODD_SAMPLE):
+            raise DataError(
+                f"few labels: of the {gold:,} labelled rows {100 * among / gold:.1f} % have different answers, of all "
+                f"{100 * share:.1f} %, expected labels drawn at random; draw them, or use --select-for-labelling"
+            )
+
+    def check_scores(self, test: ScoredTable) -> None:
+        """Refuses gold labels whose scores are far higher or lower than those of the rows that they stand for.
+
+        Of all rows, or where only different answers are labelled of those from the least labelled score on. The
+        mean rank of a random sample is normal, with the variance of drawing without replacement.
+        """
+        score = np.where(np.isnan(test.scores[0]), -1.0, test.scores[0])
+        rows = np.ones(len(test), dtype=bool)
+        if self.only_different:
+            rows = self.different & (score >= self.least_labelled(test))
+        gold, n = self.gold[rows], int(rows.sum())
+        count = int(gold.sum())
+        if not 0 < count < n:
+            return
+        _, value, times = np.unique(score[rows], return_inverse=True, return_counts=True)
+        rank = (np.cumsum(times) - (times - 1) / 2)[value]
+        spread = float(np.sqrt(rank.var(ddof=1) / count * (1 - count / n)))
+        z = float(rank[gold].mean() - rank.mean()) / spread if spread else 0.0
+        if abs(z) > NormalDist().inv_cdf(1 - ODD_SAMPLE):
+            side = "higher" if z > 0 else "lower"
+            raise DataError(
+                f"few labels: the scores of the {count:,} labelled rows are {side} than those of the rows that they "
+                f"stand for (by {abs(z):.1f} standard errors), expected labels drawn at random; draw them, or use "
+                "--select-for-labelling"
+            )
+
+    def least_labelled(self, test: ScoredTable) -> float:
+        """The least score of a labelled row: thresholds below it would rest on rows that no label stands for."""
+        score = test.scores[0][self.gold]
+        return float(np.nanmin(score)) if self.gold.any() and not np.isnan(score).all() else -np.inf
 
     @property
     def held_out(self) -> Any:
@@ -120,14 +176,16 @@ class FewLabels:
         text = f"{lost} gold labels are on rows that fitted the map and were not used; see --select-for-labelling"
         return (text,) if lost else ()
 
-    def worth_testing(self, path: Sequence[Rules], fit: ScoredTable, targets: Targets) -> list[Rules]:
+    def worth_testing(self, path: Sequence[Rules], fit: ScoredTable, targets: Targets, *, lowest: float) -> list[Rules]:
         """The path without the rules between those that need no label and those where enough labels are expected.
+
+        Nor those below `lowest`, as `least_labelled` gives it: ids selected for a smaller drop end there.
 
         One failure ends the sequence, and with a handful of labels a rule fails by bad luck.
         """
         if not self.only_different:
             return list(path)
-        least, _ = worth_labelling(fit, targets)
+        least = max(lowest, worth_labelling(fit, targets)[0])
         path = [rules for rules in path if rules[0] is not None and least <= rules[0].limit]
         if targets.max_drop is None:
             return path
@@ -149,6 +207,7 @@ class FewLabels:
             found["max_drop"] = few_label_drop_pvalue(
                 int((kept & self.different).sum()), len(test), losses, gains,
                 labelled if within else int(self.gold.sum()), targets.max_drop, delta=targets.delta, within=within,
+                decisive=labelled,
             )  # fmt: skip
         if targets.max_risk is not None:
             labelled = kept & self.gold

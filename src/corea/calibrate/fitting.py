@@ -32,10 +32,12 @@ from corea.calibrate.signal_quality import signal_quality
 from corea.calibrate.targets import Targets
 from corea.metrics import Interval, cost_interval, paired_share_interval, saving_interval, share_interval
 from corea.metrics.arrays import Floats
-from corea.metrics.score_map import ScoreMap
+from corea.metrics.score_map import ScoreMap, among, inputs_of
 from corea.records.table import OutcomeTable
 
-TEST = "exact paired test, binomial test, betting on bounded means; fixed-sequence Learn then Test"
+PAIRED_TEST = "exact paired test, binomial test, betting on bounded means"
+CLUSTERED_TEST = "betting on bounded sums of each distinct question (arXiv:2010.09686)"
+TEST = f"{PAIRED_TEST}; fixed-sequence Learn then Test"
 JOINTLY = " along a path of joint thresholds that was laid out on other rows"
 FEW_LABELS_TEST = (
     "share of kept answers that differ, exact bound on all rows; exact paired test on the gold rows among them; "
@@ -66,7 +68,9 @@ def fit(
     Raises:
         ConfigError, DataError: See `OutcomeTable.check`, `Targets`, `FitOptions`, `corea.calibrate.certify.certify`.
     """
-    if not options.few_labels:
+    if options.few_labels:
+        table = table.distinct()
+    else:
         table.check()
     found = certify(table, targets, options)
     answers = _answers(found)
@@ -83,17 +87,18 @@ def fit(
     result = Calibration(
         verdict=CERTIFIED if certified else INFEASIBLE,
         sentence="",
-        guarantee=_guarantee(found, targets, len(table)),
+        guarantee=_guarantee(found, targets, table),
         stages=_stages(table, found, [stored for stored, _ in probabilities], answers),
         groups=dict(found.groups),
         expected=expected,
         report=None if found.labels is not None else _report(found, answers, *probabilities[0]),
-        binding=tuple(binding) or tuple(StageBinding(model=model.name) for model in table.models),
+        binding=_bound(binding, targets) or tuple(StageBinding(model=model.name) for model in table.models),
         data=DataSummary(
             digest=table.digest, n=len(table), signals=list(table.first.signals),
             category_column=table.category_column, seed=options.seed,
             notes=[
-                *table.notes, *found.notes, *([PERSON_NOTE] if abstains else []),
+                *_columns_read(found), *table.notes, *found.notes, *_category_note(found),
+                *([PERSON_NOTE] if abstains else []),
                 *([AGREEMENT_NOTE] if found.labels is not None else []),
             ],
         ),
@@ -103,6 +108,30 @@ def fit(
     return replace(result, advice=advice, sentence=sentence(result))
 
 
+def _bound(binding: Sequence[StageBinding], targets: Targets) -> tuple[StageBinding, ...]:
+    """The binding; a guarantee that is not about money does not depend on prices."""
+    return tuple(each if targets.needs_cap else replace(each, price=None) for each in binding)
+
+
+def _columns_read(found: Selection) -> list[str]:
+    """The columns that each map reads."""
+    stages = list(zip(found.fit.table.stages, found.prepared.maps, strict=True))
+    several = len(stages) > 1
+    return [f"columns read{f' of {m.name}' if several else ''}: {', '.join(inputs_of(stored))}" for m, stored in stages]
+
+
+def _category_note(found: Selection) -> list[str]:
+    """The categories that every question must carry one of, where they are read."""
+    known, table = found.prepared.categories, found.test.table
+    if known is None:
+        return []
+    other = int((~among(table.categories, known, len(table))).sum())
+    return [
+        f"every question must carry its {table.category_column}, one of {', '.join(known)}; any other is deferred "
+        f"({other:,} of the {len(table):,} rows of the test); `corea ask` and `corea serve` have none and refuse this"
+    ]
+
+
 def _answers(found: Selection) -> CascadeAnswers:
     """The answers of the cascade on the rows of the test; where nothing is certified, of the last model."""
     if found.groups:
@@ -110,16 +139,18 @@ def _answers(found: Selection) -> CascadeAnswers:
     return found.test.last_alone() if found.rules is None else found.test.outcome(found.rules)
 
 
-def _guarantee(found: Selection, targets: Targets, n: int) -> Guarantee:
+def _guarantee(found: Selection, targets: Targets, table: OutcomeTable) -> Guarantee:
     where = IN_EACH_CATEGORY if found.groups else ""
     test = FEW_LABELS_TEST if found.labels is not None else TEST + (JOINTLY if len(found.test.scores) > 1 else "")
+    test = test if table.clusters is None else test.replace(PAIRED_TEST, CLUSTERED_TEST)
     return Guarantee(
         targets=targets,
-        statement=f"{targets.words()}{where}, with probability {1 - targets.delta:g} over the questions that "
-        "calibrated",
+        statement=f"{targets.words(found.cap_usd)}{where}, with probability {1 - targets.delta:g} over the questions "
+        "that calibrated",
         holds_for=HOLDS_FOR,
         test=test,
-        n=n,
+        n=len(table),
+        n_clusters=None if table.clusters is None else len(set(table.clusters.tolist())),
         n_fit=len(found.fit),
         n_test=len(found.test),
         p_values=dict(found.pvalues),
@@ -139,6 +170,7 @@ def _stages(
             model=model.name,
             threshold=None if found.rules is None else found.rules[i],
             map=found.prepared.maps[i],
+            categories=found.prepared.categories,
             needs_answer=model.needs_answer,
             probability=probabilities[i],
             quality=signal_quality(judged.models[i].confidence, judged.models[i].correct),

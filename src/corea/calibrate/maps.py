@@ -85,6 +85,19 @@ class _FitRows:
         return self.loss - GAIN_WEIGHT * gain - (1 - GAIN_WEIGHT) * gain.mean()
 
     @property
+    def complete(self) -> list[str]:
+        """The numeric columns without a missing value."""
+        named = [*self.confidences, *([] if self.tokens is None else ["completion_tokens"])]
+        return [name for name in named if not np.isnan(self.columns[name]).any()]
+
+    @property
+    def lengths(self) -> tuple[float, float] | None:
+        """The token counts that a map of these rows may judge."""
+        if self.tokens is None or np.isnan(self.tokens).all():
+            return None
+        return float(np.nanmin(self.tokens)) / 2, 2 * float(np.nanmax(self.tokens))
+
+    @property
     def relative_cost(self) -> Floats:
         """(N,) the last model's cost over its mean, at most `MOST_COST`."""
         return np.minimum(self.last_cost / max(float(self.last_cost.mean()), 1e-300), MOST_COST)
@@ -141,7 +154,7 @@ def _fit_blend(rows: _FitRows, kind: str, target: str, seed: int, like: BlendMap
     categories, default = _category_rates(rows)
     stored = BlendMap(
         confidences=rows.confidences, length="" if rows.tokens is None else "completion_tokens",
-        categories=categories, category_default=default,
+        categories=categories, category_default=default, complete=rows.complete, lengths=rows.lengths,
     )  # fmt: skip
     x = blend_features(stored, rows.columns)
     if kind == "trees":
@@ -165,9 +178,11 @@ def _category_rates(rows: _FitRows) -> tuple[dict[str, list[float]], list[float]
     whole = facts.mean(axis=0)
     if rows.categories is None:
         return {}, whole.tolist()
-    names, at = np.unique(rows.categories.astype(str), return_inverse=True)
+    stated = np.array([each is not None for each in rows.categories])
+    names, at = np.unique(rows.categories[stated].astype(str), return_inverse=True)
     if len(names) < 2:
         return {}, whole.tolist()
+    facts = facts[stated]
     sums = np.column_stack([np.bincount(at, weights=column) for column in facts.T])
     rates = (sums + SHRINK * whole) / (np.bincount(at) + SHRINK)[:, None]
     return {str(name): rates[i].tolist() for i, name in enumerate(names)}, whole.tolist()

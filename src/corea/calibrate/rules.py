@@ -5,13 +5,14 @@ case of one rule.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from corea.metrics.arrays import Floats
+from corea.metrics.score_map import ScoreMap, among, apply_map
 from corea.policies.calibrated import GroupRule, ThresholdRule
 from corea.policies.threshold import uniform_of
 from corea.records.table import OutcomeTable
@@ -46,6 +47,21 @@ class ScoredTable:
             slices, slice_of = np.unique(table.categories.astype(str), return_inverse=True)
         draws = np.array([uniform_of(str(key)) for key in table.ids])
         return cls(table=table, scores=scores, draws=draws, slices=tuple(map(str, slices)), slice_of=slice_of)
+
+    @classmethod
+    def mapped(
+        cls, table: OutcomeTable, maps: Sequence[ScoreMap], categories: Container[str] | None = None
+    ) -> "ScoredTable":
+        """A table with the scores of stored maps.
+
+        Args:
+            categories: Rows of others, or of none, have no score; None: the category plays no part.
+        """
+        scores = [apply_map(stored, table.columns(stage)) for stage, stored in enumerate(maps)]
+        if categories is not None:
+            known = among(table.categories, categories, len(table))
+            scores = [np.where(known, score, np.nan) for score in scores]
+        return cls.of(table, *scores)
 
     def __len__(self) -> int:
         return len(self.table)
@@ -117,15 +133,16 @@ class ScoredTable:
         )  # fmt: skip
 
     def by_group(self, groups: Mapping[str, GroupRule]) -> "CascadeAnswers":
-        """The first stage with a threshold for each category; without one the last model answers."""
-        out = self.last_alone()
-        names = np.full(len(self), "", dtype=object)
-        if self.table.categories is not None:
-            names = self.table.categories.astype(str)
+        """The first stage with a threshold for each category; without one only the last model is asked.
+
+        A category that has no entry is asked at both, and deferred.
+        """
+        out = self.outcome((NOTHING,))
         for name, group in groups.items():
-            at = np.flatnonzero(names == name)
-            if group.threshold is not None and len(at):
-                part = self.take(at).outcome((group.threshold,))
+            at = np.flatnonzero(among(self.table.categories, (name,), len(self)))
+            if len(at):
+                rows = self.take(at)
+                part = rows.last_alone() if group.threshold is None else rows.outcome((group.threshold,))
                 out.stage[at], out.cost_usd[at], out.correct[at] = part.stage, part.cost_usd, part.correct
         return out
 

@@ -95,6 +95,8 @@ def labels_needed(
     for name, value in inside.items():
         if not 0 < value < 1:
             raise ConfigError(f"--{name}: got {value}, expected a number between 0 and 1")
+    if not -1 < drop < 1:
+        raise ConfigError(f"--max-drop: got {drop}, expected a share such as 0.02 for 2 points")
     if coverage is not None and not 0 < coverage <= 1:
         raise ConfigError(f"--coverage: got {coverage}, expected a share above 0, at most 1")
     if not 0 <= agreement <= 1 or not 0 <= fit_share < 1:

@@ -12,11 +12,13 @@ from corea.calibrate.targets import Targets
 from corea.metrics import Interval
 from corea.policies.calibrated import GroupRule
 
+OTHER_SIGNALS = {"expected": "expected confidence", "prob": "token probability", "agree": "agreement of samples"}
+
 
 def sentence(found: Calibration) -> str:
     """One-sentence summary of the result."""
     guarantee, targets = found.guarantee, found.guarantee.targets
-    rows = f"{guarantee.n:,} questions"
+    rows = f"{guarantee.n:,} questions" + (f" ({n:,} distinct)" if (n := guarantee.n_clusters) is not None else "")
     if guarantee.labels is not None:
         rows += f" of which {guarantee.labels.gold:,} are labelled"
     if not found.certified:
@@ -24,8 +26,10 @@ def sentence(found: Calibration) -> str:
     if guarantee.labels is not None:
         alone = guarantee.labels.gold_alone
         more = f" (labels alone: about {alone:,})" if alone is not None and alone > guarantee.labels.gold else ""
-        return f"saves {_percent(found.expected['saving'])}: {targets.words()}; certified on {rows}{more}"
+        words = targets.words(guarantee.cost_cap_usd)
+        return f"saves {_percent(found.expected['saving'])}: {words}; certified on {rows}{more}"
     words = f"{_gained(found.expected, targets)} {_guaranteed(targets)}{_in_categories(found.groups)}"
+    words += targets.condition(guarantee.cost_cap_usd)
     return f"{words}, certified on {rows}"
 
 
@@ -81,7 +85,9 @@ def next_steps(found: Selection, targets: Targets, result: Calibration) -> tuple
     elif near is not None:
         said = _nearest(found, near, targets)
     if use is None and verdict in ("unusable", "weak"):
-        said.append(f"the signal is {verdict}: try expected confidence, token probability or agreement")
+        used = " ".join((*found.fit.table.first.signals, found.fit.table.first.signal_kind)).lower()
+        others = [name for key, name in OTHER_SIGNALS.items() if key not in used]
+        said.append(f"the signal is {verdict}" + (f": try {' or '.join(others)}" if others else ""))
     signal = "" if use is None else "another signal, "
     return (*said, f"a larger drop, {signal}a trained small model (corea train) or another pair may help")
 

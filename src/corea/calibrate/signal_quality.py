@@ -67,8 +67,10 @@ def signal_quality(confidence: Floats, correct: Floats) -> SignalReport:
 
 def _judge(found: SignalReport) -> tuple[str, str]:
     area, low, high = found.auroc, found.auroc_low, found.auroc_high
+    if area is None and found.accuracy:
+        return FAIR, f"every answer with a value is right, {100 * found.unstated:.0f} % have none and are deferred"
     if area is None:
-        return UNUSABLE, "all stated answers are right, or all wrong: the signal cannot be judged"
+        return UNUSABLE, "every answer with a value is wrong"
     said: list[str] = []
     if high is not None and high < 0.5:
         verdict = UNUSABLE

@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
+
 from corea.calibrate.exact_tests import exact_drop_pvalue, mean_pvalue, share_pvalue
 from corea.calibrate.rules import CascadeAnswers, ScoredTable
 from corea.errors import ConfigError
@@ -85,8 +87,8 @@ class Targets:
         out = outcome.cost_usd + (self.value_usd or 0.0) * (1 - outcome.correct)
         return out if self.abstain_usd is None else out + self.abstain_usd * outcome.abstained
 
-    def words(self) -> str:
-        """The guarantee, in one clause."""
+    def words(self, cap_usd: float | None = None) -> str:
+        """The guarantee, in one clause; `cap_usd` is what `cap` gives, where the rows are known."""
         parts: list[str] = []
         if self.max_drop is not None:
             parts.append(f"accuracy is at most {100 * self.max_drop:g} points below the large model's")
@@ -97,7 +99,16 @@ class Targets:
         if self.value_usd is not None:
             people = "" if self.abstain_usd is None else f" and {self.abstain_usd:g} USD a question left to a person"
             parts.append(f"cost with {self.value_usd:g} USD an error{people} is at most the large model's")
-        return " and ".join(parts)
+        return " and ".join(parts) + self.condition(cap_usd)
+
+    def condition(self, cap_usd: float | None = None) -> str:
+        """The condition on the cost of one question under which a mean cost is guaranteed; "" without one."""
+        if not self.needs_cap:
+            return ""
+        most = "three times the most seen" if cap_usd is None else f"{cap_usd:.4g} USD"
+        if self.cost_cap_usd is not None:
+            return f", if no question costs more than {self.cost_cap_usd:g} USD"
+        return f", if no question costs more than {most} (assumed)"
 
 
 PValues = Callable[[ScoredTable, CascadeAnswers], dict[str, float]]
@@ -113,6 +124,8 @@ def target_pvalues(targets: Targets, rows: ScoredTable, outcome: CascadeAnswers,
 
     Source: Berger 1982, Technometrics 24(4) (intersection-union tests).
     """
+    if rows.table.clusters is not None:
+        return _clustered_pvalues(targets, rows, outcome, cap_usd)
     found: dict[str, float] = {}
     if targets.max_drop is not None:
         gap = rows.table.last.correct - outcome.correct
@@ -128,6 +141,42 @@ def target_pvalues(targets: Targets, rows: ScoredTable, outcome: CascadeAnswers,
         more = targets.total_usd(outcome) - targets.total_usd(rows.last_alone())
         reach = cap_usd + targets.value_usd + (targets.abstain_usd or 0.0)
         found["value"] = mean_pvalue(more, 0.0, low=-reach, high=reach, delta=targets.delta)
+    return found
+
+
+def _clustered_pvalues(
+    targets: Targets, rows: ScoredTable, outcome: CascadeAnswers, cap_usd: float
+) -> dict[str, float]:
+    """The p-values where only clusters of rows are independent: of the sums over each cluster, by betting.
+
+    A target is missed where the mean excess of a row is at least 0, so where the mean sum of a cluster is; a sum is
+    within the size of the largest cluster times the bounds of one row, whatever the dependence within.
+
+    Source: Waudby-Smith and Ramdas 2024, arXiv:2010.09686, for the sums of independent clusters.
+    """
+    _, at = np.unique(np.asarray(rows.table.clusters).astype(str), return_inverse=True)
+    most = int(np.bincount(at).max())
+    found: dict[str, float] = {}
+    for name, (excess, low, high) in _excess(targets, rows, outcome, cap_usd).items():
+        sums = np.bincount(at, weights=np.clip(excess, low, high))
+        found[name] = mean_pvalue(sums, 0.0, low=low * most, high=high * most, delta=targets.delta)
+    return found
+
+
+def _excess(
+    targets: Targets, rows: ScoredTable, outcome: CascadeAnswers, cap_usd: float
+) -> dict[str, tuple[Floats, float, float]]:
+    """(N,) excess of each row over a target and its bounds, by target; missed where its mean is 0 or more."""
+    found: dict[str, tuple[Floats, float, float]] = {}
+    if (drop := targets.max_drop) is not None:
+        found["max_drop"] = rows.table.last.correct - outcome.correct - drop, -1 - drop, 1 - drop
+    if (risk := targets.max_risk) is not None:
+        found["max_risk"] = np.where(outcome.kept, 1 - outcome.correct - risk, 0.0), -risk, 1 - risk
+    if (cost := targets.max_cost_usd) is not None:
+        found["max_cost"] = outcome.cost_usd - cost, -cost, cap_usd - cost
+    if targets.value_usd is not None:
+        reach = cap_usd + targets.value_usd + (targets.abstain_usd or 0.0)
+        found["value"] = targets.total_usd(outcome) - targets.total_usd(rows.last_alone()), -reach, reach
     return found
 
 

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from corea.cascade import Cascade
+from corea.errors import ConfigError
 from corea.run.shortcomings import (
     Shortcoming,
     ShortcomingKind,
@@ -153,3 +155,17 @@ def why_one_is_unreadable(trace: Trace, stages: Sequence[Stage]) -> str | None:
         UnreadableReason.NOT_FOUND: f"none was found in it; {prompt}",
     }[why_unreadable(completion)]
     return f"no short answer could be read from the text of stage {trace.stage}: {why}"
+
+
+def refuse_unknown_inputs(cascade: Cascade, command: str) -> None:
+    """Refuses a calibration that reads what a command's questions never carry: their category.
+
+    Raises:
+        ConfigError: It does.
+    """
+    for stage in cascade.stages:
+        if getattr(stage.signal, "categories", None) is not None or getattr(stage.policy, "categories", None):
+            raise ConfigError(
+                f"{command}: the calibration reads each question's category, which its questions do not have, so that "
+                f"stage {stage.name} would never answer; calibrate without --use-category and --by-group"
+            )

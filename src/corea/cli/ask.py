@@ -20,12 +20,13 @@ def ask(
     json: JsonOption = False,
 ) -> None:
     """Answer one question: the answer, its confidence, the model, cost and saving."""
-    from corea.cli.advice import why_one_is_unreadable
+    from corea.cli.advice import refuse_unknown_inputs, why_one_is_unreadable
     from corea.cli.configuration import BUNDLED_NOTE, build_cascade
 
     if not question.strip():
         raise ConfigError("corea ask: got an empty question, expected some text; put it in quotes")
     built, _, bundled = build_cascade(options)
+    refuse_unknown_inputs(built.cascade, "corea ask")
 
     async def answer() -> Trace:
         try:

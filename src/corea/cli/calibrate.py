@@ -9,7 +9,7 @@ import typer
 from corea.cli.calibrate_options import LabelOptions, MethodOptions, ModelOptions, merged
 from corea.cli.calibrate_plan import plan
 from corea.cli.calibrate_verify import verify
-from corea.cli.console import print_json
+from corea.cli.console import EXIT_FAILED, print_json
 from corea.cli.options import FILE, ConfigOptions, ForceOption, JsonOption, RowOptions, TargetOptions, spread
 from corea.cli.rows import read_rows
 from corea.errors import ConfigError, DataError
@@ -126,6 +126,7 @@ def apply(
     calibration: Annotated[Path, typer.Argument(metavar=FILE, help="Artefact of `corea calibrate`.")],
     rows: RowOptions,
     force: ForceOption = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit code 1 where rows contradict the guarantee.")] = False,
     json: JsonOption = False,
 ) -> None:
     """Apply an artefact to other recorded rows: the cascade's figures there, and the targets that they meet."""
@@ -143,7 +144,16 @@ def apply(
     figures = apply_calibration(found, read_rows(rows, first if len(first) > 1 else ()), force=force)
     if json:
         print_json(figures)
-        return
+    else:
+        _show_applied(found, figures)
+    if strict and figures["contradicted"]:
+        raise typer.Exit(EXIT_FAILED)
+
+
+def _show_applied(found: "Calibration", figures: "dict[str, Any]") -> None:
+    if figures["contradicted"]:
+        missed = ", ".join(figures["contradicted"])
+        print(f"THE GUARANTEE DOES NOT HOLD HERE: {missed} missed beyond chance; calibrate again")
     print(f"{figures['n']:,} questions, {found.verdict}: {found.sentence}")
     for name, each in figures["intervals"].items():
         if isinstance(each, dict):

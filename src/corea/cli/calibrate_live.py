@@ -69,8 +69,8 @@ def live_table(
             with stopping_on_signals() as stop, ProgressBars(quiet=quiet) as bars:
                 show = None if quiet else partial(_show, bars)
                 watched = replace(collecting, stop=stop, on_progress=show)
-                traces_S = await collect_traces(built.cascade, str(questions), len(known), watched)
-            return await outcome_table(built.cascade, known, traces_S, collecting)
+                collected = await collect_traces(built.cascade, str(questions), len(known), watched)
+            return await outcome_table(built.cascade, known, collected, collecting)
         finally:
             await built.cascade.close()
 

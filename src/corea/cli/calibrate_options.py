@@ -38,9 +38,14 @@ class MethodOptions:
     by_group: Annotated[
         bool | None, _option(METHOD, None, "One threshold for each group, with a joint guarantee.", "--by-group")
     ] = None
+    use_category: Annotated[
+        bool | None,
+        _option(METHOD, None, "Maps and rules may read the category; every question must then carry one. Default: no.",
+                "--use-category/--no-use-category"),
+    ] = None  # fmt: skip
     pre_policy: Annotated[
         bool | None,
-        _option(METHOD, None, "Skip the small model in groups where it does not pay. Default: yes.",
+        _option(METHOD, None, "With --use-category: skip the small model in groups where it does not pay.",
                 "--pre-policy/--no-pre-policy"),
     ] = None  # fmt: skip
     seed: Annotated[int | None, _option(METHOD, None, "Random seed of the fit/test split. Default: 0.")] = None
@@ -101,7 +106,8 @@ def merged(
         "max_drop": targets.max_drop, "max_risk": targets.max_risk, "max_cost_usd": targets.max_cost,
         "value_usd": targets.value, "abstain_usd": targets.abstain_cost, "cost_cap_usd": targets.cost_cap,
         "delta": targets.delta, "map": method.map, "probability": method.probability, "by_group": method.by_group,
-        "pre_policy": method.pre_policy, "seed": method.seed, "few_labels": labels.few_labels,
+        "use_category": method.use_category, "pre_policy": method.pre_policy,
+        "seed": method.seed, "few_labels": labels.few_labels,
         "questions": None if rows.questions is None else str(rows.questions), "grader": rows.grader,
         "group": rows.group, "extra_signals": names_of(models.extra_signals) or None,
         "budget_usd": None if models.budget_usd is None else amount(models.budget_usd),

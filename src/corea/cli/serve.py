@@ -25,6 +25,7 @@ def serve(
 ) -> None:
     """Serve the cascades to any OpenAI client. SIGHUP reloads the configuration, SIGTERM stops gracefully."""
     from corea.build import BackendCache, build_all
+    from corea.cli.advice import refuse_unknown_inputs
     from corea.cli.configuration import BUNDLED_NOTE, find_config, find_gateway, state_folder, with_calibration
     from corea.registry import resolve
 
@@ -38,6 +39,8 @@ def serve(
         settings = find_gateway(found)
         settings = replace(settings, host=host or settings.host, port=settings.port if port is None else port)
         cascades, shared = build_all(for_clients(found), backends)
+        for cascade in cascades.values():
+            refuse_unknown_inputs(cascade, "corea serve")
         return loaded(settings, cascades, shared, state_folder(found, bundled=bundled))
 
     if find_config(config, set_)[1]:

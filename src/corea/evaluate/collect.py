@@ -40,6 +40,14 @@ Traces = dict[str, Trace]
 DEFAULTS = FitOptions()
 
 
+@dataclass(frozen=True, slots=True)
+class CollectedTraces:
+    """The traces of each stage by question id, with remarks on what asking them cost."""
+
+    stages: tuple[Traces, ...]
+    notes: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CollectSettings:
     """How the models are asked.
@@ -78,8 +86,8 @@ async def calibrate_live(
         ConfigError, DataError: See `load_questions`, `collect_traces`, `corea.calibrate.fit`.
     """
     known = load_questions(questions, grader=settings.grader)
-    traces_S = await collect_traces(cascade, questions, len(known), settings)
-    table = await outcome_table(cascade, known, traces_S, settings)
+    collected = await collect_traces(cascade, questions, len(known), settings)
+    table = await outcome_table(cascade, known, collected, settings)
     return fit(table, targets, options, binding=binding_of(cascade))
 
 
@@ -102,7 +110,7 @@ def load_questions(path: str, *, labelled: bool = True, grader: str | None = Non
 # --- asking ---------------------------------------------------------------------------------------------------------
 
 
-async def collect_traces(cascade: Cascade, questions: str, total: int, settings: CollectSettings) -> list[Traces]:
+async def collect_traces(cascade: Cascade, questions: str, total: int, settings: CollectSettings) -> CollectedTraces:
     """The traces of each stage asked alone, by question id; what failed at a start is asked again at the next.
 
     Raises:
@@ -113,7 +121,8 @@ async def collect_traces(cascade: Cascade, questions: str, total: int, settings:
     if not all((settings.folder / f"{stage.name}.jsonl").exists() for stage in cascade.stages):
         cascade.check()  # all keys, before the first stage is paid for
     settings.folder.mkdir(parents=True, exist_ok=True)
-    stop, spent, found = settings.stop or Stop(), Decimal(0), list[Traces]()
+    stop, spent = settings.stop or Stop(), Decimal(0)
+    found, notes = list[Traces](), list[str]()
     for stage in cascade.stages:
         path = settings.folder / f"{stage.name}.jsonl"
         only = _only(stage, settings.extra_signals if stage is not cascade.stages[-1] else ())
@@ -130,7 +139,11 @@ async def collect_traces(cascade: Cascade, questions: str, total: int, settings:
         spent += summary.ledger.cost_usd + summary.lost_usd_at_most
         _check_whole(summary, stage, total, spent, settings)
         found.append({trace.question_id: trace for trace in read_traces(path)})
-    return found
+        reused = f", {summary.resumed:,} stored answers of earlier starts included" if summary.resumed else ""
+        notes.append(
+            f"asking {stage.name} cost {float(summary.ledger.cost_usd):.4g} USD for {len(found[-1]):,} answers{reused}"
+        )
+    return CollectedTraces(tuple(found), tuple(notes))
 
 
 def _check(cascade: Cascade) -> None:
@@ -196,7 +209,7 @@ async def ask_alone(
 
 
 async def outcome_table(
-    cascade: Cascade, questions: Mapping[str, Question], traces_S: Sequence[Traces], settings: CollectSettings
+    cascade: Cascade, questions: Mapping[str, Question], collected: CollectedTraces, settings: CollectSettings
 ) -> OutcomeTable:
     """The collected answers of all stages as one table.
 
@@ -205,7 +218,7 @@ async def outcome_table(
     no label.
     """
     sets: list[AnswerSet] = []
-    for stage, traces in zip(cascade.stages, traces_S, strict=True):
+    for stage, traces in zip(cascade.stages, collected.stages, strict=True):
         answers = answers_of_traces(questions, [traces[key] for key in questions if key in traces], settings.grader)
         if stage is not cascade.stages[-1]:
             for name, signal in free_signals(settings.extra_signals).items():
@@ -213,7 +226,8 @@ async def outcome_table(
         sets.append(AnswerSet(answers=answers, model=stage.backend.model))
     seen = {name for each in sets[:-1] for answer in each.answers.values() for name in answer.numbers}
     names = [name for name in settings.extra_signals if name in seen]
-    return join_answers(sets, signals=["confidence", *names], same=same_answer)
+    table = join_answers(sets, signals=["confidence", *names], same=same_answer)
+    return replace(table, notes=(*collected.notes, *table.notes))
 
 
 async def _with_signal(

@@ -4,7 +4,7 @@ A map turns columns measured about an answer into one score in [0, 1]; NaN where
 runs when a map is fitted on 100,000 rows and when one answer is judged.
 """
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import Any
 
 import msgspec
@@ -88,7 +88,9 @@ class BlendMap(msgspec.Struct, frozen=True, kw_only=True, tag="blend", tag_field
     Args:
         confidences: The columns of the signals. `length`: the column of token counts, "" for none.
         categories: By category four rates, drawn towards the whole: right answers, log length, regret, log cost.
-        category_default: The same four of all rows.
+        category_default: The same four of all rows, for rows without a category.
+        complete: The columns that every row which fitted has. `lengths`: the least and the greatest token count
+            that has a score: half and twice those that fitted; None without a length.
         right, loss: Logits of a right answer of the small model, and of a loss; `loss` is None for a risk target.
         centre, scale: The rank's median and spread, which the score is relative to.
     """
@@ -97,6 +99,8 @@ class BlendMap(msgspec.Struct, frozen=True, kw_only=True, tag="blend", tag_field
     length: str
     categories: dict[str, list[float]]
     category_default: list[float]
+    complete: list[str] = []
+    lengths: tuple[float, float] | None = None
     trees: TreeEnsemble | None = None
     right: LinearModel | None = None
     loss: LinearModel | None = None
@@ -149,12 +153,32 @@ def column(columns: Columns, name: str) -> Floats:
 
 
 def blend_score(stored: BlendMap, columns: Columns) -> Floats:
-    """The score of a blend, in [0, 1]; NaN where no confidence at all was measured."""
+    """The score of a blend, in [0, 1]; NaN where no confidence was measured, or an input is unlike all that fitted."""
     x = blend_features(stored, columns)
-    unmeasured = np.asarray(np.isnan(x[:, : len(stored.confidences)]).all(axis=1))
+    unmeasured = np.asarray(np.isnan(x[:, : len(stored.confidences)]).all(axis=1)) | _unlike(stored, columns)
     score = sigmoid(-(blend_rank(stored, x) - stored.centre) / stored.scale)
     # six digits: sums of trees in another order must not fall on another side of a threshold
     return np.where(unmeasured, np.nan, np.round(score, 6))
+
+
+def _unlike(stored: BlendMap, columns: Columns) -> Any:
+    """(N,) True where a category or length is outside those that fitted, or a value is missing that never was."""
+    found = np.zeros(len(column(columns, stored.confidences[0])), dtype=bool)
+    for name in stored.complete:
+        found |= np.isnan(column(columns, name))
+    if stored.lengths is not None:
+        length, (least, most) = column(columns, stored.length), stored.lengths
+        found |= (length < least) | (length > most)
+    if stored.categories:
+        found |= ~among(columns.get("category"), stored.categories, len(found))
+    return found
+
+
+def among(values: Any, known: Container[str], n: int) -> Any:
+    """(N,) True where a row's category is one of these; nowhere without categories."""
+    if values is None:
+        return np.zeros(n, dtype=bool)
+    return np.fromiter((value is not None and str(value) in known for value in values), bool, n)
 
 
 def blend_rank(stored: BlendMap, x: Floats) -> Floats:
@@ -186,7 +210,8 @@ def blend_features(stored: BlendMap, columns: Columns) -> Floats:
     rates = None
     if table:
         place = {name: i for i, name in enumerate(table)}
-        at = np.fromiter((place.get(str(name), len(place)) for name in columns["category"]), int, len(confidences))
+        names = columns.get("category", [None] * len(confidences))
+        at = np.fromiter((place.get(str(name), len(place)) for name in names), int, len(confidences))
         rates = np.array([*table.values(), stored.category_default], dtype=np.float64)[at]
     if stored.length:
         length = np.log1p(np.maximum(column(columns, stored.length), 0))

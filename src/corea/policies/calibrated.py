@@ -51,6 +51,7 @@ class GroupRule(msgspec.Struct, frozen=True, kw_only=True):
 
 class _Stage(msgspec.Struct):
     map: ScoreMap
+    categories: tuple[str, ...] | None
     threshold: ThresholdRule | None
 
 
@@ -75,6 +76,7 @@ class Calibrated:
     default: Threshold = DEFER_ALL
     by_category: Mapping[str, Threshold] = field(default_factory=dict[str, Threshold])
     stored: ScoreMap | None = None
+    categories: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         if self.path is None:
@@ -95,6 +97,7 @@ class Calibrated:
         object.__setattr__(self, "default", made.default)
         object.__setattr__(self, "by_category", made.by_category)
         object.__setattr__(self, "stored", first.map)
+        object.__setattr__(self, "categories", first.categories)
 
     @classmethod
     def of(cls, threshold: ThresholdRule | None, groups: Mapping[str, GroupRule] | None = None) -> "Calibrated":
@@ -106,6 +109,8 @@ class Calibrated:
         return cls(default=DEFER_ALL if threshold is None else threshold.policy, by_category=slices)
 
     def decide(self, question: Question, confidence: Confidence) -> Decision:
+        if self.categories is not None and question.category not in self.categories:
+            return Decision.DEFER
         if self.stored is not None:
             value = np.nan if confidence.value is None else confidence.value
             columns = {"confidence": np.array([value]), "category": np.array([question.category], dtype=object)}

@@ -1,7 +1,10 @@
 """Recorded answers: one model's answer to one question, of a recording, or graded here from the trace of a run."""
 
+import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from hashlib import blake2b
 
 from corea.graders import grade_each, grader_name
 from corea.prices import COUNTED_AS_FREE
@@ -18,6 +21,7 @@ class RecordedAnswer:
         numbers: Every numeric column by name: "confidence", "cost_usd", "prompt_tokens", "completion_tokens", and
             further signals; in a run, of the first stage.
         confidence_kind: The kind of signal behind "confidence", such as "verbalized".
+        cluster: The same for questions that are one question; None where the source does not hold its text.
         disputed: The source itself doubts the label.
         failed: No answer was obtained.
         estimated: Token counts behind the cost are estimates.
@@ -34,6 +38,7 @@ class RecordedAnswer:
     category: str | None = None
     numbers: Mapping[str, float] = field(default_factory=dict[str, float])
     confidence_kind: str = ""
+    cluster: str | None = None
     disputed: bool = False
     failed: bool = False
     estimated: bool = False
@@ -52,6 +57,13 @@ class RecordedAnswer:
     def cost_usd(self) -> float | None:
         """USD, as recorded."""
         return self.numbers.get("cost_usd")
+
+
+def cluster_of(*texts: str) -> str:
+    """A short name that equal texts share, but for case, spaces and punctuation at their ends."""
+    plain = (unicodedata.normalize("NFKC", text).casefold() for text in texts)
+    said = "\0".join(re.sub(r"\s+", " ", text).strip(" .?!:;,") for text in plain)
+    return blake2b(said.encode(), digest_size=8).hexdigest()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,6 +129,7 @@ def _answer_of(
         numbers["completion_tokens"] = float(completion.usage.completion_tokens)
     return RecordedAnswer(
         id=trace.question_id,
+        cluster=cluster_of(*(message.content for message in question.messages), *question.choices),
         correct=correct,
         model=completion.model if completion else "",
         answer=first.answer if first else None,

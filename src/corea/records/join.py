@@ -1,5 +1,6 @@
 """Joins the answers of several models by question id into an outcome table."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
@@ -7,6 +8,7 @@ import numpy as np
 
 from corea.errors import DataError
 from corea.graders import count_graders, graders_in_words
+from corea.metrics import auroc
 from corea.metrics.arrays import Floats
 from corea.records.answer import AnswerSet, RecordedAnswer
 from corea.records.table import ModelOutcomes, OutcomeTable, Strings
@@ -17,6 +19,13 @@ NOT_SIGNALS = {
     "confidence", "completion_tokens", "prompt_tokens", "correct", "cost_usd", "correct_recorded", "disputed",
     "latency_ms", "response_chars", "max_new_tokens", "seconds",
 }  # fmt: skip
+# words of a column's name that make it a grade, and those with which it is none: p_correct
+GRADES = re.compile(
+    r"(?<![a-z0-9])(em|exact|match|correct|correctness|judge|grade|grader|graded|acc|accuracy|f1|rouge|bleu|gold|reward)"
+    r"(?![a-z0-9])"
+)
+CHANCES = re.compile(r"(?<![a-z0-9])(p|prob|probability|confidence|logprob)(?![a-z0-9])")
+NEARLY_PERFECT = 0.99  # AUROC; no confidence separates right from wrong so well, and a grade does
 
 
 def join_answers(
@@ -66,9 +75,10 @@ def join_answers(
     return OutcomeTable(
         ids=_strings(ids),
         models=tuple(models),
+        clusters=(clusters := _clusters(answers_S[0])),
         categories=_categories(answers_S[0]),
         category_column=category_column,
-        notes=tuple(note for note in (*notes, *graded, *costs, *more) if note),
+        notes=tuple(note for note in (*notes, _cluster_note(clusters), *graded, *costs, *more) if note),
     )
 
 
@@ -97,6 +107,8 @@ def _with_signals(
     """The outcomes with their signals and token counts, and notes on what could not be used."""
     names = list(signals) if signals is not None else _signal_columns(answers)
     measured, notes = _measured(answers, names, model.name)
+    if signals is None:
+        _refuse_grades({name: values for name, values in measured.items() if name != "confidence"}, model)
     failed = sum(a.failed for a in answers)
     notes.append(count_of(failed, "answer", "answers", f"of {model.name} failed and count as deferred"))
     unread = np.array([a.answer is None for a in answers])
@@ -137,17 +149,52 @@ def _signal_columns(answers: Answers) -> list[str]:
     return found if unstated else ["confidence", *found]
 
 
+def _refuse_grades(measured: Mapping[str, Floats], model: ModelOutcomes) -> None:
+    """Refuses columns that were not asked for by name and hold the grade: a live answer has none yet.
+
+    Raises:
+        DataError: A column is named like a grade, or tells right from wrong almost without error.
+    """
+    for name, values in measured.items():
+        there = ~np.isnan(values) & ~np.isnan(model.correct)
+        area = auroc(values[there], model.correct[there]) if there.any() else np.nan
+        perfect = max(area, 1 - area) >= NEARLY_PERFECT
+        if perfect or (GRADES.search(name.lower()) and not CHANCES.search(name.lower())):
+            why = f"tells right from wrong with AUROC {area:.3f}" if perfect else "is named like a grade"
+            raise DataError(
+                f"calibrate: the column {name!r} of {model.name} {why}, expected signals that a live answer has; name "
+                "the columns to use: --signals confidence,..."
+            )
+
+
 def _measured(answers: Answers, names: Sequence[str], model: str) -> tuple[dict[str, Floats], list[str]]:
     """The signals by name, NaN where not in [0, 1], and a note on each that was not."""
     found: dict[str, Floats] = {}
     notes: list[str] = []
     for name in names:
         values = _numbers(answers, name)
+        _check_signal(answers, name, values, model)
         outside = (values < 0) | (values > 1)
         rest = f"of {name} of {model} outside [0, 1]: not measured"
         notes.append(count_of(int(outside.sum()), "value", "values", rest))
         found[name] = np.where(outside, np.nan, values)
     return found, notes
+
+
+def _check_signal(answers: Answers, name: str, values: Floats, model: str) -> None:
+    """Refuses a signal that no row has, and one in percent."""
+    seen = values[~np.isnan(values)]
+    if not len(seen) and not any(name in a.numbers for a in answers):
+        there = sorted({each for a in answers for each in a.numbers} - (NOT_SIGNALS - {"confidence"}))
+        raise DataError(
+            f"calibrate: no row of {model} has a number in the column {name!r}, expected one of "
+            f"{', '.join(there) or 'none: no column holds numbers'}; choose with --signals"
+        )
+    if len(seen) and np.median(seen) > 1 and seen.max() <= 100:
+        raise DataError(
+            f"calibrate: {name!r} of {model} holds values such as {np.median(seen):g}, expected a number in [0, 1]; "
+            "divide percentages by 100"
+        )
 
 
 def _numbers(answers: Answers, name: str) -> Floats:
@@ -162,6 +209,15 @@ def _costs(answers: Answers, model: str, prices: Prices | None) -> tuple[Floats,
     if prices and model in prices:
         into, out = prices[model]
         prompt, completion = _numbers(answers, "prompt_tokens"), _numbers(answers, "completion_tokens")
+        if (
+            (into > 0 or out > 0)
+            and np.isnan(prompt if into > 0 else completion).all()
+            and (out <= 0 or np.isnan(completion).all())
+        ):
+            raise DataError(
+                f"calibrate: the rows of {model} have no token counts, so --price gives no cost; record prompt_tokens "
+                "and completion_tokens, or cost_usd and no --price"
+            )
         cost = (into * np.nan_to_num(prompt) + out * np.nan_to_num(completion)) / 1e6
         unknown = [
             f"{int(np.isnan(counts).sum())} {name} counts of {model} were not recorded and count as 0"
@@ -184,6 +240,22 @@ def _costs(answers: Answers, model: str, prices: Prices | None) -> tuple[Floats,
 def _agreement(mine: Answers, last: Answers, same: Callable[[str, str], bool]) -> Floats:
     pairs = [(a.answer, b.answer) for a, b in zip(mine, last, strict=True)]
     return np.array([np.nan if a is None or b is None else float(same(a, b)) for a, b in pairs])
+
+
+def _clusters(answers: Answers) -> Strings | None:
+    """The cluster of each row; None where no question comes twice. A row without a text is a cluster of its own."""
+    found = [a.cluster or f"id {a.id}" for a in answers]
+    return _strings(found) if len(set(found)) < len(found) else None
+
+
+def _cluster_note(clusters: Strings | None) -> str:
+    if clusters is None:
+        return ""
+    _, sizes = np.unique(clusters.astype(str), return_counts=True)
+    return (
+        f"{len(clusters):,} rows are {len(sizes):,} distinct questions, one of them {sizes.max():,} times: split and "
+        "tested by question, if none is repeated more often (assumed); the 95 % intervals count each row"
+    )
 
 
 def _categories(answers: Answers) -> Strings | None:

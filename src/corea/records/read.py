@@ -3,8 +3,9 @@
     table = read_table([RowSource(paths=["small.jsonl"]), RowSource(paths=["large.jsonl"], option="--llm")])
 
 A recording is JSON lines (`.jsonl` or `.jsonl.gz`), one row for a question, model and variant, with at least `id` and
-`correct`; `model`, `variant`, `answer`, `confidence`, `cost_usd`, `prompt_tokens`, `completion_tokens`, `category` and
-further signals where they were recorded. A run is graded here, with its questions.
+`correct`; `question` (its text) or `cluster` (a name that repetitions of one question share), `model`, `variant`,
+`answer`, `confidence`, `cost_usd`, `prompt_tokens`, `completion_tokens`, `category` and further signals where they were
+recorded. A run is graded here, with its questions.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,7 +17,7 @@ import msgspec
 
 from corea.errors import ConfigError, DataError
 from corea.files.rows import FileFormat, read_rows
-from corea.records.answer import AnswerSet, RecordedAnswer, answers_of_traces
+from corea.records.answer import AnswerSet, RecordedAnswer, answers_of_traces, cluster_of
 from corea.records.join import join_answers
 from corea.records.table import OutcomeTable
 from corea.run.journal import traces_beside
@@ -185,6 +186,11 @@ def _recorded(line: _RowLine, group: str, *, labelled: bool) -> RecordedAnswer:
         raise DataError(
             f"question {key!r}: got correct = {correct!r}, expected 0 or 1; label it", path=line.path, line=line.number
         )
+    if isinstance(stated := row.get("confidence"), str):
+        raise DataError(
+            f"question {key!r}: got confidence = {stated!r:.40}, text, expected a number in [0, 1] or null; convert it",
+            path=line.path, line=line.number,
+        )  # fmt: skip
     category = row.get(group, row.get("subject") if group == "category" else None)
     answer = row.get("answer")
     return RecordedAnswer(
@@ -195,6 +201,7 @@ def _recorded(line: _RowLine, group: str, *, labelled: bool) -> RecordedAnswer:
         category=None if category is None else str(category),
         numbers={name: float(value) for name, value in row.items() if type(value) in (int, float)},
         confidence_kind=_text(row, "confidence_kind"),
+        cluster=_text(row, "cluster") or (cluster_of(_text(row, "question")) if row.get("question") else None),
         disputed=bool(row.get("disputed")),
         estimated=row.get("prompt_tokens") is None or row.get("completion_tokens") is None,
     )

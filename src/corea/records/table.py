@@ -197,6 +197,11 @@ class OutcomeTable:
                 f"calibrate: got {len(self)} questions that all models answered, expected at least {LEAST_ROWS}; "
                 "label more"
             )
+        if self.clusters is not None and (distinct := len(set(self.clusters.tolist()))) < LEAST_ROWS:
+            raise DataError(
+                f"calibrate: got {len(self)} rows of {distinct} distinct questions, expected at least {LEAST_ROWS}; "
+                "label others"
+            )
         self.check_ids()
         for model in self.models:
             for name in ("correct", "cost_usd"):
@@ -213,6 +218,14 @@ class OutcomeTable:
             raise DataError(
                 f"calibrate: the answers of {name} cost nothing, nothing to save; give --price {name}=IN/OUT"
             )
+
+    def distinct(self) -> "OutcomeTable":
+        """The table with the first row of each cluster, and a note on the others."""
+        if self.clusters is None:
+            return self
+        _, at = np.unique(self.clusters.astype(str), return_index=True)
+        note = f"{len(self) - len(at):,} rows repeat a question and are left out: each question counts once"
+        return replace(self.take(np.sort(at)), clusters=None, notes=(*self.notes, note))
 
     def check_ids(self) -> None:
         """Refuses ids that are not unique.

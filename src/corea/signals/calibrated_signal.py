@@ -1,6 +1,6 @@
 """Another signal, put through a calibration's confidence map."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from corea.signals.measured import measured
 from corea.signals.tokens import wants_logprobs
 from corea.types import Completion, Confidence, Question
 
+UNLIKE = "an input of the map is missing, or unlike all that calibrated: deferred"
 FROM_THE_ANSWER = ("category", "completion_tokens")
 
 
@@ -23,6 +24,7 @@ class CalibratedSignal:
         inner: Gives the column "confidence".
         stored: The artefact's map. It may also read the question's category and the completion's token count.
         needs_answer: An answer that cannot be read has no score.
+        categories: A question of another category, or of none, has no score; None: the category plays no part.
         others: Further signals by the column they give.
         where: The artefact, for messages.
 
@@ -36,12 +38,14 @@ class CalibratedSignal:
         stored: ScoreMap,
         *,
         needs_answer: bool = False,
+        categories: Sequence[str] | None = None,
         others: Mapping[str, Signal] | None = None,
         where: str = "",
     ) -> None:
         self.inner: Signal = inner
         self.stored: ScoreMap = stored
         self.needs_answer: bool = needs_answer
+        self.categories: tuple[str, ...] | None = None if categories is None else tuple(categories)
         self.others: dict[str, Signal] = dict(others or {})
         lacking = [c for c in inputs_of(stored) if c not in ("confidence", *self.others, *FROM_THE_ANSWER)]
         if lacking:
@@ -54,6 +58,9 @@ class CalibratedSignal:
         self.top_logprobs_wanted: int = max(getattr(signal, "top_logprobs_wanted", 0) for signal in signals)
 
     async def measure(self, question: Question, completion: Completion) -> Confidence:
+        if self.categories is not None and question.category not in self.categories:
+            reason = f"category {question.category!r} did not calibrate: deferred"
+            return Confidence(value=None, signal="mapped", reason=reason)
         stated = await measured(self.inner, question, completion)
         columns: dict[str, Any] = {
             "confidence": _cell(stated.value),
@@ -71,7 +78,7 @@ class CalibratedSignal:
         if self.needs_answer and read_answer(completion.text, choices=choices) is None:
             return Confidence(value=None, signal=name, reason="no answer could be read", calls=calls, spans=spans)
         score = float(apply_map(self.stored, columns)[0])
-        value, reason = (None, stated.reason) if np.isnan(score) else (score, f"{stated.signal} {raw}")
+        value, reason = (None, stated.reason or UNLIKE) if np.isnan(score) else (score, f"{stated.signal} {raw}")
         return Confidence(value=value, signal=name, reason=reason, calls=calls, spans=spans)
 
 
