@@ -82,7 +82,7 @@ def test_it_is_refused_in_one_line_that_names_the_place(where: str, written: str
 
 @pytest.mark.parametrize("value", ["NaN", "-0.01", "1e400", "1e-400"])
 def test_amounts_that_programs_hand_over_are_checked_too(value: str) -> None:
-    with pytest.raises(ConfigError, match=r"^budget: got"):
+    with pytest.raises(ConfigError, match=r"^budget_usd: got"):
         KeyLimits(budget_usd=Decimal(value))
     with pytest.raises(ConfigError, match=r"^budget-usd: got"):
         Budget(Decimal(value))

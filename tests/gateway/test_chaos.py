@@ -269,9 +269,10 @@ async def under_load(folder: Path, sig: int) -> tuple[Load, GatewayProcess, set[
         with await asyncio.to_thread(Entered, folder) as gateway:
             load = Load(gateway)
             running = asyncio.create_task(load.run(1500, 32))
-            while len(load.answered) < 300:
+            before: set[str] = set()
+            while len(load.answered) < 300 or not before:  # decisions are stored in batches
                 await asyncio.sleep(0.01)
-            before = {trace for (trace,) in rows(gateway.state, "SELECT trace_id FROM decisions")}
+                before = {trace for (trace,) in rows(gateway.state, "SELECT trace_id FROM decisions")}
             status = await asyncio.to_thread(gateway.stop, sig)
             await running
     return load, gateway, before, status

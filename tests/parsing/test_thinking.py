@@ -52,9 +52,21 @@ def test_what_stands_outside_thinking_is_seen(text: str, seen: str) -> None:
     assert without_thinking(text).strip() == seen
 
 
-@pytest.mark.parametrize(("text", "seen"), [row for row in VISIBLE if not row[0].startswith(("a<", "<think>a <think"))])
+NOT_LEADING = ("a<", "<think>a <think", "<think>a</think>one", "<think>a</think>8</", "if a < b then [think]")
+
+
+@pytest.mark.parametrize(("text", "seen"), [row for row in VISIBLE if not row[0].startswith(NOT_LEADING)])
 def test_a_stream_shows_the_same(text: str, seen: str) -> None:
     assert shown([text]) == shown(list(text)) == seen
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["one<think>b</think> two", "if a < b then [think] is no tag of HTML[/think]", "8</think>", "`<think>` is a tag"],
+)
+def test_a_stream_removes_reasoning_only_where_the_text_begins_with_it(text: str) -> None:
+    text = f"<think>a</think>{text}"
+    assert shown([text]) == shown(list(text)) == text.removeprefix("<think>a</think>")
 
 
 @pytest.mark.parametrize("token", TOKENS)

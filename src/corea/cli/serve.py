@@ -12,7 +12,7 @@ from corea.cli.options import CalibrationOption, ConfigOption, ForceOption, SetO
 if TYPE_CHECKING:
     from corea.config import Config
 
-FEW_RETRIES = {"max_retries": 1, "retry_after_cap_seconds": 1.0}
+FEW_RETRIES: dict[str, int | float] = {"max_retries": 1, "retry_after_cap_seconds": 1.0}
 
 
 def serve(

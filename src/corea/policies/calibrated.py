@@ -67,6 +67,7 @@ class Calibrated:
     Args:
         path: The artefact; then its first stage's map is applied here, to one confidence and the category. None: the
             confidence is the mapped score already (as `corea.calibrate.binding.bind` arranges).
+        categories: Read from the artefact: a question of another category, or of none, is deferred; None: not read.
 
     Raises:
         ConfigError: The artefact is not there, or its map reads more than a confidence and a category.

@@ -7,7 +7,7 @@ inside code (`...` or a fenced block) is removed.
 import re
 from dataclasses import dataclass, field
 
-from corea.parsing.thinking import CLOSES_OF, MARKS, TOKENS
+from corea.parsing.thinking import BARE_HARMONY, CLOSES_OF, MARKS, TOKENS, opens_bare_harmony
 from corea.prompts import ANSWER, CONFIDENCE, PROMPT_TAGS, THINK
 
 FENCE, TICK, LINE = "```", "`", "\n"
@@ -32,6 +32,7 @@ class TagFilter:
             opening one themselves). It is visible if none has come before the answer or the end.
         closing: Closing marks of the hidden block that is open.
         code: The mark that ends the code that is open.
+        first: No text has been examined yet.
         leading: Nothing has come yet but hidden parts and white space.
         seen: The marks around an answer that were removed: one of each.
         begun: Visible text has been returned.
@@ -43,6 +44,7 @@ class TagFilter:
     waiting: list[str] | None = None
     closing: tuple[str, ...] = ()
     code: str = ""
+    first: bool = True
     leading: bool = True
     seen: set[str] = field(default_factory=set[str])
     begun: bool = False
@@ -63,6 +65,12 @@ class TagFilter:
 
     def _certain(self, *, last: bool) -> list[str]:
         shown: list[str] = []
+        if self.first and self.held and THINK in self.tags:
+            if not last and len(self.held) <= 8 and BARE_HARMONY.opens[0].startswith(self.held.lower()):
+                return []
+            self.first = False
+            if opens_bare_harmony(self.held.lower()):
+                self.closing, self.waiting = BARE_HARMONY.closes, None
         at, low = 0, self.held.replace("İ", "I").lower()
         while at < len(low):
             if self.closing:
@@ -106,6 +114,9 @@ class TagFilter:
         if mark in CLOSES_OF and self.leading and THINK in self.tags:
             self.closing, self.waiting = CLOSES_OF[mark], None
             return len(mark)
+        if mark in CLOSES_OF and self.waiting is not None:  # opened here, so the text before it is not reasoning
+            shown += self.waiting
+            self.waiting = None
         if mark in CLOSES and self.waiting is not None:
             self.waiting = None
             return len(mark)
