@@ -33,12 +33,12 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from corea.backends.openai.client import OpenAIBackend, OpenAISettings
 from corea.cascade import Cascade, Stage
+from corea.datasets.question_source import QuestionSource
 from corea.policies.threshold import Threshold
 from corea.prices import Price
 from corea.prompts import load_prompt
 from corea.protocols import Backend
 from corea.run.runner import run_batch
-from corea.run.source import QuestionSource
 from corea.signals.verbalized import Verbalized
 from corea.types import Completion, Question, Sampling, Usage
 from loopback import REPLY, loopback
