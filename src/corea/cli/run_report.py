@@ -92,7 +92,7 @@ def _how_known(ledger: Ledger) -> str:
 
 
 def exit_code_of(summary: RunSummary, *, free_text: bool = False) -> int:
-    """The exit code of a run that ended in good order."""
+    """The exit code of a run that ended normally."""
     codes = {RunOutcome.BUDGET: EXIT_BUDGET, RunOutcome.INTERRUPTED: EXIT_INTERRUPTED, RunOutcome.GAVE_UP: EXIT_BACKEND}
     unreadable = summary.shortcomings.unreadable(free_text=free_text)
     return codes.get(summary.outcome, EXIT_FAILED if summary.failed or summary.bad_rows or unreadable else 0)
