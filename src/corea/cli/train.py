@@ -15,6 +15,7 @@ app: typer.Typer = typer.Typer(no_args_is_help=True, help="Train a small model (
 
 @app.callback()
 def needs_its_extra() -> None:
+    """Refuses to start without the extra `train`, in one line."""
     need_extra("corea train:", "trl")
 
 

@@ -170,6 +170,7 @@ def is_visibly_blank(text: str) -> bool:
 
 
 def outside_markup(text: str) -> str:
+    """The text without thinking, stated confidences and answer tags."""
     seen = without_thinking(text)
     low = fold(seen)
     if "conf" in low:

@@ -45,6 +45,8 @@ _UNTOUCHED, _STARTED = 0, 1  # offsets below the first done line, which is never
 
 
 class JournalLine(msgspec.Struct):
+    """One line of a journal; the field that is set says of which kind."""
+
     journal: int | None = None
     settings: dict[str, Any] | None = None
     rows: int | None = None
