@@ -12,7 +12,7 @@ import time
 import traceback
 import warnings
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
@@ -267,6 +267,37 @@ def test_a_loop_that_is_ended_has_no_thread_is_closed_and_is_made_anew() -> None
     thread.end()  # pyright: ignore  # as at the end of the process
     assert (loop.is_closed(), thread.is_alive()) == (True, False)
     assert apart.run(loop_and_thread())[0] is not loop
+
+
+def test_a_call_submitted_while_the_loop_ends_is_cancelled(monkeypatch: pytest.MonkeyPatch) -> None:
+    from corea.background import BackgroundLoop
+
+    async def this_thread() -> threading.Thread:
+        return threading.current_thread()
+
+    apart, ended = BackgroundLoop(), threading.Event()
+    thread = apart.run(this_thread())
+    submit = asyncio.run_coroutine_threadsafe
+
+    async def call() -> None:
+        await asyncio.sleep(60)
+
+    def slow_submit(coroutine: Any, loop: asyncio.AbstractEventLoop) -> Any:
+        if coroutine.__name__ == "call":
+            ending.start()
+            assert not ended.wait(0.2)  # the end waits for this submission
+        return submit(coroutine, loop)
+
+    def end() -> None:
+        thread.end()  # pyright: ignore
+        ended.set()
+
+    ending = threading.Thread(target=end)
+    monkeypatch.setattr(asyncio, "run_coroutine_threadsafe", slow_submit)
+    with pytest.raises(CancelledError):
+        apart.run(call())
+    ending.join(20)
+    assert ended.is_set()
 
 
 @pytest.mark.usefixtures("nothing_left")

@@ -5,6 +5,7 @@ import atexit
 import os
 import threading
 from collections.abc import Coroutine
+from concurrent.futures import Future
 from contextlib import suppress
 from typing import Any, TypeVar
 
@@ -29,29 +30,32 @@ class BackgroundLoop:
             RuntimeError: The caller runs on this very loop, which would wait for itself.
         """
         try:
-            loop = self._running()
-            if _current_loop() is loop:
-                raise RuntimeError(
-                    "a synchronous call was made from within one: got the same event loop; await the call"
-                )
+            future = self._submit(coroutine)
         except BaseException:
             coroutine.close()
             raise
-        future = asyncio.run_coroutine_threadsafe(coroutine, loop)
         try:
             return future.result()
         except BaseException:
             future.cancel()
             raise
 
+    def _submit(self, coroutine: Coroutine[Any, Any, T]) -> Future[T]:
+        with self._lock:  # no loop ends between the choice of the loop and the submission
+            loop = self._running()
+            if _current_loop() is loop:
+                raise RuntimeError(
+                    "a synchronous call was made from within one: got the same event loop; await the call"
+                )
+            return asyncio.run_coroutine_threadsafe(coroutine, loop)
+
     def _running(self) -> asyncio.AbstractEventLoop:
-        with self._lock:
-            if self._thread is None or not self._thread.is_usable():
-                thread = _LoopThread()
-                thread.start()
-                self._thread = thread
-                atexit.register(thread.end)
-            return self._thread.loop
+        if self._thread is None or not self._thread.is_usable():
+            thread = _LoopThread(self._lock)
+            thread.start()
+            self._thread = thread
+            atexit.register(thread.end)
+        return self._thread.loop
 
 
 def _current_loop() -> asyncio.AbstractEventLoop | None:
@@ -64,8 +68,9 @@ def _current_loop() -> asyncio.AbstractEventLoop | None:
 class _LoopThread(threading.Thread):
     """Runs one loop until it is ended."""
 
-    def __init__(self) -> None:
+    def __init__(self, lock: threading.Lock) -> None:
         super().__init__(name="corea", daemon=True)
+        self._lock = lock
         self.loop: asyncio.AbstractEventLoop = asyncio.new_event_loop()
         self._pid = os.getpid()
         self._ending = self._stopped = False
@@ -95,7 +100,8 @@ class _LoopThread(threading.Thread):
         """Closes everything open on the loop, then the loop; one that hangs is left to the end of the process."""
         if not self.is_usable():
             return
-        self._ending = True
+        with self._lock:  # calls submitted before this are cancelled below; later ones find no usable loop
+            self._ending = True
         try:
             asyncio.run_coroutine_threadsafe(_close_all(), self.loop).result(STOP_SECONDS)
         except TimeoutError:
