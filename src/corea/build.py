@@ -5,6 +5,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from hashlib import sha256
+from pathlib import Path
 from typing import Any, NamedTuple, cast, get_type_hints
 
 from corea.backends import BACKENDS
@@ -15,7 +16,7 @@ from corea.errors import ConfigError, unknown_name
 from corea.models import BUNDLED
 from corea.policies import POLICIES, PRE_POLICIES
 from corea.prices import COUNTED_AS_FREE, Price, PriceTable, is_local
-from corea.prompts import Prompt, load_prompt
+from corea.prompts import Prompt, is_prompt_file, load_prompt
 from corea.protocols import Backend, Policy, PrePolicy, Signal
 from corea.registry import resolve
 from corea.secrets import shown
@@ -262,7 +263,7 @@ def _policy(where: str, declared: StageSettings) -> Policy:
 
 
 def _prompt(config: Config, name: str) -> Prompt:
-    return load_prompt(str(config.path(name)) if "/" in name or name.endswith(".txt") else name)
+    return load_prompt(str(config.path(name)) if is_prompt_file(name) else name)
 
 
 def _calibrated(config: Config, wanted: CascadeSettings, cascade: Cascade) -> Cascade:
@@ -276,4 +277,12 @@ def bundled_config(overrides: tuple[str, ...] = ()) -> Config:
     """The configuration of the bundled pair, which needs no file."""
     from corea.config import load_config
 
-    return load_config(BUNDLED, overrides)
+    return load_config(BUNDLED, [_from_here(override) for override in overrides])
+
+
+def _from_here(override: str) -> str:
+    """An override with its path, if it is one, relative to the working folder: the file is in the package."""
+    key, _, value = override.partition("=")
+    name, path = key.strip().rpartition(".")[2], value.strip().strip("\"'")
+    is_path = name in (*PATH_FIELDS, "calibration", "questions") or (name == "prompt" and is_prompt_file(path))
+    return f"{key}={Path(path).absolute()}" if path and is_path else override

@@ -5,12 +5,13 @@ COREA calls this and reads the trace.
 """
 
 import asyncio
+import logging
 import os
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from functools import partial
+from functools import cached_property, lru_cache, partial
 from random import Random
 from typing import Self
 
@@ -24,6 +25,7 @@ from corea.question_stream import Questions, as_question, question_stream
 from corea.stage import OnError, OnKeep, OnPart, OnStep, OnText, Stage, TextSink, attempt, skip, total
 from corea.types import Decision, Question, Status, Step, Trace
 
+log: logging.Logger = logging.getLogger("corea")
 _random = Random(os.urandom(32))
 
 
@@ -74,6 +76,10 @@ class Cascade:
                     "last stage; without them nothing would ever be deferred"
                 )
         object.__setattr__(self, "stages", tuple(_with_signal_price(stage, self.stages) for stage in self.stages))
+
+    @cached_property
+    def _calibrated_models(self) -> dict[str, str]:
+        return {stage.name: stage.calibrated_model for stage in self.stages if stage.calibrated_model is not None}
 
     @property
     def in_order(self) -> bool:
@@ -312,6 +318,9 @@ class Cascade:
             answer, text = final.answer, completion.text
         if sink and text is not None and not sink.begun:
             await sink(text)
+        flags = (*self.flags, CUT_BY_LIMIT) if completion and completion.cut_by_limit else self.flags
+        if self._calibrated_models:
+            flags = (*flags, *_other_models(self._calibrated_models, steps))
         baseline = last_stage_alone(self.baseline, self.stages, question, steps, in_order=self.in_order)
         return Trace(
             question_id=question.id,
@@ -326,9 +335,28 @@ class Cascade:
             baseline_estimated=baseline.estimated,
             baseline_assumed=baseline.assumed,
             seconds=self.clock() - began,
-            flags=(*self.flags, CUT_BY_LIMIT) if completion and completion.cut_by_limit else self.flags,
+            flags=flags,
             trace_id=trace_id or new_id(),
         )
+
+
+def _other_models(calibrated: dict[str, str], steps: tuple[Step, ...]) -> list[str]:
+    """A flag for each step whose server stated another model than at calibration."""
+    flags: list[str] = []
+    for step in steps:
+        expected, completion = calibrated.get(step.stage), step.completion
+        if expected is None or completion is None or step.error is not None or completion.finish_reason == CUT:
+            continue  # the name in an answer that was cut off is the configured one
+        if completion.model != expected:
+            flag = f"{OTHER_MODEL}: stage {step.stage} answered as {completion.model!r}, calibrated as {expected!r}"
+            flags.append(flag)
+            _warn_once(flag)
+    return flags
+
+
+@lru_cache(maxsize=256)
+def _warn_once(flag: str) -> None:
+    log.warning("%s; calibrate again", flag)
 
 
 def _note(steps: list[Step], question: Question, on_step: Callable[[Question, Step], None], step: Step) -> None:
@@ -358,6 +386,7 @@ def _best_draft(steps: tuple[Step, ...]) -> Step | None:
     return max(reversed(drafts), key=confidence_of, default=None)
 
 
+OTHER_MODEL = "calibration: another model"
 CUT_BY_LIMIT = "cut by the token limit"
 """Flag of a trace whose answer was cut off by the token limit: its short answer may be missing or not final."""
 

@@ -51,6 +51,8 @@ class Stage:
             one of this name), where the backend streams and the signal needs only the text: a kept answer is then
             passed on as it is written, a deferred one is cut off and its tokens are estimated.
         keep_logprobs: Keeps all log-probabilities in the trace; by default only those that the signal used.
+        calibrated_model: The model's name as its server stated it at calibration; an answer that comes under another
+            name is flagged. None: not known.
     """
 
     name: str
@@ -66,6 +68,7 @@ class Stage:
     pass_draft: bool = False
     confidence_first: bool = False
     keep_logprobs: bool = False
+    calibrated_model: str | None = None
 
     @property
     def backends(self) -> list[Backend]:

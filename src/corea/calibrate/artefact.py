@@ -35,6 +35,9 @@ class StageBinding(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
         base_url: The server, without path and keys.
         price: USD by kind of token; None where the guarantee is not about money.
         pass_draft: The stage sees the draft of the one before it.
+        reported: The model's name as its server stated it in every answer that calibrated.
+        repeated: Stored answers that were asked for again before they were used: how many (`asked`), and how many came
+            out otherwise (`changed`). None: none was stored.
     """
 
     model: str
@@ -45,6 +48,8 @@ class StageBinding(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     base_url: str | None = None
     price: dict[str, str] | None = None
     pass_draft: bool | None = None
+    reported: str | None = None
+    repeated: dict[str, int] | None = None
 
 
 class StageCalibration(msgspec.Struct, frozen=True, kw_only=True):
@@ -205,12 +210,13 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
     def save(self, path: str | Path) -> None:
         """Writes the artefact as readable JSON, with its digest."""
-        signed = msgspec.structs.replace(self, digest=_digest(self))
+        signed = msgspec.structs.replace(self, digest=_digest(msgspec.json.encode(self)))
         Path(path).write_bytes(msgspec.json.format(msgspec.json.encode(signed), indent=1) + b"\n")
 
 
-def _digest(found: Calibration) -> str:
-    return "sha256:" + sha256(msgspec.json.encode(msgspec.structs.replace(found, digest=""))).hexdigest()
+def _digest(data: bytes) -> str:
+    """The digest of what a file holds, known fields or not: one that is added here leaves that of older files."""
+    return "sha256:" + sha256(msgspec.json.encode({**msgspec.json.decode(data), "digest": ""})).hexdigest()
 
 
 class _ArtefactVersion(msgspec.Struct):
@@ -238,7 +244,7 @@ def load(path: str | Path) -> Calibration:
         raise DataError(
             f"not a calibration ({error}), expected what `corea calibrate` wrote", path=str(path)
         ) from error
-    if found.digest != _digest(found):
+    if found.digest != _digest(data):
         raise DataError(
             "was changed after `corea calibrate` wrote it: its digest differs; calibrate again", path=str(path)
         )

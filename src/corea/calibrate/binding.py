@@ -11,7 +11,7 @@ from corea.cascade import Cascade
 from corea.errors import ConfigError, unknown_name
 from corea.metrics.score_map import inputs_of
 from corea.policies.calibrated import Calibrated
-from corea.policies.pre_policies import SkipCategories
+from corea.policies.pre_policies import SkipAll, SkipCategories
 from corea.prices import Price
 from corea.registry import resolve
 from corea.signals import FROM_THE_COMPLETION, SIGNALS
@@ -59,6 +59,8 @@ def differences(calibrated: Binding, configured: Binding) -> list[str]:
         names |= {"model": role} | ({"signal": "signal"} if index == 0 else {})
         for name in ("model", *BOUND):
             wanted, given = getattr(own, name), getattr(other, name)
+            if name == "model" and given == own.reported:
+                continue  # a run's rows carry the name that the server stated
             if wanted is not None and given is not None and wanted != given:
                 found.append(f"{names[name]} is {given!r}, calibrated for {wanted!r}")
     return found
@@ -67,8 +69,8 @@ def differences(calibrated: Binding, configured: Binding) -> list[str]:
 def bind(cascade: Cascade, path: str | Path, *, force: bool = False) -> Cascade:
     """The cascade with an artefact's maps, thresholds and pre-policies at each stage before the last.
 
-    An infeasible artefact makes it defer all to the last, as nothing is guaranteed of the others. Each trace is
-    flagged.
+    An infeasible artefact sends all to the last at once, as nothing is guaranteed of the others. Each trace is flagged,
+    also where a server states another model than at calibration.
 
     Args:
         force: Binds although artefact and configuration differ; every trace is then flagged "calibration forced".
@@ -87,8 +89,12 @@ def bind(cascade: Cascade, path: str | Path, *, force: bool = False) -> Cascade:
     several = len(found.stages) > 1
     stages: list[Stage] = []
     for index, stage in enumerate(cascade.stages):
-        if index >= len(found.stages) or stage is cascade.stages[-1]:
+        reported = found.binding[index].reported if index < len(found.binding) else None
+        stage = replace(stage, calibrated_model=reported)
+        if index >= len(found.stages) or index == len(cascade.stages) - 1:
             stages.append(stage)
+        elif not found.certified:
+            stages.append(replace(stage, pre_policy=SkipAll()))
         elif several and found.certified and found.stages[index].threshold is None:
             flags.append(f"calibration: stage {stage.name} does not pay and is not asked")
         else:

@@ -51,7 +51,6 @@ def check(options: ConfigOptions, json: JsonOption = False) -> None:
 
 
 async def _checks(options: ConfigOptions) -> list[Check]:
-    from corea.build import build
     from corea.cli.configuration import find_config
 
     config, bundled = find_config(options.config, options.set_)
@@ -59,15 +58,30 @@ async def _checks(options: ConfigOptions) -> list[Check]:
     if config.gateway:
         checks += _gateway(config, bundled=bundled)
     for name in config.cascades:
+        checks += await _cascade(config, name)
+    return checks
+
+
+async def _cascade(config: "Config", name: str) -> list[Check]:
+    """The checks of one cascade; one that fails does not keep the others from being made."""
+    from corea.build import build
+
+    try:
         built = build(config, name, need_prices=False)
+    except CoreaError as error:
+        return [Check(name, "can be built", False, str(error))]
+    checks: list[Check] = []
+    try:
+        for stage in built.cascade.stages:
+            checks += [*_prices(config, built, stage), *await _reached(f"{name}/{stage.name}", stage)]
         try:
-            for stage in built.cascade.stages:
-                checks += [*_prices(config, built, stage), *await _reached(f"{name}/{stage.name}", stage)]
             trace = await built.cascade.ask(Question.of(QUESTION))
-            checks.append(_answers(name, trace, built.cascade.stages))
-            checks += [_signal(f"{name}/{step.stage}", step) for step in trace.steps if step.confidence]
-        finally:
-            await built.cascade.close()
+        except CoreaError as error:  # such as a missing key, which every call would lack
+            return [*checks, Check(name, "answers a question", False, str(error))]
+        checks.append(_answers(name, trace, built.cascade.stages))
+        checks += [_signal(f"{name}/{step.stage}", step) for step in trace.steps if step.confidence]
+    finally:
+        await built.cascade.close()
     return checks
 
 

@@ -26,6 +26,14 @@ class SkipCategories:
 
 
 @dataclass(frozen=True, slots=True)
+class SkipAll:
+    """Skips the stage for every question."""
+
+    def decide(self, question: Question) -> Decision:
+        return Decision.DEFER
+
+
+@dataclass(frozen=True, slots=True)
 class SkipLong:
     """Skips the stage for long questions.
 

@@ -117,6 +117,11 @@ def lettered(choices: tuple[str, ...]) -> str:
     return "" if not choices else "".join(f"\n{chr(ord('A') + i)}. {choice}" for i, choice in enumerate(choices))
 
 
+def is_prompt_file(name: str) -> bool:
+    """True for the path of a prompt file, False for the name of a built-in prompt."""
+    return "/" in name or "\\" in name or name.endswith(".txt")
+
+
 def load_prompt(name: str) -> Prompt:
     """A built-in prompt by name, or one of your own by path.
 
@@ -124,7 +129,7 @@ def load_prompt(name: str) -> Prompt:
         ConfigError: There is no such prompt or file, or it has no `{question}`.
     """
     path = BUILT_IN / f"{name}.txt"
-    if "/" in name or "\\" in name or name.endswith(".txt"):
+    if is_prompt_file(name):
         path = Path(name)
     try:
         text = path.read_text(encoding="utf-8")
