@@ -125,7 +125,7 @@ async def test_calibration_asks_for_every_stages_key_before_the_first_stage_is_p
             await collect_traces(
                 Cascade(stages=(cascade.stages[0], last)),
                 questions(tmp_path),
-                5,
+                {},
                 CollectSettings(folder=tmp_path / "answers"),
             )
         await cascade.close()

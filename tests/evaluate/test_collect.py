@@ -85,7 +85,7 @@ async def test_it_asks_all_once_certifies_and_binds_what_it_asked(tmp_path: Path
     )
     assert found.verdict == "certified"
     assert calls(asked) == 2 * COUNT
-    assert found.binding == tuple(structs.replace(each, price=None) for each in binding_of(asked))
+    assert found.binding == tuple(structs.replace(each, price=None, reported=each.model) for each in binding_of(asked))
     assert (found.binding[0].signal, found.binding[0].model) == ({"kind": "Verbalized"}, "small")
     assert found.expected["drop"].value == 0
     assert found.expected["llm_share"].value == pytest.approx(0.25, abs=0.03)
@@ -98,7 +98,7 @@ async def test_it_asks_all_once_certifies_and_binds_what_it_asked(tmp_path: Path
 
 
 async def test_started_again_it_asks_nothing_twice(tmp_path: Path) -> None:
-    questions, settings = write_questions(tmp_path, 60), CollectSettings(folder=tmp_path / "a")
+    questions, settings = write_questions(tmp_path, 60), CollectSettings(folder=tmp_path / "a", repeat=0)
     first, again = cascade(), cascade()
     one = await calibrate_live(first, questions, TARGETS, settings=settings)
     two = await calibrate_live(again, questions, TARGETS, settings=settings)
@@ -110,7 +110,7 @@ async def test_what_failed_at_the_large_model_is_asked_again_and_the_small_one_n
     def failing(question: Question) -> Any:
         return BackendTimeout("slow") if number(question) % 10 == 0 else large_reply(question)
 
-    questions, settings = write_questions(tmp_path, 100), CollectSettings(folder=tmp_path / "a")
+    questions, settings = write_questions(tmp_path, 100), CollectSettings(folder=tmp_path / "a", repeat=0)
     part = await calibrate_live(cascade(large=failing), questions, TARGETS, settings=settings)
     assert part.data.n == 90
     assert any("10 questions failed at large" in note for note in part.data.notes)
@@ -126,7 +126,7 @@ async def test_a_small_model_that_failed_counts_as_deferred(tmp_path: Path) -> N
     asked, questions = cascade(small=failing), write_questions(tmp_path, 60)
     settings = CollectSettings(folder=tmp_path / "a")
     known = load_questions(questions)
-    table = await outcome_table(asked, known, await collect_traces(asked, questions, 60, settings), settings)
+    table = await outcome_table(asked, known, await collect_traces(asked, questions, known, settings), settings)
     at = np.array([int(key[1:]) % 10 == 1 for key in table.ids])
     assert np.isnan(table.first.confidence[at]).all()
     assert not table.first.correct[at].any()
@@ -137,8 +137,9 @@ async def test_a_budget_is_kept_over_all_stages_and_starts(tmp_path: Path) -> No
     questions, folder = write_questions(tmp_path, 200), tmp_path / "a"
     small = Decimal(200 * len(small_reply(Question.of("n 1")).split())) / 10**6
     budget = small + Decimal("0.004")
+    limited = CollectSettings(folder=folder, budget_usd=budget, repeat=0)
     with pytest.raises(BudgetError, match=r"the budget of .* ended.*of 200 answers of stage large are kept"):
-        await calibrate_live(cascade(), questions, TARGETS, settings=CollectSettings(folder=folder, budget_usd=budget))
+        await calibrate_live(cascade(), questions, TARGETS, settings=limited)
     paid = [
         json.loads(line) for name in ("small", "large") for line in (folder / f"{name}.jsonl").read_text().splitlines()
     ]
@@ -146,16 +147,18 @@ async def test_a_budget_is_kept_over_all_stages_and_starts(tmp_path: Path) -> No
     assert sum(trace["status"] == Status.ANSWERED for trace in paid) > 200
     again = cascade()
     with pytest.raises(BudgetError):
-        await calibrate_live(again, questions, TARGETS, settings=CollectSettings(folder=folder, budget_usd=budget))
+        await calibrate_live(again, questions, TARGETS, settings=limited)
     assert len(again.stages[0].backend.calls) == 0  # type: ignore[attr-defined]
     last = cascade()
-    assert (await calibrate_live(last, questions, TARGETS, settings=CollectSettings(folder=folder))).data.n == 200
+    assert (
+        await calibrate_live(last, questions, TARGETS, settings=CollectSettings(folder=folder, repeat=0))
+    ).data.n == 200
     assert calls(again) + calls(last) == 400 - len(paid)
 
 
 def test_killed_half_way_it_goes_on_and_pays_twice_only_what_was_in_flight(tmp_path: Path) -> None:
     questions, log = write_questions(tmp_path, 80), tmp_path / "calls"
-    settings = CollectSettings(folder=tmp_path / "a", concurrency=4)
+    settings = CollectSettings(folder=tmp_path / "a", concurrency=4, repeat=0)
 
     def logged(reply: Any, kill_at: int) -> Any:
         def say(question: Question) -> str:
@@ -244,7 +247,12 @@ async def test_questions_without_a_reference_do_where_the_answers_are_compared(t
         del row["answer"]
     Path(questions).write_text("".join(json.dumps(row) + "\n" for row in rows))
     known = load_questions(questions, labelled=False)
-    table = await outcome_table(asked, known, await collect_traces(asked, questions, COUNT, settings), settings)
+    table = await outcome_table(
+        asked,
+        known,
+        await collect_traces(asked, questions, load_questions(questions, labelled=False), settings),
+        settings,
+    )
     assert np.isnan(table.first.correct).sum() == np.isnan(table.last.correct).sum() == COUNT / 2
     found = fit(table, Targets(max_drop=0.02), FitOptions(few_labels=True), binding=binding_of(asked))
     assert found.guarantee.labels is not None
@@ -254,7 +262,7 @@ async def test_questions_without_a_reference_do_where_the_answers_are_compared(t
 
 async def test_three_stages_get_one_table_and_joint_thresholds(tmp_path: Path) -> None:
     asked, questions, settings = cascade(middle=True), write_questions(tmp_path), CollectSettings(folder=tmp_path / "a")
-    traces_S = await collect_traces(asked, questions, COUNT, settings)
+    traces_S = await collect_traces(asked, questions, load_questions(questions, labelled=False), settings)
     table = await outcome_table(asked, load_questions(questions), traces_S, settings)
     found = fit(table, TARGETS, binding=binding_of(asked))
     assert [stage.model for stage in found.stages] == ["small", "middle"]

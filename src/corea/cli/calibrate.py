@@ -61,8 +61,11 @@ def calibrate(
         _write_ids(labels.select_for_labelling, table, wanted, options, labels.count)
         return
     from corea.calibrate import fit
+    from corea.evaluate.plain_baseline import RECORDED, with_plain_baseline
 
-    _write(fit(table, wanted, options, binding=binding), out, report, json=json)
+    found = fit(table, wanted, options, binding=binding)
+    found = with_plain_baseline(found, table, without=RECORDED if rows.traces else "")
+    _write(found, out, report, json=json)
 
 
 def _config(configuration: ConfigOptions, *, recorded: bool) -> Any:
@@ -80,8 +83,7 @@ def _asked(
     from corea.cli.calibrate_live import live_table
 
     return live_table(
-        settings, configuration, cascade=models.cascade, answers=models.answers or out.with_suffix(".answers"),
-        concurrency=models.concurrency, quiet=quiet,
+        settings, configuration, models, answers=models.answers or out.with_suffix(".answers"), quiet=quiet
     )  # fmt: skip
 
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from corea.cli.console import EXIT_INTERRUPTED, complain
+from corea.cli.calibrate_options import ModelOptions
+from corea.cli.console import EXIT_INTERRUPTED, complain, note
 from corea.cli.init import write_examples
 from corea.cli.options import ConfigOptions
 from corea.cli.run_report import show_progress
@@ -30,10 +31,9 @@ BUNDLED_NOTE = (
 def live_table(
     wanted: "CalibrateSettings",
     configuration: ConfigOptions,
+    models: ModelOptions,
     *,
-    cascade: str | None,
     answers: Path,
-    concurrency: int | None,
     quiet: bool,
 ) -> "tuple[OutcomeTable, tuple[StageBinding, ...]]":
     """The answers of all stages as a table, and the binding of the cascade that gave them.
@@ -43,12 +43,11 @@ def live_table(
         answers: The folder of the answers; the same folder resumes.
     """
     from corea.build import build
-    from corea.calibrate.binding import binding_of
     from corea.cli.configuration import find_config
     from corea.evaluate.collect import CollectSettings, collect_traces, load_questions, outcome_table
 
     config, bundled = find_config(configuration.config, configuration.set_)
-    name, chosen = config.cascade(cascade)
+    name, chosen = config.cascade(models.cascade)
     config = replace(config, cascades={**config.cascades, name: replace(chosen, calibration=None)})
     built = build(config, name)
     questions = _questions(wanted.questions, answers, bundled=bundled)
@@ -56,26 +55,29 @@ def live_table(
     collecting = CollectSettings(
         folder=answers,
         budget_usd=config.run.budget_usd if wanted.budget_usd is None else wanted.budget_usd,
-        concurrency=concurrency or config.run.concurrency,
+        concurrency=config.run.concurrency if models.concurrency is None else models.concurrency,
+        repeat=models.repeat,
+        baseline_sample=models.baseline_sample,
         extra_signals=wanted.extra_signals,
         grader=wanted.grader,
         declared={stage.name: config.stages[stage.name].backend for stage in built.cascade.stages},
     )
 
-    async def ask() -> "OutcomeTable":
+    async def ask() -> "tuple[OutcomeTable, tuple[StageBinding, ...]]":
         from corea.run.shutdown import stopping_on_signals
 
         try:
             with stopping_on_signals() as stop, ProgressBars(quiet=quiet) as bars:
                 show = None if quiet else partial(_show, bars)
-                watched = replace(collecting, stop=stop, on_progress=show)
-                collected = await collect_traces(built.cascade, str(questions), len(known), watched)
-            return await outcome_table(built.cascade, known, collected, collecting)
+                watched = replace(collecting, stop=stop, on_progress=show, on_plan=None if quiet else note)
+                collected = await collect_traces(built.cascade, str(questions), known, watched)
+            table = await outcome_table(built.cascade, known, collected, collecting)
+            return table, collected.binding(built.cascade)
         finally:
             await built.cascade.close()
 
     try:
-        return asyncio.run(ask()), binding_of(built.cascade)
+        return asyncio.run(ask())
     except InterruptedError as error:
         complain(str(error))
         raise typer.Exit(EXIT_INTERRUPTED) from error

@@ -67,6 +67,16 @@ class ModelOptions:
         str | None, _option(MODELS, USD, "Stop asking before more than this is spent, over all starts.")
     ] = None
     concurrency: Annotated[int | None, _option(MODELS, None, "Questions in flight at once.")] = None
+    repeat: Annotated[
+        int,
+        typer.Option(min=0, help="Stored answers of each stage to ask for again, to find a changed model.",
+                     rich_help_panel=MODELS),
+    ] = 5  # fmt: skip
+    baseline_sample: Annotated[
+        int,
+        typer.Option(min=0, help="Questions to ask the large model as they came, where its prompt adds words of ours.",
+                     rich_help_panel=MODELS),
+    ] = 50  # fmt: skip
     extra_signals: Annotated[
         str, _option(MODELS, NAMES, "Further signals to measure on the answers, comma separated; they cost nothing.")
     ] = ""

@@ -3,29 +3,45 @@
     settings = CollectSettings(folder=Path("calibration.answers"))
     found = await calibrate_live(cascade, "labelled.jsonl", Targets(max_drop=0.02), settings=settings)
 
-FOLDER/STAGE.jsonl             the traces of one stage, asked alone
+FOLDER/STAGE.jsonl             the traces of one stage, asked alone (and those of `corea.evaluate.extra_calls`)
 FOLDER/STAGE.jsonl.journal     its journal: re-running resumes, and only calls in flight may be paid twice
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from msgspec import structs
+
 from corea.calibrate import Calibration, FitOptions, Targets, fit
+from corea.calibrate.artefact import StageBinding
 from corea.calibrate.binding import binding_of, free_signals
 from corea.cascade import Cascade
 from corea.datasets.local import read_labelled
 from corea.errors import BackendError, BudgetError, ConfigError, DataError
+from corea.evaluate.extra_calls import (
+    CallSettings,
+    ask_plainly,
+    asks_plainly,
+    cost_of,
+    plan,
+    repeat_stored,
+    reported_model,
+    traces_in,
+)
+from corea.evaluate.plain_baseline import ASKED_PLAINLY, NOT_MEASURED, with_plain_baseline
 from corea.policies.threshold import Threshold
-from corea.prices import Price
+from corea.prices import EXACT, Price
 from corea.protocols import Signal
 from corea.records.answer import AnswerSet, RecordedAnswer, answers_of_traces
 from corea.records.join import join_answers
 from corea.records.table import LEAST_ROWS, OutcomeTable
 from corea.run.answer_settings import answer_settings
+from corea.run.journal import traces_beside
 from corea.run.runner import run_batch
 from corea.run.shutdown import Stop
 from corea.run.summary import RunOutcome, RunProgress, RunSummary
@@ -33,8 +49,8 @@ from corea.signals.agreement import same_answer
 from corea.signals.measured import measured
 from corea.signals.tokens import wants_logprobs, with_logprobs
 from corea.stage import OnError, Stage
-from corea.trace_io import read_traces
-from corea.types import Decision, Question, Trace
+from corea.trace_io import decode, read_traces
+from corea.types import Decision, Question, Status, Trace
 
 Traces = dict[str, Trace]
 DEFAULTS = FitOptions()
@@ -42,10 +58,27 @@ DEFAULTS = FitOptions()
 
 @dataclass(frozen=True, slots=True)
 class CollectedTraces:
-    """The traces of each stage by question id, with remarks on what asking them cost."""
+    """The traces of each stage by question id, with remarks on what asking them cost.
+
+    Args:
+        reported: By stage, the model's name as its server stated it.
+        repeated: By stage, as in `StageBinding`.
+        plain: Answers of the last stage to a sample of the questions as they came; empty where it is asked so anyway.
+    """
 
     stages: tuple[Traces, ...]
     notes: tuple[str, ...] = ()
+    reported: tuple[str | None, ...] = ()
+    repeated: tuple[dict[str, int] | None, ...] = ()
+    plain: Mapping[str, RecordedAnswer] = field(default_factory=dict[str, RecordedAnswer])
+
+    def binding(self, cascade: Cascade) -> tuple[StageBinding, ...]:
+        """What a calibration with these answers is for."""
+        bound = binding_of(cascade)
+        return tuple(
+            structs.replace(each, reported=name, repeated=again)
+            for each, name, again in zip(bound, self.reported, self.repeated, strict=True)
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +91,10 @@ class CollectSettings:
         extra_signals: Further signals that read the completion alone, for a blend (see `FROM_THE_COMPLETION`).
         grader: One for all questions, by name; by default each question's own.
         declared: By stage, the options of its backend, as `answer_settings` takes them.
+        repeat: How many stored answers of each stage are asked for again before the others are used.
+        baseline_sample: Questions that the last stage is also asked as they came, where its prompt adds words of ours.
         on_progress: Called with the stage's name and its progress.
+        on_plan: Called with a line on what will be asked, and what it costs at most, before it is asked.
     """
 
     folder: Path
@@ -67,7 +103,10 @@ class CollectSettings:
     extra_signals: tuple[str, ...] = ()
     grader: str | None = None
     declared: Mapping[str, Mapping[str, Any]] | None = None
+    repeat: int = 5
+    baseline_sample: int = 50
     on_progress: Callable[[str, RunProgress], None] | None = None
+    on_plan: Callable[[str], None] | None = None
     stop: Stop | None = None
 
 
@@ -86,9 +125,9 @@ async def calibrate_live(
         ConfigError, DataError: See `load_questions`, `collect_traces`, `corea.calibrate.fit`.
     """
     known = load_questions(questions, grader=settings.grader)
-    collected = await collect_traces(cascade, questions, len(known), settings)
+    collected = await collect_traces(cascade, questions, known, settings)
     table = await outcome_table(cascade, known, collected, settings)
-    return fit(table, targets, options, binding=binding_of(cascade))
+    return with_plain_baseline(fit(table, targets, options, binding=collected.binding(cascade)), table)
 
 
 def load_questions(path: str, *, labelled: bool = True, grader: str | None = None) -> dict[str, Question]:
@@ -110,40 +149,130 @@ def load_questions(path: str, *, labelled: bool = True, grader: str | None = Non
 # --- asking ---------------------------------------------------------------------------------------------------------
 
 
-async def collect_traces(cascade: Cascade, questions: str, total: int, settings: CollectSettings) -> CollectedTraces:
+async def collect_traces(
+    cascade: Cascade, questions: str, known: Mapping[str, Question], settings: CollectSettings
+) -> CollectedTraces:
     """The traces of each stage asked alone, by question id; what failed at a start is asked again at the next.
 
+    Where answers of an earlier start are stored, some of them are asked for again first.
+
+    Args:
+        known: The questions of that file, by id.
+
     Raises:
-        ConfigError: A stage has no price or no key, or hands its draft over: the next one alone would be another.
+        ConfigError: A stage has no price or no key, or hands its draft over: the next one alone would be another; or
+            the model behind a name has changed since answers were stored.
         BudgetError, BackendError, InterruptedError: It ended early; started again, it goes on.
     """
     _check(cascade)
     if not all((settings.folder / f"{stage.name}.jsonl").exists() for stage in cascade.stages):
         cascade.check()  # all keys, before the first stage is paid for
     settings.folder.mkdir(parents=True, exist_ok=True)
-    stop, spent = settings.stop or Stop(), Decimal(0)
+    stop = settings.stop or Stop()
+    calls = CallSettings(
+        concurrency=settings.concurrency, budget_usd=settings.budget_usd, stop=stop, on_plan=settings.on_plan
+    )
+    spent = cost_of([trace for path in settings.folder.glob("*.repeated.jsonl") for trace in traces_in(path)])
+    spent = EXACT.add(spent, cost_of([t for path in settings.folder.glob("*.plain-*.jsonl") for t in traces_in(path)]))
     found, notes = list[Traces](), list[str]()
+    reported, repeated = list[str | None](), list[dict[str, int] | None]()
     for stage in cascade.stages:
-        path = settings.folder / f"{stage.name}.jsonl"
         only = _only(stage, settings.extra_signals if stage is not cascade.stages[-1] else ())
-        summary = await run_batch(
-            only,
-            questions,
-            str(path),
-            concurrency=settings.concurrency,
-            budget_usd=None if settings.budget_usd is None else max(Decimal(0), settings.budget_usd - spent),
-            settings=answer_settings(only, declared=settings.declared),
-            on_progress=None if settings.on_progress is None else partial(settings.on_progress, stage.name),
-            stop=stop,
-        )
-        spent += summary.ledger.cost_usd + summary.lost_usd_at_most
-        _check_whole(summary, stage, total, spent, settings)
-        found.append({trace.question_id: trace for trace in read_traces(path)})
+        asked = _Stage(stage, only, questions, known, settings, calls)
+        again, cost = await asked.repeat(spent)
+        spent = EXACT.add(spent, cost)
+        traces, cost, note = await asked.ask(spent, stop)
+        spent = EXACT.add(spent, cost)
+        found.append(traces)
+        notes += note if again is None else [*note, _repeated(stage, again)]
+        reported.append(reported_model(stage, list(traces.values()), settings.folder))
+        repeated.append(again)
+    plain, note = await _plain(cascade.stages[-1], known, spent, settings, calls)
+    return CollectedTraces(tuple(found), (*notes, *note), tuple(reported), tuple(repeated), plain)
+
+
+@dataclass(frozen=True, slots=True)
+class _Stage:
+    """One stage that is asked alone."""
+
+    stage: Stage
+    only: Cascade
+    questions: str
+    known: Mapping[str, Question]
+    settings: CollectSettings
+    calls: CallSettings
+
+    @property
+    def path(self) -> Path:
+        return self.settings.folder / f"{self.stage.name}.jsonl"
+
+    def stored(self) -> Traces:
+        """The answers of earlier starts."""
+        if not Path(f"{self.path}.journal").exists():
+            return {}
+        traces = (decode(line, path=str(self.path)) for line in traces_beside(self.path))
+        return {trace.question_id: trace for trace in traces if trace.status is not Status.FAILED}
+
+    async def repeat(self, spent: Decimal) -> tuple[dict[str, int] | None, Decimal]:
+        """Asks for stored answers again; with what that cost."""
+        folder, stored = self.settings.folder, self.stored()
+        path = folder / f"{self.stage.name}.repeated.jsonl"
+        before = cost_of(traces_in(path))
+        paid = EXACT.add(spent, cost_of(list(stored.values())))
+        found = await repeat_stored(
+            self.only, self.known, stored, folder, count=self.settings.repeat, spent=paid, settings=self.calls,
+            grader=self.settings.grader,
+        )  # fmt: skip
+        if self.calls.on_plan is not None:
+            left = [question for key, question in self.known.items() if key not in stored]
+            said = f", {len(stored):,} answers of earlier starts are used again" if stored else ""
+            self.calls.on_plan(plan(self.only, left, f"asking {self.stage.name}") + said)
+        return found, EXACT.subtract(cost_of(traces_in(path)), before)
+
+    async def ask(self, spent: Decimal, stop: Stop) -> tuple[Traces, Decimal, list[str]]:
+        """The traces of all questions, with what they cost and a note on it."""
+        settings, name, budget = self.settings, self.stage.name, self.settings.budget_usd
+        try:
+            summary = await run_batch(
+                self.only,
+                self.questions,
+                str(self.path),
+                concurrency=settings.concurrency,
+                budget_usd=None if budget is None else max(Decimal(0), budget - spent),
+                settings=answer_settings(self.only, declared=settings.declared),
+                on_progress=None if settings.on_progress is None else partial(settings.on_progress, name),
+                stop=stop,
+            )
+        except ConfigError as error:  # begun with other settings, or another run is writing it
+            said = str(error).replace("name another --out", "name another folder with --answers")
+            raise ConfigError(said) from error
+        cost = summary.ledger.cost_usd + summary.lost_usd_at_most
+        _check_whole(summary, self.stage, len(self.known), spent + cost, settings)
+        traces = {trace.question_id: trace for trace in read_traces(self.path)}
         reused = f", {summary.resumed:,} stored answers of earlier starts included" if summary.resumed else ""
-        notes.append(
-            f"asking {stage.name} cost {float(summary.ledger.cost_usd):.4g} USD for {len(found[-1]):,} answers{reused}"
-        )
-    return CollectedTraces(tuple(found), tuple(notes))
+        paid = f"asking {name} cost {float(summary.ledger.cost_usd):.4g} USD for {len(traces):,} answers{reused}"
+        return traces, cost, [paid]
+
+
+def _repeated(stage: Stage, again: Mapping[str, int]) -> str:
+    asked, changed = again["asked"], again["changed"]
+    return f"{asked} stored answers of {stage.name} were asked for again: {changed} came out otherwise"
+
+
+async def _plain(
+    last: Stage, known: Mapping[str, Question], spent: Decimal, settings: CollectSettings, calls: CallSettings
+) -> tuple[dict[str, RecordedAnswer], list[str]]:
+    """Answers of the last stage asked plainly, with a note on what they cost."""
+    if asks_plainly(last):
+        return {}, [ASKED_PLAINLY.format(model=last.backend.model)]
+    if not settings.baseline_sample:
+        return {}, [NOT_MEASURED.format(model=last.backend.model)]
+    found = await ask_plainly(
+        last, known, settings.folder, count=settings.baseline_sample, spent=spent, settings=calls,
+        grader=settings.grader,
+    )  # fmt: skip
+    cost = sum(answer.cost_usd or 0.0 for answer in found.values())
+    return found, [f"asking {last.name} plainly, for the baseline, cost {cost:.4g} USD for {len(found):,} answers"]
 
 
 def _check(cascade: Cascade) -> None:
@@ -227,7 +356,17 @@ async def outcome_table(
     seen = {name for each in sets[:-1] for answer in each.answers.values() for name in answer.numbers}
     names = [name for name in settings.extra_signals if name in seen]
     table = join_answers(sets, signals=["confidence", *names], same=same_answer)
+    if collected.plain:
+        table = table.change(-1, **_plain_columns(table, collected.plain))
     return replace(table, notes=(*collected.notes, *table.notes))
+
+
+def _plain_columns(table: OutcomeTable, plain: Mapping[str, RecordedAnswer]) -> dict[str, Any]:
+    """The (N,) columns of the last model asked plainly, NaN where it was not."""
+    answers = [plain.get(str(key)) for key in table.ids]
+    costs, right = ([getattr(each, name, None) for each in answers] for name in ("cost_usd", "correct"))
+    columns = {"plain_cost_usd": costs, "plain_correct": right}
+    return {k: np.array([np.nan if v is None else v for v in values], np.float64) for k, values in columns.items()}
 
 
 async def _with_signal(

@@ -17,7 +17,7 @@ Answers = Sequence[RecordedAnswer]
 Prices = Mapping[str, tuple[float, float]]
 NOT_SIGNALS = {
     "confidence", "completion_tokens", "prompt_tokens", "correct", "cost_usd", "correct_recorded", "disputed",
-    "latency_ms", "response_chars", "max_new_tokens", "seconds",
+    "latency_ms", "response_chars", "max_new_tokens", "seconds", "plain_cost_usd", "plain_correct",
 }  # fmt: skip
 # words of a column's name that make it a grade, and those with which it is none: p_correct
 GRADES = re.compile(
@@ -67,6 +67,8 @@ def join_answers(
         if index < len(sets) - 1 or len(sets) == 1:
             model, said = _with_signals(model, answers, signals)
             more += said
+        plain = {name: _numbers(answers, name) for name in ("plain_cost_usd", "plain_correct")}
+        model = replace(model, **{name: values for name, values in plain.items() if not np.isnan(values).all()})
         if index < len(sets) - 1:
             model = replace(model, agreement=_agreement(answers, answers_S[-1], same))
         models.append(model)

@@ -1,0 +1,224 @@
+"""Calls of a live calibration beside its own: stored answers asked for again, and the last model asked plainly.
+
+FOLDER/STAGE.repeated.jsonl     the traces of stored questions that were asked again, at any start
+FOLDER/STAGE.plain-HASH.jsonl   the traces of the last stage asked with each question as it came, by its settings
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from hashlib import sha256
+from pathlib import Path
+from random import Random
+
+import msgspec
+
+from corea.cascade import Cascade
+from corea.costs.bounds import question_bound
+from corea.early_exit import CUT
+from corea.errors import BackendError, BudgetError, ConfigError
+from corea.metrics.intervals import binomial_cdf
+from corea.money import usd_text
+from corea.prices import EXACT
+from corea.prompts import load_prompt
+from corea.records.answer import RecordedAnswer, answers_of_traces
+from corea.run.answer_settings import answer_settings
+from corea.run.budget import check_bounded
+from corea.run.shutdown import Stop
+from corea.signals.agreement import same_answer
+from corea.stage import Stage, total
+from corea.trace_io import decode, encode
+from corea.types import ZERO_USD, Question, Status, Trace
+
+GREEDY, SAMPLED = 0.1, 0.5  # shares of answers that may change under one model, at temperature 0 and otherwise
+LEVEL = 0.05  # a change that is less likely than this under that share is refused
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallSettings:
+    """How extra calls are made.
+
+    Args:
+        budget_usd: For all that is asked in this folder; None: unlimited.
+        on_plan: Receives a line before anything is asked.
+    """
+
+    concurrency: int = 32
+    budget_usd: Decimal | None = None
+    stop: Stop | None = None
+    on_plan: Callable[[str], None] | None = None
+
+
+def traces_in(path: Path) -> list[Trace]:
+    """The traces of a file that is appended to, without an incomplete last line; none where there is no file."""
+    lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
+    return [decode(line, path=str(path), number=n) for n, line in enumerate(lines, 1) if line.endswith(b"\n")]
+
+
+def cost_of(traces: Sequence[Trace]) -> Decimal:
+    """What these traces cost, as far as it is known."""
+    return total([trace.cost_usd or ZERO_USD for trace in traces]) or ZERO_USD
+
+
+def plan(cascade: Cascade, questions: Sequence[Question], what: str) -> str:
+    """What asking these questions will cost at most, in a line."""
+    bounds = [question_bound(cascade.stages, question) for question in questions]
+    most = total(bounds) if bounds else ZERO_USD
+    cost = f"at most {usd_text(most)} USD" if most is not None else "at a cost without a bound (max_tokens is not set)"
+    return f"{what}: {len(questions):,} questions, {cost}"
+
+
+async def ask_into(
+    cascade: Cascade, questions: Sequence[Question], path: Path, what: str, spent: Decimal, settings: CallSettings
+) -> list[Trace]:
+    """Asks these questions, and appends each trace to a file.
+
+    Args:
+        what: What this asks for, for messages. `spent`: of the budget so far.
+
+    Raises:
+        BudgetError: They may cost more than is left; none is asked. BackendError: None was answered.
+        InterruptedError: It was stopped.
+    """
+    if not questions:
+        return []
+    if settings.on_plan is not None:
+        settings.on_plan(plan(cascade, questions, what))
+    if settings.budget_usd is not None:
+        check_bounded(cascade)
+        most = total([question_bound(cascade.stages, question) for question in questions]) or ZERO_USD
+        if EXACT.add(spent, most) > settings.budget_usd:
+            raise BudgetError(
+                f"calibrate: {what} may cost up to {usd_text(most)} USD, and {usd_text(spent)} of the budget of "
+                f"{settings.budget_usd} USD are spent; raise --budget-usd, or give --repeat 0 and --baseline-sample 0"
+            )
+    cascade.check()
+    kept = traces_in(path)
+    path.write_bytes(b"".join(encode(trace) + b"\n" for trace in kept))  # without an incomplete last line
+    found: list[Trace] = []
+    with path.open("ab") as out:
+        async for trace in cascade.ask_many(questions, concurrency=settings.concurrency):
+            out.write(encode(trace) + b"\n")
+            out.flush()
+            found.append(trace)
+            if settings.stop is not None and settings.stop.asked:
+                raise InterruptedError(f"calibrate: interrupted while {what}; start the same command again to go on")
+    if all(trace.status is Status.FAILED for trace in found):
+        raise BackendError(f"calibrate: {what}: {found[0].error}; start the same command again to go on")
+    return found
+
+
+# --- the model behind a name ----------------------------------------------------------------------------------------
+
+
+def reported_model(stage: Stage, traces: Sequence[Trace], folder: Path) -> str | None:
+    """The one model name that the server stated in these traces of one stage; None where nothing was answered.
+
+    Raises:
+        ConfigError: There are several.
+    """
+    counts: dict[str, int] = {}
+    for trace in traces:
+        for step in trace.steps[:1]:
+            if step.completion is not None and step.error is None and step.completion.finish_reason != CUT:
+                counts[step.completion.model] = counts.get(step.completion.model, 0) + 1
+    if len(counts) > 1:
+        said = " and ".join(f"{name!r} ({count:,})" for name, count in counts.items())
+        raise ConfigError(
+            f"calibrate: the answers of stage {stage.name} in {folder} came as {said}, expected one model; name one "
+            f"version in stages.{stage.name}.backend.model, and another folder with --answers"
+        )
+    return next(iter(counts), None)
+
+
+async def repeat_stored(
+    cascade: Cascade,
+    questions: Mapping[str, Question],
+    stored: Mapping[str, Trace],
+    folder: Path,
+    *,
+    count: int,
+    spent: Decimal,
+    settings: CallSettings,
+    grader: str | None = None,
+) -> dict[str, int] | None:
+    """Asks some stored questions of a stage again, and compares: a model may have changed behind its name.
+
+    An answer is changed where only one of the two is right, or where both are wrong or unlabelled and they differ.
+    At temperature 0 a tenth of the answers may change under one model (batching, other hardware), otherwise half:
+    more than would happen by chance in 5 of 100 repetitions is refused.
+
+    Args:
+        cascade: The stage alone. `stored`: its traces of earlier starts, by question id.
+
+    Returns:
+        How many were asked again, and how many changed; None where none was stored, or `count` is 0.
+
+    Raises:
+        ConfigError: The model has changed. BudgetError, BackendError, InterruptedError: See `ask_into`.
+    """
+    stage, path = cascade.stages[0], folder / f"{cascade.stages[0].name}.repeated.jsonl"
+    ids = [key for key, trace in stored.items() if key in questions and trace.status is not Status.FAILED]
+    chosen = Random(len(traces_in(path))).sample(ids, min(count, len(ids)))
+    if not chosen:
+        return None
+    asked = [questions[key] for key in chosen]
+    new = await ask_into(cascade, asked, path, f"asking {stage.name} again for stored answers", spent, settings)
+    new = [trace for trace in new if trace.status is not Status.FAILED]
+    before = [stored[trace.question_id] for trace in new]
+    reported_model(stage, [*stored.values(), *new], folder)
+    first, second = (answers_of_traces(questions, traces, grader) for traces in (before, new))
+    changed = sum(_changed(first[key], second[key]) for key in second)
+    share = GREEDY if stage.sampling.temperature == 0 else SAMPLED
+    if 1 - binomial_cdf(changed - 1, len(new), share) < LEVEL:
+        raise ConfigError(
+            f"calibrate: {changed} of {len(new)} stored answers of stage {stage.name} came out otherwise when asked "
+            f"again, expected about {100 * share:g} % at most: the model behind {stage.backend.model!r} has probably "
+            "changed; name another folder with --answers, or --repeat 0 to use the stored answers all the same"
+        )
+    return {"asked": len(new), "changed": changed}
+
+
+def _changed(first: RecordedAnswer, second: RecordedAnswer) -> bool:
+    if first.correct != second.correct:
+        return True
+    if first.correct or first.answer is None or second.answer is None:
+        return not first.correct and first.answer != second.answer
+    return not same_answer(first.answer, second.answer)
+
+
+# --- the baseline ---------------------------------------------------------------------------------------------------
+
+
+def asks_plainly(stage: Stage) -> bool:
+    """True where a stage is sent each question as it came, without words of ours."""
+    return stage.prompt is None or stage.prompt.sha256 == load_prompt("plain").sha256
+
+
+async def ask_plainly(
+    last: Stage,
+    questions: Mapping[str, Question],
+    folder: Path,
+    *,
+    count: int,
+    spent: Decimal,
+    settings: CallSettings,
+    grader: str | None = None,
+) -> dict[str, RecordedAnswer]:
+    """Graded answers of the last stage to a random sample of the questions as they came: what is paid without COREA.
+
+    Stored answers of earlier starts under the same settings are used again; failed ones are left out.
+
+    Raises:
+        BudgetError, BackendError, InterruptedError: See `ask_into`.
+    """
+    cascade = Cascade(stages=(replace(last, prompt=load_prompt("plain")),), name=last.name)
+    said = sha256(msgspec.json.encode(answer_settings(cascade))).hexdigest()[:8]
+    path = folder / f"{last.name}.plain-{said}.jsonl"
+    chosen = Random(0).sample(list(questions), min(count, len(questions)))
+    known = {trace.question_id: trace for trace in traces_in(path) if trace.status is not Status.FAILED}
+    missing = [questions[key] for key in chosen if key not in known]
+    what = f"asking {last.name} plainly, for the baseline"
+    new = await ask_into(cascade, missing, path, what, spent, settings)
+    known |= {trace.question_id: trace for trace in new if trace.status is not Status.FAILED}
+    return answers_of_traces(questions, [known[key] for key in chosen if key in known], grader)
