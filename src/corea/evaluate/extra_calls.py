@@ -18,7 +18,6 @@ from corea.costs.bounds import question_bound
 from corea.early_exit import CUT
 from corea.errors import BackendError, BudgetError, ConfigError
 from corea.metrics.intervals import binomial_cdf
-from corea.money import usd_text
 from corea.prices import EXACT
 from corea.prompts import load_prompt
 from corea.records.answer import RecordedAnswer, answers_of_traces
@@ -64,7 +63,7 @@ def plan(cascade: Cascade, questions: Sequence[Question], what: str) -> str:
     """What asking these questions will cost at most, in a line."""
     bounds = [question_bound(cascade.stages, question) for question in questions]
     most = total(bounds) if bounds else ZERO_USD
-    cost = f"at most {usd_text(most)} USD" if most is not None else "at a cost without a bound (max_tokens is not set)"
+    cost = f"at most {float(most):.4g} USD" if most is not None else "at a cost without a bound (max_tokens is not set)"
     return f"{what}: {len(questions):,} questions, {cost}"
 
 
@@ -89,7 +88,7 @@ async def ask_into(
         most = total([question_bound(cascade.stages, question) for question in questions]) or ZERO_USD
         if EXACT.add(spent, most) > settings.budget_usd:
             raise BudgetError(
-                f"calibrate: {what} may cost up to {usd_text(most)} USD, and {usd_text(spent)} of the budget of "
+                f"calibrate: {what} may cost up to {float(most):.4g} USD, and {float(spent):.4g} of the budget of "
                 f"{settings.budget_usd} USD are spent; raise --budget-usd, or give --repeat 0 and --baseline-sample 0"
             )
     cascade.check()
