@@ -154,3 +154,29 @@ def test_bad_input_is_one_clear_line(corea: Command, arguments: list[str], code:
     ran = corea(*arguments)
     assert (ran.code, len(ran.err.strip().splitlines())) == (code, 1), ran.err
     assert said in ran.err
+
+
+def test_the_large_model_alone_and_the_saving_are_of_one_run(corea: Command) -> None:
+    """The run pays 30 for each deferred question, the large model asked elsewhere 10: nothing is mixed."""
+    Path("q.jsonl").write_text("".join(f'{{"id": "q{n}", "question": "12 + 7?", "answer": "19"}}\n' for n in range(4)))
+    tokens = {"input_usd_per_mtok": "0", "output_usd_per_mtok": "1000000"}
+    prices = [f"--set=prices.{name}.{key}={value}" for name in ("small", "large") for key, value in tokens.items()]
+    deferring = ["--set=stages.small.threshold=0.95", "--set=stages.large.backend.replies=so <answer>19</answer> ."]
+    plain = ["--set=stages.large.backend.replies=<answer>19</answer>", '--set=cascade.stages=["large"]']
+    assert corea("run", "q.jsonl", "-o", "a.jsonl", "-q", *prices, *deferring).code == 0
+    assert corea("run", "q.jsonl", "-o", "l.jsonl", "-q", *prices, *plain).code == 0
+    arguments = ("eval", "a.jsonl", "--questions", "q.jsonl", "--against", "l.jsonl")
+    said = corea(*arguments, "--json").json
+    table = {row["name"]: row for row in said["table"]}
+    small = table["small alone"]["cost_usd"]
+    assert table["cascade"]["cost_usd"] == said["mean_cost_usd"] == small + 3
+    assert table["large alone"]["cost_usd"] == 1
+    assert table["cascade"]["saving"] == 1 - (small + 3)
+    assert said["note"].startswith(
+        "where the run asked the large model too (4 questions) it paid 3000 USD / 1,000, and"
+    )
+    assert "another prompt, setting or price?" in " ".join(corea(*arguments).out.split())
+    lines = [json.loads(line) for line in Path("a.jsonl").read_text().splitlines()]
+    assert {line["stage"] for line in lines} == {"large"}
+    again = corea(*arguments, "--tau", "0.95", "--json").json
+    assert (again["mean_cost_usd"], again["note"]) == (small + 1, None)

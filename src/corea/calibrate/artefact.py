@@ -149,7 +149,8 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         expected: Estimates on the rows of the test with 95 % intervals, by name: `pass_at_1`, `mean_cost_usd`,
             `llm_share`, `saving`, `drop` of the cascade, `llm_...` and `slm_...` of the last and the first model alone;
             `total_usd`, `llm_total_usd`, `total_saving` where errors are priced, `abstained_share` where some abstain,
-            `agreement` with few labels.
+            `agreement` with few labels; `plain_saving`, `plain_llm_mean_cost_usd` and `plain_llm_pass_at_1` against the
+            last model asked with each question as it came, where that was measured, on its sample.
         report: Held-out figures for the report; None with few labels.
         binding: By stage, the last one included.
         advice: Next steps, in sentences.

@@ -80,6 +80,8 @@ def _show(found: EvalResult) -> None:
     _show_signal(console, found)
     if found.table is not None:
         console.print(figures_table(found.table))
+    if found.note:
+        console.print(f"  {found.note}")
     if found.missing:
         console.print(f"  {found.missing}")
 

@@ -133,13 +133,14 @@ def single_model(table: OutcomeTable, *, last: bool) -> CascadeOutcome:
     )
 
 
-def cascade_rows(table: OutcomeTable, kept: Any) -> list[FiguresRow]:
+def cascade_rows(table: OutcomeTable, kept: Any, *, cascade: CascadeOutcome | None = None) -> list[FiguresRow]:
     """Figures of both models alone, the cascade, and its baselines.
 
     Args:
         kept: (N,) 1 where the first model's answer is kept.
+        cascade: As a run answered, where its deferred questions have other answers than the table's last model.
     """
-    cascade = CascadeOutcome.keeping(table, kept)
+    cascade = cascade or CascadeOutcome.keeping(table, kept)
     alone = [single_model(table, last=last) for last in (False, True)]
     others = baselines(table, float(cascade.deferred.mean()))
     return [figures_of(each, table) for each in (*alone, cascade, *others)]

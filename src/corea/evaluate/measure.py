@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from corea.errors import ConfigError, DataError
-from corea.evaluate.figures import FiguresRow, SignalQuality, cascade_rows, quality
+from corea.evaluate.figures import CascadeOutcome, FiguresRow, SignalQuality, cascade_rows, quality
 from corea.evaluate.thresholds import filled
 from corea.graders import count_graders
 from corea.metrics import Interval, share_interval
@@ -36,6 +36,7 @@ class EvalResult:
         table: Both models alone, the cascade and its baselines; None where the large model's answers to kept questions
             are not known (`missing` says what to give).
         graders: The number of questions that each grader graded; empty where the rows brought their grades.
+        note: Says where the run paid another amount for the large model than the answers given with `against`.
     """
 
     name: str
@@ -51,6 +52,7 @@ class EvalResult:
     costs_estimated: bool
     counted_as_free: tuple[str, ...]
     graders: Mapping[str, int]
+    note: str | None = None
 
     @property
     def llm_share(self) -> float | None:
@@ -78,7 +80,9 @@ def measure(
     """The figures of one run or recording.
 
     Args:
-        against: The large model's answers to the same questions; only those that both have are judged.
+        against: The large model's answers to the same questions; only those that both have are judged. They are the
+            large model alone, for every question; the cascade's answers and costs stay those of the run, unless `tau`
+            decides otherwise than the run did: then deferred questions have these answers and costs too.
         tau: Keep at or above it instead of as the run did; needed for a recording with `against`.
         prices: To price the tokens of a recording without costs; None: such a cost is not known.
 
@@ -94,8 +98,10 @@ def measure(
     own = [answers.answers[key] for key in ids]
     other = [] if against is None else [against.answers[key] for key in ids]
     first, kept = outcomes_of(answers.model, own, prices), _kept(own, tau)
-    last = _later_outcomes(own, outcomes_of(against.model, other, prices) if against else None)
-    returned = first.correct if kept is None else np.where(kept > 0, first.correct, last.correct)
+    seen = _seen_later(own)
+    last = seen if against is None else outcomes_of(against.model, other, prices)
+    later = last if tau is not None else _filled(seen, last)
+    returned = first.correct if kept is None else np.where(kept > 0, first.correct, later.correct)
     table = _table(ids, first, last, kept)
     kept_n = 0.0 if kept is None else float(kept.sum())
     return EvalResult(
@@ -103,15 +109,22 @@ def measure(
         n=len(own),
         failed=sum(a.failed for a in own),
         pass_at_1=share_interval(returned),
-        mean_cost_usd=_mean_cost(first, last, kept),
+        mean_cost_usd=_mean_cost(first, later, kept),
         coverage=None if kept is None else float(kept.mean()),
         selective_risk=float((kept * (1 - first.correct)).sum() / kept_n) if kept is not None and kept_n else None,
         signal=quality(first.confidence, first.correct),
-        table=None if table is None or kept is None else cascade_rows(table, kept),
+        table=None
+        if table is None or kept is None
+        else cascade_rows(
+            table,
+            kept,
+            cascade=CascadeOutcome.keeping(table.change(-1, correct=later.correct, cost_usd=later.cost_usd), kept),
+        ),
         missing=None if table is not None else ONE_MODEL if kept is None else NO_BASELINES,
         costs_estimated=any(a.estimated for a in (*own, *other)),
         counted_as_free=tuple(dict.fromkeys(line for a in (*own, *other) for line in a.counted_as_free)),
         graders=count_graders(a.grader for a in own if a.grader),
+        note=None if tau is not None else _two_costs(seen, last),
     )
 
 
@@ -153,14 +166,32 @@ def _kept(own: Answers, tau: float | None) -> Floats | None:
     return np.array([float(bool(a.kept)) for a in own])
 
 
-def _later_outcomes(own: Answers, other: ModelOutcomes | None) -> ModelOutcomes:
-    """The large model as the run saw it, else as the other file has it, else NaN."""
-    nothing = np.full(len(own), np.nan)
-    seen, cost = _column(a.later_correct for a in own), _column(a.later_cost_usd for a in own)
+def _seen_later(own: Answers) -> ModelOutcomes:
+    """The large model as the run saw it; NaN where it did not ask it."""
     return ModelOutcomes(
-        name="large" if other is None else other.name,
-        correct=np.where(np.isnan(seen), nothing if other is None else other.correct, seen),
-        cost_usd=np.where(np.isnan(cost), nothing if other is None else other.cost_usd, cost),
+        name="large", correct=_column(a.later_correct for a in own), cost_usd=_column(a.later_cost_usd for a in own)
+    )
+
+
+def _filled(seen: ModelOutcomes, last: ModelOutcomes) -> ModelOutcomes:
+    """What the run saw, and elsewhere the other answers."""
+    right, cost = (
+        np.where(np.isnan(a), b, a) for a, b in ((seen.correct, last.correct), (seen.cost_usd, last.cost_usd))
+    )
+    return ModelOutcomes(name=last.name, correct=right, cost_usd=cost)
+
+
+def _two_costs(seen: ModelOutcomes, last: ModelOutcomes) -> str | None:
+    """A note where the run's calls to the large model and the other answers differ in cost by more than a hundredth."""
+    both = ~np.isnan(seen.cost_usd) & ~np.isnan(last.cost_usd)
+    paid, other = (float(each.cost_usd[both].sum()) for each in (seen, last))
+    if abs(paid - other) <= 0.01 * max(paid, other):
+        return None
+    n = int(both.sum())
+    return (
+        f"where the run asked the large model too ({n:,} questions) it paid {1000 * paid / n:.6g} USD / 1,000, and the "
+        f"answers of --against cost {1000 * other / n:.6g}: another prompt, setting or price? The cascade's cost is that "
+        "of the run, the large model alone and the saving are of --against"
     )
 
 

@@ -11,11 +11,13 @@ from corea.policies.calibrated import ThresholdRule
 SHARES = {
     "pass_at_1": "cascade, right", "llm_pass_at_1": "large model, right", "slm_pass_at_1": "small model, right",
     "drop": "drop below the large model", "saving": "saving", "total_saving": "saving of the total",
+    "plain_saving": "saving, large model asked plainly", "plain_llm_pass_at_1": "large model asked plainly, right",
     "llm_share": "sent to the large model",
     "abstained_share": "left to a person", "agreement": "same answer from both",
 }  # fmt: skip
 COSTS = {  # the total is with errors, and questions left to people, at their price
     "mean_cost_usd": "cascade", "llm_mean_cost_usd": "large model alone", "slm_mean_cost_usd": "small model alone",
+    "plain_llm_mean_cost_usd": "large model asked plainly",
     "total_usd": "cascade, total", "llm_total_usd": "large model, total",
 }  # fmt: skip
 HIGHLIGHTED = ("pass_at_1", "saving", "mean_cost_usd")
