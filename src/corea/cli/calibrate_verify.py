@@ -1,16 +1,19 @@
 """`corea calibrate verify`: how often the guarantee holds, over many calibrations drawn from one's own recordings."""
 
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from corea.cli.calibrate_options import MapOption
 from corea.cli.console import print_json
-from corea.cli.options import JsonOption, RowOptions, TargetOptions, spread
+from corea.cli.options import FILE, JsonOption, RowOptions, TargetOptions, spread
 from corea.cli.rows import read_rows
 from corea.errors import ConfigError
 
 if TYPE_CHECKING:
+    from corea.calibrate import Calibration, OutcomeTable
     from corea.calibrate.coverage import CoverageResult
 
 
@@ -18,6 +21,10 @@ if TYPE_CHECKING:
 def verify(
     rows: RowOptions,
     targets: TargetOptions,
+    calibration: Annotated[
+        Path | None,
+        typer.Option(metavar=FILE, help="Artefact: its targets are the default, and rows of other models are refused."),
+    ] = None,
     n: Annotated[int, typer.Option(help="Questions in a calibration set.")] = 500,
     draws: Annotated[int, typer.Option(help="Calibration sets.")] = 1000,
     map: MapOption = None,
@@ -34,7 +41,10 @@ def verify(
     if not rows.traces or not rows.reference:
         raise ConfigError("calibrate verify: got no population, expected --traces and --reference")
     population = read_rows(rows)
-    delta = 0.05 if targets.delta is None else targets.delta
+    found = None if calibration is None else _artefact(calibration, population)
+    delta = targets.delta
+    if delta is None:
+        delta = 0.05 if found is None else found.guarantee.targets.delta
     given = {
         "max_drop": targets.max_drop, "max_risk": targets.max_risk, "max_cost_usd": targets.max_cost,
         "value_usd": targets.value, "abstain_usd": targets.abstain_cost,
@@ -42,6 +52,8 @@ def verify(
     wanted = hard_targets(population, delta=delta)
     if any(value is not None for value in given.values()):
         wanted = {"as asked": Targets(**given, delta=delta, cost_cap_usd=targets.cost_cap)}
+    elif found is not None:
+        wanted = {"as calibrated": replace(found.guarantee.targets, delta=delta)}
     results = coverage(population, wanted, n=n, draws=draws, options=FitOptions(map=map or "auto"), seed=seed)
     if json:
         print_json({"rows": len(population), "targets": [each.as_dict() for each in results]})
@@ -50,6 +62,24 @@ def verify(
         print("\n".join(coverage_lines(results)))
     if not all(each.holds for each in results):
         raise typer.Exit(1)
+
+
+def _artefact(path: Path, population: "OutcomeTable") -> "Calibration":
+    """The artefact, if these rows are of its models.
+
+    Raises:
+        ConfigError: A model has another name than at calibration.
+    """
+    from corea.calibrate import load
+    from corea.calibrate.artefact import StageBinding
+    from corea.calibrate.binding import differences
+
+    found = load(path)
+    differing = differences(found.binding, [StageBinding(model=model.name) for model in population.models])
+    if differing:
+        said = "; ".join(differing)
+        raise ConfigError(f"calibrate verify: {path}: {said}; give rows of these models, or calibrate again")
+    return found
 
 
 def coverage_lines(results: "list[CoverageResult]") -> list[str]:

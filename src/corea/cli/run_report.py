@@ -32,7 +32,7 @@ def describe(summary: RunSummary, stages: Sequence[Stage], *, free_text: bool = 
         f"{summary.outcome.value}: {summary.done:,}{of} questions done{resumed}: "
         f"{answered:,} answered, {summary.failed:,} failed{without}, in {summary.seconds:.1f} s",
         f"deferred {percent(ledger.defer_rate)} · cost {usd(ledger.cost_usd)} · "
-        f"large model alone {usd(ledger.baseline_usd)}{_how_known(ledger)} · "
+        f"large model alone{_prompted(stages)} {usd(ledger.baseline_usd)}{_how_known(ledger)} · "
         f"saved {usd(ledger.saved_usd)}",
         *ledger.counted_as_free,
         *_estimated(ledger),
@@ -49,6 +49,12 @@ def describe(summary: RunSummary, stages: Sequence[Stage], *, free_text: bool = 
     if summary.failed and summary.last_error:
         lines.append(f"last error: {summary.last_error}")
     return [*lines, f"answers: {summary.output}"]
+
+
+def _prompted(stages: Sequence[Stage]) -> str:
+    """The prompt of the large model, where it adds words to the user's own requests: they may cost less."""
+    prompt = stages[-1].prompt if stages else None
+    return "" if prompt is None or prompt.is_plain else f" (with prompt {prompt.name})"
 
 
 def _estimated(ledger: Ledger) -> list[str]:

@@ -15,12 +15,11 @@ import msgspec
 
 from corea.cascade import Cascade
 from corea.costs.bounds import question_bound
-from corea.early_exit import CUT
 from corea.errors import BackendError, BudgetError, ConfigError
 from corea.metrics.intervals import binomial_cdf
 from corea.prices import EXACT
 from corea.prompts import load_prompt
-from corea.records.answer import RecordedAnswer, answers_of_traces
+from corea.records.answer import RecordedAnswer, answering_model, answers_of_traces
 from corea.run.answer_settings import answer_settings
 from corea.run.budget import check_bounded
 from corea.run.shutdown import Stop
@@ -118,9 +117,8 @@ def reported_model(stage: Stage, traces: Sequence[Trace], folder: Path) -> str |
     """
     counts: dict[str, int] = {}
     for trace in traces:
-        for step in trace.steps[:1]:
-            if step.completion is not None and step.error is None and step.completion.finish_reason != CUT:
-                counts[step.completion.model] = counts.get(step.completion.model, 0) + 1
+        if (name := answering_model(trace)) is not None:
+            counts[name] = counts.get(name, 0) + 1
     if len(counts) > 1:
         said = " and ".join(f"{name!r} ({count:,})" for name, count in counts.items())
         raise ConfigError(
@@ -191,7 +189,7 @@ def _changed(first: RecordedAnswer, second: RecordedAnswer) -> bool:
 
 def asks_plainly(stage: Stage) -> bool:
     """True where a stage is sent each question as it came, without words of ours."""
-    return stage.prompt is None or stage.prompt.sha256 == load_prompt("plain").sha256
+    return stage.prompt is None or stage.prompt.is_plain
 
 
 async def ask_plainly(

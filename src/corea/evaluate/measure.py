@@ -190,8 +190,8 @@ def _two_costs(seen: ModelOutcomes, last: ModelOutcomes) -> str | None:
     n = int(both.sum())
     return (
         f"where the run asked the large model too ({n:,} questions) it paid {1000 * paid / n:.6g} USD / 1,000, and the "
-        f"answers of --against cost {1000 * other / n:.6g}: another prompt, setting or price? The cascade's cost is that "
-        "of the run, the large model alone and the saving are of --against"
+        f"answers of --against cost {1000 * other / n:.6g}: another prompt, setting or price? The cascade's cost is of "
+        "the run, the large model alone and the saving are of --against"
     )
 
 

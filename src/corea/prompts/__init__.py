@@ -45,6 +45,11 @@ class Prompt:
         """Hash of the wording."""
         return hashlib.sha256(f"{self.system}\0{self.user}".encode()).hexdigest()
 
+    @property
+    def is_plain(self) -> bool:
+        """True where it adds no words to the question."""
+        return not self.system and self.user == "{question}"
+
     @cached_property
     def tags(self) -> frozenset[str]:
         """The tags that it asks for, of PROMPT_TAGS."""

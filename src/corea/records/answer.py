@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 
+from corea.early_exit import CUT
 from corea.graders import grade_each, grader_name
 from corea.prices import COUNTED_AS_FREE
 from corea.types import Question, Status, Trace
@@ -68,14 +69,27 @@ def cluster_of(*texts: str) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnswerSet:
-    """One model's answers by question id, in the order of the source."""
+    """One model's answers by question id, in the order of the source.
+
+    Args:
+        reported: In a run, the model names that the first stage's server stated; several where it changed.
+    """
 
     answers: Mapping[str, RecordedAnswer]
     model: str
     notes: tuple[str, ...] = ()
+    reported: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.answers)
+
+
+def answering_model(trace: Trace) -> str | None:
+    """The model name that the first stage's server stated; None where it gave no whole answer."""
+    step = trace.steps[0] if trace.steps else None
+    if step is None or step.completion is None or step.error is not None or step.completion.finish_reason == CUT:
+        return None
+    return step.completion.model
 
 
 def answers_of_traces(

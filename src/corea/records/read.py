@@ -17,7 +17,7 @@ import msgspec
 
 from corea.errors import ConfigError, DataError
 from corea.files.rows import FileFormat, read_rows
-from corea.records.answer import AnswerSet, RecordedAnswer, answers_of_traces, cluster_of
+from corea.records.answer import AnswerSet, RecordedAnswer, answering_model, answers_of_traces, cluster_of
 from corea.records.join import join_answers
 from corea.records.table import OutcomeTable
 from corea.run.journal import traces_beside
@@ -80,11 +80,18 @@ def read_table(
 
     Raises:
         ConfigError: A file is missing, or the model or variant must be chosen.
-        DataError: Rows that cannot be used: unlabelled, twice, that do not join, or without a cost.
+        DataError: Rows that cannot be used: unlabelled, twice, that do not join, without a cost, or a run whose server
+            stated several models.
     """
     sets = [
         read_answers(source, group=group, labelled=labelled, questions=questions, grader=grader) for source in sources
     ]
+    for source, each in zip(sources, sets, strict=True):
+        if len(each.reported) > 1:
+            raise DataError(
+                f"{source.where}: the first stage answered as {' and '.join(map(repr, each.reported[:3]))}, expected "
+                "one model; name one version in the stage's backend.model, and run it again"
+            )
     table = join_answers(sets, prices=prices, signals=signals, category_column=group)
     if labelled:
         table.check()
@@ -259,5 +266,5 @@ def _from_run(
         seen.add(key)
         traces.append(trace)
     answers = answers_of_traces(questions, traces, grader)
-    said = next((answer.model for answer in answers.values() if answer.model), "")
-    return AnswerSet(answers=answers, model=source.model or said or "model")
+    names = tuple(sorted({name for trace in traces if (name := answering_model(trace)) is not None}))
+    return AnswerSet(answers=answers, model=source.model or next(iter(names), "model"), reported=names)
