@@ -63,6 +63,8 @@ class FitOptions:
             raise ConfigError(f"probability: got {self.probability!r}, expected auto, isotonic, platt or beta")
         if self.fit_share is not None and not 0 < self.fit_share < 1:
             raise ConfigError(f"fit-share: got {self.fit_share}, expected a share between 0 and 1")
+        if self.seed < 0:
+            raise ConfigError(f"seed: got {self.seed}, expected a whole number of at least 0")
         if self.by_group and self.few_labels:
             raise ConfigError("by-group: got few labels too, expected a label on every row; label all, or drop one")
 

@@ -47,6 +47,9 @@ class Targets:
         for name in ("max_cost_usd", "value_usd", "abstain_usd", "cost_cap_usd"):
             if (amount := getattr(self, name)) is not None:
                 read_usd(name.replace("_", "-"), amount)
+                if name in ("max_cost_usd", "cost_cap_usd") and not amount:
+                    said = name.replace("_", "-")
+                    raise ConfigError(f"{said}: got {amount:g}, expected an amount in USD above 0, such as 2.50")
         if self.max_drop is None and self.max_risk is None and self.max_cost_usd is None and self.value_usd is None:
             raise ConfigError("targets: got none, expected one of --max-drop, --max-risk, --max-cost, --value")
         if self.abstain_usd is not None and self.value_usd is None:

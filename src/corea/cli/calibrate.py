@@ -54,6 +54,8 @@ def calibrate(
     if rows.traces:
         rows = replace(rows, group=settings.group)
         table = read_rows(rows, method.tier or (), labelled=not settings.few_labels)
+        if table.categories is None and settings.group != "category":
+            raise ConfigError(f"--group: no row has a column {settings.group!r}, expected one of every row; name it")
         binding: tuple[StageBinding, ...] = ()
     else:
         table, binding = _asked(settings, configuration, models, out, quiet=json)

@@ -90,8 +90,10 @@ def _questions(path: str | None, answers: Path, *, bundled: bool) -> Path:
     if not bundled:
         raise ConfigError("calibrate: got no --questions, expected labelled ones for the models to answer; give a file")
     complain(BUNDLED_NOTE)
+    from corea.evaluate.extra_calls import make_folder
+
     written = answers / "questions.jsonl"
-    written.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(answers)
     write_examples(written, BUNDLED, split="validation")
     return written
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from corea.cli.console import amount
-from corea.cli.options import FILE, FOLDER, MODELS, NAME, NAMES, USD, RowOptions, TargetOptions
+from corea.cli.options import FILE, FOLDER, MODELS, NAME, NAMES, USD, ConcurrencyOption, RowOptions, TargetOptions
 from corea.cli.rows import names_of
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ class ModelOptions:
     budget_usd: Annotated[
         str | None, _option(MODELS, USD, "Stop asking before more than this is spent, over all starts.")
     ] = None
-    concurrency: Annotated[int | None, _option(MODELS, None, "Questions in flight at once.")] = None
+    concurrency: ConcurrencyOption = None
     repeat: Annotated[
         int,
         typer.Option(min=0, help="Stored answers of each stage to ask for again, to find a changed model.",
@@ -93,7 +93,7 @@ class LabelOptions:
     select_for_labelling: Annotated[
         Path | None, _option(FEW_LABELS, FILE, "Write the ids most worth labelling there, and end.")
     ] = None
-    count: Annotated[int, _option(FEW_LABELS, None, "How many ids to select. Default: 200.")] = 200
+    count: Annotated[int, typer.Option(min=1, help="How many ids to select.", rich_help_panel=FEW_LABELS)] = 200
 
 
 def merged(

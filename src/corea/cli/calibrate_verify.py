@@ -28,7 +28,7 @@ def verify(
     n: Annotated[int, typer.Option(help="Questions in a calibration set.")] = 500,
     draws: Annotated[int, typer.Option(help="Calibration sets.")] = 1000,
     map: MapOption = None,
-    seed: Annotated[int, typer.Option(help="Random seed of the draws.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Random seed of the draws.")] = 0,
     json: JsonOption = False,
 ) -> None:
     """Calibrate on many sets drawn from recorded rows, and judge each on all of the rows.

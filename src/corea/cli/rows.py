@@ -43,12 +43,19 @@ def read_rows(rows: RowOptions, tiers: Sequence[str] = (), *, labelled: bool = T
     return read_table(
         [*sources, last],
         prices=prices,
-        signals=list(names_of(rows.signals)) or None,
+        signals=_signals(rows.signals),
         group=rows.group or "category",
         labelled=labelled,
         questions=None if rows.questions is None else read_questions(rows.questions, rows.grader),
         grader=rows.grader,
     )
+
+
+def _signals(text: str) -> list[str] | None:
+    names = list(names_of(text))
+    if text and not names:
+        raise ConfigError(f"--signals: got {text!r}, expected names of columns, comma separated")
+    return names or None
 
 
 def names_of(text: str) -> tuple[str, ...]:

@@ -28,6 +28,7 @@ from corea.evaluate.extra_calls import (
     ask_plainly,
     asks_plainly,
     cost_of,
+    make_folder,
     plan,
     repeat_stored,
     reported_model,
@@ -109,6 +110,11 @@ class CollectSettings:
     on_plan: Callable[[str], None] | None = None
     stop: Stop | None = None
 
+    def __post_init__(self) -> None:
+        for name, least in (("concurrency", 1), ("repeat", 0), ("baseline_sample", 0)):
+            if getattr(self, name) < least:
+                raise ConfigError(f"{name}: got {getattr(self, name)}, expected at least {least}")
+
 
 async def calibrate_live(
     cascade: Cascade, questions: str, targets: Targets, options: FitOptions = DEFAULTS, *, settings: CollectSettings
@@ -167,7 +173,7 @@ async def collect_traces(
     _check(cascade)
     if not all((settings.folder / f"{stage.name}.jsonl").exists() for stage in cascade.stages):
         cascade.check()  # all keys, before the first stage is paid for
-    settings.folder.mkdir(parents=True, exist_ok=True)
+    make_folder(settings.folder)
     stop = settings.stop or Stop()
     calls = CallSettings(
         concurrency=settings.concurrency, budget_usd=settings.budget_usd, stop=stop, on_plan=settings.on_plan

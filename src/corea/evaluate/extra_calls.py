@@ -15,7 +15,7 @@ import msgspec
 
 from corea.cascade import Cascade
 from corea.costs.bounds import question_bound
-from corea.errors import BackendError, BudgetError, ConfigError
+from corea.errors import BackendError, BudgetError, ConfigError, DataError
 from corea.metrics.intervals import binomial_cdf
 from corea.prices import EXACT
 from corea.prompts import load_prompt
@@ -45,6 +45,21 @@ class CallSettings:
     budget_usd: Decimal | None = None
     stop: Stop | None = None
     on_plan: Callable[[str], None] | None = None
+
+
+def make_folder(folder: Path) -> None:
+    """Makes the folder of the answers.
+
+    Raises:
+        DataError: It cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(
+            f"cannot be made ({error.strerror}), expected a folder for the answers; name another with --answers",
+            path=str(folder),
+        ) from error
 
 
 def traces_in(path: Path) -> list[Trace]:

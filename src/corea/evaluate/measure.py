@@ -94,6 +94,8 @@ def measure(
         raise ConfigError(
             "--tau: got it without --against, expected the large model's answers too; give --against FILE"
         )
+    if tau is not None and not 0 <= tau <= 1:
+        raise ConfigError(f"--tau: got {tau:g}, expected a confidence in [0, 1]")
     ids = _ids_in_common(answers, against)
     own = [answers.answers[key] for key in ids]
     other = [] if against is None else [against.answers[key] for key in ids]
@@ -112,7 +114,7 @@ def measure(
         mean_cost_usd=_mean_cost(first, later, kept),
         coverage=None if kept is None else float(kept.mean()),
         selective_risk=float((kept * (1 - first.correct)).sum() / kept_n) if kept is not None and kept_n else None,
-        signal=quality(first.confidence, first.correct),
+        signal=_quality(name, first),
         table=None
         if table is None or kept is None
         else cascade_rows(
@@ -126,6 +128,13 @@ def measure(
         graders=count_graders(a.grader for a in own if a.grader),
         note=None if tau is not None else _two_costs(seen, last),
     )
+
+
+def _quality(name: str, model: ModelOutcomes) -> SignalQuality:
+    try:
+        return quality(model.confidence, model.correct)
+    except DataError as error:  # a confidence outside [0, 1]
+        raise DataError(str(error), path=name) from error
 
 
 def _ids_in_common(answers: AnswerSet, against: AnswerSet | None) -> list[str]:

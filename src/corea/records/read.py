@@ -24,6 +24,7 @@ from corea.run.journal import traces_beside
 from corea.trace_io import decode
 from corea.types import Question, Trace
 
+NUMBERS = ("confidence", "cost_usd", "prompt_tokens", "completion_tokens", "plain_cost_usd", "plain_correct")
 FLAT = (".csv", ".tsv", ".parquet")  # outputs of a run whose traces are in the journal beside them
 
 
@@ -188,16 +189,14 @@ def _recorded(line: _RowLine, group: str, *, labelled: bool) -> RecordedAnswer:
     key = row.get("id", row.get("question_id"))
     if key is None:
         raise DataError("a row has no id, expected one a question; add the field id", path=line.path, line=line.number)
+    if not isinstance(key, str | int | float):
+        raise DataError(f"got id = {key!r:.40}, expected text or a number", path=line.path, line=line.number)
     correct = row.get("correct")
     if correct not in ((0, 1) if labelled else (0, 1, None)):  # True and 1.0 are such too
         raise DataError(
             f"question {key!r}: got correct = {correct!r}, expected 0 or 1; label it", path=line.path, line=line.number
         )
-    if isinstance(stated := row.get("confidence"), str):
-        raise DataError(
-            f"question {key!r}: got confidence = {stated!r:.40}, text, expected a number in [0, 1] or null; convert it",
-            path=line.path, line=line.number,
-        )  # fmt: skip
+    _check_numbers(line, key)
     category = row.get(group, row.get("subject") if group == "category" else None)
     answer = row.get("answer")
     return RecordedAnswer(
@@ -212,6 +211,24 @@ def _recorded(line: _RowLine, group: str, *, labelled: bool) -> RecordedAnswer:
         disputed=bool(row.get("disputed")),
         estimated=row.get("prompt_tokens") is None or row.get("completion_tokens") is None,
     )
+
+
+def _check_numbers(line: _RowLine, key: Any) -> None:
+    """Refuses fields of a known meaning that hold something else than numbers.
+
+    Raises:
+        DataError: One is text, true or false, or a negative cost or count.
+    """
+    for name in NUMBERS:
+        value = line.row.get(name)
+        kind = "a number in [0, 1]" if name == "confidence" else "a number of at least 0"
+        wrong = value is not None and type(value) not in (int, float)
+        if wrong or (name != "confidence" and value is not None and value < 0):
+            raise DataError(
+                f"question {key!r}: got {name} = {value!r:.40}{', text' if isinstance(value, str) else ''}, expected "
+                f"{kind} or null; correct it",
+                path=line.path, line=line.number,
+            )  # fmt: skip
 
 
 def _text(row: Mapping[str, Any], name: str) -> str:
