@@ -305,3 +305,42 @@ def test_check_names_the_price_of_a_model_that_a_signal_asks(corea: Command) -> 
     ran = corea("check", "--json", *strange)
     bad = [c for c in ran.json["checks"] if c["where"] == "corea/small/signal"]
     assert [(c["ok"], c["seen"]) for c in bad] == [(False, 'strange has no price; add [prices."strange"]')]
+
+
+def test_check_makes_all_checks_where_a_key_is_missing(corea: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NO_SUCH_KEY", raising=False)
+    backend = 'kind = "openai"\nmodel = "{}"\nbase_url = "http://127.0.0.1:9"\napi_key_env = "NO_SUCH_KEY"\n'
+    stages = "".join(f"[stages.{name}.backend]\n{backend.format(name)}" for name in ("small", "large"))
+    cascades = '[cascades.one]\nstages = ["small", "large"]\n[cascades.two]\nstages = ["large"]\n'
+    Path("corea.toml").write_text(cascades + stages + "[prices" + CONFIG.split("[prices", 1)[1])
+    ran = corea("check", "--json")
+    assert (ran.code, ran.err) == (1, "")
+    bad = [(each["where"], each["check"]) for each in ran.json["checks"] if not each["ok"]]
+    assert bad == [
+        ("one/small", "is reached"),
+        ("one/large", "is reached"),
+        ("one", "answers a question"),
+        ("two/large", "is reached"),
+        ("two", "answers a question"),
+    ]
+    assert all("NO_SUCH_KEY" in each["seen"] for each in ran.json["checks"] if not each["ok"])
+
+
+def test_a_cascade_that_cannot_be_built_does_not_keep_the_others_from_being_checked(corea: Command) -> None:
+    cascades = '[cascades.one]\ncalibration = "none.json"\n[cascades.two]\nstages = ["large"]\n'
+    Path("corea.toml").write_text(cascades + CONFIG)
+    ran = corea("check", "--json")
+    checks = {(each["where"], each["check"]): each for each in ran.json["checks"]}
+    assert ran.code == 1
+    assert "none.json: no such calibration" in checks["one", "can be built"]["seen"]
+    assert checks["two", "answers a question"]["ok"]
+
+
+@pytest.mark.parametrize("value", ["mine.json", '"mine.json"'])
+def test_paths_set_for_the_bundled_pair_are_relative_to_the_working_folder(corea: Command, value: str) -> None:
+    Path("corea.toml").unlink()
+    ran = corea("ask", "x", "--set", f"cascade.calibration={value}")
+    assert (ran.code, ran.err) == (
+        2,
+        f"corea: {Path('mine.json').absolute()}: no such calibration; make it with `corea calibrate`\n",
+    )

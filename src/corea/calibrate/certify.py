@@ -362,7 +362,8 @@ def _certify_groups(table: OutcomeTable, targets: Targets, options: FitOptions) 
     if len(table.models) > 2:
         raise ConfigError("by-group: got three or more models, expected two")
     if table.categories is None:
-        raise ConfigError("by-group: the rows have no category, expected one; name the column with --group")
+        named = table.category_column
+        raise ConfigError(f"by-group: the rows have no {named}, expected one; name the column with --group")
     options = replace(options, pre_policy=False, by_group=False, use_category=True)
     whole = certify(table, targets, options)
     names = whole.prepared.categories or ()
