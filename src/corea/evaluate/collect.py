@@ -184,7 +184,7 @@ async def collect_traces(
     reported, repeated = list[str | None](), list[dict[str, int] | None]()
     for stage in cascade.stages:
         only = _only(stage, settings.extra_signals if stage is not cascade.stages[-1] else ())
-        asked = _Stage(stage, only, questions, known, settings, calls)
+        asked = _AskedStage(stage, only, questions, known, settings, calls)
         again, cost = await asked.repeat(spent)
         spent = EXACT.add(spent, cost)
         traces, cost, note = await asked.ask(spent, stop)
@@ -198,7 +198,7 @@ async def collect_traces(
 
 
 @dataclass(frozen=True, slots=True)
-class _Stage:
+class _AskedStage:
     """One stage that is asked alone."""
 
     stage: Stage
