@@ -74,7 +74,7 @@ class CollectedTraces:
     plain: Mapping[str, RecordedAnswer] = field(default_factory=dict[str, RecordedAnswer])
 
     def binding(self, cascade: Cascade) -> tuple[StageBinding, ...]:
-        """What a calibration with these answers is for."""
+        """The binding of a calibration with these answers."""
         bound = binding_of(cascade)
         return tuple(
             structs.replace(each, reported=name, repeated=again)

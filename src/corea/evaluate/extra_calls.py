@@ -69,12 +69,12 @@ def traces_in(path: Path) -> list[Trace]:
 
 
 def cost_of(traces: Sequence[Trace]) -> Decimal:
-    """What these traces cost, as far as it is known."""
+    """The known cost of these traces together."""
     return total([trace.cost_usd or ZERO_USD for trace in traces]) or ZERO_USD
 
 
 def plan(cascade: Cascade, questions: Sequence[Question], what: str) -> str:
-    """What asking these questions will cost at most, in a line."""
+    """A line with the number of these questions and the most that asking them can cost."""
     bounds = [question_bound(cascade.stages, question) for question in questions]
     most = total(bounds) if bounds else ZERO_USD
     cost = f"at most {float(most):.4g} USD" if most is not None else "at a cost without a bound (max_tokens is not set)"
@@ -87,7 +87,7 @@ async def ask_into(
     """Asks these questions, and appends each trace to a file.
 
     Args:
-        what: What this asks for, for messages. `spent`: of the budget so far.
+        what: The purpose, for messages. `spent`: of the budget so far.
 
     Raises:
         BudgetError: They may cost more than is left; none is asked. BackendError: None was answered.
@@ -217,7 +217,7 @@ async def ask_plainly(
     settings: CallSettings,
     grader: str | None = None,
 ) -> dict[str, RecordedAnswer]:
-    """Graded answers of the last stage to a random sample of the questions as they came: what is paid without COREA.
+    """Graded answers of the last stage to a random sample of the questions as they came: the cost without COREA.
 
     Stored answers of earlier starts under the same settings are used again; failed ones are left out.
 

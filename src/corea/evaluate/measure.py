@@ -183,7 +183,7 @@ def _seen_later(own: Answers) -> ModelOutcomes:
 
 
 def _filled(seen: ModelOutcomes, last: ModelOutcomes) -> ModelOutcomes:
-    """What the run saw, and elsewhere the other answers."""
+    """The large model as the run saw it, and elsewhere the other answers."""
     right, cost = (
         np.where(np.isnan(a), b, a) for a, b in ((seen.correct, last.correct), (seen.cost_usd, last.cost_usd))
     )

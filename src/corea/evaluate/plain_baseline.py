@@ -1,4 +1,4 @@
-"""The saving against the last model asked with each question as it came: what is paid without COREA."""
+"""The saving against the last model asked with each question as it came, which is the cost without COREA."""
 
 import math
 
