@@ -60,17 +60,22 @@ async def test_the_saving_stands_beside_that_against_the_request_as_it_came(tmp_
         found.sentence,
     )
     assert "asking large plainly, for the baseline, cost 0.004 USD for 50 answers" in found.data.notes
-    assert [line.split(",")[0].split(":")[0] for line in lines] == [
-        "asking small",
-        "asking large",
-        "asking large plainly",
+    assert lines == [
+        "asking small: 600 questions, at most 0.012 USD",
+        "asking large: 600 questions, at most 0.48 USD",
+        "asking large plainly, for the baseline: 50 questions, at most 0.04 USD",
+        "in all: at most 0.532 USD",
     ]
-    assert lines[2].endswith("for the baseline: 50 questions, at most 0.04 USD")
     found.save(tmp_path / "c.json")
     assert load(tmp_path / "c.json").expected["plain_saving"] == plain
     again = wrapped()
-    await calibrate_live(again, str(tmp_path / "q.jsonl"), TARGETS, settings=replace(settings, repeat=0))
-    assert calls(again) == 0
+    await calibrate_live(again, str(tmp_path / "q.jsonl"), TARGETS, settings=settings)
+    assert calls(again) == 10
+    assert lines[4:] == [
+        "asking small: 0 questions, and 5 of 600 stored ones again, at most 0.0001 USD",
+        "asking large: 0 questions, and 5 of 600 stored ones again, at most 0.004 USD",
+        "in all: at most 0.0041 USD",
+    ]
 
 
 async def test_a_large_model_that_is_asked_plainly_anyway_is_the_baseline_itself(tmp_path: Path) -> None:

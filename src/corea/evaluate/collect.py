@@ -14,7 +14,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from msgspec import structs
 
 from corea.calibrate import Calibration, FitOptions, Targets, fit
@@ -25,16 +24,16 @@ from corea.datasets.local import read_labelled
 from corea.errors import BackendError, BudgetError, ConfigError, DataError
 from corea.evaluate.extra_calls import (
     CallSettings,
-    ask_plainly,
+    PlainSample,
     asks_plainly,
     cost_of,
     make_folder,
-    plan,
+    most_usd,
     repeat_stored,
     reported_model,
     traces_in,
 )
-from corea.evaluate.plain_baseline import ASKED_PLAINLY, NOT_MEASURED, with_plain_baseline
+from corea.evaluate.plain_baseline import plain_columns, plain_note, with_plain_baseline
 from corea.policies.threshold import Threshold
 from corea.prices import EXACT, Price
 from corea.protocols import Signal
@@ -49,7 +48,7 @@ from corea.run.summary import RunOutcome, RunProgress, RunSummary
 from corea.signals.agreement import same_answer
 from corea.signals.measured import measured
 from corea.signals.tokens import wants_logprobs, with_logprobs
-from corea.stage import OnError, Stage
+from corea.stage import OnError, Stage, total
 from corea.trace_io import decode, read_traces
 from corea.types import Decision, Question, Status, Trace
 
@@ -174,27 +173,52 @@ async def collect_traces(
     if not all((settings.folder / f"{stage.name}.jsonl").exists() for stage in cascade.stages):
         cascade.check()  # all keys, before the first stage is paid for
     make_folder(settings.folder)
-    stop = settings.stop or Stop()
-    calls = CallSettings(
-        concurrency=settings.concurrency, budget_usd=settings.budget_usd, stop=stop, on_plan=settings.on_plan
-    )
-    spent = cost_of([trace for path in settings.folder.glob("*.repeated.jsonl") for trace in traces_in(path)])
-    spent = EXACT.add(spent, cost_of([t for path in settings.folder.glob("*.plain-*.jsonl") for t in traces_in(path)]))
+    last, stop = cascade.stages[-1], settings.stop or Stop()
+    calls = CallSettings(concurrency=settings.concurrency, budget_usd=settings.budget_usd, stop=stop)
+    stages = [_AskedStage.of(each, each is last, questions, known, settings, calls) for each in cascade.stages]
+    count = 0 if asks_plainly(last) else settings.baseline_sample
+    plainly = PlainSample.of(last, known, settings.folder, count)
+    if settings.on_plan is not None:
+        for line in _plan(stages, plainly, settings):
+            settings.on_plan(line)
+    paths = [path for kind in ("repeated", "plain-*") for path in settings.folder.glob(f"*.{kind}.jsonl")]
+    spent = cost_of([trace for each in stages for trace in each.stored.values()])
+    spent = EXACT.add(spent, cost_of([trace for path in paths for trace in traces_in(path)]))
     found, notes = list[Traces](), list[str]()
     reported, repeated = list[str | None](), list[dict[str, int] | None]()
-    for stage in cascade.stages:
-        only = _only(stage, settings.extra_signals if stage is not cascade.stages[-1] else ())
-        asked = _AskedStage(stage, only, questions, known, settings, calls)
-        again, cost = await asked.repeat(spent)
-        spent = EXACT.add(spent, cost)
-        traces, cost, note = await asked.ask(spent, stop)
+    for each in stages:
+        again, cost = await each.repeat(spent)
+        spent = EXACT.subtract(EXACT.add(spent, cost), cost_of(list(each.stored.values())))
+        traces, cost, note = await each.ask(spent, stop)
         spent = EXACT.add(spent, cost)
         found.append(traces)
-        notes += note if again is None else [*note, _repeated(stage, again)]
-        reported.append(reported_model(stage, list(traces.values()), settings.folder))
+        notes += note if again is None else [*note, _repeated(each.stage, again)]
+        reported.append(reported_model(each.stage, list(traces.values()), settings.folder))
         repeated.append(again)
-    plain, note = await _plain(cascade.stages[-1], known, spent, settings, calls)
-    return CollectedTraces(tuple(found), (*notes, *note), tuple(reported), tuple(repeated), plain)
+    plain = await plainly.ask(spent=spent, settings=calls, grader=settings.grader)
+    notes.append(plain_note(last, plain, measured=bool(count)))
+    return CollectedTraces(tuple(found), tuple(notes), tuple(reported), tuple(repeated), plain)
+
+
+def _plan(stages: Sequence["_AskedStage"], plainly: PlainSample, settings: CollectSettings) -> list[str]:
+    """Lines with how many questions each stage will be asked, and the most that this can cost."""
+    bounds, lines = list[Decimal | None](), list[str]()
+    for each in stages:
+        left = [question for key, question in each.known.items() if key not in each.stored]
+        again = min(settings.repeat, len(each.stored))
+        most = total([most_usd(each.only, left), *[most_usd(each.only, [each.longest])] * again])
+        said = f", and {again} of {len(each.stored):,} stored ones again" if each.stored else ""
+        lines.append(f"asking {each.stage.name}: {len(left):,} questions{said}, {_at_most(most)}")
+        bounds.append(most)
+    if plainly.missing:
+        bounds.append(most_usd(plainly.cascade, plainly.missing))
+        name, n = plainly.cascade.name, len(plainly.missing)
+        lines.append(f"asking {name} plainly, for the baseline: {n:,} questions, {_at_most(bounds[-1])}")
+    return [*lines, f"in all: {_at_most(total(bounds))}"]
+
+
+def _at_most(usd: Decimal | None) -> str:
+    return "a cost without a bound (max_tokens is not set)" if usd is None else f"at most {float(usd):.4g} USD"
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,32 +231,35 @@ class _AskedStage:
     known: Mapping[str, Question]
     settings: CollectSettings
     calls: CallSettings
+    path: Path
+    stored: Traces
+
+    @classmethod
+    def of(
+        cls, stage: Stage, last: bool, questions: str, known: Mapping[str, Question], settings: CollectSettings,
+        calls: CallSettings,
+    ) -> "_AskedStage":  # fmt: skip
+        """The stage, with its answers of earlier starts."""
+        path = settings.folder / f"{stage.name}.jsonl"
+        lines = traces_beside(path) if Path(f"{path}.journal").exists() else []
+        traces = (decode(line, path=str(path)) for line in lines)
+        stored = {trace.question_id: trace for trace in traces if trace.status is not Status.FAILED}
+        only = _only(stage, () if last else settings.extra_signals)
+        return cls(stage, only, questions, known, settings, calls, path, stored)
 
     @property
-    def path(self) -> Path:
-        return self.settings.folder / f"{self.stage.name}.jsonl"
-
-    def stored(self) -> Traces:
-        """The answers of earlier starts."""
-        if not Path(f"{self.path}.journal").exists():
-            return {}
-        traces = (decode(line, path=str(self.path)) for line in traces_beside(self.path))
-        return {trace.question_id: trace for trace in traces if trace.status is not Status.FAILED}
+    def longest(self) -> Question:
+        """The longest question, whose cost is bounded by the most."""
+        return max(self.known.values(), key=lambda question: sum(len(each.content) for each in question.messages))
 
     async def repeat(self, spent: Decimal) -> tuple[dict[str, int] | None, Decimal]:
         """Asks for stored answers again; with what that cost."""
-        folder, stored = self.settings.folder, self.stored()
-        path = folder / f"{self.stage.name}.repeated.jsonl"
+        path = self.settings.folder / f"{self.stage.name}.repeated.jsonl"
         before = cost_of(traces_in(path))
-        paid = EXACT.add(spent, cost_of(list(stored.values())))
         found = await repeat_stored(
-            self.only, self.known, stored, folder, count=self.settings.repeat, spent=paid, settings=self.calls,
-            grader=self.settings.grader,
+            self.only, self.known, self.stored, self.settings.folder, count=self.settings.repeat, spent=spent,
+            settings=self.calls, grader=self.settings.grader,
         )  # fmt: skip
-        if self.calls.on_plan is not None:
-            left = [question for key, question in self.known.items() if key not in stored]
-            said = f", {len(stored):,} answers of earlier starts are used again" if stored else ""
-            self.calls.on_plan(plan(self.only, left, f"asking {self.stage.name}") + said)
         return found, EXACT.subtract(cost_of(traces_in(path)), before)
 
     async def ask(self, spent: Decimal, stop: Stop) -> tuple[Traces, Decimal, list[str]]:
@@ -263,22 +290,6 @@ class _AskedStage:
 def _repeated(stage: Stage, again: Mapping[str, int]) -> str:
     asked, changed = again["asked"], again["changed"]
     return f"{asked} stored answers of {stage.name} were asked for again: {changed} came out otherwise"
-
-
-async def _plain(
-    last: Stage, known: Mapping[str, Question], spent: Decimal, settings: CollectSettings, calls: CallSettings
-) -> tuple[dict[str, RecordedAnswer], list[str]]:
-    """Answers of the last stage asked plainly, with a note on what they cost."""
-    if asks_plainly(last):
-        return {}, [ASKED_PLAINLY.format(model=last.backend.model)]
-    if not settings.baseline_sample:
-        return {}, [NOT_MEASURED.format(model=last.backend.model)]
-    found = await ask_plainly(
-        last, known, settings.folder, count=settings.baseline_sample, spent=spent, settings=calls,
-        grader=settings.grader,
-    )  # fmt: skip
-    cost = sum(answer.cost_usd or 0.0 for answer in found.values())
-    return found, [f"asking {last.name} plainly, for the baseline, cost {cost:.4g} USD for {len(found):,} answers"]
 
 
 def _check(cascade: Cascade) -> None:
@@ -363,16 +374,8 @@ async def outcome_table(
     names = [name for name in settings.extra_signals if name in seen]
     table = join_answers(sets, signals=["confidence", *names], same=same_answer)
     if collected.plain:
-        table = table.change(-1, **_plain_columns(table, collected.plain))
+        table = table.change(-1, **plain_columns(table, collected.plain))
     return replace(table, notes=(*collected.notes, *table.notes))
-
-
-def _plain_columns(table: OutcomeTable, plain: Mapping[str, RecordedAnswer]) -> dict[str, Any]:
-    """The (N,) columns of the last model asked plainly, NaN where it was not."""
-    answers = [plain.get(str(key)) for key in table.ids]
-    costs, right = ([getattr(each, name, None) for each in answers] for name in ("cost_usd", "correct"))
-    columns = {"plain_cost_usd": costs, "plain_correct": right}
-    return {k: np.array([np.nan if v is None else v for v in values], np.float64) for k, values in columns.items()}
 
 
 async def _with_signal(

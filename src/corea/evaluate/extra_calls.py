@@ -4,7 +4,7 @@ FOLDER/STAGE.repeated.jsonl     the traces of stored questions that were asked a
 FOLDER/STAGE.plain-HASH.jsonl   the traces of the last stage asked with each question as it came, by its settings
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from hashlib import sha256
@@ -38,13 +38,11 @@ class CallSettings:
 
     Args:
         budget_usd: For all that is asked in this folder; None: unlimited.
-        on_plan: Receives a line before anything is asked.
     """
 
     concurrency: int = 32
     budget_usd: Decimal | None = None
     stop: Stop | None = None
-    on_plan: Callable[[str], None] | None = None
 
 
 def make_folder(folder: Path) -> None:
@@ -73,12 +71,9 @@ def cost_of(traces: Sequence[Trace]) -> Decimal:
     return total([trace.cost_usd or ZERO_USD for trace in traces]) or ZERO_USD
 
 
-def plan(cascade: Cascade, questions: Sequence[Question], what: str) -> str:
-    """A line with the number of these questions and the most that asking them can cost."""
-    bounds = [question_bound(cascade.stages, question) for question in questions]
-    most = total(bounds) if bounds else ZERO_USD
-    cost = f"at most {float(most):.4g} USD" if most is not None else "at a cost without a bound (max_tokens is not set)"
-    return f"{what}: {len(questions):,} questions, {cost}"
+def most_usd(cascade: Cascade, questions: Sequence[Question]) -> Decimal | None:
+    """The most that asking these questions can cost; None where that has no bound."""
+    return total([question_bound(cascade.stages, question) for question in questions]) if questions else ZERO_USD
 
 
 async def ask_into(
@@ -95,11 +90,9 @@ async def ask_into(
     """
     if not questions:
         return []
-    if settings.on_plan is not None:
-        settings.on_plan(plan(cascade, questions, what))
     if settings.budget_usd is not None:
         check_bounded(cascade)
-        most = total([question_bound(cascade.stages, question) for question in questions]) or ZERO_USD
+        most = most_usd(cascade, questions) or ZERO_USD
         if EXACT.add(spent, most) > settings.budget_usd:
             raise BudgetError(
                 f"calibrate: {what} may cost up to {float(most):.4g} USD, and {float(spent):.4g} of the budget of "
@@ -207,30 +200,44 @@ def asks_plainly(stage: Stage) -> bool:
     return stage.prompt is None or stage.prompt.is_plain
 
 
-async def ask_plainly(
-    last: Stage,
-    questions: Mapping[str, Question],
-    folder: Path,
-    *,
-    count: int,
-    spent: Decimal,
-    settings: CallSettings,
-    grader: str | None = None,
-) -> dict[str, RecordedAnswer]:
-    """Graded answers of the last stage to a random sample of the questions as they came: the cost without COREA.
+@dataclass(frozen=True, slots=True)
+class PlainSample:
+    """A random sample of the questions for the last stage as they came, of which earlier starts answered some.
 
-    Stored answers of earlier starts under the same settings are used again; failed ones are left out.
-
-    Raises:
-        BudgetError, BackendError, InterruptedError: See `ask_into`.
+    Args:
+        path: The file of the traces. `known`: those there under the same settings, by question id.
     """
-    cascade = Cascade(stages=(replace(last, prompt=load_prompt("plain")),), name=last.name)
-    said = sha256(msgspec.json.encode(answer_settings(cascade))).hexdigest()[:8]
-    path = folder / f"{last.name}.plain-{said}.jsonl"
-    chosen = Random(0).sample(list(questions), min(count, len(questions)))
-    known = {trace.question_id: trace for trace in traces_in(path) if trace.status is not Status.FAILED}
-    missing = [questions[key] for key in chosen if key not in known]
-    what = f"asking {last.name} plainly, for the baseline"
-    new = await ask_into(cascade, missing, path, what, spent, settings)
-    known |= {trace.question_id: trace for trace in new if trace.status is not Status.FAILED}
-    return answers_of_traces(questions, [known[key] for key in chosen if key in known], grader)
+
+    cascade: Cascade
+    questions: Sequence[Question]
+    path: Path
+    known: Mapping[str, Trace]
+
+    @classmethod
+    def of(cls, last: Stage, questions: Mapping[str, Question], folder: Path, count: int) -> "PlainSample":
+        """The sample of `count` questions, the same at each start."""
+        cascade = Cascade(stages=(replace(last, prompt=load_prompt("plain")),), name=last.name)
+        said = sha256(msgspec.json.encode(answer_settings(cascade))).hexdigest()[:8]
+        path = folder / f"{last.name}.plain-{said}.jsonl"
+        chosen = Random(0).sample(list(questions), min(count, len(questions)))
+        known = {trace.question_id: trace for trace in traces_in(path) if trace.status is not Status.FAILED}
+        return cls(cascade, [questions[key] for key in chosen], path, known)
+
+    @property
+    def missing(self) -> list[Question]:
+        """Those that must be asked yet."""
+        return [question for question in self.questions if question.id not in self.known]
+
+    async def ask(
+        self, *, spent: Decimal, settings: CallSettings, grader: str | None = None
+    ) -> dict[str, RecordedAnswer]:
+        """Graded answers by question id; failed ones are left out.
+
+        Raises:
+            BudgetError, BackendError, InterruptedError: See `ask_into`.
+        """
+        what = f"asking {self.cascade.name} plainly, for the baseline"
+        new = await ask_into(self.cascade, self.missing, self.path, what, spent, settings)
+        known = {**self.known, **{trace.question_id: trace for trace in new if trace.status is not Status.FAILED}}
+        asked = {question.id: question for question in self.questions if question.id in known}
+        return answers_of_traces(asked, [known[key] for key in asked], grader)

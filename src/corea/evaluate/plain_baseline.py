@@ -1,14 +1,19 @@
 """The saving against the last model asked with each question as it came, which is the cost without COREA."""
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from msgspec.structs import replace
 
 from corea.calibrate.artefact import Calibration
 from corea.errors import DataError
+from corea.evaluate.extra_calls import asks_plainly
 from corea.metrics import Interval, cost_interval, ratio_interval, share_interval
+from corea.records.answer import RecordedAnswer
 from corea.records.table import OutcomeTable
+from corea.stage import Stage
 
 RECORDED = (
     "the saving is against the recorded cost of {model}, with whatever prompt that was; where your own requests are "
@@ -53,6 +58,22 @@ def with_plain_baseline(found: Calibration, table: OutcomeTable, *, without: str
     return replace(
         found, expected=found.expected | figures, sentence=f"{found.sentence}; {_words(saving, last.name, n)}"
     )
+
+
+def plain_note(last: Stage, plain: Mapping[str, RecordedAnswer], *, measured: bool) -> str:
+    """The baseline of the saving, and what measuring it cost."""
+    if not measured:
+        return (ASKED_PLAINLY if asks_plainly(last) else NOT_MEASURED).format(model=last.backend.model)
+    cost = sum(answer.cost_usd or 0.0 for answer in plain.values())
+    return f"asking {last.name} plainly, for the baseline, cost {cost:.4g} USD for {len(plain):,} answers"
+
+
+def plain_columns(table: OutcomeTable, plain: Mapping[str, RecordedAnswer]) -> dict[str, Any]:
+    """The (N,) columns of the last model asked plainly, NaN where it was not."""
+    answers = [plain.get(str(key)) for key in table.ids]
+    costs, right = ([getattr(each, name, None) for each in answers] for name in ("cost_usd", "correct"))
+    columns = {"plain_cost_usd": costs, "plain_correct": right}
+    return {k: np.array([np.nan if v is None else v for v in values], np.float64) for k, values in columns.items()}
 
 
 def _saving(saving: Interval, ratio: Interval) -> Interval:
