@@ -24,10 +24,12 @@ from corea.calibrate import Targets
 from corea.calibrate.artefact import load
 from corea.calibrate.binding import bind
 from corea.cascade import Cascade
+from corea.cli.main import main
 from corea.errors import BudgetError, ConfigError
-from corea.evaluate.collect import CollectSettings, calibrate_live
+from corea.evaluate.collect import CollectSettings, ask_alone, calibrate_live, load_questions
 from corea.evaluate.extra_calls import traces_in
 from corea.prompts import load_prompt
+from corea.trace_io import encode
 from corea.types import Completion, Question, Sampling, Usage
 
 FOUND = "stored answers of small were asked for again"
@@ -208,3 +210,40 @@ async def test_where_nothing_is_certified_the_small_model_is_not_asked(tmp_path:
     assert isinstance(made.stages[0].backend, FakeBackend)
     assert made.stages[0].backend.calls == []
     assert trace.flags == ("calibration infeasible: everything is deferred",)
+
+
+async def test_a_run_under_another_model_name_is_no_run_of_the_calibrated_models(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The rows of a run carry the name that the server stated: the same as at calibration, another, or two."""
+    questions, settings = write_questions(tmp_path, 60), CollectSettings(folder=tmp_path / "a")
+    known = load_questions(questions)
+    found = await calibrate_live(cascade(named("m-05", small_reply)), questions, TARGETS, settings=settings)
+    found.save(tmp_path / "c.json")
+
+    async def run(name: str, *models: str) -> None:
+        made = [await ask_alone(cascade(named(each, small_reply)).stages[0], list(known.values())) for each in models]
+        traces = [made[n % len(made)][n] for n in range(60)]
+        (tmp_path / name).write_bytes(b"".join(encode(trace) + b"\n" for trace in traces))
+
+    large = await ask_alone(cascade().stages[1], list(known.values()))
+    (tmp_path / "l.jsonl").write_bytes(b"".join(encode(trace) + b"\n" for trace in large))
+    await run("same.jsonl", "m-05")
+    await run("other.jsonl", "m-08")
+    await run("two.jsonl", "m-05", "m-08")
+    monkeypatch.chdir(tmp_path)
+    rows = ("--reference", "l.jsonl", "--questions", "q.jsonl", "--traces")
+
+    def says(*arguments: str) -> tuple[int, str]:
+        return main(["calibrate", *arguments]), capsys.readouterr().err
+
+    verify = ("verify", "--calibration", "c.json", "--draws", "2", "--n", "30", *rows)
+    assert says(*verify, "same.jsonl") == (0, "")
+    differs = "slm_reported is 'm-08', calibrated for 'm-05'"
+    both = f"slm is 'm-08', calibrated for 'small'; {differs}"
+    refused = f"corea: calibrate verify: c.json: {both}; give rows of these models, or calibrate again\n"
+    assert says(*verify, "other.jsonl") == (2, refused)
+    code, said = says(*verify, "two.jsonl")
+    assert (code, "two.jsonl: the first stage answered as 'm-05' and 'm-08', expected one model" in said) == (3, True)
+    assert says("apply", "c.json", "--json", *rows, "same.jsonl")[0] == 0
+    assert differs in says("apply", "c.json", *rows, "other.jsonl")[1]

@@ -21,7 +21,7 @@ from corea.stage import Stage
 from corea.types import Sampling
 
 Binding = Sequence[StageBinding]
-BOUND = ("revision", "prompt", "sampling", "signal", "base_url", "price", "pass_draft")
+BOUND = ("reported", "revision", "prompt", "sampling", "signal", "base_url", "price", "pass_draft")
 
 
 def binding_of(cascade: Cascade) -> tuple[StageBinding, ...]:

@@ -75,7 +75,9 @@ def _artefact(path: Path, population: "OutcomeTable") -> "Calibration":
     from corea.calibrate.binding import differences
 
     found = load(path)
-    differing = differences(found.binding, [StageBinding(model=model.name) for model in population.models])
+    differing = differences(
+        found.binding, [StageBinding(model=model.name, reported=model.reported) for model in population.models]
+    )
     if differing:
         said = "; ".join(differing)
         raise ConfigError(f"calibrate verify: {path}: {said}; give rows of these models, or calibrate again")

@@ -60,6 +60,7 @@ def join_answers(
         costs.append(note)
         model = ModelOutcomes(
             name=each.model,
+            reported=each.reported[0] if len(each.reported) == 1 else None,
             correct=np.array([np.nan if a.correct is None else a.correct for a in answers]),
             cost_usd=cost,
             answers=_strings([a.answer for a in answers]),

@@ -29,6 +29,7 @@ class ModelOutcomes:
         answers: The extracted answers, None for one that could not be read; None where not recorded.
         agreement: 1.0 where the answer equals that of the table's last model, 0.0 where it differs, NaN where either
             is not known; None for the last model itself, and where no answers were recorded.
+        reported: The model's name as its server stated it, in a run; None: not known.
         plain_cost_usd: USD of the same model asked with the question as it came, NaN where it was not; None: nowhere.
         plain_correct: Likewise 1.0 where that answer was right.
         signal_kind: The main signal's kind, such as "verbalized".
@@ -42,6 +43,7 @@ class ModelOutcomes:
     completion_tokens: Floats | None = None
     answers: Strings | None = None
     agreement: Floats | None = None
+    reported: str | None = None
     plain_cost_usd: Floats | None = None
     plain_correct: Floats | None = None
     signal_kind: str = "verbalized"
