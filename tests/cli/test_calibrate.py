@@ -404,3 +404,21 @@ def test_the_table_of_the_configuration_gives_defaults_that_options_replace(core
     Path("corea.toml").write_text("[calibrate]\nmax_dorp = 0.05\n" + text)
     ran = corea(*RECORDED)
     assert (ran.code, "corea.toml: calibrate" in ran.err, "max_drop" in ran.err) == (2, True, True), ran.err
+
+
+def test_recorded_rows_say_which_baseline_their_saving_is_against(corea: Command) -> None:
+    recorded()
+    note = "note       the saving is against the recorded cost of l, with whatever prompt that was"
+    assert note in corea(*RECORDED, "--max-drop", "0.05", "--map", "identity").out
+    rows = [json.loads(line) for line in Path("l.jsonl").read_text().splitlines()]
+    write_rows("l.jsonl", "l", [{**row, "plain_cost_usd": row["completion_tokens"] * 1e-5} for row in rows])
+    ran = corea(*RECORDED, "--max-drop", "0.05", "--map", "identity", "--report", "r.html")
+    assert note not in ran.out
+    assert re.search(
+        r"it costs 1\.\d+ times \(95 %: .*\) as much as l asked with the question as it came \(1,500", ran.out
+    )
+    assert "saving, large model asked plainly" in ran.out
+    assert "saving, large model asked plainly" in Path("r.html").read_text()
+    expected = json.loads(Path("calibration.json").read_text())["expected"]
+    assert expected["plain_saving"]["value"] == pytest.approx(1 - 2 * (1 - expected["saving"]["value"]))
+    assert expected["plain_saving"]["high"] - expected["plain_saving"]["low"] > 0

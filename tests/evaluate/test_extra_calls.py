@@ -247,3 +247,25 @@ async def test_a_run_under_another_model_name_is_no_run_of_the_calibrated_models
     assert (code, "two.jsonl: the first stage answered as 'm-05' and 'm-08', expected one model" in said) == (3, True)
     assert says("apply", "c.json", "--json", *rows, "same.jsonl")[0] == 0
     assert differs in says("apply", "c.json", *rows, "other.jsonl")[1]
+
+
+@pytest.mark.parametrize(("temperature", "changed"), [(0.0, 4), (0.7, 0)])
+async def test_wrong_samples_that_differ_are_no_change(tmp_path: Path, temperature: float, changed: int) -> None:
+    """A weak model that is sampled gives other wrong answers each time; at temperature 0 it does not."""
+
+    def made(wrong: int) -> Cascade:
+        def reply(question: Question) -> str:
+            right = number(question) % 12 == 0 and number(question) not in (36, 48)
+            return f"<answer>{number(question) if right else wrong}</answer><confidence>0.{2 + 7 * right}</confidence>"
+
+        small = replace(stage("small", reply, "1"), sampling=Sampling(max_tokens=20, temperature=temperature))
+        return Cascade(stages=(small, stage("large", large_reply, "40", last=True)))
+
+    questions, settings = write_questions(tmp_path, 60), CollectSettings(folder=tmp_path / "a")
+    await calibrate_live(made(-1), questions, TARGETS, settings=settings)
+    again = calibrate_live(made(-2), questions, TARGETS, settings=settings)
+    if changed:
+        with pytest.raises(ConfigError, match=rf"{changed} of 5 stored answers of stage small came out otherwise"):
+            await again
+    else:
+        assert (await again).binding[0].repeated == {"asked": 5, "changed": 0}

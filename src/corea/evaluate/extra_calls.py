@@ -28,7 +28,8 @@ from corea.stage import Stage, total
 from corea.trace_io import decode, encode
 from corea.types import ZERO_USD, Question, Status, Trace
 
-GREEDY, SAMPLED = 0.1, 0.5  # shares of answers that may change under one model, at temperature 0 and otherwise
+GREEDY = 0.1  # share of answers that one model may change at temperature 0, by batching or other hardware
+SAMPLED = 0.5  # two samples of one model differ in being right with probability 2 p (1 - p), at most this
 LEVEL = 0.05  # a change that is less likely than this under that share is refused
 
 
@@ -149,12 +150,11 @@ async def repeat_stored(
 ) -> dict[str, int] | None:
     """Asks some stored questions of a stage again, and compares: a model may have changed behind its name.
 
-    An answer is changed where only one of the two is right, or where both are wrong or unlabelled and they differ.
-    At temperature 0 a tenth of the answers may change under one model (batching, other hardware), otherwise half:
-    more than would happen by chance in 5 of 100 repetitions is refused.
+    An answer is changed where only one of the two is right; at temperature 0 also where both are wrong or unlabelled
+    and differ. More changes than would happen by chance in 5 of 100 repetitions, at the shares above, are refused.
 
     Args:
-        cascade: The stage alone. `stored`: its traces of earlier starts, by question id.
+        cascade: The stage alone. `stored`: its answers of earlier starts, by question id.
 
     Returns:
         How many were asked again, and how many changed; None where none was stored, or `count` is 0.
@@ -163,7 +163,8 @@ async def repeat_stored(
         ConfigError: The model has changed. BudgetError, BackendError, InterruptedError: See `ask_into`.
     """
     stage, path = cascade.stages[0], folder / f"{cascade.stages[0].name}.repeated.jsonl"
-    ids = [key for key, trace in stored.items() if key in questions and trace.status is not Status.FAILED]
+    greedy = stage.sampling.temperature == 0
+    ids = [key for key in stored if key in questions and (greedy or questions[key].reference is not None)]
     chosen = Random(len(traces_in(path))).sample(ids, min(count, len(ids)))
     if not chosen:
         return None
@@ -173,8 +174,8 @@ async def repeat_stored(
     before = [stored[trace.question_id] for trace in new]
     reported_model(stage, [*stored.values(), *new], folder)
     first, second = (answers_of_traces(questions, traces, grader) for traces in (before, new))
-    changed = sum(_changed(first[key], second[key]) for key in second)
-    share = GREEDY if stage.sampling.temperature == 0 else SAMPLED
+    changed = sum(_changed(first[key], second[key], greedy=greedy) for key in second)
+    share = GREEDY if greedy else SAMPLED
     if 1 - binomial_cdf(changed - 1, len(new), share) < LEVEL:
         raise ConfigError(
             f"calibrate: {changed} of {len(new)} stored answers of stage {stage.name} came out otherwise when asked "
@@ -184,11 +185,11 @@ async def repeat_stored(
     return {"asked": len(new), "changed": changed}
 
 
-def _changed(first: RecordedAnswer, second: RecordedAnswer) -> bool:
-    if first.correct != second.correct:
-        return True
-    if first.correct or first.answer is None or second.answer is None:
-        return not first.correct and first.answer != second.answer
+def _changed(first: RecordedAnswer, second: RecordedAnswer, *, greedy: bool) -> bool:
+    if first.correct != second.correct or first.correct or not greedy:
+        return first.correct != second.correct
+    if first.answer is None or second.answer is None:
+        return first.answer != second.answer
     return not same_answer(first.answer, second.answer)
 
 
