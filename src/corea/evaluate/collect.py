@@ -26,6 +26,7 @@ from corea.evaluate.extra_calls import (
     CallSettings,
     PlainSample,
     asks_plainly,
+    at_most,
     cost_of,
     make_folder,
     most_usd,
@@ -208,17 +209,13 @@ def _plan(stages: Sequence["_AskedStage"], plainly: PlainSample, settings: Colle
         again = min(settings.repeat, len(each.stored))
         most = total([most_usd(each.only, left), *[most_usd(each.only, [each.longest])] * again])
         said = f", and {again} of {len(each.stored):,} stored ones again" if each.stored else ""
-        lines.append(f"asking {each.stage.name}: {len(left):,} questions{said}, {_at_most(most)}")
+        lines.append(f"asking {each.stage.name}: {len(left):,} questions{said}, {at_most(most)}")
         bounds.append(most)
     if plainly.missing:
         bounds.append(most_usd(plainly.cascade, plainly.missing))
         name, n = plainly.cascade.name, len(plainly.missing)
-        lines.append(f"asking {name} plainly, for the baseline: {n:,} questions, {_at_most(bounds[-1])}")
-    return [*lines, f"in all: {_at_most(total(bounds))}"]
-
-
-def _at_most(usd: Decimal | None) -> str:
-    return "a cost without a bound (max_tokens is not set)" if usd is None else f"at most {float(usd):.4g} USD"
+        lines.append(f"asking {name} plainly, for the baseline: {n:,} questions, {at_most(bounds[-1])}")
+    return [*lines, f"in all: {at_most(total(bounds))}"]
 
 
 @dataclass(frozen=True, slots=True)

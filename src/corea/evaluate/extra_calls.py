@@ -77,6 +77,11 @@ def most_usd(cascade: Cascade, questions: Sequence[Question]) -> Decimal | None:
     return total([question_bound(cascade.stages, question) for question in questions]) if questions else ZERO_USD
 
 
+def at_most(usd: Decimal | None) -> str:
+    """A bound of a cost in words."""
+    return "a cost without a bound (max_tokens is not set)" if usd is None else f"at most {float(usd):.4g} USD"
+
+
 async def ask_into(
     cascade: Cascade, questions: Sequence[Question], path: Path, what: str, spent: Decimal, settings: CallSettings
 ) -> list[Trace]:
