@@ -18,6 +18,7 @@ from corea.errors import ConfigError, DataError
 from corea.metrics import Interval
 from corea.metrics.score_map import ScoreMap
 from corea.policies.calibrated import GroupRule, ThresholdRule
+from corea.policies.router import QuestionModel
 from corea.records.table import OutcomeTable
 from corea.version import VERSION
 
@@ -58,6 +59,7 @@ class StageCalibration(msgspec.Struct, frozen=True, kw_only=True):
         probability: From the score to a probability of being right.
         quality: Of the stage's main signal, with a verdict in words.
         answers: Share of the rows of the test that the stage answers.
+        router: Scores a question; the stage is asked where the score is at least the threshold's `ask_above`.
     """
 
     model: str
@@ -68,6 +70,7 @@ class StageCalibration(msgspec.Struct, frozen=True, kw_only=True):
     probability: ScoreMap
     quality: SignalReport
     answers: float
+    router: QuestionModel | None = None
 
 
 class LabelUse(msgspec.Struct, frozen=True, kw_only=True):
@@ -194,7 +197,8 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             raise ConfigError(
                 f"calibration: got a table of {len(table.models)} models, expected {len(self.stages) + 1}"
             )
-        rows = ScoredTable.mapped(table, [stage.map for stage in self.stages], self.categories)
+        router = self.stages[0].router
+        rows = ScoredTable.mapped(table, [stage.map for stage in self.stages], self.categories, router)
         if self.groups:
             return rows.by_group(self.groups)
         return rows.outcome(self.rules) if self.certified else rows.last_alone()
