@@ -102,23 +102,21 @@ def _with_abstention(targets: Targets, fit: ScoredTable, rule: ThresholdRule) ->
 
 
 def _routed_path(fit: ScoredTable, step: float) -> list[Rules]:
-    """Pairs of the router's threshold and the score's that cost least for what they lose, cautious to bold."""
+    """Pairs of the router's threshold and the score's, in equal steps of saving: at each the one that loses least."""
     first, last, routes = fit.table.first, fit.table.last, fit.routes
     assert routes is not None  # by the caller
     rules = _ladder(fit, 0, step, pre_policy=False)
     levels = np.unique(np.quantile(routes, np.arange(0, 1, ROUTE_STEP)))
     keeps = np.stack([fit.kept(0, rule) for rule in rules])
     asks = routes >= levels[:, None]
-    gap = (keeps * (last.correct - first.correct)) @ asks.T / len(fit)
-    cost = (asks @ first.cost_usd - (keeps * last.cost_usd) @ asks.T) / len(fit)
-    path: list[Rules] = []
-    cheapest = 0.0
-    for at in np.lexsort((cost.ravel(), gap.ravel())):
-        if cost.flat[at] < cheapest:
-            cheapest = cost.flat[at]
-            rung, level = divmod(int(at), len(levels))
-            path.append((replace(rules[rung], ask_above=float(levels[level])),))
-    return path
+    gap = (keeps * (last.correct - first.correct)) @ asks.T
+    saved = (keeps * last.cost_usd) @ asks.T - asks @ first.cost_usd
+    best: dict[int, tuple[float, int]] = {}
+    for at in np.flatnonzero(saved.ravel() > 0):
+        rung = int(saved.flat[at] / saved.max() / step)
+        best[rung] = min(best.get(rung, (np.inf, 0)), (float(gap.flat[at]), int(at)))
+    places = [divmod(best[rung][1], len(levels)) for rung in sorted(best)]
+    return [(replace(rules[rung], ask_above=float(levels[level])),) for rung, level in places]
 
 
 # --- three and more models ------------------------------------------------------------------------------------------
