@@ -29,7 +29,6 @@ PLAIN_SHARE, PLAIN_ROWS = 0.1, 200  # a plain signal fits nothing: the fit split
 ENOUGH_ROWS, LEAST_SHARE = 800, 0.15  # a blend's fit split is FIT_SHARE until it has so many rows, then at least this
 COVERAGES = [float(c) for c in np.arange(0.02, 1.01, 0.02)]  # among which the best uncertified rule is looked for
 GROUP_ROWS = 30
-ROUTER_SHARE = 0.4
 Candidate = TypeVar("Candidate")
 
 
@@ -47,8 +46,8 @@ class FitOptions:
         few_labels: Rows may lack labels: the last model's answer is the reference (see `few_labels`).
         router: A model of the question's text decides where the first model is asked at all; its threshold and that of
             the score are tested together.
-        fit_share: The fit split's share of the rows; None: 0.4 with a router, 0.3 for a blend, falling to 0.15 beyond
-            800 rows, and 0.1 (at most 200 rows) for a plain signal.
+        fit_share: The fit split's share of the rows; None: 0.3 with a router; 0.3 for a blend, falling to 0.15 beyond
+            800 rows; and 0.1 (at most 200 rows) for a plain signal.
         seed: Random seed of the split and of the folds.
     """
 
@@ -259,7 +258,7 @@ def _plain_rows(n: int) -> int:
 def _fit_rows(table: OutcomeTable, options: FitOptions) -> int:
     n, table = len(table), readable(table, options)
     if options.router and options.fit_share is None:
-        return round(ROUTER_SHARE * n)
+        return round(FIT_SHARE * n)
     if options.fit_share is not None or options.few_labels or len(table.models) > 2:
         return min(max(10, round((options.fit_share or FIT_SHARE) * n)), n - 5)
     several = several_columns(table, 0) and FIT_SHARE * n >= 60

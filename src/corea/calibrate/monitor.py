@@ -5,8 +5,8 @@ question was deferred (both are there for free), and where a kept one was audite
 labels, the guarantee itself is tested: the accuracy lost on kept answers.
 
 A detector sums evidence against "the mean is inside its bounds", for each start that the change may have had, long ago
-or just now. Where nothing changes, its false alarms come at most once in `every` observations on
-average, and within n observations with probability at most n / every, whatever the order and the dependence on the past.
+or just now. Where nothing changes, its false alarms come at most once in `every` observations on average, and within n
+observations with probability at most n / every, whatever the order and the dependence on the past.
 
 Source: Shin, Ramdas and Rinaldo 2022, arXiv:2203.03532 (e-detectors; Shiryaev-Roberts form).
 """

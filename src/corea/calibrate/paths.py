@@ -40,7 +40,7 @@ def candidate_path(
         return _joint_path(fit, targets, cap_usd=cap_usd, pre_policy=pre_policy)
     step = next(step for rows, step in STEPS if n_test >= rows)
     if fit.routes is not None:
-        return _routed_path(fit, step)
+        return _routed_path(fit, step, targets.max_drop or 0.0)
     rules = _ladder(fit, 0, step, pre_policy=pre_policy)
     if targets.abstain_usd is not None:
         rules = [_with_abstention(targets, fit, rule) for rule in rules]
@@ -101,22 +101,33 @@ def _with_abstention(targets: Targets, fit: ScoredTable, rule: ThresholdRule) ->
 # --- a router before the first model --------------------------------------------------------------------------------
 
 
-def _routed_path(fit: ScoredTable, step: float) -> list[Rules]:
-    """Pairs of the router's threshold and the score's, in equal steps of saving: at each the one that loses least."""
+def _routed_path(fit: ScoredTable, step: float, max_drop: float) -> list[Rules]:
+    """Pairs of the router's threshold and the score's: one step at a time, more is asked or more of the asked is kept.
+
+    As in `_greedy_path`, the step that saves most for what it loses; each rule keeps all that the one before it keeps.
+    """
     first, last, routes = fit.table.first, fit.table.last, fit.routes
     assert routes is not None  # by the caller
     rules = _ladder(fit, 0, step, pre_policy=False)
-    levels = np.unique(np.quantile(routes, np.arange(0, 1, ROUTE_STEP)))
+    levels = np.unique(np.quantile(routes, np.arange(0, 1, ROUTE_STEP)))[::-1]
     keeps = np.stack([fit.kept(0, rule) for rule in rules])
     asks = routes >= levels[:, None]
-    gap = (keeps * (last.correct - first.correct)) @ asks.T
-    saved = (keeps * last.cost_usd) @ asks.T - asks @ first.cost_usd
-    best: dict[int, tuple[float, int]] = {}
-    for at in np.flatnonzero(saved.ravel() > 0):
-        rung = int(saved.flat[at] / saved.max() / step)
-        best[rung] = min(best.get(rung, (np.inf, 0)), (float(gap.flat[at]), int(at)))
-    places = [divmod(best[rung][1], len(levels)) for rung in sorted(best)]
-    return [(replace(rules[rung], ask_above=float(levels[level])),) for rung, level in places]
+    gap = (keeps * (last.correct - first.correct)) @ asks.T / len(fit)
+    cost = (asks @ first.cost_usd - (keeps * last.cost_usd) @ asks.T) / len(fit)
+    at, path = (0, 0), list[Rules]()
+    while gap[at] <= max_drop + REACH:
+        if cost[at] < 0:
+            path.append((replace(rules[at[0]], ask_above=float(levels[at[1]])),))
+        steps: list[tuple[float, tuple[int, int]]] = []
+        for ahead in AHEAD:
+            for move, then in (((1, 0), (at[0] + ahead, at[1])), ((0, 1), (at[0], at[1] + ahead))):
+                if then[0] < len(rules) and then[1] < len(levels):
+                    steps.append(((cost[at] - cost[then]) / max(gap[then] - gap[at], 1e-4 * ahead), move))
+        if not steps:
+            break
+        move = max(steps)[1]
+        at = (at[0] + move[0], at[1] + move[1])
+    return path
 
 
 # --- three and more models ------------------------------------------------------------------------------------------
