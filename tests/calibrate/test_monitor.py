@@ -1,11 +1,14 @@
 """Detectors of a change in live traffic."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from tests.calibrate.simulated import compared
 
+from corea.calibrate import FitOptions, Targets, fit, load
 from corea.calibrate.monitor import BETS, Detector, Monitor
 from corea.errors import ConfigError
 
@@ -86,6 +89,21 @@ def test_the_labelled_detector_tests_the_guarantee() -> None:
         labelled.observe(value)
     assert monitor.alarms == ("labelled",)
     assert [each.name for each in monitor.detectors] == ["deferred", "audited", "labelled"]
+
+
+def test_an_artefact_says_what_to_watch(tmp_path: Path) -> None:
+    table = compared(2000)
+    found = fit(table, Targets(max_drop=0.05), FitOptions(map="identity"))
+    found.save(tmp_path / "c.json")
+    monitor, watched = Monitor.of_calibration(load(tmp_path / "c.json"), every=500), found.watched
+    assert watched is not None
+    assert monitor.deferred.low == watched.deferred_differ[0] < watched.deferred_differ[1] == monitor.deferred.high
+    assert monitor.audited.high == watched.kept_differ[1] < watched.deferred_differ[0]
+    assert [each.every for each in monitor.detectors] == [500, 500, 500]
+    assert watched.kept_share == pytest.approx(1 - found.expected["llm_share"].value)
+    unknown = fit(table.change(0, agreement=None), Targets(max_drop=0.05), FitOptions(map="identity"))
+    with pytest.raises(ConfigError, match="without shares to watch"):
+        Monitor.of_calibration(unknown)
 
 
 @pytest.mark.parametrize(

@@ -118,6 +118,20 @@ class Guarantee(msgspec.Struct, frozen=True, kw_only=True):
     labels: LabelUse | None = None
 
 
+class WatchedShares(msgspec.Struct, frozen=True, kw_only=True):
+    """Shares on the rows of the test that live traffic is watched for (`corea.calibrate.monitor`).
+
+    Args:
+        deferred_differ, kept_differ: Exact bounds, 99 % each side, of the share of answers that differ from the last
+            model's: of the questions asked and deferred, and of those kept.
+        kept_share: Of all questions.
+    """
+
+    deferred_differ: tuple[float, float]
+    kept_differ: tuple[float, float]
+    kept_share: float
+
+
 class DataSummary(msgspec.Struct, frozen=True, kw_only=True):
     """The rows that calibrated.
 
@@ -150,6 +164,7 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             `agreement` with few labels.
         report: Held-out figures for the report; None with few labels.
         binding: By stage, the last one included.
+        watched: None where answers cannot be compared, or nothing is certified.
         advice: Next steps, in sentences.
         digest: SHA-256 of all the rest, which `save` writes and `load` checks.
     """
@@ -163,6 +178,7 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     report: HeldOutReport | None
     binding: tuple[StageBinding, ...]
     data: DataSummary
+    watched: WatchedShares | None = None
     advice: tuple[str, ...] = ()
     created: str = ""
     corea_version: str = VERSION

@@ -20,9 +20,11 @@ from corea.calibrate.artefact import (
     LabelUse,
     StageBinding,
     StageCalibration,
+    WatchedShares,
     now,
 )
 from corea.calibrate.certify import DEFAULTS, FitOptions, FittedMaps, Selection, certify
+from corea.calibrate.exact_tests import share_lower, share_upper
 from corea.calibrate.few_labels import FewLabels
 from corea.calibrate.held_out import estimates, held_out_report
 from corea.calibrate.maps import fit_probability
@@ -37,6 +39,7 @@ from corea.metrics.arrays import Floats
 from corea.metrics.score_map import ScoreMap, among, inputs_of
 from corea.records.table import OutcomeTable
 
+WATCH_RISK = 0.01
 PAIRED_TEST = "exact paired test, binomial test, betting on bounded means"
 CLUSTERED_TEST = "betting on bounded sums of each distinct question (arXiv:2010.09686)"
 TEST = f"{PAIRED_TEST}; fixed-sequence Learn then Test"
@@ -111,6 +114,7 @@ def fit(
                 *([AGREEMENT_NOTE] if found.labels is not None else []),
             ],
         ),
+        watched=_watched(found, answers),
         created=clock(),
     )  # fmt: skip
     advice = () if certified else next_steps(found, targets, result)
@@ -191,6 +195,21 @@ def _answers(found: Selection) -> CascadeAnswers:
     if found.groups:
         return found.test.by_group(found.groups)
     return found.test.last_alone() if found.rules is None else found.test.outcome(found.rules)
+
+
+def _watched(found: Selection, answers: CascadeAnswers) -> WatchedShares | None:
+    first = found.test.table.first
+    if found.rules is None or len(found.rules) > 1 or found.rules[0] is None or first.agreement is None:
+        return None
+    kept, deferred = answers.kept, found.test.asked(0, found.rules[0]) & ~answers.kept
+    bounds: list[tuple[float, float]] = []
+    for rows in (deferred, kept):
+        there = rows & ~np.isnan(first.agreement)
+        differ, n = int((there & (first.agreement < 0.5)).sum()), int(there.sum())
+        if not n:
+            return None
+        bounds.append((share_lower(differ, n, WATCH_RISK), share_upper(differ, n, WATCH_RISK)))
+    return WatchedShares(deferred_differ=bounds[0], kept_differ=bounds[1], kept_share=float(kept.mean()))
 
 
 def _guarantee(found: Selection, targets: Targets, table: OutcomeTable) -> Guarantee:

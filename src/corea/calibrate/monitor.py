@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from corea.calibrate.artefact import Calibration
 from corea.errors import ConfigError
 from corea.metrics.arrays import Floats
 
@@ -153,6 +154,23 @@ class Monitor:
             audited=Detector(name="audited", high=_inside(kept_differ)[1], every=every),
             labelled=labelled,
         )
+
+    @classmethod
+    def of_calibration(cls, found: Calibration, *, every: float = 10_000.0) -> "Monitor":
+        """Detectors for a calibrated cascade.
+
+        Raises:
+            ConfigError: The artefact has no shares to watch.
+        """
+        if (watched := found.watched) is None:
+            raise ConfigError(
+                "monitor: got a calibration without shares to watch, expected a certified one of two models whose "
+                "answers were recorded; calibrate again with the field answer"
+            )
+        return cls.of(
+            deferred_differ=watched.deferred_differ, kept_differ=watched.kept_differ, kept_share=watched.kept_share,
+            max_drop=found.guarantee.targets.max_drop, every=every,
+        )  # fmt: skip
 
     @property
     def detectors(self) -> tuple[Detector, ...]:
