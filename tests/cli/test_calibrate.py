@@ -421,3 +421,45 @@ def test_recorded_rows_say_which_baseline_their_saving_is_against(corea: Command
     expected = json.loads(Path("calibration.json").read_text())["expected"]
     assert expected["plain_saving"]["value"] == pytest.approx(1 - 2 * (1 - expected["saving"]["value"]))
     assert expected["plain_saving"]["high"] - expected["plain_saving"]["low"] > 0
+
+
+def worded(count: int, start: int) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Rows of small and large: the small model hardly knows integrals, and its confidence tells nothing."""
+    dice = random.Random(start)
+    small, large = [], []
+    for n in range(start, start + count):
+        hard, known = dice.random() < 0.5, dice.random()
+        question = f"Find the {'integral' if hard else 'sum'} of item {n}."
+        small.append({"id": f"q{n}", "question": question, "correct": int(known < (0.1 if hard else 0.95)),
+                      "confidence": dice.choice([0.5, 0.8, 0.9])})  # fmt: skip
+        large.append({"id": f"q{n}", "correct": int(dice.random() < 0.95)})
+    return small, large
+
+
+def test_a_router_and_older_rows_or_an_older_calibration(corea: Command) -> None:
+    small, large = worded(1500, 10_000)
+    write_rows("old_s.jsonl", "s", small)
+    write_rows("old_l.jsonl", "l", large)
+    small, large = worded(1000, 0)
+    write_rows("s.jsonl", "s", small)
+    write_rows("l.jsonl", "l", large)
+    goal = (*RECORDED, "--max-drop", "0.03", "--router", "--json")
+    old = ("--map-from", "old_s.jsonl", "--map-from", "old_l.jsonl")
+    ran = corea(*goal, *old)
+    assert ran.code == 0, ran.err
+    assert (ran.json["verdict"], ran.json["guarantee"]["n_fit"], ran.json["guarantee"]["n_test"]) == (
+        "certified", 1500, 1000,
+    )  # fmt: skip
+    assert "router" not in ran.json["stages"][0]  # thousands of numbers
+    assert ran.json["stages"][0]["threshold"]["ask_above"] > 0
+    assert any("wait for no draft" in note for note in ran.json["data"]["notes"])
+    applied = ("calibrate", "apply", "calibration.json", "--traces", "old_s.jsonl", "--reference", "old_l.jsonl")
+    assert corea(*applied, *PRICES, "--json").json["saving"] > 0.2
+    assert corea(*goal, "--map-from", "calibration.json", "--out", "b.json").err.startswith("corea: map-from: got a")
+    old_only = ("calibrate", "--traces", "old_s.jsonl", "--reference", "old_l.jsonl", *PRICES, "--max-drop", "0.03")
+    assert corea(*old_only, "--router", "--out", "old.json").code == 0
+    reused = corea(*goal, "--map-from", "old.json").json
+    assert (reused["verdict"], reused["guarantee"]["n_fit"]) == ("certified", 100)
+    refused = corea(*goal, "--max-risk", "0.2")
+    assert (refused.code, len(refused.err.strip().splitlines())) == (2, 1)
+    assert "router: got other targets than --max-drop" in refused.err

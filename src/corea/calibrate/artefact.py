@@ -18,6 +18,7 @@ from corea.errors import ConfigError, DataError
 from corea.metrics import Interval
 from corea.metrics.score_map import ScoreMap
 from corea.policies.calibrated import GroupRule, ThresholdRule
+from corea.policies.router import QuestionModel
 from corea.records.table import OutcomeTable
 from corea.version import VERSION
 
@@ -63,6 +64,7 @@ class StageCalibration(msgspec.Struct, frozen=True, kw_only=True):
         probability: From the score to a probability of being right.
         quality: Of the stage's main signal, with a verdict in words.
         answers: Share of the rows of the test that the stage answers.
+        router: Scores a question; the stage is asked where the score is at least the threshold's `ask_above`.
     """
 
     model: str
@@ -73,6 +75,7 @@ class StageCalibration(msgspec.Struct, frozen=True, kw_only=True):
     probability: ScoreMap
     quality: SignalReport
     answers: float
+    router: QuestionModel | None = None
 
 
 class LabelUse(msgspec.Struct, frozen=True, kw_only=True):
@@ -120,6 +123,20 @@ class Guarantee(msgspec.Struct, frozen=True, kw_only=True):
     labels: LabelUse | None = None
 
 
+class WatchedShares(msgspec.Struct, frozen=True, kw_only=True):
+    """Shares on the rows of the test that live traffic is watched for (`corea.calibrate.monitor`).
+
+    Args:
+        deferred_differ, kept_differ: Exact bounds, 99 % each side, of the share of answers that differ from the last
+            model's: of the questions asked and deferred, and of those kept.
+        kept_share: Of all questions.
+    """
+
+    deferred_differ: tuple[float, float]
+    kept_differ: tuple[float, float]
+    kept_share: float
+
+
 class DataSummary(msgspec.Struct, frozen=True, kw_only=True):
     """The rows that calibrated.
 
@@ -153,6 +170,7 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             last model asked with each question as it came, where that was measured, on its sample.
         report: Held-out figures for the report; None with few labels.
         binding: By stage, the last one included.
+        watched: None where answers cannot be compared, or nothing is certified.
         advice: Next steps, in sentences.
         digest: SHA-256 of all the rest, which `save` writes and `load` checks.
     """
@@ -166,6 +184,7 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     report: HeldOutReport | None
     binding: tuple[StageBinding, ...]
     data: DataSummary
+    watched: WatchedShares | None = None
     advice: tuple[str, ...] = ()
     created: str = ""
     corea_version: str = VERSION
@@ -200,7 +219,8 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             raise ConfigError(
                 f"calibration: got a table of {len(table.models)} models, expected {len(self.stages) + 1}"
             )
-        rows = ScoredTable.mapped(table, [stage.map for stage in self.stages], self.categories)
+        router = self.stages[0].router
+        rows = ScoredTable.mapped(table, [stage.map for stage in self.stages], self.categories, router)
         if self.groups:
             return rows.by_group(self.groups)
         return rows.outcome(self.rules) if self.certified else rows.last_alone()

@@ -12,7 +12,9 @@ from corea.errors import ConfigError, unknown_name
 from corea.metrics.score_map import inputs_of
 from corea.policies.calibrated import Calibrated
 from corea.policies.pre_policies import SkipAll, SkipCategories
+from corea.policies.router import Router
 from corea.prices import Price
+from corea.protocols import PrePolicy
 from corea.registry import resolve
 from corea.signals import FROM_THE_COMPLETION, SIGNALS
 from corea.signals.calibrated_signal import CalibratedSignal
@@ -118,9 +120,16 @@ def _bound(stage: Stage, found: Calibration, part: StageCalibration, *, where: s
         stage,
         signal=signal,
         policy=Calibrated.of(part.threshold, found.groups),
-        pre_policy=SkipCategories(skip) if skip else stage.pre_policy,
+        pre_policy=_pre_policy(part, SkipCategories(skip) if skip else stage.pre_policy),
         sampling=with_logprobs(stage.sampling, signal),
     )
+
+
+def _pre_policy(part: StageCalibration, otherwise: PrePolicy | None) -> PrePolicy | None:
+    rule = part.threshold
+    if part.router is None or rule is None or rule.ask_above is None:
+        return otherwise
+    return Router(part.router, rule.ask_above, otherwise)
 
 
 def free_signals(names: Sequence[str]) -> dict[str, Any]:

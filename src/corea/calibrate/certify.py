@@ -16,11 +16,13 @@ import numpy as np
 from corea.calibrate.few_labels import FewLabels, worth_labelling
 from corea.calibrate.maps import fit_score, several_columns
 from corea.calibrate.paths import candidate_path
+from corea.calibrate.router import fit_router
 from corea.calibrate.rules import GroupRule, Rules, ScoredTable, rules_at
 from corea.calibrate.sample_size import FIT_SHARE
 from corea.calibrate.targets import PValues, Targets, target_pvalues
-from corea.errors import ConfigError
+from corea.errors import ConfigError, DataError
 from corea.metrics.score_map import ScoreMap
+from corea.policies.router import QuestionModel
 from corea.records.table import OutcomeTable
 
 PLAIN_SHARE, PLAIN_ROWS = 0.1, 200  # a plain signal fits nothing: the fit split then only lays out the path
@@ -42,8 +44,10 @@ class FitOptions:
         pre_policy: Then admits rules that skip a stage in categories where it does not pay.
         by_group: One threshold for each category, with one joint guarantee.
         few_labels: Rows may lack labels: the last model's answer is the reference (see `few_labels`).
-        fit_share: The fit split's share of the rows; None: 0.3 for a blend, falling to 0.15 beyond 800 rows, and 0.1
-            (at most 200 rows) for a plain signal.
+        router: A model of the question's text decides where the first model is asked at all; its threshold and that of
+            the score are tested together.
+        fit_share: The fit split's share of the rows; None: 0.3 with a router; 0.3 for a blend, falling to 0.15 beyond
+            800 rows; and 0.1 (at most 200 rows) for a plain signal.
         seed: Random seed of the split and of the folds.
     """
 
@@ -53,6 +57,7 @@ class FitOptions:
     pre_policy: bool = True
     by_group: bool = False
     few_labels: bool = False
+    router: bool = False
     fit_share: float | None = None
     seed: int = 0
 
@@ -67,6 +72,8 @@ class FitOptions:
             raise ConfigError(f"seed: got {self.seed}, expected a whole number of at least 0")
         if self.by_group and self.few_labels:
             raise ConfigError("by-group: got few labels too, expected a label on every row; label all, or drop one")
+        if self.router and (self.by_group or self.few_labels):
+            raise ConfigError("router: got --by-group or --few-labels too, expected neither; drop one")
 
 
 DEFAULTS = FitOptions()
@@ -80,12 +87,28 @@ class Prepared:
         maps: By stage before the last.
         categories: Those that fitted, where maps or rules may read the category; any other is deferred.
         fit: Fit split with cross-fitted scores. `test`: the test split.
+        router: Where asked for.
     """
 
     maps: tuple[ScoreMap, ...]
     categories: tuple[str, ...] | None
     fit: ScoredTable
     test: ScoredTable
+    router: QuestionModel | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FittedMaps:
+    """Maps that were fitted on rows that are not at hand: those of an artefact; fields as in `Prepared`."""
+
+    maps: tuple[ScoreMap, ...]
+    categories: tuple[str, ...] | None
+    router: QuestionModel | None
+
+    def prepared(self, fit: OutcomeTable, test: OutcomeTable) -> Prepared:
+        """Both parts, scored."""
+        first, second = (ScoredTable.mapped(rows, self.maps, self.categories, self.router) for rows in (fit, test))
+        return Prepared(maps=self.maps, categories=self.categories, fit=first, test=second, router=self.router)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,18 +144,29 @@ class Selection:
         return self.prepared.test
 
 
-def certify(table: OutcomeTable, targets: Targets, options: FitOptions = DEFAULTS) -> Selection:
+def certify(
+    table: OutcomeTable,
+    targets: Targets,
+    options: FitOptions = DEFAULTS,
+    *,
+    older: OutcomeTable | None = None,
+    fitted: FittedMaps | None = None,
+) -> Selection:
     """Fits, tests and selects: all that the guarantee is about.
+
+    Args:
+        older: Other labelled rows of the same models: they fit maps and router and lay out the path, so that all rows
+            of `table` test. They need not be drawn as those are, and share no question with them.
+        fitted: Maps that none of these rows fitted; a tenth of the rows, at most 200, then lay out the path.
 
     Raises:
         ConfigError, DataError: Targets and options that do not fit together; see `FewLabels.of`.
     """
+    _check_options(table, targets, options, older, fitted)
     if options.by_group:
         return _certify_groups(table, targets, options)
-    if len(table.models) > 2 and (targets.abstain_usd is not None or options.few_labels):
-        raise ConfigError("calibrate: got three or more models, expected two with --abstain-cost or --few-labels")
     if not options.few_labels:
-        prepared = prepare(table, options, target=targets.score_target)
+        prepared = prepare(table, options, target=targets.score_target, older=older, fitted=fitted)
         return certify_prepared(prepared, targets, options, cap_usd=targets.cap(table))
     table = table.distinct()
     labels = FewLabels.of(table, targets)
@@ -144,6 +178,27 @@ def certify(table: OutcomeTable, targets: Targets, options: FitOptions = DEFAULT
     labels.check_scores(prepared.test)
     found = certify_prepared(prepared, targets, options, cap_usd=targets.cap(table), labels=labels)
     return replace(found, notes=notes)
+
+
+def _check_options(
+    table: OutcomeTable, targets: Targets, options: FitOptions, older: OutcomeTable | None, fitted: FittedMaps | None
+) -> None:
+    if len(table.models) > 2 and (targets.abstain_usd is not None or options.few_labels or options.router):
+        raise ConfigError(
+            "calibrate: got three or more models, expected two with --abstain-cost, --few-labels or --router"
+        )
+    if (options.router or (fitted and fitted.router)) and not targets.only_drop:
+        raise ConfigError("router: got other targets than --max-drop, expected that one alone; drop them, or --router")
+    if (older or fitted) and (options.few_labels or options.by_group):
+        raise ConfigError("map-from: got --few-labels or --by-group too, expected neither; drop one")
+    if fitted is not None and len(fitted.maps) != len(table.stages):
+        raise ConfigError(f"map-from: got {len(fitted.maps)} maps, expected {len(table.stages)}, one a stage")
+    for own, other in zip(older.models if older else (), table.models, strict=False):
+        if own.name != other.name or list(own.signals) != list(other.signals):
+            raise ConfigError(
+                f"map-from: got rows of {own.name} with {', '.join(own.signals) or 'no signal'}, expected {other.name} "
+                f"with {', '.join(other.signals) or 'no signal'}, as in the new rows"
+            )
 
 
 def select_for_labelling(table: OutcomeTable, targets: Targets, count: int, options: FitOptions) -> list[str]:
@@ -204,6 +259,8 @@ def _plain_rows(n: int) -> int:
 
 def _fit_rows(table: OutcomeTable, options: FitOptions) -> int:
     n, table = len(table), readable(table, options)
+    if options.router and options.fit_share is None:
+        return round(FIT_SHARE * n)
     if options.fit_share is not None or options.few_labels or len(table.models) > 2:
         return min(max(10, round((options.fit_share or FIT_SHARE) * n)), n - 5)
     several = several_columns(table, 0) and FIT_SHARE * n >= 60
@@ -212,13 +269,28 @@ def _fit_rows(table: OutcomeTable, options: FitOptions) -> int:
     return _plain_rows(n)
 
 
-def prepare(table: OutcomeTable, options: FitOptions = DEFAULTS, *, target: str = "regret") -> Prepared:
-    """Splits the rows, fits the maps on the fit split and scores both parts; `target` as in `maps.fit_score`."""
+def prepare(
+    table: OutcomeTable,
+    options: FitOptions = DEFAULTS,
+    *,
+    target: str = "regret",
+    older: OutcomeTable | None = None,
+    fitted: FittedMaps | None = None,
+) -> Prepared:
+    """Splits the rows, fits the maps on the fit split and scores both parts; `target` as in `maps.fit_score`.
+
+    Args:
+        older, fitted: Take the place of the fit split, as in `certify`.
+    """
+    if older is not None:
+        return _prepared(apart_from(older, table), table, options, target)
+    if fitted is not None:
+        share = options.fit_share or _plain_rows(len(table)) / len(table)
+        part_a, part_b = split(table, replace(options, fit_share=share))
+        return fitted.prepared(table.take(part_a), table.take(part_b))
     part_a, part_b = split(table, options)
-    plain = (
-        options.fit_share is None and len(table.models) == 2 and _fit_rows(table, options) == _plain_rows(len(table))
-    )
-    if options.map == "auto" and plain:
+    plain = options.fit_share is None and not options.router and len(table.models) == 2
+    if options.map == "auto" and plain and _fit_rows(table, options) == _plain_rows(len(table)):
         options = replace(options, map="identity")
     return _prepared(table.take(part_a), table.take(part_b), options, target)
 
@@ -230,10 +302,30 @@ def _prepared(fit: OutcomeTable, test: OutcomeTable, options: FitOptions, target
         fit_score(rows, stage, kind=options.map, seed=options.seed, target=target) for stage in range(len(fit.stages))
     ]
     maps = tuple(stored for stored, _ in fitted)
+    scored = ScoredTable.of(fit, *(score for _, score in fitted))
+    router = None
+    if options.router:
+        router, routes = fit_router(fit, seed=options.seed)
+        scored = replace(scored, routes=routes)
     return Prepared(
-        maps=maps, categories=categories, fit=ScoredTable.of(fit, *(score for _, score in fitted)),
-        test=ScoredTable.mapped(test, maps, categories),
+        maps=maps, categories=categories, fit=scored, router=router,
+        test=ScoredTable.mapped(test, maps, categories, router),
     )  # fmt: skip
+
+
+def apart_from(older: OutcomeTable, table: OutcomeTable) -> OutcomeTable:
+    """The older rows without those whose id or text is among the new ones, with a note on how many were left out.
+
+    Raises:
+        DataError: None is left.
+    """
+    shared = np.isin(older.ids.astype(str), table.ids.astype(str))
+    if older.texts is not None and table.texts is not None:
+        shared |= np.isin(older.texts.astype(str), [str(text) for text in table.texts if text is not None])
+    if shared.all():
+        raise DataError("map-from: every one of its questions is among the new rows, expected others; drop --map-from")
+    note = f"{int(shared.sum()):,} of the older rows are among the new ones and were left out"
+    return replace(older.take(np.flatnonzero(~shared)), notes=(*older.notes, *([note] if shared.any() else [])))
 
 
 def readable(table: OutcomeTable, options: FitOptions) -> OutcomeTable:

@@ -4,6 +4,7 @@ found = fit(table, Targets(max_drop=0.02))
 found.save("calibration.json")
 """
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -19,9 +20,11 @@ from corea.calibrate.artefact import (
     LabelUse,
     StageBinding,
     StageCalibration,
+    WatchedShares,
     now,
 )
-from corea.calibrate.certify import DEFAULTS, FitOptions, Selection, certify
+from corea.calibrate.certify import DEFAULTS, FitOptions, FittedMaps, Selection, certify
+from corea.calibrate.exact_tests import share_lower, share_upper
 from corea.calibrate.few_labels import FewLabels
 from corea.calibrate.held_out import estimates, held_out_report
 from corea.calibrate.maps import fit_probability
@@ -30,11 +33,13 @@ from corea.calibrate.sample_size import labels_for_rules
 from corea.calibrate.sentences import next_steps, sentence
 from corea.calibrate.signal_quality import signal_quality
 from corea.calibrate.targets import Targets
+from corea.errors import ConfigError
 from corea.metrics import Interval, cost_interval, paired_share_interval, saving_interval, share_interval
 from corea.metrics.arrays import Floats
 from corea.metrics.score_map import ScoreMap, among, inputs_of
 from corea.records.table import OutcomeTable
 
+WATCH_RISK = 0.01
 PAIRED_TEST = "exact paired test, binomial test, betting on bounded means"
 CLUSTERED_TEST = "betting on bounded sums of each distinct question (arXiv:2010.09686)"
 TEST = f"{PAIRED_TEST}; fixed-sequence Learn then Test"
@@ -54,6 +59,7 @@ def fit(
     targets: Targets,
     options: FitOptions = DEFAULTS,
     *,
+    older: "OutcomeTable | Calibration | None" = None,
     binding: Sequence[StageBinding] = (),
     clock: Callable[[], str] = now,
 ) -> Calibration:
@@ -62,6 +68,7 @@ def fit(
     Args:
         table: Labelled questions; independent draws of those that the cascade will be asked. With
             `options.few_labels`, correctness may be NaN.
+        older: Other labelled rows, which fit the maps; or the artefact of a calibration on other rows, for its maps.
         binding: By stage, what the artefact is for; by default the models' names.
         clock: Gives the date.
 
@@ -72,7 +79,11 @@ def fit(
         table = table.distinct()
     else:
         table.check()
-    found = certify(table, targets, options)
+    if isinstance(older, OutcomeTable):
+        older = _labelled(older, targets)
+        found = certify(table, targets, options, older=older)
+    else:
+        found = certify(table, targets, options, fitted=None if older is None else _maps_of(older, table))
     answers = _answers(found)
     probabilities = [
         fit_probability(score, model.correct, kind=options.probability)
@@ -97,11 +108,13 @@ def fit(
             digest=table.digest, n=len(table), signals=list(table.first.signals),
             category_column=table.category_column, seed=options.seed,
             notes=[
-                *_columns_read(found), *table.notes, *found.notes, *_category_note(found),
+                *_columns_read(found), *table.notes, *found.notes, *_category_note(found), *_router_note(found),
+                *_older_note(found, older),
                 *([PERSON_NOTE] if abstains else []),
                 *([AGREEMENT_NOTE] if found.labels is not None else []),
             ],
         ),
+        watched=_watched(found, answers),
         created=clock(),
     )  # fmt: skip
     advice = () if certified else next_steps(found, targets, result)
@@ -132,11 +145,71 @@ def _category_note(found: Selection) -> list[str]:
     ]
 
 
+def _router_note(found: Selection) -> list[str]:
+    """The questions of the test that the router keeps from the first model, which then wait for no draft."""
+    rule = found.rules[0] if found.rules is not None else None
+    if found.prepared.router is None or rule is None:
+        return []
+    asked, kept = found.test.asked(0, rule), found.test.kept(0, rule)
+    skipped, deferred = int((~asked).sum()), int((~kept).sum())
+    return [
+        f"the router asks {found.test.table.first.name} {int(asked.sum()):,} of the {len(asked):,} questions of the "
+        f"test; of the {deferred:,} that {found.test.table.last.name} answers, {skipped:,} wait for no draft"
+    ]
+
+
+def _labelled(older: OutcomeTable, targets: Targets) -> OutcomeTable:
+    """The rows that fit the maps; where labels are missing, agreement with the last model stands for them."""
+    if not any(np.isnan(model.correct).any() for model in older.models):
+        older.check()
+        return older
+    older = older.distinct()
+    note = "the older rows lack labels: agreement with the large model stands for them"
+    return dataclasses.replace(FewLabels.of(older, targets).proxy(older), notes=(*older.notes, note))
+
+
+def _maps_of(older: Calibration, table: OutcomeTable) -> FittedMaps:
+    if [stage.model for stage in older.stages] != [model.name for model in table.stages]:
+        raise ConfigError(
+            f"map-from: got a calibration of {', '.join(stage.model for stage in older.stages)}, expected one of "
+            f"{', '.join(model.name for model in table.stages)}, as in the new rows"
+        )
+    if older.data.digest == table.digest:
+        raise ConfigError("map-from: got a calibration of these very rows, expected one of others; drop --map-from")
+    return FittedMaps(
+        maps=tuple(stage.map for stage in older.stages), categories=older.categories, router=older.stages[0].router
+    )
+
+
+def _older_note(found: Selection, older: OutcomeTable | Calibration | None) -> list[str]:
+    if older is None:
+        return []
+    if isinstance(older, Calibration):
+        return [f"the maps are those of the calibration {older.digest[:19]}, fitted on {older.guarantee.n_fit:,} rows"]
+    rows = found.fit.table
+    return [f"{len(rows):,} older rows ({rows.digest[:19]}) fitted the maps; all new rows test", *rows.notes]
+
+
 def _answers(found: Selection) -> CascadeAnswers:
     """The answers of the cascade on the rows of the test; where nothing is certified, of the last model."""
     if found.groups:
         return found.test.by_group(found.groups)
     return found.test.last_alone() if found.rules is None else found.test.outcome(found.rules)
+
+
+def _watched(found: Selection, answers: CascadeAnswers) -> WatchedShares | None:
+    first, rule = found.test.table.first, next(iter(found.rules or ()), None)
+    if rule is None or len(found.test.scores) > 1 or first.agreement is None:
+        return None
+    kept, deferred = answers.kept, found.test.asked(0, rule) & ~answers.kept
+    bounds: list[tuple[float, float]] = []
+    for rows in (deferred, kept):
+        there = rows & ~np.isnan(first.agreement)
+        differ, n = int((there & (first.agreement < 0.5)).sum()), int(there.sum())
+        if not n:
+            return None
+        bounds.append((share_lower(differ, n, WATCH_RISK), share_upper(differ, n, WATCH_RISK)))
+    return WatchedShares(deferred_differ=bounds[0], kept_differ=bounds[1], kept_share=float(kept.mean()))
 
 
 def _guarantee(found: Selection, targets: Targets, table: OutcomeTable) -> Guarantee:
@@ -175,6 +248,7 @@ def _stages(
             probability=probabilities[i],
             quality=signal_quality(judged.models[i].confidence, judged.models[i].correct),
             answers=float((answers.stage == i).mean()),
+            router=found.prepared.router if i == 0 else None,
         )
         for i, model in enumerate(table.stages)
     )

@@ -19,6 +19,7 @@ from corea.calibrate.targets import Targets, target_pvalues
 STEPS = ((1500, 0.005), (500, 0.01), (0, 0.02))  # rows of the test, share of the answers between two rules
 LOOKS = 25  # rules looked at on the fitting rows to find the safest
 SKIP_SHRINK = 20.0
+ROUTE_STEP = 0.05  # of the questions, between two thresholds of the router
 STEP = 0.01  # of coverage, between two rungs of a stage of several
 AHEAD = (1, 4, 8)  # rungs
 REACH = 0.02  # of drop on the fitting rows beyond the target: further on nothing could pass
@@ -38,6 +39,8 @@ def candidate_path(
     if len(fit.scores) > 1:
         return _joint_path(fit, targets, cap_usd=cap_usd, pre_policy=pre_policy)
     step = next(step for rows, step in STEPS if n_test >= rows)
+    if fit.routes is not None:
+        return _routed_path(fit, step, targets.max_drop or 0.0)
     rules = _ladder(fit, 0, step, pre_policy=pre_policy)
     if targets.abstain_usd is not None:
         rules = [_with_abstention(targets, fit, rule) for rule in rules]
@@ -93,6 +96,38 @@ def _with_abstention(targets: Targets, fit: ScoredTable, rule: ThresholdRule) ->
     levels = np.unique(np.quantile(score[~np.isnan(score)], np.linspace(0, 0.5, 21)))
     options = [rule, *(replace(rule, abstain_below=float(t)) for t in levels if t <= min(rule.limit, 1.0))]
     return min(options, key=lambda each: float(targets.total_usd(fit.outcome((each,))).mean()))
+
+
+# --- a router before the first model --------------------------------------------------------------------------------
+
+
+def _routed_path(fit: ScoredTable, step: float, max_drop: float) -> list[Rules]:
+    """Pairs of the router's threshold and the score's: one step at a time, more is asked or more of the asked is kept.
+
+    As in `_greedy_path`, the step that saves most for what it loses; each rule keeps all that the one before it keeps.
+    """
+    first, last, routes = fit.table.first, fit.table.last, fit.routes
+    assert routes is not None  # by the caller
+    rules = _ladder(fit, 0, step, pre_policy=False)
+    levels = np.unique(np.quantile(routes, np.arange(0, 1, ROUTE_STEP)))[::-1]
+    keeps = np.stack([fit.kept(0, rule) for rule in rules])
+    asks = routes >= levels[:, None]
+    gap = (keeps * (last.correct - first.correct)) @ asks.T / len(fit)
+    cost = (asks @ first.cost_usd - (keeps * last.cost_usd) @ asks.T) / len(fit)
+    at, path = (0, 0), list[Rules]()
+    while gap[at] <= max_drop + REACH:
+        if cost[at] < 0:
+            path.append((replace(rules[at[0]], ask_above=float(levels[at[1]])),))
+        steps: list[tuple[float, tuple[int, int]]] = []
+        for ahead in AHEAD:
+            for move, then in (((1, 0), (at[0] + ahead, at[1])), ((0, 1), (at[0], at[1] + ahead))):
+                if then[0] < len(rules) and then[1] < len(levels):
+                    steps.append(((cost[at] - cost[then]) / max(gap[then] - gap[at], 1e-4 * ahead), move))
+        if not steps:
+            break
+        move = max(steps)[1]
+        at = (at[0] + move[0], at[1] + move[1])
+    return path
 
 
 # --- three and more models ------------------------------------------------------------------------------------------

@@ -11,9 +11,11 @@ from typing import Any
 
 import numpy as np
 
+from corea.errors import DataError
 from corea.metrics.arrays import Floats
 from corea.metrics.score_map import ScoreMap, among, apply_map
 from corea.policies.calibrated import GroupRule, ThresholdRule
+from corea.policies.router import QuestionModel, router_scores
 from corea.policies.threshold import uniform_of
 from corea.records.table import OutcomeTable
 
@@ -31,6 +33,7 @@ class ScoredTable:
         draws: The draws that the policy will make for these very ids.
         slices: The names of the categories; empty where none was recorded.
         slice_of: Each row's index in `slices`.
+        routes: The router's scores of the questions; None without a router.
     """
 
     table: OutcomeTable
@@ -38,6 +41,7 @@ class ScoredTable:
     draws: Floats
     slices: tuple[str, ...]
     slice_of: Any
+    routes: Floats | None = None
 
     @classmethod
     def of(cls, table: OutcomeTable, *scores: Floats) -> "ScoredTable":
@@ -50,18 +54,31 @@ class ScoredTable:
 
     @classmethod
     def mapped(
-        cls, table: OutcomeTable, maps: Sequence[ScoreMap], categories: Container[str] | None = None
+        cls,
+        table: OutcomeTable,
+        maps: Sequence[ScoreMap],
+        categories: Container[str] | None = None,
+        router: QuestionModel | None = None,
     ) -> "ScoredTable":
         """A table with the scores of stored maps.
 
         Args:
             categories: Rows of others, or of none, have no score; None: the category plays no part.
+            router: Scores the questions.
+
+        Raises:
+            DataError: The router has no text to read.
         """
         scores = [apply_map(stored, table.columns(stage)) for stage, stored in enumerate(maps)]
         if categories is not None:
             known = among(table.categories, categories, len(table))
             scores = [np.where(known, score, np.nan) for score in scores]
-        return cls.of(table, *scores)
+        found = cls.of(table, *scores)
+        if router is None:
+            return found
+        if table.texts is None:
+            raise DataError("router: the rows have no text of the question, expected the field question; record it")
+        return replace(found, routes=router_scores(router, list(table.texts)))
 
     def __len__(self) -> int:
         return len(self.table)
@@ -75,7 +92,7 @@ class ScoredTable:
         """The rows at these indices."""
         return replace(
             self, table=self.table.take(at), scores=tuple(score[at] for score in self.scores), draws=self.draws[at],
-            slice_of=self.slice_of[at],
+            slice_of=self.slice_of[at], routes=None if self.routes is None else self.routes[at],
         )  # fmt: skip
 
     def in_slice(self, name: str) -> "ScoredTable":
@@ -86,9 +103,10 @@ class ScoredTable:
 
     def asked(self, stage: int, rule: ThresholdRule) -> Any:
         """(N,) True where the stage is asked if it is reached."""
-        if not rule.skip_categories or not self.slices:
-            return np.ones(len(self), dtype=bool)
-        return np.array([name not in rule.skip_categories for name in self.slices])[self.slice_of]
+        asked = np.ones(len(self), dtype=bool)
+        if rule.skip_categories and self.slices:
+            asked = np.array([name not in rule.skip_categories for name in self.slices])[self.slice_of]
+        return asked if rule.ask_above is None or self.routes is None else asked & (self.routes >= rule.ask_above)
 
     def kept(self, stage: int, rule: ThresholdRule) -> Any:
         """(N,) True where the stage's answer is kept if it is reached."""
@@ -97,7 +115,7 @@ class ScoredTable:
             kept = score >= tau
         else:
             kept = (score > tau) | ((score == tau) & (self.draws < rule.tie_fraction))
-        return kept & self.asked(stage, rule) if rule.skip_categories else kept
+        return kept & self.asked(stage, rule) if rule.skip_categories or rule.ask_above is not None else kept
 
     def _abstained(self, stage: int, rule: ThresholdRule, below: float, kept: Any) -> Any:
         return (self.scores[stage] < below) & self.asked(stage, rule) & ~kept

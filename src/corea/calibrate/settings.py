@@ -13,7 +13,7 @@ class CalibrateSettings:
 
     Args:
         max_drop, max_risk, max_cost_usd, value_usd, abstain_usd, cost_cap_usd, delta: As in `Targets`.
-        map, probability, use_category, pre_policy, by_group, few_labels, seed: As in `FitOptions`.
+        map, probability, use_category, pre_policy, by_group, few_labels, router, seed: As in `FitOptions`.
         questions: The file of labelled questions that the models are asked; relative to the configuration.
         grader: One for all questions; by default each question's own.
         group: The column that holds a row's category.
@@ -34,6 +34,7 @@ class CalibrateSettings:
     pre_policy: bool = True
     by_group: bool = False
     few_labels: bool = False
+    router: bool = False
     seed: int = 0
     questions: str | None = None
     grader: str | None = None
@@ -53,5 +54,5 @@ class CalibrateSettings:
     @property
     def options(self) -> FitOptions:
         """The method."""
-        names = ("map", "probability", "use_category", "pre_policy", "by_group", "few_labels", "seed")
+        names = ("map", "probability", "use_category", "pre_policy", "by_group", "few_labels", "router", "seed")
         return FitOptions(**{name: getattr(self, name) for name in names})

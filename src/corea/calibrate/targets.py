@@ -63,6 +63,12 @@ class Targets:
         )
 
     @property
+    def only_drop(self) -> bool:
+        """True where nothing but the drop is bounded."""
+        others = (self.max_risk, self.max_cost_usd, self.value_usd)
+        return self.max_drop is not None and all(target is None for target in others)
+
+    @property
     def needs_cap(self) -> bool:
         """True where a mean of costs is guaranteed, which needs a bound on one question's."""
         return self.max_cost_usd is not None or self.value_usd is not None

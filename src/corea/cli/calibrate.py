@@ -65,9 +65,22 @@ def calibrate(
     from corea.calibrate import fit
     from corea.evaluate.plain_baseline import RECORDED, with_plain_baseline
 
-    found = fit(table, wanted, options, binding=binding)
+    older = _older(method.map_from or [], rows, table) if method.map_from else None
+    found = fit(table, wanted, options, older=older, binding=binding)
     found = with_plain_baseline(found, table, without=RECORDED if rows.traces else "")
     _write(found, out, report, json=json)
+
+
+def _older(paths: list[Path], rows: RowOptions, table: "OutcomeTable") -> "OutcomeTable | Calibration":
+    """A calibration, or recorded rows of the same models with the same columns."""
+    from corea.calibrate import load
+
+    if len(paths) == 1 and paths[0].suffix == ".json":
+        return load(paths[0])
+    *first, last = (model.name for model in table.models)
+    signals = ",".join(table.first.signals)
+    rows = replace(rows, traces=paths, reference=paths, slm=first[0], llm=last, signals=rows.signals or signals)
+    return read_rows(rows, first if len(first) > 1 else (), labelled=False)
 
 
 def _config(configuration: ConfigOptions, *, recorded: bool) -> Any:
@@ -105,7 +118,7 @@ def _write(found: "Calibration", out: Path, report: Path | None, *, json: bool) 
     if json:
         plain = {name: value for name, value in found.as_dict().items() if name != "report"}
         for stage in plain["stages"]:
-            del stage["map"], stage["probability"]
+            del stage["map"], stage["probability"], stage["router"]
         print_json({**plain, "out": str(out)})
         return
     print("\n".join([*calibration_lines(found), "", f"artefact   {out}"]))

@@ -48,6 +48,16 @@ class MethodOptions:
         _option(METHOD, None, "With --use-category: skip the small model in groups where it does not pay.",
                 "--pre-policy/--no-pre-policy"),
     ] = None  # fmt: skip
+    router: Annotated[
+        bool | None,
+        _option(METHOD, None, "Learn from the question's text where the small model is not worth asking; tested "
+                "together with the threshold. Default: no.", "--router/--no-router"),
+    ] = None  # fmt: skip
+    map_from: Annotated[
+        list[Path] | None,
+        _option(METHOD, FILE, "An older calibration, or older rows of both models: they fit the map, all new rows "
+                "test; may be repeated."),
+    ] = None  # fmt: skip
     seed: Annotated[int | None, _option(METHOD, None, "Random seed of the fit/test split. Default: 0.")] = None
     tier: Annotated[
         list[str] | None,
@@ -116,7 +126,7 @@ def merged(
         "max_drop": targets.max_drop, "max_risk": targets.max_risk, "max_cost_usd": targets.max_cost,
         "value_usd": targets.value, "abstain_usd": targets.abstain_cost, "cost_cap_usd": targets.cost_cap,
         "delta": targets.delta, "map": method.map, "probability": method.probability, "by_group": method.by_group,
-        "use_category": method.use_category, "pre_policy": method.pre_policy,
+        "use_category": method.use_category, "pre_policy": method.pre_policy, "router": method.router,
         "seed": method.seed, "few_labels": labels.few_labels,
         "questions": None if rows.questions is None else str(rows.questions), "grader": rows.grader,
         "group": rows.group, "extra_signals": names_of(models.extra_signals) or None,

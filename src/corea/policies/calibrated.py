@@ -24,12 +24,14 @@ class ThresholdRule(msgspec.Struct, frozen=True, kw_only=True):
         tie_fraction: The fraction kept of the scores that equal tau.
         skip_categories: Categories in which the model is not asked at all.
         abstain_below: Scores under it are left to a person; None: none are.
+        ask_above: The router's score of a question below which the model is not asked; None: there is no router.
     """
 
     tau: float | None
     tie_fraction: float = 1.0
     skip_categories: tuple[str, ...] = ()
     abstain_below: float | None = None
+    ask_above: float | None = None
 
     @property
     def limit(self) -> float:

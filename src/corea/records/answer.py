@@ -23,6 +23,7 @@ class RecordedAnswer:
             further signals; in a run, of the first stage.
         confidence_kind: The kind of signal behind "confidence", such as "verbalized".
         cluster: The same for questions that are one question; None where the source does not hold its text.
+        text: The question's last user message; None where the source does not hold it.
         disputed: The source itself doubts the label.
         failed: No answer was obtained.
         estimated: Token counts behind the cost are estimates.
@@ -40,6 +41,7 @@ class RecordedAnswer:
     numbers: Mapping[str, float] = field(default_factory=dict[str, float])
     confidence_kind: str = ""
     cluster: str | None = None
+    text: str | None = None
     disputed: bool = False
     failed: bool = False
     estimated: bool = False
@@ -144,6 +146,7 @@ def _answer_of(
     return RecordedAnswer(
         id=trace.question_id,
         cluster=cluster_of(*(message.content for message in question.messages), *question.choices),
+        text=question.text,
         correct=correct,
         model=completion.model if completion else "",
         answer=first.answer if first else None,

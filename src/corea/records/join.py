@@ -79,6 +79,7 @@ def join_answers(
         ids=_strings(ids),
         models=tuple(models),
         clusters=(clusters := _clusters(answers_S[0])),
+        texts=_texts(answers_S[0]),
         categories=_categories(answers_S[0]),
         category_column=category_column,
         notes=tuple(note for note in (*notes, _cluster_note(clusters), *graded, *costs, *more) if note),
@@ -263,6 +264,10 @@ def _cluster_note(clusters: Strings | None) -> str:
 
 def _categories(answers: Answers) -> Strings | None:
     return _strings([a.category for a in answers]) if any(a.category for a in answers) else None
+
+
+def _texts(answers: Answers) -> Strings | None:
+    return _strings([a.text for a in answers]) if any(a.text for a in answers) else None
 
 
 def count_of(count: int, one: str, many: str, rest: str) -> str:

@@ -208,6 +208,7 @@ def _recorded(line: _RowLine, group: str, *, labelled: bool) -> RecordedAnswer:
         numbers={name: float(value) for name, value in row.items() if type(value) in (int, float)},
         confidence_kind=_text(row, "confidence_kind"),
         cluster=_text(row, "cluster") or (cluster_of(_text(row, "question")) if row.get("question") else None),
+        text=_text(row, "question") or None,
         disputed=bool(row.get("disputed")),
         estimated=row.get("prompt_tokens") is None or row.get("completion_tokens") is None,
     )

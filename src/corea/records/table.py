@@ -66,6 +66,7 @@ class OutcomeTable:
     Args:
         ids: Question ids, each once.
         models: Small to large; the last one only answers.
+        texts: The text of each question; None where not recorded.
         clusters: The group of dependent questions that a row belongs to; None: rows are independent.
         categories: The slice of each question; None where none was recorded.
         category_column: The recorded column that `categories` holds.
@@ -75,6 +76,7 @@ class OutcomeTable:
     ids: Strings
     models: tuple[ModelOutcomes, ...]
     clusters: Strings | None = None
+    texts: Strings | None = None
     categories: Strings | None = None
     category_column: str = "category"
     notes: tuple[str, ...] = ()
@@ -90,6 +92,7 @@ class OutcomeTable:
         names: Sequence[str] = (),
         categories: Sequence[str | None] | None = None,
         clusters: Sequence[str] | None = None,
+        texts: Sequence[str | None] | None = None,
     ) -> "OutcomeTable":
         """A table from plain arrays.
 
@@ -99,7 +102,7 @@ class OutcomeTable:
             confidence: (N,) or (N, S - 1) of all models but the last, in [0, 1], NaN where not stated.
             ids: By default the row numbers. They decide ties, so that the same question is always treated alike.
             names: S model names; by default "small", "large" or "model1", "model2", ...
-            categories: N slices. clusters: N groups of dependent questions.
+            categories: N slices. clusters: N groups of dependent questions. texts: N questions, for a router.
 
         Raises:
             ConfigError: The shapes do not fit together.
@@ -128,6 +131,7 @@ class OutcomeTable:
             ),
             categories=None if categories is None else _strings(categories),
             clusters=None if clusters is None else _strings(clusters),
+            texts=None if texts is None else _strings(texts),
         )
 
     def __len__(self) -> int:
