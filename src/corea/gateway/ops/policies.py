@@ -73,6 +73,8 @@ def apply_policies(
     Raises:
         GatewayError: 400, the request has a field that is not allowed.
     """
+    if not policies and not request.extra:
+        return request, []
     own = [policy.drop for policy in policies if policy.drop is not None]
     drop = {name for names in own for name in names} if own else set(ON_THE_ACCOUNT) if has_key else set[str]()
     dropped = sorted(drop & request.extra.keys())

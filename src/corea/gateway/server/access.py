@@ -25,6 +25,8 @@ def known_path(path: str) -> tuple[str, str | None]:
 
     `/chat/completions`, `/openai/v1/chat/completions` (Azure), a doubled or a trailing slash mean the same as ours.
     """
+    if path == CHAT:
+        return path, None
     path = re.sub("//+", "/", path).rstrip("/") or "/"
     if (deployment := AZURE.fullmatch(path)) is not None:
         return CHAT, deployment[1]
