@@ -204,12 +204,11 @@ class OpenAIBackend:
         if response.status != 200:
             raise errors.status_error(self.settings, response, received, redactor)
         try:
-            reply = wire.read_response(received)
+            reply, outside = wire.read_response(received)
         except msgspec.DecodeError as error:
             raise errors.format_error(self.settings, received, str(error)) from error
         written = wire.ReplyBuilder()
-        written.add(reply)
-        written.add_outside(received)
+        written.add(reply, outside)
         if not written.answered:
             raise errors.no_choices_error(self.settings, reply, received, redactor)
         return written.completion(

@@ -1,7 +1,8 @@
 """One streamed response of an OpenAI-compatible server: its events, and the completion they make."""
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
 
 import aiohttp
 import msgspec
@@ -43,6 +44,7 @@ class Stream:
         self._events = EventReader()
         self._ready: list[bytes] = []
         self._written = wire.ReplyBuilder()
+        self._outside: Mapping[str, Any] = {}  # of chunks without text or fields: for the next piece
         self._done = False  # [DONE] has come
         self._ended = False  # [DONE], or the stream was closed
 
@@ -86,6 +88,8 @@ class Stream:
                 raise self._broken(errors.cause_of(error)) from without_frames(error)
         if not self._written.answered or not (self._done or self._written.finish_reason):
             raise self._broken("it ended without a finish reason")
+        if self._outside:
+            yield StreamPart(outside=self._outside)
         await self._drain()
 
     def completion(self, *, retries: int = 0, wasted: Usage | None = None) -> Completion:
@@ -126,7 +130,7 @@ class Stream:
     def _take(self, data: bytes) -> str | StreamPart:
         data = self._redactor.hide_bytes(data)
         try:
-            reply = wire.read_response(data)
+            reply, outside = wire.read_response(data)
         except msgspec.DecodeError as error:
             if (billed := wire.find_usage(data)) is not None:
                 self._written.billed = billed
@@ -135,13 +139,21 @@ class Stream:
             self._written.add(wire.ChatResponse(usage=reply.usage))
             error = wire.error_of(reply.error)
             raise errors.server_error(self._settings, error, self._redactor, default_status=500, spent=self._spent())
-        begun = self._written.answered
-        piece = self._written.add(reply)
-        if not begun or self._written.finish_reason:
-            self._written.add_outside(data)
-        if piece and self._first_token_seconds is None:
+        piece = self._written.add(reply, outside)
+        if isinstance(piece, StreamPart) and not (piece.text or piece.fields or piece.logprobs):
+            self._outside = {**self._outside, **piece.outside}
+            return ""  # it comes with the next piece, so that no fields alone look like the begin of an answer
+        if not piece:
+            return piece
+        if self._first_token_seconds is None:
             self._first_token_seconds = time.perf_counter() - self._began
+        if self._outside:
+            piece, self._outside = self._with_outside(piece), {}
         return piece
+
+    def _with_outside(self, piece: str | StreamPart) -> StreamPart:
+        part = StreamPart(piece) if isinstance(piece, str) else piece
+        return replace(part, outside={**self._outside, **part.outside})
 
     async def _drain(self) -> None:
         """Reads on to the end of the response, so that the connection can be used again."""

@@ -10,7 +10,7 @@ from corea.errors import ConfigError
 from corea.gateway.asgi import Headers, Send
 from corea.gateway.billing.auth import Accounts
 from corea.gateway.chat.cancellation import Cancellation, CancelReason
-from corea.gateway.chat.reply import completion_of, headers_of, total_usage, with_outside
+from corea.gateway.chat.reply import completion_of, headers_of, total_usage
 from corea.gateway.chat.request import ChatRequest
 from corea.gateway.chat.request_state import CLIENT_CLOSED_REQUEST, CompletedRequest, Recorder, RequestState
 from corea.gateway.chat.routing import RoutingTable
@@ -78,7 +78,7 @@ class ChatService:
             await self._book(state, trace, error)
             if error is not None:
                 raise error
-            return with_outside(completion_of(state, trace), trace), headers_of(state, trace)
+            return completion_of(state, trace), headers_of(state, trace)
         finally:
             await self._close(state)
 

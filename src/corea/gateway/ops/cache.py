@@ -16,7 +16,7 @@ from corea.cascade import Cascade
 from corea.gateway.chat.request import ChatRequest
 from corea.gateway.chat.routing import RequestPlan
 from corea.stage import Stage
-from corea.types import Sampling, Status, Step, Trace, Usage, replace
+from corea.types import Completion, Sampling, Status, Step, Trace, Usage, replace
 
 _encode = msgspec.json.Encoder(decimal_format="string", order="sorted").encode
 COMPLETE = ("stop", "tool_calls")
@@ -152,6 +152,11 @@ def _step_at_no_cost(step: Step) -> Step:
     return replace(
         step,
         cost_usd=Decimal(0),
-        completion=replace(step.completion, usage=Usage(), wasted=None, cost_usd=None) if step.completion else None,
+        completion=_completion_at_no_cost(step.completion) if step.completion else None,
         confidence=replace(step.confidence, calls=()) if step.confidence else None,
     )
+
+
+def _completion_at_no_cost(completion: Completion) -> Completion:
+    outside = {name: value for name, value in (completion.outside or {}).items() if name != "usage"}
+    return replace(completion, usage=Usage(), wasted=None, cost_usd=None, outside=outside or None)
