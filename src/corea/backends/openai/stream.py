@@ -23,6 +23,7 @@ class Stream:
 
     Args:
         began: When the request was sent, by `time.perf_counter`.
+        extra: Further fields of the request.
     """
 
     def __init__(
@@ -33,6 +34,7 @@ class Stream:
         redactor: KeyRedactor,
         began: float,
         deadlines: Deadlines,
+        extra: Mapping[str, Any],
     ) -> None:
         self._settings = settings
         self._response = response
@@ -40,6 +42,7 @@ class Stream:
         self._redactor = redactor
         self._began = began
         self._deadlines = deadlines
+        self._extra = extra
         self._first_token_seconds: float | None = None
         self._events = EventReader()
         self._ready: list[bytes] = []
@@ -101,6 +104,7 @@ class Stream:
             first_token_seconds=self._first_token_seconds,
             retries=retries,
             wasted=wasted,
+            extra=self._extra,
         )
         for key in self._redactor.keys:  # one that was split over events
             if key in completion.text:

@@ -81,20 +81,31 @@ def find_usage(received: bytes) -> Billed | None:
     return read_usage(found[1]) if found else None
 
 
-def whole_usage(billed: Billed | None, messages: Iterable[Message], text: str, reasoning: str = "") -> Usage:
-    """The usage of a call, with estimates of absent counts, and of a completion of 0 that has a text."""
+def whole_usage(
+    billed: Billed | None,
+    messages: Iterable[Message],
+    text: str,
+    reasoning: str = "",
+    *,
+    extra: Mapping[str, Any] = _NO_FIELDS,
+) -> Usage:
+    """The usage of a call, with estimates of absent counts, and of a completion of 0 that has a text.
+
+    Args:
+        extra: Further fields of the request.
+    """
     if billed is None:
-        return estimate_usage(messages, text, reasoning)
+        return estimate_usage(messages, text, reasoning, extra=extra)
     usage, lacks = billed.usage, billed.lacks
     if lacks is Lacks.NOTHING and (usage.completion_tokens or not (text or reasoning)):
         return usage
     if not usage.total_tokens and (text or reasoning):
-        return estimate_usage(messages, text, reasoning)
+        return estimate_usage(messages, text, reasoning, extra=extra)
     if lacks is Lacks.PROMPT:
         known = usage.cached_tokens + usage.cache_write_tokens
-        return replace(usage, prompt_tokens=max(known, estimate_prompt(messages)), estimated=True)
+        return replace(usage, prompt_tokens=max(known, estimate_prompt(messages, extra)), estimated=True)
     if lacks is Lacks.DIVISION:
-        prompt = min(usage.completion_tokens, estimate_prompt(messages))
+        prompt = min(usage.completion_tokens, estimate_prompt(messages, extra))
         return replace(usage, prompt_tokens=prompt, completion_tokens=usage.completion_tokens - prompt)
     thought = usage.reasoning_tokens or estimate_tokens(reasoning)
     return replace(usage, completion_tokens=estimate_tokens(text) + thought, reasoning_tokens=thought, estimated=True)

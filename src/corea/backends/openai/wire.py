@@ -22,6 +22,7 @@ from corea.types import Completion, Message, Question, Sampling, StreamPart, Usa
 
 NOTHING = msgspec.Raw()
 REASONING = ("reasoning_content", "reasoning")  # DeepSeek, llama.cpp, transformers; vLLM, Ollama, LM Studio, OpenRouter
+LIMIT_FIELDS = ("max_tokens", "max_completion_tokens")
 PLAIN = frozenset({"role", "content", *REASONING})
 PLAIN_DELTA = frozenset({"role", "content"})
 EMPTY: tuple[Any, ...] = (None, "", [], {})
@@ -116,12 +117,19 @@ def request_body(
     sampling: Sampling,
     *,
     max_tokens_field: str,
+    only_field: bool = True,
     stream: bool,
     stream_usage: bool = True,
 ) -> bytes:
-    """A request as bytes; settings that are None are left out, `sampling.extra` overrides the others."""
+    """A request as bytes; settings that are None are left out, `sampling.extra` overrides the others.
+
+    Args:
+        max_tokens_field: The name of the limit.
+        only_field: The server takes no other name; else one in `sampling.extra` stays as it is.
+    """
     fields: dict[str, Any] = {"model": model, "messages": [_message(message) for message in question.messages]}
-    if sampling.max_tokens is not None:
+    named = [name for name in LIMIT_FIELDS if name in sampling.extra]
+    if sampling.max_tokens is not None and not named:
         fields[max_tokens_field] = sampling.max_tokens
     if sampling.temperature is not None:
         fields["temperature"] = sampling.temperature
@@ -137,6 +145,9 @@ def request_body(
             fields["top_logprobs"] = sampling.top_logprobs
     if sampling.extra:
         fields.update(sampling.extra)
+        if only_field and named:
+            limit = min(fields.pop(name) for name in named)
+            fields[max_tokens_field] = limit if sampling.max_tokens is None else min(limit, sampling.max_tokens)
     if stream:
         fields["stream"] = True
         if stream_usage:
@@ -210,14 +221,19 @@ class ReplyBuilder(msgspec.Struct):
         first_token_seconds: float | None = None,
         retries: int = 0,
         wasted: Usage | None = None,
+        extra: Mapping[str, Any] = NO_FIELDS,
     ) -> Completion:
-        """The completion so far; counts that the server left out are estimated."""
+        """The completion so far; counts that the server left out are estimated.
+
+        Args:
+            extra: Further fields of the request.
+        """
         text, reasoning = "".join(self.text), "".join(self.reasoning)
         billed = self.billed
         return Completion(
             text=text,
             model=self.model or model,
-            usage=whole_usage(billed, question.messages, text, reasoning),
+            usage=whole_usage(billed, question.messages, text, reasoning, extra=extra),
             reasoning=reasoning,
             finish_reason=self.finish_reason,
             logprobs=aligned(self._tokens, text) if self._tokens else None,

@@ -116,6 +116,12 @@ def completion_of(state: RequestState, trace: Trace) -> bytes:
     return with_fields(body, outside)
 
 
+def shown_text(state: RequestState, trace: Trace) -> str:
+    """The text of an answer as the client got it."""
+    text, view = trace.text or "", state.plan.visible(trace.stage)
+    return view.feed(text) + view.end(text)
+
+
 def other_fields(trace: Trace) -> JSON:
     """The fields of the upstream's message beside its role and text, as they came."""
     completion = answering_completion(trace) if trace.status is not Status.ABSTAINED else None
@@ -266,6 +272,8 @@ def headers_of(state: RequestState, trace: Trace | None) -> Headers:
         headers.append(("x-corea-confidence", f"{confidence:.6g}"))
     if plan.threshold is not None:
         headers.append(("x-corea-threshold", f"{plan.threshold:.6g}"))
+    if plan.lowered is not None:
+        headers.append(("x-corea-max-tokens", str(plan.lowered)))
     if trace is not None and trace.cost_usd is not None:
         headers.append(("x-corea-cost-usd", f"{trace.cost_usd:f}"))
     if trace is not None and trace.saved_usd is not None:

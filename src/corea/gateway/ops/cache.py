@@ -102,7 +102,11 @@ class AnswerCache:
 
 
 def useless_cache_lines(cascades: Mapping[str, Cascade]) -> list[str]:
-    """A line for each cascade whose answers are not, or seldom, reproducible."""
+    """A line for each cascade whose answers are not, or seldom, reproducible.
+
+    Args:
+        cascades: As a request that sets nothing asks them.
+    """
     lines: list[str] = []
     for name, cascade in cascades.items():
         random = [stage.name for stage in cascade.stages if stage.sampling.temperature != 0]

@@ -15,7 +15,7 @@ EXPOSED = ", ".join(
     f"x-{name}"
     for name in (
         "request-id", "corea-trace-id", "corea-cascade", "corea-stage", "corea-confidence", "corea-threshold",
-        "corea-cost-usd", "corea-saved-usd", "corea-cached", "corea-dropped",
+        "corea-cost-usd", "corea-saved-usd", "corea-cached", "corea-dropped", "corea-max-tokens",
     )
 )  # fmt: skip
 
