@@ -13,7 +13,7 @@ from corea.backends.openai.deadlines import Deadlines
 from corea.backends.openai.settings import OpenAISettings
 from corea.backends.openai.sse import EventReader
 from corea.errors import BackendError
-from corea.types import Completion, Question, StreamPart, Usage, replace
+from corea.types import Completion, Question, StreamPart, Usage, joined_outside, replace
 
 DRAIN_SECONDS = 0.25
 
@@ -145,7 +145,7 @@ class Stream:
             raise errors.server_error(self._settings, error, self._redactor, default_status=500, spent=self._spent())
         piece = self._written.add(reply, outside)
         if isinstance(piece, StreamPart) and not (piece.text or piece.fields or piece.logprobs):
-            self._outside = {**self._outside, **piece.outside}
+            self._outside = joined_outside(self._outside, piece.outside)
             return ""  # it comes with the next piece, so that no fields alone look like the begin of an answer
         if not piece:
             return piece
@@ -157,7 +157,7 @@ class Stream:
 
     def _with_outside(self, piece: str | StreamPart) -> StreamPart:
         part = StreamPart(piece) if isinstance(piece, str) else piece
-        return replace(part, outside={**self._outside, **part.outside})
+        return replace(part, outside=joined_outside(self._outside, part.outside))
 
     async def _drain(self) -> None:
         """Reads on to the end of the response, so that the connection can be used again."""

@@ -225,7 +225,7 @@ class RoutingTable:
 
         least = LEAST_DRAFT_TOKENS if tags_of(first) else 1
         if cost_at(least) > limit:
-            expected = f"at least {cost_at(least)} (the first stage's worst-case cost at {least} tokens)"
+            expected = f"at least {cost_at(least)} (the first stage's worst-case cost with max_tokens {least})"
             raise bad_field("corea.max_cost_usd", str(limit), expected)
         most = first.sampling.max_tokens or self.settings.budgets.default_reserve_tokens
         lowered = least + bisect_right(range(least + 1, most), limit, key=cost_at)

@@ -28,7 +28,7 @@ from corea.gateway.chat.request import JSON
 from corea.gateway.chat.request_state import RequestState
 from corea.gateway.chat.visible import VisibleText
 from corea.gateway.errors import GatewayError
-from corea.types import StreamPart, Trace
+from corea.types import StreamPart, Trace, joined_outside
 
 
 class Heartbeat:
@@ -84,7 +84,7 @@ class EventStream:
     async def part(self, piece: StreamPart) -> None:
         """Sends a piece of the answer with its other fields: as it came, but for the text that is not to be seen."""
         if piece.outside:
-            self.outside = {**(self.outside or {}), **piece.outside}
+            self.outside = joined_outside(self.outside or {}, piece.outside)
         if not (piece.text or piece.fields or piece.logprobs):
             return  # its other fields come with the next chunk
         view, delta = self._visible_text(), dict(piece.fields)
@@ -148,7 +148,7 @@ class EventStream:
         if self.begun:
             return b""
         self.begun = True
-        return self._chunk({"role": "assistant", "content": ""})
+        return sse(self._object([ChunkChoice({"role": "assistant", "content": ""})]))
 
     def _chunk(self, delta: JSON, logprobs: Raw | None = None) -> bytes:
         choice = ChunkChoice(delta, None, logprobs)
