@@ -42,7 +42,7 @@ OUTSIDE: dict[str, Any] = {
 }  # fmt: skip
 HOW = {
     "content": "kept: without the tags that the prompt asked for, and cut at `stop`",
-    "usage": "the sum of all stages, with `corea_stages`; unknown fields as they came; streamed only with `include_usage`",
+    "usage": "the sum of all stages, with `corea_stages`; further fields pass; streamed with `include_usage`",
     "id": "`chatcmpl-` and the trace id",
     "created": "the gateway's time",
     "model": "the name that the client asked for; the upstream's is `corea.model`",
