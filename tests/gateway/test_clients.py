@@ -1,4 +1,4 @@
-"""Real clients, unchanged, against a running gateway: the openai package, LangChain's, curl, Java's HttpClient, the npm package."""
+"""Real clients, unchanged, against a running gateway: openai's, LangChain's, curl, Java's, the npm package."""
 
 import json
 import shutil
