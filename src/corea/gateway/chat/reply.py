@@ -161,6 +161,8 @@ def total_usage(trace: Trace) -> Usage:
 def step_usage(step: Step) -> Usage | None:
     """Tokens of a stage's completion, of billed retries and of its signal's calls; None where it made no call."""
     calls = (step.completion, *(step.confidence.calls if step.confidence else ()))
+    if len(calls) == 1 and step.completion is not None and step.completion.wasted is None:  # as most
+        return step.completion.usage
     found = [used for call in calls if call is not None for used in (call.usage, call.wasted) if used is not None]
     return reduce(add, found) if found else None
 
