@@ -315,3 +315,11 @@ def test_however_the_text_is_cut_into_tokens_they_join_to_it(
 def test_errors_are_read_in_every_shape(body: bytes, message: str, code: str | None) -> None:
     fault = wire.read_error(body)
     assert (fault.message, fault.code) == (message, code)
+
+
+def test_unknown_fields_are_read_and_repaired_too() -> None:
+    choice = b'{"message": {"content": "4"}, "finish_reason": "stop", "a": "\xff", "b": null, "c": [1]}'
+    _, outside = wire.read_response(b'{"id": "c", "choices": [' + choice + b'], "d": -Infinity, "e": "\\ud800"}')
+    assert outside == {"choice": {"a": "\ufffd", "b": None, "c": [1]}, "d": wire.IMPOSSIBLE, "e": "\ufffd"}
+    known, none = wire.read_response(b'{"choices": [{"delta": {}}], "usage": null, "system_fingerprint": null}')
+    assert (none, known.choices is not None) == ({}, True)

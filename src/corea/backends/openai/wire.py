@@ -81,9 +81,12 @@ def read_response(received: bytes) -> tuple[ChatResponse, Mapping[str, Any]]:
         msgspec.DecodeError: It is not JSON, or not a chat response.
     """
     try:
-        reply = _read_known(received)
-    except msgspec.ValidationError:  # most often since it has fields of its own
-        return _read_any(received), _fields_outside(received)
+        try:
+            reply = _read_known(received)
+        except msgspec.ValidationError:  # most often since it has fields of its own
+            return _read_any(received), _fields_outside(received)
+    except msgspec.ValidationError:
+        raise
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         received = repaired_json(received, error)
         return _read_any(received), _fields_outside(received)
