@@ -41,6 +41,7 @@ class OpenAISettings:
     Args:
         model: Its name on the server. On Azure only for prices and traces; `azure_deployment` selects.
         base_url: Up to and including `/v1`; with `azure_deployment` the bare resource (`https://NAME.openai.azure.com`).
+            In a configuration also a list: the same model on several servers.
         api_key_env: The NAME of the environment variable that holds the key; None for a server without keys.
         key_style: The key's header: `Authorization` with a bearer token, or `api-key`; auto: by the host.
         headers: Further headers, without secrets.
@@ -48,7 +49,8 @@ class OpenAISettings:
         organization, project: OpenAI's headers of those names.
         azure_deployment: The deployment; makes the path `/openai/deployments/NAME/chat/completions`.
         api_version: The `api-version` query parameter (Azure).
-        max_tokens_field: The request field that limits a completion; auto: the new one at OpenAI and Azure.
+        max_tokens_field: The request field that limits a completion, also where a client of the gateway named another;
+            auto: the new one at OpenAI and Azure, else the client's, or the old one.
         stream: `complete` streams too: the time of the first token is measured, and proxies see no long silence.
         stream_usage: Ask for usage at the end of a stream; False for an old server that refuses `stream_options`.
         connect_timeout_seconds: To open a connection.
@@ -145,12 +147,17 @@ class OpenAISettings:
     @property
     def limit_field(self) -> str:
         """The request field that carries `max_tokens`."""
+        return (self.only_limit_field or MaxTokensField.OLD).value
+
+    @property
+    def only_limit_field(self) -> MaxTokensField | None:
+        """The only field for `max_tokens` that the server is known to take; None where that is not known."""
         if self.max_tokens_field is not MaxTokensField.AUTO:
-            return self.max_tokens_field.value
-        new = self.on_azure or urlsplit(self.base_url).hostname == "api.openai.com"
+            return self.max_tokens_field
         if self.api_version and self.api_version[:7] < "2024-09":
-            new = False  # Azure has the new field since o1, 2024-09-01-preview
-        return (MaxTokensField.NEW if new else MaxTokensField.OLD).value
+            return MaxTokensField.OLD  # Azure has the new field since o1, 2024-09-01-preview
+        new = self.on_azure or urlsplit(self.base_url).hostname == "api.openai.com"
+        return MaxTokensField.NEW if new else None
 
     @property
     def bears_key_as_token(self) -> bool:

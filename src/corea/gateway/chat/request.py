@@ -85,11 +85,13 @@ class ChatRequest(Struct, frozen=True, kw_only=True):  # made in a tenth of a da
 
     Args:
         extra: Every field that is not used here, as it came.
+        forced: Those of `extra` that the operator set, for every stage.
     """
 
     body: ChatBody
     messages: tuple[Message, ...]
     extra: Mapping[str, Any]
+    forced: frozenset[str] = frozenset()
 
     @property
     def controls(self) -> RequestControls:
