@@ -10,7 +10,7 @@ from types import MappingProxyType
 import msgspec
 
 from corea.backends.openai import messages_api, wire
-from corea.backends.openai.settings import CHAT, CHAT_PATH, PATHS
+from corea.backends.openai.settings import CHAT, CHAT_PATH, COUNT_PATH, PATHS
 from corea.types import NativeRequest, Sampling
 
 Reader = Callable[[bytes], wire.ChatResponse]
@@ -56,6 +56,8 @@ APIS: dict[str, ServerApi] = {
         headers={"anthropic-version": "2023-06-01"},
     ),
 }
+COUNTING = msgspec.structs.replace(APIS["messages"], path=COUNT_PATH)
+"""Of a request's tokens: beside the Messages API, no API of its own."""
 
 
 def native_request(native: NativeRequest, model: str, sampling: Sampling, *, stream: bool) -> WireRequest:

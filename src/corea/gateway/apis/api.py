@@ -119,7 +119,8 @@ _MARK = b'"' + NATIVE.encode() + b'":'
 def native_of(api: Api, body: JSON, headers: Mapping[str, str], only: Mapping[str, str]) -> NativeRequest:
     """The client's own request, for a server that speaks its API."""
     sent = {name: headers[name] for name in api.forwarded if name in headers}
-    return NativeRequest(api=api.name, body=body, headers=sent, only=only, own=api.own)
+    fields = {name: value for name, value in body.items() if name != "corea"}  # settings for this gateway
+    return NativeRequest(api=api.name, body=fields, headers=sent, only=only, own=api.own)
 
 
 class TranslatedResponse:
@@ -135,6 +136,7 @@ class TranslatedResponse:
         self.send = send
         self.request_id = request_id
         self.start: MutableMapping[str, Any] | None = None  # of a whole answer, until its length is known
+        self.first: JSON | None = None  # chunk of a stream
         self.failed: bool = False
         self.native: bool = False
 
@@ -170,9 +172,8 @@ class TranslatedResponse:
             return event + b"\n\n"
         data = event[6:]
         if data == b"[DONE]":
-            events = [] if self.failed or self.native else self.answers.end()
             done = b"" if self.api.named_events or self.native else b"data: [DONE]\n\n"
-            return b"".join([self._sse(each) for each in events]) + done
+            return (b"" if self.failed or self.native else self._first() + self._joined(self.answers.end())) + done
         if _MARK in data and (found := _native(data).choices) and found[0].delta.corea_native is not UNSET:
             self.native = True
             return self._sse(found[0].delta.corea_native)
@@ -180,7 +181,20 @@ class TranslatedResponse:
         if "error" in chunk:
             self.failed = True
             return self._sse(self.api.error(chunk["error"], None, self.request_id))
-        return b"" if self.native else b"".join([self._sse(each) for each in self.answers.events(chunk)])
+        if self.native:
+            return b""
+        if self.first is None:  # it has only the role, and comes before a native event too
+            self.first = chunk
+            return b""
+        return self._first() + self._joined(self.answers.events(chunk))
+
+    def _first(self) -> bytes:
+        """The events for the first chunk, once."""
+        chunk, self.first = self.first, {}
+        return self._joined(self.answers.events(chunk)) if chunk else b""
+
+    def _joined(self, events: list[JSON]) -> bytes:
+        return b"".join([self._sse(each) for each in events])
 
     def _sse(self, event: JSON | Raw) -> bytes:
         data = bytes(event) if isinstance(event, Raw) else encode_json(event)
