@@ -1,0 +1,276 @@
+"""OpenAI's Responses API: chat answers as responses, whole and as the events of a stream.
+
+Source: https://platform.openai.com/docs/api-reference/responses-streaming
+"""
+
+from collections.abc import Iterable
+from typing import Any, cast
+
+from corea.gateway.apis.responses import REASONING, ResponsesRequest, encoded_thoughts
+from corea.gateway.asgi import encode_json
+from corea.gateway.chat.request import JSON
+from corea.gateway.errors import GatewayError
+
+ECHOED = {  # fields of a request that its response repeats, with their defaults
+    "instructions": None, "max_output_tokens": None, "parallel_tool_calls": True, "temperature": None,
+    "tool_choice": "auto", "top_p": None, "reasoning": {"effort": None, "summary": None}, "user": None,
+    "text": {"format": {"type": "text"}}, "truncation": "disabled", "metadata": {},
+}  # fmt: skip
+OF_CHAT = frozenset({"id", "object", "created", "model", "choices", "usage"})
+OF_CALL = frozenset({"index", "id", "type", "function"})
+INCOMPLETE = {"length": "max_output_tokens", "content_filter": "content_filter"}
+RATE_LIMITED = ("upstream_rate_limited", "overloaded", "budget_reserved")
+TEXT_FIELD = {"output_text": "text", "refusal": "refusal", "reasoning_text": "text"}
+
+
+class ResponseWriter:
+    """Builds one response from a chat answer, or from its chunks. Both give the same items.
+
+    Args:
+        trace_id: Makes the ids of the response and its items.
+        created: Unix time in seconds.
+    """
+
+    def __init__(self, asked: ResponsesRequest, trace_id: str, created: int) -> None:
+        self.asked = asked
+        self.trace_id = trace_id
+        self.created = created
+        self.output: list[JSON] = []
+        self.usage: JSON | None = None
+        self.finish_reason: str | None = None
+        self.others: JSON = {}  # fields around the choice, as they came
+        self._calls: dict[int, JSON] = {}
+        self._open: JSON | None = None  # the message or reasoning that is being written
+        self._thoughts: JSON = {}  # its reasoning fields, as the model's server sent them
+        self._events: list[bytes] = []
+        self._number = 0
+
+    def begin(self) -> None:
+        """Begins the stream."""
+        for kind in ("response.created", "response.in_progress"):
+            self._event(kind, response=self.response("in_progress"))
+
+    def add(self, answer: JSON) -> None:
+        """Adds a whole chat answer or a chunk of one."""
+        self.others |= {name: value for name, value in answer.items() if name not in OF_CHAT}
+        self.usage = answer.get("usage") or self.usage
+        for choice in answer.get("choices") or ():
+            message: JSON = choice.get("delta") or choice.get("message") or {}
+            tokens: JSON = choice.get("logprobs") or {}
+            if message:
+                self._add_message(message, tokens.get("content") or [])
+            self.finish_reason = choice.get("finish_reason") or self.finish_reason
+
+    def end(self) -> JSON:
+        """Ends all items; the response, which is also in the last event."""
+        status = "incomplete" if self.finish_reason in INCOMPLETE else "completed"
+        if not self.output and status == "completed":
+            self._open_item("message", role="assistant", content=[])
+        self._close(status)
+        for call in self._calls.values():
+            self._close_call(call, status if call is self.output[-1] else "completed")
+        self._calls = {}
+        response = self.response(status)
+        self._event(f"response.{status}", response=response)
+        return response
+
+    def fail(self, error: GatewayError) -> None:
+        """Ends the stream with an error; what is written stands in it, unfinished."""
+        code = "rate_limit_exceeded" if error.code in RATE_LIMITED else error.code
+        if error.status >= 500 or code is None:
+            code = "server_error"
+        told = {"code": code, "message": error.message, "type": error.kind, "param": error.param}
+        self._event("response.failed", response=self.response("failed", told))
+
+    def take_events(self) -> bytes:
+        """The events since the last call."""
+        events, self._events = b"".join(self._events), []
+        return events
+
+    def response(self, status: str, error: JSON | None = None) -> JSON:
+        """The response as far as it is written."""
+        asked = self.asked.asked
+        reason = INCOMPLETE.get(self.finish_reason or "") if status == "incomplete" else None
+        echoed = {k: _with_defaults(asked.get(k), default) for k, default in ECHOED.items()}
+        return {
+            "id": f"resp_{self.trace_id}",
+            "object": "response",
+            "created_at": self.created,
+            "status": status,
+            "background": False,
+            "error": error,
+            "incomplete_details": {"reason": reason} if reason else None,
+            "model": asked["model"],
+            "output": self.output,
+            "previous_response_id": None,
+            "store": False,
+            **echoed,
+            "tools": self.asked.tools,
+            "usage": usage_of(self.usage) if self.usage else None,
+            **self.others,
+        }
+
+    def _add_message(self, message: JSON, tokens: list[JSON]) -> None:
+        content = message.get("content")
+        text, thought = (content or "", "") if not isinstance(content, list) else _of_parts(cast(list[Any], content))
+        thought = next((t for name in REASONING if isinstance(t := message.get(name), str) and t), thought)
+        kept = {name: message[name] for name in REASONING if message.get(name)}
+        if kept or thought:
+            self._add_thought(thought, kept or {"reasoning_content": thought})
+        if text or (tokens and self._open is not None and self._open["type"] == "message"):
+            self._add_text("output_text", text, tokens)
+        for annotation in message.get("annotations") or ():
+            self._annotate(annotation)
+        if message.get("refusal"):
+            self._add_text("refusal", message["refusal"])
+        for number, call in enumerate(message.get("tool_calls") or ()):
+            self._add_call(call.get("index", number), call)
+
+    def _add_thought(self, thought: str, kept: JSON) -> None:
+        if self._open is None or self._open["type"] != "reasoning":
+            self._open_item("reasoning", summary=[], content=[])
+        for name, value in kept.items():
+            self._thoughts[name] = self._thoughts[name] + value if name in self._thoughts else value
+        if thought:
+            self._add_text("reasoning_text", thought)
+
+    def _add_text(self, kind: str, text: str, tokens: list[JSON] | None = None) -> None:
+        """Adds a text to the open part of this kind, which is opened if need be."""
+        part = self._part(kind)
+        part[TEXT_FIELD[kind]] += text
+        more = {}
+        if kind == "output_text":
+            part["logprobs"] += tokens or []
+            more = {"logprobs": tokens or []}
+        if text:
+            self._event(f"response.{kind}.delta", **self._place(), delta=text, **more)
+
+    def _annotate(self, annotation: JSON) -> None:
+        """Adds an annotation, whose fields stand beside its type here."""
+        kind = annotation.get("type")
+        inner = annotation.get(kind) if isinstance(kind, str) else None
+        flat = {"type": kind, **cast(JSON, inner)} if isinstance(inner, dict) else annotation
+        found = self._part("output_text")["annotations"]
+        found.append(flat)
+        self._event(
+            "response.output_text.annotation.added",
+            **self._place(), annotation_index=len(found) - 1, annotation=flat,
+        )  # fmt: skip
+
+    def _add_call(self, index: int, piece: JSON) -> None:
+        function: JSON = piece.get("function") or {}
+        call = self._calls.get(index)
+        if call is None:
+            self._close("completed")
+            number = len(self.output)
+            others = {k: v for k, v in piece.items() if k not in OF_CALL and v is not None}
+            call_id = piece.get("id") or f"call_{self.trace_id}_{number}"
+            call = self._calls[index] = self._item("function_call", "fc", call_id=call_id, name="", arguments="")
+            call |= {**others, "name": function.get("name") or ""}
+            self._event("response.output_item.added", output_index=number, item=call)
+        elif function.get("name"):
+            call["name"] += function["name"]
+        if arguments := function.get("arguments"):
+            call["arguments"] += arguments
+            place = {"item_id": call["id"], "output_index": self.output.index(call)}
+            self._event("response.function_call_arguments.delta", **place, delta=arguments)
+
+    def _close_call(self, call: JSON, status: str) -> None:
+        call["status"] = status
+        index = self.output.index(call)
+        self._event(
+            "response.function_call_arguments.done",
+            item_id=call["id"], output_index=index, name=call["name"], arguments=call["arguments"],
+        )  # fmt: skip
+        self._event("response.output_item.done", output_index=index, item=call)
+
+    def _part(self, kind: str) -> JSON:
+        """The open part of this kind, in the open item of its type."""
+        wanted = "reasoning" if kind == "reasoning_text" else "message"
+        if self._open is None or self._open["type"] != wanted:
+            self._open_item(wanted, role="assistant", content=[])
+        assert self._open is not None
+        parts = self._open["content"]
+        if not parts or parts[-1]["type"] != kind:
+            if parts:
+                self._end_part()
+            made: JSON = {"type": kind, TEXT_FIELD[kind]: ""}
+            parts.append(made | ({"annotations": [], "logprobs": []} if kind == "output_text" else {}))
+            self._event("response.content_part.added", **self._place(), part=parts[-1])
+        return parts[-1]
+
+    def _open_item(self, kind: str, **fields: Any) -> None:
+        self._close("completed")
+        self._open = self._item(kind, {"message": "msg", "reasoning": "rs"}[kind], **fields)
+        self._event("response.output_item.added", output_index=len(self.output) - 1, item=self._open)
+
+    def _item(self, kind: str, prefix: str, **fields: Any) -> JSON:
+        made = {"id": f"{prefix}_{self.trace_id}_{len(self.output)}", "type": kind, "status": "in_progress", **fields}
+        self.output.append(made)
+        return made
+
+    def _close(self, status: str) -> None:
+        """Ends the open message or reasoning."""
+        if (item := self._open) is None:
+            return
+        if item["content"]:
+            self._end_part()
+        item["status"] = status
+        if item["type"] == "reasoning" and self.asked.encrypts:
+            item["encrypted_content"] = encoded_thoughts(self._thoughts)
+        self._event("response.output_item.done", output_index=len(self.output) - 1, item=item)
+        self._open, self._thoughts = None, {}
+
+    def _end_part(self) -> None:
+        assert self._open is not None
+        part = self._open["content"][-1]
+        field = TEXT_FIELD[part["type"]]
+        more = {"logprobs": part["logprobs"]} if part["type"] == "output_text" else {}
+        self._event(f"response.{part['type']}.done", **self._place(), **{field: part[field]}, **more)
+        self._event("response.content_part.done", **self._place(), part=part)
+
+    def _place(self) -> JSON:
+        """The place of the open part."""
+        assert self._open is not None
+        parts = self._open["content"]
+        return {"item_id": self._open["id"], "output_index": len(self.output) - 1, "content_index": len(parts) - 1}
+
+    def _event(self, kind: str, **fields: Any) -> None:
+        data = encode_json({"type": kind, "sequence_number": self._number, **fields})
+        self._events.append(b"event: %s\ndata: %s\n\n" % (kind.encode(), data))
+        self._number += 1
+
+
+def response_of(asked: ResponsesRequest, answer: JSON) -> JSON:
+    """The response of a whole chat answer."""
+    writer = ResponseWriter(asked, str(answer["id"]).removeprefix("chatcmpl-"), answer["created"])
+    writer.add(answer)
+    return writer.end()
+
+
+def usage_of(usage: JSON) -> JSON:
+    """Usage in this API's words."""
+    inside, outside = usage.get("prompt_tokens_details") or {}, usage.get("completion_tokens_details") or {}
+    found: JSON = {
+        "input_tokens": usage.get("prompt_tokens", 0),
+        "input_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 0, **inside},
+        "output_tokens": usage.get("completion_tokens", 0),
+        "output_tokens_details": {"reasoning_tokens": 0, **outside},
+        "total_tokens": usage.get("total_tokens", 0),
+    }
+    return {**found, "corea_stages": usage["corea_stages"]} if "corea_stages" in usage else found
+
+
+def _with_defaults(value: Any, default: Any) -> Any:
+    if isinstance(value, dict) and isinstance(default, dict):
+        return {**cast(JSON, default), **cast(JSON, value)}
+    return default if value is None else value
+
+
+def _of_parts(parts: Iterable[Any]) -> tuple[str, str]:
+    """Text and thinking of a content in parts (Mistral)."""
+    found = [cast(JSON, part) for part in parts if isinstance(part, dict)]
+    texts = [str(part.get("text") or "") for part in found if part.get("type") == "text"]
+    thoughts = [part.get("thinking") for part in found if part.get("type") == "thinking"]
+    inner = [_of_parts(cast(list[Any], t))[0] if isinstance(t, list) else str(t or "") for t in thoughts]
+    return "".join(texts), "".join(inner)
