@@ -1,6 +1,5 @@
 """The Responses API's translation: requests to chat requests, chat answers and chunks to responses and their events."""
 
-import json
 from typing import Any
 
 import pytest
@@ -104,20 +103,31 @@ def test_fields_of_a_request(fields: dict[str, Any], chat: dict[str, Any]) -> No
 
 def test_tools_that_run_elsewhere_are_named_and_not_offered() -> None:
     found = asked(tools=[{"type": "web_search"}, TOOL, {"type": "custom", "name": "apply_patch"}])
-    assert (found.skipped, found.tools) == (("tools.web_search", "tools.custom"), [TOOL])
+    assert (found.dropped, found.tools) == (("tools.web_search", "tools.custom"), [TOOL])
 
 
-WRONG: list[tuple[dict[str, Any], str]] = [
+ONLY: list[tuple[dict[str, Any], str]] = [
     ({"previous_response_id": "resp_1"}, "previous_response_id"),
     ({"conversation": "conv_1"}, "conversation"),
     ({"background": True}, "background"),
     ({"prompt": {"id": "p"}}, "prompt"),
     ({"input": [{"type": "item_reference", "id": "i"}]}, "input[0]"),
-    ({"input": [{"type": "computer_call", "id": "i"}]}, "input[0].type"),
+    ({"input": [{"type": "computer_call", "id": "i"}]}, "input[0]"),
+    ({"input": [{"role": "user", "content": [{"type": "input_image", "file_id": "f"}]}]}, "input[0].content[0]"),
+    ({"input": [{"role": "user", "content": [{"type": "video"}]}]}, "input[0].content[0]"),
+    ({"tools": [], "tool_choice": "required"}, "tool_choice"),
+    ({"tools": [TOOL], "tool_choice": {"type": "web_search"}}, "tool_choice"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("fields", "param"), ONLY, ids=lambda given: given if isinstance(given, str) else "")
+def test_what_no_chat_can_carry_is_named_with_its_reason(fields: dict[str, Any], param: str) -> None:
+    assert list(asked(**fields).only) == [param]
+
+
+WRONG: list[tuple[dict[str, Any], str]] = [
     ({"input": [{"role": "tool", "content": "a"}]}, "input[0].role"),
-    ({"input": [{"role": "user", "content": [{"type": "input_image", "file_id": "f"}]}]},
-     "input[0].content[0].image_url"),
-    ({"input": [{"role": "user", "content": [{"type": "video"}]}]}, "input[0].content[0].type"),
+    ({"input": [{"id": "i"}]}, "input[0].type"),
     ({"input": [{"role": "user", "content": 5}]}, "input[0]"),
     ({"input": [{"role": "user", "content": [5]}]}, "input[0].content[0]"),
     ({"input": [{"type": "function_call", "call_id": "c", "name": "n"}]}, "input[0].arguments"),
@@ -128,14 +138,12 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"max_output_tokens": 0}, "max_output_tokens"),
     ({"tools": {}}, "tools"),
     ({"tools": [{"type": "function"}]}, "tools[0].name"),
-    ({"tools": [], "tool_choice": "required"}, "tool_choice"),
-    ({"tools": [TOOL], "tool_choice": {"type": "web_search"}}, "tool_choice.type"),
     ({"text": {"format": {"type": "xml"}}}, "text.format.type"),
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize(("fields", "param"), WRONG, ids=lambda given: given if isinstance(given, str) else "")
-def test_a_request_that_cannot_be_honoured_is_refused_with_its_field(fields: dict[str, Any], param: str) -> None:
+def test_a_wrong_value_is_refused_with_its_field(fields: dict[str, Any], param: str) -> None:
     with pytest.raises(GatewayError) as caught:
         asked(**fields)
     assert (caught.value.status, caught.value.param) == (400, param)
@@ -143,10 +151,18 @@ def test_a_request_that_cannot_be_honoured_is_refused_with_its_field(fields: dic
 
 
 def test_an_error_about_the_chat_request_names_the_field_that_the_client_sent() -> None:
-    found = in_its_words(bad_field("max_completion_tokens", 0, "more"))
-    assert (found.param, found.message) == ("max_output_tokens", "max_output_tokens: got 0, expected more.")
-    assert in_its_words(bad_field("messages[2].content", 0, "more")).param == "input"
-    assert in_its_words(bad_field("temperature", 3, "less")).param == "temperature"
+    def told(param: str, got: object) -> tuple[str, str]:
+        found = in_its_words(bad_field(param, got, "more").body()["error"])
+        return found["param"], found["message"]
+
+    assert told("max_completion_tokens", 0) == ("max_output_tokens", "max_output_tokens: got 0, expected more.")
+    assert told("messages[2].content", 0) == ("input", "input: got 0, expected more.")
+    assert told("temperature", 3) == ("temperature", "temperature: got 3, expected more.")
+
+
+def test_a_session_in_the_metadata_is_the_conversations_and_a_cache_key_is_not() -> None:
+    assert asked(metadata={"session_id": "s"}).chat["corea"] == {"session": "s"}
+    assert "corea" not in asked(prompt_cache_key="k", metadata={"a": "b"}).chat
 
 
 USAGE = {
@@ -230,16 +246,13 @@ def stream_of(request: ResponsesRequest, *chunks: dict[str, Any]) -> list[dict[s
     for chunk in chunks:
         writer.add(chunk)
     writer.end()
-    return events(writer.take_events())
+    return numbered(writer.take_events())
 
 
-def events(body: bytes) -> list[dict[str, Any]]:
-    """Events from their bytes; each has its type twice, and the next number."""
-    found = [block.split("\n") for block in body.decode().removesuffix("\n\n").split("\n\n")]
-    read = [json.loads(data.removeprefix("data: ")) for _, data in found]
-    assert [name.removeprefix("event: ") for name, _ in found] == [event["type"] for event in read]
-    assert [event["sequence_number"] for event in read] == list(range(len(read)))
-    return read
+def numbered(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The events, which have to be numbered from 0."""
+    assert [event["sequence_number"] for event in events] == list(range(len(events)))
+    return events
 
 
 def chunk(delta: dict[str, Any], finish: str | None = None, **fields: Any) -> dict[str, Any]:
@@ -300,6 +313,6 @@ def test_an_error_in_a_stream_is_a_failed_response_with_the_code_that_clients_kn
         writer.begin()
         writer.add(chunk({"content": "nine"}))
         writer.fail(GatewayError(status, "It broke.", code=code))
-        last = events(writer.take_events())[-1]
+        last = numbered(writer.take_events())[-1]
         assert (last["type"], last["response"]["status"]) == ("response.failed", "failed")
         assert (last["response"]["error"]["code"], last["response"]["error"]["message"]) == (given, "It broke.")

@@ -8,26 +8,28 @@ Source: https://platform.openai.com/docs/api-reference/responses/create
 
 import base64
 import binascii
+from collections.abc import Mapping
 from typing import Annotated, Any, cast
 
 import msgspec
 from msgspec import Meta, Struct
 
 from corea.gateway.chat.request import JSON, MaxTokens
-from corea.gateway.errors import GatewayError, bad_field, unsupported
+from corea.gateway.errors import GatewayError, bad_field
+from corea.gateway.ops.affinity import SESSION_FIELDS
 
 KEPT_NOWHERE = "nothing is kept between requests here; send the whole conversation in `input`, with store=false"
-REFUSED = {
+ONLY = {  # of fields that no chat request can carry, the reason
     "previous_response_id": KEPT_NOWHERE,
     "conversation": KEPT_NOWHERE,
     "background": "an answer is given to the request that asked for it alone",
     "prompt": "no templates are kept here; send `instructions` and `input`",
     "moderation": "no moderation is done here",
 }
-IGNORED = (  # about storage and prices at OpenAI, or about tools that run there
-    "store", "include", "metadata", "prompt_cache_key", "prompt_cache_retention", "prompt_cache_options", "truncation",
-    "client_metadata", "max_tool_calls", "context_management", "stream_options", "background_options", "image",
-    "access_programs",
+USED = ("include", "metadata", "prompt_cache_key", "stream_options")  # here, or about storage at OpenAI
+IGNORED = (
+    "store", "prompt_cache_retention", "prompt_cache_options", "truncation", "client_metadata", "max_tool_calls",
+    "context_management", "background_options", "image", "access_programs",
 )  # fmt: skip
 TRANSLATED = (
     "input", "instructions", "tools", "tool_choice", "parallel_tool_calls", "max_output_tokens", "top_logprobs", "text",
@@ -62,7 +64,6 @@ class ResponsesBody(Struct, frozen=True):
     reasoning: JSON | None = None
     include: list[str] | None = None
     metadata: JSON | None = None
-    prompt_cache_key: str | None = None
 
 
 class ResponsesRequest(Struct, frozen=True, kw_only=True):
@@ -71,65 +72,64 @@ class ResponsesRequest(Struct, frozen=True, kw_only=True):
     Args:
         asked: The fields as they came.
         tools: Those that the model is offered, as they came.
-        skipped: Tools that run at OpenAI or in another protocol, and are not offered.
+        dropped: Fields, and tools that run at OpenAI, without a counterpart.
+        only: What no chat request can carry, each with the reason.
     """
 
     asked: JSON
     body: ResponsesBody
     chat: JSON
     tools: list[JSON]
-    skipped: tuple[str, ...]
+    dropped: tuple[str, ...]
+    only: Mapping[str, str]
 
     @property
     def encrypts(self) -> bool:
         """True if reasoning is also wanted in the form that a client returns unread."""
         return ENCRYPTED in (self.body.include or ())
 
-    @property
-    def session(self) -> str | None:
-        """The session that its fields name: that of the cache, which is one for each conversation in Codex."""
-        return self.body.prompt_cache_key
-
 
 def responses_request(asked: JSON) -> ResponsesRequest:
     """A request from its fields.
 
     Raises:
-        GatewayError: A field that is used has a wrong value, or asks for something that is not kept or done here.
+        GatewayError: A field that is used has a wrong value.
     """
-    for name, why in REFUSED.items():
-        if asked.get(name) not in (None, False):
-            raise unsupported(name, why)
     try:
         body = msgspec.convert(asked, ResponsesBody)
     except msgspec.ValidationError as error:
         raise _field_error(asked, str(error)) from error
+    only = {name: why for name, why in ONLY.items() if asked.get(name) not in (None, False)}
     offered = [tool for tool in body.tools or () if tool.get("type") == "function"]
-    skipped = tuple(f"tools.{tool.get('type')}" for tool in body.tools or () if tool.get("type") != "function")
-    chat: JSON = {k: v for k, v in asked.items() if k not in (*REFUSED, *IGNORED, *TRANSLATED)}
-    chat |= {"messages": chat_messages(body), **_tool_fields(body, offered), **_form_fields(body)}
+    dropped = [name for name in IGNORED if asked.get(name) not in (None, False)]
+    dropped += [f"tools.{tool.get('type')}" for tool in body.tools or () if tool.get("type") != "function"]
+    chat: JSON = {k: v for k, v in asked.items() if k not in (*ONLY, *IGNORED, *USED, *TRANSLATED)}
+    chat |= {"messages": chat_messages(body, only), **_tool_fields(body, offered, only), **_form_fields(body)}
     if body.stream:
         chat["stream_options"] = {"include_usage": True}
     if body.max_output_tokens is not None:
         chat["max_completion_tokens"] = body.max_output_tokens
     if body.top_logprobs or LOGPROBS in (body.include or ()):
         chat |= {"logprobs": True, "top_logprobs": body.top_logprobs or 0}
-    return ResponsesRequest(asked=asked, body=body, chat=chat, tools=offered, skipped=skipped)
+    session = next((value for name in SESSION_FIELDS if (value := (body.metadata or {}).get(name))), None)
+    if isinstance(session, str) and chat.get("corea") is None:
+        chat["corea"] = {"session": session}
+    return ResponsesRequest(asked=asked, body=body, chat=chat, tools=offered, dropped=tuple(dropped), only=only)
 
 
-def in_its_words(error: GatewayError) -> GatewayError:
+def in_its_words(error: JSON) -> JSON:
     """An error about a field of the chat request, with the name of the field that the client sent."""
-    param = error.param or ""
+    param, message = error.get("param") or "", error.get("message") or ""
     name = next((name for name in PARAMS if param == name or param.startswith((f"{name}.", f"{name}["))), None)
     if name is None:
         return error
-    message = error.message.replace(param, PARAMS[name], 1) if error.message.startswith(param) else error.message
-    return GatewayError(error.status, message, error.kind, error.code, PARAMS[name], error.headers)
+    message = message.replace(param, PARAMS[name], 1) if message.startswith(param) else message
+    return {**error, "message": message, "param": PARAMS[name]}
 
 
-def chat_messages(body: ResponsesBody) -> list[JSON]:
-    """The conversation as messages of a chat request."""
-    written = _Conversation()
+def chat_messages(body: ResponsesBody, only: dict[str, str]) -> list[JSON]:
+    """The conversation as messages of a chat request; adds to `only` what they cannot hold."""
+    written = _Conversation(only)
     if body.instructions:
         written.add_message("system", body.instructions, "instructions")
     if isinstance(body.input, str):
@@ -143,7 +143,8 @@ def chat_messages(body: ResponsesBody) -> list[JSON]:
 class _Conversation:
     """Items in their order as messages: what a model wrote up to the next other item is one message."""
 
-    def __init__(self) -> None:
+    def __init__(self, only: dict[str, str]) -> None:
+        self.only = only
         self.messages: list[JSON] = []
         self.turn: JSON = {}  # of the assistant, being written
 
@@ -165,13 +166,15 @@ class _Conversation:
                 made = {**others, "id": _text(item, "call_id", where), "type": "function", "function": call}
                 self.turn.setdefault("tool_calls", []).append(made)
             case "function_call_output":
-                content = _content(item.get("output"), f"{where}.output")
+                content = self._content(item.get("output"), f"{where}.output")
                 self._end_turn()
                 self.messages.append(
                     {"role": "tool", "tool_call_id": _text(item, "call_id", where), "content": content}
                 )
             case "item_reference":
-                raise unsupported(where, KEPT_NOWHERE)
+                self.only[where] = KEPT_NOWHERE
+            case str(kind):
+                self.only[where] = f"an item of type {kind[:80]!r} has no counterpart in a chat; expected {ITEMS}"
             case kind:
                 raise bad_field(f"{where}.type", kind, ITEMS)
 
@@ -183,13 +186,50 @@ class _Conversation:
             if refusals:
                 self.turn["refusal"] = refusals
             if others or not refusals:
-                self.turn["content"] = _content(others, where)
+                self.turn["content"] = self._content(others, where)
             return
         self._end_turn()
-        content = _content(content, where)
+        content = self._content(content, where)
         if role == "system" and self.messages and all(message["role"] == "system" for message in self.messages):
             content = _joined(self.messages.pop()["content"], content)
         self.messages.append({"role": role, "content": content})
+
+    def _content(self, content: Any, where: str) -> str | list[JSON]:
+        """A message's content: a string where it is one text, else parts."""
+        if isinstance(content, str):
+            return content
+        if not isinstance(content, list):
+            raise bad_field(where, content, "a string or a list of parts")
+        found = [self._part(part, f"{where}.content[{i}]") for i, part in enumerate(cast(list[Any], content))]
+        parts = [part for part in found if part is not None]
+        if not parts:
+            return ""
+        return parts[0]["text"] if len(parts) == 1 and parts[0].keys() == {"type", "text"} else parts
+
+    def _part(self, part: Any, where: str) -> JSON | None:
+        """A part of a content; None for one that no chat request can carry."""
+        if not isinstance(part, dict):
+            raise bad_field(where, part, "an object with a type")
+        part = cast(JSON, part)
+        match part.get("type"):
+            case "input_text" | "output_text" | "text":
+                others = {k: v for k, v in part.items() if k not in NOT_OF_TEXT}
+                return {**others, "type": "text", "text": _text(part, "text", where)}
+            case "input_image" if isinstance(url := part.get("image_url"), str):
+                detail = {"detail": part["detail"]} if part.get("detail") else {}
+                return {"type": "image_url", "image_url": {"url": url, **detail}}
+            case "input_file" if isinstance(part.get("file_data"), str):
+                names = ("filename", "file_data")
+                return {"type": "file", "file": {name: part[name] for name in names if part.get(name)}}
+            case "input_audio":
+                return {"type": "input_audio", "input_audio": part.get("input_audio")}
+            case "input_image" | "input_file":
+                self.only[where] = "no files are kept here; send the image's URL or the file's data"
+            case str(kind):
+                self.only[where] = f"a part of type {kind[:80]!r} has no counterpart in a chat; expected {PARTS}"
+            case kind:
+                raise bad_field(f"{where}.type", kind, PARTS)
+        return None
 
     def end(self) -> list[JSON]:
         """All messages."""
@@ -231,42 +271,6 @@ def _thoughts(item: JSON) -> JSON:
     return {"reasoning_content": text} if text else {}
 
 
-def _content(content: Any, where: str) -> str | list[JSON]:
-    """A message's content: a string where it is one text, else parts."""
-    if isinstance(content, str):
-        return content
-    if not isinstance(content, list):
-        raise bad_field(where, content, "a string or a list of parts")
-    parts = [_part(part, f"{where}.content[{i}]") for i, part in enumerate(cast(list[Any], content))]
-    if not parts:
-        return ""
-    return parts[0]["text"] if len(parts) == 1 and parts[0].keys() == {"type", "text"} else parts
-
-
-def _part(part: Any, where: str) -> JSON:
-    if not isinstance(part, dict):
-        raise bad_field(where, part, "an object with a type")
-    part = cast(JSON, part)
-    match part.get("type"):
-        case "input_text" | "output_text" | "text":
-            others = {k: v for k, v in part.items() if k not in NOT_OF_TEXT}
-            return {**others, "type": "text", "text": _text(part, "text", where)}
-        case "input_image":
-            if not isinstance(url := part.get("image_url"), str):
-                raise bad_field(f"{where}.image_url", url, "a URL, also one of data; no files are kept here")
-            detail = {"detail": part["detail"]} if part.get("detail") else {}
-            return {"type": "image_url", "image_url": {"url": url, **detail}}
-        case "input_file":
-            file = {name: part[name] for name in ("filename", "file_data") if part.get(name)}
-            if "file_data" not in file:
-                raise bad_field(f"{where}.file_data", part.get("file_data"), "the file itself; none are kept here")
-            return {"type": "file", "file": file}
-        case "input_audio":
-            return {"type": "input_audio", "input_audio": part.get("input_audio")}
-        case kind:
-            raise bad_field(f"{where}.type", kind, PARTS)
-
-
 def _refusals(content: Any) -> tuple[str, Any]:
     """The refusals in an assistant's content, and its other parts."""
     if not isinstance(content, list):
@@ -283,13 +287,16 @@ def _joined(first: str | list[JSON], second: str | list[JSON]) -> str | list[JSO
     return [*as_parts[0], *as_parts[1]]
 
 
-def _tool_fields(body: ResponsesBody, tools: list[JSON]) -> JSON:
+def _tool_fields(body: ResponsesBody, tools: list[JSON], only: dict[str, str]) -> JSON:
     """The chat request's fields about tools; none without any, since servers refuse a choice among none."""
     choice = body.tool_choice
+    if isinstance(choice, dict) and choice.get("type") not in ("function", "allowed_tools"):
+        only["tool_choice"] = "a tool that does not run at the client cannot be chosen"
+        choice = None
     if not tools:
-        if choice in (None, "auto", "none"):
-            return {}
-        raise bad_field("tool_choice", choice, "auto or none, since no tool of type function is offered")
+        if choice not in (None, "auto", "none"):
+            only["tool_choice"] = "no tool of type function is offered"
+        return {}
     found: JSON = {"tools": [_tool(tool, f"tools[{i}]") for i, tool in enumerate(tools)]}
     if choice is not None:
         found["tool_choice"] = choice if isinstance(choice, str) else _choice(choice)
@@ -305,15 +312,11 @@ def _tool(tool: JSON, where: str) -> JSON:
 
 
 def _choice(choice: JSON) -> JSON:
-    match choice.get("type"):
-        case "function":
-            return {"type": "function", "function": {"name": _text(choice, "name", "tool_choice")}}
-        case "allowed_tools":
-            tools = [t for t in choice.get("tools") or () if isinstance(t, dict) and t.get("type") == "function"]  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
-            named = [{"type": "function", "function": {"name": tool.get("name")}} for tool in cast(list[JSON], tools)]
-            return {"type": "allowed_tools", "allowed_tools": {"mode": choice.get("mode", "auto"), "tools": named}}
-        case kind:
-            raise bad_field("tool_choice.type", kind, "function or allowed_tools")
+    if choice["type"] == "function":
+        return {"type": "function", "function": {"name": _text(choice, "name", "tool_choice")}}
+    tools = [t for t in choice.get("tools") or () if isinstance(t, dict) and t.get("type") == "function"]  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+    named = [{"type": "function", "function": {"name": tool.get("name")}} for tool in cast(list[JSON], tools)]
+    return {"type": "allowed_tools", "allowed_tools": {"mode": choice.get("mode", "auto"), "tools": named}}
 
 
 def _form_fields(body: ResponsesBody) -> JSON:

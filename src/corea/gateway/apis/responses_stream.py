@@ -4,10 +4,10 @@ Source: https://platform.openai.com/docs/api-reference/responses-streaming
 """
 
 from collections.abc import Iterable
+from copy import deepcopy
 from typing import Any, cast
 
 from corea.gateway.apis.responses import REASONING, ResponsesRequest, encoded_thoughts
-from corea.gateway.asgi import encode_json
 from corea.gateway.chat.request import JSON
 from corea.gateway.errors import GatewayError
 
@@ -42,7 +42,7 @@ class ResponseWriter:
         self._calls: dict[int, JSON] = {}
         self._open: JSON | None = None  # the message or reasoning that is being written
         self._thoughts: JSON = {}  # its reasoning fields, as the model's server sent them
-        self._events: list[bytes] = []
+        self._events: list[JSON] = []
         self._number = 0
 
     def begin(self) -> None:
@@ -82,9 +82,9 @@ class ResponseWriter:
         told = {"code": code, "message": error.message, "type": error.kind, "param": error.param}
         self._event("response.failed", response=self.response("failed", told))
 
-    def take_events(self) -> bytes:
+    def take_events(self) -> list[JSON]:
         """The events since the last call."""
-        events, self._events = b"".join(self._events), []
+        events, self._events = self._events, []
         return events
 
     def response(self, status: str, error: JSON | None = None) -> JSON:
@@ -101,7 +101,7 @@ class ResponseWriter:
             "error": error,
             "incomplete_details": {"reason": reason} if reason else None,
             "model": asked["model"],
-            "output": self.output,
+            "output": [*self.output],
             "previous_response_id": None,
             "store": False,
             **echoed,
@@ -167,7 +167,7 @@ class ResponseWriter:
             call_id = piece.get("id") or f"call_{self.trace_id}_{number}"
             call = self._calls[index] = self._item("function_call", "fc", call_id=call_id, name="", arguments="")
             call |= {**others, "name": function.get("name") or ""}
-            self._event("response.output_item.added", output_index=number, item=call)
+            self._event("response.output_item.added", output_index=number, item=dict(call))
         elif function.get("name"):
             call["name"] += function["name"]
         if arguments := function.get("arguments"):
@@ -196,13 +196,13 @@ class ResponseWriter:
                 self._end_part()
             made: JSON = {"type": kind, TEXT_FIELD[kind]: ""}
             parts.append(made | ({"annotations": [], "logprobs": []} if kind == "output_text" else {}))
-            self._event("response.content_part.added", **self._place(), part=parts[-1])
+            self._event("response.content_part.added", **self._place(), part=deepcopy(parts[-1]))
         return parts[-1]
 
     def _open_item(self, kind: str, **fields: Any) -> None:
         self._close("completed")
         self._open = self._item(kind, {"message": "msg", "reasoning": "rs"}[kind], **fields)
-        self._event("response.output_item.added", output_index=len(self.output) - 1, item=self._open)
+        self._event("response.output_item.added", output_index=len(self.output) - 1, item={**self._open, "content": []})
 
     def _item(self, kind: str, prefix: str, **fields: Any) -> JSON:
         made = {"id": f"{prefix}_{self.trace_id}_{len(self.output)}", "type": kind, "status": "in_progress", **fields}
@@ -236,8 +236,7 @@ class ResponseWriter:
         return {"item_id": self._open["id"], "output_index": len(self.output) - 1, "content_index": len(parts) - 1}
 
     def _event(self, kind: str, **fields: Any) -> None:
-        data = encode_json({"type": kind, "sequence_number": self._number, **fields})
-        self._events.append(b"event: %s\ndata: %s\n\n" % (kind.encode(), data))
+        self._events.append({"type": kind, "sequence_number": self._number, **fields})
         self._number += 1
 
 
