@@ -15,10 +15,11 @@ from typing import TypeVar
 import msgspec
 
 from corea.backends.openai import errors, wire
+from corea.backends.openai.apis import APIS, WireRequest, native_request
 from corea.backends.openai.circuit_breaker import Breaker, BreakerState
 from corea.backends.openai.http import Http
 from corea.backends.openai.retry import Backoff
-from corea.backends.openai.settings import KeyStyle, MaxTokensField, OpenAISettings
+from corea.backends.openai.settings import CHAT, KeyStyle, MaxTokensField, OpenAISettings
 from corea.backends.openai.stream import Stream
 from corea.costs.call_log import INTERRUPTED, CallLog, current_log
 from corea.costs.token_estimate import estimate_usage
@@ -30,7 +31,7 @@ __all__ = ["KeyStyle", "MaxTokensField", "OpenAIBackend", "OpenAISettings", "Pro
 log: logging.Logger = logging.getLogger(__name__)
 T = TypeVar("T")
 Sleep = Callable[[float], Awaitable[None]]
-OneAttempt = Callable[[bytes, Question, "_Attempts"], Awaitable[T]]
+OneAttempt = Callable[[WireRequest, Question, "_Attempts"], Awaitable[T]]
 
 PROBE = Question.of("Reply with the one word: ready", id="probe")
 PROBE_TOKENS = 16
@@ -95,6 +96,8 @@ class OpenAIBackend:
     ) -> None:
         self.settings = settings
         self.model: str = settings.model
+        self.apis: tuple[str, ...] = settings.apis
+        self.cache_control: bool = settings.cache_control
         self.breaker: Breaker = Breaker(
             settings.breaker_failures, settings.breaker_cool_down_seconds, clock, on_change=self._log_breaker
         )
@@ -118,14 +121,14 @@ class OpenAIBackend:
             BackendError: After the last attempt; `spent` is the known usage of failed attempts.
             ConfigError: The key's environment variable holds none.
         """
-        if self.settings.stream:
+        if self.settings.stream and question.native is None:
             pieces = [piece async for piece in self.stream(question, sampling)]
             assert isinstance(pieces[-1], Completion)
             return pieces[-1]
-        body = self._body(question, sampling, stream=False)
+        request = self._request(question, sampling, stream=False)
         attempts, log = _Attempts(), current_log()
         try:
-            return await self._with_retries(self._whole, body, question, attempts)
+            return await self._with_retries(self._whole, request, question, attempts)
         except asyncio.CancelledError:
             self._note_interrupted(log, question, attempts)
             raise
@@ -137,11 +140,11 @@ class OpenAIBackend:
             BackendError: As for `complete`; also if the stream breaks off, which is not retried, since part of it has
                 been passed on: `spent` is then the text so far, with the usage that was sent or an estimate.
         """
-        body = self._body(question, sampling, stream=True)
+        request = self._request(question, sampling, stream=True)
         attempts, log = _Attempts(), current_log()
         opened: Stream | None = None
         try:
-            opened = await self._with_retries(self._open, body, question, attempts)
+            opened = await self._with_retries(self._open, request, question, attempts)
             async for piece in opened.pieces():
                 yield piece
             yield opened.completion(retries=attempts.retries, wasted=attempts.wasted)
@@ -161,7 +164,7 @@ class OpenAIBackend:
         error: BackendError | ConfigError
         for sampling in (asked, replace(asked, logprobs=False, top_logprobs=0)):
             try:
-                completion = await self._whole(self._body(PROBE, sampling, stream=False), PROBE, _Attempts())
+                completion = await self._whole(self._request(PROBE, sampling, stream=False), PROBE, _Attempts())
             except ConfigError as caught:
                 return Probe(reachable=False, key_accepted=False, logprobs=False, error=str(caught))
             except BackendError as caught:
@@ -192,10 +195,10 @@ class OpenAIBackend:
         """Closes the connections."""
         await self._http.close()
 
-    async def _whole(self, body: bytes, question: Question, attempts: _Attempts) -> Completion:
+    async def _whole(self, request: WireRequest, question: Question, attempts: _Attempts) -> Completion:
         """One attempt at a whole response."""
         began = time.perf_counter()
-        response, redactor = await self._http.post(body, attempts.sent)
+        response, redactor = await self._http.post(request, attempts.sent)
         try:
             received = redactor.hide_bytes(await self._http.read(response, began))
         finally:
@@ -204,23 +207,24 @@ class OpenAIBackend:
         if response.status != 200:
             raise errors.status_error(self.settings, response, received, redactor)
         try:
-            reply = wire.read_response(received)
+            reply = request.api.reader()(received)
         except msgspec.DecodeError as error:
             raise errors.format_error(self.settings, received, str(error)) from error
         written = wire.ReplyBuilder()
         written.add(reply)
-        written.add_outside(received)
+        if not request.native:
+            written.add_outside(received)
         if not written.answered:
             raise errors.no_choices_error(self.settings, reply, received, redactor)
         return written.completion(
             question, self.model, seconds=time.perf_counter() - began, retries=attempts.retries, wasted=attempts.wasted
         )
 
-    async def _open(self, body: bytes, question: Question, attempts: _Attempts) -> Stream:
+    async def _open(self, request: WireRequest, question: Question, attempts: _Attempts) -> Stream:
         """One attempt at a stream, up to its first event."""
         began = time.perf_counter()
-        response, redactor = await self._http.post(body, attempts.sent)
-        stream = Stream(self.settings, response, question, redactor, began, self._http.deadlines)
+        response, redactor = await self._http.post(request, attempts.sent)
+        stream = Stream(self.settings, response, question, redactor, began, self._http.deadlines, request)
         try:
             if response.status != 200:
                 received = redactor.hide_bytes(await self._http.read(response, began))
@@ -231,14 +235,16 @@ class OpenAIBackend:
             raise
         return stream
 
-    async def _with_retries(self, once: OneAttempt[T], body: bytes, question: Question, attempts: _Attempts) -> T:
+    async def _with_retries(
+        self, once: OneAttempt[T], request: WireRequest, question: Question, attempts: _Attempts
+    ) -> T:
         """The result of the first attempt that succeeds; the breaker admits each, and gets its result."""
         while True:
             try:
                 if held_back := self.breaker.admit():
                     raise errors.breaker_open_error(self.settings, self.breaker.failures, held_back)
                 try:
-                    result = await once(body, question, attempts)
+                    result = await once(request, question, attempts)
                 except BaseException as error:
                     self._note_failure(error)
                     raise
@@ -297,9 +303,12 @@ class OpenAIBackend:
         else:
             log.info("%s: breaker %s", self.settings.where, state)
 
-    def _body(self, question: Question, sampling: Sampling, *, stream: bool) -> bytes:
+    def _request(self, question: Question, sampling: Sampling, *, stream: bool) -> WireRequest:
+        native = question.native
         try:
-            return wire.request_body(
+            if native is not None and native.server is self:
+                return native_request(native, self.model, sampling, stream=stream)
+            body = wire.request_body(
                 self.model,
                 question,
                 sampling,
@@ -309,6 +318,7 @@ class OpenAIBackend:
             )
         except (TypeError, ValueError) as error:  # in `extra` or a raw message
             raise ConfigError(f"{self.settings.where}: got a request that JSON cannot hold ({error})") from error
+        return WireRequest(body, APIS[CHAT])
 
 
 def _note_attempts(error: BackendError, attempts: _Attempts, model: str) -> None:

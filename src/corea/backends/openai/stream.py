@@ -8,6 +8,7 @@ import msgspec
 
 from corea.backends.openai import errors, wire
 from corea.backends.openai.api_keys import KeyRedactor, without_frames
+from corea.backends.openai.apis import WireRequest
 from corea.backends.openai.deadlines import Deadlines
 from corea.backends.openai.settings import OpenAISettings
 from corea.backends.openai.sse import EventReader
@@ -32,6 +33,7 @@ class Stream:
         redactor: KeyRedactor,
         began: float,
         deadlines: Deadlines,
+        request: WireRequest,
     ) -> None:
         self._settings = settings
         self._response = response
@@ -39,6 +41,8 @@ class Stream:
         self._redactor = redactor
         self._began = began
         self._deadlines = deadlines
+        self._read = request.api.reader()
+        self._native = request.native
         self._first_token_seconds: float | None = None
         self._events = EventReader()
         self._ready: list[bytes] = []
@@ -126,7 +130,7 @@ class Stream:
     def _take(self, data: bytes) -> str | StreamPart:
         data = self._redactor.hide_bytes(data)
         try:
-            reply = wire.read_response(data)
+            reply = self._read(data)
         except msgspec.DecodeError as error:
             if (billed := wire.find_usage(data)) is not None:
                 self._written.billed = billed
@@ -137,7 +141,7 @@ class Stream:
             raise errors.server_error(self._settings, error, self._redactor, default_status=500, spent=self._spent())
         begun = self._written.answered
         piece = self._written.add(reply)
-        if not begun or self._written.finish_reason:
+        if not self._native and (not begun or self._written.finish_reason):
             self._written.add_outside(data)
         if piece and self._first_token_seconds is None:
             self._first_token_seconds = time.perf_counter() - self._began

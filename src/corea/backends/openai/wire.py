@@ -21,6 +21,7 @@ from corea.backends.openai.usage import find_usage as find_usage
 from corea.types import Completion, Message, Question, Sampling, StreamPart, Usage
 
 NOTHING = msgspec.Raw()
+NATIVE = "corea_native"  # field of a message or delta: the response or event of another API, as it came
 REASONING = ("reasoning_content", "reasoning")  # DeepSeek, llama.cpp, transformers; vLLM, Ollama, LM Studio, OpenRouter
 PLAIN = frozenset({"role", "content", *REASONING})
 PLAIN_DELTA = frozenset({"role", "content"})

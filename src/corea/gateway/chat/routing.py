@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, is_dataclass, replace
 from decimal import Decimal
+from fnmatch import fnmatchcase
 from typing import Any
 
 import msgspec
@@ -10,7 +11,7 @@ import msgspec
 from corea.cascade import Cascade, new_id
 from corea.costs.bounds import BoundAssumptions, request_tokens, stage_bounds
 from corea.errors import ConfigError, unknown_name
-from corea.gateway.chat.capabilities import capable, check_accepts, declaring, without_stages
+from corea.gateway.chat.capabilities import capable, check_accepts, declaring, passed_through, without_stages
 from corea.gateway.chat.request import FORMS, WITH_TOOLS, ChatRequest
 from corea.gateway.chat.visible import VisibleText, tags_of
 from corea.gateway.errors import GatewayError, bad_field, unsupported
@@ -85,7 +86,7 @@ class ModelRoute:
 
 
 class RoutingTable:
-    """The model names of the server: each cascade, each stage as "name/0" or "name/stage", each passthrough."""
+    """The names of models: each cascade, each stage as "name/0" or "name/stage", each passthrough, each alias."""
 
     def __init__(self, cascades: Mapping[str, Cascade], settings: GatewaySettings) -> None:
         self.cascades = cascades
@@ -108,6 +109,14 @@ class RoutingTable:
                 )
             self._known[model] = directly[f"{found[0]}/{wanted}"]
         self._known |= {name: self._route(name, cascade, direct=False) for name, cascade in cascades.items()}
+        self._patterns: dict[str, ModelRoute] = {}
+        for alias, model in settings.aliases.items():
+            named = self._known.get(model) or directly.get(model)
+            if named is None:
+                raise unknown_name(f"gateway.aliases.{alias}", model, [*self._known, *directly])
+            if alias in self._known:
+                raise ConfigError(f"gateway.aliases.{alias}: got the name of a model here, expected another one")
+            (self._patterns if "*" in alias else self._known)[alias] = named
 
     def _route(self, name: str, cascade: Cascade, *, direct: bool) -> ModelRoute:
         threshold, default = first_threshold(cascade), self._hedged(cascade)
@@ -121,7 +130,8 @@ class RoutingTable:
         """Every name that `model` may have."""
         numbered = [f"{name}/{i}" for name, cascade in self.cascades.items() for i in range(len(cascade.stages))]
         numbered = [name for name in numbered if name in self._known]
-        return [*self.cascades, *numbered, *self.settings.passthrough]
+        aliases = [alias for alias in self.settings.aliases if alias in self._known]
+        return [*self.cascades, *numbered, *self.settings.passthrough, *aliases]
 
     def find(self, model: str) -> ModelRoute:
         """The route of a model name.
@@ -131,6 +141,9 @@ class RoutingTable:
         """
         known = self._known.get(model)
         if known is None:
+            for pattern, route in self._patterns.items():
+                if fnmatchcase(model, pattern):
+                    return route
             message = f"model: got {model[:80]!r}, expected one of {', '.join(self.names())}."
             raise GatewayError(404, message, param="model", code="model_not_found")
         return known
@@ -158,7 +171,7 @@ class RoutingTable:
         return RequestPlan(
             route=route.name,
             cascade=cascade,
-            question=Question(id=new_id(), messages=request.messages),
+            question=Question(id=new_id(), messages=request.messages, native=passed_through(cascade, request.native)),
             raw=route.direct or bool(request.controls.raw),
             threshold=threshold,
             request=request,
@@ -191,6 +204,11 @@ class RoutingTable:
         if len(stages) < len(cascade.stages) or any(a is not b for a, b in zip(stages, cascade.stages, strict=True)):
             cascade = replace(cascade, stages=stages)
         return self._hedged(cascade)
+
+
+def is_alias(aliases: Mapping[str, str], model: str) -> bool:
+    """True if a model's name is an alias, or fits one with `*`."""
+    return model in aliases or any("*" in alias and fnmatchcase(model, alias) for alias in aliases)
 
 
 def worst_costs(stages: Sequence[Stage], question: Question, settings: GatewaySettings) -> list[Decimal]:

@@ -73,14 +73,12 @@ def apply_policies(
     Raises:
         GatewayError: 400, the request has a field that is not allowed.
     """
-    own = [policy.drop for policy in policies if policy.drop is not None]
-    drop = {name for names in own for name in names} if own else set(ON_THE_ACCOUNT) if has_key else set[str]()
-    dropped = sorted(drop & request.extra.keys())
-    forced = {name: value for policy in policies for name, value in policy.force.items()}
-    for name in request.extra.keys() - drop - forced.keys() - set(LIMITS):
-        if any(policy.allow is not None and name not in policy.allow for policy in policies):
-            raise unsupported(name, "the operator does not allow it")
-    extra = {name: value for name, value in request.extra.items() if name not in drop} | forced
+    extra, dropped = _permitted(policies, request.extra, frozenset(LIMITS), has_key=has_key)
+    if (native := request.native) is not None:
+        body, more = _permitted(policies, native.body, native.own, has_key=has_key)
+        only = {name: why for name, why in native.only.items() if name.partition("[")[0] in body}
+        native, dropped = msgspec.structs.replace(native, body=body, only=only), sorted({*dropped, *more})
+        request = msgspec.structs.replace(request, native=native)
     caps = [policy.max_tokens for policy in policies if policy.max_tokens is not None]
     if caps:
         request = _capped(request, stages, min(caps))
@@ -89,6 +87,24 @@ def apply_policies(
     if extra != request.extra:
         request = msgspec.structs.replace(request, extra=extra)
     return request, dropped
+
+
+def _permitted(
+    policies: Sequence[RequestPolicy], fields: Mapping[str, Any], own: frozenset[str], *, has_key: bool
+) -> tuple[dict[str, Any], list[str]]:
+    """The fields as the policies permit them, and the names of those that were dropped.
+
+    Args:
+        own: Fields that no policy concerns.
+    """
+    lists = [policy.drop for policy in policies if policy.drop is not None]
+    drop = {name for names in lists for name in names} if lists else set(ON_THE_ACCOUNT) if has_key else set[str]()
+    drop -= own
+    forced = {name: value for policy in policies for name, value in policy.force.items()}
+    for name in fields.keys() - drop - forced.keys() - own:
+        if any(policy.allow is not None and name not in policy.allow for policy in policies):
+            raise unsupported(name, "the operator does not allow it")
+    return {name: value for name, value in fields.items() if name not in drop} | forced, sorted(drop & fields.keys())
 
 
 def _capped(request: ChatRequest, stages: Sequence[Stage], cap: int) -> ChatRequest:

@@ -9,7 +9,9 @@ from corea.gateway.errors import GatewayError
 from corea.gateway.ops.settings import GatewaySettings
 
 CHAT, MODELS = "/v1/chat/completions", "/v1/models"
-PREFIXES = re.compile(r"(?:/openai)?(?:/v1)?(?=/(?:chat/completions|models)(?:/|$))")
+PREFIXES = re.compile(
+    r"(?:/openai)?(?:/v1)?(?=/(?:chat/completions|models|messages|responses|completions|embeddings)(?:/|$))"
+)
 AZURE = re.compile(r"/openai/deployments/(.+)/chat/completions")
 EXPOSED = ", ".join(
     f"x-{name}"

@@ -10,9 +10,10 @@ from urllib.parse import parse_qs
 import msgspec
 
 from corea.cascade import new_id
+from corea.gateway.apis import APIS
+from corea.gateway.apis.api import Api, TranslatedResponse, native_of
 from corea.gateway.asgi import (
     JSON_TYPE,
-    Headers,
     Receive,
     Scope,
     Send,
@@ -22,10 +23,10 @@ from corea.gateway.asgi import (
     send_response,
 )
 from corea.gateway.billing.auth import Principal
-from corea.gateway.chat.request import ChatRequest, parse_chat
-from corea.gateway.chat.routing import ModelRoute
+from corea.gateway.chat.request import ChatRequest, chat_request, parse_chat, read_json
+from corea.gateway.chat.routing import ModelRoute, is_alias
 from corea.gateway.chat.service import ChatService
-from corea.gateway.errors import GatewayError, unsupported
+from corea.gateway.errors import GatewayError, bad_field, unsupported
 from corea.gateway.ops.openapi import HealthObject, ModelList, ModelObject, openapi_document
 from corea.gateway.ops.policies import apply_policies, may_ask_directly, policies_of
 from corea.gateway.ops.settings import GatewaySettings
@@ -73,13 +74,13 @@ class GatewayApp:
         try:
             await self._route(scope, receive, response)
         except GatewayError as error:
-            await send_error(response, error)
+            await response.refuse(error)
         except ClientDisconnected:
             return
         except Exception:
             log.exception("an error inside the gateway")
             error = GatewayError(500, "An error inside the gateway.", "api_error", "internal_error")
-            await send_error(response, error)
+            await response.refuse(error)
         finally:
             if guard is not None:
                 guard.answering -= 1
@@ -90,9 +91,10 @@ class GatewayApp:
             await send_response(response, b"", status=204, headers=preflight)
             return
         path, model = known_path(scope["path"])
+        response.api = APIS.get(path)
         if self.local_only():
             check_local(scope, self.chat.settings)
-        if path == CHAT and scope["method"] == "POST":
+        if (path == CHAT or response.api is not None) and scope["method"] == "POST":
             await self._chat(scope, receive, response, model)
         else:
             await self._page(scope, path, response)
@@ -122,21 +124,47 @@ class GatewayApp:
         try:
             if scope["query_string"] and "stage" in parse_qs(scope["query_string"].decode("latin-1")):
                 raise unsupported("stage", "it is not a query parameter; use the corea object of the body")
-            body = await read_body(scope, receive, chat.settings)
-            request = parse_chat(body if model is None else with_model(body, model))
+            body, send = await read_body(scope, receive, chat.settings), response
             secret = secret_of(scope)
+            principal = chat.accounts.identify(secret)
+            if response.api is None:
+                request = parse_chat(body if model is None else with_model(body, model))
+            else:
+                request, send = self._translated(scope, response.api, body, response)
             if chat.settings.sticky_turns:
                 request = _in_session(scope, request)
-            request = self._permitted(request, chat.accounts.identify(secret), response)
+            request = self._permitted(request, principal, response)
             state = await chat.admit(request, secret)
         except GatewayError as error:
             self.refused(error)
             raise
+        if state.plan.question.native is not None and len(state.plan.cascade.stages) == 1:
+            response.dropped = response.dropped - response.untranslated
         if request.body.stream:
-            await chat.stream(state, lambda: _disconnected(receive), response)
+            await chat.stream(state, lambda: _disconnected(receive), send)
         else:
             answer, headers = await chat.answer(state, lambda: _disconnected(receive))
-            await send_response(response, answer, headers=headers)
+            await send_response(send, answer, headers=headers)
+
+    def _translated(
+        self, scope: Scope, api: Api, body: bytes, response: "_Response"
+    ) -> tuple[ChatRequest, TranslatedResponse]:
+        """The chat request for one of another API, and the `send` that translates its answer.
+
+        Raises:
+            GatewayError: It cannot be translated, or its model is unknown.
+        """
+        fields = read_json(body)
+        model = fields.get("model")
+        if not isinstance(model, str) or not model:
+            raise bad_field("model", model, "the name of a model; GET /v1/models lists them")
+        last = self.chat.routes.find(model).cascade.stages[-1].backend
+        found = api.translate(fields, cache_control=getattr(last, "cache_control", False))
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        request = msgspec.structs.replace(chat_request(found.chat), native=native_of(api, fields, headers, found.only))
+        response.untranslated = frozenset(found.dropped)
+        response.dropped |= response.untranslated
+        return request, TranslatedResponse(api, found.answers, response, response.request_id)
 
     def _permitted(self, request: ChatRequest, principal: Principal, response: "_Response") -> ChatRequest:
         """The request as the operator's policies permit it.
@@ -149,23 +177,23 @@ class GatewayApp:
             return request
         route = routes.find(request.body.model)
         policies = policies_of(settings.policies, route.name, principal.policy)
-        direct = route.direct and request.body.model not in settings.passthrough
+        direct = route.direct and not self._chosen(request.body.model)
         if (direct or request.controls.stage is not None) and not may_ask_directly(policies):
             message = f"model: a stage of {route.name!r} cannot be asked directly here."
             raise GatewayError(403, message, "permission_error", "model_not_allowed", "model")
         stages = route.cascade.stages
         request, dropped = apply_policies(policies, request, stages, has_key=principal.id is not None)
-        if dropped:
-            response.headers.append(("x-corea-dropped", ", ".join(dropped)))
+        response.dropped |= set(dropped)
         return request
 
     async def _page(self, scope: Scope, path: str, send: Send) -> None:
         """Answers a request to any other path."""
         method = scope["method"]
         model = path.removeprefix(f"{MODELS}/") if path.startswith(f"{MODELS}/") else None
-        if path not in (CHAT, *PAGES) and not model:
+        asked = path == CHAT or path in APIS
+        if path not in PAGES and not asked and not model:
             raise _not_served(404, method, path)
-        if method not in ("GET", "HEAD") or path == CHAT:
+        if method not in ("GET", "HEAD") or asked:
             raise _not_served(405, method, path)
         status, content_type = 200, JSON_TYPE
         if path == "/healthz":
@@ -198,9 +226,14 @@ class GatewayApp:
         settings = self.chat.settings
         if not principal.may_use(route.name):
             return False
-        if not route.direct or model in settings.passthrough:
+        if not route.direct or self._chosen(model):
             return True
         return may_ask_directly(policies_of(settings.policies, route.name, principal.policy))
+
+    def _chosen(self, model: str) -> bool:
+        """True for a name that the operator gave a stage, unlike "corea/0"."""
+        settings = self.chat.settings
+        return model in settings.passthrough or is_alias(settings.aliases, model)
 
 
 @dataclass(slots=True)
@@ -208,20 +241,33 @@ class _Response:
     """ASGI's `send`, which adds the headers that every response has.
 
     Args:
-        headers: Added to the response's own.
+        api: The API of the request; None for chat completions and pages.
+        dropped: Request fields that were dropped, by policies or since an API's field has no counterpart.
+        untranslated: The latter.
     """
 
     scope: Scope
     settings: GatewaySettings
     send: Send
-    headers: Headers = field(default_factory=list[tuple[str, str]])
+    api: Api | None = None
+    dropped: frozenset[str] | set[str] = frozenset()
+    untranslated: frozenset[str] = frozenset()
+    request_id: str = field(default_factory=new_id)
+
+    async def refuse(self, error: GatewayError) -> None:
+        """Sends an error in the form of the request's API."""
+        api, body = self.api, error.body()
+        await send_error(self, error, api and api.error(body["error"], error.status, self.request_id))
 
     async def __call__(self, message: MutableMapping[str, Any]) -> None:
         if message["type"] == "http.response.start":
             own = dict(message["headers"])
             trace_id = own.get(b"x-corea-trace-id")
-            added = [*cors_headers(self.scope, self.settings), *self.headers]
-            added.append(("x-request-id", trace_id.decode() if trace_id else new_id()))
+            added = cors_headers(self.scope, self.settings)
+            if self.dropped:
+                added.append(("x-corea-dropped", ", ".join(sorted(self.dropped))))
+            request_id = trace_id.decode() if trace_id else self.request_id
+            added += [("x-request-id", request_id), *((("request-id", request_id),) if self.api is not None else ())]
             message["headers"] = [*message["headers"], *((n.encode(), v.encode("latin-1")) for n, v in added)]
         await self.send(message)
 
@@ -238,11 +284,12 @@ def _in_session(scope: Scope, request: ChatRequest) -> ChatRequest:
 
 
 def secret_of(scope: Scope) -> str | None:
-    """The API key of a request, as OpenAI's or Azure's clients send it."""
+    """The API key of a request, as OpenAI's, Azure's or Anthropic's clients send it."""
     scheme, _, secret = (find_header(scope, b"authorization") or b"").partition(b" ")
     if scheme.lower() == b"bearer" and (secret := secret.strip()):
         return secret.decode("latin-1")
-    return (find_header(scope, b"api-key") or b"").decode("latin-1") or None
+    key = find_header(scope, b"api-key") or find_header(scope, b"x-api-key") or b""
+    return key.decode("latin-1") or None
 
 
 async def _disconnected(receive: Receive) -> None:
@@ -251,6 +298,6 @@ async def _disconnected(receive: Receive) -> None:
 
 
 def _not_served(status: int, method: str, path: str) -> GatewayError:
-    message = f"{method} {path[:80]}: only POST {CHAT} and GET {', '.join(PAGES)} are served."
-    headers = (("allow", "POST" if path == CHAT else "GET, HEAD"),) if status == 405 else ()
+    message = f"{method} {path[:80]}: only POST {', '.join([CHAT, *APIS])} and GET {', '.join(PAGES)} are served."
+    headers = (("allow", "POST" if path == CHAT or path in APIS else "GET, HEAD"),) if status == 405 else ()
     return GatewayError(status, message, code="method_not_allowed" if status == 405 else "not_found", headers=headers)
