@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from corea.gateway.apis.responses import ResponsesRequest, in_its_words, responses_request
-from corea.gateway.apis.responses_stream import ResponseWriter, response_of
+from corea.gateway.apis.responses_stream import ResponseAnswers
 from corea.gateway.errors import GatewayError, bad_field
 
 TOOL = {"type": "function", "name": "add", "description": "Adds.", "parameters": {"type": "object"}, "strict": True}
@@ -179,7 +179,7 @@ def answer(message: dict[str, Any], **choice: Any) -> dict[str, Any]:
 
 
 def test_a_whole_answer_is_a_response() -> None:
-    found = response_of(asked(instructions="Be kind.", max_output_tokens=9), answer({"content": "19"}))
+    found = ResponseAnswers(asked(instructions="Be kind.", max_output_tokens=9)).whole(answer({"content": "19"}))
     part = {"type": "output_text", "text": "19", "annotations": [], "logprobs": []}
     assert found == {
         "id": "resp_t", "object": "response", "created_at": 5, "status": "completed", "background": False,
@@ -196,7 +196,7 @@ def test_a_whole_answer_is_a_response() -> None:
 
 def items(message: dict[str, Any], *, finish: str = "stop", **fields: Any) -> tuple[Any, Any]:
     """Items of a response, and what else is about its end."""
-    found = response_of(asked(**fields), answer(message, finish_reason=finish))
+    found = ResponseAnswers(asked(**fields)).whole(answer(message, finish_reason=finish))
     return found["output"], (found["status"], found["incomplete_details"])
 
 
@@ -241,12 +241,8 @@ def test_reasoning_comes_back_under_its_own_name_if_the_client_asked_for_its_enc
 
 def stream_of(request: ResponsesRequest, *chunks: dict[str, Any]) -> list[dict[str, Any]]:
     """The events of a stream of these chunks."""
-    writer = ResponseWriter(request, "t", 5)
-    writer.begin()
-    for chunk in chunks:
-        writer.add(chunk)
-    writer.end()
-    return numbered(writer.take_events())
+    answers = ResponseAnswers(request)
+    return numbered([*(event for chunk in chunks for event in answers.events(chunk)), *answers.end()])
 
 
 def numbered(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -256,7 +252,12 @@ def numbered(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def chunk(delta: dict[str, Any], finish: str | None = None, **fields: Any) -> dict[str, Any]:
-    return {"id": "chatcmpl-t", "choices": [{"index": 0, "delta": delta, "finish_reason": finish}], **fields}
+    return {
+        "id": "chatcmpl-t",
+        "created": 5,
+        "choices": [{"index": 0, "delta": delta, "finish_reason": finish}],
+        **fields,
+    }
 
 
 def piece(arguments: str, **more: Any) -> dict[str, Any]:
@@ -290,7 +291,7 @@ def test_the_events_of_reasoning_text_and_a_call_in_their_order() -> None:
     assert (last["usage"]["total_tokens"], last["corea"]) == (8, {"stage": "large"})
     assert last["output"] == [event["item"] for event in found if event["type"] == "response.output_item.done"]
     whole = {"content": "I add.", "reasoning_content": "hm", "tool_calls": [CHAT_CALL]}
-    assert last == response_of(asked(stream=True), answer(whole, finish_reason="tool_calls"))
+    assert last == ResponseAnswers(asked(stream=True)).whole(answer(whole, finish_reason="tool_calls"))
 
 
 def test_two_calls_a_later_text_and_a_refusal_in_one_message() -> None:
@@ -305,14 +306,22 @@ def test_two_calls_a_later_text_and_a_refusal_in_one_message() -> None:
 
 
 def test_an_error_in_a_stream_is_a_failed_response_with_the_code_that_clients_know() -> None:
-    for status, code, given in (
-        (400, "context_length_exceeded", "context_length_exceeded"), (429, "insufficient_quota", "insufficient_quota"),
-        (429, "upstream_rate_limited", "rate_limit_exceeded"), (502, "upstream_error", "server_error"),
-    ):  # fmt: skip
-        writer = ResponseWriter(asked(), "t", 5)
-        writer.begin()
-        writer.add(chunk({"content": "nine"}))
-        writer.fail(GatewayError(status, "It broke.", code=code))
-        last = numbered(writer.take_events())[-1]
-        assert (last["type"], last["response"]["status"]) == ("response.failed", "failed")
-        assert (last["response"]["error"]["code"], last["response"]["error"]["message"]) == (given, "It broke.")
+    for status, kind, code, given in (
+        (400, "invalid_request_error", "context_length_exceeded", "context_length_exceeded"),
+        (429, "insufficient_quota", "insufficient_quota", "insufficient_quota"),
+        (429, "rate_limit_error", "upstream_rate_limited", "rate_limit_exceeded"),
+        (502, "api_error", "upstream_error", "server_error"),
+    ):
+        error = GatewayError(status, "It broke.", kind, code).body()["error"]
+        for begun in (True, False):
+            answers = ResponseAnswers(asked())
+            found = answers.events(chunk({"content": "nine"})) if begun else []
+            found = numbered([*found, *answers.failed(error, len(found))])
+            assert [event["type"] for event in found[:2]] == ["response.created", "response.in_progress"]
+            last = found[-1]
+            assert (last["type"], last["response"]["status"]) == ("response.failed", "failed")
+            assert (last["response"]["error"]["code"], last["response"]["error"]["message"]) == (given, "It broke.")
+            assert len(last["response"]["output"]) == begun
+        assert ResponseAnswers(asked()).failed(error, 5) == [  # after the events of a server that speaks the API
+            {"type": "error", "sequence_number": 5, "code": given, "message": "It broke.", "param": None}
+        ]

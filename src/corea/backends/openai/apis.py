@@ -9,7 +9,7 @@ from types import MappingProxyType
 
 import msgspec
 
-from corea.backends.openai import messages_api, wire
+from corea.backends.openai import messages_api, responses_api, wire
 from corea.backends.openai.settings import CHAT, CHAT_PATH, PATHS
 from corea.types import NativeRequest, Sampling
 
@@ -54,6 +54,9 @@ APIS: dict[str, ServerApi] = {
         limit="max_tokens",
         reader=messages_api.MessagesReader,
         headers={"anthropic-version": "2023-06-01"},
+    ),
+    "responses": ServerApi(
+        path=PATHS["responses"], limit="max_output_tokens", reader=lambda: responses_api.read_response
     ),
 }
 

@@ -31,6 +31,10 @@ class Answers(Protocol):
         """The events after the last chunk; none if it broke off."""
         ...
 
+    def failed(self, error: JSON, sent: int) -> list[JSON]:
+        """The events for an error within a stream, after `sent` others; none: the API's `error` is the event."""
+        ...
+
 
 class Translated(Struct, frozen=True, kw_only=True):
     """A request of another API as a chat request.
@@ -119,6 +123,7 @@ _MARK = b'"' + NATIVE.encode() + b'":'
 def native_of(api: Api, body: JSON, headers: Mapping[str, str], only: Mapping[str, str]) -> NativeRequest:
     """The client's own request, for a server that speaks its API."""
     sent = {name: headers[name] for name in api.forwarded if name in headers}
+    body = {name: value for name, value in body.items() if name != "corea"}
     return NativeRequest(api=api.name, body=body, headers=sent, only=only, own=api.own)
 
 
@@ -137,6 +142,7 @@ class TranslatedResponse:
         self.start: MutableMapping[str, Any] | None = None  # of a whole answer, until its length is known
         self.failed: bool = False
         self.native: bool = False
+        self.sent: int = 0  # events
 
     async def __call__(self, message: MutableMapping[str, Any]) -> None:
         if message["type"] == "http.response.start":
@@ -179,10 +185,12 @@ class TranslatedResponse:
         chunk = _decode(data)
         if "error" in chunk:
             self.failed = True
-            return self._sse(self.api.error(chunk["error"], None, self.request_id))
+            failed = self.answers.failed(chunk["error"], self.sent)
+            return b"".join(map(self._sse, failed or [self.api.error(chunk["error"], None, self.request_id)]))
         return b"" if self.native else b"".join([self._sse(each) for each in self.answers.events(chunk)])
 
     def _sse(self, event: JSON | Raw) -> bytes:
+        self.sent += 1
         data = bytes(event) if isinstance(event, Raw) else encode_json(event)
         kind = b"event: " + _event(data).type.encode() + b"\n" if self.api.named_events else b""
         return kind + b"data: " + data.replace(b"\n", b"") + b"\n\n"

@@ -14,7 +14,8 @@ from typing import Annotated, Any, cast
 import msgspec
 from msgspec import Meta, Struct
 
-from corea.gateway.chat.request import JSON, MaxTokens
+from corea.gateway.apis.api import JSON
+from corea.gateway.chat.request import MaxTokens
 from corea.gateway.errors import GatewayError, bad_field
 from corea.gateway.ops.affinity import SESSION_FIELDS
 
@@ -137,7 +138,7 @@ def chat_messages(body: ResponsesBody, only: dict[str, str]) -> list[JSON]:
     else:
         for index, item in enumerate(body.input):
             written.add(item, f"input[{index}]")
-    return written.end()
+    return written.end() or [{"role": "user", "content": ""}]
 
 
 class _Conversation:

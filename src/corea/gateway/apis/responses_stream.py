@@ -1,15 +1,22 @@
-"""OpenAI's Responses API: chat answers as responses, whole and as the events of a stream.
+"""OpenAI's Responses API: chat answers as responses, whole and as the events of a stream; the API itself.
 
 Source: https://platform.openai.com/docs/api-reference/responses-streaming
 """
 
+import time
 from collections.abc import Iterable
 from copy import deepcopy
 from typing import Any, cast
 
-from corea.gateway.apis.responses import REASONING, ResponsesRequest, encoded_thoughts
-from corea.gateway.chat.request import JSON
-from corea.gateway.errors import GatewayError
+from corea.cascade import new_id
+from corea.gateway.apis.api import JSON, Translated
+from corea.gateway.apis.responses import (
+    REASONING,
+    ResponsesRequest,
+    encoded_thoughts,
+    in_its_words,
+    responses_request,
+)
 
 ECHOED = {  # fields of a request that its response repeats, with their defaults
     "instructions": None, "max_output_tokens": None, "parallel_tool_calls": True, "temperature": None,
@@ -19,49 +26,86 @@ ECHOED = {  # fields of a request that its response repeats, with their defaults
 OF_CHAT = frozenset({"id", "object", "created", "model", "choices", "usage"})
 OF_CALL = frozenset({"index", "id", "type", "function"})
 INCOMPLETE = {"length": "max_output_tokens", "content_filter": "content_filter"}
-RATE_LIMITED = ("upstream_rate_limited", "overloaded", "budget_reserved")
+RATE_LIMITED = dict.fromkeys(("upstream_rate_limited", "overloaded", "budget_reserved"), "rate_limit_exceeded")
+OWN = frozenset(  # `store` too: without it, OpenAI's server stores
+    {"model", "input", "instructions", "stream", "stream_options", "max_output_tokens", "temperature", "top_p",
+     "top_logprobs", "include", "store"}
+)  # fmt: skip
+EMPTY_DELTA = {"role": "assistant", "content": ""}
 TEXT_FIELD = {"output_text": "text", "refusal": "refusal", "reasoning_text": "text"}
 
 
-class ResponseWriter:
-    """Builds one response from a chat answer, or from its chunks. Both give the same items.
+class ResponseAnswers:
+    """Builds one response from a chat answer, or from its chunks. Both give the same items."""
 
-    Args:
-        trace_id: Makes the ids of the response and its items.
-        created: Unix time in seconds.
-    """
-
-    def __init__(self, asked: ResponsesRequest, trace_id: str, created: int) -> None:
-        self.asked = asked
-        self.trace_id = trace_id
-        self.created = created
+    def __init__(self, request: ResponsesRequest) -> None:
+        self.request = request
+        self.trace_id: str = ""  # makes the ids of the response and its items
+        self.created: int = 0
         self.output: list[JSON] = []
         self.usage: JSON | None = None
         self.finish_reason: str | None = None
         self.others: JSON = {}  # fields around the choice, as they came
+        self._begun = False
         self._calls: dict[int, JSON] = {}
         self._open: JSON | None = None  # the message or reasoning that is being written
         self._thoughts: JSON = {}  # its reasoning fields, as the model's server sent them
         self._events: list[JSON] = []
         self._number = 0
 
-    def begin(self) -> None:
-        """Begins the stream."""
-        for kind in ("response.created", "response.in_progress"):
-            self._event(kind, response=self.response("in_progress"))
+    def whole(self, answer: JSON) -> JSON:
+        """See `Answers`."""
+        self._add(answer)
+        return self._end()
 
-    def add(self, answer: JSON) -> None:
+    def events(self, chunk: JSON) -> list[JSON]:
+        """See `Answers`."""
+        if not self._begun and [choice["delta"] for choice in chunk["choices"]] == [EMPTY_DELTA]:
+            return []  # the answer may still be one of a server that speaks this API
+        self._begin(chunk)
+        self._add(chunk)
+        return self._taken()
+
+    def end(self) -> list[JSON]:
+        """See `Answers`."""
+        self._end()
+        return self._taken()
+
+    def failed(self, error: JSON, sent: int) -> list[JSON]:
+        """See `Answers`: the response ends with the error, and what is written stays in it, unfinished."""
+        code, known = error.get("code"), error.get("type") != "api_error"
+        told = {**in_its_words(error), "code": RATE_LIMITED.get(code, code) if known and code else "server_error"}
+        if sent and not self._begun:  # by the model's server itself
+            return [{**told, "type": "error", "sequence_number": sent}]
+        self._begin({})
+        self._event("response.failed", response=self.response("failed", told))
+        return self._taken()
+
+    def _begin(self, chunk: JSON) -> None:
+        if not self._begun:
+            self._begun = True
+            self._identify(chunk)
+            for kind in ("response.created", "response.in_progress"):
+                self._event(kind, response=self.response("in_progress"))
+
+    def _identify(self, answer: JSON) -> None:
+        self.trace_id = str(answer.get("id") or new_id()).removeprefix("chatcmpl-")
+        self.created = answer.get("created") or int(time.time())
+
+    def _add(self, answer: JSON) -> None:
         """Adds a whole chat answer or a chunk of one."""
+        if not self.trace_id:
+            self._identify(answer)
         self.others |= {name: value for name, value in answer.items() if name not in OF_CHAT}
         self.usage = answer.get("usage") or self.usage
-        for choice in answer.get("choices") or ():
+        for choice in answer["choices"]:
             message: JSON = choice.get("delta") or choice.get("message") or {}
             tokens: JSON = choice.get("logprobs") or {}
             if message:
                 self._add_message(message, tokens.get("content") or [])
             self.finish_reason = choice.get("finish_reason") or self.finish_reason
 
-    def end(self) -> JSON:
+    def _end(self) -> JSON:
         """Ends all items; the response, which is also in the last event."""
         status = "incomplete" if self.finish_reason in INCOMPLETE else "completed"
         if not self.output and status == "completed":
@@ -69,27 +113,18 @@ class ResponseWriter:
         self._close(status)
         for call in self._calls.values():
             self._close_call(call, status if call is self.output[-1] else "completed")
-        self._calls = {}
         response = self.response(status)
         self._event(f"response.{status}", response=response)
         return response
 
-    def fail(self, error: GatewayError) -> None:
-        """Ends the stream with an error; what is written stands in it, unfinished."""
-        code = "rate_limit_exceeded" if error.code in RATE_LIMITED else error.code
-        if error.status >= 500 or code is None:
-            code = "server_error"
-        told = {"code": code, "message": error.message, "type": error.kind, "param": error.param}
-        self._event("response.failed", response=self.response("failed", told))
-
-    def take_events(self) -> list[JSON]:
+    def _taken(self) -> list[JSON]:
         """The events since the last call."""
         events, self._events = self._events, []
         return events
 
     def response(self, status: str, error: JSON | None = None) -> JSON:
         """The response as far as it is written."""
-        asked = self.asked.asked
+        asked = self.request.asked
         reason = INCOMPLETE.get(self.finish_reason or "") if status == "incomplete" else None
         echoed = {k: _with_defaults(asked.get(k), default) for k, default in ECHOED.items()}
         return {
@@ -105,7 +140,7 @@ class ResponseWriter:
             "previous_response_id": None,
             "store": False,
             **echoed,
-            "tools": self.asked.tools,
+            "tools": self.request.tools,
             "usage": usage_of(self.usage) if self.usage else None,
             **self.others,
         }
@@ -216,7 +251,7 @@ class ResponseWriter:
         if item["content"]:
             self._end_part()
         item["status"] = status
-        if item["type"] == "reasoning" and self.asked.encrypts:
+        if item["type"] == "reasoning" and self.request.encrypts:
             item["encrypted_content"] = encoded_thoughts(self._thoughts)
         self._event("response.output_item.done", output_index=len(self.output) - 1, item=item)
         self._open, self._thoughts = None, {}
@@ -238,13 +273,6 @@ class ResponseWriter:
     def _event(self, kind: str, **fields: Any) -> None:
         self._events.append({"type": kind, "sequence_number": self._number, **fields})
         self._number += 1
-
-
-def response_of(asked: ResponsesRequest, answer: JSON) -> JSON:
-    """The response of a whole chat answer."""
-    writer = ResponseWriter(asked, str(answer["id"]).removeprefix("chatcmpl-"), answer["created"])
-    writer.add(answer)
-    return writer.end()
 
 
 def usage_of(usage: JSON) -> JSON:
@@ -273,3 +301,28 @@ def _of_parts(parts: Iterable[Any]) -> tuple[str, str]:
     thoughts = [part.get("thinking") for part in found if part.get("type") == "thinking"]
     inner = [_of_parts(cast(list[Any], t))[0] if isinstance(t, list) else str(t or "") for t in thoughts]
     return "".join(texts), "".join(inner)
+
+
+class _Responses:
+    """The API."""
+
+    name: str = "responses"
+    path: str = "/v1/responses"
+    own: frozenset[str] = OWN
+    forwarded: tuple[str, ...] = (
+        "openai-beta", "session_id", "session-id", "thread-id", "conversation_id", "x-client-request-id",
+    )  # fmt: skip
+    named_events: bool = True
+
+    def translate(self, body: JSON, *, cache_control: bool) -> Translated:
+        """See `Api`; `cache_control` is no field of this API, so it stays where a client wrote it."""
+        found = responses_request(body)
+        answers = ResponseAnswers(found)
+        return Translated(chat=found.chat, answers=answers, dropped=found.dropped, only=found.only)
+
+    def error(self, error: JSON, status: int | None, request_id: str) -> JSON:
+        """See `Api`."""
+        return {"error": in_its_words(error)}
+
+
+RESPONSES = _Responses()
