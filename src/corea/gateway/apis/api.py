@@ -123,8 +123,8 @@ _MARK = b'"' + NATIVE.encode() + b'":'
 def native_of(api: Api, body: JSON, headers: Mapping[str, str], only: Mapping[str, str]) -> NativeRequest:
     """The client's own request, for a server that speaks its API."""
     sent = {name: headers[name] for name in api.forwarded if name in headers}
-    body = {name: value for name, value in body.items() if name != "corea"}
-    return NativeRequest(api=api.name, body=body, headers=sent, only=only, own=api.own)
+    fields = {name: value for name, value in body.items() if name != "corea"}  # settings for this gateway
+    return NativeRequest(api=api.name, body=fields, headers=sent, only=only, own=api.own)
 
 
 class TranslatedResponse:
@@ -177,7 +177,7 @@ class TranslatedResponse:
         data = event[6:]
         if data == b"[DONE]":
             events = [] if self.failed or self.native else self.answers.end()
-            done = b"" if self.api.named_events or self.native else b"data: [DONE]\n\n"
+            done = b"" if self.api.named_events else b"data: [DONE]\n\n"
             return b"".join([self._sse(each) for each in events]) + done
         if _MARK in data and (found := _native(data).choices) and found[0].delta.corea_native is not UNSET:
             self.native = True
