@@ -6,10 +6,11 @@ or event itself under NATIVE, for a client of the same API. A line in APIS, and 
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
+from typing import Any
 
 import msgspec
 
-from corea.backends.openai import messages_api, wire
+from corea.backends.openai import messages_api, responses_api, texts_api, wire
 from corea.backends.openai.settings import CHAT, CHAT_PATH, COUNT_PATH, PATHS
 from corea.types import NativeRequest, Sampling
 
@@ -24,22 +25,33 @@ class ServerApi(msgspec.Struct, frozen=True, kw_only=True):
     Args:
         path: After `base_url`.
         limit: The request field that carries `max_tokens`; None if it has none.
-        reader: A new reader, for one response.
+        reader: A new reader, for the response to a request of these fields.
+        stream_usage: A stream has its usage only if the request's `stream_options` ask for it.
         headers: Sent where the client sent none of the same name.
     """
 
     path: str
     limit: str | None
-    reader: Callable[[], Reader]
+    reader: Callable[[Mapping[str, Any]], Reader]
     headers: Mapping[str, str] = MappingProxyType({})
+    stream_usage: bool = False
 
 
 class WireRequest(msgspec.Struct, frozen=True):
-    """A request as it is sent."""
+    """A request as it is sent.
+
+    Args:
+        fields: Of the client's own request, if it is one of another API than chat completions.
+    """
 
     body: bytes
     api: ServerApi
     headers: Mapping[str, str] = MappingProxyType({})
+    fields: Mapping[str, Any] = MappingProxyType({})
+
+    def reader(self) -> Reader:
+        """A new reader of its response."""
+        return self.api.reader(self.fields)
 
     @property
     def native(self) -> bool:
@@ -48,13 +60,20 @@ class WireRequest(msgspec.Struct, frozen=True):
 
 
 APIS: dict[str, ServerApi] = {
-    CHAT: ServerApi(path=CHAT_PATH, limit=None, reader=lambda: wire.read_response),
+    CHAT: ServerApi(path=CHAT_PATH, limit=None, reader=lambda fields: wire.read_response),
     "messages": ServerApi(
         path=PATHS["messages"],
         limit="max_tokens",
-        reader=messages_api.MessagesReader,
+        reader=lambda fields: messages_api.MessagesReader(),
         headers={"anthropic-version": "2023-06-01"},
     ),
+    "responses": ServerApi(
+        path=PATHS["responses"], limit="max_output_tokens", reader=lambda fields: responses_api.read_response
+    ),
+    "completions": ServerApi(
+        path=PATHS["completions"], limit="max_tokens", reader=texts_api.CompletionsReader, stream_usage=True
+    ),
+    "embeddings": ServerApi(path=PATHS["embeddings"], limit=None, reader=lambda fields: texts_api.read_embeddings),
 }
 COUNTING = msgspec.structs.replace(APIS["messages"], path=COUNT_PATH)
 """Of a request's tokens: beside the Messages API, no API of its own."""
@@ -72,6 +91,9 @@ def native_request(native: NativeRequest, model: str, sampling: Sampling, *, str
         body[api.limit] = sampling.max_tokens
     if stream:
         body["stream"] = True
+        if api.stream_usage:
+            options: Any = body.get("stream_options") or {}
+            body["stream_options"] = {**options, "include_usage": True}
     else:
         body.pop("stream", None)
-    return WireRequest(_write(body), api, {**api.headers, **native.headers})
+    return WireRequest(_write(body), api, {**api.headers, **native.headers}, native.body)

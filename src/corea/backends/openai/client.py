@@ -240,7 +240,7 @@ class OpenAIBackend:
         if response.status != 200:
             raise errors.status_error(self.settings, response, received, redactor)
         try:
-            reply = request.api.reader()(received)
+            reply = request.reader()(received)
         except msgspec.DecodeError as error:
             raise errors.format_error(self.settings, received, str(error)) from error
         written = wire.ReplyBuilder()

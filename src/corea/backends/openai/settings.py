@@ -17,7 +17,13 @@ KEY_HEADER = re.compile(
 )
 CHAT = "chat"
 CHAT_PATH = "/chat/completions"
-PATHS = {CHAT: CHAT_PATH, "messages": "/messages"}  # after `base_url`, of each API
+PATHS = {  # after `base_url`, of each API
+    CHAT: CHAT_PATH,
+    "messages": "/messages",
+    "responses": "/responses",
+    "completions": "/completions",
+    "embeddings": "/embeddings",
+}
 COUNT_PATH = f"{PATHS['messages']}/count_tokens"
 HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # a token of RFC 9110, section 5.6.2
 

@@ -41,7 +41,7 @@ class Stream:
         self._redactor = redactor
         self._began = began
         self._deadlines = deadlines
-        self._read = request.api.reader()
+        self._read = request.reader()
         self._native = request.native
         self._first_token_seconds: float | None = None
         self._events = EventReader()

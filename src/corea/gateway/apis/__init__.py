@@ -7,6 +7,8 @@ of its backend), that stage is sent the client's own request, and its answer is 
 
 from corea.gateway.apis.api import Api
 from corea.gateway.apis.messages import MESSAGES
+from corea.gateway.apis.responses_stream import RESPONSES
+from corea.gateway.apis.texts import COMPLETIONS, EMBEDDINGS
 
-APIS: dict[str, Api] = {api.path: api for api in (MESSAGES,)}
+APIS: dict[str, Api] = {api.path: api for api in (MESSAGES, RESPONSES, COMPLETIONS, EMBEDDINGS)}
 """By path."""

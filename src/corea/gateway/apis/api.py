@@ -31,6 +31,10 @@ class Answers(Protocol):
         """The events after the last chunk; none if it broke off."""
         ...
 
+    def failed(self, error: JSON, sent: int) -> list[JSON]:
+        """The events for an error within a stream, after `sent` others; none: the API's `error` is the event."""
+        ...
+
 
 class Translated(Struct, frozen=True, kw_only=True):
     """A request of another API as a chat request.
@@ -139,6 +143,7 @@ class TranslatedResponse:
         self.first: JSON | None = None  # chunk of a stream
         self.failed: bool = False
         self.native: bool = False
+        self.sent: int = 0  # events
 
     async def __call__(self, message: MutableMapping[str, Any]) -> None:
         if message["type"] == "http.response.start":
@@ -172,7 +177,7 @@ class TranslatedResponse:
             return event + b"\n\n"
         data = event[6:]
         if data == b"[DONE]":
-            done = b"" if self.api.named_events or self.native else b"data: [DONE]\n\n"
+            done = b"" if self.api.named_events else b"data: [DONE]\n\n"
             return (b"" if self.failed or self.native else self._first() + self._joined(self.answers.end())) + done
         if _MARK in data and (found := _native(data).choices) and found[0].delta.corea_native is not UNSET:
             self.native = True
@@ -180,7 +185,8 @@ class TranslatedResponse:
         chunk = _decode(data)
         if "error" in chunk:
             self.failed = True
-            return self._sse(self.api.error(chunk["error"], None, self.request_id))
+            failed = self.answers.failed(chunk["error"], self.sent)
+            return self._joined(failed or [self.api.error(chunk["error"], None, self.request_id)])
         if self.native:
             return b""
         if self.first is None:  # it has only the role, and comes before a native event too
@@ -197,6 +203,7 @@ class TranslatedResponse:
         return b"".join([self._sse(each) for each in events])
 
     def _sse(self, event: JSON | Raw) -> bytes:
+        self.sent += 1
         data = bytes(event) if isinstance(event, Raw) else encode_json(event)
         kind = b"event: " + _event(data).type.encode() + b"\n" if self.api.named_events else b""
         return kind + b"data: " + data.replace(b"\n", b"") + b"\n\n"

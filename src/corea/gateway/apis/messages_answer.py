@@ -111,6 +111,10 @@ class MessageAnswers:
             found += self._flush()
         return found
 
+    def failed(self, error: JSON, sent: int) -> list[JSON]:
+        """See `Answers`."""
+        return []
+
     def end(self) -> list[JSON]:
         """See `Answers`."""
         found = self._flush(last=True)

@@ -39,7 +39,10 @@ from corea.gateway.server.connection import guard_of
 log: logging.Logger = logging.getLogger("corea.gateway")
 Hook = Callable[[], Awaitable[None]]
 PAGES = (MODELS, "/healthz", "/readyz", "/metrics", "/openapi.json")
-SESSION_HEADERS = (b"x-corea-session", b"x-session-id", b"session_id", b"x-claude-code-session-id")
+SESSION_HEADERS = (  # Codex: one of a thread (a conversation) and of a session, by its versions
+    b"x-corea-session", b"x-session-id", b"thread-id", b"thread_id", b"session-id", b"session_id",
+    b"x-claude-code-session-id",
+)  # fmt: skip
 PROMETHEUS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
@@ -166,6 +169,9 @@ class GatewayApp:
             raise bad_field("model", model, "the name of a model; GET /v1/models lists them")
         last = self.chat.routes.find(model).cascade.stages[-1].backend
         found = api.translate(fields, cache_control=getattr(last, "cache_control", False))
+        if "model" in found.only and api.name not in getattr(last, "apis", ()):
+            message = f"model: {model[:80]!r} has no {api.path} here: {found.only['model']}."
+            raise GatewayError(404, message, code="model_not_found", param="model")
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         request = msgspec.structs.replace(chat_request(found.chat), native=native_of(api, fields, headers, found.only))
         response.untranslated = found.dropped
