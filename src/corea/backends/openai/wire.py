@@ -26,6 +26,9 @@ REASONING = ("reasoning_content", "reasoning")  # DeepSeek, llama.cpp, transform
 PLAIN = frozenset({"role", "content", *REASONING})
 PLAIN_DELTA = frozenset({"role", "content"})
 EMPTY: tuple[Any, ...] = (None, "", [], {})
+STATUS_OF_CODE = {  # of an error within a response or stream, which has no status of its own
+    "context_length_exceeded": 400, "invalid_prompt": 400, "insufficient_quota": 429, "rate_limit_exceeded": 429,
+}  # fmt: skip
 
 
 class ResponseChoice(msgspec.Struct):
@@ -277,7 +280,7 @@ def error_of(body: Any) -> ServerError:
         return ServerError(one_line(str(inner)), body=body)
     message = inner.get("message") or inner.get("detail") or inner.get("msg") or msgspec.json.encode(inner).decode()
     code = inner.get("code") or inner.get("type")
-    status = code if isinstance(code, int) and 400 <= code < 600 else None
+    status = code if isinstance(code, int) and 400 <= code < 600 else STATUS_OF_CODE.get(str(code))
     return ServerError(one_line(str(message)), str(code) if code else None, status, inner)
 
 
