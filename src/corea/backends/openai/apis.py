@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from corea.backends.openai import messages_api, responses_api, texts_api, wire
-from corea.backends.openai.settings import CHAT, CHAT_PATH, PATHS
+from corea.backends.openai.settings import CHAT, CHAT_PATH, COUNT_PATH, PATHS
 from corea.types import NativeRequest, Sampling
 
 Reader = Callable[[bytes], wire.ChatResponse]
@@ -75,6 +75,8 @@ APIS: dict[str, ServerApi] = {
     ),
     "embeddings": ServerApi(path=PATHS["embeddings"], limit=None, reader=lambda fields: texts_api.read_embeddings),
 }
+COUNTING = msgspec.structs.replace(APIS["messages"], path=COUNT_PATH)
+"""Of a request's tokens: beside the Messages API, no API of its own."""
 
 
 def native_request(native: NativeRequest, model: str, sampling: Sampling, *, stream: bool) -> WireRequest:

@@ -8,14 +8,14 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 
 from corea.backends.openai import errors, wire
-from corea.backends.openai.apis import APIS, WireRequest, native_request
+from corea.backends.openai.apis import APIS, COUNTING, WireRequest, native_request
 from corea.backends.openai.circuit_breaker import Breaker, BreakerState
 from corea.backends.openai.http import Http
 from corea.backends.openai.retry import Backoff
@@ -59,6 +59,14 @@ class Probe:
         if self.error:
             return self.error
         return f"{self.model} answered in {self.seconds:.2f} s, logprobs {'come' if self.logprobs else 'do not come'}"
+
+
+class _Count(msgspec.Struct):
+    input_tokens: Annotated[int, msgspec.Meta(ge=0)]
+
+
+_encode = msgspec.json.encode
+_decode_count = msgspec.json.Decoder(_Count).decode
 
 
 class _Attempts(msgspec.Struct):
@@ -182,6 +190,31 @@ class OpenAIBackend:
         reachable = error.status is not None
         accepted = reachable and error.status not in (401, 403)
         return Probe(reachable=reachable, key_accepted=accepted, logprobs=False, error=str(error))
+
+    async def count_tokens(self, body: Mapping[str, Any], headers: Mapping[str, str]) -> int:
+        """The tokens of a Messages request, as the server counts them; one attempt.
+
+        Args:
+            body: The fields that count.
+
+        Raises:
+            BackendError: It does not count, or its answer has no number.
+            ConfigError: The key's environment variable holds none.
+        """
+        began = time.perf_counter()
+        request = WireRequest(_encode({**body, "model": self.model}), COUNTING, {**COUNTING.headers, **headers})
+        response, redactor = await self._http.post(request, lambda: None)
+        try:
+            received = redactor.hide_bytes(await self._http.read(response, began))
+        finally:
+            if not response.closed:
+                response.release()
+        if response.status != 200:
+            raise errors.status_error(self.settings, response, received, redactor)
+        try:
+            return _decode_count(received).input_tokens
+        except msgspec.DecodeError as error:
+            raise errors.format_error(self.settings, received, str(error)) from error
 
     def check(self) -> None:
         """Checks, without a call, that calls can be made.

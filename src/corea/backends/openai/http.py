@@ -16,7 +16,7 @@ from corea.backends.openai import errors
 from corea.backends.openai.api_keys import KeyRedactor, read_key, without_frames
 from corea.backends.openai.apis import WireRequest
 from corea.backends.openai.deadlines import Deadlines
-from corea.backends.openai.settings import CHAT_PATH, PATHS, OpenAISettings
+from corea.backends.openai.settings import CHAT_PATH, COUNT_PATH, PATHS, OpenAISettings
 from corea.secrets import Secret, keys_in_path
 
 KEEP_ALIVE_SECONDS = 4.0  # below the 5 after which uvicorn, and so vLLM, closes idle connections
@@ -69,7 +69,7 @@ class Http:
 
     def __init__(self, settings: OpenAISettings) -> None:
         self.settings = settings
-        self._urls = {path: URL(settings.url_of(path), encoded=True) for path in PATHS.values()}
+        self._urls = {path: URL(settings.url_of(path), encoded=True) for path in (*PATHS.values(), COUNT_PATH)}
         self._path_keys = tuple(map(Secret, keys_in_path(settings.base_url)))
         self._path_redactor = KeyRedactor(self._path_keys)
         self._first_byte_seconds = min(settings.first_byte_timeout_seconds, settings.total_timeout_seconds)

@@ -24,6 +24,7 @@ PATHS = {  # after `base_url`, of each API
     "completions": "/completions",
     "embeddings": "/embeddings",
 }
+COUNT_PATH = f"{PATHS['messages']}/count_tokens"
 HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # a token of RFC 9110, section 5.6.2
 
 
@@ -183,7 +184,7 @@ class OpenAISettings:
             return self.key_style.value
         if self.on_azure:
             return KeyStyle.API_KEY.value
-        at_anthropic = path == PATHS["messages"] and urlsplit(self.base_url).hostname == "api.anthropic.com"
+        at_anthropic = path.startswith(PATHS["messages"]) and urlsplit(self.base_url).hostname == "api.anthropic.com"
         return KeyStyle.X_API_KEY.value if at_anthropic else "Authorization"
 
     @property

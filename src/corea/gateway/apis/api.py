@@ -140,6 +140,7 @@ class TranslatedResponse:
         self.send = send
         self.request_id = request_id
         self.start: MutableMapping[str, Any] | None = None  # of a whole answer, until its length is known
+        self.first: JSON | None = None  # chunk of a stream
         self.failed: bool = False
         self.native: bool = False
         self.sent: int = 0  # events
@@ -176,9 +177,8 @@ class TranslatedResponse:
             return event + b"\n\n"
         data = event[6:]
         if data == b"[DONE]":
-            events = [] if self.failed or self.native else self.answers.end()
             done = b"" if self.api.named_events else b"data: [DONE]\n\n"
-            return b"".join([self._sse(each) for each in events]) + done
+            return (b"" if self.failed or self.native else self._first() + self._joined(self.answers.end())) + done
         if _MARK in data and (found := _native(data).choices) and found[0].delta.corea_native is not UNSET:
             self.native = True
             return self._sse(found[0].delta.corea_native)
@@ -186,8 +186,21 @@ class TranslatedResponse:
         if "error" in chunk:
             self.failed = True
             failed = self.answers.failed(chunk["error"], self.sent)
-            return b"".join(map(self._sse, failed or [self.api.error(chunk["error"], None, self.request_id)]))
-        return b"" if self.native else b"".join([self._sse(each) for each in self.answers.events(chunk)])
+            return self._joined(failed or [self.api.error(chunk["error"], None, self.request_id)])
+        if self.native:
+            return b""
+        if self.first is None:  # it has only the role, and comes before a native event too
+            self.first = chunk
+            return b""
+        return self._first() + self._joined(self.answers.events(chunk))
+
+    def _first(self) -> bytes:
+        """The events for the first chunk, once."""
+        chunk, self.first = self.first, {}
+        return self._joined(self.answers.events(chunk)) if chunk else b""
+
+    def _joined(self, events: list[JSON]) -> bytes:
+        return b"".join([self._sse(each) for each in events])
 
     def _sse(self, event: JSON | Raw) -> bytes:
         self.sent += 1

@@ -17,8 +17,11 @@ NO_CHAT = "a chat request cannot carry it, and no server behind this model speak
 RENAMED = {"max_tokens": "max_tokens", "temperature": "temperature", "top_p": "top_p", "stop_sequences": "stop"}
 USED = frozenset({"model", "messages", "system", "stream", *RENAMED})
 OTHERS = {"tools", "tool_choice", "metadata", "output_config", "output_format", "service_tier"}  # have a counterpart
-DROPPED = ("thinking", "context_management", "betas")
-NATIVE_ONLY = ("mcp_servers", "container")
+DROPPED = (
+    "thinking", "context_management", "compaction", "betas", "diagnostics", "speed", "billing_policy",
+    "fallback_credit_token", "user_profile_id", "workspace_id",
+)  # fmt: skip
+NATIVE_ONLY = ("mcp_servers", "container", "inference_geo", "thread")
 TOOL_FIELDS = {"name", "description", "input_schema", "type", "strict", "cache_control"}
 CHOICES = {"auto": "auto", "any": "required", "none": "none"}
 LONGEST_USER = 64  # OpenAI's limit for `user`
@@ -48,7 +51,10 @@ class _Messages:
         status = status or CODES.get(str(error.get("code")), 0)
         kind = KINDS.get(status) or ("invalid_request_error" if 400 <= status < 500 else None)
         kind = kind or (error["type"] if error["type"] in KINDS.values() else "api_error")
-        return {"type": "error", "error": {"type": kind, "message": error["message"]}, "request_id": request_id}
+        told: JSON = {"type": kind, "message": error["message"]}
+        if error.get("code") is not None:
+            told["details"] = {"error_code": error["code"]}  # as the SDK's `error_code`
+        return {"type": "error", "error": told, "request_id": request_id}
 
 
 MESSAGES = _Messages()

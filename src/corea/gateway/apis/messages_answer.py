@@ -204,11 +204,13 @@ def _usage(usage: JSON) -> JSON:
     """Tokens as Anthropic counts them: those of a cache stand apart."""
     details = usage.get("prompt_tokens_details") or {}
     read, written = details.get("cached_tokens", 0), details.get("cache_write_tokens", 0)
+    thought = (usage.get("completion_tokens_details") or {}).get("reasoning_tokens", 0)
     return {
         "input_tokens": usage.get("prompt_tokens", 0) - read - written,
         "cache_creation_input_tokens": written,
         "cache_read_input_tokens": read,
         "output_tokens": usage.get("completion_tokens", 0),
+        **({"output_tokens_details": {"thinking_tokens": thought}} if thought else {}),
     }
 
 

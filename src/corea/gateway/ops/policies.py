@@ -13,7 +13,15 @@ from corea.stage import Stage
 from corea.types import LIMITS
 
 DEFAULT = "default"
-ON_THE_ACCOUNT = ("service_tier", "models", "provider", "store")  # choose what the operator pays for
+ON_THE_ACCOUNT = (
+    "service_tier",
+    "models",
+    "provider",
+    "store",
+    "speed",
+    "billing_policy",
+    "workspace_id",
+)  # choose what the operator pays for
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

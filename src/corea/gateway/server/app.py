@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qs
@@ -12,6 +12,8 @@ import msgspec
 from corea.cascade import new_id
 from corea.gateway.apis import APIS
 from corea.gateway.apis.api import Api, TranslatedResponse, native_of
+from corea.gateway.apis.messages import MESSAGES
+from corea.gateway.apis.messages_pages import COUNT, counted, model_page
 from corea.gateway.asgi import (
     JSON_TYPE,
     Receive,
@@ -31,7 +33,7 @@ from corea.gateway.ops.openapi import HealthObject, ModelList, ModelObject, open
 from corea.gateway.ops.policies import apply_policies, may_ask_directly, policies_of
 from corea.gateway.ops.settings import GatewaySettings
 from corea.gateway.server.access import CHAT, MODELS, check_local, cors_headers, known_path, preflight_headers
-from corea.gateway.server.body import ClientDisconnected, read_body, with_model
+from corea.gateway.server.body import ClientDisconnected, read_body, with_field
 from corea.gateway.server.connection import guard_of
 
 log: logging.Logger = logging.getLogger("corea.gateway")
@@ -94,11 +96,15 @@ class GatewayApp:
             await send_response(response, b"", status=204, headers=preflight)
             return
         path, model = known_path(scope["path"])
-        response.api = APIS.get(path)
+        api = APIS.get(path)
+        anthropic = path == COUNT or (path != CHAT and find_header(scope, b"anthropic-version") is not None)
+        response.api = api or (MESSAGES if anthropic else None)
         if self.local_only():
             check_local(scope, self.chat.settings)
-        if (path == CHAT or response.api is not None) and scope["method"] == "POST":
+        if (path == CHAT or api is not None) and scope["method"] == "POST":
             await self._chat(scope, receive, response, model)
+        elif path == COUNT and scope["method"] == "POST":
+            await self._count(scope, receive, response)
         else:
             await self._page(scope, path, response)
 
@@ -131,7 +137,7 @@ class GatewayApp:
             secret = secret_of(scope)
             principal = chat.accounts.identify(secret)
             if response.api is None:
-                request = parse_chat(body if model is None else with_model(body, model))
+                request = parse_chat(body if model is None else with_field(body, "model", model))
             else:
                 request, send = self._translated(scope, response.api, body, response)
             if chat.settings.sticky_turns:
@@ -142,7 +148,7 @@ class GatewayApp:
             self.refused(error)
             raise
         if state.plan.question.native is not None and len(state.plan.cascade.stages) == 1:
-            response.dropped = response.dropped - response.untranslated
+            response.untranslated = ()
         if request.body.stream:
             await chat.stream(state, lambda: _disconnected(receive), send)
         else:
@@ -168,9 +174,24 @@ class GatewayApp:
             raise GatewayError(404, message, code="model_not_found", param="model")
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         request = msgspec.structs.replace(chat_request(found.chat), native=native_of(api, fields, headers, found.only))
-        response.untranslated = frozenset(found.dropped)
-        response.dropped |= response.untranslated
+        response.untranslated = found.dropped
         return request, TranslatedResponse(api, found.answers, response, response.request_id)
+
+    async def _count(self, scope: Scope, receive: Receive, response: "_Response") -> None:
+        """Answers a request for the number of tokens of a Messages request: it costs nothing, and asks no model.
+
+        Raises:
+            GatewayError: It is not answered.
+        """
+        body = await read_body(scope, receive, self.chat.settings)
+        principal = self.chat.accounts.identify(secret_of(scope))
+        request, _ = self._translated(scope, MESSAGES, with_field(body, "max_tokens", 1), response)
+        route = self.chat.routes.find(request.body.model)
+        if not self._may_use(principal, request.body.model, route):
+            raise _not_allowed(request.body.model)
+        count = await counted(request, route.cascade.stages[-1].backend)
+        headers = [] if count.exact else [("x-corea-estimated", "true")]
+        await send_response(response, encode_json({"input_tokens": count.tokens}), headers=headers)
 
     def _permitted(self, request: ChatRequest, principal: Principal, response: "_Response") -> ChatRequest:
         """The request as the operator's policies permit it.
@@ -189,14 +210,14 @@ class GatewayApp:
             raise GatewayError(403, message, "permission_error", "model_not_allowed", "model")
         stages = route.cascade.stages
         request, dropped = apply_policies(policies, request, stages, has_key=principal.id is not None)
-        response.dropped |= set(dropped)
+        response.dropped = dropped
         return request
 
-    async def _page(self, scope: Scope, path: str, send: Send) -> None:
+    async def _page(self, scope: Scope, path: str, send: "_Response") -> None:
         """Answers a request to any other path."""
         method = scope["method"]
         model = path.removeprefix(f"{MODELS}/") if path.startswith(f"{MODELS}/") else None
-        asked = path == CHAT or path in APIS
+        asked = path in (CHAT, COUNT, *APIS)
         if path not in PAGES and not asked and not model:
             raise _not_served(404, method, path)
         if method not in ("GET", "HEAD") or asked:
@@ -212,7 +233,8 @@ class GatewayApp:
         elif path == "/openapi.json":
             body = encode_json(openapi_document())
         else:
-            body = encode_json(self._models(scope) if model is None else self._model(scope, model))
+            found = self._models(scope) if model is None else self._model(scope, model)
+            body = encode_json(found if send.api is None else model_page(found))
         await send_response(send, body, status=status, content_type=content_type)
 
     def _models(self, scope: Scope) -> ModelList:
@@ -223,8 +245,7 @@ class GatewayApp:
     def _model(self, scope: Scope, name: str) -> ModelObject:
         principal = self.chat.accounts.identify(secret_of(scope))
         if not self._may_use(principal, name, self.chat.routes.find(name)):
-            message = f"model: this key may not use {name[:80]!r}."
-            raise GatewayError(403, message, "permission_error", "model_not_allowed")
+            raise _not_allowed(name)
         return ModelObject(name, int(time.time()))
 
     def _may_use(self, principal: Principal, model: str, route: ModelRoute) -> bool:
@@ -248,16 +269,16 @@ class _Response:
 
     Args:
         api: The API of the request; None for chat completions and pages.
-        dropped: Request fields that were dropped, by policies or since an API's field has no counterpart.
-        untranslated: The latter.
+        dropped: Request fields that the policies dropped.
+        untranslated: Request fields of the API that a chat request cannot carry.
     """
 
     scope: Scope
     settings: GatewaySettings
     send: Send
     api: Api | None = None
-    dropped: frozenset[str] | set[str] = frozenset()
-    untranslated: frozenset[str] = frozenset()
+    dropped: Sequence[str] = ()
+    untranslated: Sequence[str] = ()
     request_id: str = field(default_factory=new_id)
 
     async def refuse(self, error: GatewayError) -> None:
@@ -270,8 +291,8 @@ class _Response:
             own = dict(message["headers"])
             trace_id = own.get(b"x-corea-trace-id")
             added = cors_headers(self.scope, self.settings)
-            if self.dropped:
-                added.append(("x-corea-dropped", ", ".join(sorted(self.dropped))))
+            if dropped := {*self.dropped, *self.untranslated}:
+                added.append(("x-corea-dropped", ", ".join(sorted(dropped))))
             request_id = trace_id.decode() if trace_id else self.request_id
             added += [("x-request-id", request_id), *((("request-id", request_id),) if self.api is not None else ())]
             message["headers"] = [*message["headers"], *((n.encode(), v.encode("latin-1")) for n, v in added)]
@@ -303,7 +324,12 @@ async def _disconnected(receive: Receive) -> None:
         pass
 
 
+def _not_allowed(model: str) -> GatewayError:
+    message = f"model: this key may not use {model[:80]!r}."
+    return GatewayError(403, message, "permission_error", "model_not_allowed")
+
+
 def _not_served(status: int, method: str, path: str) -> GatewayError:
     message = f"{method} {path[:80]}: only POST {', '.join([CHAT, *APIS])} and GET {', '.join(PAGES)} are served."
-    headers = (("allow", "POST" if path == CHAT or path in APIS else "GET, HEAD"),) if status == 405 else ()
+    headers = (("allow", "POST" if path in (CHAT, COUNT, *APIS) else "GET, HEAD"),) if status == 405 else ()
     return GatewayError(status, message, code="method_not_allowed" if status == 405 else "not_found", headers=headers)
