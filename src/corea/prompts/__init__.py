@@ -45,6 +45,11 @@ class Prompt:
         """Hash of the wording."""
         return hashlib.sha256(f"{self.system}\0{self.user}".encode()).hexdigest()
 
+    @property
+    def adds_nothing(self) -> bool:
+        """True if a model is sent the question as it is."""
+        return not self.system and self.user == "{question}"
+
     @cached_property
     def tags(self) -> frozenset[str]:
         """The tags that it asks for, of PROMPT_TAGS."""

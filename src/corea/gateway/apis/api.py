@@ -185,8 +185,9 @@ class TranslatedResponse:
         chunk = _decode(data)
         if "error" in chunk:
             self.failed = True
+            begun = b"" if self.native else self._first()
             failed = self.answers.failed(chunk["error"], self.sent)
-            return self._joined(failed or [self.api.error(chunk["error"], None, self.request_id)])
+            return begun + self._joined(failed or [self.api.error(chunk["error"], None, self.request_id)])
         if self.native:
             return b""
         if self.first is None:  # it has only the role, and comes before a native event too

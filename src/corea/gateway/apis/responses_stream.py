@@ -31,7 +31,6 @@ OWN = frozenset(  # `store` too: without it, OpenAI's server stores
     {"model", "input", "instructions", "stream", "stream_options", "max_output_tokens", "temperature", "top_p",
      "top_logprobs", "include", "store"}
 )  # fmt: skip
-EMPTY_DELTA = {"role": "assistant", "content": ""}
 TEXT_FIELD = {"output_text": "text", "refusal": "refusal", "reasoning_text": "text"}
 
 
@@ -60,8 +59,6 @@ class ResponseAnswers:
 
     def events(self, chunk: JSON) -> list[JSON]:
         """See `Answers`."""
-        if not self._begun and [choice["delta"] for choice in chunk["choices"]] == [EMPTY_DELTA]:
-            return []  # the answer may still be one of a server that speaks this API
         self._begin(chunk)
         self._add(chunk)
         return self._taken()

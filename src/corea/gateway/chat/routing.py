@@ -119,6 +119,9 @@ class RoutingTable:
             (self._patterns if "*" in alias else self._known)[alias] = named
 
     def _route(self, name: str, cascade: Cascade, *, direct: bool) -> ModelRoute:
+        *earlier, last = cascade.stages
+        if last.prompt is not None and last.prompt.adds_nothing:  # so that its server can be sent what came
+            cascade = replace(cascade, stages=(*earlier, replace(last, prompt=None)))
         threshold, default = first_threshold(cascade), self._hedged(cascade)
         return ModelRoute(name=name, cascade=cascade, direct=direct, default=default, threshold=threshold)
 
