@@ -1,6 +1,7 @@
 """Requests as Claude Code makes them (tests/golden/claude_code), to a gateway in front of either kind of server."""
 
 import json
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,12 @@ import pytest
 from tests.fakes.server import Bytes, Say
 from tests.gateway.apis.messages_wire import blocks, events, message, served
 from tests.gateway.chat.upstreams import KEPT, Upstreams, upstreams
+
+from corea.build import BackendCache, build_all
+from corea.config import parse_config
+from corea.config import settings as read_settings
+from corea.gateway.chat.routing import RoutingTable
+from corea.gateway.ops.settings import GatewaySettings
 
 FOLDER = Path(__file__).parents[2] / "golden/claude_code"
 ALIASES = {"claude-haiku-*": "corea", "claude-*": "corea/large"}
@@ -91,6 +98,22 @@ async def test_a_server_that_speaks_the_api_gets_them_as_they_came(name: str) ->
     forwarded = {k: v for k, v in asked["headers"].items() if k.startswith("anthropic-")}
     assert {k: v for k, v in sent.headers.items() if k.lower().startswith(("anthropic-", "x-"))} == forwarded
     assert blocks(events(response)) == [TEXT]
+
+
+def test_the_configuration_in_the_docs_sends_each_model_where_the_docs_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-ant-key")
+    text = (FOLDER.parents[2] / "docs/apis.md").read_text().partition("## Claude Code")[2]
+    config = parse_config(tomllib.loads(text.partition("```toml")[2].partition("```")[0]))
+    built, _ = build_all(config, BackendCache())
+    routes = RoutingTable(built, read_settings("gateway", GatewaySettings, config.gateway))
+    for name in ("turn", "title", "quota", "tool_results"):
+        model = recorded(name)["body"]["model"]
+        stages = [stage.name for stage in routes.find(model).cascade.stages]
+        assert stages == (["small", "large"] if "haiku" in model else ["large"])
+    backend: Any = built["corea"].stages[-1].backend
+    assert "messages" in backend.apis
+    assert backend.settings.key_header("/messages") == "x-api-key"
+    assert backend.settings.url_of("/messages") == "https://api.anthropic.com/v1/messages"
 
 
 async def test_tokens_are_counted() -> None:
