@@ -57,8 +57,9 @@ class OpenAISettings:
         headers: Further headers, without secrets.
         headers_env: Further headers whose values are secrets: header name to environment variable name.
         organization, project: OpenAI's headers of those names.
-        apis: The APIs that the server speaks, of `chat`, `messages` (Anthropic's) and others in docs/apis.md. A request
-            to the gateway in one of them is passed on as it came; in any other it is translated into `chat`.
+        apis: The APIs that the server speaks, of `chat`, `responses`, `completions`, `embeddings` (OpenAI's) and
+            `messages` (Anthropic's). A request to the gateway in one of them is passed on as it came; in any other it
+            is translated into `chat`, but completions and embeddings are not translated.
         cache_control: Chat requests may hold Anthropic's `cache_control` (OpenRouter and LiteLLM take it), so it is
             kept where a request is translated into one.
         azure_deployment: The deployment; makes the path `/openai/deployments/NAME/chat/completions`.
