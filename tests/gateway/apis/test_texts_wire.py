@@ -88,6 +88,13 @@ async def test_a_model_whose_server_has_none_is_not_found_and_the_error_says_wha
         assert (len(it.small.requests), len(it.large.requests)) == (0, 1)
 
 
+async def test_a_server_that_speaks_no_chat_is_sent_none() -> None:
+    async with upstreams(server=SERVER) as it:
+        for response in (await it.post(model="corea/large"), await post(it, "/v1/responses", input="12")):
+            assert (response.status_code, response.json()["error"]["code"]) == (404, "model_not_found")
+        assert it.large.requests == []
+
+
 WRONG: list[tuple[str, dict[str, Any], str]] = [
     ("completions", {}, "prompt"), ("completions", {"prompt": []}, "prompt"), ("completions", {"prompt": 5}, "prompt"),
     ("completions", {"prompt": "a", "max_tokens": 0}, "max_tokens"), ("completions", {"prompt": "a", "n": 0}, "n"),

@@ -11,14 +11,14 @@ import msgspec
 from corea.backends.openai.wire import NATIVE, NOTHING, ChatResponse, ResponseChoice
 
 
-class _Choice(msgspec.Struct):
+class _Text(msgspec.Struct):
     text: str | None = None
     finish_reason: str | None = None
 
 
 class _Completion(msgspec.Struct):
     model: str | None = None
-    choices: list[_Choice] | None = None
+    choices: list[_Text] | None = None
     usage: msgspec.Raw = NOTHING
     error: Any = None
 

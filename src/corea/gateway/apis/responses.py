@@ -74,7 +74,7 @@ class ResponsesRequest(Struct, frozen=True, kw_only=True):
         asked: The fields as they came.
         tools: Those that the model is offered, as they came.
         dropped: Fields, and tools that run at OpenAI, without a counterpart.
-        only: What no chat request can carry, each with the reason.
+        only: Fields and items that no chat request can carry, each with the reason.
     """
 
     asked: JSON

@@ -178,7 +178,7 @@ class ResponseAnswers:
             self._event(f"response.{kind}.delta", **self._place(), delta=text, **more)
 
     def _annotate(self, annotation: JSON) -> None:
-        """Adds an annotation, whose fields stand beside its type here."""
+        """Adds an annotation; its fields are in the same object as its type here."""
         kind = annotation.get("type")
         inner = annotation.get(kind) if isinstance(kind, str) else None
         flat = {"type": kind, **cast(JSON, inner)} if isinstance(inner, dict) else annotation
@@ -312,7 +312,7 @@ class _Responses:
     named_events: bool = True
 
     def translate(self, body: JSON, *, cache_control: bool) -> Translated:
-        """See `Api`; `cache_control` is no field of this API, so it stays where a client wrote it."""
+        """See `Api`; `cache_control` stays where a client wrote it, since this API has no such field."""
         found = responses_request(body)
         answers = ResponseAnswers(found)
         return Translated(chat=found.chat, answers=answers, dropped=found.dropped, only=found.only)

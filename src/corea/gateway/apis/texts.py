@@ -19,7 +19,7 @@ class _AsItCame:
 
     def whole(self, answer: JSON) -> JSON:
         """See `Answers`."""
-        raise AssertionError("an answer of a chat to a request that is no chat")
+        raise AssertionError("a chat answer to a request of another API")
 
     def events(self, chunk: JSON) -> list[JSON]:
         """See `Answers`: the beginning of every chat, before the first event of the server."""

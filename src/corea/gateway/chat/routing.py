@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from corea.backends.openai.settings import CHAT
 from corea.cascade import Cascade, new_id
 from corea.costs.bounds import BoundAssumptions, request_tokens, stage_bounds
 from corea.errors import ConfigError, unknown_name
@@ -74,6 +75,7 @@ class ModelRoute:
     Args:
         name: The cascade's.
         direct: A single stage, asked without our prompt.
+        chat: The last stage's server speaks chat completions.
         default: The cascade for a request that sets nothing.
         threshold: The first stage's, in the default cascade.
     """
@@ -81,6 +83,7 @@ class ModelRoute:
     name: str
     cascade: Cascade
     direct: bool
+    chat: bool
     default: Cascade
     threshold: float | None
 
@@ -123,7 +126,8 @@ class RoutingTable:
         if last.prompt is not None and last.prompt.adds_nothing:  # so that its server can be sent what came
             cascade = replace(cascade, stages=(*earlier, replace(last, prompt=None)))
         threshold, default = first_threshold(cascade), self._hedged(cascade)
-        return ModelRoute(name=name, cascade=cascade, direct=direct, default=default, threshold=threshold)
+        chat = CHAT in getattr(last.backend, "apis", (CHAT,))
+        return ModelRoute(name=name, cascade=cascade, direct=direct, chat=chat, default=default, threshold=threshold)
 
     def _hedged(self, cascade: Cascade) -> Cascade:
         seconds = self.settings.hedge_seconds
@@ -171,10 +175,14 @@ class RoutingTable:
         else:
             cascade = self._adapted(route, request, sticky=sticky)
             threshold = first_threshold(cascade)
+        native = passed_through(cascade, request.native)
+        if native is None and not route.chat:
+            message = f"model: {request.body.model[:80]!r} answers no chats."
+            raise GatewayError(404, message, param="model", code="model_not_found")
         return RequestPlan(
             route=route.name,
             cascade=cascade,
-            question=Question(id=new_id(), messages=request.messages, native=passed_through(cascade, request.native)),
+            question=Question(id=new_id(), messages=request.messages, native=native),
             raw=route.direct or bool(request.controls.raw),
             threshold=threshold,
             request=request,
