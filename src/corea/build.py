@@ -24,6 +24,7 @@ from corea.signals.tokens import with_logprobs
 from corea.stage import Stage
 
 PATH_FIELDS = ("folder", "path")
+FAILURES_OF_SEVERAL = 3  # that open a breaker, where another server can answer
 IN_PROCESS = ("onnx", "hf", "fake")  # kinds of backends whose models run in this process
 
 
@@ -113,10 +114,22 @@ def build(
 
 def _make_backend(config: Config, where: str, table: Mapping[str, Any]) -> Backend:
     options = dict(table)
+    if options.get("kind") == "openai" and isinstance(urls := options.get("base_url"), list):
+        return _deployments(config, where, options, cast(list[Any], urls))
     for key in PATH_FIELDS:
         if isinstance(options.get(key), str):
             options[key] = str(config.path(options[key]))
     return cast(Backend, make(f"{config.source}: {where}", options, BACKENDS))
+
+
+def _deployments(config: Config, where: str, options: Mapping[str, Any], urls: list[Any]) -> Backend:
+    """One backend over the same model at several addresses."""
+    if not urls:
+        raise ConfigError(f"{config.source}: {where}.base_url: got an empty list, expected an address or several")
+    each = {"breaker_failures": FAILURES_OF_SEVERAL, **options}
+    made = [_make_backend(config, where, {**each, "base_url": url}) for url in urls]  # which checks each address
+    first: Any = made[0]
+    return resolve(where, "corea.backends.openai.deployments:Deployments", {})(first.settings, urls)
 
 
 def make(where: str, options: Mapping[str, Any], table: Mapping[str, str], **injected: Any) -> Any:
@@ -153,6 +166,7 @@ def _price(name: str | None, options: Mapping[str, Any], backend: Backend, price
     if name is not None:
         return prices.lookup(name)
     url = options.get("base_url")
+    url = cast(list[Any], url)[0] if isinstance(url, list) and url else url
     if options["kind"] in IN_PROCESS:
         return prices.lookup_self_hosted(backend.model, in_process=True)
     if isinstance(url, str) and is_local(url):

@@ -4,8 +4,9 @@ For a prompt that asks for the confidence first (`confidence_first`). A kept ans
 deferred one is cut off, which saves most of its cost, and none of its text is shown.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from msgspec import Struct
 
@@ -31,6 +32,7 @@ class PartialCompletion:
 
     model: str
     asked: Question
+    extra: Mapping[str, Any] = field(default_factory=dict[str, Any])  # further fields of the request
     pieces: list[str] = field(default_factory=list[str])
 
     @property
@@ -47,7 +49,7 @@ class PartialCompletion:
 
         Servers send a piece a token, so the pieces are the tokens written; prompt tokens go by bytes.
         """
-        prompt = estimate_prompt(self.asked.messages)
+        prompt = estimate_prompt(self.asked.messages, self.extra)
         usage = Usage(prompt_tokens=prompt, completion_tokens=len(self.pieces), estimated=True)
         return Completion(text=self.text, model=self.model, usage=usage, finish_reason=CUT)
 

@@ -174,7 +174,7 @@ class _Race:
             last=stage is self.cascade.stages[-1],
             on_keep=self.on_keep,
             on_cut=self._lose,
-            partial=PartialCompletion(stage.backend.model, asked),
+            partial=PartialCompletion(stage.backend.model, asked, stage.sampling.extra),
             clock=self.cascade.clock,
         )
 

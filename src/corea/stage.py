@@ -228,7 +228,10 @@ class Attempt(Struct):
         return self._ended(spent, "an error came between", f"{type(error).__name__}: {error}", type(error).__name__)
 
     def _begun(self) -> Completion:
-        return interrupted(self.partial or PartialCompletion(self.stage.backend.model, self.asked), self.log)
+        return interrupted(self.partial or self._nothing_yet(), self.log)
+
+    def _nothing_yet(self) -> PartialCompletion:
+        return PartialCompletion(self.stage.backend.model, self.asked, self.stage.sampling.extra)
 
     def _failed(self, error: BackendError) -> Step:
         spent = error.spent if isinstance(error.spent, Completion) else None
@@ -270,7 +273,7 @@ class Attempt(Struct):
             confidence = await self._measure(stage.signal, so_far)
             return confidence, stage.policy.decide(self.question, confidence)
 
-        self.partial = self.partial or PartialCompletion(stage.backend.model, self.asked)
+        self.partial = self.partial or self._nothing_yet()
         return await read_stream(
             backend,
             self.partial,

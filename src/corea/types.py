@@ -33,6 +33,7 @@ __all__ = [
     "Trace",
     "Usage",
     "Verdict",
+    "joined_outside",
     "replace",
 ]
 
@@ -235,8 +236,9 @@ class Completion(Struct, frozen=True, kw_only=True):
         cost_usd: The charge reported by the server (some do); None leaves it to the price table.
         confidence: A confidence recorded with a replayed answer, with no text to read it from.
         reasoning_fields: Names of the message's fields that held `reasoning`.
-        outside: Other fields of the server's response (`system_fingerprint`, ...), and under "choice" those of its
-            choice; None without any.
+        outside: Other fields of the server's response (`system_fingerprint`, ...), under "choice" those of its choice
+            (with the log-probabilities as they came), under "usage" the counts that `usage` has no place for; None
+            without any.
         raw: The message's other fields as they came (tool calls, refusal, ...), and its `content` where that is not a
             text; None without any.
     """
@@ -270,11 +272,19 @@ class StreamPart(Struct, frozen=True):
     Args:
         fields: Of the delta, beside role and text: tool calls (each with its index), reasoning, refusal, ...
         logprobs: The log-probabilities of the piece, as the server wrote them.
+        outside: The chunk's other fields around the delta, under "choice" those of its choice.
     """
 
     text: str = ""
     fields: Mapping[str, Any] = {}
     logprobs: Raw | None = None
+    outside: Mapping[str, Any] = {}
+
+
+def joined_outside(earlier: Mapping[str, Any], later: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The fields of two chunks around their deltas (`StreamPart.outside`), the later ones first."""
+    choice = {**earlier.get("choice", {}), **later.get("choice", {})}
+    return {**earlier, **later, "choice": choice} if choice else {**earlier, **later}
 
 
 class Confidence(Struct, frozen=True, kw_only=True):

@@ -1,4 +1,4 @@
-"""Real clients, unchanged, against a running gateway: the openai package, LangChain's, curl, the npm package."""
+"""Real clients, unchanged, against a running gateway: openai's, LangChain's, curl, Java's, the npm package."""
 
 import json
 import shutil
@@ -248,6 +248,28 @@ def test_curl_asks_and_streams(gateway: GatewayProcess) -> None:
     assert "".join(p["choices"][0]["delta"].get("content", "") for p in pieces) == LARGE
     status = curl(gateway, {"model": "nope", "messages": EASY}, "-o", "/dev/null", "-w", "%{http_code}")
     assert status == "404"
+
+
+@pytest.mark.skipif(shutil.which("javac") is None or shutil.which("java") is None, reason="needs a JDK")
+def test_javas_client_asks_with_its_upgrade_to_http_2(gateway: GatewayProcess, far: FakeServer, tmp_path: Path) -> None:
+    subprocess.run(["javac", "-d", str(tmp_path), str(CLIENTS / "Ask.java")], check=True, timeout=60)
+    long: Any = [{"role": "user", "content": "easy: " + "größer " * 4000}]  # of more than one packet
+    bodies = [
+        {"model": "corea", "messages": EASY},
+        {"model": "corea", "messages": long},
+        {"model": "corea", "messages": HARD, "stream": True},
+        {"model": "nope", "messages": EASY},
+    ]
+    command = ["java", "-cp", str(tmp_path), "Ask", gateway.url, gateway.key, *map(json.dumps, bodies)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert [line[:3] for line in lines] == ["200", "200", "200", "404"]
+    for line in lines[:2]:
+        assert json.loads(line[4:])["choices"][0]["message"]["content"] == "19"
+    assert any(asked.question == long[0]["content"] for asked in far.requests)
+    assert "data: [DONE]" in lines[2]
+    assert json.loads(lines[3][4:])["error"]["code"] == "model_not_found"
 
 
 @pytest.mark.network

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -11,6 +11,7 @@ from corea.cli.console import EXIT_FAILED, print_json
 from corea.cli.options import ConfigOptions, JsonOption, spread
 from corea.errors import CoreaError
 from corea.prices import Price
+from corea.secrets import shown_url
 from corea.types import Question, Status, Step, Trace
 
 if TYPE_CHECKING:
@@ -108,6 +109,13 @@ def _prices(config: "Config", built: "BuiltCascade", stage: "Stage") -> Iterator
 
 
 async def _reached(where: str, stage: Any) -> list[Check]:
+    if several := getattr(stage.backend, "backends", ()):  # the same model on several servers
+        found: list[Check] = []
+        for backend in several:
+            found += await _reached(
+                f"{where} at {shown_url(backend.settings.base_url)}", replace(stage, backend=backend)
+            )
+        return found
     try:
         if probe := getattr(stage.backend, "probe", None):
             probed = await probe()

@@ -14,6 +14,7 @@ from typing import Any, cast
 import msgspec
 
 from corea.costs.signal_calls import SignalCalls, signal_calls
+from corea.costs.token_estimate import IN_PROMPT
 from corea.prices import EXACT, Price
 from corea.prompts import lettered, with_draft
 from corea.stage import Stage, total
@@ -24,7 +25,6 @@ MESSAGE_TOKENS = 16  # ... and to each message: its role and marks
 TOOL_TOKENS = 600  # and to one with tools: Claude up to 530 (docs.anthropic.com, "Tool use", pricing)
 PICTURE_TOKENS = 4096  # OpenAI's largest picture is 1,445 tokens in high detail, other servers' somewhat more
 RETOKENIZED = 4  # of a text that a model wrote: its tokens, as another model's tokenizer may count them
-IN_PROMPT = ("tools", "functions", "response_format")  # request fields that servers write into the prompt
 
 _encode = msgspec.json.encode
 

@@ -68,7 +68,9 @@ async def ask(backend: Backend, question: Question, sampling: Sampling) -> Compl
                 log.calls.append((backend, error.spent))
             raise
         except BaseException as error:
-            used = inner.interrupted or (interrupted_call(backend.model, question) if was_cut(error) else None)
+            used = inner.interrupted or (
+                interrupted_call(backend.model, question, sampling) if was_cut(error) else None
+            )
             if used is not None:
                 log.calls.append((backend, used))
             raise
@@ -81,7 +83,7 @@ def was_cut(error: BaseException) -> bool:
     return isinstance(error, asyncio.CancelledError | GeneratorExit)
 
 
-def interrupted_call(model: str, question: Question) -> Completion:
+def interrupted_call(model: str, question: Question, sampling: Sampling) -> Completion:
     """A call of which only the prompt is known, estimated: its server never says what it counted."""
-    usage = estimate_usage(question.messages, "")
+    usage = estimate_usage(question.messages, "", extra=sampling.extra)
     return Completion(text="", model=model, usage=usage, finish_reason=INTERRUPTED)

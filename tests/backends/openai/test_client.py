@@ -231,13 +231,16 @@ async def test_an_empty_account_is_not_asked_again() -> None:
     assert "add credit" in str(error)
 
 
-async def test_a_response_that_cannot_be_read_is_asked_once_and_its_usage_counts() -> None:
+async def test_a_response_that_cannot_be_read_is_asked_once_more_and_its_usage_counts() -> None:
     cut = b'{"usage": {"prompt_tokens": 11, "completion_tokens": 7}, "choices": [{"mess'
     async with talking(otherwise=Bytes(cut)) as (backend, server, _):
         error = await raised_by(lambda: backend.complete(QUESTION, PLAIN))
-    assert (len(server.requests), error.retryable) == (1, False)
+        assert (len(server.requests), error.retries) == (2, 1)
+        server.script = [Bytes(cut), Say("4")]
+        completion = await backend.complete(QUESTION, PLAIN)
     assert isinstance(error.spent, Completion)
-    assert error.spent.usage == Usage(prompt_tokens=11, completion_tokens=7)
+    assert error.spent.usage == error.spent.wasted == Usage(prompt_tokens=11, completion_tokens=7)
+    assert (completion.text, completion.wasted) == ("4", Usage(prompt_tokens=11, completion_tokens=7))
 
 
 # What was billed in vain

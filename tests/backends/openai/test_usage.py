@@ -183,7 +183,7 @@ def test_parts_are_never_larger_than_the_whole(server: str) -> None:
 
 def test_a_total_alone_is_split_by_an_estimate_of_the_prompt() -> None:
     written = ReplyBuilder()
-    written.add(read_response(b'{"choices": [{"message": {"content": "4"}}], "usage": {"total_tokens": 60}}'))
+    written.add(*read_response(b'{"choices": [{"message": {"content": "4"}}], "usage": {"total_tokens": 60}}'))
     usage = written.completion(Question.of("2 + 2?"), "m").usage
     assert usage == Usage(prompt_tokens=6, completion_tokens=54, estimated=True)  # 6 bytes are 2 tokens, and 4
 
@@ -224,7 +224,7 @@ def completed(usage: Any, text: str = TEXT, **message: Any) -> Completion:
     """A completion with this usage object, of a question of 6 estimated tokens."""
     written = ReplyBuilder()
     choice = {"message": {"content": text, **message}}
-    written.add(read_response(json.dumps({"choices": [choice], "usage": usage}).encode()))
+    written.add(*read_response(json.dumps({"choices": [choice], "usage": usage}).encode()))
     return written.completion(Question.of("2 + 2?"), "m")
 
 

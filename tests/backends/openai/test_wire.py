@@ -18,7 +18,7 @@ QUESTION = Question.of("What is 2 + 2?")
 
 def completion(reply: dict[str, Any]) -> Completion:
     written = wire.ReplyBuilder()
-    written.add(wire.read_response(json.dumps(reply).encode()))
+    written.add(*wire.read_response(json.dumps(reply).encode()))
     return written.completion(QUESTION, "configured")
 
 
@@ -148,7 +148,7 @@ def test_reasoning_is_kept_with_its_names() -> None:
 def deltas(*found: dict[str, Any]) -> tuple[list[str | StreamPart], Completion]:
     written = wire.ReplyBuilder()
     replies = [wire.read_response(json.dumps({"choices": [{"delta": delta}]}).encode()) for delta in found]
-    return [written.add(reply) for reply in replies], written.completion(QUESTION, "configured")
+    return [written.add(*reply) for reply in replies], written.completion(QUESTION, "configured")
 
 
 def call(arguments: str, **fields: Any) -> dict[str, Any]:
@@ -211,7 +211,7 @@ def test_other_fields_of_deltas_join_and_pass() -> None:
 )  # fmt: skip
 def test_broken_characters_are_replaced(received: bytes, text: str) -> None:
     written = wire.ReplyBuilder()
-    written.add(wire.read_response(b'{"choices": [{"message": {"content": ' + received + b"}}]}"))
+    written.add(*wire.read_response(b'{"choices": [{"message": {"content": ' + received + b"}}]}"))
     assert written.completion(QUESTION, "configured").text == text
 
 
@@ -219,7 +219,7 @@ def test_an_infinite_logprob_is_as_vllm_writes_it() -> None:
     tokens = b'"logprobs": {"content": [{"token": "4", "logprob": -Infinity}]}'
     raw = b'{"choices": [{"message": {"content": "4"}, ' + tokens + b"}]}"
     written = wire.ReplyBuilder()
-    written.add(wire.read_response(raw))
+    written.add(*wire.read_response(raw))
     logprobs = written.completion(QUESTION, "configured").logprobs
     assert logprobs is not None
     assert [(token.token, token.logprob) for token in logprobs] == [("4", -9999.0)]

@@ -11,10 +11,12 @@ from tests.fakes.server import SSE, Bytes, Drip, Fail, FakeServer, Say
 from tests.gateway.apis.messages_wire import TOOL, USAGE, USE, ask, events, message, post, served, sse, streamed
 from tests.gateway.chat.upstreams import KEPT, Upstreams, upstreams
 
-from corea.backends.openai.client import KeyStyle
-from corea.gateway.billing.auth import Principal
+from corea.backends.openai.client import KeyStyle, OpenAIBackend, OpenAISettings
+from corea.backends.openai.deployments import Deployments
+from corea.gateway.billing.auth import Admission, Principal
 from corea.prices import Price
 from corea.prompts import load_prompt
+from corea.types import Completion, NativeRequest, Question, Sampling
 
 SPEAKS = {"apis": ["chat", "messages"]}
 PRICE = Price(
@@ -173,8 +175,6 @@ class Keyed:
         return Principal(id="k1", policy=None)
 
     async def admit(self, principal: Principal, request: Any) -> Any:
-        from corea.gateway.billing.auth import Admission
-
         return Admission(key_id="k1", request=request)
 
     async def settle(self, admission: Any, *, cost_usd: Decimal | None, tokens: int) -> None:
@@ -300,9 +300,6 @@ async def test_the_answer_cache_holds_no_answer_that_was_passed_on() -> None:
 
 async def test_a_server_that_answers_a_stream_with_a_whole_message_is_read() -> None:
     async with FakeServer(served(message(TEXT), False)) as server:
-        from corea.backends.openai.client import OpenAIBackend, OpenAISettings
-        from corea.types import Completion, NativeRequest, Question, Sampling
-
         settings = OpenAISettings(base_url=server.base_url, model="m", apis=("messages",), stream=True)
         backend = OpenAIBackend(settings)
         native = NativeRequest(api="messages", body=ask(), server=backend)
@@ -318,3 +315,19 @@ async def test_a_server_that_answers_a_stream_with_a_whole_message_is_read() -> 
 
 def test_usage_of_the_corpus_is_what_the_tests_say() -> None:
     assert USAGE["input_tokens"] + USAGE["cache_creation_input_tokens"] + USAGE["cache_read_input_tokens"] == 420
+
+
+async def test_one_of_several_servers_is_sent_the_request_as_it_came() -> None:
+    async with FakeServer(Fail(500, "no luck")) as broken, FakeServer(served(message(TEXT), False)) as works:
+        settings = OpenAISettings(model="m", apis=("messages",), max_retries=0)
+        backend = Deployments(settings, [broken.base_url, works.base_url])
+        native = NativeRequest(api="messages", body=ask(), server=backend)
+        completion = await backend.complete(Question(id="q", messages=(), native=native), Sampling())
+        works.otherwise = Bytes(b'{"input_tokens": 7}')
+        broken.otherwise = Bytes(b'{"input_tokens": 7}')
+        counted = await backend.count_tokens(ask(), {})
+        await backend.close()
+    assert (completion.text, completion.retries) == ("It is nineteen.", 1)
+    assert broken.requests[0].path == works.requests[0].path == "/v1/messages"
+    assert works.requests[0].body == ask(model="m")
+    assert (counted, backend.apis) == (7, ("messages",))

@@ -75,7 +75,7 @@ def test_content_in_parts_keeps_images_files_sound_and_unknown_fields() -> None:
 
 FIELDS: list[tuple[dict[str, Any], dict[str, Any]]] = [
     ({"max_output_tokens": 9, "temperature": 0.3, "top_p": 0.9, "top_k": 5},
-     {"max_completion_tokens": 9, "temperature": 0.3, "top_p": 0.9, "top_k": 5}),
+     {"max_tokens": 9, "temperature": 0.3, "top_p": 0.9, "top_k": 5}),
     ({"text": {"format": {"type": "json_schema", "name": "n", "schema": {}, "strict": True}, "verbosity": "low"}},
      {"response_format": {"type": "json_schema", "json_schema": {"name": "n", "schema": {}, "strict": True}},
       "verbosity": "low"}),
@@ -155,7 +155,7 @@ def test_an_error_about_the_chat_request_names_the_field_that_the_client_sent() 
         found = in_its_words(bad_field(param, got, "more").body()["error"])
         return found["param"], found["message"]
 
-    assert told("max_completion_tokens", 0) == ("max_output_tokens", "max_output_tokens: got 0, expected more.")
+    assert told("max_tokens", 0) == ("max_output_tokens", "max_output_tokens: got 0, expected more.")
     assert told("messages[2].content", 0) == ("input", "input: got 0, expected more.")
     assert told("temperature", 3) == ("temperature", "temperature: got 3, expected more.")
 

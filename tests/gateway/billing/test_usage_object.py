@@ -5,7 +5,7 @@ from tests.gateway.conftest import CHEAP, SURE
 
 from corea.backends.fake import FakeBackend
 from corea.cascade import Cascade, Stage
-from corea.gateway.chat.reply import usage_object
+from corea.gateway.chat.reply import usage_of
 from corea.gateway.chat.request import parse_chat
 from corea.gateway.chat.routing import RoutingTable
 from corea.gateway.errors import GatewayError
@@ -26,7 +26,7 @@ def test_the_breakdown_of_usage_adds_up_with_the_signals_calls_and_billed_retrie
         Step(stage="large", completion=completion(20, 7)),
         Step(stage="other", skipped="not worth asking"),
     )
-    usage = usage_object(Trace(question_id="q", steps=steps, status=Status.ANSWERED))
+    usage = usage_of(Trace(question_id="q", steps=steps, status=Status.ANSWERED))
     assert (usage.prompt_tokens, usage.completion_tokens, usage.total_tokens) == (133, 13, 146)
     found = [(stage.stage, stage.prompt_tokens, stage.completion_tokens) for stage in usage.corea_stages]
     assert found == [("small", 113, 6), ("large", 20, 7)]

@@ -42,16 +42,14 @@ OUTSIDE: dict[str, Any] = {
 }  # fmt: skip
 HOW = {
     "content": "kept: without the tags that the prompt asked for, and cut at `stop`",
-    "usage": "the sum of all stages, with `corea_stages`; streamed only with `include_usage`",
+    "usage": "the sum of all stages, with `corea_stages`; further fields pass; streamed with `include_usage`",
     "id": "`chatcmpl-` and the trace id",
     "created": "the gateway's time",
     "model": "the name that the client asked for; the upstream's is `corea.model`",
     "finish_reason": "kept: `stop` where `stop` cut the text",
-    "system_fingerprint": "streamed: in the last chunks",
-    "service_tier": "streamed: in the last chunks",
-    "citations": "as every unknown field beside the choice; streamed: in the last chunks",
-    "stop_reason": "as every unknown field of a choice; whole only",
-    "logprobs": "kept: never, since `logprobs` asks the last stage alone; whole: `bytes` are made from the token",
+    "citations": "as every unknown field beside the choice, with its chunk",
+    "stop_reason": "as every unknown field of a choice, with its chunk",
+    "logprobs": "kept: never, since `logprobs` asks the last stage alone",
 }
 
 
@@ -124,8 +122,7 @@ async def answer_row(name: str) -> list[str]:
                 response = await it.post(model=model, stream=stream, **wants, **options)
             content = SURE if situation == "kept" else text
             tokens = {"content": [{"token": text, "logprob": -0.5, "bytes": [*text.encode()], "top_logprobs": []}]}
-            sent = {**OUTSIDE, **CHOICE, **MESSAGE, "content": content, "logprobs": {**tokens, "refusal": None}}
-            sent |= {"logprobs": tokens} if stream else {}
+            sent = {**OUTSIDE, **CHOICE, **MESSAGE, "content": content, "logprobs": tokens}
             words.append(answer_cell(name, sent, response, stream=stream))
         cells.append(words[0] if words[0] == words[1] else f"{words[0]} / {words[1]}")
     return cells

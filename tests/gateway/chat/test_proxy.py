@@ -5,7 +5,7 @@ import json
 from typing import Any
 
 import pytest
-from tests.fakes.server import Bytes, Drip, Say
+from tests.fakes.server import SSE, Bytes, Drip, Say
 from tests.gateway.chat.upstreams import DEFERRED, KEPT, streamed, upstreams, whole
 from tests.gateway.conftest import QUESTION, SURE, UNSURE, events
 
@@ -99,6 +99,54 @@ async def test_log_probabilities_come_from_the_stage_that_was_asked_alone(stream
         assert it.small.requests == []
         quiet = await it.post(model="corea/large", stream=stream)
     assert '"logprobs":{' not in quiet.text
+
+
+TOKENS = {
+    "content": [{"token": "19", "logprob": -0.25, "bytes": [49, 57], "top_logprobs": [], "token_id": 7}],
+    "refusal": None, "made_up": {"a": [1]},
+}  # fmt: skip
+USAGE: dict[str, Any] = {
+    "prompt_tokens": 5, "completion_tokens": 2, "total_tokens": 7, "queue_time": 0.25, "cost": 0.125,
+    "prompt_tokens_details": {"cached_tokens": 3, "audio_tokens": 1},
+    "completion_tokens_details": {"reasoning_tokens": 1, "accepted_prediction_tokens": 1},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("model", ["corea", "corea/large", "gpt"])
+async def test_log_probabilities_and_unknown_counts_of_a_whole_answer_are_given_as_they_came(model: str) -> None:
+    choice = {"index": 0, "message": {"role": "assistant", "content": "19"}, "finish_reason": "stop"}
+    body = {"model": "m", "choices": [{**choice, "logprobs": TOKENS}], "usage": USAGE}
+    async with upstreams(Bytes(json.dumps(body).encode()), passthrough={"gpt": "large"}) as it:
+        response = (await it.post(model=model, logprobs=True)).json()
+        quiet = (await it.post(model="gpt")).json()
+    assert response["choices"][0]["logprobs"] == TOKENS
+    assert quiet["choices"][0]["logprobs"] is None
+    own = {**USAGE["prompt_tokens_details"], "cache_write_tokens": 0}
+    assert quiet["usage"] == {**USAGE, "prompt_tokens_details": own, "corea_stages": quiet["usage"]["corea_stages"]}
+
+
+@pytest.mark.parametrize("model", ["corea", "corea/large"])
+async def test_unknown_fields_of_chunks_and_of_their_choices_come_with_their_chunk(model: str) -> None:
+    def chunk(number: int, delta: dict[str, Any], finish: str | None = None) -> dict[str, Any]:
+        choice = {"index": 0, "delta": delta, "finish_reason": finish, "token_ids": [number]}
+        choice |= {"prompt_token_ids": [5]} if number == 0 else {}
+        return {"id": "c", "choices": [choice], "system_fingerprint": "fp", "obfuscation": f"o{number}"}
+
+    chunks = [
+        chunk(0, {"role": "assistant", "content": ""}),
+        chunk(1, {"content": "nine"}),
+        chunk(2, {"content": "teen"}),
+    ]
+    chunks += [chunk(3, {}, "stop"), {"choices": [], "usage": USAGE, "obfuscation": "o4"}]
+    body = "".join(f"data: {json.dumps(each)}\n\n" for each in chunks) + "data: [DONE]\n\n"
+    async with upstreams(Bytes(body.encode(), SSE)) as it:
+        found = events(await it.post(model=model, stream=True, stream_options={"include_usage": True}))[:-1]
+    seen = [(e["choices"][0]["delta"].get("content"), e["choices"][0].get("token_ids")) for e in found[:-1]]
+    assert seen == [("", None), ("nine", [1]), ("teen", [2]), (None, [3])]
+    assert [e["choices"][0].get("prompt_token_ids") for e in found[:-1]] == [None, [5], None, None]
+    assert [each.get("obfuscation") for each in found] == [None, "o1", "o2", "o4", "o4"]
+    assert {each.get("system_fingerprint") for each in found[1:]} == {"fp"}
+    assert (found[-1]["usage"]["queue_time"], found[-1]["usage"]["prompt_tokens_details"]["audio_tokens"]) == (0.25, 1)
 
 
 SYSTEM = {"role": "developer", "content": [{"type": "text", "text": "Be kind.", "cache_control": {"type": "e"}}]}
@@ -204,12 +252,12 @@ async def test_streamed_and_whole_give_the_same_text(draft: str, large: bool) ->
     assert "0.9" not in text
 
 
-async def test_a_broken_answer_is_asked_once() -> None:
+async def test_a_broken_answer_is_asked_twice() -> None:
     async with upstreams(Bytes(b'{"choices": [{"message": {"content": "19"'), KEPT) as it:
         for backend in (s.backend for s in it.app.chat.routes.cascades["corea"].stages):
             object.__setattr__(backend.settings, "max_retries", 4)  # pyright: ignore[reportAttributeAccessIssue]
         assert (await it.post(model="corea/large")).status_code == 502
-    assert len(it.large.requests) == 1
+    assert len(it.large.requests) == 2
 
 
 def parsed(body: bytes) -> Any:

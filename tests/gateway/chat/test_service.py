@@ -390,7 +390,7 @@ async def test_too_many_at_once_are_told_to_come_back() -> None:
 
 async def test_a_deferred_conversation_stays_deferred_for_a_while() -> None:
     house = make_house([UNSURE, SURE, SURE], sticky_turns=2)
-    more = [{"role": "assistant", "content": "19"}, {"role": "user", "content": "and 3 more?"}]
+    more = [{"role": "assistant", "content": LARGE}, {"role": "user", "content": "and 3 more?"}]
     turns = [[*QUESTION, *more * count] for count in range(4)]
     stages = [(await house.post(messages=messages)).json()["corea"]["stage"] for messages in turns]
     assert stages == ["large", "large", "large", "small"]

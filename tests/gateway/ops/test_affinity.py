@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from tests.gateway.conftest import SURE, UNSURE, House, OpenAccounts, make_house
+from tests.gateway.conftest import LARGE, SURE, UNSURE, House, OpenAccounts, make_house
 
 from corea.gateway.billing.auth import Admission, Principal, SpendRequest
 from corea.gateway.errors import GatewayError
@@ -33,7 +33,7 @@ async def test_strangers_who_share_examples_are_not_one_conversation() -> None:
     assert not await ask(house, *SHOTS, user("my hard question"))  # deferred
     for other in ("b", "c"):
         assert not await ask(house, *SHOTS, user(other))
-    answered = {"role": "assistant", "content": "nineteen"}
+    answered = {"role": "assistant", "content": LARGE}
     assert await ask(house, *SHOTS, user("my hard question"), answered, user("and now?"))
 
 
@@ -43,18 +43,41 @@ async def test_a_greeting_makes_nobody_sticky_in_the_first_turn() -> None:
     assert not await ask(house, user("hi"))
 
 
+async def test_strangers_with_the_same_greeting_are_told_apart_by_their_answers() -> None:
+    house = make_house([UNSURE, *[SURE] * 9], sticky_turns=3)
+    deferred, kept = [(await house.post(messages=[user("hi")])).json()["choices"][0]["message"] for _ in range(2)]
+    assert (deferred["content"], kept["content"]) == (LARGE, "19")
+    assert not await ask(house, user("hi"), kept, user("what is 12 + 7?"))
+    assert await ask(house, user("hi"), deferred, user("what is 12 + 7?"))
+
+
+async def test_a_streamed_answer_and_tool_calls_identify_a_conversation_too() -> None:
+    house = make_house([UNSURE, *[SURE] * 9], sticky_turns=2, accepts={"small": ["tools"]})
+    await house.post(messages=[user("hi")], stream=True)
+    assert await ask(house, user("hi"), {"role": "assistant", "content": LARGE}, user("and?"))
+    affinity = house.gateway.chat.affinity
+    calls = [{"id": "1", "type": "function", "function": {}}]
+    affinity.keep(house.last.state.request, None, 1, "", calls)
+    others = [{**calls[0], "id": "2"}]
+    for found, sticky in ((others, False), (calls, True)):
+        answer = {"role": "assistant", "content": None, "tool_calls": found}
+        result = {"role": "tool", "tool_call_id": found[0]["id"], "content": "3"}
+        history = [user("hi"), {"role": "assistant", "content": LARGE}, user("and?")]
+        assert await ask(house, *history, answer, result) is sticky
+
+
 async def test_a_conversation_stays_deferred_for_its_turns_through_tools_and_then_not() -> None:
     house = make_house([UNSURE, *[SURE] * 9], sticky_turns=2, accepts={"small": ["tools"]})
     call = {"role": "assistant", "content": None, "tool_calls": [{"id": "1", "type": "function", "function": {}}]}
     result = {"role": "tool", "tool_call_id": "1", "content": "3"}
-    told = {"role": "assistant", "content": "ok"}
+    told = {"role": "assistant", "content": f" {LARGE}\n"}  # as a client may have trimmed it, or not
     assert not await ask(house, user("q"))
     assert await ask(house, user("q"), told, user("r"))
     assert await ask(house, user("q"), told, user("r"), told, user("s"))
     assert not await ask(house, user("q"), told, user("r"), told, user("s"), told, user("t"))
     affinity = SessionAffinity()
     house.gateway.chat.affinity = affinity
-    house.gateway.chat.affinity.keep(house.last.state.request, None, 1)
+    affinity.keep(house.last.state.request, None, 1, "", call["tool_calls"])
     assert await ask(house, user("q"), told, user("r"), told, user("s"), told, user("t"), call, result)
 
 

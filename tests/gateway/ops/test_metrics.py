@@ -21,7 +21,9 @@ def exposed(house: House, metrics: Metrics) -> dict[tuple[str, ...], float]:
 
 
 def make_metrics() -> Metrics:
-    return Metrics(lambda: {"corea_requests_running": 3.0}, lambda: 7, lambda: {"large": "open", "small": "closed"})
+    return Metrics(
+        lambda: {"corea_requests_running": 3.0}, lambda: 7, lambda: {("large", "2"): "open", ("small", "1"): "closed"}
+    )
 
 
 async def test_requests_decisions_tokens_and_money() -> None:
@@ -49,7 +51,8 @@ async def test_failures_hang_ups_and_what_is_looked_at() -> None:
     assert seen["corea_requests_total", "corea", "", "504"] == 1
     assert seen["corea_requests_refused_total", "missing_api_key", "401"] == 1
     assert (seen["corea_requests_running",], seen["corea_decisions_dropped_total",]) == (3, 7)
-    assert (seen["corea_breaker_open", "large", "open"], seen["corea_breaker_open", "small", "closed"]) == (1, 0)
+    assert seen["corea_breaker_open", "2", "large", "open"] == 1
+    assert seen["corea_breaker_open", "1", "small", "closed"] == 0
     assert seen["process_resident_memory_bytes",] > 0
 
 

@@ -1,12 +1,15 @@
 """`corea check` reads all of [gateway], and refuses what `corea serve` would refuse, in the same words."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.fakes.gateway import upstream, write_config
+from tests.fakes.server import Fail, Say
 from tests.gateway.server.test_serve import write
 
 
@@ -46,3 +49,16 @@ def test_a_gateway_that_would_start_says_its_warnings(tmp_path: Path) -> None:
     found = would_start(tmp_path)
     assert found["ok"]
     assert "gateway.cache: can never hit at corea" in found["seen"]
+
+
+def test_each_server_of_a_model_is_named_and_a_500_is_not_reached(tmp_path: Path) -> None:
+    with upstream(Fail(500)) as down, upstream(Say("19")) as up:
+        write_config(tmp_path, f'{down.base_url}", "{up.base_url}')
+        path = tmp_path / "corea.toml"
+        path.write_text(re.sub(r"base_url = (.*)", r"base_url = [\1]", path.read_text()))
+        checks = json.loads(corea(tmp_path, "check", "--json").stdout)["checks"]
+    reached = {check["where"]: check["ok"] for check in checks if check["check"] == "is reached"}
+    assert reached == {
+        f"corea/{stage} at {server.base_url}": server is up for stage in ("small", "large") for server in (down, up)
+    }
+    assert all("HTTP 500" in check["seen"] for check in checks if check["check"] == "is reached" and not check["ok"])

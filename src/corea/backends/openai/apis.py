@@ -25,14 +25,14 @@ class ServerApi(msgspec.Struct, frozen=True, kw_only=True):
     Args:
         path: After `base_url`.
         limit: The request field that carries `max_tokens`; None if it has none.
-        reader: A new reader, for the response to a request of these fields.
+        reader: A new reader, for the response to a request of these fields; None for chat completions.
         stream_usage: A stream has its usage only if the request's `stream_options` ask for it.
         headers: Sent where the client sent none of the same name.
     """
 
     path: str
     limit: str | None
-    reader: Callable[[Mapping[str, Any]], Reader]
+    reader: Callable[[Mapping[str, Any]], Reader] | None
     headers: Mapping[str, str] = MappingProxyType({})
     stream_usage: bool = False
 
@@ -49,9 +49,12 @@ class WireRequest(msgspec.Struct, frozen=True):
     headers: Mapping[str, str] = MappingProxyType({})
     fields: Mapping[str, Any] = MappingProxyType({})
 
-    def reader(self) -> Reader:
-        """A new reader of its response."""
-        return self.api.reader(self.fields)
+    def reader(self) -> Callable[[bytes], tuple[wire.ChatResponse, Mapping[str, Any]]]:
+        """A new reader of its response, and of the fields around it that a chat passes on."""
+        if self.api.reader is None:
+            return wire.read_response
+        read = self.api.reader(self.fields)
+        return lambda received: (read(received), wire.NO_FIELDS)
 
     @property
     def native(self) -> bool:
@@ -60,7 +63,7 @@ class WireRequest(msgspec.Struct, frozen=True):
 
 
 APIS: dict[str, ServerApi] = {
-    CHAT: ServerApi(path=CHAT_PATH, limit=None, reader=lambda fields: wire.read_response),
+    CHAT: ServerApi(path=CHAT_PATH, limit=None, reader=None),
     "messages": ServerApi(
         path=PATHS["messages"],
         limit="max_tokens",

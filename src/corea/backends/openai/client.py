@@ -70,8 +70,15 @@ _decode_count = msgspec.json.Decoder(_Count).decode
 
 
 class _Attempts(msgspec.Struct):
-    """The failed attempts of one call; `in_flight` while another one has been sent."""
+    """The failed attempts of one call; `in_flight` while another one has been sent.
 
+    Args:
+        extra: Further fields of the request.
+        unreadable: An answer came that could not be read.
+    """
+
+    extra: Mapping[str, Any]
+    unreadable: bool = False
     retries: int = 0
     refusals: int = 0
     wasted: Usage | None = None
@@ -134,7 +141,7 @@ class OpenAIBackend:
             assert isinstance(pieces[-1], Completion)
             return pieces[-1]
         request = self._request(question, sampling, stream=False)
-        attempts, log = _Attempts(), current_log()
+        attempts, log = _Attempts(sampling.extra), current_log()
         try:
             return await self._with_retries(self._whole, request, question, attempts)
         except asyncio.CancelledError:
@@ -149,7 +156,7 @@ class OpenAIBackend:
                 been passed on: `spent` is then the text so far, with the usage that was sent or an estimate.
         """
         request = self._request(question, sampling, stream=True)
-        attempts, log = _Attempts(), current_log()
+        attempts, log = _Attempts(sampling.extra), current_log()
         opened: Stream | None = None
         try:
             opened = await self._with_retries(self._open, request, question, attempts)
@@ -172,7 +179,9 @@ class OpenAIBackend:
         error: BackendError | ConfigError
         for sampling in (asked, replace(asked, logprobs=False, top_logprobs=0)):
             try:
-                completion = await self._whole(self._request(PROBE, sampling, stream=False), PROBE, _Attempts())
+                completion = await self._whole(
+                    self._request(PROBE, sampling, stream=False), PROBE, _Attempts(sampling.extra)
+                )
             except ConfigError as caught:
                 return Probe(reachable=False, key_accepted=False, logprobs=False, error=str(caught))
             except BackendError as caught:
@@ -214,7 +223,7 @@ class OpenAIBackend:
         try:
             return _decode_count(received).input_tokens
         except msgspec.DecodeError as error:
-            raise errors.format_error(self.settings, received, str(error)) from error
+            raise errors.unreadable_error(self.settings, received, str(error)) from error
 
     def check(self) -> None:
         """Checks, without a call, that calls can be made.
@@ -240,24 +249,29 @@ class OpenAIBackend:
         if response.status != 200:
             raise errors.status_error(self.settings, response, received, redactor)
         try:
-            reply = request.reader()(received)
+            reply, outside = request.reader()(received)
         except msgspec.DecodeError as error:
-            raise errors.format_error(self.settings, received, str(error)) from error
+            raise errors.unreadable_error(self.settings, received, str(error)) from error
         written = wire.ReplyBuilder()
-        written.add(reply)
-        if not request.native:
-            written.add_outside(received)
+        written.add(reply, outside)
         if not written.answered:
             raise errors.no_choices_error(self.settings, reply, received, redactor)
         return written.completion(
-            question, self.model, seconds=time.perf_counter() - began, retries=attempts.retries, wasted=attempts.wasted
+            question,
+            self.model,
+            seconds=time.perf_counter() - began,
+            retries=attempts.retries,
+            wasted=attempts.wasted,
+            extra=attempts.extra,
         )
 
     async def _open(self, request: WireRequest, question: Question, attempts: _Attempts) -> Stream:
         """One attempt at a stream, up to its first event."""
         began = time.perf_counter()
         response, redactor = await self._http.post(request, attempts.sent)
-        stream = Stream(self.settings, response, question, redactor, began, self._http.deadlines, request)
+        stream = Stream(
+            self.settings, response, question, redactor, began, self._http.deadlines, request, attempts.extra
+        )
         try:
             if response.status != 200:
                 received = redactor.hide_bytes(await self._http.read(response, began))
@@ -301,6 +315,10 @@ class OpenAIBackend:
             return error.retry_after_seconds
         if not error.retryable or attempts.retries >= self.settings.max_retries:
             return None
+        if isinstance(error, errors.UnreadableAnswer):
+            if attempts.unreadable:
+                return None
+            attempts.unreadable = True
         attempts.add(error)
         return self._backoff.wait_seconds(attempts.retries, error.retry_after_seconds, self._rng)
 
@@ -321,7 +339,7 @@ class OpenAIBackend:
         if opened is not None:
             known = opened.completion()
         else:
-            usage = estimate_usage(question.messages, "") if attempts.in_flight else Usage()
+            usage = estimate_usage(question.messages, "", extra=attempts.extra) if attempts.in_flight else Usage()
             known = Completion(text="", model=self.model, usage=usage)
         log.interrupted = msgspec.structs.replace(
             known, finish_reason=INTERRUPTED, retries=attempts.retries, wasted=attempts.wasted
@@ -339,13 +357,14 @@ class OpenAIBackend:
     def _request(self, question: Question, sampling: Sampling, *, stream: bool) -> WireRequest:
         native = question.native
         try:
-            if native is not None and native.server is self:
+            if native is not None and self in (native.server, *getattr(native.server, "backends", ())):
                 return native_request(native, self.model, sampling, stream=stream)
             body = wire.request_body(
                 self.model,
                 question,
                 sampling,
                 max_tokens_field=self._limit_field,
+                only_field=self.settings.only_limit_field is not None,
                 stream=stream,
                 stream_usage=self.settings.stream_usage,
             )

@@ -21,6 +21,10 @@ class BreakerOpen(BackendRefused):
     """Refused by our own circuit breaker, not by the server."""
 
 
+class UnreadableAnswer(BackendError):
+    """A 200 whose body is cut off or is not JSON. Retried once, since each attempt may be billed."""
+
+
 def breaker_open_error(settings: OpenAISettings, failures: int, wait_seconds: float) -> BreakerOpen:
     """The server has failed too often recently to be called now."""
     return BreakerOpen(
@@ -161,18 +165,27 @@ def no_choices_error(
 ) -> BackendError:
     """A 200 without choices: with an error in its body, or empty."""
     if not reply.error:
-        return format_error(settings, received, "no choices", retryable=True)
+        return format_error(settings, received)
     return server_error(settings, wire.error_of(reply.error), redactor, spent=billed_completion(settings, received))
 
 
-def format_error(settings: OpenAISettings, received: bytes, why: str, *, retryable: bool = False) -> BackendError:
-    """A 200 with another body; the usage in it counts as spent. Not retried: each attempt may be billed."""
+def format_error(settings: OpenAISettings, received: bytes) -> BackendError:
+    """A 200 without choices; the usage in it counts as spent."""
+    return _format_error(BackendError, settings, received, "no choices")
+
+
+def unreadable_error(settings: OpenAISettings, received: bytes, why: str) -> BackendError:
+    """A 200 that cannot be read; the usage in it counts as spent."""
+    return _format_error(UnreadableAnswer, settings, received, why)
+
+
+def _format_error(kind: type[BackendError], settings: OpenAISettings, received: bytes, why: str) -> BackendError:
     start = wire.one_line(received[:200].decode("utf-8", "replace"), 80)
-    return BackendError(
+    return kind(
         f"got an answer that is not a chat completion ({why}): {start!r}; is base_url an OpenAI-compatible API?",
         backend=settings.where,
         status=200,
-        retryable=retryable,
+        retryable=True,
         spent=billed_completion(settings, received),
     )
 

@@ -63,7 +63,8 @@ class OpenAISettings:
             is then kept in translated requests.
         azure_deployment: The deployment; makes the path `/openai/deployments/NAME/chat/completions`.
         api_version: The `api-version` query parameter (Azure).
-        max_tokens_field: The request field that limits a completion; auto: the new one at OpenAI and Azure.
+        max_tokens_field: The request field that limits a completion, also where a client of the gateway named another;
+            auto: the new one at OpenAI and Azure, else the client's, or the old one.
         stream: `complete` streams too: the time of the first token is measured, and proxies see no long silence.
         stream_usage: Ask for usage at the end of a stream; False for an old server that refuses `stream_options`.
         connect_timeout_seconds: To open a connection.
@@ -169,12 +170,17 @@ class OpenAISettings:
     @property
     def limit_field(self) -> str:
         """The request field that carries `max_tokens`."""
+        return (self.only_limit_field or MaxTokensField.OLD).value
+
+    @property
+    def only_limit_field(self) -> MaxTokensField | None:
+        """The only field for `max_tokens` that the server is known to take; None where that is not known."""
         if self.max_tokens_field is not MaxTokensField.AUTO:
-            return self.max_tokens_field.value
-        new = self.on_azure or urlsplit(self.base_url).hostname == "api.openai.com"
+            return self.max_tokens_field
         if self.api_version and self.api_version[:7] < "2024-09":
-            new = False  # Azure has the new field since o1, 2024-09-01-preview
-        return (MaxTokensField.NEW if new else MaxTokensField.OLD).value
+            return MaxTokensField.OLD  # Azure has the new field since o1, 2024-09-01-preview
+        new = self.on_azure or urlsplit(self.base_url).hostname == "api.openai.com"
+        return MaxTokensField.NEW if new else None
 
     def key_header(self, path: str) -> str:
         """The header of the key in requests to a path; "Authorization" takes it as a bearer token."""

@@ -1,7 +1,8 @@
 """One streamed response of an OpenAI-compatible server: its events, and the completion they make."""
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
 
 import aiohttp
 import msgspec
@@ -13,7 +14,7 @@ from corea.backends.openai.deadlines import Deadlines
 from corea.backends.openai.settings import OpenAISettings
 from corea.backends.openai.sse import EventReader
 from corea.errors import BackendError
-from corea.types import Completion, Question, StreamPart, Usage, replace
+from corea.types import Completion, Question, StreamPart, Usage, joined_outside, replace
 
 DRAIN_SECONDS = 0.25
 
@@ -23,6 +24,7 @@ class Stream:
 
     Args:
         began: When the request was sent, by `time.perf_counter`.
+        extra: Further fields of the request.
     """
 
     def __init__(
@@ -34,6 +36,7 @@ class Stream:
         began: float,
         deadlines: Deadlines,
         request: WireRequest,
+        extra: Mapping[str, Any],
     ) -> None:
         self._settings = settings
         self._response = response
@@ -42,11 +45,12 @@ class Stream:
         self._began = began
         self._deadlines = deadlines
         self._read = request.reader()
-        self._native = request.native
+        self._extra = extra
         self._first_token_seconds: float | None = None
         self._events = EventReader()
         self._ready: list[bytes] = []
         self._written = wire.ReplyBuilder()
+        self._outside: Mapping[str, Any] = {}  # of chunks without text or fields: for the next piece
         self._done = False  # [DONE] has come
         self._ended = False  # [DONE], or the stream was closed
 
@@ -90,6 +94,8 @@ class Stream:
                 raise self._broken(errors.cause_of(error)) from without_frames(error)
         if not self._written.answered or not (self._done or self._written.finish_reason):
             raise self._broken("it ended without a finish reason")
+        if self._outside:
+            yield StreamPart(outside=self._outside)
         await self._drain()
 
     def completion(self, *, retries: int = 0, wasted: Usage | None = None) -> Completion:
@@ -101,6 +107,7 @@ class Stream:
             first_token_seconds=self._first_token_seconds,
             retries=retries,
             wasted=wasted,
+            extra=self._extra,
         )
         for key in self._redactor.keys:  # one that was split over events
             if key in completion.text:
@@ -130,7 +137,7 @@ class Stream:
     def _take(self, data: bytes) -> str | StreamPart:
         data = self._redactor.hide_bytes(data)
         try:
-            reply = self._read(data)
+            reply, outside = self._read(data)
         except msgspec.DecodeError as error:
             if (billed := wire.find_usage(data)) is not None:
                 self._written.billed = billed
@@ -139,13 +146,21 @@ class Stream:
             self._written.add(wire.ChatResponse(usage=reply.usage))
             error = wire.error_of(reply.error)
             raise errors.server_error(self._settings, error, self._redactor, default_status=500, spent=self._spent())
-        begun = self._written.answered
-        piece = self._written.add(reply)
-        if not self._native and (not begun or self._written.finish_reason):
-            self._written.add_outside(data)
-        if piece and self._first_token_seconds is None:
+        piece = self._written.add(reply, outside)
+        if isinstance(piece, StreamPart) and not (piece.text or piece.fields or piece.logprobs):
+            self._outside = joined_outside(self._outside, piece.outside)
+            return ""  # it comes with the next piece, so that no fields alone look like the begin of an answer
+        if not piece:
+            return piece
+        if self._first_token_seconds is None:
             self._first_token_seconds = time.perf_counter() - self._began
+        if self._outside:
+            piece, self._outside = self._with_outside(piece), {}
         return piece
+
+    def _with_outside(self, piece: str | StreamPart) -> StreamPart:
+        part = StreamPart(piece) if isinstance(piece, str) else piece
+        return replace(part, outside=joined_outside(self._outside, part.outside))
 
     async def _drain(self) -> None:
         """Reads on to the end of the response, so that the connection can be used again."""

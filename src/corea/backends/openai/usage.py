@@ -21,6 +21,10 @@ USAGE = re.compile(rb'"usage"\s*:\s*(\{(?:[^{}]|\{(?:[^{}]|\{[^{}]*\})*\})*\})')
 
 _Fields = Mapping[str, Any]
 _NO_FIELDS: _Fields = {}
+DETAILS = {  # OpenAI's, of which a `Usage` has these
+    "prompt_tokens_details": ("cached_tokens", "cache_write_tokens"),
+    "completion_tokens_details": ("reasoning_tokens",),
+}
 _PLAIN = frozenset({"prompt_tokens", "completion_tokens", "total_tokens"})
 _decode = msgspec.json.Decoder(float_hook=Decimal).decode
 
@@ -35,11 +39,16 @@ class Lacks(StrEnum):
 
 
 class Billed(msgspec.Struct, frozen=True):
-    """The usage of a call as its server states it and, if stated, the charge."""
+    """The usage of a call as its server states it and, if stated, the charge.
+
+    Args:
+        others: The fields that a `Usage` has no place for, as they came.
+    """
 
     usage: Usage
     cost_usd: Decimal | None = None
     lacks: Lacks = Lacks.NOTHING
+    others: Mapping[str, Any] = {}
 
 
 def read_usage(raw: msgspec.Raw | bytes) -> Billed | None:
@@ -54,7 +63,16 @@ def read_usage(raw: msgspec.Raw | bytes) -> Billed | None:
     if plain := _plain_usage(fields):
         return Billed(plain)
     found = _usage(fields)
-    return None if found is None else Billed(found[0], _cost(fields), found[1])
+    return None if found is None else Billed(found[0], _cost(fields), found[1], _others(fields))
+
+
+def _others(given: _Fields) -> dict[str, Any]:
+    others = {name: value for name, value in given.items() if name not in (*_PLAIN, *DETAILS) and value is not None}
+    for name, known in DETAILS.items():
+        inner = _object(given, name) or _NO_FIELDS
+        if left := {key: value for key, value in inner.items() if key not in known and value is not None}:
+            others[name] = left
+    return others
 
 
 def find_usage(received: bytes) -> Billed | None:
@@ -63,20 +81,31 @@ def find_usage(received: bytes) -> Billed | None:
     return read_usage(found[1]) if found else None
 
 
-def whole_usage(billed: Billed | None, messages: Iterable[Message], text: str, reasoning: str = "") -> Usage:
-    """The usage of a call, with estimates of absent counts, and of a completion of 0 that has a text."""
+def whole_usage(
+    billed: Billed | None,
+    messages: Iterable[Message],
+    text: str,
+    reasoning: str = "",
+    *,
+    extra: Mapping[str, Any] = _NO_FIELDS,
+) -> Usage:
+    """The usage of a call, with estimates of absent counts, and of a completion of 0 that has a text.
+
+    Args:
+        extra: Further fields of the request.
+    """
     if billed is None:
-        return estimate_usage(messages, text, reasoning)
+        return estimate_usage(messages, text, reasoning, extra=extra)
     usage, lacks = billed.usage, billed.lacks
     if lacks is Lacks.NOTHING and (usage.completion_tokens or not (text or reasoning)):
         return usage
     if not usage.total_tokens and (text or reasoning):
-        return estimate_usage(messages, text, reasoning)
+        return estimate_usage(messages, text, reasoning, extra=extra)
     if lacks is Lacks.PROMPT:
         known = usage.cached_tokens + usage.cache_write_tokens
-        return replace(usage, prompt_tokens=max(known, estimate_prompt(messages)), estimated=True)
+        return replace(usage, prompt_tokens=max(known, estimate_prompt(messages, extra)), estimated=True)
     if lacks is Lacks.DIVISION:
-        prompt = min(usage.completion_tokens, estimate_prompt(messages))
+        prompt = min(usage.completion_tokens, estimate_prompt(messages, extra))
         return replace(usage, prompt_tokens=prompt, completion_tokens=usage.completion_tokens - prompt)
     thought = usage.reasoning_tokens or estimate_tokens(reasoning)
     return replace(usage, completion_tokens=estimate_tokens(text) + thought, reasoning_tokens=thought, estimated=True)

@@ -23,6 +23,7 @@ from corea.types import Completion, Message, Question, Sampling, StreamPart, Usa
 NOTHING = msgspec.Raw()
 NATIVE = "corea_native"  # field of a message or delta: the response or event of another API, as it came
 REASONING = ("reasoning_content", "reasoning")  # DeepSeek, llama.cpp, transformers; vLLM, Ollama, LM Studio, OpenRouter
+LIMIT_FIELDS = ("max_tokens", "max_completion_tokens")
 PLAIN = frozenset({"role", "content", *REASONING})
 PLAIN_DELTA = frozenset({"role", "content"})
 EMPTY: tuple[Any, ...] = (None, "", [], {})
@@ -31,7 +32,7 @@ STATUS_OF_CODE = {  # of an error within a response or stream, which has no stat
 }  # fmt: skip
 
 
-class ResponseChoice(msgspec.Struct):
+class ResponseChoice(msgspec.Struct, forbid_unknown_fields=True):
     """One answer, or one piece of it; `message` whole, `delta` streamed."""
 
     index: int | None = None
@@ -41,35 +42,58 @@ class ResponseChoice(msgspec.Struct):
     logprobs: msgspec.Raw = NOTHING
 
 
-class ChatResponse(msgspec.Struct):
-    """A response, or one chunk of a streamed one."""
+class ChatResponse(msgspec.Struct, forbid_unknown_fields=True):
+    """A response, or one chunk of a streamed one, of the fields that most servers send."""
 
+    id: Any = None
+    object: Any = None
+    created: Any = None
     model: str | None = None
     choices: list[ResponseChoice] | None = None
     usage: msgspec.Raw = NOTHING
     error: Any = None
+    system_fingerprint: Any = None
+    service_tier: Any = None
 
 
-_read = msgspec.json.Decoder(ChatResponse).decode
+class _AnyChoice(ResponseChoice, forbid_unknown_fields=False):
+    pass
+
+
+class _AnyResponse(ChatResponse, forbid_unknown_fields=False):
+    choices: list[_AnyChoice] | None = None  # pyright: ignore[reportIncompatibleVariableOverride]
+
+
+_read_known = msgspec.json.Decoder(ChatResponse).decode
+_read_any = msgspec.json.Decoder(_AnyResponse).decode
 _read_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _read_choices = msgspec.json.Decoder(list[dict[str, msgspec.Raw]] | None).decode
 _write = msgspec.json.Encoder().encode
-KNOWN = frozenset({"id", "object", "created", "model", "choices", "usage", "error"})
+NO_FIELDS: Mapping[str, Any] = {}
+ABOUT_THE_SERVER = ("system_fingerprint", "service_tier")
+KNOWN = frozenset(ChatResponse.__struct_fields__) - {*ABOUT_THE_SERVER}
 KNOWN_OF_CHOICE = frozenset({"index", "message", "delta", "finish_reason", "logprobs"})
 
 
-def read_response(received: bytes) -> ChatResponse:
-    """A response or chunk; JSON with lone surrogates, broken UTF-8 or infinite numbers is repaired first.
+def read_response(received: bytes) -> tuple[ChatResponse, Mapping[str, Any]]:
+    """A response or chunk, and its fields around the message or delta that are passed on as they came.
+
+    Those of its first choice are under "choice". JSON with lone surrogates, broken UTF-8 or infinite numbers is
+    repaired first.
 
     Raises:
         msgspec.DecodeError: It is not JSON, or not a chat response.
     """
     try:
-        return _read(received)
-    except msgspec.ValidationError:
-        raise
+        reply = _read_known(received)
+    except msgspec.ValidationError:  # most often since it has fields of its own
+        return _read_any(received), _fields_outside(received)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        return _read(repaired_json(received, error))
+        received = repaired_json(received, error)
+        return _read_any(received), _fields_outside(received)
+    if reply.system_fingerprint is None and reply.service_tier is None:
+        return reply, NO_FIELDS
+    return reply, {name: value for name in ABOUT_THE_SERVER if (value := getattr(reply, name)) is not None}
 
 
 def repaired_json(received: bytes, error: Exception) -> bytes:
@@ -97,12 +121,19 @@ def request_body(
     sampling: Sampling,
     *,
     max_tokens_field: str,
+    only_field: bool = True,
     stream: bool,
     stream_usage: bool = True,
 ) -> bytes:
-    """A request as bytes; settings that are None are left out, `sampling.extra` overrides the others."""
+    """A request as bytes; settings that are None are left out, `sampling.extra` overrides the others.
+
+    Args:
+        max_tokens_field: The name of the limit.
+        only_field: The server takes no other name; else one in `sampling.extra` stays as it is.
+    """
     fields: dict[str, Any] = {"model": model, "messages": [_message(message) for message in question.messages]}
-    if sampling.max_tokens is not None:
+    named = [name for name in LIMIT_FIELDS if name in sampling.extra]
+    if sampling.max_tokens is not None and not named:
         fields[max_tokens_field] = sampling.max_tokens
     if sampling.temperature is not None:
         fields["temperature"] = sampling.temperature
@@ -118,6 +149,9 @@ def request_body(
             fields["top_logprobs"] = sampling.top_logprobs
     if sampling.extra:
         fields.update(sampling.extra)
+        if only_field and named:
+            limit = min(fields.pop(name) for name in named)
+            fields[max_tokens_field] = limit if sampling.max_tokens is None else min(limit, sampling.max_tokens)
     if stream:
         fields["stream"] = True
         if stream_usage:
@@ -125,17 +159,13 @@ def request_body(
     return _write(fields)
 
 
-def fields_outside(received: bytes) -> dict[str, Any]:
-    """The fields of a response that `ChatResponse` does not read; under "choice" those of its first choice."""
-    try:
-        fields = _read_fields(received)
-        found = {key: msgspec.json.decode(value) for key, value in fields.items() if key not in KNOWN}
-        for choice in (_read_choices(fields["choices"]) or ())[:1] if "choices" in fields else ():
-            others = {k: msgspec.json.decode(value) for k, value in choice.items() if k not in KNOWN_OF_CHOICE}
-            if others:
-                found["choice"] = others
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return {}  # it was repaired, or is not JSON
+def _fields_outside(received: bytes) -> dict[str, Any]:
+    fields = _read_fields(received)
+    found = {key: msgspec.json.decode(value) for key, value in fields.items() if key not in KNOWN and key != "choice"}
+    for choice in (_read_choices(fields["choices"]) or ())[:1] if "choices" in fields else ():
+        others = {k: msgspec.json.decode(value) for k, value in choice.items() if k not in KNOWN_OF_CHOICE}
+        if others:
+            found["choice"] = others
     return {key: value for key, value in found.items() if value is not None}
 
 
@@ -152,9 +182,16 @@ class ReplyBuilder(msgspec.Struct):
     _reasoning_fields: tuple[str, ...] = ()
     _others: MergedDeltas = msgspec.field(default_factory=MergedDeltas)
     _outside: dict[str, Any] = {}
+    _logprobs: msgspec.Raw | None = None  # of a whole response
 
-    def add(self, reply: ChatResponse) -> str | StreamPart:
-        """Adds a response or chunk; returns its text, with its other fields where it has any."""
+    def add(self, reply: ChatResponse, outside: Mapping[str, Any] = NO_FIELDS) -> str | StreamPart:
+        """Adds a response or chunk; returns its text, with its other fields where it has any.
+
+        Args:
+            outside: Its fields around the message or delta, as `read_response` gives them.
+        """
+        if outside:
+            self._outside = {**self._outside, **outside}
         if reply.model:
             self.model = reply.model
         if reply.usage:
@@ -168,6 +205,8 @@ class ReplyBuilder(msgspec.Struct):
             if choice.logprobs and bytes(choice.logprobs) != b"null":
                 self._tokens += read_tokens(choice.logprobs)
                 logprobs = choice.logprobs
+                if choice.message:
+                    self._logprobs = logprobs
             if message := choice.message or choice.delta:
                 content = message.get("content")
                 piece = content if type(content) is str else self._add_parts(content)
@@ -175,11 +214,7 @@ class ReplyBuilder(msgspec.Struct):
                     others = self._add_whole(message) if message is choice.message else self._add_delta(message)
         if piece:
             self.text.append(piece)
-        return StreamPart(piece, others or {}, logprobs) if others or logprobs else piece
-
-    def add_outside(self, received: bytes) -> None:
-        """Adds the fields around the message of a response, or of the first or last chunks."""
-        self._outside.update(fields_outside(received))
+        return StreamPart(piece, others or {}, logprobs, outside) if others or logprobs or outside else piece
 
     def completion(
         self,
@@ -190,14 +225,19 @@ class ReplyBuilder(msgspec.Struct):
         first_token_seconds: float | None = None,
         retries: int = 0,
         wasted: Usage | None = None,
+        extra: Mapping[str, Any] = NO_FIELDS,
     ) -> Completion:
-        """The completion so far; counts that the server left out are estimated."""
+        """The completion so far; counts that the server left out are estimated.
+
+        Args:
+            extra: Further fields of the request.
+        """
         text, reasoning = "".join(self.text), "".join(self.reasoning)
         billed = self.billed
         return Completion(
             text=text,
             model=self.model or model,
-            usage=whole_usage(billed, question.messages, text, reasoning),
+            usage=whole_usage(billed, question.messages, text, reasoning, extra=extra),
             reasoning=reasoning,
             finish_reason=self.finish_reason,
             logprobs=aligned(self._tokens, text) if self._tokens else None,
@@ -207,9 +247,17 @@ class ReplyBuilder(msgspec.Struct):
             wasted=wasted,
             cost_usd=billed.cost_usd if billed is not None else None,
             reasoning_fields=self._reasoning_fields,
-            outside=self._outside or None,
+            outside=self._all_outside() or None,
             raw=self._others.message(),
         )
+
+    def _all_outside(self) -> dict[str, Any]:
+        found = self._outside
+        if self._logprobs is not None:
+            found = {**found, "choice": {**found.get("choice", {}), "logprobs": self._logprobs}}
+        if self.billed is not None and self.billed.others:
+            found = {**found, "usage": self.billed.others}
+        return found
 
     def _add_whole(self, message: dict[str, Any]) -> None:
         """Keeps the fields of a whole message beside its role and text, unless all are null."""

@@ -44,7 +44,7 @@ ENCRYPTED, LOGPROBS = "reasoning.encrypted_content", "message.output_text.logpro
 MARK = "corea."  # of reasoning that we have encoded ourselves
 REASONING = ("reasoning_content", "reasoning", "reasoning_details", "thinking_blocks")
 PARAMS = {
-    "messages": "input", "max_completion_tokens": "max_output_tokens", "response_format": "text.format",
+    "messages": "input", "max_tokens": "max_output_tokens", "response_format": "text.format",
     "reasoning_effort": "reasoning.effort", "verbosity": "text.verbosity", "logprobs": "include",
 }  # fmt: skip
 
@@ -109,7 +109,7 @@ def responses_request(asked: JSON) -> ResponsesRequest:
     if body.stream:
         chat["stream_options"] = {"include_usage": True}
     if body.max_output_tokens is not None:
-        chat["max_completion_tokens"] = body.max_output_tokens
+        chat["max_tokens"] = body.max_output_tokens
     if body.top_logprobs or LOGPROBS in (body.include or ()):
         chat |= {"logprobs": True, "top_logprobs": body.top_logprobs or 0}
     session = next((value for name in SESSION_FIELDS if (value := (body.metadata or {}).get(name))), None)

@@ -21,6 +21,11 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
     cascades: frozenset[str] | None = None
     policy: str | None = None
 
+    @property
+    def has_budget(self) -> bool:
+        """True if its spending is limited."""
+        return False
+
     def may_use(self, cascade: str) -> bool:
         """True if this cascade is allowed."""
         return self.cascades is None or cascade in self.cascades

@@ -53,6 +53,11 @@ class ApiKey(Principal, frozen=True, kw_only=True):
     tokens: int
     requests: int
 
+    @property
+    def has_budget(self) -> bool:
+        """True if its spending is limited."""
+        return any(getattr(self, name) is not None for name in BUDGETS)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyLimits:

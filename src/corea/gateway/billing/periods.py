@@ -12,6 +12,7 @@ from corea.types import ZERO_USD
 EPOCH = date(1970, 1, 1)
 DAY_SECONDS = 86_400
 DAYS_KEPT = 31  # the longest period
+NO_BUDGETS = {"day": None, "week": None, "month": None}
 
 
 class BudgetLeft(NamedTuple):
@@ -40,9 +41,11 @@ def budgets_left(key: ApiKey, spent: Decimal, by_day: Mapping[int, Decimal], tod
     found: list[BudgetLeft] = []
     if key.budget_usd is not None:
         found.append(BudgetLeft("", key.budget_usd, key.budget_usd - spent, 0))
+    periods = {"day": key.budget_day_usd, "week": key.budget_week_usd, "month": key.budget_month_usd}
+    if periods == NO_BUDGETS:  # as most keys have
+        return found
     for period, (first, end) in calendar_periods(today).items():
-        budget: Decimal | None = getattr(key, f"budget_{period}_usd")
-        if budget is not None:
+        if (budget := periods[period]) is not None:
             used = sum((usd for day, usd in by_day.items() if day >= first), ZERO_USD)
             found.append(BudgetLeft(period, budget, budget - used, end - today))
     return found

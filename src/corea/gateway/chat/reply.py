@@ -1,9 +1,11 @@
 """OpenAI's chat responses: bodies, chunks and headers of a trace."""
 
 import time
+from collections.abc import Mapping
 from decimal import Decimal
 from functools import reduce
 from operator import add
+from typing import Any, cast
 from urllib.parse import quote
 
 from msgspec import UNSET, Raw, Struct, UnsetType
@@ -32,8 +34,8 @@ class UsageObject(Struct):
     prompt_tokens: int
     completion_tokens: int
     total_tokens: int
-    prompt_tokens_details: dict[str, int]
-    completion_tokens_details: dict[str, int]
+    prompt_tokens_details: JSON
+    completion_tokens_details: JSON
     corea_stages: list[StageUsage]
 
 
@@ -82,14 +84,14 @@ class ChatChunk(Struct):
     id: str
     created: int
     model: str
-    choices: list[ChunkChoice]
+    choices: list[ChunkChoice] | list[Raw]
     usage: UsageObject | UnsetType | None = UNSET
     corea: CoreaObject | UnsetType = UNSET
     object: str = "chat.completion.chunk"
 
 
-def completion_of(state: RequestState, trace: Trace) -> ChatCompletion:
-    """The whole answer of a trace: the upstream's message, its text as the client should see it."""
+def completion_of(state: RequestState, trace: Trace) -> bytes:
+    """The whole answer of a trace as JSON: the upstream's message, its text as the client should see it."""
     text, view = trace.text or "", state.plan.visible(trace.stage)
     shown = view.feed(text)
     shown += view.end(text)
@@ -98,17 +100,26 @@ def completion_of(state: RequestState, trace: Trace) -> ChatCompletion:
         message["content"] = shown
     elif not shown and "tool_calls" in message:
         message["content"] = None
+    outside, of_choice = _outside(trace)
+    sent = of_choice.pop("logprobs", None)
     asked = state.request.body.logprobs and view.unchanged
-    logprobs = logprobs_object(answering_completion(trace)) if asked else None
+    logprobs = (sent or logprobs_object(answering_completion(trace))) if asked else None
     finish = "stop" if view.stopped else finish_reason(trace)
-    return ChatCompletion(
+    body = ChatCompletion(
         id=f"chatcmpl-{trace.trace_id}",
         created=int(time.time()),
         model=state.request.body.model,
-        choices=[{"index": 0, "message": message, "finish_reason": finish, "logprobs": logprobs, **_outside(trace)[1]}],
-        usage=usage_object(trace),
+        choices=[{"index": 0, "message": message, "finish_reason": finish, "logprobs": logprobs, **of_choice}],
+        usage=usage_of(trace),
         corea=corea_object(state, trace),
     )
+    return with_fields(body, outside)
+
+
+def shown_text(state: RequestState, trace: Trace) -> str:
+    """The text of an answer as the client got it."""
+    text, view = trace.text or "", state.plan.visible(trace.stage)
+    return view.feed(text) + view.end(text)
 
 
 def other_fields(trace: Trace) -> JSON:
@@ -119,19 +130,26 @@ def other_fields(trace: Trace) -> JSON:
     return {**dict.fromkeys(completion.reasoning_fields, completion.reasoning), **(completion.raw or {})}
 
 
-def with_outside(body: Struct, trace: Trace) -> bytes:
-    """A body or chunk as JSON, with the fields that the upstream's response had around its choice."""
-    encoded, outside = encode_json(body), _outside(trace)[0]
-    return encoded[:-1] + b"," + encode_json(outside)[1:] if outside else encoded
+def with_fields(body: Struct, others: Mapping[str, Any]) -> bytes:
+    """A body, or a part of one, as JSON, with further fields."""
+    encoded = encode_json(body)
+    return encoded[:-1] + b"," + encode_json(others)[1:] if others else encoded
 
 
 def _outside(trace: Trace) -> tuple[JSON, JSON]:
     """The fields around the upstream's choice, and those of the choice."""
     completion = answering_completion(trace)
-    if completion is None or completion.outside is None:
+    return split_outside(completion.outside if completion is not None else None)
+
+
+def split_outside(outside: Mapping[str, Any] | None) -> tuple[JSON, JSON]:
+    """The fields around an upstream's choice that the gateway has none of its own for, and those of the choice."""
+    if not outside:
         return {}, {}
-    taken = (*ChatCompletion.__struct_fields__, "choice")
-    return {k: v for k, v in completion.outside.items() if k not in taken}, completion.outside.get("choice", {})
+    return {k: v for k, v in outside.items() if k not in OURS}, dict(outside.get("choice", {}))
+
+
+OURS = frozenset({*ChatCompletion.__struct_fields__, "choice"})
 
 
 def total_usage(trace: Trace) -> Usage:
@@ -147,24 +165,28 @@ def step_usage(step: Step) -> Usage | None:
     return reduce(add, found) if found else None
 
 
-def usage_object(trace: Trace) -> UsageObject:
-    """The `usage` of a trace."""
-    total = total_usage(trace)
-    return UsageObject(
+def usage_of(trace: Trace) -> UsageObject:
+    """The `usage` of a trace, with the further fields that the answering stage's server gave."""
+    total, completion = total_usage(trace), answering_completion(trace)
+    others: JSON = dict((completion.outside or {}).get("usage", {})) if completion is not None else {}
+    prompt, written = (others.pop(name, {}) for name in ("prompt_tokens_details", "completion_tokens_details"))
+    usage = UsageObject(
         prompt_tokens=total.prompt_tokens,
         completion_tokens=total.completion_tokens,
         total_tokens=total.total_tokens,
         prompt_tokens_details={
+            **prompt,
             "cached_tokens": total.cached_tokens,
             "cache_write_tokens": total.cache_write_tokens,
         },
-        completion_tokens_details={"reasoning_tokens": total.reasoning_tokens},
+        completion_tokens_details={**written, "reasoning_tokens": total.reasoning_tokens},
         corea_stages=[
             StageUsage(step.stage, used.prompt_tokens, used.completion_tokens, step.cost_usd)
             for step in trace.steps
             if (used := step_usage(step)) is not None
         ],
     )
+    return cast(UsageObject, Raw(with_fields(usage, others))) if others else usage  # a schema has no unknown fields
 
 
 def corea_object(state: RequestState, trace: Trace) -> CoreaObject:
@@ -250,6 +272,8 @@ def headers_of(state: RequestState, trace: Trace | None) -> Headers:
         headers.append(("x-corea-confidence", f"{confidence:.6g}"))
     if plan.threshold is not None:
         headers.append(("x-corea-threshold", f"{plan.threshold:.6g}"))
+    if plan.lowered is not None:
+        headers.append(("x-corea-max-tokens", str(plan.lowered)))
     if trace is not None and trace.cost_usd is not None:
         headers.append(("x-corea-cost-usd", f"{trace.cost_usd:f}"))
     if trace is not None and trace.saved_usd is not None:

@@ -86,12 +86,14 @@ class ChatRequest(Struct, frozen=True, kw_only=True):  # made in a tenth of a da
     Args:
         extra: Every field that is not used here, as it came.
         native: The request that it was translated from, if any.
+        forced: Those of `extra` that the operator set, for every stage.
     """
 
     body: ChatBody
     messages: tuple[Message, ...]
     extra: Mapping[str, Any]
     native: NativeRequest | None = None
+    forced: frozenset[str] = frozenset()
 
     @property
     def controls(self) -> RequestControls:

@@ -19,6 +19,7 @@ class RequestState(msgspec.Struct):  # made in a tenth of a dataclass's time
     """A request under way, with enough to book it when it is interrupted.
 
     Args:
+        sticky_turns: Requests, this one included, for which its conversation stays deferred.
         kept: Stage and confidence of an answer that is passed on while it is still being written.
     """
 
@@ -30,6 +31,7 @@ class RequestState(msgspec.Struct):  # made in a tenth of a dataclass's time
     first_text: float | None = None
     ended: bool = False
     cached: bool = False
+    sticky_turns: int = 0
     kept: tuple[str, Confidence] | None = None
 
     def keep(self, stage: str, confidence: Confidence) -> None:

@@ -1,5 +1,6 @@
 """From a checked request to the cascade that answers it: the model's name, and the request's own settings."""
 
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, is_dataclass, replace
 from decimal import Decimal
@@ -8,7 +9,9 @@ from typing import Any
 
 import msgspec
 
+from corea.backends.openai.deployments import SESSION
 from corea.backends.openai.settings import CHAT
+from corea.backends.openai.wire import LIMIT_FIELDS
 from corea.cascade import Cascade, new_id
 from corea.costs.bounds import BoundAssumptions, request_tokens, stage_bounds
 from corea.errors import ConfigError, unknown_name
@@ -16,13 +19,15 @@ from corea.gateway.chat.capabilities import capable, check_accepts, declaring, p
 from corea.gateway.chat.request import FORMS, WITH_TOOLS, ChatRequest
 from corea.gateway.chat.visible import VisibleText, tags_of
 from corea.gateway.errors import GatewayError, bad_field, unsupported
+from corea.gateway.ops.affinity import session_of
 from corea.gateway.ops.settings import CONTROLS, GatewaySettings
 from corea.hedge import hedged
 from corea.policies.threshold import Threshold
 from corea.protocols import Policy
 from corea.stage import Stage
-from corea.types import Question, Sampling
+from corea.types import LIMITS, Message, Question, Sampling
 
+AS_ASKED = Sampling()
 LEAST_DRAFT_TOKENS = 64  # a draft's reasoning, answer and confidence with their tags
 ABOUT_THE_USER = ("user", "metadata", "safety_identifier")
 PASSED_TO_ALL = frozenset({*ABOUT_THE_USER, *WITH_TOOLS, *FORMS})  # the latter two only reach stages that accept them
@@ -34,6 +39,7 @@ class RequestPlan(msgspec.Struct, frozen=True, kw_only=True):  # made in a tenth
     Args:
         raw: The text is returned as written, with its tags.
         threshold: The threshold at the first stage, where there is one.
+        lowered: The limit of tokens that `max_cost_usd` allows, where that is below the request's.
     """
 
     route: str
@@ -41,6 +47,7 @@ class RequestPlan(msgspec.Struct, frozen=True, kw_only=True):  # made in a tenth
     question: Question
     raw: bool
     threshold: float | None
+    lowered: int | None = None
     request: ChatRequest
     settings: GatewaySettings
 
@@ -125,7 +132,7 @@ class RoutingTable:
         *earlier, last = cascade.stages
         if last.prompt is not None and last.prompt.adds_nothing:  # so that its server can be sent what came
             cascade = replace(cascade, stages=(*earlier, replace(last, prompt=None)))
-        threshold, default = first_threshold(cascade), self._hedged(cascade)
+        threshold, default = first_threshold(cascade), self._hedged(as_asked(cascade))
         chat = CHAT in getattr(last.backend, "apis", (CHAT,))
         return ModelRoute(name=name, cascade=cascade, direct=direct, chat=chat, default=default, threshold=threshold)
 
@@ -171,9 +178,9 @@ class RoutingTable:
         """
         route = self.find(request.body.model)
         if request.plain and not sticky:
-            cascade, threshold = route.default, route.threshold
+            cascade, threshold, lowered = route.default, route.threshold, None
         else:
-            cascade = self._adapted(route, request, sticky=sticky)
+            cascade, lowered = self._adapted(route, request, sticky=sticky)
             threshold = first_threshold(cascade)
         native = passed_through(cascade, request.native)
         if native is None and not route.chat:
@@ -182,15 +189,16 @@ class RoutingTable:
         return RequestPlan(
             route=route.name,
             cascade=cascade,
-            question=Question(id=new_id(), messages=request.messages, native=native),
+            question=Question(id=new_id(), messages=request.messages, meta=_session(request), native=native),
+            lowered=lowered,
             raw=route.direct or bool(request.controls.raw),
             threshold=threshold,
             request=request,
             settings=self.settings,
         )
 
-    def _adapted(self, route: ModelRoute, request: ChatRequest, *, sticky: bool) -> Cascade:
-        """The route's cascade with the request's own settings."""
+    def _adapted(self, route: ModelRoute, request: ChatRequest, *, sticky: bool) -> tuple[Cascade, int | None]:
+        """The route's cascade with the request's own settings, and the limit that `max_cost_usd` set."""
         controls, cascade = request.controls, route.cascade
         for control in CONTROLS:
             if getattr(controls, control) not in (None, False) and control not in self.settings.security.allow:
@@ -209,12 +217,43 @@ class RoutingTable:
             _stage_for(stage, request, last=route.direct or number == len(cascade.stages), direct=route.direct)
             for number, stage in enumerate(cascade.stages, 1)
         )
+        lowered = None
         if controls.max_cost_usd is not None:
-            worst = worst_costs(stages, Question(id="", messages=request.messages), self.settings)
-            stages = _affordable(stages, worst, controls.max_cost_usd)
+            stages, lowered = self._affordable(stages, request.messages, controls.max_cost_usd)
         if len(stages) < len(cascade.stages) or any(a is not b for a, b in zip(stages, cascade.stages, strict=True)):
             cascade = replace(cascade, stages=stages)
-        return self._hedged(cascade)
+        return self._hedged(cascade), lowered
+
+    def _affordable(
+        self, stages: tuple[Stage, ...], messages: tuple[Message, ...], limit: Decimal
+    ) -> tuple[tuple[Stage, ...], int | None]:
+        """The first stages that can be paid for in the worst case; the answer of the last of them is kept.
+
+        Where the first cannot, it may write fewer tokens: the second value is then its limit.
+        """
+        question = Question(id="", messages=messages)
+        spent, kept = Decimal(0), 0
+        for stage, cost in zip(stages, worst_costs(stages, question, self.settings), strict=True):
+            if stage.price is None and not kept:
+                raise unsupported("corea.max_cost_usd", f"stage {stage.name} has no price")
+            spent += cost
+            if spent > limit or stage.price is None:
+                break
+            kept += 1
+        if kept:
+            return stages[:kept], None
+        first = stages[0]
+
+        def cost_at(tokens: int) -> Decimal:
+            return sum(worst_costs([_at_most(first, tokens)], question, self.settings), Decimal(0))
+
+        least = LEAST_DRAFT_TOKENS if tags_of(first) else 1
+        if cost_at(least) > limit:
+            expected = f"at least {cost_at(least)} (the first stage's worst-case cost with max_tokens {least})"
+            raise bad_field("corea.max_cost_usd", str(limit), expected)
+        most = first.sampling.max_tokens or self.settings.budgets.default_reserve_tokens
+        lowered = least + bisect_right(range(least + 1, most), limit, key=cost_at)
+        return (_at_most(first, lowered),), lowered
 
 
 def is_alias(aliases: Mapping[str, str], model: str) -> bool:
@@ -278,10 +317,35 @@ def _with_room(cascade: Cascade, limit: int | None) -> Cascade:
     return without_stages(cascade, [*left, last], f"max_tokens {limit} is too few for a draft")
 
 
+def as_asked(cascade: Cascade) -> Cascade:
+    """The cascade whose last stage sets nothing of its own: it is asked as the client asks."""
+    last = cascade.stages[-1]
+    if not _passes_through(last) or last.sampling == AS_ASKED:
+        return cascade
+    return replace(cascade, stages=(*cascade.stages[:-1], replace(last, sampling=AS_ASKED)))
+
+
+def _passes_through(stage: Stage) -> bool:
+    """True for a stage on a server that has no prompt and whose text has no tags."""
+    local = getattr(stage.backend, "capabilities", None) is not None
+    return stage.prompt is None and not local and not tags_of(stage)
+
+
+def _at_most(stage: Stage, tokens: int) -> Stage:
+    own = stage.sampling
+    extra = {name: min(value, tokens) if name in LIMITS else value for name, value in own.extra.items()}
+    return replace(stage, sampling=replace(own, max_tokens=min(own.max_tokens or tokens, tokens), extra=extra))
+
+
+def _session(request: ChatRequest) -> Mapping[str, Any]:
+    return {} if (named := session_of(request)) is None else {SESSION: named}
+
+
 def _stage_for(stage: Stage, request: ChatRequest, *, last: bool, direct: bool) -> Stage:
     """The stage with the request's own settings; the same object if it has none."""
     tagged = not last or (bool(request.stop) and not direct and bool(tags_of(stage)))
-    sampling = _sampling(stage.sampling, request, last=last, tagged=tagged)
+    own = AS_ASKED if last and _passes_through(stage) else stage.sampling
+    sampling = _sampling(own, request, last=last, tagged=tagged)
     tau = request.controls.threshold
     if tau is not None:
         return replace(stage, sampling=sampling, policy=at_threshold(stage.policy, tau))
@@ -292,22 +356,23 @@ def _sampling(own: Sampling, request: ChatRequest, *, last: bool, tagged: bool) 
     """The sampling of a stage for a request.
 
     The last stage uses the request's settings. An earlier one keeps its own temperature and top_p (its confidence was
-    calibrated with them), and of further fields is sent those about the user and those that it was declared to accept.
-    `stop` would cut tags off: it is sent where there are none, else applied to the visible text. max_tokens caps every
-    stage: a truncated draft has no confidence, and is deferred.
+    calibrated with them), and of further fields is sent those about the user, those that it was declared to accept and
+    those that the operator forces. `stop` would cut tags off: it is sent where there are none, else applied to the
+    visible text. max_tokens caps every stage: a truncated draft has no confidence, and is deferred.
     """
     body, limit = request.body, request.max_tokens
     if not (request.extra or request.sets_sampling):
         return own
     if not last:
         capped = limit if own.max_tokens is None else own.max_tokens if limit is None else min(limit, own.max_tokens)
-        passed = {k: v for k, v in request.extra.items() if k in PASSED_TO_ALL}
+        passed = {k: v for k, v in request.extra.items() if k in PASSED_TO_ALL or k in request.forced}
         return replace(
             own,
             max_tokens=capped,
             seed=own.seed if body.seed is None else body.seed,
             extra={**own.extra, **passed},
         )
+    limits = {name: given for name in LIMIT_FIELDS if (given := getattr(body, name)) is not None}
     return replace(
         own,
         max_tokens=own.max_tokens if limit is None else limit,
@@ -317,20 +382,5 @@ def _sampling(own: Sampling, request: ChatRequest, *, last: bool, tagged: bool) 
         stop=own.stop if tagged else request.stop or own.stop,
         logprobs=own.logprobs or bool(body.logprobs),
         top_logprobs=max(own.top_logprobs, body.top_logprobs or 0),
-        extra={**own.extra, **request.extra},
+        extra={**own.extra, **request.extra, **limits},
     )
-
-
-def _affordable(stages: tuple[Stage, ...], worst: list[Decimal], limit: Decimal) -> tuple[Stage, ...]:
-    """The first stages that can be paid for in the worst case; the answer of the last of them is kept."""
-    spent, kept = Decimal(0), 0
-    for stage, cost in zip(stages, worst, strict=True):
-        if stage.price is None and not kept:
-            raise unsupported("corea.max_cost_usd", f"stage {stage.name} has no price")
-        spent += cost
-        if spent > limit or stage.price is None:
-            break
-        kept += 1
-    if not kept:
-        raise bad_field("corea.max_cost_usd", str(limit), f"at least {spent} (the first stage's worst-case cost)")
-    return stages[:kept]

@@ -10,7 +10,7 @@ from corea.errors import ConfigError
 from corea.gateway.asgi import Headers, Send
 from corea.gateway.billing.auth import Accounts
 from corea.gateway.chat.cancellation import Cancellation, CancelReason
-from corea.gateway.chat.reply import completion_of, headers_of, total_usage, with_outside
+from corea.gateway.chat.reply import completion_of, headers_of, other_fields, shown_text, total_usage
 from corea.gateway.chat.request import ChatRequest
 from corea.gateway.chat.request_state import CLIENT_CLOSED_REQUEST, CompletedRequest, Recorder, RequestState
 from corea.gateway.chat.routing import RoutingTable
@@ -54,15 +54,13 @@ class ChatService:
         self.running += 1
         try:
             principal = self.accounts.identify(secret)  # first of all: without a key, nothing else is revealed
-            sticky = self.settings.sticky_turns > 0 and self.affinity.is_deferred(request, principal.id)
-            plan = self.routes.plan(request, sticky=sticky)
+            turns = self.affinity.turns(request, principal.id) if self.settings.sticky_turns else 0
+            plan = self.routes.plan(request, sticky=turns > 0)
             admission = await self.accounts.admit(principal, plan)
-            if sticky:
-                self.affinity.take_turn(request, principal.id)
         except BaseException:
             self.running -= 1
             raise
-        return RequestState(request, plan, admission)
+        return RequestState(request, plan, admission, sticky_turns=turns)
 
     async def answer(self, state: RequestState, disconnected: Disconnected) -> tuple[bytes, Headers]:
         """A whole answer: its body and headers.
@@ -78,7 +76,7 @@ class ChatService:
             await self._book(state, trace, error)
             if error is not None:
                 raise error
-            return with_outside(completion_of(state, trace), trace), headers_of(state, trace)
+            return completion_of(state, trace), headers_of(state, trace)
         finally:
             await self._close(state)
 
@@ -177,8 +175,10 @@ class ChatService:
             self._record(state, trace, error, usage)
 
     def _record(self, state: RequestState, trace: Trace, error: GatewayError | None, usage: Usage) -> None:
-        if self.settings.sticky_turns and trace.deferred and not state.cached:
-            self.affinity.keep(state.request, state.admission.key_id, self.settings.sticky_turns)
+        turns = self.settings.sticky_turns if trace.deferred else state.sticky_turns - 1
+        if self.settings.sticky_turns and turns >= 0 and trace.text is not None and not state.cached:
+            calls = other_fields(trace).get("tool_calls")
+            self.affinity.keep(state.request, state.admission.key_id, turns, shown_text(state, trace), calls)
         seconds = time.perf_counter() - state.began
         self.record(CompletedRequest(state=state, trace=trace, error=error, usage=usage, seconds=seconds))
 

@@ -2,6 +2,8 @@
 
 import asyncio
 import time
+from collections.abc import Mapping
+from typing import Any
 
 from msgspec import UNSET, Raw
 
@@ -11,20 +13,22 @@ from corea.gateway.chat.reply import (
     SSE_DONE,
     ChatChunk,
     ChunkChoice,
+    answering_completion,
     corea_object,
     finish_reason,
     headers_of,
     other_fields,
+    split_outside,
     sse,
     stage_so_far,
-    usage_object,
-    with_outside,
+    usage_of,
+    with_fields,
 )
 from corea.gateway.chat.request import JSON
 from corea.gateway.chat.request_state import RequestState
 from corea.gateway.chat.visible import VisibleText
 from corea.gateway.errors import GatewayError
-from corea.types import StreamPart, Trace
+from corea.types import StreamPart, Trace, joined_outside
 
 
 class Heartbeat:
@@ -60,6 +64,7 @@ class EventStream:
         self.asgi = asgi
         self.view: VisibleText | None = None  # from the first text on
         self.parts: bool = False  # fields beside text were passed on as they came
+        self.outside: Mapping[str, Any] | None = None  # of the last chunks, where those of the first were passed on
         self.opened: bool = False  # the headers are sent
         self.begun: bool = False  # the first chunk, with the role, is sent
         self.created: int = int(time.time())
@@ -78,6 +83,10 @@ class EventStream:
 
     async def part(self, piece: StreamPart) -> None:
         """Sends a piece of the answer with its other fields: as it came, but for the text that is not to be seen."""
+        if piece.outside:
+            self.outside = joined_outside(self.outside or {}, piece.outside)
+        if not (piece.text or piece.fields or piece.logprobs):
+            return  # its other fields come with the next chunk
         view, delta = self._visible_text(), dict(piece.fields)
         visible = view.feed(piece.text)
         if not view.unchanged:
@@ -87,7 +96,7 @@ class EventStream:
         self.parts = self.parts or bool(piece.fields)
         logprobs = piece.logprobs if view.unchanged and self.state.request.body.logprobs else None
         if delta or logprobs:
-            await self._send(self._first_chunk() + self._chunk(delta, logprobs=logprobs))
+            await self._send(self._first_chunk() + self._chunk(delta, logprobs))
 
     async def end(self, trace: Trace, error: GatewayError | None) -> None:
         """Sends the rest: held-back text, tool calls, finish reason, usage; or the error.
@@ -107,13 +116,18 @@ class EventStream:
         if not self.parts and (others := _as_delta(other_fields(trace))):
             events.append(self._chunk(others))
         finish = "stop" if view.stopped else finish_reason(trace)
-        ended = self._object([ChunkChoice({}, finish)])
+        if self.outside is None:  # nothing was streamed by the upstream
+            completion = answering_completion(trace)
+            self.outside = completion.outside if completion is not None else None
+        around, of_choice = split_outside(self.outside)
+        of_choice.pop("logprobs", None)
+        ended = self._object(_choices(ChunkChoice({}, finish), of_choice))
         ended.corea = corea_object(self.state, trace)
-        events.append(sse(Raw(with_outside(ended, trace))))
+        events.append(sse(Raw(with_fields(ended, around))))
         if self.state.request.include_usage:
             last = self._object([])
-            last.usage = usage_object(trace)
-            events.append(sse(Raw(with_outside(last, trace))))
+            last.usage = usage_of(trace)
+            events.append(sse(Raw(with_fields(last, around))))
         await self._send(b"".join([*events, SSE_DONE]), trace, last=True)
 
     async def _send(self, events: bytes, trace: Trace | None = None, *, last: bool = False) -> None:
@@ -134,15 +148,23 @@ class EventStream:
         if self.begun:
             return b""
         self.begun = True
-        return self._chunk({"role": "assistant", "content": ""})
+        return sse(self._object([ChunkChoice({"role": "assistant", "content": ""})]))
 
     def _chunk(self, delta: JSON, logprobs: Raw | None = None) -> bytes:
-        return sse(self._object([ChunkChoice(delta, None, logprobs)]))
+        choice = ChunkChoice(delta, None, logprobs)
+        if not self.outside:
+            return sse(self._object([choice]))
+        (around, of_choice), self.outside = split_outside(self.outside), {}
+        return sse(Raw(with_fields(self._object(_choices(choice, of_choice)), around)))
 
-    def _object(self, choices: list[ChunkChoice]) -> ChatChunk:
+    def _object(self, choices: list[ChunkChoice] | list[Raw]) -> ChatChunk:
         request, trace_id = self.state.request, self.state.plan.question.id
         usage = None if request.include_usage else UNSET  # OpenAI sends null in all but the last
         return ChatChunk(f"chatcmpl-{trace_id}", self.created, request.body.model, choices, usage)
+
+
+def _choices(choice: ChunkChoice, others: JSON) -> list[ChunkChoice] | list[Raw]:
+    return [Raw(with_fields(choice, others))] if others else [choice]
 
 
 def _as_delta(message: JSON) -> JSON:

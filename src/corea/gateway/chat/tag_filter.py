@@ -16,7 +16,8 @@ TAGS = sorted({*MARKS, *TOKENS, ANSWER, "</answer>", CONFIDENCE, FENCE, TICK, LI
 LONGEST = len(TAGS[0])
 _TAG = re.compile("|".join(map(re.escape, TAGS)))
 _BEGUN = {tag[:i] for tag in TAGS for i in range(1, len(tag))}
-_START = re.compile("[" + "".join(re.escape(first) for first in sorted({tag[0] for tag in TAGS})) + "]")
+_FIRST = "".join(re.escape(first) for first in sorted({tag[0] for tag in TAGS} - {LINE}))
+_START = {"": re.compile(f"[{_FIRST}]"), FENCE: re.compile("`"), TICK: re.compile("[`\n]")}  # by the code that is open
 _STATED = re.compile(r"<confidence>(?:[^<\n]{0,40}</confidence>| ?[\d.,%]{1,20}|\s*\Z)")
 _STATING = re.compile(r"<confidence>[^<\n]{0,40}(?:</?[a-z]{0,10})?")
 
@@ -79,10 +80,13 @@ class TagFilter:
                     at = len(low) if last else at
                     break
                 continue
-            start = _START.search(low, at)
+            start = _START[self.code].search(low, at)
             until = start.start() if start else len(low)
-            self._show(self.held[at:until], shown)
-            at = until
+            if until > at:
+                self._show(self.held[at:until], shown)
+                at = until
+            if start is None:
+                break
             if not last and len(low) - at < LONGEST and low[at:] in _BEGUN:
                 break  # it may yet become a tag, or a longer one
             tag = _TAG.match(low, at)

@@ -4,6 +4,7 @@ import hashlib
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import msgspec
 
@@ -20,39 +21,40 @@ SESSION_FIELDS = ("session_id", "conversation_id", "thread_id")
 class SessionAffinity:
     """Remembers the newest `capacity` deferred conversations, each for a number of further requests.
 
-    A conversation is the session that a request names, in a header or a field; else its history up to the last but one
-    user turn, which was the whole of an earlier request (up to its own last user turn). Always together with the key.
+    A conversation is the session that a request names, in a header or a field; else its history up to the answer before
+    the last user turn, so that strangers who begin with the same words are told apart by the answers that they got.
+    Always together with the key.
     """
 
     capacity: int = 10_000
     turns_left: OrderedDict[str, int] = field(default_factory=OrderedDict[str, int])
 
-    def is_deferred(self, request: ChatRequest, key_id: str | None) -> bool:
-        """True if the request's conversation stays deferred."""
-        return self._turns(request, key_id) > 0
+    def turns(self, request: ChatRequest, key_id: str | None) -> int:
+        """Number of requests, this one included, for which its conversation stays deferred."""
+        named, messages = session_of(request), request.messages
+        if named is None:
+            end = _answered(messages)
+            if not end:
+                return 0
+            answer = messages[end]
+            named = _history(messages[:end], answer.content, (answer.raw or {}).get("tool_calls"))
+        return self.turns_left.get(_key(request, key_id, named), 0)
 
-    def take_turn(self, request: ChatRequest, key_id: str | None) -> None:
-        """Counts an admitted request as one of its conversation's turns."""
-        self.keep(request, key_id, self._turns(request, key_id) - 1)
+    def keep(self, request: ChatRequest, key_id: str | None, turns: int, answer: str, calls: Any = None) -> None:
+        """Keeps a request's conversation deferred for its next `turns` requests.
 
-    def keep(self, request: ChatRequest, key_id: str | None, turns: int) -> None:
-        """Keeps the request's conversation deferred for its next `turns` requests."""
+        Args:
+            answer: The text that the client got.
+            calls: The tool calls that it got.
+        """
         named = session_of(request)
-        key = _digest(request, key_id, named, _last_user(request.messages))
+        if named is None:
+            named = _history(request.messages[: _last_user(request.messages)], answer, calls)
+        key = _key(request, key_id, named)
         self.turns_left[key] = turns
         self.turns_left.move_to_end(key)
         while len(self.turns_left) > self.capacity:
             self.turns_left.popitem(last=False)
-
-    def _turns(self, request: ChatRequest, key_id: str | None) -> int:
-        messages, named = request.messages, session_of(request)
-        last = _last_user(messages)
-        if named is not None:
-            return self.turns_left.get(_digest(request, key_id, named, 0), 0)
-        if last < len(messages):  # tools were called since the last user turn: the same turn goes on
-            return self.turns_left.get(_digest(request, key_id, None, last), 0)
-        before = _last_user(messages[: last - 1]) if last else 0
-        return self.turns_left.get(_digest(request, key_id, None, before), 0) if before else 0
 
 
 def session_of(request: ChatRequest) -> str | None:
@@ -67,21 +69,27 @@ def session_of(request: ChatRequest) -> str | None:
     return None
 
 
+def _answered(messages: Sequence[Message]) -> int:
+    """The place of the answer before the last user turn, or in it where tools were called since; 0 without one."""
+    last = _last_user(messages)
+    end = last if last < len(messages) else _last_user(messages[: last - 1]) if last else 0
+    return end if end and messages[end].role == "assistant" else 0
+
+
 def _last_user(messages: Sequence[Message]) -> int:
     """The number of messages up to and including the last user turn; 0 without one."""
     return next((i for i in range(len(messages), 0, -1) if messages[i - 1].role == "user"), 0)
 
 
-def _digest(request: ChatRequest, key_id: str | None, named: str | None, messages: int) -> str:
-    """Digest of a conversation and key.
+def _history(messages: Sequence[Message], answer: str, calls: Any) -> bytes:
+    """Digest of messages and of the answer to them; white space around it, which clients may drop, does not count."""
+    ids = [call.get("id") for call in calls if isinstance(call, dict)] if isinstance(calls, list) else []  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType]
+    turns = [(message.role, message.content, message.raw) for message in messages]
+    return hashlib.sha256(_encode((turns, answer.strip(), ids))).digest()
 
-    Args:
-        messages: The number of messages that identify it, where no session is named.
-    """
+
+def _key(request: ChatRequest, key_id: str | None, conversation: str | bytes) -> str:
     digest = hashlib.sha256(f"{key_id}\0{request.body.model}\0".encode())
-    if named is not None:
-        digest.update(b"named\0" + named.encode("utf-8", "surrogatepass"))
-        return digest.hexdigest()
-    for message in request.messages[:messages]:
-        digest.update(_encode((message.role, message.content, message.raw)))
+    named = isinstance(conversation, str)
+    digest.update(b"named\0" + conversation.encode("utf-8", "surrogatepass") if named else conversation)
     return digest.hexdigest()

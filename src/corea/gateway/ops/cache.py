@@ -16,7 +16,7 @@ from corea.cascade import Cascade
 from corea.gateway.chat.request import ChatRequest
 from corea.gateway.chat.routing import RequestPlan
 from corea.stage import Stage
-from corea.types import Sampling, Status, Step, Trace, Usage, replace
+from corea.types import Completion, Sampling, Status, Step, Trace, Usage, replace
 
 _encode = msgspec.json.Encoder(decimal_format="string", order="sorted").encode
 COMPLETE = ("stop", "tool_calls")
@@ -102,7 +102,11 @@ class AnswerCache:
 
 
 def useless_cache_lines(cascades: Mapping[str, Cascade]) -> list[str]:
-    """A line for each cascade whose answers are not, or seldom, reproducible."""
+    """A line for each cascade whose answers are not, or seldom, reproducible.
+
+    Args:
+        cascades: As a request that sets nothing asks them.
+    """
     lines: list[str] = []
     for name, cascade in cascades.items():
         random = [stage.name for stage in cascade.stages if stage.sampling.temperature != 0]
@@ -152,6 +156,11 @@ def _step_at_no_cost(step: Step) -> Step:
     return replace(
         step,
         cost_usd=Decimal(0),
-        completion=replace(step.completion, usage=Usage(), wasted=None, cost_usd=None) if step.completion else None,
+        completion=_completion_at_no_cost(step.completion) if step.completion else None,
         confidence=replace(step.confidence, calls=()) if step.confidence else None,
     )
+
+
+def _completion_at_no_cost(completion: Completion) -> Completion:
+    outside = {name: value for name, value in (completion.outside or {}).items() if name != "usage"}
+    return replace(completion, usage=Usage(), wasted=None, cost_usd=None, outside=outside or None)

@@ -36,14 +36,14 @@ class Metrics(Collector):
     Args:
         gauges: Current values, by the names in `GAUGES`.
         dropped: Number of decisions dropped.
-        breakers: State of each stage's circuit breaker.
+        breakers: State of each circuit breaker, by stage and number of the deployment.
     """
 
     def __init__(
         self,
         gauges: Callable[[], Mapping[str, float]],
         dropped: Callable[[], int],
-        breakers: Callable[[], Mapping[str, str]],
+        breakers: Callable[[], Mapping[tuple[str, str], str]],
     ) -> None:
         self.gauges = gauges
         self.dropped = dropped
@@ -78,9 +78,10 @@ class Metrics(Collector):
         yield CounterMetricFamily("corea_decisions_dropped", "Decisions that could not be stored.", self.dropped())
         for name, value in self.gauges().items():
             yield GaugeMetricFamily(name, GAUGES[name], value)
-        states = GaugeMetricFamily("corea_breaker_open", "1 where no call is allowed.", labels=["stage", "state"])
-        for stage, state in self.breakers().items():
-            states.add_metric([stage, state], float(state != "closed"))
+        labels = ["stage", "deployment", "state"]
+        states = GaugeMetricFamily("corea_breaker_open", "1 where no call is allowed.", labels=labels)
+        for (stage, deployment), state in self.breakers().items():
+            states.add_metric([stage, deployment, state], float(state != "closed"))
         yield states
 
     def text(self) -> bytes:

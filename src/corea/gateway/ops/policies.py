@@ -6,13 +6,15 @@ from typing import Any
 
 import msgspec
 
+from corea.backends.openai.wire import LIMIT_FIELDS
 from corea.errors import ConfigError
-from corea.gateway.chat.request import FIELDS, ChatRequest
+from corea.gateway.chat.request import FIELDS, ChatBody, ChatRequest
 from corea.gateway.errors import GatewayError, unsupported
 from corea.stage import Stage
 from corea.types import LIMITS
 
 DEFAULT = "default"
+FORCED_SAMPLING = ("temperature", "top_p", "seed")
 ON_THE_ACCOUNT = (
     "service_tier",
     "models",
@@ -33,7 +35,8 @@ class RequestPolicy:
         allow: Fields that a request may have beside those that the gateway uses itself; others are refused. None: all.
         drop: Fields removed from a request. Unless some policy that applies sets it, the fields of `ON_THE_ACCOUNT`
             are removed from requests with a key.
-        force: Fields set in every request, whatever the client sent.
+        force: Fields set in every request, whatever the client sent, at every stage; of the sampling `temperature`,
+            `top_p` and `seed`, for the last stage alone: drafts keep the settings that they were calibrated with.
         max_tokens: Limit of every answer, also of one whose request sets none.
         direct: A stage may be asked directly, as "corea/0" or with `corea.stage`.
     """
@@ -46,9 +49,14 @@ class RequestPolicy:
     direct: bool = True
 
     def __post_init__(self) -> None:
-        for name in (*(self.allow or ()), *(self.drop or ()), *self.force):
+        sampling = {name: self.force[name] for name in FORCED_SAMPLING if name in self.force}
+        for name in (*(self.allow or ()), *(self.drop or ()), *(self.force.keys() - sampling.keys())):
             if name in FIELDS or name in LIMITS:
                 raise ConfigError(f"got the field {name!r}, expected one that is passed on to the model's server")
+        try:
+            msgspec.convert({"model": "m", "messages": [{"role": "user"}], **sampling}, ChatBody)
+        except msgspec.ValidationError as error:
+            raise ConfigError(f"force: got {sampling}: {error}") from error
         if self.max_tokens is not None and self.max_tokens < 1:
             raise ConfigError(f"max_tokens: got {self.max_tokens}, expected at least 1")
 
@@ -71,16 +79,20 @@ def may_ask_directly(policies: Iterable[RequestPolicy]) -> bool:
 
 
 def apply_policies(
-    policies: Sequence[RequestPolicy], request: ChatRequest, stages: Sequence[Stage], *, has_key: bool
+    policies: Sequence[RequestPolicy], request: ChatRequest, stages: Sequence[Stage], *, has_key: bool, has_budget: bool
 ) -> tuple[ChatRequest, list[str]]:
     """The request as the policies permit it, and the fields that were dropped.
 
     Args:
         stages: Of the cascade that the request names.
+        has_budget: The key has a budget, so an answer without a limit gets the last stage's own.
 
     Raises:
         GatewayError: 400, the request has a field that is not allowed.
     """
+    if not policies and not request.extra and request.native is None and not has_budget:
+        return request, []
+    forced = {name: value for policy in policies for name, value in policy.force.items()}
     extra, dropped = _permitted(policies, request.extra, frozenset(LIMITS), has_key=has_key)
     if (native := request.native) is not None:
         body, more = _permitted(policies, native.body, native.own, has_key=has_key)
@@ -88,12 +100,18 @@ def apply_policies(
         native, dropped = msgspec.structs.replace(native, body=body, only=only), sorted({*dropped, *more})
         request = msgspec.structs.replace(request, native=native)
     caps = [policy.max_tokens for policy in policies if policy.max_tokens is not None]
+    own = stages[-1].sampling.max_tokens
+    if has_budget and own is not None and not (caps or request.max_tokens or extra.get("n_predict")):
+        caps = [own]
     if caps:
-        request = _capped(request, stages, min(caps))
+        request = _capped(request, own, min(caps))
         if (predicted := extra.get("n_predict")) is not None:
             extra["n_predict"] = min(predicted, min(caps))
-    if extra != request.extra:
-        request = msgspec.structs.replace(request, extra=extra)
+    sampling = {name: extra.pop(name) for name in FORCED_SAMPLING if name in forced}
+    if sampling:
+        request = msgspec.structs.replace(request, body=msgspec.structs.replace(request.body, **sampling))
+    if extra != request.extra or forced:
+        request = msgspec.structs.replace(request, extra=extra, forced=frozenset(forced))
     return request, dropped
 
 
@@ -115,15 +133,9 @@ def _permitted(
     return {name: value for name, value in fields.items() if name not in drop} | forced, sorted(drop & fields.keys())
 
 
-def _capped(request: ChatRequest, stages: Sequence[Stage], cap: int) -> ChatRequest:
-    """The request with a limit of at most `cap`; without one if its stages keep within `cap` by themselves."""
+def _capped(request: ChatRequest, own: int | None, cap: int) -> ChatRequest:
+    """The request with a limit of at most `cap`; one without a limit gets the last stage's own, up to `cap`."""
     body = request.body
-    changes = {
-        name: min(value, cap)
-        for name in ("max_tokens", "max_completion_tokens")
-        if (value := getattr(body, name)) is not None
-    }
-    own = [stage.sampling.max_tokens for stage in stages]
-    if not changes and any(limit is None or limit > cap for limit in own):
-        changes = {"max_completion_tokens": min(cap, own[-1] or cap)}
-    return msgspec.structs.replace(request, body=msgspec.structs.replace(body, **changes)) if changes else request
+    changes = {name: min(value, cap) for name in LIMIT_FIELDS if (value := getattr(body, name)) is not None}
+    changes = changes or {"max_tokens": min(cap, own or cap)}
+    return msgspec.structs.replace(request, body=msgspec.structs.replace(body, **changes))

@@ -17,7 +17,7 @@ EXPOSED = ", ".join(
     f"x-{name}"
     for name in (
         "request-id", "corea-trace-id", "corea-cascade", "corea-stage", "corea-confidence", "corea-threshold",
-        "corea-cost-usd", "corea-saved-usd", "corea-cached", "corea-dropped",
+        "corea-cost-usd", "corea-saved-usd", "corea-cached", "corea-dropped", "corea-max-tokens",
     )
 )  # fmt: skip
 
@@ -27,6 +27,8 @@ def known_path(path: str) -> tuple[str, str | None]:
 
     `/chat/completions`, `/openai/v1/chat/completions` (Azure), a doubled or a trailing slash mean the same as ours.
     """
+    if path == CHAT:
+        return path, None
     path = re.sub("//+", "/", path).rstrip("/") or "/"
     if (deployment := AZURE.fullmatch(path)) is not None:
         return CHAT, deployment[1]

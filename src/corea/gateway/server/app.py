@@ -140,8 +140,7 @@ class GatewayApp:
                 request = parse_chat(body if model is None else with_field(body, "model", model))
             else:
                 request, send = self._translated(scope, response.api, body, response)
-            if chat.settings.sticky_turns:
-                request = _in_session(scope, request)
+            request = _in_session(scope, request)
             request = self._permitted(request, principal, response)
             state = await chat.admit(request, secret)
         except GatewayError as error:
@@ -209,7 +208,9 @@ class GatewayApp:
             message = f"model: a stage of {route.name!r} cannot be asked directly here."
             raise GatewayError(403, message, "permission_error", "model_not_allowed", "model")
         stages = route.cascade.stages
-        request, dropped = apply_policies(policies, request, stages, has_key=principal.id is not None)
+        request, dropped = apply_policies(
+            policies, request, stages, has_key=principal.id is not None, has_budget=principal.has_budget
+        )
         response.dropped = dropped
         return request
 
@@ -303,11 +304,12 @@ def _in_session(scope: Scope, request: ChatRequest) -> ChatRequest:
     """The request with the session that its headers name."""
     if request.controls.session is not None:
         return request
-    for name in SESSION_HEADERS:
-        if (value := find_header(scope, name)) is not None:
-            controls = msgspec.structs.replace(request.controls, session=value.decode("latin-1"))
-            return msgspec.structs.replace(request, body=msgspec.structs.replace(request.body, corea=controls))
-    return request
+    named = {name: value for name, value in scope["headers"] if name in SESSION_HEADERS}
+    if not named:
+        return request
+    value = next(named[name] for name in SESSION_HEADERS if name in named)
+    controls = msgspec.structs.replace(request.controls, session=value.decode("latin-1"))
+    return msgspec.structs.replace(request, body=msgspec.structs.replace(request.body, corea=controls))
 
 
 def secret_of(scope: Scope) -> str | None:

@@ -18,6 +18,37 @@ from corea.gateway.errors import GatewayError
 from corea.gateway.ops.settings import GatewaySettings
 
 
+class JoinedWrites:
+    """A transport that sends what is written in one turn of the event loop at once: a head with its body.
+
+    Two writes wake the client twice, which takes a tenth of a request's processor time.
+    """
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+        self._loop = asyncio.get_running_loop()
+        self._waiting: list[bytes] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def write(self, data: bytes) -> None:
+        """Sends the data at the end of this turn."""
+        if not self._waiting:
+            self._loop.call_soon(self._flush)
+        self._waiting.append(data)
+
+    def close(self) -> None:
+        """Sends what is waiting, then closes."""
+        self._flush()
+        self._transport.close()
+
+    def _flush(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        if waiting and not self._transport.is_closing():
+            self._transport.write(b"".join(waiting))
+
+
 class ConnectionGuard(asyncio.Protocol):
     """One connection, for uvicorn's `http` setting by way of `guard_with`.
 
@@ -42,8 +73,7 @@ class ConnectionGuard(asyncio.Protocol):
         self._url = b""
         self._head_bytes = 0
         self._data = b""
-        self._first = b""  # what has arrived of the connection's first head, until that is complete
-        self._first_passed = False
+        self._head = b""  # what has arrived of a request, until its head is complete
         self._timer: asyncio.TimerHandle | None = None
 
     def _new_parser(self) -> Any:
@@ -53,9 +83,9 @@ class ConnectionGuard(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Counts the connection and starts the timer of its first request."""
-        self.transport = transport
+        self.transport = cast(asyncio.Transport, JoinedWrites(transport))
         self.connections.add(self)
-        self._http.connection_made(transport)
+        self._http.connection_made(self.transport)
         if len(self.connections) > self.most_connections:
             transport.abort()
         else:
@@ -72,12 +102,12 @@ class ConnectionGuard(asyncio.Protocol):
         if self._refused:
             return
         self._data, self._completed = data, False
-        if not self._first_passed:
-            self._first += data
+        if self._head or not self.arriving:
+            self._head += data
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
-            if not self._first_passed:
+            if self._head:
                 self._without_upgrade()
                 return
         except httptools.HttpParserError:
@@ -89,21 +119,20 @@ class ConnectionGuard(asyncio.Protocol):
             return
         if self._timer is None and (self.arriving or not (self._completed or self.answering)):
             self._start_timer()
-        if self._first_passed:
+        if not self._head:
             self._http.data_received(data)
-        elif not self._in_head:
-            self._first_passed, first, self._first = True, self._first, b""
-            self._http.data_received(first)
+        elif not self._in_head or self._completed:
+            head, self._head = self._head, b""
+            self._http.data_received(head)
 
     def _without_upgrade(self) -> None:
         """Starts again without the header that asks for another protocol: we speak HTTP/1.1 alone.
 
-        Java's client asks for HTTP/2 in the first request of a connection; a parser that is asked for an upgrade
-        reads no body.
+        Java's client asks for HTTP/2 in every request; a parser that is asked for an upgrade reads no body.
         """
-        head, end, rest = self._first.partition(b"\r\n\r\n")
+        head, end, rest = self._head.partition(b"\r\n\r\n")
         plain = re.sub(rb"\r\nupgrade:[^\r]*", b"", head, flags=re.IGNORECASE)
-        self._first, self._parser, self._data = b"", self._new_parser(), b""
+        self._head, self._parser, self._data, self.arriving = b"", self._new_parser(), b"", False
         if plain == head:  # its lines end in another way
             self._refuse(GatewayError(400, "Invalid HTTP request.", code="invalid_http"))
             return

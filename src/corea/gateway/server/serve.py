@@ -24,7 +24,7 @@ from corea.gateway.billing.db_writer import DbWriter
 from corea.gateway.billing.decision_log import DecisionLog, find_redact
 from corea.gateway.billing.keys import any_keys
 from corea.gateway.chat.request_state import CompletedRequest
-from corea.gateway.chat.routing import RoutingTable
+from corea.gateway.chat.routing import RoutingTable, as_asked
 from corea.gateway.chat.service import ChatService
 from corea.gateway.ops.affinity import SessionAffinity
 from corea.gateway.ops.cache import AnswerCache, useless_cache_lines
@@ -170,10 +170,14 @@ class GatewayService:
             "corea_cache_entries": len(chat.cache.entries) if chat.cache is not None else 0,
         }
 
-    def _breakers(self) -> Mapping[str, str]:
+    def _breakers(self) -> Mapping[tuple[str, str], str]:
         stages = (stage for cascade in self.config.cascades.values() for stage in cascade.stages)
-        breakers = {stage.name: getattr(stage.backend, "breaker", None) for stage in stages}
-        return {name: str(breaker.state) for name, breaker in breakers.items() if breaker is not None}
+        found: dict[tuple[str, str], str] = {}
+        for stage in stages:
+            for number, backend in enumerate(getattr(stage.backend, "backends", [stage.backend]), 1):
+                if (breaker := getattr(backend, "breaker", None)) is not None:
+                    found[stage.name, str(number)] = str(breaker.state)
+        return found
 
 
 def serve(load: Callable[[], LiveConfig], *, say: Callable[[str], None] = lambda line: None) -> bool:
@@ -264,7 +268,8 @@ def check_policies(config: LiveConfig) -> None:
 
 def cache_lines(config: LiveConfig) -> list[str]:
     """Lines about a response cache that cannot hit."""
-    return useless_cache_lines(config.cascades) if config.settings.cache.entries else []
+    asked = {name: as_asked(cascade) for name, cascade in config.cascades.items()}
+    return useless_cache_lines(asked) if config.settings.cache.entries else []
 
 
 def check_ready(cascades: Mapping[str, Cascade]) -> list[str]:
