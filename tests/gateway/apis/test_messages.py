@@ -240,6 +240,16 @@ async def test_reasoning_comes_as_thinking_and_goes_back_to_the_field_that_it_ca
         assert content == [{"type": "text", "text": "19"}]
 
 
+async def test_no_signature_names_another_field_of_a_message() -> None:
+    thought = {"type": "thinking", "thinking": "user", "signature": "corea:role"}
+    turns = [
+        {"role": "user", "content": "1?"},
+        {"role": "assistant", "content": [thought, {"type": "text", "text": "2"}]},
+    ]
+    body, dropped = await sent(messages=[*turns, {"role": "user", "content": "3?"}])
+    assert (body["messages"][1], dropped) == ({"role": "assistant", "content": "2"}, "messages.thinking")
+
+
 @pytest.mark.parametrize(
     ("choice", "stop"),
     [
@@ -322,6 +332,10 @@ async def test_a_call_without_arguments_or_with_broken_ones() -> None:
         ({"tools": [{"input_schema": {}}]}, 400, "invalid_request_error", "tools[0].name: got None, expected a string"),
         ({"tool_choice": {"type": "some"}}, 400, "invalid_request_error", "tool_choice: got {'type': 'some'}, "),
         ({"temperature": 3}, 400, "invalid_request_error", "temperature: got 3, expected `float` <= 2.0"),
+        ({"stop_sequences": "END"}, 400, "invalid_request_error", "stop_sequences: got 'END', expected a list"),
+        ({"stop_sequences": [""]}, 400, "invalid_request_error", "stop_sequences: got [''], expected a list of texts"),
+        ({"stop_sequences": ["a"] * 5}, 400, "invalid_request_error", "stop_sequences is not supported here: a chat"),
+        ({"tool_choice": {"type": ["any"]}}, 400, "invalid_request_error", "tool_choice: got {'type': ['any']}, "),
         ({"fallbacks": [1]}, 400, "invalid_request_error", "fallbacks: got [1], expected it left out"),
         ({"mcp_servers": [{"url": "a"}]}, 400, "invalid_request_error", "mcp_servers is not supported here: a chat"),
         (

@@ -50,10 +50,11 @@ class MessagesReader:
             self._usage.update({k: v for k, v in _object(read.get("usage")).items() if v is not None})
             stop = _object(read.get("delta")).get("stop_reason")
             return self._piece({}, received, finish=stop, usage=self._usage)
-        return self._piece({}, received) if kind is not None else ChatResponse()
+        return self._piece({}, received) if isinstance(kind, str) else ChatResponse()
 
     def _message(self, message: JSON, received: bytes) -> ChatResponse:
-        blocks = [block for block in message.get("content") or () if isinstance(block, dict)]
+        content: Any = message.get("content")
+        blocks = [block for block in content if isinstance(block, dict)] if isinstance(content, list) else []
         found: JSON = {"role": "assistant", "content": "".join(b["text"] for b in blocks if _has(b, "text"))}
         if thought := "".join(b["thinking"] for b in blocks if _has(b, "thinking")):
             found["reasoning_content"] = thought

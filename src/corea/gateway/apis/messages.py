@@ -9,13 +9,14 @@ from typing import Any
 
 import msgspec
 
+from corea.backends.openai.wire import REASONING
 from corea.gateway.apis.api import JSON, Translated, read_object
 from corea.gateway.apis.messages_answer import SIGNED, MessageAnswers
 from corea.gateway.errors import bad_field
 
 NO_CHAT = "a chat request cannot carry it, and no server behind this model speaks the messages API"
-RENAMED = {"max_tokens": "max_tokens", "temperature": "temperature", "top_p": "top_p", "stop_sequences": "stop"}
-USED = frozenset({"model", "messages", "system", "stream", *RENAMED})
+SAME = ("max_tokens", "temperature", "top_p", "stream")
+USED = frozenset({"model", "messages", "system", "stop_sequences", *SAME})
 OTHERS = {"tools", "tool_choice", "metadata", "output_config", "output_format", "service_tier"}  # have a counterpart
 DROPPED = (
     "thinking", "context_management", "compaction", "betas", "diagnostics", "speed", "billing_policy",
@@ -24,6 +25,8 @@ DROPPED = (
 NATIVE_ONLY = ("mcp_servers", "container", "inference_geo", "thread")
 TOOL_FIELDS = {"name", "description", "input_schema", "type", "strict", "cache_control"}
 CHOICES = {"auto": "auto", "any": "required", "none": "none"}
+SIGNATURES = {SIGNED + name: name for name in REASONING}
+MOST_STOPS = 4  # of a chat request
 LONGEST_USER = 64  # OpenAI's limit for `user`
 KINDS = {401: "authentication_error", 402: "billing_error", 403: "permission_error", 404: "not_found_error",
          413: "request_too_large", 429: "rate_limit_error", 503: "overloaded_error", 504: "timeout_error",
@@ -83,12 +86,12 @@ class _Translation:
         for index, message in enumerate(_list(body.get("messages"), "messages")):
             self._message(f"messages[{index}]", read_object(message, f"messages[{index}]"))
         chat: JSON = {"model": body.get("model"), "messages": self.messages, **self._fields()}
-        if body.get("stream"):
-            chat |= {"stream": True, "stream_options": {"include_usage": True}}
+        if body.get("stream") is True:
+            chat["stream_options"] = {"include_usage": True}
         thinking = body.get("thinking")
         answers = MessageAnswers(
             model=str(body.get("model")),
-            stops=tuple(body.get("stop_sequences") or ()),
+            stops=tuple(body.get("stop_sequences") or ()),  # checked by now
             thinking=isinstance(thinking, dict) and thinking.get("type") not in (None, "disabled"),  # pyright: ignore[reportUnknownMemberType]
         )
         return Translated(chat=chat, answers=answers, dropped=tuple(sorted(self.dropped)), only=self.only)
@@ -96,8 +99,14 @@ class _Translation:
     def _fields(self) -> JSON:
         """The fields beside the conversation; those that are not known here by their own names."""
         body = self.body
-        chat: JSON = {new: body[old] for old, new in RENAMED.items() if body.get(old) not in (None, [])}
-        if tools := body.get("tools"):
+        chat: JSON = {name: body[name] for name in SAME if body.get(name) is not None}
+        if stops := body.get("stop_sequences"):
+            if not all(isinstance(stop, str) and stop for stop in _list(stops, "stop_sequences")):
+                raise bad_field("stop_sequences", stops, "a list of texts")
+            chat["stop"] = stops[:MOST_STOPS]
+            if len(stops) > MOST_STOPS:
+                self.only["stop_sequences"] = f"a chat request takes {MOST_STOPS} at most"
+        if (tools := body.get("tools")) not in (None, []):
             chat["tools"] = [self._tool(f"tools[{i}]", tool) for i, tool in enumerate(_list(tools, "tools"))]
         if (choice := body.get("tool_choice")) is not None:
             chat |= _tool_choice(read_object(choice, "tool_choice"))
@@ -186,8 +195,8 @@ class _Translation:
             if kind == "tool_use":
                 function = {"name": block.get("name"), "arguments": _write(block.get("input") or {}).decode()}
                 calls.append(self._cached({"id": block.get("id"), "type": "function", "function": function}, block))
-            elif kind == "thinking" and str(block.get("signature")).startswith(SIGNED):
-                name = block["signature"].removeprefix(SIGNED)
+            elif kind == "thinking" and str(block.get("signature")) in SIGNATURES:
+                name = SIGNATURES[block["signature"]]
                 message[name] = message.get(name, "") + str(block.get("thinking"))
             elif kind in ("thinking", "redacted_thinking"):
                 self.dropped.add(f"messages.{kind}")
@@ -261,7 +270,7 @@ def _tool_choice(choice: JSON) -> JSON:
     chat: JSON = {"parallel_tool_calls": False} if choice.get("disable_parallel_tool_use") else {}
     if kind == "tool" and isinstance(choice.get("name"), str):
         return {**chat, "tool_choice": {"type": "function", "function": {"name": choice["name"]}}}
-    if kind not in CHOICES:
+    if not isinstance(kind, str) or kind not in CHOICES:
         raise bad_field("tool_choice", choice, "an object whose type is auto, any, none, or tool with a name")
     return {**chat, "tool_choice": CHOICES[kind]}
 

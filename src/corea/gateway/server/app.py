@@ -231,7 +231,7 @@ class GatewayApp:
         elif path == "/metrics":
             body, content_type = self.metrics(), PROMETHEUS_TYPE
         elif path == "/openapi.json":
-            body = encode_json(openapi_document())
+            body = encode_json(openapi_document([*APIS, COUNT]))
         else:
             found = self._models(scope) if model is None else self._model(scope, model)
             body = encode_json(found if send.api is None else model_page(found))
