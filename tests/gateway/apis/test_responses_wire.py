@@ -2,14 +2,12 @@
 
 import asyncio
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.fakes.server import SSE, Bytes, Drip, Fail, Say
 from tests.gateway.chat.upstreams import DEFERRED, KEPT, Upstreams, streamed, upstreams, whole
 
-CODEX = Path(__file__).parent / "codex"
 TOOL = {"type": "function", "name": "add", "parameters": {"type": "object"}}
 CALL = {"id": "c1", "type": "function", "function": {"name": "add", "arguments": '{"a": 1}'}}
 NATIVE = {"apis": ["chat", "responses"]}
@@ -126,34 +124,6 @@ async def test_a_stream_that_breaks_off_ends_as_failed() -> None:
     assert found[-1]["response"]["error"]["code"] == "server_error"
     assert found[-1]["response"]["id"] == found[0]["response"]["id"]
     assert [event["delta"] for event in found if "delta" in event] == ["nine"]
-
-
-async def test_codex_gets_its_turns_with_tools_that_run_at_openai_left_out() -> None:
-    first, second = (json.loads((CODEX / f"turn_{number}.json").read_text()) for number in (1, 2))
-    call = {**CALL, "id": "call_1", "function": {"name": "exec_command", "arguments": "{}"}}
-    act = streamed({"reasoning_content": "hm"}, {"content": "I count them."}, {"tool_calls": [{"index": 0, **call}]})
-    async with upstreams(act, sticky_turns=2) as it:
-        response = await it.request("POST", "/v1/responses", json=first["body"], headers=first["headers"])
-        found = sse(response.content)
-        assert response.headers["x-corea-dropped"] == "client_metadata, tools.custom, tools.web_search"
-        items = [event["item"] for event in found if event["type"] == "response.output_item.done"]
-        assert [item["type"] for item in items] == ["reasoning", "message", "function_call"]
-        assert (found[-1]["type"], found[-1]["response"]["output"]) == ("response.completed", items)
-        it.large.otherwise = Say("There are 19.")
-        second["body"]["input"][3]["encrypted_content"] = items[0]["encrypted_content"]
-        response = await it.request("POST", "/v1/responses", json=second["body"], headers=second["headers"])
-        assert texts(sse(response.content)[-1]["response"]) == [("message", "There are 19.")]
-    one, two = (asked.body for asked in it.large.requests)
-    assert [tool["function"]["name"] for tool in one["tools"]] == ["exec_command", "update_plan", "view_image"]
-    assert [message["role"] for message in one["messages"]] == ["system", "user", "user"]
-    assert one["messages"][0]["content"].startswith("You are a coding agent")
-    assert "writable roots" in one["messages"][0]["content"]
-    assert two["messages"][:3] == one["messages"]
-    assert (two["messages"][3]["reasoning_content"], two["messages"][3]["content"]) == ("hm", "I count them.")
-    assert two["messages"][4]["tool_call_id"] == "call_1"
-    assert (two["reasoning_effort"], two["verbosity"], two["parallel_tool_calls"]) == ("medium", "medium", False)
-    assert "store" not in two
-    assert "prompt_cache_key" not in two
 
 
 async def test_a_conversation_is_the_thread_that_codex_names() -> None:
