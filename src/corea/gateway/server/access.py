@@ -18,6 +18,7 @@ EXPOSED = ", ".join(
     for name in (
         "request-id", "corea-trace-id", "corea-cascade", "corea-stage", "corea-confidence", "corea-threshold",
         "corea-cost-usd", "corea-saved-usd", "corea-cached", "corea-dropped", "corea-max-tokens",
+        "corea-estimated",
     )
 )  # fmt: skip
 
