@@ -166,12 +166,12 @@ def _price(name: str | None, options: Mapping[str, Any], backend: Backend, price
     if name is not None:
         return prices.lookup(name)
     url = options.get("base_url")
-    url = cast(list[Any], url)[0] if isinstance(url, list) and url else url
+    url = cast(list[str], url)[0] if isinstance(url, list) and url else url
     if options["kind"] in IN_PROCESS:
         return prices.lookup_self_hosted(backend.model, in_process=True)
     if isinstance(url, str) and is_local(url):
         return prices.lookup_self_hosted(backend.model)
-    return prices.lookup(backend.model, api_url=url)
+    return prices.lookup(backend.model, api_url=cast(str | None, url))
 
 
 def _flags(stages: tuple[Stage, ...]) -> tuple[str, ...]:

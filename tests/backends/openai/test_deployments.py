@@ -6,17 +6,24 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import httpx
 import pytest
 from tests.fakes.server import Act, Bytes, Fail, FakeServer, Reset, Say
 from tests.gateway.chat.upstreams import streamed
+from tests.gateway.conftest import OpenAccounts, chat
 
 from corea.backends.openai.circuit_breaker import BreakerState
 from corea.backends.openai.deployments import SESSION, Deployments
 from corea.backends.openai.settings import OpenAISettings
 from corea.build import BackendCache, build
+from corea.cascade import Cascade, Stage
 from corea.config import parse_config
 from corea.costs.bounds import attempts_at_most
 from corea.errors import BackendError
+from corea.gateway.chat.routing import RoutingTable
+from corea.gateway.chat.service import ChatService
+from corea.gateway.ops.settings import GatewaySettings
+from corea.gateway.server.app import GatewayApp
 from corea.types import Completion, Message, Question, Sampling, Usage
 
 PLAIN = Sampling()
@@ -147,3 +154,24 @@ async def test_a_list_of_addresses_in_a_configuration_is_one_model_on_several_se
             assert isinstance(found, Deployments)
             assert [each.settings.base_url for each in found.backends] == [down.base_url, up.base_url]
     assert (trace.text, len(down.requests), len(up.requests)) == ("four", 1, 1)
+
+
+async def test_the_gateway_loses_no_request_while_one_server_fails_and_says_so_when_all_do() -> None:
+    async with deployed(Fail(500), Say("four"), breaker_cool_down_seconds=60.0) as (backend, servers, _):
+        cascade = Cascade(stages=(Stage(name="only", backend=backend),), name="corea")
+        settings = GatewaySettings()
+        app = GatewayApp(ChatService(RoutingTable({"corea": cascade}, settings), settings, OpenAccounts()))
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as client:
+
+            async def ask(stream: bool) -> httpx.Response:
+                return await client.post(
+                    "/v1/chat/completions", json=chat(stream=stream), headers={"x-session-id": "a"}
+                )
+
+            for stream in (False, True) * 4:
+                response = await ask(stream)
+                assert (response.status_code, "four" in response.text) == (200, True)
+            assert asked(servers) == [1, 8]  # the session stays where it was answered
+            await servers[1].stop()
+            assert [(await ask(False)).status_code for _ in range(6)] == [502, 502, 503, 503, 503, 503]

@@ -43,7 +43,7 @@ async def test_a_greeting_makes_nobody_sticky_in_the_first_turn() -> None:
     assert not await ask(house, user("hi"))
 
 
-async def test_strangers_with_the_same_greeting_are_told_apart_by_their_answers() -> None:
+async def test_strangers_with_the_same_greeting_are_distinguished_by_their_answers() -> None:
     house = make_house([UNSURE, *[SURE] * 9], sticky_turns=3)
     deferred, kept = [(await house.post(messages=[user("hi")])).json()["choices"][0]["message"] for _ in range(2)]
     assert (deferred["content"], kept["content"]) == (LARGE, "19")

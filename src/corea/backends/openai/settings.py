@@ -52,6 +52,7 @@ class OpenAISettings:
     Args:
         model: Its name on the server. On Azure only for prices and traces; `azure_deployment` selects.
         base_url: Up to and including `/v1`; with `azure_deployment` the bare resource (`https://NAME.openai.azure.com`).
+            In a configuration also a list: the same model on several servers.
         api_key_env: The NAME of the environment variable that holds the key; None for a server without keys.
         key_style: The key's header: `Authorization` with a bearer token, `api-key` or `x-api-key`; auto: by the host.
         headers: Further headers, without secrets.

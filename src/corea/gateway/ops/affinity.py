@@ -22,7 +22,7 @@ class SessionAffinity:
     """Remembers the newest `capacity` deferred conversations, each for a number of further requests.
 
     A conversation is the session that a request names, in a header or a field; else its history up to the answer before
-    the last user turn, so that strangers who begin with the same words are told apart by the answers that they got.
+    the last user turn, so that strangers who begin with the same words are distinguished by the answers that they got.
     Always together with the key.
     """
 

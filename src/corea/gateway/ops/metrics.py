@@ -1,13 +1,12 @@
 """Counters, histograms and gauges for Prometheus."""
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache, partial
 from typing import Any
 
 from prometheus_client import (
     CollectorRegistry,
-    Counter,
-    Gauge,
     Histogram,
     ProcessCollector,
     disable_created_metrics,
@@ -28,6 +27,18 @@ GAUGES = {
     "corea_accounts_failing": "1 while spending cannot be written.",
     "corea_cache_entries": "Answers in the response cache.",
 }
+COUNTED: dict[str, tuple[type[CounterMetricFamily | GaugeMetricFamily], str, tuple[str, ...]]] = {
+    "corea_requests": (CounterMetricFamily, "Admitted requests, by status.", (*STAGE, "status")),
+    "corea_requests_refused": (CounterMetricFamily, "Requests not admitted.", ("status", "code")),
+    "corea_decisions": (CounterMetricFamily, "Answers kept, deferred or abstained from.", (*STAGE, "decision")),
+    "corea_tokens": (CounterMetricFamily, "Tokens of all calls except signals'.", (*STAGE, "kind")),
+    "corea_requests_unpriced": (CounterMetricFamily, "Requests of unknown cost.", STAGE[:1]),
+    "corea_requests_client_disconnected": (CounterMetricFamily, "Requests without a client.", STAGE[:1]),
+    "corea_requests_cached": (CounterMetricFamily, "Requests answered from the response cache.", STAGE[:1]),
+    "corea_spent_usd": (CounterMetricFamily, "Cost of the answers.", STAGE[:1]),
+    "corea_saved_usd": (GaugeMetricFamily, "Saving over the last stage alone.", STAGE[:1]),
+    "corea_hedges": (CounterMetricFamily, "Requests that two stages raced for, by the winner.", STAGE),
+}  # added up here: a client library's counter takes five times as long
 
 
 class Metrics(Collector):
@@ -53,28 +64,18 @@ class Metrics(Collector):
         registry = self.registry
         ProcessCollector(registry=registry)
         registry.register(self)
+        self.counts: dict[tuple[str, ...], float] = defaultdict(float)  # by metric and labels
         self._child = cache(_child)  # finding a metric's child by its labels takes three times as long as counting
-        counter = partial(Counter, registry=registry)
         seconds = partial(Histogram, labelnames=STAGE, buckets=SECONDS, registry=registry)
-        self.requests: Counter = counter("corea_requests", "Admitted requests, by status.", (*STAGE, "status"))
-        self.refusals: Counter = counter("corea_requests_refused", "Requests not admitted.", ("status", "code"))
-        self.decisions: Counter = counter(
-            "corea_decisions", "Answers kept, deferred or abstained from.", (*STAGE, "decision")
-        )
-        self.tokens: Counter = counter("corea_tokens", "Tokens of all calls except signals'.", (*STAGE, "kind"))
-        self.unpriced: Counter = counter("corea_requests_unpriced", "Requests of unknown cost.", STAGE[:1])
-        self.disconnected: Counter = counter(
-            "corea_requests_client_disconnected", "Requests without a client.", STAGE[:1]
-        )
-        self.cached: Counter = counter("corea_requests_cached", "Requests answered from the response cache.", STAGE[:1])
-        self.spent: Counter = counter("corea_spent_usd", "Cost of the answers.", STAGE[:1])
-        self.saved: Gauge = Gauge("corea_saved_usd", "Saving over the last stage alone.", STAGE[:1], registry=registry)
-        self.hedges: Counter = counter("corea_hedges", "Requests that two stages raced for, by the winner.", STAGE)
         self.seconds: Histogram = seconds("corea_request_seconds", "From admission to the end.")
         self.first_text: Histogram = seconds("corea_first_text_seconds", "From admission to the first streamed text.")
 
     def collect(self) -> Iterable[Metric]:
         """The families whose values are read when /metrics is."""
+        families = {name: kind(name, text, labels=labels) for name, (kind, text, labels) in COUNTED.items()}
+        for (name, *labels), value in self.counts.items():
+            families[name].add_metric(labels, value)
+        yield from families.values()
         yield CounterMetricFamily("corea_decisions_dropped", "Decisions that could not be stored.", self.dropped())
         for name, value in self.gauges().items():
             yield GaugeMetricFamily(name, GAUGES[name], value)
@@ -90,34 +91,38 @@ class Metrics(Collector):
 
     def refused(self, error: GatewayError) -> None:
         """Counts a request that was not admitted."""
-        self.refusals.labels(error.status, error.code or "").inc()
+        self._add("corea_requests_refused", str(error.status), error.code or "")
 
     def record(self, completed: CompletedRequest) -> None:
         """Counts a completed request."""
         trace, cascade = completed.trace, completed.state.plan.route
-        stage = trace.stage or ""
-        self._child(self.requests, cascade, stage, completed.error.status if completed.error is not None else 200).inc()
+        stage, add = trace.stage or "", self._add
+        add("corea_requests", cascade, stage, str(completed.error.status) if completed.error is not None else "200")
         self._child(self.seconds, cascade, stage).observe(completed.seconds)
         if completed.first_text_seconds is not None:
             self._child(self.first_text, cascade, stage).observe(completed.first_text_seconds)
         if completed.client_disconnected:
-            self._child(self.disconnected, cascade).inc()
+            add("corea_requests_client_disconnected", cascade)
         if completed.state.cached:
-            self._child(self.cached, cascade).inc()
+            add("corea_requests_cached", cascade)
         if any(step.error_kind == LOST for step in trace.steps):
-            self._child(self.hedges, cascade, stage).inc()
+            add("corea_hedges", cascade, stage)
         for step in trace.steps:
             if step.confidence is not None and step.decision is not None and not completed.state.cached:
-                self._child(self.decisions, cascade, step.stage, step.decision.value).inc()
+                add("corea_decisions", cascade, step.stage, step.decision.value)
             if step.completion is not None:
-                self._child(self.tokens, cascade, step.stage, "prompt").inc(step.completion.usage.prompt_tokens)
-                self._child(self.tokens, cascade, step.stage, "completion").inc(step.completion.usage.completion_tokens)
+                usage = step.completion.usage
+                add("corea_tokens", cascade, step.stage, "prompt", by=usage.prompt_tokens)
+                add("corea_tokens", cascade, step.stage, "completion", by=usage.completion_tokens)
         if trace.cost_usd is None:
-            self._child(self.unpriced, cascade).inc()
+            add("corea_requests_unpriced", cascade)
         else:
-            self._child(self.spent, cascade).inc(float(trace.cost_usd))
+            add("corea_spent_usd", cascade, by=float(trace.cost_usd))
         if (saved := trace.saved_usd) is not None:
-            self._child(self.saved, cascade).inc(float(saved))
+            add("corea_saved_usd", cascade, by=float(saved))
+
+    def _add(self, metric: str, *labels: str, by: float = 1.0) -> None:
+        self.counts[metric, *labels] += by
 
 
 def _child(metric: Any, *labels: object) -> Any:
