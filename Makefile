@@ -66,7 +66,7 @@ bench: .venv/all.done  ## speed, as ratios in one run
 
 clients: .venv/all.done  ## real clients against a running gateway, the npm package openai too
 	@cd tests/clients && npm install --silent --no-audit --no-fund --no-package-lock
-	@$(BIN)/python -m pytest --slow tests/gateway/test_clients.py
+	@$(BIN)/python -m pytest --slow tests/gateway/test_clients.py tests/gateway/apis
 
 docs: .venv/all.done  ## build the documentation; strict
 	@$(BIN)/python docs/check.py

@@ -23,6 +23,7 @@ __all__ = [
     "Confidence",
     "Decision",
     "Message",
+    "NativeRequest",
     "Question",
     "Sampling",
     "Status",
@@ -75,6 +76,26 @@ class Message(Struct, frozen=True):
     raw: Mapping[str, Any] | None = None
 
 
+class NativeRequest(Struct, frozen=True, kw_only=True):
+    """A request as a client sent it in another API than chat completions, for a server that speaks that API.
+
+    Args:
+        api: Its name in a backend's `apis`, such as "messages".
+        body: All its fields.
+        headers: Those for the server.
+        only: Fields that no chat request can carry, each with the reason.
+        own: Fields that no operator's policy concerns, since the gateway uses them itself.
+        server: The backend that is sent it; any other one is sent the messages that it was translated into.
+    """
+
+    api: str
+    body: Mapping[str, Any]
+    headers: Mapping[str, str] = {}
+    only: Mapping[str, str] = {}
+    own: frozenset[str] = frozenset()
+    server: Any = None
+
+
 class Question(Struct, frozen=True, kw_only=True):
     """A question: an id and chat messages; in datasets also the reference answer.
 
@@ -83,6 +104,7 @@ class Question(Struct, frozen=True, kw_only=True):
             (a prompt renders them).
         category: A slice for reports and per-group thresholds (a subject, a level).
         meta: Other fields of the source; passed along, never interpreted.
+        native: The request that `messages` were translated from; a question with other messages has none.
     """
 
     id: str
@@ -91,6 +113,7 @@ class Question(Struct, frozen=True, kw_only=True):
     choices: tuple[str, ...] = ()
     category: str | None = None
     meta: Mapping[str, Any] = {}
+    native: NativeRequest | None = None
 
     @classmethod
     def of(cls, text: str, *, id: str = "question", reference: str | None = None) -> "Question":

@@ -44,7 +44,7 @@ class Dialect:
         own = URL(self.settings.base_url)
         here = URL(server.base_url).with_path(own.path, keep_query=False)
         pinned = {"max_tokens_field": self.settings.limit_field, "key_style": "bearer"}
-        if not self.settings.bears_key_as_token:
+        if self.settings.key_header("/chat/completions") != "Authorization":
             pinned["key_style"] = "api-key"
         told = {**self.json("settings"), "base_url": str(here), "max_retries": 0, **pinned}
         return OpenAIBackend(msgspec.convert(told, OpenAISettings))

@@ -24,6 +24,7 @@ from typing import Any
 from aiohttp import web
 
 SSE = "text/event-stream"
+PATHS = ("/chat/completions", "/messages", "/messages/count_tokens", "/responses", "/completions", "/embeddings")
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,7 +252,7 @@ class FakeServer:
             self.connections += 1
         if request.path.endswith("/models"):
             return web.json_response({"object": "list", "data": [{"id": "fake", "object": "model"}]})
-        if not request.path.endswith("/chat/completions"):
+        if not request.path.endswith(PATHS):
             return web.json_response({"detail": "Not Found"}, status=404)
         asked = Asked(request.path, request.query, request.headers, json.loads(raw), raw)
         if self._record:

@@ -33,9 +33,9 @@ async def send_response(
     await send({"type": "http.response.body", "body": body})
 
 
-async def send_error(send: Send, error: GatewayError) -> None:
-    """Sends an error response."""
-    await send_response(send, encode_json(error.body()), status=error.status, headers=list(error.headers))
+async def send_error(send: Send, error: GatewayError, body: Any = None) -> None:
+    """Sends an error response; with another body than OpenAI's, if one is given."""
+    await send_response(send, encode_json(body or error.body()), status=error.status, headers=list(error.headers))
 
 
 async def open_stream(send: Send, headers: Headers) -> None:

@@ -13,6 +13,8 @@ from tests.gateway.conftest import SURE, UNSURE, OpenAccounts, chat, events
 from corea.backends.openai.client import OpenAIBackend, OpenAISettings
 from corea.cascade import Cascade, Stage
 from corea.config import settings as read_settings
+from corea.gateway.billing.auth import Accounts
+from corea.gateway.chat.request_state import CompletedRequest
 from corea.gateway.chat.routing import RoutingTable
 from corea.gateway.chat.service import ChatService
 from corea.gateway.ops.settings import GatewaySettings
@@ -31,12 +33,17 @@ class Upstreams:
     small: FakeServer
     large: FakeServer
     app: GatewayApp
+    done: list[CompletedRequest]
 
     async def post(self, **body: Any) -> httpx.Response:
         """A chat request."""
+        return await self.request("POST", "/v1/chat/completions", json=chat(**body))
+
+    async def request(self, method: str, path: str, **named: Any) -> httpx.Response:
+        """Any request."""
         transport = httpx.ASGITransport(self.app, raise_app_exceptions=False)
         async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as client:
-            return await client.post("/v1/chat/completions", json=chat(**body))
+            return await client.request(method, path, **named)
 
     async def choice(self, **body: Any) -> dict[str, Any]:
         """The choice of a whole answer."""
@@ -61,13 +68,19 @@ async def upstreams(
     *,
     small_stage: Mapping[str, Any] | None = None,
     large_stage: Mapping[str, Any] | None = None,
+    server: Mapping[str, Any] | None = None,
+    accounts: Accounts | None = None,
     **settings: Any,
 ) -> AsyncIterator[Upstreams]:
-    """A gateway with the cascade "corea": `small` with the default prompt, deferring to `large` without one."""
+    """A gateway with the cascade "corea": `small` with the default prompt, deferring to `large` without one.
+
+    Args:
+        server: Settings of the large stage's backend.
+    """
     async with FakeServer(small) as first, FakeServer(large or Say("nineteen")) as second:
         backends = [
-            OpenAIBackend(OpenAISettings(base_url=server.base_url, model=name, max_retries=0))
-            for server, name in ((first, "small-model"), (second, "large-model"))
+            OpenAIBackend(OpenAISettings(base_url=fake.base_url, model=name, max_retries=0, **own))
+            for fake, name, own in ((first, "small-model", {}), (second, "large-model", server or {}))
         ]
         own = {"prompt": load_prompt("default"), **(small_stage or {})}
         stages = (
@@ -76,10 +89,11 @@ async def upstreams(
         )
         configured = read_settings("gateway", GatewaySettings, settings)
         routes = RoutingTable({"corea": Cascade(stages=stages, name="corea")}, configured)
-        app = GatewayApp(ChatService(routes, configured, accounts=OpenAccounts()))
+        done: list[CompletedRequest] = []
+        app = GatewayApp(ChatService(routes, configured, accounts or OpenAccounts(), record=done.append))
         app.ready = True
         try:
-            yield Upstreams(first, second, app)
+            yield Upstreams(first, second, app, done)
         finally:
             for backend in backends:
                 await backend.close()

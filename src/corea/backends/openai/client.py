@@ -10,15 +10,16 @@ import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 
 from corea.backends.openai import errors, wire
+from corea.backends.openai.apis import APIS, COUNTING, WireRequest, native_request
 from corea.backends.openai.circuit_breaker import Breaker, BreakerState
 from corea.backends.openai.http import Http
 from corea.backends.openai.retry import Backoff
-from corea.backends.openai.settings import KeyStyle, MaxTokensField, OpenAISettings
+from corea.backends.openai.settings import CHAT, KeyStyle, MaxTokensField, OpenAISettings
 from corea.backends.openai.stream import Stream
 from corea.costs.call_log import INTERRUPTED, CallLog, current_log
 from corea.costs.token_estimate import estimate_usage
@@ -30,7 +31,7 @@ __all__ = ["KeyStyle", "MaxTokensField", "OpenAIBackend", "OpenAISettings", "Pro
 log: logging.Logger = logging.getLogger(__name__)
 T = TypeVar("T")
 Sleep = Callable[[float], Awaitable[None]]
-OneAttempt = Callable[[bytes, Question, "_Attempts"], Awaitable[T]]
+OneAttempt = Callable[[WireRequest, Question, "_Attempts"], Awaitable[T]]
 
 PROBE = Question.of("Reply with the one word: ready", id="probe")
 PROBE_TOKENS = 16
@@ -58,6 +59,14 @@ class Probe:
         if self.error:
             return self.error
         return f"{self.model} answered in {self.seconds:.2f} s, logprobs {'come' if self.logprobs else 'do not come'}"
+
+
+class _Count(msgspec.Struct):
+    input_tokens: Annotated[int, msgspec.Meta(ge=0)]
+
+
+_encode = msgspec.json.encode
+_decode_count = msgspec.json.Decoder(_Count).decode
 
 
 class _Attempts(msgspec.Struct):
@@ -102,6 +111,8 @@ class OpenAIBackend:
     ) -> None:
         self.settings = settings
         self.model: str = settings.model
+        self.apis: tuple[str, ...] = settings.apis
+        self.cache_control: bool = settings.cache_control
         self.breaker: Breaker = Breaker(
             settings.breaker_failures, settings.breaker_cool_down_seconds, clock, on_change=self._log_breaker
         )
@@ -125,14 +136,14 @@ class OpenAIBackend:
             BackendError: After the last attempt; `spent` is the known usage of failed attempts.
             ConfigError: The key's environment variable holds none.
         """
-        if self.settings.stream:
+        if self.settings.stream and question.native is None:
             pieces = [piece async for piece in self.stream(question, sampling)]
             assert isinstance(pieces[-1], Completion)
             return pieces[-1]
-        body = self._body(question, sampling, stream=False)
+        request = self._request(question, sampling, stream=False)
         attempts, log = _Attempts(sampling.extra), current_log()
         try:
-            return await self._with_retries(self._whole, body, question, attempts)
+            return await self._with_retries(self._whole, request, question, attempts)
         except asyncio.CancelledError:
             self._note_interrupted(log, question, attempts)
             raise
@@ -144,11 +155,11 @@ class OpenAIBackend:
             BackendError: As for `complete`; also if the stream breaks off, which is not retried, since part of it has
                 been passed on: `spent` is then the text so far, with the usage that was sent or an estimate.
         """
-        body = self._body(question, sampling, stream=True)
+        request = self._request(question, sampling, stream=True)
         attempts, log = _Attempts(sampling.extra), current_log()
         opened: Stream | None = None
         try:
-            opened = await self._with_retries(self._open, body, question, attempts)
+            opened = await self._with_retries(self._open, request, question, attempts)
             async for piece in opened.pieces():
                 yield piece
             yield opened.completion(retries=attempts.retries, wasted=attempts.wasted)
@@ -169,7 +180,7 @@ class OpenAIBackend:
         for sampling in (asked, replace(asked, logprobs=False, top_logprobs=0)):
             try:
                 completion = await self._whole(
-                    self._body(PROBE, sampling, stream=False), PROBE, _Attempts(sampling.extra)
+                    self._request(PROBE, sampling, stream=False), PROBE, _Attempts(sampling.extra)
                 )
             except ConfigError as caught:
                 return Probe(reachable=False, key_accepted=False, logprobs=False, error=str(caught))
@@ -189,6 +200,31 @@ class OpenAIBackend:
         accepted = reachable and error.status not in (401, 403)
         return Probe(reachable=reachable, key_accepted=accepted, logprobs=False, error=str(error))
 
+    async def count_tokens(self, body: Mapping[str, Any], headers: Mapping[str, str]) -> int:
+        """The tokens of a Messages request, as the server counts them; one attempt.
+
+        Args:
+            body: The fields that count.
+
+        Raises:
+            BackendError: It does not count, or its answer has no number.
+            ConfigError: The key's environment variable holds none.
+        """
+        began = time.perf_counter()
+        request = WireRequest(_encode({**body, "model": self.model}), COUNTING, {**COUNTING.headers, **headers})
+        response, redactor = await self._http.post(request, lambda: None)
+        try:
+            received = redactor.hide_bytes(await self._http.read(response, began))
+        finally:
+            if not response.closed:
+                response.release()
+        if response.status != 200:
+            raise errors.status_error(self.settings, response, received, redactor)
+        try:
+            return _decode_count(received).input_tokens
+        except msgspec.DecodeError as error:
+            raise errors.unreadable_error(self.settings, received, str(error)) from error
+
     def check(self) -> None:
         """Checks, without a call, that calls can be made.
 
@@ -201,10 +237,10 @@ class OpenAIBackend:
         """Closes the connections."""
         await self._http.close()
 
-    async def _whole(self, body: bytes, question: Question, attempts: _Attempts) -> Completion:
+    async def _whole(self, request: WireRequest, question: Question, attempts: _Attempts) -> Completion:
         """One attempt at a whole response."""
         began = time.perf_counter()
-        response, redactor = await self._http.post(body, attempts.sent)
+        response, redactor = await self._http.post(request, attempts.sent)
         try:
             received = redactor.hide_bytes(await self._http.read(response, began))
         finally:
@@ -213,7 +249,7 @@ class OpenAIBackend:
         if response.status != 200:
             raise errors.status_error(self.settings, response, received, redactor)
         try:
-            reply, outside = wire.read_response(received)
+            reply, outside = request.reader()(received)
         except msgspec.DecodeError as error:
             raise errors.unreadable_error(self.settings, received, str(error)) from error
         written = wire.ReplyBuilder()
@@ -229,11 +265,13 @@ class OpenAIBackend:
             extra=attempts.extra,
         )
 
-    async def _open(self, body: bytes, question: Question, attempts: _Attempts) -> Stream:
+    async def _open(self, request: WireRequest, question: Question, attempts: _Attempts) -> Stream:
         """One attempt at a stream, up to its first event."""
         began = time.perf_counter()
-        response, redactor = await self._http.post(body, attempts.sent)
-        stream = Stream(self.settings, response, question, redactor, began, self._http.deadlines, attempts.extra)
+        response, redactor = await self._http.post(request, attempts.sent)
+        stream = Stream(
+            self.settings, response, question, redactor, began, self._http.deadlines, request, attempts.extra
+        )
         try:
             if response.status != 200:
                 received = redactor.hide_bytes(await self._http.read(response, began))
@@ -244,14 +282,16 @@ class OpenAIBackend:
             raise
         return stream
 
-    async def _with_retries(self, once: OneAttempt[T], body: bytes, question: Question, attempts: _Attempts) -> T:
+    async def _with_retries(
+        self, once: OneAttempt[T], request: WireRequest, question: Question, attempts: _Attempts
+    ) -> T:
         """The result of the first attempt that succeeds; the breaker admits each, and gets its result."""
         while True:
             try:
                 if held_back := self.breaker.admit():
                     raise errors.breaker_open_error(self.settings, self.breaker.failures, held_back)
                 try:
-                    result = await once(body, question, attempts)
+                    result = await once(request, question, attempts)
                 except BaseException as error:
                     self._note_failure(error)
                     raise
@@ -314,9 +354,12 @@ class OpenAIBackend:
         else:
             log.info("%s: breaker %s", self.settings.where, state)
 
-    def _body(self, question: Question, sampling: Sampling, *, stream: bool) -> bytes:
+    def _request(self, question: Question, sampling: Sampling, *, stream: bool) -> WireRequest:
+        native = question.native
         try:
-            return wire.request_body(
+            if native is not None and self in (native.server, *getattr(native.server, "backends", ())):
+                return native_request(native, self.model, sampling, stream=stream)
+            body = wire.request_body(
                 self.model,
                 question,
                 sampling,
@@ -327,6 +370,7 @@ class OpenAIBackend:
             )
         except (TypeError, ValueError) as error:  # in `extra` or a raw message
             raise ConfigError(f"{self.settings.where}: got a request that JSON cannot hold ({error})") from error
+        return WireRequest(body, APIS[CHAT])
 
 
 def _note_attempts(error: BackendError, attempts: _Attempts, model: str) -> None:

@@ -8,9 +8,10 @@ import asyncio
 import hashlib
 import random
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing, contextmanager
 from dataclasses import replace as with_settings
+from typing import Any
 
 import msgspec
 
@@ -79,6 +80,8 @@ class Deployments:
             for address in addresses
         )
         self.model: str = settings.model
+        self.apis: tuple[str, ...] = settings.apis
+        self.cache_control: bool = settings.cache_control
         attempts = (1 + settings.max_retries) * len(addresses)
         self.settings: OpenAISettings = with_settings(settings, max_retries=attempts - 1)  # as bounds of costs read it
         self._rounds = settings.max_retries
@@ -140,6 +143,11 @@ class Deployments:
         except CUT:
             self._note_cut(log, failures)
             raise
+
+    async def count_tokens(self, body: Mapping[str, Any], headers: Mapping[str, str]) -> int:
+        """See `OpenAIBackend`: by the least busy server."""
+        number = self._choose(Question(id="", messages=()), _Failures())
+        return await self.backends[number].count_tokens(body, headers)
 
     def check(self) -> None:
         """Checks, without a call, that calls can be made.

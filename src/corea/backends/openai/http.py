@@ -14,8 +14,9 @@ from yarl import URL
 
 from corea.backends.openai import errors
 from corea.backends.openai.api_keys import KeyRedactor, read_key, without_frames
+from corea.backends.openai.apis import WireRequest
 from corea.backends.openai.deadlines import Deadlines
-from corea.backends.openai.settings import OpenAISettings
+from corea.backends.openai.settings import CHAT_PATH, COUNT_PATH, PATHS, OpenAISettings
 from corea.secrets import Secret, keys_in_path
 
 KEEP_ALIVE_SECONDS = 4.0  # below the 5 after which uvicorn, and so vLLM, closes idle connections
@@ -68,7 +69,7 @@ class Http:
 
     def __init__(self, settings: OpenAISettings) -> None:
         self.settings = settings
-        self._url = URL(settings.url, encoded=True)
+        self._urls = {path: URL(settings.url_of(path), encoded=True) for path in (*PATHS.values(), COUNT_PATH)}
         self._path_keys = tuple(map(Secret, keys_in_path(settings.base_url)))
         self._path_redactor = KeyRedactor(self._path_keys)
         self._first_byte_seconds = min(settings.first_byte_timeout_seconds, settings.total_timeout_seconds)
@@ -81,25 +82,29 @@ class Http:
         Raises:
             ConfigError: An environment variable holds no key.
         """
-        self._with_keys()
+        self._with_keys(CHAT_PATH)
 
-    async def post(self, body: bytes, on_sent: Callable[[], None]) -> tuple[aiohttp.ClientResponse, KeyRedactor]:
+    async def post(
+        self, request: WireRequest, on_sent: Callable[[], None]
+    ) -> tuple[aiohttp.ClientResponse, KeyRedactor]:
         """The response, of which only the head is read, and the keys to remove from it.
 
         Args:
             on_sent: Called when the request is sent, after a connection is open.
         """
-        headers, redactor = self._with_keys()
+        headers, redactor = self._with_keys(request.api.path)
+        if request.headers:
+            headers = {**request.headers, **(headers or {})}
         settings, loop = self.settings, asyncio.get_running_loop()
         pool = self._pools.get(loop)
         if pool is None or pool.session.closed:
             pool = await self._open_pool(loop)
-        payload = _Body(body)
+        payload = _Body(request.body)
         payload.on_sent = on_sent
         try:
             with pool.deadlines.within(self._first_byte_seconds):
                 response = await pool.session.post(
-                    self._url,
+                    self._urls[request.api.path],
                     data=payload,
                     headers=headers,
                     allow_redirects=False,
@@ -156,7 +161,7 @@ class Http:
         await anext(pool.closer)  # does not suspend; from here on the loop's shutdown closes the session
         return pool
 
-    def _with_keys(self) -> tuple[dict[str, str] | None, KeyRedactor]:
+    def _with_keys(self, path: str) -> tuple[dict[str, str] | None, KeyRedactor]:
         """The headers of one request, which replace the session's of the same name."""
         settings = self.settings
         if not settings.api_key_env and not settings.headers_env:
@@ -165,10 +170,8 @@ class Http:
         keys = tuple(secret.values())
         if settings.api_key_env:
             keys += (read_key(settings.api_key_env),)
-            if settings.bears_key_as_token:
-                secret["Authorization"] = Secret(f"Bearer {keys[-1]}")
-            else:
-                secret["api-key"] = keys[-1]
+            header = settings.key_header(path)
+            secret[header] = Secret(f"Bearer {keys[-1]}") if header == "Authorization" else keys[-1]
         return secret, KeyRedactor((*keys, *self._path_keys))
 
 

@@ -15,15 +15,26 @@ AZURE_HOSTS = (".openai.azure.com", ".cognitiveservices.azure.com", ".services.a
 KEY_HEADER = re.compile(
     r"(?:^|[_-])(?:api[_-]?key|key|token|secret|password|auth|authorization|cookie)$", re.IGNORECASE
 )
+CHAT = "chat"
+CHAT_PATH = "/chat/completions"
+PATHS = {  # after `base_url`, of each API
+    CHAT: CHAT_PATH,
+    "messages": "/messages",
+    "responses": "/responses",
+    "completions": "/completions",
+    "embeddings": "/embeddings",
+}
+COUNT_PATH = f"{PATHS['messages']}/count_tokens"
 HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # a token of RFC 9110, section 5.6.2
 
 
 class KeyStyle(StrEnum):
     """The header that carries the key."""
 
-    AUTO = "auto"  # `api-key` for Azure, else a bearer token
+    AUTO = "auto"  # `api-key` for Azure, `x-api-key` for messages to Anthropic, else a bearer token
     BEARER = "bearer"  # Authorization: Bearer KEY
     API_KEY = "api-key"  # api-key: KEY
+    X_API_KEY = "x-api-key"  # x-api-key: KEY
 
 
 class MaxTokensField(StrEnum):
@@ -43,10 +54,14 @@ class OpenAISettings:
         base_url: Up to and including `/v1`; with `azure_deployment` the bare resource (`https://NAME.openai.azure.com`).
             In a configuration also a list: the same model on several servers.
         api_key_env: The NAME of the environment variable that holds the key; None for a server without keys.
-        key_style: The key's header: `Authorization` with a bearer token, or `api-key`; auto: by the host.
+        key_style: The key's header: `Authorization` with a bearer token, `api-key` or `x-api-key`; auto: by the host.
         headers: Further headers, without secrets.
         headers_env: Further headers whose values are secrets: header name to environment variable name.
         organization, project: OpenAI's headers of those names.
+        apis: The server's APIs: chat, completions, embeddings, messages, responses; the gateway passes a request in one
+            of them on as it came, and translates a message or response into a chat for any other server.
+        cache_control: The server takes Anthropic's `cache_control` in chat requests, as OpenRouter and LiteLLM do; it
+            is then kept in translated requests.
         azure_deployment: The deployment; makes the path `/openai/deployments/NAME/chat/completions`.
         api_version: The `api-version` query parameter (Azure).
         max_tokens_field: The request field that limits a completion, also where a client of the gateway named another;
@@ -75,6 +90,8 @@ class OpenAISettings:
     headers_env: Mapping[str, str] = field(default_factory=dict[str, str])
     organization: str | None = None
     project: str | None = None
+    apis: tuple[str, ...] = (CHAT,)
+    cache_control: bool = False
     azure_deployment: str | None = None
     api_version: str | None = None
     max_tokens_field: MaxTokensField = MaxTokensField.AUTO
@@ -120,6 +137,9 @@ class OpenAISettings:
             object.__setattr__(self, "proxy", Secret(self.proxy) if with_user else self.proxy)
         if self.azure_deployment and not self.api_version:
             raise ConfigError("api_version is missing: azure_deployment needs it, such as '2024-10-21'")
+        for name in self.apis:
+            if name not in PATHS:
+                raise ConfigError(f"apis: got {name!r}, expected some of {', '.join(PATHS)}")
         for name in ("connect_timeout_seconds", "first_byte_timeout_seconds", "total_timeout_seconds"):
             if not getattr(self, name) > 0:
                 raise ConfigError(f"{name}: got {getattr(self, name)}, expected more than 0")
@@ -137,12 +157,16 @@ class OpenAISettings:
 
     @property
     def url(self) -> str:
-        """The URL of requests."""
-        base = self.base_url.rstrip("/").removesuffix("/chat/completions")
+        """The URL of chat requests."""
+        return self.url_of(CHAT_PATH)
+
+    def url_of(self, path: str) -> str:
+        """The URL of requests in an API, by its path after `base_url`."""
+        base = self.base_url.rstrip("/").removesuffix(CHAT_PATH)
         if self.azure_deployment:
             base = f"{base.removesuffix('/openai')}/openai/deployments/{quote(self.azure_deployment, safe='')}"
         query = f"?{urlencode({'api-version': self.api_version})}" if self.api_version else ""
-        return f"{base}/chat/completions{query}"
+        return f"{base}{path}{query}"
 
     @property
     def limit_field(self) -> str:
@@ -159,12 +183,16 @@ class OpenAISettings:
         new = self.on_azure or urlsplit(self.base_url).hostname == "api.openai.com"
         return MaxTokensField.NEW if new else None
 
-    @property
-    def bears_key_as_token(self) -> bool:
-        """True if the key goes into `Authorization`, not `api-key`."""
-        if self.key_style is KeyStyle.AUTO:
-            return not self.on_azure
-        return self.key_style is KeyStyle.BEARER
+    def key_header(self, path: str) -> str:
+        """The header of the key in requests to a path; "Authorization" takes it as a bearer token."""
+        if self.key_style is KeyStyle.BEARER:
+            return "Authorization"
+        if self.key_style is not KeyStyle.AUTO:
+            return self.key_style.value
+        if self.on_azure:
+            return KeyStyle.API_KEY.value
+        at_anthropic = path.startswith(PATHS["messages"]) and urlsplit(self.base_url).hostname == "api.anthropic.com"
+        return KeyStyle.X_API_KEY.value if at_anthropic else "Authorization"
 
     @property
     def where(self) -> str:

@@ -9,6 +9,7 @@ import msgspec
 
 from corea.backends.openai import errors, wire
 from corea.backends.openai.api_keys import KeyRedactor, without_frames
+from corea.backends.openai.apis import WireRequest
 from corea.backends.openai.deadlines import Deadlines
 from corea.backends.openai.settings import OpenAISettings
 from corea.backends.openai.sse import EventReader
@@ -34,6 +35,7 @@ class Stream:
         redactor: KeyRedactor,
         began: float,
         deadlines: Deadlines,
+        request: WireRequest,
         extra: Mapping[str, Any],
     ) -> None:
         self._settings = settings
@@ -42,6 +44,7 @@ class Stream:
         self._redactor = redactor
         self._began = began
         self._deadlines = deadlines
+        self._read = request.reader()
         self._extra = extra
         self._first_token_seconds: float | None = None
         self._events = EventReader()
@@ -134,7 +137,7 @@ class Stream:
     def _take(self, data: bytes) -> str | StreamPart:
         data = self._redactor.hide_bytes(data)
         try:
-            reply, outside = wire.read_response(data)
+            reply, outside = self._read(data)
         except msgspec.DecodeError as error:
             if (billed := wire.find_usage(data)) is not None:
                 self._written.billed = billed

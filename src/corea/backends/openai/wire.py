@@ -21,11 +21,15 @@ from corea.backends.openai.usage import find_usage as find_usage
 from corea.types import Completion, Message, Question, Sampling, StreamPart, Usage
 
 NOTHING = msgspec.Raw()
+NATIVE = "corea_native"  # field of a message or delta: the response or event of another API, as it came
 REASONING = ("reasoning_content", "reasoning")  # DeepSeek, llama.cpp, transformers; vLLM, Ollama, LM Studio, OpenRouter
 LIMIT_FIELDS = ("max_tokens", "max_completion_tokens")
 PLAIN = frozenset({"role", "content", *REASONING})
 PLAIN_DELTA = frozenset({"role", "content"})
 EMPTY: tuple[Any, ...] = (None, "", [], {})
+STATUS_OF_CODE = {  # of an error within a response or stream, which has no status of its own
+    "context_length_exceeded": 400, "invalid_prompt": 400, "insufficient_quota": 429, "rate_limit_exceeded": 429,
+}  # fmt: skip
 
 
 class ResponseChoice(msgspec.Struct, forbid_unknown_fields=True):
@@ -327,7 +331,7 @@ def error_of(body: Any) -> ServerError:
         return ServerError(one_line(str(inner)), body=body)
     message = inner.get("message") or inner.get("detail") or inner.get("msg") or msgspec.json.encode(inner).decode()
     code = inner.get("code") or inner.get("type")
-    status = code if isinstance(code, int) and 400 <= code < 600 else None
+    status = code if isinstance(code, int) and 400 <= code < 600 else STATUS_OF_CODE.get(str(code))
     return ServerError(one_line(str(message)), str(code) if code else None, status, inner)
 
 

@@ -6,11 +6,14 @@ Constraints that no stage can declare (LAST_ALONE in `request`) have their field
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
+import msgspec
+
 from corea.cascade import Cascade
 from corea.errors import ConfigError, unknown_name
 from corea.gateway.errors import unsupported
 from corea.protocols import Backend
 from corea.stage import Stage
+from corea.types import NativeRequest
 
 
 def check_accepts(accepts: Mapping[str, tuple[str, ...]], stages: Sequence[Stage]) -> None:
@@ -54,6 +57,26 @@ def capable(cascade: Cascade, needs: Mapping[str, str]) -> Cascade:
         need = _lacks(last.backend, needs)[0]
         raise unsupported(needs[need], f"{last.backend.model} ({cascade.name}/{last.name}) takes no {need}")
     return without_stages(cascade, left, _has(needs))
+
+
+def passed_through(cascade: Cascade, native: NativeRequest | None) -> NativeRequest | None:
+    """The client's own request, where the last stage's server speaks its API; else the stage is asked by chat.
+
+    Nothing may stand before the request then (a prompt), and no other stage may have the same backend. A hedged cascade
+    streams whole answers, so it always asks by chat.
+
+    Raises:
+        GatewayError: The request has a field that no chat request can carry; names the field.
+    """
+    if native is None:
+        return None
+    *earlier, last = cascade.stages
+    speaks = native.api in getattr(last.backend, "apis", ()) and last.prompt is None and cascade.in_order
+    if speaks and all(stage.backend is not last.backend for stage in earlier):
+        return msgspec.structs.replace(native, server=last.backend)
+    for name, why in native.only.items():
+        raise unsupported(name, why)
+    return None
 
 
 def _has(needs: Iterable[str]) -> str:

@@ -11,7 +11,7 @@ from msgspec import Meta, Struct
 from corea.backends.openai.wire import repaired_json
 from corea.gateway.errors import GatewayError, bad_field, unsupported
 from corea.money import parse_usd
-from corea.types import ANSWERS, LIMITS, Message, wrong_fields
+from corea.types import ANSWERS, LIMITS, Message, NativeRequest, wrong_fields
 
 JSON = dict[str, Any]
 _decode_json = msgspec.json.Decoder(JSON).decode
@@ -85,12 +85,14 @@ class ChatRequest(Struct, frozen=True, kw_only=True):  # made in a tenth of a da
 
     Args:
         extra: Every field that is not used here, as it came.
+        native: The request that it was translated from, if any.
         forced: Those of `extra` that the operator set, for every stage.
     """
 
     body: ChatBody
     messages: tuple[Message, ...]
     extra: Mapping[str, Any]
+    native: NativeRequest | None = None
     forced: frozenset[str] = frozenset()
 
     @property
@@ -130,6 +132,8 @@ class ChatRequest(Struct, frozen=True, kw_only=True):  # made in a tenth of a da
     def needs(self) -> dict[str, str]:
         """Capabilities that a stage needs beside text, each with the field that shows it."""
         found: dict[str, str] = {}
+        if self.native is not None and self.native.only:
+            found[f"{self.native.api} API"] = next(iter(self.native.only))
         for kind, names in (("tools", TOOLS), ("structured", FORMS), *((name, (name,)) for name in LAST_ALONE)):
             for name in names:
                 if self.extra.get(name) and not _is_plain(name, self.extra[name]):
@@ -148,15 +152,32 @@ def parse_chat(body: bytes) -> ChatRequest:
     Raises:
         GatewayError: The body is not a JSON object, or a field that is used has a wrong value; names the field.
     """
+    return chat_request(read_json(body))
+
+
+def read_json(body: bytes) -> JSON:
+    """The fields of a body.
+
+    Raises:
+        GatewayError: It is not a JSON object.
+    """
     try:
         try:
-            data = _decode_json(body)
+            return _decode_json(body)
         except msgspec.DecodeError as error:
             if rb"\ud" not in body.lower():
                 raise
-            data = _decode_json(repaired_json(body, error))  # JavaScript may write half a character
+            return _decode_json(repaired_json(body, error))  # JavaScript may write half a character
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise GatewayError(400, f"The body is not a JSON object: {error}.", code="invalid_json") from error
+
+
+def chat_request(data: JSON) -> ChatRequest:
+    """A chat request from its fields.
+
+    Raises:
+        GatewayError: A field that is used has a wrong value; names the field.
+    """
     extra = {k: v for k, v in data.items() if k not in FIELDS and (v is not None or k not in (*LIMITS, *ANSWERS))}
     for key, expected in wrong_fields(extra).items():
         raise bad_field(key, extra[key], expected)

@@ -4,16 +4,18 @@ from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, is_dataclass, replace
 from decimal import Decimal
+from fnmatch import fnmatchcase
 from typing import Any
 
 import msgspec
 
 from corea.backends.openai.deployments import SESSION
+from corea.backends.openai.settings import CHAT
 from corea.backends.openai.wire import LIMIT_FIELDS
 from corea.cascade import Cascade, new_id
 from corea.costs.bounds import BoundAssumptions, request_tokens, stage_bounds
 from corea.errors import ConfigError, unknown_name
-from corea.gateway.chat.capabilities import capable, check_accepts, declaring, without_stages
+from corea.gateway.chat.capabilities import capable, check_accepts, declaring, passed_through, without_stages
 from corea.gateway.chat.request import FORMS, WITH_TOOLS, ChatRequest
 from corea.gateway.chat.visible import VisibleText, tags_of
 from corea.gateway.errors import GatewayError, bad_field, unsupported
@@ -80,6 +82,7 @@ class ModelRoute:
     Args:
         name: The cascade's.
         direct: A single stage, asked without our prompt.
+        chat: The last stage's server speaks chat completions.
         default: The cascade for a request that sets nothing.
         threshold: The first stage's, in the default cascade.
     """
@@ -87,12 +90,13 @@ class ModelRoute:
     name: str
     cascade: Cascade
     direct: bool
+    chat: bool
     default: Cascade
     threshold: float | None
 
 
 class RoutingTable:
-    """The model names of the server: each cascade, each stage as "name/0" or "name/stage", each passthrough."""
+    """The names of models: each cascade, each stage as "name/0" or "name/stage", each passthrough, each alias."""
 
     def __init__(self, cascades: Mapping[str, Cascade], settings: GatewaySettings) -> None:
         self.cascades = cascades
@@ -115,10 +119,22 @@ class RoutingTable:
                 )
             self._known[model] = directly[f"{found[0]}/{wanted}"]
         self._known |= {name: self._route(name, cascade, direct=False) for name, cascade in cascades.items()}
+        self._patterns: dict[str, ModelRoute] = {}
+        for alias, model in settings.aliases.items():
+            named = self._known.get(model) or directly.get(model)
+            if named is None:
+                raise unknown_name(f"gateway.aliases.{alias}", model, [*self._known, *directly])
+            if alias in self._known:
+                raise ConfigError(f"gateway.aliases.{alias}: got the name of a model here, expected another one")
+            (self._patterns if "*" in alias else self._known)[alias] = named
 
     def _route(self, name: str, cascade: Cascade, *, direct: bool) -> ModelRoute:
+        *earlier, last = cascade.stages
+        if last.prompt is not None and last.prompt.is_plain:  # so that its server can be sent what came
+            cascade = replace(cascade, stages=(*earlier, replace(last, prompt=None)))
         threshold, default = first_threshold(cascade), self._hedged(as_asked(cascade))
-        return ModelRoute(name=name, cascade=cascade, direct=direct, default=default, threshold=threshold)
+        chat = CHAT in getattr(last.backend, "apis", (CHAT,))
+        return ModelRoute(name=name, cascade=cascade, direct=direct, chat=chat, default=default, threshold=threshold)
 
     def _hedged(self, cascade: Cascade) -> Cascade:
         seconds = self.settings.hedge_seconds
@@ -128,7 +144,8 @@ class RoutingTable:
         """Every name that `model` may have."""
         numbered = [f"{name}/{i}" for name, cascade in self.cascades.items() for i in range(len(cascade.stages))]
         numbered = [name for name in numbered if name in self._known]
-        return [*self.cascades, *numbered, *self.settings.passthrough]
+        aliases = [alias for alias in self.settings.aliases if alias in self._known]
+        return [*self.cascades, *numbered, *self.settings.passthrough, *aliases]
 
     def find(self, model: str) -> ModelRoute:
         """The route of a model name.
@@ -138,6 +155,9 @@ class RoutingTable:
         """
         known = self._known.get(model)
         if known is None:
+            for pattern, route in self._patterns.items():
+                if fnmatchcase(model, pattern):
+                    return route
             message = f"model: got {model[:80]!r}, expected one of {', '.join(self.names())}."
             raise GatewayError(404, message, param="model", code="model_not_found")
         return known
@@ -162,10 +182,14 @@ class RoutingTable:
         else:
             cascade, lowered = self._adapted(route, request, sticky=sticky)
             threshold = first_threshold(cascade)
+        native = passed_through(cascade, request.native)
+        if native is None and not route.chat:
+            message = f"model: {request.body.model[:80]!r} answers no chats."
+            raise GatewayError(404, message, param="model", code="model_not_found")
         return RequestPlan(
             route=route.name,
             cascade=cascade,
-            question=Question(id=new_id(), messages=request.messages, meta=_session(request)),
+            question=Question(id=new_id(), messages=request.messages, meta=_session(request), native=native),
             lowered=lowered,
             raw=route.direct or bool(request.controls.raw),
             threshold=threshold,
@@ -230,6 +254,11 @@ class RoutingTable:
         most = first.sampling.max_tokens or self.settings.budgets.default_reserve_tokens
         lowered = least + bisect_right(range(least + 1, most), limit, key=cost_at)
         return (_at_most(first, lowered),), lowered
+
+
+def is_alias(aliases: Mapping[str, str], model: str) -> bool:
+    """True if a model's name is an alias, or fits one with `*`."""
+    return model in aliases or any("*" in alias and fnmatchcase(model, alias) for alias in aliases)
 
 
 def worst_costs(stages: Sequence[Stage], question: Question, settings: GatewaySettings) -> list[Decimal]:

@@ -48,7 +48,7 @@ class AnswerCache:
     def key(self, request: ChatRequest, plan: RequestPlan, key_id: str | None) -> bytes | None:
         """Digest of all that determines the answer; None where it is not reproducible."""
         cascade = plan.cascade
-        if any(stage.sampling.temperature != 0 for stage in cascade.stages):
+        if plan.question.native is not None or any(stage.sampling.temperature != 0 for stage in cascade.stages):
             return None
         determines = (
             key_id,

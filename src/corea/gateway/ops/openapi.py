@@ -1,5 +1,6 @@
 """The server's OpenAPI 3.1 document. Bodies are described by the structs that check and write them."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -54,8 +55,12 @@ class ErrorObject(Struct):
 BODIES = (ChatBody, ChatCompletion, HealthObject, ModelObject, ModelList, ErrorObject)
 
 
-def openapi_document() -> JSON:
-    """The document that /openapi.json serves."""
+def openapi_document(apis: Iterable[str] = ()) -> JSON:
+    """The document that /openapi.json serves.
+
+    Args:
+        apis: Paths of the APIs beside chat completions, which others define.
+    """
     name = {"name": "model", "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}
     text = {"text/plain": {"schema": {"type": "string"}}}
     return {
@@ -63,7 +68,7 @@ def openapi_document() -> JSON:
         "info": {
             "title": "COREA gateway",
             "version": corea.__version__,
-            "description": "OpenAI-compatible chat completions, answered by a small model where it is confident.",
+            "description": "Chat completions and other APIs, answered by a small model where it is confident.",
         },
         "components": {
             "schemas": _schemas(),
@@ -71,6 +76,7 @@ def openapi_document() -> JSON:
         },
         "paths": {
             "/v1/chat/completions": {"post": _chat()},
+            **{path: {"post": _other(path)} for path in apis},
             "/v1/models": {"get": _get("Every name that `model` may have.", _json("ModelList"), errors=("401",))},
             "/v1/models/{model}": {
                 "get": {**_get("One model.", _json("ModelObject"), errors=("401", "403", "404")), "parameters": [name]}
@@ -101,6 +107,21 @@ def _chat() -> JSON:
         "security": [{"key": []}, {}],
         "requestBody": {"required": True, "content": _json("ChatBody")},
         "responses": {"200": answer, **{code: _error() for code in ERRORS}},
+    }
+
+
+def _other(path: str) -> JSON:
+    """An API that others define: any object, since what is not known is passed on."""
+    any_object: JSON = {"application/json": {"schema": {"type": "object"}}}
+    answer = {"description": "The answer, or its stream.", "content": {**any_object, "text/event-stream": {}}}
+    errors = {code: {"description": "Reason why there is no answer.", "content": any_object} for code in ERRORS}
+    named: JSON = {"type": "object", "required": ["model"], "properties": {"model": {"type": "string"}}}
+    return {
+        "operationId": path.removeprefix("/v1/").replace("/", "_"),
+        "summary": f"Answer a request of {path}.",
+        "security": [{"key": []}, {}],
+        "requestBody": {"required": True, "content": {"application/json": {"schema": named}}},
+        "responses": {"200": answer, **errors},
     }
 
 

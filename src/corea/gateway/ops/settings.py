@@ -162,6 +162,8 @@ class GatewaySettings:
         accepts: By stage, its capabilities beside text: "tools", "images" (also sound and files), "structured"
             (response_format). An earlier stage without what a request needs is skipped; the last one never is.
         passthrough: Model names that go straight to a stage, unchanged: {"gpt-4.1": "large"}.
+        aliases: Further names of models: {"claude-sonnet-*" = "corea", "claude-opus-*" = "corea/large"}; `*` is any
+            text. Like a passthrough, an alias of a stage is the operator's own choice.
         policies: The operator's policies by name.
         sticky_turns: Further requests of a deferred conversation that skip the small model; 0 is off.
         hedge_seconds: Time after which the last stage is asked in parallel with the earlier ones; the first answer
@@ -172,6 +174,7 @@ class GatewaySettings:
     port: int = 8000
     accepts: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
     passthrough: Mapping[str, str] = field(default_factory=dict[str, str])
+    aliases: Mapping[str, str] = field(default_factory=dict[str, str])
     sticky_turns: int = 0
     hedge_seconds: float | None = None
     limits: GatewayLimits = GatewayLimits()

@@ -9,13 +9,16 @@ from corea.gateway.errors import GatewayError
 from corea.gateway.ops.settings import GatewaySettings
 
 CHAT, MODELS = "/v1/chat/completions", "/v1/models"
-PREFIXES = re.compile(r"(?:/openai)?(?:/v1)?(?=/(?:chat/completions|models)(?:/|$))")
+PREFIXES = re.compile(
+    r"(?:/openai)?(?:/v1)?(?=/(?:chat/completions|models|messages|responses|completions|embeddings)(?:/|$))"
+)
 AZURE = re.compile(r"/openai/deployments/(.+)/chat/completions")
 EXPOSED = ", ".join(
     f"x-{name}"
     for name in (
         "request-id", "corea-trace-id", "corea-cascade", "corea-stage", "corea-confidence", "corea-threshold",
         "corea-cost-usd", "corea-saved-usd", "corea-cached", "corea-dropped", "corea-max-tokens",
+        "corea-estimated",
     )
 )  # fmt: skip
 

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qs
@@ -10,9 +10,12 @@ from urllib.parse import parse_qs
 import msgspec
 
 from corea.cascade import new_id
+from corea.gateway.apis import APIS
+from corea.gateway.apis.api import Api, TranslatedResponse, native_of
+from corea.gateway.apis.messages import MESSAGES
+from corea.gateway.apis.messages_pages import COUNT, counted, model_page
 from corea.gateway.asgi import (
     JSON_TYPE,
-    Headers,
     Receive,
     Scope,
     Send,
@@ -22,21 +25,24 @@ from corea.gateway.asgi import (
     send_response,
 )
 from corea.gateway.billing.auth import Principal
-from corea.gateway.chat.request import ChatRequest, parse_chat
-from corea.gateway.chat.routing import ModelRoute
+from corea.gateway.chat.request import ChatRequest, chat_request, parse_chat, read_json
+from corea.gateway.chat.routing import ModelRoute, is_alias
 from corea.gateway.chat.service import ChatService
-from corea.gateway.errors import GatewayError, unsupported
+from corea.gateway.errors import GatewayError, bad_field, unsupported
 from corea.gateway.ops.openapi import HealthObject, ModelList, ModelObject, openapi_document
 from corea.gateway.ops.policies import apply_policies, may_ask_directly, policies_of
 from corea.gateway.ops.settings import GatewaySettings
 from corea.gateway.server.access import CHAT, MODELS, check_local, cors_headers, known_path, preflight_headers
-from corea.gateway.server.body import ClientDisconnected, read_body, with_model
+from corea.gateway.server.body import ClientDisconnected, read_body, with_field
 from corea.gateway.server.connection import guard_of
 
 log: logging.Logger = logging.getLogger("corea.gateway")
 Hook = Callable[[], Awaitable[None]]
 PAGES = (MODELS, "/healthz", "/readyz", "/metrics", "/openapi.json")
-SESSION_HEADERS = (b"x-corea-session", b"x-session-id", b"session_id", b"x-claude-code-session-id")
+SESSION_HEADERS = (  # Codex: one of a thread (a conversation) and of a session, by its versions
+    b"x-corea-session", b"x-session-id", b"thread-id", b"thread_id", b"session-id", b"session_id",
+    b"x-claude-code-session-id",
+)  # fmt: skip
 PROMETHEUS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
@@ -73,13 +79,13 @@ class GatewayApp:
         try:
             await self._route(scope, receive, response)
         except GatewayError as error:
-            await send_error(response, error)
+            await response.refuse(error)
         except ClientDisconnected:
             return
         except Exception:
             log.exception("an error inside the gateway")
             error = GatewayError(500, "An error inside the gateway.", "api_error", "internal_error")
-            await send_error(response, error)
+            await response.refuse(error)
         finally:
             if guard is not None:
                 guard.answering -= 1
@@ -90,10 +96,15 @@ class GatewayApp:
             await send_response(response, b"", status=204, headers=preflight)
             return
         path, model = known_path(scope["path"])
+        api = APIS.get(path)
+        anthropic = path == COUNT or (path != CHAT and find_header(scope, b"anthropic-version") is not None)
+        response.api = api or (MESSAGES if anthropic else None)
         if self.local_only():
             check_local(scope, self.chat.settings)
-        if path == CHAT and scope["method"] == "POST":
+        if (path == CHAT or api is not None) and scope["method"] == "POST":
             await self._chat(scope, receive, response, model)
+        elif path == COUNT and scope["method"] == "POST":
+            await self._count(scope, receive, response)
         else:
             await self._page(scope, path, response)
 
@@ -122,20 +133,64 @@ class GatewayApp:
         try:
             if scope["query_string"] and "stage" in parse_qs(scope["query_string"].decode("latin-1")):
                 raise unsupported("stage", "it is not a query parameter; use the corea object of the body")
-            body = await read_body(scope, receive, chat.settings)
-            request = parse_chat(body if model is None else with_model(body, model))
+            body, send = await read_body(scope, receive, chat.settings), response
             secret = secret_of(scope)
+            principal = chat.accounts.identify(secret)
+            if response.api is None:
+                request = parse_chat(body if model is None else with_field(body, "model", model))
+            else:
+                request, send = self._translated(scope, response.api, body, response)
             request = _in_session(scope, request)
-            request = self._permitted(request, chat.accounts.identify(secret), response)
+            request = self._permitted(request, principal, response)
             state = await chat.admit(request, secret)
         except GatewayError as error:
             self.refused(error)
             raise
+        if state.plan.question.native is not None and len(state.plan.cascade.stages) == 1:
+            response.untranslated = ()
         if request.body.stream:
-            await chat.stream(state, lambda: _disconnected(receive), response)
+            await chat.stream(state, lambda: _disconnected(receive), send)
         else:
             answer, headers = await chat.answer(state, lambda: _disconnected(receive))
-            await send_response(response, answer, headers=headers)
+            await send_response(send, answer, headers=headers)
+
+    def _translated(
+        self, scope: Scope, api: Api, body: bytes, response: "_Response"
+    ) -> tuple[ChatRequest, TranslatedResponse]:
+        """The chat request for one of another API, and the `send` that translates its answer.
+
+        Raises:
+            GatewayError: It cannot be translated, or its model is unknown.
+        """
+        fields = read_json(body)
+        model = fields.get("model")
+        if not isinstance(model, str) or not model:
+            raise bad_field("model", model, "the name of a model; GET /v1/models lists them")
+        last = self.chat.routes.find(model).cascade.stages[-1].backend
+        found = api.translate(fields, cache_control=getattr(last, "cache_control", False))
+        if "model" in found.only and api.name not in getattr(last, "apis", ()):
+            message = f"model: {model[:80]!r} has no {api.path} here: {found.only['model']}."
+            raise GatewayError(404, message, code="model_not_found", param="model")
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        request = msgspec.structs.replace(chat_request(found.chat), native=native_of(api, fields, headers, found.only))
+        response.untranslated = found.dropped
+        return request, TranslatedResponse(api, found.answers, response, response.request_id)
+
+    async def _count(self, scope: Scope, receive: Receive, response: "_Response") -> None:
+        """Answers a request for the number of tokens of a Messages request: it costs nothing, and asks no model.
+
+        Raises:
+            GatewayError: It is not answered.
+        """
+        body = await read_body(scope, receive, self.chat.settings)
+        principal = self.chat.accounts.identify(secret_of(scope))
+        request, _ = self._translated(scope, MESSAGES, with_field(body, "max_tokens", 1), response)
+        route = self.chat.routes.find(request.body.model)
+        if not self._may_use(principal, request.body.model, route):
+            raise _not_allowed(request.body.model)
+        count = await counted(request, route.cascade.stages[-1].backend)
+        headers = [] if count.exact else [("x-corea-estimated", "true")]
+        await send_response(response, encode_json({"input_tokens": count.tokens}), headers=headers)
 
     def _permitted(self, request: ChatRequest, principal: Principal, response: "_Response") -> ChatRequest:
         """The request as the operator's policies permit it.
@@ -148,7 +203,7 @@ class GatewayApp:
             return request
         route = routes.find(request.body.model)
         policies = policies_of(settings.policies, route.name, principal.policy)
-        direct = route.direct and request.body.model not in settings.passthrough
+        direct = route.direct and not self._chosen(request.body.model)
         if (direct or request.controls.stage is not None) and not may_ask_directly(policies):
             message = f"model: a stage of {route.name!r} cannot be asked directly here."
             raise GatewayError(403, message, "permission_error", "model_not_allowed", "model")
@@ -156,17 +211,17 @@ class GatewayApp:
         request, dropped = apply_policies(
             policies, request, stages, has_key=principal.id is not None, has_budget=principal.has_budget
         )
-        if dropped:
-            response.headers.append(("x-corea-dropped", ", ".join(dropped)))
+        response.dropped = dropped
         return request
 
-    async def _page(self, scope: Scope, path: str, send: Send) -> None:
+    async def _page(self, scope: Scope, path: str, send: "_Response") -> None:
         """Answers a request to any other path."""
         method = scope["method"]
         model = path.removeprefix(f"{MODELS}/") if path.startswith(f"{MODELS}/") else None
-        if path not in (CHAT, *PAGES) and not model:
+        asked = path in (CHAT, COUNT, *APIS)
+        if path not in PAGES and not asked and not model:
             raise _not_served(404, method, path)
-        if method not in ("GET", "HEAD") or path == CHAT:
+        if method not in ("GET", "HEAD") or asked:
             raise _not_served(405, method, path)
         status, content_type = 200, JSON_TYPE
         if path == "/healthz":
@@ -177,9 +232,10 @@ class GatewayApp:
         elif path == "/metrics":
             body, content_type = self.metrics(), PROMETHEUS_TYPE
         elif path == "/openapi.json":
-            body = encode_json(openapi_document())
+            body = encode_json(openapi_document([*APIS, COUNT]))
         else:
-            body = encode_json(self._models(scope) if model is None else self._model(scope, model))
+            found = self._models(scope) if model is None else self._model(scope, model)
+            body = encode_json(found if send.api is None else model_page(found))
         await send_response(send, body, status=status, content_type=content_type)
 
     def _models(self, scope: Scope) -> ModelList:
@@ -190,8 +246,7 @@ class GatewayApp:
     def _model(self, scope: Scope, name: str) -> ModelObject:
         principal = self.chat.accounts.identify(secret_of(scope))
         if not self._may_use(principal, name, self.chat.routes.find(name)):
-            message = f"model: this key may not use {name[:80]!r}."
-            raise GatewayError(403, message, "permission_error", "model_not_allowed")
+            raise _not_allowed(name)
         return ModelObject(name, int(time.time()))
 
     def _may_use(self, principal: Principal, model: str, route: ModelRoute) -> bool:
@@ -199,9 +254,14 @@ class GatewayApp:
         settings = self.chat.settings
         if not principal.may_use(route.name):
             return False
-        if not route.direct or model in settings.passthrough:
+        if not route.direct or self._chosen(model):
             return True
         return may_ask_directly(policies_of(settings.policies, route.name, principal.policy))
+
+    def _chosen(self, model: str) -> bool:
+        """True for a name that the operator gave a stage, unlike "corea/0"."""
+        settings = self.chat.settings
+        return model in settings.passthrough or is_alias(settings.aliases, model)
 
 
 @dataclass(slots=True)
@@ -209,20 +269,33 @@ class _Response:
     """ASGI's `send`, which adds the headers that every response has.
 
     Args:
-        headers: Added to the response's own.
+        api: The API of the request; None for chat completions and pages.
+        dropped: Request fields that the policies dropped.
+        untranslated: Request fields of the API that a chat request cannot carry.
     """
 
     scope: Scope
     settings: GatewaySettings
     send: Send
-    headers: Headers = field(default_factory=list[tuple[str, str]])
+    api: Api | None = None
+    dropped: Sequence[str] = ()
+    untranslated: Sequence[str] = ()
+    request_id: str = field(default_factory=new_id)
+
+    async def refuse(self, error: GatewayError) -> None:
+        """Sends an error in the form of the request's API."""
+        api, body = self.api, error.body()
+        await send_error(self, error, api and api.error(body["error"], error.status, self.request_id))
 
     async def __call__(self, message: MutableMapping[str, Any]) -> None:
         if message["type"] == "http.response.start":
             own = dict(message["headers"])
             trace_id = own.get(b"x-corea-trace-id")
-            added = [*cors_headers(self.scope, self.settings), *self.headers]
-            added.append(("x-request-id", trace_id.decode() if trace_id else new_id()))
+            added = cors_headers(self.scope, self.settings)
+            if dropped := {*self.dropped, *self.untranslated}:
+                added.append(("x-corea-dropped", ", ".join(sorted(dropped))))
+            request_id = trace_id.decode() if trace_id else self.request_id
+            added += [("x-request-id", request_id), *((("request-id", request_id),) if self.api is not None else ())]
             message["headers"] = [*message["headers"], *((n.encode(), v.encode("latin-1")) for n, v in added)]
         await self.send(message)
 
@@ -240,11 +313,12 @@ def _in_session(scope: Scope, request: ChatRequest) -> ChatRequest:
 
 
 def secret_of(scope: Scope) -> str | None:
-    """The API key of a request, as OpenAI's or Azure's clients send it."""
+    """The API key of a request, as OpenAI's, Azure's or Anthropic's clients send it."""
     scheme, _, secret = (find_header(scope, b"authorization") or b"").partition(b" ")
     if scheme.lower() == b"bearer" and (secret := secret.strip()):
         return secret.decode("latin-1")
-    return (find_header(scope, b"api-key") or b"").decode("latin-1") or None
+    key = find_header(scope, b"api-key") or find_header(scope, b"x-api-key") or b""
+    return key.decode("latin-1") or None
 
 
 async def _disconnected(receive: Receive) -> None:
@@ -252,7 +326,12 @@ async def _disconnected(receive: Receive) -> None:
         pass
 
 
+def _not_allowed(model: str) -> GatewayError:
+    message = f"model: this key may not use {model[:80]!r}."
+    return GatewayError(403, message, "permission_error", "model_not_allowed")
+
+
 def _not_served(status: int, method: str, path: str) -> GatewayError:
-    message = f"{method} {path[:80]}: only POST {CHAT} and GET {', '.join(PAGES)} are served."
-    headers = (("allow", "POST" if path == CHAT else "GET, HEAD"),) if status == 405 else ()
+    message = f"{method} {path[:80]}: only POST {', '.join([CHAT, *APIS])} and GET {', '.join(PAGES)} are served."
+    headers = (("allow", "POST" if path in (CHAT, COUNT, *APIS) else "GET, HEAD"),) if status == 405 else ()
     return GatewayError(status, message, code="method_not_allowed" if status == 405 else "not_found", headers=headers)

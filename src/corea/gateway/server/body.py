@@ -44,10 +44,10 @@ async def read_body(scope: Scope, receive: Receive, settings: GatewaySettings) -
     return body if encoding is None else _inflated(body, encoding.decode("latin-1").strip().lower(), limit)
 
 
-def with_model(body: bytes, model: str) -> bytes:
-    """The body with another `model`; all other fields as they came. A body that is not an object is unchanged."""
+def with_field(body: bytes, name: str, value: Any) -> bytes:
+    """The body with another value of a field; all others as they came. A body that is not an object is unchanged."""
     try:
-        return encode_json({**_fields(body), "model": model})
+        return encode_json({**_fields(body), name: value})
     except msgspec.DecodeError:
         return body
 

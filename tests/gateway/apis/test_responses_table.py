@@ -1,0 +1,9 @@
+"""The table of the Responses API's fields in docs/apis.md is what the gateway does."""
+
+from tests.gateway.apis.responses_table import FILE, table
+
+
+async def test_the_table_of_fields_is_what_two_scripted_servers_and_a_client_see() -> None:
+    measured, written = (await table()).splitlines(), FILE.read_text().splitlines()
+    differing = [line for line in measured if line not in written] + [line for line in written if line not in measured]
+    assert differing == [], "run `python -m tests.gateway.apis.responses_table`, and see that the change is meant"
