@@ -258,7 +258,7 @@ def add_thoughts(had: JSON, fields: Mapping[str, Any]) -> None:
         value: Any = fields.get(name)
         old: Any = had.get(name)
         if isinstance(value, str | list) and value:
-            had[name] = old + value if type(old) is type(value) else value  # pyright: ignore[reportUnknownArgumentType]
+            had[name] = cast(Any, old) + cast(Any, value) if type(old) is type(value) else value
 
 
 def encoded_thoughts(fields: JSON) -> str:
