@@ -8,6 +8,9 @@ from tests.fakes.server import SSE, Bytes, Fail, Say
 from tests.gateway.apis.messages_wire import TOOL, USE, ask, blocks, events, post
 from tests.gateway.chat.upstreams import KEPT, streamed, upstreams, whole
 
+from corea.backends.openai.client import OpenAISettings
+from corea.errors import ConfigError
+
 CHAT_TOOL = {
     "type": "function",
     "function": {"name": "add", "description": TOOL["description"], "parameters": TOOL["input_schema"]},
@@ -430,6 +433,24 @@ async def test_aliases_name_a_cascade_or_a_stage() -> None:
         "type": "model", "id": "claude-sonnet-4-5", "display_name": "claude-sonnet-4-5", "lifecycle": "active"
     }  # fmt: skip
     assert unknown.json()["error"]["type"] == "not_found_error"
+
+
+@pytest.mark.parametrize(
+    ("aliases", "text"),
+    [
+        ({"claude-*": "nope"}, r"gateway.aliases.claude-\*: got 'nope', expected one of corea, corea/0"),
+        ({"corea": "corea/0"}, "gateway.aliases.corea: got the name of a model here, expected another one"),
+    ],
+)
+async def test_an_alias_of_nothing_or_of_a_model_is_refused(aliases: dict[str, str], text: str) -> None:
+    with pytest.raises(ConfigError, match=text):
+        async with upstreams(aliases=aliases):
+            pass
+
+
+def test_an_unknown_api_of_a_server_is_refused() -> None:
+    with pytest.raises(ConfigError, match="apis: got 'massages', expected some of chat, messages"):
+        OpenAISettings(model="m", apis=("chat", "massages"))
 
 
 async def test_tokens_are_counted_without_asking_a_model() -> None:

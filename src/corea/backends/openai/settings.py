@@ -57,11 +57,10 @@ class OpenAISettings:
         headers: Further headers, without secrets.
         headers_env: Further headers whose values are secrets: header name to environment variable name.
         organization, project: OpenAI's headers of those names.
-        apis: The APIs that the server speaks, of `chat`, `responses`, `completions`, `embeddings` (OpenAI's) and
-            `messages` (Anthropic's). A request to the gateway in one of them is passed on as it came; in any other it
-            is translated into `chat`, but completions and embeddings are not translated.
-        cache_control: Chat requests may hold Anthropic's `cache_control` (OpenRouter and LiteLLM take it), so it is
-            kept where a request is translated into one.
+        apis: The server's APIs: chat, completions, embeddings, messages, responses; the gateway passes a request in one
+            of them on as it came, and translates a message or response into a chat for any other server.
+        cache_control: The server takes Anthropic's `cache_control` in chat requests, as OpenRouter and LiteLLM do; it
+            is then kept in translated requests.
         azure_deployment: The deployment; makes the path `/openai/deployments/NAME/chat/completions`.
         api_version: The `api-version` query parameter (Azure).
         max_tokens_field: The request field that limits a completion; auto: the new one at OpenAI and Azure.

@@ -101,13 +101,13 @@ class _Delta(Struct):
     corea_native: Raw | UnsetType = UNSET
 
 
-class _Choice(Struct):
+class _NativeChoice(Struct):
     delta: _Delta = msgspec.field(default_factory=_Delta)
     message: _Delta = msgspec.field(default_factory=_Delta)
 
 
 class _Native(Struct):
-    choices: list[_Choice] = []
+    choices: list[_NativeChoice] = []
 
 
 class _Event(Struct):
