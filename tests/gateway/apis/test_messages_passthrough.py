@@ -182,14 +182,23 @@ class Keyed:
 
 
 async def test_the_operators_policies_apply() -> None:
-    policies = {"default": {"max_tokens": 100, "force": {"top_k": 5}, "drop": ["metadata", "mcp_servers"]}}
+    policies = {
+        "default": {"max_tokens": 100, "force": {"top_k": 5}, "drop": ["metadata", "mcp_servers", "anthropic-beta"]}
+    }
     async with upstreams(served(message(TEXT), False), server=SPEAKS, policies=policies) as it:
         response = await post(
-            it, model="corea/large", metadata={"user_id": "u"}, mcp_servers=[{"url": "u"}], top_k=9, top_p=0.5
+            it,
+            {"anthropic-beta": "context-1m-2025-08-07"},
+            model="corea/large",
+            metadata={"user_id": "u"},
+            mcp_servers=[{"url": "u"}],
+            top_k=9,
+            top_p=0.5,
         )
         policies["default"] = {"allow": ["metadata"]}
     assert it.large.requests[0].body == ask(model="large-model", max_tokens=100, top_k=5, top_p=0.5)
-    assert response.headers["x-corea-dropped"] == "mcp_servers, metadata"
+    assert response.headers["x-corea-dropped"] == "anthropic-beta, mcp_servers, metadata"
+    assert "anthropic-beta" not in it.large.requests[0].headers
     async with upstreams(served(message(TEXT), False), server=SPEAKS, policies=policies) as it:
         refused = await post(it, model="corea/large", thinking={"type": "adaptive"})
     assert (refused.status_code, refused.json()["error"]["message"]) == (

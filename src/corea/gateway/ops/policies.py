@@ -10,7 +10,7 @@ from corea.errors import ConfigError
 from corea.gateway.chat.request import FIELDS, ChatRequest
 from corea.gateway.errors import GatewayError, unsupported
 from corea.stage import Stage
-from corea.types import LIMITS
+from corea.types import LIMITS, NativeRequest
 
 DEFAULT = "default"
 ON_THE_ACCOUNT = (
@@ -31,8 +31,8 @@ class RequestPolicy:
     Args:
         cascades: Cascades whose requests it applies to; a key may name it too (`corea keys create --policy`).
         allow: Fields that a request may have beside those that the gateway uses itself; others are refused. None: all.
-        drop: Fields removed from a request. Unless some policy that applies sets it, the fields of `ON_THE_ACCOUNT`
-            are removed from requests with a key.
+        drop: Fields removed from a request, and headers ("anthropic-beta") that would be passed on with it. Unless some
+            policy that applies sets it, the fields of `ON_THE_ACCOUNT` are removed from requests with a key.
         force: Fields set in every request, whatever the client sent.
         max_tokens: Limit of every answer, also of one whose request sets none.
         direct: A stage may be asked directly, as "corea/0" or with `corea.stage`.
@@ -81,12 +81,11 @@ def apply_policies(
     Raises:
         GatewayError: 400, the request has a field that is not allowed.
     """
-    extra, dropped = _permitted(policies, request.extra, frozenset(LIMITS), has_key=has_key)
-    if (native := request.native) is not None:
-        body, more = _permitted(policies, native.body, native.own, has_key=has_key)
-        only = {name: why for name, why in native.only.items() if name.partition("[")[0] in body}
-        native, dropped = msgspec.structs.replace(native, body=body, only=only), sorted({*dropped, *more})
-        request = msgspec.structs.replace(request, native=native)
+    drop = _drop(policies, has_key=has_key)
+    extra, dropped = _permitted(policies, request.extra, frozenset(LIMITS), drop)
+    if request.native is not None:
+        native, more = _native(policies, request.native, drop)
+        request, dropped = msgspec.structs.replace(request, native=native), sorted({*dropped, *more})
     caps = [policy.max_tokens for policy in policies if policy.max_tokens is not None]
     if caps:
         request = _capped(request, stages, min(caps))
@@ -97,17 +96,29 @@ def apply_policies(
     return request, dropped
 
 
+def _drop(policies: Sequence[RequestPolicy], *, has_key: bool) -> set[str]:
+    lists = [policy.drop for policy in policies if policy.drop is not None]
+    return {name for names in lists for name in names} if lists else set(ON_THE_ACCOUNT) if has_key else set()
+
+
+def _native(policies: Sequence[RequestPolicy], native: NativeRequest, drop: set[str]) -> tuple[NativeRequest, set[str]]:
+    """A request of another API as the policies permit it, and its fields and headers that were dropped."""
+    body, dropped = _permitted(policies, native.body, native.own, drop)
+    only = {name: why for name, why in native.only.items() if name.partition("[")[0] in body}
+    headers = {name: value for name, value in native.headers.items() if name not in drop}
+    permitted = msgspec.structs.replace(native, body=body, only=only, headers=headers)
+    return permitted, {*dropped, *(native.headers.keys() & drop)}
+
+
 def _permitted(
-    policies: Sequence[RequestPolicy], fields: Mapping[str, Any], own: frozenset[str], *, has_key: bool
+    policies: Sequence[RequestPolicy], fields: Mapping[str, Any], own: frozenset[str], drop: set[str]
 ) -> tuple[dict[str, Any], list[str]]:
     """The fields as the policies permit them, and the names of those that were dropped.
 
     Args:
         own: Fields that no policy concerns.
     """
-    lists = [policy.drop for policy in policies if policy.drop is not None]
-    drop = {name for names in lists for name in names} if lists else set(ON_THE_ACCOUNT) if has_key else set[str]()
-    drop -= own
+    drop = drop - own
     forced = {name: value for policy in policies for name, value in policy.force.items()}
     for name in fields.keys() - drop - forced.keys() - own:
         if any(policy.allow is not None and name not in policy.allow for policy in policies):

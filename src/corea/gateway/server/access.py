@@ -17,7 +17,7 @@ EXPOSED = ", ".join(
     f"x-{name}"
     for name in (
         "request-id", "corea-trace-id", "corea-cascade", "corea-stage", "corea-confidence", "corea-threshold",
-        "corea-cost-usd", "corea-saved-usd", "corea-cached", "corea-dropped",
+        "corea-cost-usd", "corea-saved-usd", "corea-cached", "corea-dropped", "corea-estimated",
     )
 )  # fmt: skip
 
