@@ -63,6 +63,21 @@ const checks = {
       OpenAI.APIConnectionTimeoutError,
     );
   },
+  async "responses, whole and streamed"() {
+    const answer = await client.responses.create({ model: "corea", input: "easy: 12 + 7?" });
+    assert.equal(answer.output_text, "19");
+    const stream = client.responses.stream({ model: "corea", input: "hard: 12 + 7?" });
+    assert.equal((await stream.finalResponse()).output_text, LARGE);
+  },
+  async "a loop of responses with a tool"() {
+    const flat = [{ type: "function", name: "add", parameters: { type: "object", properties: {} }, strict: false }];
+    const input = [{ role: "user", content: "easy: 12 + 7?" }];
+    const { output } = await client.responses.create({ model: "corea", input, tools: flat });
+    assert.deepEqual(JSON.parse(output[0].arguments), { a: 12, b: 7 });
+    input.push(...output, { type: "function_call_output", call_id: output[0].call_id, output: "19" });
+    const after = await client.responses.create({ model: "corea", input, tools: flat });
+    assert.equal(after.output_text, LARGE);
+  },
   async "models"() {
     const names = [];
     for await (const model of client.models.list()) names.push(model.id);

@@ -274,11 +274,12 @@ def test_javas_client_asks_with_its_upgrade_to_http_2(gateway: GatewayProcess, f
 
 @pytest.mark.network
 @pytest.mark.slow
-def test_npm_openai(gateway: GatewayProcess) -> None:
-    if shutil.which("node") is None or not (CLIENTS / "node_modules" / "openai").is_dir():
-        pytest.skip("needs node and the npm package openai; `make clients` brings it")
+@pytest.mark.parametrize(("package", "script"), [("openai", "check.mjs"), ("@ai-sdk/openai", "ai.mjs")])
+def test_npm_packages(gateway: GatewayProcess, package: str, script: str) -> None:
+    if shutil.which("node") is None or not (CLIENTS / "node_modules" / package).is_dir():
+        pytest.skip(f"needs node and the npm package {package}; `make clients` brings it")
     done = subprocess.run(
-        ["node", "check.mjs", gateway.url, gateway.key], cwd=CLIENTS, capture_output=True, text=True, timeout=100
+        ["node", script, gateway.url, gateway.key], cwd=CLIENTS, capture_output=True, text=True, timeout=100
     )
     assert done.returncode == 0, done.stderr
     assert "all passed" in done.stdout

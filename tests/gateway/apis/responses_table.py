@@ -57,28 +57,31 @@ SPELT = [name for name, value in REQUEST.items() if isinstance(value, dict) and 
 ONE_MARK = "MARK"
 
 
-async def request_row(name: str) -> list[str]:
-    """The cells of a request field."""
-    fields = REQUEST[name] if name in SPELT else {name: REQUEST[name]}
-    cells: list[str] = []
+async def request_columns() -> dict[str, list[str]]:
+    """The cells of each request field."""
+    rows: dict[str, list[str]] = {name: [] for name in REQUEST}
     for situation, (model, settings) in SITUATIONS.items():
-        words: list[str] = []
+        words: dict[str, list[str]] = {name: [] for name in REQUEST}
         for stream in (False, True):
-            native = situation == "passed through"
             small = answer(SURE if situation == "kept" else UNSURE, False)
-            large = _native(stream) if native else answer("19", stream)
+            large = _native(stream) if situation == "passed through" else answer("19", stream)
             async with upstreams(large, small, **settings) as it:
-                asked = {"input": "12?", "stream": stream}
-                plain = [(await _sent(it, {**asked, "model": m}, last=m != model))[0] for m in (model, "corea/large")]
-                last = situation != "kept"
-                sent, dropped = await _sent(it, {**asked, "model": model, **fields}, last=last)
-                word = _word(
-                    fields, next(p for p in reversed(plain) if sent is None or p["model"] == sent["model"]), sent
-                )
-                word = f"{word}, named in the header" if dropped else word
-                words.append(f"{word}, to the last stage" if not last and it.large.requests else word)
-        cells.append(" / ".join(dict.fromkeys(words)))
-    return cells
+                for name in REQUEST:
+                    words[name].append(await _cell(it, name, model, stream=stream, last=situation != "kept"))
+        for name, row in rows.items():
+            row.append(" / ".join(dict.fromkeys(words[name])))
+    return rows
+
+
+async def _cell(it: Upstreams, name: str, model: str, *, stream: bool, last: bool) -> str:
+    """What became of a request field."""
+    fields = REQUEST[name] if name in SPELT else {name: REQUEST[name]}
+    asked = {"input": "12?", "stream": stream}
+    plain = [(await _sent(it, {**asked, "model": m}, last=m != model))[0] for m in (model, "corea/large")]
+    sent, dropped = await _sent(it, {**asked, "model": model, **fields}, last=last)
+    word = _word(fields, next(p for p in reversed(plain) if sent is None or p["model"] == sent["model"]), sent)
+    word = f"{word}, named in the header" if dropped else word
+    return f"{word}, to the last stage" if not last and it.large.requests else word
 
 
 async def _sent(it: Upstreams, body: dict[str, Any], *, last: bool) -> tuple[Any, str]:
@@ -170,7 +173,7 @@ def _found(response: Any, name: str) -> str:
 async def table() -> str:
     """Both tables as Markdown."""
     lines = [f"| request | {' | '.join(SITUATIONS)} |", "|---|" + "---|" * len(SITUATIONS)]
-    lines += [f"| `{name}` | {' | '.join(await request_row(name))} |" for name in REQUEST]
+    lines += [f"| `{name}` | {' | '.join(cells)} |" for name, cells in (await request_columns()).items()]
     lines += ["", "| chat answer of a stage | kept | deferred or direct stage |", "|---|---|---|"]
     lines += [f"| `{name}` | {' | '.join(await answer_row(name))} |" for name in ("content", *MESSAGE)]
     return "\n".join(lines) + "\n"

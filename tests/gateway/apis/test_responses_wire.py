@@ -168,7 +168,8 @@ def native_events(response: dict[str, Any]) -> list[dict[str, Any]]:
         place = {"output_index": index, "item_id": item["id"]}
         empty = {**item, **({"content": []} if "content" in item else {})}
         found.append({"type": "response.output_item.added", "output_index": index, "item": empty})
-        for number, part in enumerate(item.get("content") or ()):
+        parts: list[dict[str, Any]] = item.get("content") or []
+        for number, part in enumerate(parts):
             place["content_index"] = number
             text = {"text": ""} if "text" in part else {"refusal": ""}
             found.append({"type": "response.content_part.added", **place, "part": {**part, **text}})

@@ -71,7 +71,9 @@ APIS: dict[str, ServerApi] = {
         headers={"anthropic-version": "2023-06-01"},
     ),
     "responses": ServerApi(
-        path=PATHS["responses"], limit="max_output_tokens", reader=lambda fields: responses_api.read_response
+        path=PATHS["responses"],
+        limit="max_output_tokens",
+        reader=lambda fields: responses_api.read_event if fields.get("stream") else responses_api.read_response,
     ),
     "completions": ServerApi(
         path=PATHS["completions"], limit="max_tokens", reader=texts_api.CompletionsReader, stream_usage=True
@@ -99,4 +101,4 @@ def native_request(native: NativeRequest, model: str, sampling: Sampling, *, str
             body["stream_options"] = {**options, "include_usage": True}
     else:
         body.pop("stream", None)
-    return WireRequest(_write(body), api, {**api.headers, **native.headers}, native.body)
+    return WireRequest(_write(body), api, {**api.headers, **native.headers}, {**native.body, "stream": stream})

@@ -25,17 +25,25 @@ _encode = msgspec.json.encode
 
 
 def read_response(received: bytes) -> ChatResponse:
-    """A whole response, or an event of a stream.
+    """A whole response.
+
+    Raises:
+        msgspec.DecodeError: It is not JSON, or not an object.
+    """
+    read = _decode(received)
+    return _whole(read, received) if read.get("object") == "response" else ChatResponse(error=read.get("error"))
+
+
+def read_event(received: bytes) -> ChatResponse:
+    """An event of a stream; or a whole response, of a server that does not stream.
 
     Raises:
         msgspec.DecodeError: It is not JSON, or not an object.
     """
     read = _decode(received)
     kind = read.get("type")
-    if read.get("object") == "response":
-        return _whole(read, received)
-    if kind is None:
-        return ChatResponse(error=read.get("error"))
+    if not isinstance(kind, str):
+        return read_response(received)
     response = _object(read.get("response"))
     finish = _finish(response) if kind in ENDS else None
     return _reply({"delta": {**_delta(kind, read), NATIVE: msgspec.Raw(received)}}, response, finish)
@@ -46,13 +54,13 @@ def _whole(response: JSON, received: bytes) -> ChatResponse:
         return ChatResponse(
             error=_object(response.get("error")) or {"message": "a failed response"}, usage=_usage(response)
         )
-    items = [item for item in response.get("output") or () if isinstance(item, dict)]
+    items = _objects(response.get("output"))
     message: JSON = {"role": "assistant", "content": _texts(items, "message", "text")}
     if thought := _texts(items, "reasoning", "text"):
         message["reasoning_content"] = thought
     if refusal := _texts(items, "message", "refusal"):
         message["refusal"] = refusal
-    if calls := [_call(item) for item in items if item.get("type") in CALLS]:
+    if calls := [_call(item) for item in items if _of_type(item, *CALLS)]:
         message["tool_calls"] = calls
     message[NATIVE] = msgspec.Raw(received)
     return _reply({"message": message}, response, _finish(response))
@@ -65,7 +73,7 @@ def _delta(kind: str, event: JSON) -> JSON:
         return {PIECES[kind]: piece}
     if kind in ARGUMENTS and isinstance(piece, str):
         return {"tool_calls": [{"index": index, "function": {"arguments": piece}}]}
-    if kind == "response.output_item.added" and item.get("type") in CALLS:
+    if kind == "response.output_item.added" and _of_type(item, *CALLS):
         return {"tool_calls": [{"index": index, **_call({**item, "arguments": "", "input": ""})}]}
     return {}
 
@@ -88,8 +96,7 @@ def _finish(response: JSON) -> str:
     reason = _object(response.get("incomplete_details")).get("reason")
     if response.get("status") == "incomplete":
         return INCOMPLETE.get(reason, "length") if isinstance(reason, str) else "length"
-    items = [item for item in response.get("output") or () if isinstance(item, dict)]
-    return "tool_calls" if any(item.get("type") in CALLS for item in items) else "stop"
+    return "tool_calls" if any(_of_type(item, *CALLS) for item in _objects(response.get("output"))) else "stop"
 
 
 def _call(item: JSON) -> JSON:
@@ -100,9 +107,18 @@ def _call(item: JSON) -> JSON:
 
 def _texts(items: list[JSON], kind: str, field: str) -> str:
     """The texts in the content and summary of the items of a type."""
-    parts = [p for item in items if item.get("type") == kind for n in ("summary", "content") for p in item.get(n) or ()]
-    texts = [part.get(field) for part in parts if isinstance(part, dict)]
-    return "".join(text for text in texts if isinstance(text, str))
+    found = [item for item in items if _of_type(item, kind)]
+    parts = [part for item in found for name in ("summary", "content") for part in _objects(item.get(name))]
+    return "".join(text for part in parts if isinstance(text := part.get(field), str))
+
+
+def _of_type(item: JSON, *types: str) -> bool:
+    return item.get("type") in types
+
+
+def _objects(value: Any) -> list[JSON]:
+    items = value if isinstance(value, list) else []  # pyright: ignore[reportUnknownVariableType]
+    return [item for item in items if isinstance(item, dict)]  # pyright: ignore[reportUnknownVariableType]
 
 
 def _object(value: Any) -> JSON:

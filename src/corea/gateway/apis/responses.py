@@ -7,7 +7,6 @@ Source: https://platform.openai.com/docs/api-reference/responses/create
 """
 
 import base64
-import binascii
 from collections.abc import Mapping
 from typing import Annotated, Any, cast
 
@@ -159,8 +158,7 @@ class _Conversation:
                 self.add_message("system" if role == "developer" else role, item.get("content"), where)
             case "reasoning":
                 self._end_turn_with("content", "refusal", "tool_calls")
-                for name, value in _thoughts(item).items():
-                    self.turn[name] = self.turn[name] + value if name in self.turn else value
+                add_thoughts(self.turn, _thoughts(item))
             case "function_call":
                 call = {"name": _text(item, "name", where), "arguments": _text(item, "arguments", where)}
                 others = {k: v for k, v in item.items() if k not in NOT_OF_CALL and v is not None}
@@ -248,6 +246,21 @@ class _Conversation:
         self.turn = {}
 
 
+def objects(value: Any) -> list[JSON]:
+    """The objects in a list; none if it is not a list."""
+    items = cast(list[Any], value) if isinstance(value, list) else []
+    return [cast(JSON, item) for item in items if isinstance(item, dict)]
+
+
+def add_thoughts(had: JSON, fields: Mapping[str, Any]) -> None:
+    """Adds reasoning fields of a message to others: texts and lists are continued."""
+    for name in REASONING:
+        value: Any = fields.get(name)
+        old: Any = had.get(name)
+        if isinstance(value, str | list) and value:
+            had[name] = cast(Any, old) + cast(Any, value) if type(old) is type(value) else value
+
+
 def encoded_thoughts(fields: JSON) -> str:
     """Reasoning fields of a message as one text, for clients that return it unread."""
     return MARK + base64.urlsafe_b64encode(msgspec.json.encode(fields)).decode()
@@ -261,14 +274,10 @@ def _thoughts(item: JSON) -> JSON:
     encoded = item.get("encrypted_content")
     if isinstance(encoded, str) and encoded.startswith(MARK):
         try:
-            found = msgspec.json.decode(base64.urlsafe_b64decode(encoded.removeprefix(MARK)), type=JSON)
-            return {name: value for name, value in found.items() if name in REASONING}
-        except (msgspec.DecodeError, binascii.Error):
+            return msgspec.json.decode(base64.urlsafe_b64decode(encoded.removeprefix(MARK)), type=JSON)
+        except (msgspec.DecodeError, ValueError):
             return {}
-    parts: Any = item.get("content")
-    parts = cast(list[Any], parts) if isinstance(parts, list) else []
-    texts = [part.get("text") for part in parts if isinstance(part, dict)]  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
-    text = "".join(text for text in texts if isinstance(text, str))
+    text = "".join(text for part in objects(item.get("content")) if isinstance(text := part.get("text"), str))
     return {"reasoning_content": text} if text else {}
 
 
@@ -277,7 +286,7 @@ def _refusals(content: Any) -> tuple[str, Any]:
     if not isinstance(content, list):
         return "", content
     parts = cast(list[Any], content)
-    refusals = [p for p in parts if isinstance(p, dict) and p.get("type") == "refusal"]  # pyright: ignore[reportUnknownMemberType]
+    refusals = [part for part in objects(parts) if part.get("type") == "refusal"]
     return "".join(str(part.get("refusal") or "") for part in refusals), [p for p in parts if p not in refusals]
 
 
@@ -315,8 +324,8 @@ def _tool(tool: JSON, where: str) -> JSON:
 def _choice(choice: JSON) -> JSON:
     if choice["type"] == "function":
         return {"type": "function", "function": {"name": _text(choice, "name", "tool_choice")}}
-    tools = [t for t in choice.get("tools") or () if isinstance(t, dict) and t.get("type") == "function"]  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
-    named = [{"type": "function", "function": {"name": tool.get("name")}} for tool in cast(list[JSON], tools)]
+    tools = [tool for tool in objects(choice.get("tools")) if tool.get("type") == "function"]
+    named = [{"type": "function", "function": {"name": tool.get("name")}} for tool in tools]
     return {"type": "allowed_tools", "allowed_tools": {"mode": choice.get("mode", "auto"), "tools": named}}
 
 

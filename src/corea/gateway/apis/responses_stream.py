@@ -4,17 +4,18 @@ Source: https://platform.openai.com/docs/api-reference/responses-streaming
 """
 
 import time
-from collections.abc import Iterable
 from copy import deepcopy
 from typing import Any, cast
 
 from corea.cascade import new_id
 from corea.gateway.apis.api import JSON, Translated
 from corea.gateway.apis.responses import (
-    REASONING,
+    NOT_OF_CALL,
     ResponsesRequest,
+    add_thoughts,
     encoded_thoughts,
     in_its_words,
+    objects,
     responses_request,
 )
 
@@ -24,7 +25,7 @@ ECHOED = {  # fields of a request that its response repeats, with their defaults
     "text": {"format": {"type": "text"}}, "truncation": "disabled", "metadata": {},
 }  # fmt: skip
 OF_CHAT = frozenset({"id", "object", "created", "model", "choices", "usage"})
-OF_CALL = frozenset({"index", "id", "type", "function"})
+OF_CALL = NOT_OF_CALL | {"index", "function"}
 INCOMPLETE = {"length": "max_output_tokens", "content_filter": "content_filter"}
 RATE_LIMITED = dict.fromkeys(("upstream_rate_limited", "overloaded", "budget_reserved"), "rate_limit_exceeded")
 OWN = frozenset(  # `store` too: without it, OpenAI's server stores
@@ -144,25 +145,26 @@ class ResponseAnswers:
 
     def _add_message(self, message: JSON, tokens: list[JSON]) -> None:
         content = message.get("content")
-        text, thought = (content or "", "") if not isinstance(content, list) else _of_parts(cast(list[Any], content))
-        thought = next((t for name in REASONING if isinstance(t := message.get(name), str) and t), thought)
-        kept = {name: message[name] for name in REASONING if message.get(name)}
+        text, thought = _of_parts(content) if isinstance(content, list) else (_str(content), "")
+        kept: JSON = {}
+        add_thoughts(kept, message)
+        thought = next((value for value in kept.values() if isinstance(value, str)), thought)
         if kept or thought:
             self._add_thought(thought, kept or {"reasoning_content": thought})
         if text or (tokens and self._open is not None and self._open["type"] == "message"):
             self._add_text("output_text", text, tokens)
-        for annotation in message.get("annotations") or ():
+        for annotation in objects(message.get("annotations")):
             self._annotate(annotation)
-        if message.get("refusal"):
-            self._add_text("refusal", message["refusal"])
-        for number, call in enumerate(message.get("tool_calls") or ()):
-            self._add_call(call.get("index", number), call)
+        if refusal := _str(message.get("refusal")):
+            self._add_text("refusal", refusal)
+        for number, call in enumerate(objects(message.get("tool_calls"))):
+            index = call.get("index")
+            self._add_call(index if isinstance(index, int) else number, call)
 
     def _add_thought(self, thought: str, kept: JSON) -> None:
         if self._open is None or self._open["type"] != "reasoning":
             self._open_item("reasoning", summary=[], content=[])
-        for name, value in kept.items():
-            self._thoughts[name] = self._thoughts[name] + value if name in self._thoughts else value
+        add_thoughts(self._thoughts, kept)
         if thought:
             self._add_text("reasoning_text", thought)
 
@@ -190,19 +192,20 @@ class ResponseAnswers:
         )  # fmt: skip
 
     def _add_call(self, index: int, piece: JSON) -> None:
-        function: JSON = piece.get("function") or {}
+        function: JSON = next(iter(objects([piece.get("function")])), {})
+        name, arguments = _str(function.get("name")), _str(function.get("arguments"))
         call = self._calls.get(index)
         if call is None:
             self._close("completed")
             number = len(self.output)
             others = {k: v for k, v in piece.items() if k not in OF_CALL and v is not None}
-            call_id = piece.get("id") or f"call_{self.trace_id}_{number}"
-            call = self._calls[index] = self._item("function_call", "fc", call_id=call_id, name="", arguments="")
-            call |= {**others, "name": function.get("name") or ""}
+            call_id = _str(piece.get("id")) or f"call_{self.trace_id}_{number}"
+            call = self._item("function_call", "fc", call_id=call_id, name=name, arguments="", **others)
+            self._calls[index] = call
             self._event("response.output_item.added", output_index=number, item=dict(call))
-        elif function.get("name"):
-            call["name"] += function["name"]
-        if arguments := function.get("arguments"):
+        else:
+            call["name"] += name
+        if arguments:
             call["arguments"] += arguments
             place = {"item_id": call["id"], "output_index": self.output.index(call)}
             self._event("response.function_call_arguments.delta", **place, delta=arguments)
@@ -291,13 +294,15 @@ def _with_defaults(value: Any, default: Any) -> Any:
     return default if value is None else value
 
 
-def _of_parts(parts: Iterable[Any]) -> tuple[str, str]:
+def _str(value: Any) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _of_parts(parts: Any) -> tuple[str, str]:
     """Text and thinking of a content in parts (Mistral)."""
-    found = [cast(JSON, part) for part in parts if isinstance(part, dict)]
-    texts = [str(part.get("text") or "") for part in found if part.get("type") == "text"]
-    thoughts = [part.get("thinking") for part in found if part.get("type") == "thinking"]
-    inner = [_of_parts(cast(list[Any], t))[0] if isinstance(t, list) else str(t or "") for t in thoughts]
-    return "".join(texts), "".join(inner)
+    texts = [_str(part.get("text")) for part in objects(parts) if part.get("type") == "text"]
+    thoughts = [part.get("thinking") for part in objects(parts) if part.get("type") == "thinking"]
+    return "".join(texts), "".join(_of_parts(t)[0] if isinstance(t, list) else _str(t) for t in thoughts)
 
 
 class _Responses:
