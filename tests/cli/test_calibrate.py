@@ -176,8 +176,15 @@ def test_bad_tables_are_one_clear_line_each(corea: Command) -> None:
     write_rows("other.jsonl", "s", [{"id": f"z{n}", "correct": n % 2, "confidence": 0.5} for n in range(60)])
     says("no question id is in all files", "calibrate", "--traces", "other.jsonl", *RECORDED[3:])
     for words, more in (
-        ("the column 'em' of s tells right from wrong with AUROC 1.000", lambda n: {"correct": n % 2, "em": n % 2}),
-        ("the column 'judge_score' of s is named like a grade", lambda n: {"correct": n % 2, "judge_score": n % 3 / 3}),
+        (
+            "no row of s has a confidence that is measured live, expected the field confidence in [0, 1]; got "
+            "judge_score, which are only recorded: --signals NAME uses them",
+            lambda n: {"confidence": None, "judge_score": n % 3 / 3},
+        ),
+        (
+            "no row of s has a confidence that is measured live (its confidence is of the kind 'classifier')",
+            lambda n: {"confidence_kind": "classifier"},
+        ),
         (
             "'confidence' of s holds values such as 90, expected a number in [0, 1]",
             lambda n: {"confidence": 89 + n % 3},
@@ -188,6 +195,10 @@ def test_bad_tables_are_one_clear_line_each(corea: Command) -> None:
         rows = [{"id": f"q{n}", "correct": n % 2, "confidence": 0.5 + n % 4 / 10, **more(n)} for n in range(60)]
         write_rows("odd.jsonl", "s", rows)
         says(words, "calibrate", "--traces", "odd.jsonl", *RECORDED[3:])
+    rows = [{"id": f"q{n}", "correct": n % 2, "confidence": 0.5 + n % 4 / 10, "em": n % 2} for n in range(60)]
+    write_rows("odd.jsonl", "s", rows)
+    says("the column 'em' of s tells right from wrong with AUROC 1.000", "calibrate", "--traces", "odd.jsonl",
+         *RECORDED[3:], "--signals", "confidence,em")  # fmt: skip
     Path("empty.jsonl").write_text("")
     says("empty.jsonl: holds no rows", "calibrate", "--traces", "empty.jsonl", *RECORDED[3:])
     Path("nan.jsonl").write_text('{"id": "q0", "correct": 1, "confidence": 0.5}\n{"id": "q1", "confidence": NaN}\n')
@@ -195,6 +206,59 @@ def test_bad_tables_are_one_clear_line_each(corea: Command) -> None:
     says("null in the place of NaN", "calibrate", "--traces", "nan.jsonl", *RECORDED[3:])
     ran = corea(*RECORDED)
     assert (ran.code, "expected one of --max-drop" in ran.err) == (2, True)
+
+
+# --- columns --------------------------------------------------------------------------------------------------------
+
+
+def test_by_default_only_signals_that_a_cascade_measures_live_decide(corea: Command) -> None:
+    recorded()
+    rows = [json.loads(line) for line in Path("s.jsonl").read_text().splitlines()]
+    write_rows("plain.jsonl", "s", rows)
+    dice = random.Random(2)
+    more = [{"linguistic_confidence": row["correct"] / 4 + dice.random() / 2, "judge_score": dice.random()}
+            for row in rows]  # fmt: skip
+    write_rows("s.jsonl", "s", [row | extra for row, extra in zip(rows, more, strict=True)])
+    plain, found = (
+        corea("calibrate", "--traces", path, *RECORDED[3:], "--max-drop", "0.05", "--json").json
+        for path in ("plain.jsonl", "s.jsonl")
+    )
+    assert (plain["sentence"], plain["data"]["digest"]) == (found["sentence"], found["data"]["digest"])
+    assert "columns read: confidence, completion_tokens" in found["data"]["notes"]
+    assert (
+        "not used of s, as no cascade measures it live: linguistic_confidence, judge_score; --signals NAME,... names "
+        "columns" in found["data"]["notes"]
+    )
+
+
+def test_a_recorded_signal_is_used_where_it_is_named_and_said_everywhere(corea: Command) -> None:
+    recorded()
+    rows = [json.loads(line) for line in Path("s.jsonl").read_text().splitlines()]
+    dice = random.Random(2)
+    write_rows("s.jsonl", "s", [row | {"judge_score": row["correct"] / 4 + dice.random() / 2} for row in rows])
+    named = ("--max-drop", "0.05", "--signals", "confidence,judge_score", "--report", "report.html")
+    ran = corea(*RECORDED, *named)
+    said = "with signals that no cascade measures live: judge_score"
+    assert ran.out.splitlines()[0].endswith(said)
+    assert "note       the column judge_score of s is named like a grade, which a live answer does not have" in ran.out
+    assert said in Path("report.html").read_text()
+    artefact = json.loads(Path("calibration.json").read_text())
+    assert artefact["data"]["recorded_signals"] == ["judge_score"]
+    assert artefact["sentence"].endswith(said)
+    applied = corea("calibrate", "apply", "calibration.json", *RECORDED[1:], "--json")
+    assert applied.json["n"] == 1500, applied.err
+    for command in (("ask", "2 + 2?"), ("run", "q.jsonl", "--out", "a.jsonl"), ("serve", "--port", "0")):
+        ran = corea(*command, "--calibration", "calibration.json", "--force")
+        assert (ran.code, len(ran.err.strip().splitlines())) == (2, 1), ran.err
+        assert "its map reads judge_score, which the stage's signal does not give" in ran.err
+
+
+def test_a_confidence_that_is_the_grade_is_pointed_out(corea: Command) -> None:
+    rows = [{"id": f"q{n}", "correct": n % 2, "confidence": n % 2 / 2 + n % 5 / 20} for n in range(200)]
+    recorded(200)
+    write_rows("odd.jsonl", "s", rows)
+    ran = corea("calibrate", "--traces", "odd.jsonl", *RECORDED[3:], "--max-drop", "0.05")
+    assert "note       the column 'confidence' of s tells right from wrong with AUROC 1.000: make sure" in ran.out
 
 
 # --- live -----------------------------------------------------------------------------------------------------------

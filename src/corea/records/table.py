@@ -10,9 +10,12 @@ import numpy.typing as npt
 
 from corea.errors import ConfigError, DataError
 from corea.metrics.arrays import Floats
+from corea.signals import FROM_THE_COMPLETION
 
 Strings = npt.NDArray[np.object_]
 LEAST_ROWS = 20  # questions that a threshold can be learnt from
+MEASURED_LIVE = ("confidence", *FROM_THE_COMPLETION)
+"""Columns that a live cascade has: of its stage's own signal, and of the signals that read the completion alone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +32,8 @@ class ModelOutcomes:
         answers: The extracted answers, None for one that could not be read; None where not recorded.
         agreement: 1.0 where the answer equals that of the table's last model, 0.0 where it differs, NaN where either
             is not known; None for the last model itself, and where no answers were recorded.
-        signal_kind: The main signal's kind, such as "verbalized".
+        signal_kind: The kind of signal behind "confidence", such as "verbalized".
+        kind_measured_live: False where that kind is recorded only: no cascade measures it.
         needs_answer: An answer that cannot be read counts as one without a confidence, so that it is deferred.
     """
 
@@ -41,12 +45,19 @@ class ModelOutcomes:
     answers: Strings | None = None
     agreement: Floats | None = None
     signal_kind: str = "verbalized"
+    kind_measured_live: bool = True
     needs_answer: bool = False
 
     @property
     def confidence(self) -> Floats:
         """The main signal; NaN everywhere where there is none."""
         return next(iter(self.signals.values()), np.full(len(self.correct), np.nan))
+
+    @property
+    def recorded_signals(self) -> list[str]:
+        """The signals that no cascade measures live, such as a judge model's reading of the answer."""
+        live = MEASURED_LIVE if self.kind_measured_live else MEASURED_LIVE[1:]
+        return [name for name in self.signals if name not in live]
 
     def take(self, at: Any) -> "ModelOutcomes":
         """The outcomes at these row indices."""
