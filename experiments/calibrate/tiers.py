@@ -67,9 +67,7 @@ def validity(table: OutcomeTable, draws: int, n: int = 2000) -> dict[str, Any]:
     for seed in range(draws):
         at = np.random.default_rng([seed, 7]).integers(len(table), size=n)
         ids = np.array([f"d{seed}-{i}" for i in range(n)], dtype=object)
-        found = certify(
-            replace(table.take(at), ids=ids), WANTED, FitOptions(map="linear", use_category=True, seed=seed)
-        )
+        found = certify(replace(table.take(at), ids=ids), WANTED, FitOptions(map="linear", seed=seed))
         if found.rules is None:
             rows.append((False, 0.0, 0.0))
             continue

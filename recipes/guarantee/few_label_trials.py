@@ -14,7 +14,7 @@ from corea.errors import ConfigError
 from corea.metrics.score_map import ScoreMap, apply_map
 from corea.records.table import OutcomeTable
 
-LINEAR = FitOptions(map="linear", few_labels=True, use_category=True)  # some hundred times faster to fit than trees
+LINEAR = FitOptions(map="linear", few_labels=True)  # some hundred times faster to fit than trees
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
