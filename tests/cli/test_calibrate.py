@@ -112,7 +112,9 @@ def test_few_labels_do_where_the_answers_are_compared(corea: Command) -> None:
         write_rows(name, name[0], [{**row, "correct": None} for row in rows])
     assert "label it" in corea(*RECORDED, "--max-drop", "0.03").err
     poor = (*RECORDED, "--max-drop", "0.03", "--few-labels")
-    assert corea(*poor, "--select-for-labelling", "ids.txt", "--count", "150").out.startswith("150 ids to label")
+    asked = corea(*poor, "--select-for-labelling", "ids.txt", "--count", "150").out
+    assert asked.startswith("150 ids to label")
+    assert "they are for --max-drop 0.03: at a larger one they certify no more" in asked
     ids = set(Path("ids.txt").read_text().split())
     for name, rows in truth.items():
         write_rows(name, name[0], [row if row["id"] in ids else {**row, "correct": None} for row in rows])

@@ -141,7 +141,7 @@ def certify(table: OutcomeTable, targets: Targets, options: FitOptions = DEFAULT
     labels = labels.take(part_b)
     labels.check_scores(prepared.test)
     found = certify_prepared(prepared, targets, options, cap_usd=targets.cap(table), labels=labels)
-    return replace(found, notes=notes)
+    return replace(found, notes=(*notes, *labels.limit_notes(prepared.test, prepared.fit, targets)))
 
 
 def select_for_labelling(table: OutcomeTable, targets: Targets, count: int, options: FitOptions) -> list[str]:
