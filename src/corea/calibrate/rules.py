@@ -52,16 +52,20 @@ class ScoredTable:
     def mapped(
         cls, table: OutcomeTable, maps: Sequence[ScoreMap], categories: Container[str] | None = None
     ) -> "ScoredTable":
-        """A table with the scores of stored maps.
+        """A table with the scores of stored maps; `categories` as in `with_maps`."""
+        return cls.of(table).with_maps(maps, categories)
+
+    def with_maps(self, maps: Sequence[ScoreMap], categories: Container[str] | None = None) -> "ScoredTable":
+        """The same rows with the scores of stored maps.
 
         Args:
             categories: Rows of others, or of none, have no score; None: the category plays no part.
         """
-        scores = [apply_map(stored, table.columns(stage)) for stage, stored in enumerate(maps)]
+        scores = [apply_map(stored, self.table.columns(stage)) for stage, stored in enumerate(maps)]
         if categories is not None:
-            known = among(table.categories, categories, len(table))
+            known = among(self.table.categories, categories, len(self))
             scores = [np.where(known, score, np.nan) for score in scores]
-        return cls.of(table, *scores)
+        return replace(self, scores=tuple(scores))
 
     def __len__(self) -> int:
         return len(self.table)
