@@ -86,8 +86,8 @@ def measure_pair(
     def certified(table: OutcomeTable | None, options: FitOptions) -> Kept | None:
         if table is None:
             return None
-        halves = (table.take(np.flatnonzero(half)) for half in (first, ~first))
-        return certify_and_judge(*halves, draws, max_drop, delta, options)
+        fitting, others = (table.take(np.flatnonzero(half)) for half in (first, ~first))
+        return certify_and_judge(fitting, others, draws, max_drop, delta, options)
 
     stated = ~np.isnan(pairs.first.confidence)
     c, y = pairs.first.confidence[stated], pairs.first.correct[stated]

@@ -417,7 +417,7 @@ def test_an_assumed_pair_is_planned_for_without_rows(corea: Command) -> None:
     assumed = ("calibrate", "plan", "--slm-accuracy", "0.6", "--llm-accuracy", "0.8", "--draws", "1")
     found = corea(*assumed, "--json").json
     assert [each["labels"] for each in found["plan"]] == [100, 200, 300, 600, 1000, 2000, 3000, 6000]
-    assert found["source"] == "simulated: accuracies 0.6 and 0.8, AUROC 0.7, costs 1 to 20"
+    assert found["source"] == "simulated: accuracies 0.6 and 0.8, AUROC 0.7, cost 1 to 20"
     assert found["guarantee"] == "accuracy is at most 2 points below the large model's"
 
 
