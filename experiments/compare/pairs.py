@@ -260,6 +260,9 @@ def write(points: list[PairPoint], path: Path, made_by: dict[str, Any] | None = 
             for p in points
             if p.dataset == "mmlu_pro"
         ),
+        "blend_interval_above_2_points": sum(
+            p.certified_blend is not None and p.certified_blend.drop.low > 0.02 for p in points
+        ),
         "blend_certified": sum(p.certified_blend is not None for p in points),
         "pairs_of_price_ratio_under_3": int((np.exp(ratios) < 3).sum()),
         "certified_above_10_percent_of_price_ratio_under_3": int(((np.exp(ratios) < 3) & (savings > 0.1)).sum()),
