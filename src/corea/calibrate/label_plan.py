@@ -68,7 +68,7 @@ def plan_labels(
 
 
 def _saving(whole: ScoredTable, targets: Targets, options: FitOptions, n: int, seed: Sequence[int]) -> float | None:
-    """What one set saves over all rows; None where it certifies nothing."""
+    """Saving over all rows of the rules that one set certifies; None where it certifies none."""
     drawn = whole.table.take(np.random.default_rng(seed).permutation(len(whole))[:n])
     try:
         drawn.check()

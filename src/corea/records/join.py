@@ -183,7 +183,7 @@ def _suspected_grades(measured: Mapping[str, Floats], model: ModelOutcomes) -> l
     """Notes on columns that seem to hold the grade: a live answer has none yet.
 
     Raises:
-        DataError: A column other than "confidence" tells right from wrong almost without error.
+        DataError: A column that no cascade measures live tells right from wrong almost without error.
     """
     notes: list[str] = []
     for name, values in measured.items():
@@ -191,7 +191,7 @@ def _suspected_grades(measured: Mapping[str, Floats], model: ModelOutcomes) -> l
         area = auroc(values[there], model.correct[there]) if there.any() else np.nan
         if max(area, 1 - area) >= NEARLY_PERFECT:
             perfect = f"the column {name!r} of {model.name} tells right from wrong with AUROC {area:.3f}"
-            if name != "confidence":
+            if name not in MEASURED_LIVE:
                 raise DataError(
                     f"calibrate: {perfect}, expected signals that a live answer has; name other columns: --signals "
                     "confidence,..."
