@@ -27,7 +27,7 @@ def write_rows(folder: Path, n: int) -> list[str]:
     """The options that name two files of n simulated rows."""
     pairs = simulated_pairs(n, columns=True)
     small, large = folder / f"small_{n}.jsonl", folder / f"large_{n}.jsonl"
-    names = ("confidence", "second")
+    names = ("confidence", "mean_token_probability")
     with small.open("w") as mine, large.open("w") as theirs:
         for i, key in enumerate(pairs.ids.tolist()):
             measured = {name: None if (v := float(pairs.first.signals[name][i])) != v else v for name in names}

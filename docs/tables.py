@@ -65,22 +65,34 @@ def power(found: dict[str, Any], drop: float = 0.02) -> str:
 
 
 def targets(found: dict[str, Any]) -> str:
+    ways = ("halves_blend", "fifths_blend", "halves_stated", "halves_category", "halves_recorded")
     rows: list[list[str]] = []
     for pair in found["pairs"]:
         cells = [pair["pair"]]
-        for way in ("halves_blend", "fifths_blend", "halves_stated"):
+        for way in ways:
             median, low, high = (percent(pair[way][f"saving_{name}"], 1) for name in ("median", "low", "high"))
-            cells.append(f"{median} ({low} to {high})")
+            cells.append(f"{median} ({low} to {high})" if pair[way]["certified"] else "infeasible")
         rows.append([*cells, percent(pair["halves_blend"]["drop_mean"], 2), percent(pair["oracle_saving"], 0)])
     head = [
         "pair",
         "saving, halves",
         "saving, fifths",
-        "stated confidence alone, halves",
+        "stated number alone, halves",
+        "with the subject, halves",
+        "with recorded signals and the subject, halves",
         "mean drop, halves",
         "oracle",
     ]
     return table(head, rows)
+
+
+def gold_labels(found: dict[str, Any]) -> str:
+    rows = [
+        [each["labels"], f"{100 * each['max_drop']:g} points",
+         *(percent(each[name], 1) for name in ("refused", "certified", "broken", "saving"))]
+        for each in found["ways"]
+    ]  # fmt: skip
+    return table(["labels", "target", "refused", "certified", "broken", "mean saving"], rows)
 
 
 def groups(found: dict[str, Any]) -> str:
@@ -160,6 +172,7 @@ def type_words(hint: Any) -> str:
 
 CALIBRATION: dict[str, Callable[[dict[str, Any]], str]] = {
     "validity": validity, "groups": groups, "power": power, "targets": targets, "tiers": tiers, "ppi": ppi,
+    "gold_labels": gold_labels,
 }  # fmt: skip
 
 

@@ -2,16 +2,23 @@
 
 Prices are USD per million completion tokens and stand for ratios. Where tokens were not recorded, four characters of
 the answer are one. MMLU of RouteLLM has neither a confidence nor a length: both are simulated there, by seed.
+
+MMLU-Pro records three signals. The stated number and the token probabilities can be measured live; the linguistic
+confidence comes from a judge model that reads the answer, whose cost was not recorded, and is read where asked for.
 """
 
 import gzip
 import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from corea.records.read import RowSource, read_table
+from corea.records.answer import AnswerSet
+from corea.records.join import join_answers
+from corea.records.read import RowSource, read_answers
 from corea.records.table import ModelOutcomes, OutcomeTable
 
 SMALL, LARGE = "mmlu_pro_verbalized_small.jsonl.gz", "mmlu_pro_verbalized_large.jsonl.gz"
@@ -30,11 +37,40 @@ TARGETS, DEVELOPED_ON = list(MMLU_PRO)[:3], list(MMLU_PRO)[3:]
 GSM8K, CSQA, ROUTELLM = "GSM8K 1.5B t2 -> gpt-4o-mini", "CommonsenseQA RLCR -> gpt-4o-mini", "MMLU RouteLLM, simulated"
 
 
-def mmlu_pro(folder: Path, name: str) -> OutcomeTable:
+# np.exp(logprobs).mean() in utils/post_processing_confidence.py of its source: the signal of COREA by this name
+OUR_NAMES = {"logit_confidence": "mean_token_probability"}
+RECORDED = "linguistic_confidence"
+
+
+def mmlu_pro(folder: Path, name: str, *, recorded: bool = False) -> OutcomeTable:
     file, slm, llm, ratio = MMLU_PRO[name]
-    prices = {slm: (0.0, 1.0), llm: (0.0, float(ratio))}
-    sources = [RowSource(paths=[folder / "traces" / name], model=model) for name, model in ((file, slm), (LARGE, llm))]
-    return read_table(sources, prices=prices)
+    files = [folder / "traces" / each for each in (file, LARGE)]
+    return mmlu_pro_table(files, {slm: 1.0, llm: float(ratio)}, recorded=recorded)
+
+
+def mmlu_pro_table(files: Sequence[Path], prices: Mapping[str, float], *, recorded: bool = False) -> OutcomeTable:
+    """The models' answers, from small to large; `recorded` adds the linguistic confidence.
+
+    Args:
+        files: One for each model, or all models in each.
+        prices: By model, USD per million completion tokens.
+    """
+    each = [[path] for path in files] if len(files) == len(prices) else [files] * len(prices)
+    sets = [
+        our_names(read_answers(RowSource(paths=paths, model=model))) for paths, model in zip(each, prices, strict=True)
+    ]
+    there = {name for one in sets[:-1] for answer in one.answers.values() for name in answer.numbers}
+    signals = [name for name in ("confidence", *OUR_NAMES.values(), RECORDED) if name in there] if recorded else None
+    return join_answers(sets, prices={name: (0.0, price) for name, price in prices.items()}, signals=signals)
+
+
+def our_names(answers: AnswerSet) -> AnswerSet:
+    """The answers with the names that COREA has for their columns."""
+    found = {
+        key: replace(each, numbers={OUR_NAMES.get(name, name): value for name, value in each.numbers.items()})
+        for key, each in answers.answers.items()
+    }
+    return replace(answers, answers=found)
 
 
 def others(folder: Path) -> dict[str, OutcomeTable]:

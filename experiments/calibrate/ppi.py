@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from populations import mmlu_pro_table
 
 from corea.calibrate.targets import Targets
-from corea.records.read import RowSource, read_table
 from corea.records.table import OutcomeTable
 from recipes.guarantee.few_label_trials import few_label_trial
 from recipes.guarantee.simulated import simulated_pairs
@@ -38,8 +38,7 @@ def simulated(n: int = 20_000, seed: int = 0) -> OutcomeTable:
 
 def recorded(folder: Path, slm: str, llm: str, prices: tuple[float, float]) -> OutcomeTable:
     small, large = (folder / f"mmlu_pro_verbalized_{size}.jsonl.gz" for size in ("small", "large"))
-    cost = {slm: (0.0, prices[0]), llm: (0.0, prices[1])}
-    return read_table([RowSource(paths=[small], model=slm), RowSource(paths=[large], model=llm)], prices=cost)
+    return mmlu_pro_table([small, large], {slm: prices[0], llm: prices[1]})
 
 
 def summary(trials: list[dict[str, Any]]) -> dict[str, Any]:

@@ -3,7 +3,9 @@
     python experiments/calibrate/targets.py --data FOLDER     (FOLDER holds traces/; or COREA_DATA)
 
 Two ways to split, each repeated: halves (calibrate on one, judge on the other) and fifths (calibrate on four, judge on
-the fifth). `--develop` measures the pairs that the map and the split were chosen on instead. Writes
+the fifth), each with the signals that a cascade measures live ("blend"), with the first of them alone ("stated"), with
+the questions' subjects too ("category"), and with the recorded judge's reading and the subjects ("recorded"), which no
+cascade has. `--develop` measures the pairs that the map and the split were chosen on instead. Writes
 experiments/results/calibrate/targets.json (developed_on.json).
 """
 
@@ -73,12 +75,17 @@ def main() -> None:
     chosen = options.parse_args()
     began, made, found = time.process_time(), commit(), []
     for name in DEVELOPED_ON if chosen.develop else TARGETS:
-        pairs = mmlu_pro(chosen.data, name)
+        pairs, with_recorded = (mmlu_pro(chosen.data, name, recorded=recorded) for recorded in (False, True))
         oracle = oracle_point(pairs.first.correct, pairs.last.correct, pairs.first.cost_usd, pairs.last.cost_usd)
         found.append({"pair": name, "oracle_saving": 1 - oracle.cost_usd / float(pairs.last.cost_usd.mean())})
         for way, cut in splits(len(pairs), chosen.repeats).items():
-            for label, how in (("blend", FitOptions(use_category=True)), ("stated", FitOptions(map="identity"))):
-                found[-1][f"{way}_{label}"] = each = summary([judge(pairs, *rows, how) for rows in cut])
+            ways = (
+                ("blend", pairs, FitOptions()), ("stated", pairs, FitOptions(map="identity")),
+                ("category", pairs, FitOptions(use_category=True)),
+                ("recorded", with_recorded, FitOptions(use_category=True)),
+            )  # fmt: skip
+            for label, table, how in ways:
+                found[-1][f"{way}_{label}"] = each = summary([judge(table, *rows, how) for rows in cut])
                 print(
                     f"{name:36}{way:8}{label:8} saving {each['saving_median']:.3f} "
                     f"({each['saving_low']:.3f} to {each['saving_high']:.3f}), drop {each['drop_mean']:.4f} "

@@ -14,13 +14,13 @@ from typing import Any
 
 import msgspec
 import numpy as np
+from populations import mmlu_pro_table
 
 from corea.calibrate import FitOptions, OutcomeTable, Targets, fit
 from corea.calibrate.certify import certify
 from corea.calibrate.rules import ScoredTable
 from corea.evaluate.apply import apply_calibration
 from corea.metrics.score_map import apply_map
-from corea.records.read import RowSource, read_table
 from recipes.paper.provenance import commit
 
 ROOT = Path(__file__).parents[2]
@@ -36,8 +36,7 @@ Trio = tuple[tuple[str, float], ...]
 
 def table_of(folder: Path, trio: Trio) -> OutcomeTable:
     files = [folder / f"mmlu_pro_verbalized_{size}.jsonl.gz" for size in ("small", "large")]
-    prices = {name: (0.0, price) for name, price in trio}
-    return read_table([RowSource(paths=files, model=name) for name, _ in trio], prices=prices)
+    return mmlu_pro_table(files, dict(trio))
 
 
 def example(table: OutcomeTable) -> dict[str, Any]:
@@ -68,9 +67,7 @@ def validity(table: OutcomeTable, draws: int, n: int = 2000) -> dict[str, Any]:
     for seed in range(draws):
         at = np.random.default_rng([seed, 7]).integers(len(table), size=n)
         ids = np.array([f"d{seed}-{i}" for i in range(n)], dtype=object)
-        found = certify(
-            replace(table.take(at), ids=ids), WANTED, FitOptions(map="linear", use_category=True, seed=seed)
-        )
+        found = certify(replace(table.take(at), ids=ids), WANTED, FitOptions(map="linear", seed=seed))
         if found.rules is None:
             rows.append((False, 0.0, 0.0))
             continue

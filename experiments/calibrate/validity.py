@@ -20,7 +20,7 @@ from recipes.guarantee.simulated import POPULATIONS, simulated_pairs
 from recipes.paper.provenance import commit
 
 RESULTS = Path(__file__).parents[1] / "results" / "calibrate"
-MAPS = (FitOptions(use_category=True), FitOptions(map="linear", use_category=True))
+MAPS = (FitOptions(), FitOptions(map="linear"))
 WORDS = {"auto": "trees", "identity": "stated"}
 Part = tuple[str, str, OutcomeTable, int, FitOptions]
 

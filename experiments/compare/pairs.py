@@ -5,6 +5,10 @@
 Prices: the public list (genai-prices, names in LISTED) where a model is on it; else the rule of RULE_USD: so many USD
 per million tokens and billion active parameters, read and written alike. Prompts were not recorded: every question
 counts PROMPT_TOKENS. Where answer tokens were not recorded, four characters of the text are one.
+
+The pairs are measured with the signals that a cascade has live: the stated number and the token probabilities. What
+also uses a recorded signal (the linguistic confidence of MMLU-Pro, a judge model's reading of the answer) is stored
+apart, and pairs whose only confidence is a trained classifier's are left out.
 """
 
 import argparse
@@ -12,6 +16,7 @@ import gzip
 import json
 import os
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
@@ -21,12 +26,14 @@ import numpy as np
 
 from corea.prices import Price, PriceTable
 from corea.records.table import ModelOutcomes, OutcomeTable
+from corea.signals import SIGNALS
 from corea.types import Usage
 from recipes.paper.pair_map import PairPoint, draw_pairs, measure_pair
 from recipes.paper.provenance import provenance
 
 ROOT = Path(__file__).parents[2]
 PROMPT_TOKENS = {"mmlu_pro": 250, "gsm8k": 110, "commonsenseqa": 90, "math500": 120}
+NAMES = {"mmlu_pro": "MMLU-Pro", "gsm8k": "GSM8K", "commonsenseqa": "CommonsenseQA", "math500": "MATH-500"}
 RULE_USD = Decimal("0.02")
 LISTED = {
     "Qwen2.5-7B-Instruct": "openrouter/qwen/qwen-2.5-7b-instruct",
@@ -82,14 +89,19 @@ def costs(rows: list[dict[str, Any]], dataset: str, price: Price) -> np.ndarray:
     return np.array([float(price.cost(Usage(prompt_tokens=prompt, completion_tokens=tokens(r)))) for r in rows])
 
 
-def pairs_of(dataset, small, large, names, table) -> tuple[OutcomeTable, bool]:
+# recorded column -> the signal of COREA that it is, as in experiments/calibrate/populations.py; None: it is none
+EXTRA_SIGNALS = {"logit_confidence": "mean_token_probability", "linguistic_confidence": None}
+
+
+def pairs_of(dataset, small, large, names, table, *, recorded: bool = False) -> tuple[OutcomeTable, bool]:
+    """The table of one pair, and whether a price is by rule; `recorded` adds the signals that no cascade has."""
     ids = sorted(small.keys() & large.keys())
     mine, theirs = [small[i] for i in ids], [large[i] for i in ids]
     (own, rule_a), (other, rule_b) = price_of(mine[0]["model"], table), price_of(theirs[0]["model"], table)
     signals = {"confidence": [r["confidence"] for r in mine]}
-    for extra in ("linguistic_confidence", "logit_confidence"):
-        if any(r.get(extra) is not None for r in mine):
-            signals[extra] = [r.get(extra) for r in mine]
+    for extra, name in EXTRA_SIGNALS.items():
+        if (name or recorded) and any(r.get(extra) is not None for r in mine):
+            signals[name or extra] = [r.get(extra) for r in mine]
     columns = {k: np.array([np.nan if v is None else v for v in column], dtype=float) for k, column in signals.items()}
     categories = [r.get("category") for r in mine]
     tokens = [r.get("completion_tokens") for r in mine]
@@ -148,7 +160,8 @@ def all_pairs(folder: Path) -> Iterator[tuple[str, tuple, tuple, str]]:
     ):
         other = by_model(traces / f"{file}.jsonl.gz")[key]
         for (s, _), own in by_model(traces / f"{dataset}_rlcr_qwen2.5-7b.jsonl.gz").items():
-            yield dataset, own, other, (short(s), short(key[0]))
+            if all(row["confidence_kind"] in SIGNALS for row in own.values()):
+                yield dataset, own, other, (short(s), short(key[0]))
 
 
 def point_from(stored: dict[str, Any]) -> PairPoint:
@@ -161,7 +174,7 @@ def point_from(stored: dict[str, Any]) -> PairPoint:
             saving=Interval(**found["saving"]), drop=Interval(**found["drop"]), llm_share=found["llm_share"]
         )
 
-    rules = {name: kept(stored[name]) for name in ("uncertified", "certified", "certified_blend")}
+    rules = {name: kept(stored[name]) for name in ("uncertified", "certified", "certified_blend", "certified_recorded")}
     return PairPoint(**{**stored, **rules})
 
 
@@ -180,11 +193,13 @@ def main() -> None:
     else:
         points = measure_all(chosen)
     title = f"Which pairs carry a cascade? {len(points)} pairs on MMLU-Pro, GSM8K, CommonsenseQA and MATH-500"
+    sets = Counter(point.dataset for point in points)
+    counted = ", ".join(f"{name} {sets[key]}" for key, name in NAMES.items())
     note = (
         "Saving against the large model alone, at a drop of at most 2 points certified at 95 % on one half of the "
         "questions, judged on the other half. Prices: public lists where there are any,\nelse $0.02 per million tokens "
-        "and billion parameters. Real recorded outputs, MMLU-Pro 110 pairs, GSM8K 24, CommonsenseQA 5, MATH-500 5; "
-        "data, assumptions and the command: docs/results.md"
+        f"and billion parameters. Real recorded outputs, pairs: {counted}; data, assumptions and the command: "
+        "docs/results.md"
     )
     print(draw_pairs(points, chosen.picture, title=title, note=note))
 
@@ -195,7 +210,10 @@ def measure_all(chosen: argparse.Namespace) -> list[PairPoint]:
     table, points = PriceTable(), []
     for dataset, own, other, names in all_pairs(Path(chosen.data)):
         pairs, by_rule = pairs_of(dataset, own, other, names, table)
-        points.append(measure_pair(dataset, pairs, blend=not chosen.no_blend, assumed=by_rule))
+        recorded = None
+        if dataset == "mmlu_pro":
+            recorded, _ = pairs_of(dataset, own, other, names, table, recorded=True)
+        points.append(measure_pair(dataset, pairs, recorded=recorded, blend=not chosen.no_blend, assumed=by_rule))
         p = points[-1]
         got = "none" if p.certified is None else f"{100 * p.certified.saving.value:.1f} %"
         mapped = "none" if p.certified_blend is None else f"{100 * p.certified_blend.saving.value:.1f} %"
@@ -211,6 +229,7 @@ def measure_all(chosen: argparse.Namespace) -> list[PairPoint]:
 def write(points: list[PairPoint], path: Path, made_by: dict[str, Any] | None = None) -> None:
     savings = np.array([0.0 if p.certified is None else p.certified.saving.value for p in points])
     blended = np.array([0.0 if p.certified_blend is None else p.certified_blend.saving.value for p in points])
+    recorded = [p.certified_recorded for p in points if p.certified_recorded is not None]
     aurocs, ratios = np.array([p.auroc for p in points]), np.log([p.price_ratio for p in points])
     gaps = np.array([p.large_accuracy - p.small_accuracy for p in points])
     held = [p for p in points if p.certified is not None]
@@ -231,6 +250,18 @@ def write(points: list[PairPoint], path: Path, made_by: dict[str, Any] | None = 
         "blend_above_10_percent_and_large_model_2_points_better": int(((blended > 0.1) & (gaps > 0.02)).sum()),
         "blend_and_drop_above_2_points": sum(
             p.certified_blend is not None and p.certified_blend.drop.value > 0.02 for p in points
+        ),
+        "recorded_pairs": sum(p.dataset == "mmlu_pro" for p in points),
+        "recorded_certified": len(recorded),
+        "recorded_saving_above_10_percent": sum(kept.saving.value > 0.1 for kept in recorded),
+        "recorded_and_drop_above_2_points": sum(kept.drop.value > 0.02 for kept in recorded),
+        "blend_saving_above_10_percent_where_recorded": sum(
+            p.certified_blend is not None and p.certified_blend.saving.value > 0.1
+            for p in points
+            if p.dataset == "mmlu_pro"
+        ),
+        "blend_interval_above_2_points": sum(
+            p.certified_blend is not None and p.certified_blend.drop.low > 0.02 for p in points
         ),
         "blend_certified": sum(p.certified_blend is not None for p in points),
         "pairs_of_price_ratio_under_3": int((np.exp(ratios) < 3).sum()),

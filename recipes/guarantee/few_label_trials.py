@@ -14,7 +14,7 @@ from corea.errors import ConfigError
 from corea.metrics.score_map import ScoreMap, apply_map
 from corea.records.table import OutcomeTable
 
-LINEAR = FitOptions(map="linear", few_labels=True, use_category=True)  # some hundred times faster to fit than trees
+LINEAR = FitOptions(map="linear", few_labels=True)  # some hundred times faster to fit than trees
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,15 +50,16 @@ def few_label_trial(
     wanted = set(select_for_labelling(rows, targets, gold, options))
     chosen = np.array([key in wanted for key in rows.ids])
     by_chance = np.isin(np.arange(n), rng.permutation(n)[:gold])
-    near, random = (certify(_hidden(rows, known), targets, options) for known in (chosen, by_chance))
+    near, random = (certify(hidden_labels(rows, known), targets, options) for known in (chosen, by_chance))
     return {
-        "ppi": _judged(population, targets, near.rules, near.prepared.maps[0]),
-        "ppi random": _judged(population, targets, random.rules, random.prepared.maps[0]),
-        "gold alone": _judged(population, targets, _gold_alone(random, targets), random.prepared.maps[0]),
+        "ppi": judge(population, targets, near.rules, near.prepared.maps[0]),
+        "ppi random": judge(population, targets, random.rules, random.prepared.maps[0]),
+        "gold alone": judge(population, targets, _gold_alone(random, targets), random.prepared.maps[0]),
     }
 
 
-def _hidden(rows: OutcomeTable, gold: Any) -> OutcomeTable:
+def hidden_labels(rows: OutcomeTable, gold: Any) -> OutcomeTable:
+    """The rows with the labels of these (N,) only."""
     first, last = (np.where(gold, model.correct, np.nan) for model in (rows.first, rows.last))
     return rows.change(0, correct=first).change(-1, correct=last)
 
@@ -80,7 +81,8 @@ def _gold_alone(found: Selection, targets: Targets) -> Rules | None:
     return min(useful, key=lambda rules: cost[rules], default=None)
 
 
-def _judged(population: OutcomeTable, targets: Targets, rules: Rules | None, stored: ScoreMap) -> Trial:
+def judge(population: OutcomeTable, targets: Targets, rules: Rules | None, stored: ScoreMap) -> Trial:
+    """Rules with their map on the whole population."""
     if rules is None:
         return Trial(certified=False, saving=0.0, drop=0.0, broken=False)
     every = ScoredTable.of(population, apply_map(stored, population.columns(0)))

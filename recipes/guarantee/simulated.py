@@ -33,7 +33,7 @@ def simulated_pairs(
     confidence = np.where(rng.random(n) < 0.02, np.nan, confidence)
     signals, tokens, categories = {"confidence": confidence}, None, None
     if columns:
-        signals["second"] = np.clip(0.5 + 0.2 * (slm_right - 0.5) + 0.15 * rng.normal(size=n), 0, 1)
+        signals["mean_token_probability"] = np.clip(0.5 + 0.2 * (slm_right - 0.5) + 0.15 * rng.normal(size=n), 0, 1)
         tokens = np.round(np.exp(5 - 0.3 * ease + 0.4 * rng.normal(size=n))).astype(np.float64)
         categories = np.where(ease + rng.normal(size=n) > 0, "easy", "hard").astype(object)
     cost = np.exp(skew * rng.normal(size=n) - skew**2 / 2) * 1e-3

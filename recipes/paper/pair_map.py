@@ -38,7 +38,8 @@ class PairPoint:
         price_ratio: Mean cost of an LLM answer over that of an SLM answer.
         uncertified: The cheapest threshold that loses `max_drop` at most on the fitting half, evaluated on the other.
         certified: The threshold that `corea calibrate` certifies on the fitting half, evaluated on the other; None if
-            it certifies none. `certified_blend`: with a map of all signals, length and category instead.
+            it certifies none. `certified_blend`: with a map of all signals that a cascade measures live, and length.
+            `certified_recorded`: with a map of the recorded signals and the category too, which no cascade has.
         oracle_saving: Of the oracle with the same two models.
     """
 
@@ -55,6 +56,7 @@ class PairPoint:
     uncertified: Kept
     certified: Kept | None
     certified_blend: Kept | None
+    certified_recorded: Kept | None
     oracle_saving: float
     assumed_price: bool
 
@@ -67,14 +69,26 @@ def measure_pair(
     dataset: str,
     pairs: OutcomeTable,
     *,
+    recorded: OutcomeTable | None = None,
     max_drop: float = 0.02,
     delta: float = 0.05,
     blend: bool = True,
     assumed: bool = False,
 ) -> PairPoint:
-    """All figures of one pair; half of the questions, by a hash of the id, fits and the other half evaluates."""
+    """All figures of one pair; half of the questions, by a hash of the id, fits and the other half evaluates.
+
+    Args:
+        pairs: With the signals that a cascade measures live. `recorded`: the same questions with all that was recorded.
+    """
     first = np.array([uniform_of(str(key), "pair map") < 0.5 for key in pairs.ids])
     fit, judged = pairs.take(np.flatnonzero(first)), pairs.take(np.flatnonzero(~first))
+
+    def certified(table: OutcomeTable | None, options: FitOptions) -> Kept | None:
+        if table is None:
+            return None
+        fitting, others = (table.take(np.flatnonzero(half)) for half in (first, ~first))
+        return certify_and_judge(fitting, others, draws, max_drop, delta, options)
+
     stated = ~np.isnan(pairs.first.confidence)
     c, y = pairs.first.confidence[stated], pairs.first.correct[stated]
     low, high = auroc_interval(c, y)
@@ -107,12 +121,11 @@ def measure_pair(
             np.where(keep, judged.first.cost_usd, both),
             ~keep,
         ),
-        certified=certify_and_judge(fit, judged, draws, max_drop, delta, FitOptions(map="identity", pre_policy=False)),
-        certified_blend=certify_and_judge(
-            fit, judged, draws, max_drop, delta, FitOptions(map="linear", pre_policy=False)
-        )
-        if blend
-        else None,
+        certified=certified(pairs, FitOptions(map="identity")),
+        certified_blend=certified(pairs if blend else None, FitOptions(map="linear")),
+        certified_recorded=certified(
+            recorded if blend else None, FitOptions(map="linear", use_category=True, pre_policy=False)
+        ),
         oracle_saving=oracle,
         assumed_price=assumed,
     )
@@ -236,7 +249,7 @@ def _draw_gaps(axes: Any, points: Sequence[PairPoint]) -> None:
     )  # fmt: skip
     axes.scatter(
         gaps, [100 * _saving(p.certified_blend) for p in points], marker="^", s=24, facecolors=ORANGE, edgecolors=INK,
-        linewidths=0.4, zorder=2, label="blend of all that was recorded\n(confidences, length, subject)",
+        linewidths=0.4, zorder=2, label="blend of what is measured live\n(number, token probability, length)",
     )  # fmt: skip
     axes.axhline(0, color=INK, linewidth=0.8)
     axes.set_xlabel("how much better the large model is, points of accuracy")

@@ -1,6 +1,7 @@
 """Few labels: the p-value by exact sums, the promise over many draws, and what is refused."""
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -113,6 +114,14 @@ def test_gold_labels_where_both_models_agree_are_refused() -> None:
         certify(hidden(pairs, np.isin(np.arange(2000), agree)), TARGETS, FEW)
 
 
+def test_gold_labels_that_prefer_rows_where_both_are_right_are_refused() -> None:
+    pairs = compared(2000)
+    weight = 1.0 + ((pairs.first.correct > 0.5) & (pairs.last.correct > 0.5))
+    gold = np.isin(np.arange(2000), np.random.default_rng(0).choice(2000, 300, replace=False, p=weight / weight.sum()))
+    with pytest.raises(DataError, match=r"rows \d\d\.\d % have different answers, of all \d\d\.\d %"):
+        certify(hidden(pairs, gold), TARGETS, FEW)
+
+
 @pytest.mark.parametrize("only_different", [True, False])
 def test_gold_labels_on_easier_rows_are_refused(only_different: bool) -> None:
     pairs = compared(3000)
@@ -125,12 +134,14 @@ def test_gold_labels_on_easier_rows_are_refused(only_different: bool) -> None:
         certify(hidden(pairs, gold), TARGETS, FEW)
 
 
-def test_labels_drawn_as_documented_are_never_refused() -> None:
+def test_labels_drawn_as_documented_are_never_refused_nor_remarked_on() -> None:
+    linear = replace(FEW, map="linear")
     for seed in range(20):
         pairs = compared(1000, seed=seed)
         some = np.random.default_rng(seed).random(1000) < 0.2
-        certify(hidden(pairs, some), TARGETS, FEW)
-        certify(hidden(pairs, np.isin(pairs.ids, select_for_labelling(pairs, TARGETS, 100, FEW))), TARGETS, FEW)
+        certify(hidden(pairs, some), TARGETS, linear)
+        selected = np.isin(pairs.ids, select_for_labelling(pairs, TARGETS, 100, linear))
+        assert certify(hidden(pairs, selected), TARGETS, linear).notes == ()
 
 
 def test_ids_selected_for_a_small_drop_certify_no_threshold_below_them_at_a_larger_one() -> None:
@@ -141,6 +152,8 @@ def test_ids_selected_for_a_small_drop_certify_no_threshold_below_them_at_a_larg
     assert found.rules[0] is not None
     labelled = found.test.scores[0][np.isin(found.test.table.ids, pairs.ids[gold])]
     assert found.rules[0].limit >= labelled.min()
+    said = f"no threshold below the score {labelled.min():.4g}, the least of a labelled answer, was tested"
+    assert any(note.startswith(said) for note in found.notes)
 
 
 def test_nothing_is_certified_without_a_labelled_row_that_decides() -> None:

@@ -45,7 +45,6 @@ ENDINGS = ".jsonl, .ndjson, .json, .csv, .tsv, .parquet"
         ("keys list x", "keys list: got unexpected extra argument(s) (x), expected none", "keys list"),
         ("train rlc", "train: no such command 'rlc'. Did you mean 'rlcc'?", "train"),
         ("train rlcc", "config: got nothing, expected a value", "train rlcc"),
-        ("calibrate plan", "--slm-accuracy: got nothing, expected a value", "calibrate plan"),
         (
             "calibrate plan --slm-accuracy x --llm-accuracy 1",
             "--slm-accuracy: got 'x', expected a number",
@@ -105,18 +104,17 @@ def test_wrong_usage_names_the_option_and_the_help(
         (
             "calibrate plan --slm-accuracy .7 --llm-accuracy .9 --delta 0",
             2,
-            "--delta: got 0.0, expected a number between 0",
+            "delta: got 0.0, expected a probability between 0 and 1",
         ),
+        ("calibrate plan", 2, "calibrate plan: got neither rows nor both accuracies, expected --traces and --referen"),
+        ("calibrate plan --traces q.jsonl", 2, "calibrate plan: got one of --traces and --reference, expected both"),
         (
-            "calibrate plan --slm-accuracy .7 --llm-accuracy .9 --power 1",
+            "calibrate plan --slm-accuracy .7 --llm-accuracy .9 --cost-ratio 0",
             2,
-            "--power: got 1.0, expected a number between 0",
+            "--cost-ratio: got 0.0, expected a number above 0",
         ),
-        (
-            "calibrate plan --slm-accuracy .7 --llm-accuracy .9 --coverage 3",
-            2,
-            "--coverage: got 3.0, expected a share above",
-        ),
+        ("calibrate --max-drop .02 --delta 0", 2, "delta: got 0.0, expected a probability between 0 and 1"),
+        ("calibrate verify --traces q.jsonl --reference q.jsonl --max-drop .02 --delta 0", 3, "q.jsonl"),
     ],
 )
 def test_a_wrong_value_is_one_line_that_says_what_to_do(

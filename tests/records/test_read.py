@@ -48,6 +48,27 @@ def test_three_models_are_one_table_with_costs_agreement_and_categories(tmp_path
     assert table.take(np.array([3, 1])).digest != table.digest == table.take(np.arange(30)).digest
 
 
+def test_signals_of_the_completion_are_read_and_those_of_a_judge_where_they_are_named(tmp_path: Path) -> None:
+    rows = [
+        {**row, "mean_token_probability": n / 40, "linguistic_confidence": n / 50}
+        for n, row in enumerate(recorded("s", confidence_kind="verbalized"))
+    ]
+    files = [write(tmp_path / "s.jsonl", rows), write(tmp_path / "l.jsonl", recorded("l"))]
+    sources = [RowSource(paths=[path]) for path in files]
+    table = read_table(sources, prices=PRICES)
+    assert (list(table.first.signals), table.first.recorded_signals) == (["confidence", "mean_token_probability"], [])
+    named = read_table(sources, prices=PRICES, signals=["confidence", "linguistic_confidence"])
+    assert named.first.recorded_signals == ["linguistic_confidence"]
+
+
+def test_a_confidence_of_a_kind_that_no_cascade_has_is_read_where_it_is_named(tmp_path: Path) -> None:
+    files = [write(tmp_path / f"{model}.jsonl", recorded(model, confidence_kind="classifier")) for model in ("s", "l")]
+    sources = [RowSource(paths=[path]) for path in files]
+    with pytest.raises(DataError, match=r"measured live .its confidence is of the kind 'classifier'.*--signals NAME"):
+        read_table(sources, prices=PRICES)
+    assert read_table(sources, prices=PRICES, signals=["confidence"]).first.recorded_signals == ["confidence"]
+
+
 def test_models_in_one_file_are_chosen_by_name(tmp_path: Path) -> None:
     path = write(tmp_path / "all.jsonl", [*recorded("s"), *recorded("l")])
     table = read_table([RowSource(paths=[path], model=name) for name in ("s", "l")], prices=PRICES)

@@ -137,12 +137,12 @@ class WatchedShares(msgspec.Struct, frozen=True, kw_only=True):
     kept_share: float
 
 
-class DataSummary(msgspec.Struct, frozen=True, kw_only=True):
+class DataSummary(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The rows that calibrated.
 
     Args:
         digest: SHA-256 of ids, labels and signals.
-        signals: The first stage's columns.
+        signals: The first stage's columns. `recorded_signals`: those that a map reads and no cascade measures live.
         category_column: The recorded column that holds a row's category.
         seed: Random seed of the split.
     """
@@ -153,6 +153,7 @@ class DataSummary(msgspec.Struct, frozen=True, kw_only=True):
     category_column: str
     notes: list[str]
     seed: int
+    recorded_signals: list[str] = []
 
 
 class Calibration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

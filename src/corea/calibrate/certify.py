@@ -177,7 +177,7 @@ def certify(
     labels = labels.take(part_b)
     labels.check_scores(prepared.test)
     found = certify_prepared(prepared, targets, options, cap_usd=targets.cap(table), labels=labels)
-    return replace(found, notes=notes)
+    return replace(found, notes=(*notes, *labels.limit_notes(prepared.test, prepared.fit, targets)))
 
 
 def _check_options(

@@ -145,7 +145,7 @@ def _draw(population: OutcomeTable, rng: np.random.Generator, n: int) -> Outcome
 def _prepared(rows: OutcomeTable, whole: ScoredTable, options: FitOptions, target: str) -> tuple[Prepared, ScoredTable]:
     """Maps fitted on one calibration set, and the population with their scores."""
     prepared = prepare(rows, options, target=target)
-    return prepared, ScoredTable.mapped(whole.table, prepared.maps, prepared.categories)
+    return prepared, whole.with_maps(prepared.maps, prepared.categories)
 
 
 def missed_targets(targets: Targets, population: ScoredTable, rules: Rules) -> Sequence[str]:

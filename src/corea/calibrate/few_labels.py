@@ -176,6 +176,20 @@ class FewLabels:
         text = f"{lost} gold labels are on rows that fitted the map and were not used; see --select-for-labelling"
         return (text,) if lost else ()
 
+    def limit_notes(self, test: ScoredTable, fit: ScoredTable, targets: Targets) -> tuple[str, ...]:
+        """A remark where the labels end at a higher score than these targets ask for, by more than chance."""
+        if not self.only_different or targets.max_drop is None:
+            return ()
+        score, lowest = test.scores[0][self.different], self.least_labelled(test)
+        asked = score >= worth_labelling(fit, targets)[0]
+        beyond = float((score[asked] < lowest).mean()) if asked.any() else 0.0
+        if beyond * int(self.gold.sum()) <= -np.log(ODD_SAMPLE):  # (1 - beyond) ** labels is the chance of none there
+            return ()
+        return (
+            f"no threshold below the score {lowest:.4g}, the least of a labelled answer, was tested: the labels were "
+            f"selected for a smaller drop than {100 * targets.max_drop:g} points; select more with this one",
+        )
+
     def worth_testing(self, path: Sequence[Rules], fit: ScoredTable, targets: Targets, *, lowest: float) -> list[Rules]:
         """The path without the rules between those that need no label and those where enough labels are expected.
 

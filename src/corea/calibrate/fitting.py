@@ -105,7 +105,7 @@ def fit(
         report=None if found.labels is not None else _report(found, answers, *probabilities[0]),
         binding=_bound(binding, targets) or tuple(StageBinding(model=model.name) for model in table.models),
         data=DataSummary(
-            digest=table.digest, n=len(table), signals=list(table.first.signals),
+            digest=table.digest, n=len(table), signals=list(table.first.signals), recorded_signals=_recorded(found),
             category_column=table.category_column, seed=options.seed,
             notes=[
                 *_columns_read(found), *table.notes, *found.notes, *_category_note(found), *_router_note(found),
@@ -124,6 +124,12 @@ def fit(
 def _bound(binding: Sequence[StageBinding], targets: Targets) -> tuple[StageBinding, ...]:
     """The binding; a guarantee that is not about money does not depend on prices."""
     return tuple(each if targets.needs_cap else replace(each, price=None) for each in binding)
+
+
+def _recorded(found: Selection) -> list[str]:
+    """The columns that the maps read and no cascade measures live."""
+    stages = zip(found.fit.table.stages, found.prepared.maps, strict=True)
+    return sorted({name for model, stored in stages for name in inputs_of(stored) if name in model.recorded_signals})
 
 
 def _columns_read(found: Selection) -> list[str]:

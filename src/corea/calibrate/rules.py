@@ -60,7 +60,16 @@ class ScoredTable:
         categories: Container[str] | None = None,
         router: QuestionModel | None = None,
     ) -> "ScoredTable":
-        """A table with the scores of stored maps.
+        """A table with the scores of stored maps; the rest as in `with_maps`."""
+        return cls.of(table).with_maps(maps, categories, router)
+
+    def with_maps(
+        self,
+        maps: Sequence[ScoreMap],
+        categories: Container[str] | None = None,
+        router: QuestionModel | None = None,
+    ) -> "ScoredTable":
+        """The same rows with the scores of stored maps.
 
         Args:
             categories: Rows of others, or of none, have no score; None: the category plays no part.
@@ -69,16 +78,16 @@ class ScoredTable:
         Raises:
             DataError: The router has no text to read.
         """
-        scores = [apply_map(stored, table.columns(stage)) for stage, stored in enumerate(maps)]
+        scores = [apply_map(stored, self.table.columns(stage)) for stage, stored in enumerate(maps)]
         if categories is not None:
-            known = among(table.categories, categories, len(table))
+            known = among(self.table.categories, categories, len(self))
             scores = [np.where(known, score, np.nan) for score in scores]
-        found = cls.of(table, *scores)
+        found = replace(self, scores=tuple(scores))
         if router is None:
             return found
-        if table.texts is None:
+        if (texts := self.table.texts) is None:
             raise DataError("router: the rows have no text of the question, expected the field question; record it")
-        return replace(found, routes=router_scores(router, list(table.texts)))
+        return replace(found, routes=router_scores(router, list(texts)))
 
     def __len__(self) -> int:
         return len(self.table)

@@ -17,6 +17,11 @@ OTHER_SIGNALS = {"expected": "expected confidence", "prob": "token probability",
 
 def sentence(found: Calibration) -> str:
     """One-sentence summary of the result."""
+    recorded = ", ".join(found.data.recorded_signals)
+    return _result(found) + (f", with signals that no cascade measures live: {recorded}" if recorded else "")
+
+
+def _result(found: Calibration) -> str:
     guarantee, targets = found.guarantee, found.guarantee.targets
     rows = f"{guarantee.n:,} questions" + (f" ({n:,} distinct)" if (n := guarantee.n_clusters) is not None else "")
     if guarantee.labels is not None:

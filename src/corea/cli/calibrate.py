@@ -134,7 +134,10 @@ def _write_ids(path: Path, table: "OutcomeTable", targets: "Targets", options: "
         path.write_text("".join(f"{key}\n" for key in ids), encoding="utf-8")
     except OSError as error:
         raise DataError(f"cannot be written ({error}); name another --select-for-labelling", path=str(path)) from error
-    print(f"{len(ids)} ids to label: {path}; then run the same command with the labels, without --select-for-labelling")
+    print(
+        f"{len(ids)} ids to label: {path}; then run the same command with the labels, without --select-for-labelling; "
+        f"they are for --max-drop {targets.max_drop:g}: at a larger one they certify no more"
+    )
 
 
 @app.command("apply")

@@ -89,7 +89,9 @@ class RowOptions:
     variant: Annotated[str, _row(NAME, "Variant of the small model's rows.")] = ""
     llm_variant: Annotated[str, _row(NAME, "Variant of the large model's rows.")] = ""
     price: PriceOption = None
-    signals: Annotated[str, _row(NAMES, "Signals to read, comma separated. Default: all that are recorded.")] = ""
+    signals: Annotated[
+        str, _row(NAMES, "Signal columns, also those only recorded. Default: what a cascade measures live.")
+    ] = ""
     group: Annotated[str | None, _row(NAME, "Column that holds the group of a row. Default: category.")] = None
     questions: QuestionsOption = None
     grader: GraderOption = None

@@ -11,7 +11,8 @@ from corea.graders import count_graders, graders_in_words
 from corea.metrics import auroc
 from corea.metrics.arrays import Floats
 from corea.records.answer import AnswerSet, RecordedAnswer
-from corea.records.table import ModelOutcomes, OutcomeTable, Strings
+from corea.records.table import MEASURED_LIVE, ModelOutcomes, OutcomeTable, Strings
+from corea.signals import SIGNALS
 
 Answers = Sequence[RecordedAnswer]
 Prices = Mapping[str, tuple[float, float]]
@@ -44,7 +45,7 @@ def join_answers(
     Args:
         sets: By model, from small to large. Signals are read of all but the last, or of the only one.
         prices: By model, USD per million prompt and completion tokens; replaces the recorded cost.
-        signals: Columns to use, the main one first. None: "confidence" and every further column of numbers in [0, 1].
+        signals: Columns to use, the main one first, also those that no cascade measures live. None: `MEASURED_LIVE`.
         category_column: The name of the column that the answers' categories come from.
         same: Compares two extracted answers.
 
@@ -109,10 +110,10 @@ def _with_signals(
     model: ModelOutcomes, answers: Answers, signals: Sequence[str] | None
 ) -> tuple[ModelOutcomes, list[str]]:
     """The outcomes with their signals and token counts, and notes on what could not be used."""
-    names = list(signals) if signals is not None else _signal_columns(answers)
+    names = list(signals) if signals is not None else _live_columns(answers, model.name)
     measured, notes = _measured(answers, names, model.name)
-    if signals is None:
-        _refuse_grades({name: values for name, values in measured.items() if name != "confidence"}, model)
+    notes += _suspected_grades(measured, model)
+    notes += [_left_out(answers, model.name)] if signals is None else []
     failed = sum(a.failed for a in answers)
     notes.append(count_of(failed, "answer", "answers", f"of {model.name} failed and count as deferred"))
     unread = np.array([a.answer is None for a in answers])
@@ -122,53 +123,87 @@ def _with_signals(
         rest = f"of {model.name} could not be read: always deferred"
         notes.append(count_of(int(unread.sum()), "answer", "answers", rest))
     tokens = _numbers(answers, "completion_tokens")
-    kinds = (a.confidence_kind for a in answers if a.confidence_kind)
+    kind = _kind(answers)
     model = replace(
         model,
         signals=measured,
         completion_tokens=None if np.isnan(tokens).all() or np.nanstd(tokens) == 0 else tokens,
-        signal_kind=next(kinds, names[0] if names else "confidence"),
+        signal_kind=kind or names[0],
+        kind_measured_live=_kind_measured_live(answers),
         needs_answer=needs_answer,
     )
     return model, notes
 
 
-def _signal_columns(answers: Answers) -> list[str]:
-    """ "confidence" where it has values, then every other column of which 19 of 20 numbers at least are in [0, 1]."""
+def _kind(answers: Answers) -> str:
+    """The kind of signal behind "confidence"; "" where it is not stated."""
+    return next((a.confidence_kind for a in answers if a.confidence_kind), "")
+
+
+def _kind_measured_live(answers: Answers) -> bool:
+    """False for a recording whose "confidence" is of a kind that no cascade has; a run measured its own."""
+    kind = _kind(answers).removeprefix("mapped ")
+    return kind in ("", *SIGNALS) or any(a.kept is not None for a in answers)
+
+
+def _live_columns(answers: Answers, model: str) -> list[str]:
+    """The columns that a cascade measures live and that have values."""
+    live = [name for name in MEASURED_LIVE if name != "confidence" or _kind_measured_live(answers)]
+    found = [name for name in live if not np.isnan(_numbers(answers, name)).all()]
+    found = [name for name in found if name == "confidence" or _is_signal(answers, name)]
+    if found:
+        return found
+    others = [*([] if "confidence" in live else ["confidence"]), *_recorded_columns(answers)]
+    named = f"; got {', '.join(others)}, which are only recorded: --signals NAME uses them" if others else ""
+    kind = "" if "confidence" in live else f" (its confidence is of the kind {_kind(answers)!r})"
+    raise DataError(
+        f"calibrate: no row of {model} has a confidence that is measured live{kind}, expected the field confidence in "
+        f"[0, 1]{named or '; measure a signal first'}"
+    )
+
+
+def _recorded_columns(answers: Answers) -> list[str]:
+    """The columns that look like signals and that no cascade measures live."""
     names = {name: None for answer in answers for name in answer.numbers}
-    found: list[str] = []
-    for name in names:
-        if name in NOT_SIGNALS:
-            continue
-        values = _numbers(answers, name)
-        seen = values[~np.isnan(values)]
-        inside = seen[(seen >= 0) & (seen <= 1)]
-        if len(seen) >= len(answers) / 2 and len(inside) >= 0.95 * len(seen) and inside.std() > 0:
-            found.append(name)
-    unstated = np.isnan(_numbers(answers, "confidence")).all()
-    if unstated and not found:
-        raise DataError(
-            "calibrate: no row has a confidence, expected the field confidence in [0, 1]; measure a signal first"
-        )
-    return found if unstated else ["confidence", *found]
+    return [name for name in names if name not in {*NOT_SIGNALS, *MEASURED_LIVE} and _is_signal(answers, name)]
 
 
-def _refuse_grades(measured: Mapping[str, Floats], model: ModelOutcomes) -> None:
-    """Refuses columns that were not asked for by name and hold the grade: a live answer has none yet.
+def _is_signal(answers: Answers, name: str) -> bool:
+    """True for a column that half of the rows have and of which 19 of 20 numbers at least are in [0, 1]."""
+    values = _numbers(answers, name)
+    seen = values[~np.isnan(values)]
+    inside = seen[(seen >= 0) & (seen <= 1)]
+    return len(seen) >= len(answers) / 2 and len(inside) >= 0.95 * len(seen) and bool(inside.std() > 0)
+
+
+def _left_out(answers: Answers, model: str) -> str:
+    """A note on the recorded columns that are not used, "" for none."""
+    if not (names := _recorded_columns(answers)):
+        return ""
+    return f"not used of {model}, as no cascade measures it live: {', '.join(names)}; --signals NAME,... names columns"
+
+
+def _suspected_grades(measured: Mapping[str, Floats], model: ModelOutcomes) -> list[str]:
+    """Notes on columns that seem to hold the grade: a live answer has none yet.
 
     Raises:
-        DataError: A column is named like a grade, or tells right from wrong almost without error.
+        DataError: A column that no cascade measures live tells right from wrong almost without error.
     """
+    notes: list[str] = []
     for name, values in measured.items():
         there = ~np.isnan(values) & ~np.isnan(model.correct)
         area = auroc(values[there], model.correct[there]) if there.any() else np.nan
-        perfect = max(area, 1 - area) >= NEARLY_PERFECT
-        if perfect or (GRADES.search(name.lower()) and not CHANCES.search(name.lower())):
-            why = f"tells right from wrong with AUROC {area:.3f}" if perfect else "is named like a grade"
-            raise DataError(
-                f"calibrate: the column {name!r} of {model.name} {why}, expected signals that a live answer has; name "
-                "the columns to use: --signals confidence,..."
-            )
+        if max(area, 1 - area) >= NEARLY_PERFECT:
+            perfect = f"the column {name!r} of {model.name} tells right from wrong with AUROC {area:.3f}"
+            if name not in MEASURED_LIVE:
+                raise DataError(
+                    f"calibrate: {perfect}, expected signals that a live answer has; name other columns: --signals "
+                    "confidence,..."
+                )
+            notes.append(f"{perfect}: make sure that it is not the grade itself")
+        if GRADES.search(name.lower()) and not CHANCES.search(name.lower()):
+            notes.append(f"the column {name} of {model.name} is named like a grade, which a live answer does not have")
+    return notes
 
 
 def _measured(answers: Answers, names: Sequence[str], model: str) -> tuple[dict[str, Floats], list[str]]:

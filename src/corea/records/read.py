@@ -73,7 +73,7 @@ def read_table(
     Args:
         sources: By model, from small to large; the last model's confidence is not read.
         prices: By model, USD per million prompt and completion tokens. A count that is not recorded is 0.
-        signals: Columns to use, the main one first. None: "confidence" and every further column of numbers in [0, 1].
+        signals: Columns to use, the main one first, also those that no cascade measures live. None: `MEASURED_LIVE`.
         group: The column that holds a row's category.
         labelled: False admits rows without a label, for few-label calibration: their correctness is NaN.
         questions: By id, with references, to grade runs.

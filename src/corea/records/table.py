@@ -10,9 +10,12 @@ import numpy.typing as npt
 
 from corea.errors import ConfigError, DataError
 from corea.metrics.arrays import Floats
+from corea.signals import FROM_THE_COMPLETION
 
 Strings = npt.NDArray[np.object_]
 LEAST_ROWS = 20  # questions that a threshold can be learnt from
+MEASURED_LIVE = ("confidence", *FROM_THE_COMPLETION)
+"""Columns that a live cascade has: of its stage's own signal, and of the signals that read the completion alone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +35,8 @@ class ModelOutcomes:
         reported: The model's name as its server stated it, in a run; None: not known.
         plain_cost_usd: USD of the same model asked with the question as it came, NaN where it was not; None: nowhere.
         plain_correct: Likewise 1.0 where that answer was right.
-        signal_kind: The main signal's kind, such as "verbalized".
+        signal_kind: The kind of signal behind "confidence", such as "verbalized".
+        kind_measured_live: False where that kind is recorded only: no cascade measures it.
         needs_answer: An answer that cannot be read counts as one without a confidence, so that it is deferred.
     """
 
@@ -47,12 +51,19 @@ class ModelOutcomes:
     plain_cost_usd: Floats | None = None
     plain_correct: Floats | None = None
     signal_kind: str = "verbalized"
+    kind_measured_live: bool = True
     needs_answer: bool = False
 
     @property
     def confidence(self) -> Floats:
         """The main signal; NaN everywhere where there is none."""
         return next(iter(self.signals.values()), np.full(len(self.correct), np.nan))
+
+    @property
+    def recorded_signals(self) -> list[str]:
+        """The signals that no cascade measures live, such as a judge model's reading of the answer."""
+        live = MEASURED_LIVE if self.kind_measured_live else MEASURED_LIVE[1:]
+        return [name for name in self.signals if name not in live]
 
     def take(self, at: Any) -> "ModelOutcomes":
         """The outcomes at these row indices."""
