@@ -3,6 +3,7 @@
 The schema of version 4 is the fields of `Calibration` and of the records in it; docs/calibration_schema.md lists them.
 """
 
+import re
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
@@ -55,7 +56,8 @@ class StageCalibration(msgspec.Struct, frozen=True, kw_only=True):
         map: From the measured columns to the score that the threshold is for.
         categories: A question of another category, or of none, has no score; null: the category plays no part.
         needs_answer: An answer that cannot be read has no score.
-        probability: From the score to a probability of being right.
+        probability: From the score to the probability that the answer is right; with few labels, that it is the last
+            model's.
         quality: Of the stage's main signal, with a verdict in words.
         answers: Share of the rows of the test that the stage answers.
     """
@@ -205,12 +207,17 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
     def save(self, path: str | Path) -> None:
         """Writes the artefact as readable JSON, with its digest."""
-        signed = msgspec.structs.replace(self, digest=_digest(self))
+        signed = msgspec.structs.replace(self, digest=_digest(msgspec.json.encode(msgspec.structs.replace(self, digest=""))))
         Path(path).write_bytes(msgspec.json.format(msgspec.json.encode(signed), indent=1) + b"\n")
 
 
-def _digest(found: Calibration) -> str:
-    return "sha256:" + sha256(msgspec.json.encode(msgspec.structs.replace(found, digest=""))).hexdigest()
+def _digest(data: bytes) -> str:
+    """SHA-256 of an artefact's JSON without spaces and with an empty digest, its last field.
+
+    Of the file rather than of what was read from it: a newer COREA may know fields that the file does not have.
+    """
+    blank = re.sub(rb'"digest":"(sha256:[0-9a-f]{64})?"\}\Z', b'"digest":""}', msgspec.json.format(data, indent=-1))
+    return "sha256:" + sha256(blank).hexdigest()
 
 
 class _ArtefactVersion(msgspec.Struct):
@@ -238,7 +245,7 @@ def load(path: str | Path) -> Calibration:
         raise DataError(
             f"not a calibration ({error}), expected what `corea calibrate` wrote", path=str(path)
         ) from error
-    if found.digest != _digest(found):
+    if found.digest != _digest(data):
         raise DataError(
             "was changed after `corea calibrate` wrote it: its digest differs; calibrate again", path=str(path)
         )

@@ -98,6 +98,13 @@ class _FitRows:
         return float(np.nanmin(self.tokens)) / 2, 2 * float(np.nanmax(self.tokens))
 
     @property
+    def ranges(self) -> dict[str, tuple[float, float]]:
+        """The confidences that a map of these rows may judge, by column: from half the least odds to twice the most."""
+        measured = {name: self.columns[name] for name in self.confidences if not np.isnan(self.columns[name]).all()}
+        ends = {name: (float(np.nanmin(values)), float(np.nanmax(values))) for name, values in measured.items()}
+        return {name: (min(low, low / (2 - low)), max(high, 2 * high / (1 + high))) for name, (low, high) in ends.items()}
+
+    @property
     def relative_cost(self) -> Floats:
         """(N,) the last model's cost over its mean, at most `MOST_COST`."""
         return np.minimum(self.last_cost / max(float(self.last_cost.mean()), 1e-300), MOST_COST)
@@ -155,6 +162,7 @@ def _fit_blend(rows: _FitRows, kind: str, target: str, seed: int, like: BlendMap
     stored = BlendMap(
         confidences=rows.confidences, length="" if rows.tokens is None else "completion_tokens",
         categories=categories, category_default=default, complete=rows.complete, lengths=rows.lengths,
+        ranges=rows.ranges,
     )  # fmt: skip
     x = blend_features(stored, rows.columns)
     if kind == "trees":

@@ -21,6 +21,8 @@ class RecordedAnswer:
         numbers: Every numeric column by name: "confidence", "cost_usd", "prompt_tokens", "completion_tokens", and
             further signals; in a run, of the first stage.
         confidence_kind: The kind of signal behind "confidence", such as "verbalized".
+        score: In a run with a calibration, what its threshold is for.
+        outside: In a run with a calibration, an input of its map was unlike all rows that calibrated.
         cluster: The same for questions that are one question; None where the source does not hold its text.
         disputed: The source itself doubts the label.
         failed: No answer was obtained.
@@ -38,6 +40,8 @@ class RecordedAnswer:
     category: str | None = None
     numbers: Mapping[str, float] = field(default_factory=dict[str, float])
     confidence_kind: str = ""
+    score: float | None = None
+    outside: bool = False
     cluster: str | None = None
     disputed: bool = False
     failed: bool = False
@@ -136,6 +140,8 @@ def _answer_of(
         category=question.category,
         numbers=numbers,
         confidence_kind=first.confidence.signal if first and first.confidence else "",
+        score=first.confidence.score if first and first.confidence else None,
+        outside=bool(first and first.confidence and first.confidence.outside),
         failed=trace.status is Status.FAILED,
         estimated=any(s.completion is not None and s.completion.usage.estimated for s in trace.steps),
         grader=grader_name(question, grader) if question.reference is not None else "",

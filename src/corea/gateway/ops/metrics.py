@@ -61,6 +61,9 @@ class Metrics(Collector):
         self.decisions: Counter = counter(
             "corea_decisions", "Answers kept, deferred or abstained from.", (*STAGE, "decision")
         )
+        self.outside: Counter = counter(
+            "corea_outside_calibration", "Answers deferred as an input is unlike all rows that calibrated.", STAGE
+        )
         self.tokens: Counter = counter("corea_tokens", "Tokens of all calls except signals'.", (*STAGE, "kind"))
         self.unpriced: Counter = counter("corea_requests_unpriced", "Requests of unknown cost.", STAGE[:1])
         self.disconnected: Counter = counter(
@@ -108,6 +111,8 @@ class Metrics(Collector):
         for step in trace.steps:
             if step.confidence is not None and step.decision is not None and not completed.state.cached:
                 self._child(self.decisions, cascade, step.stage, step.decision.value).inc()
+                if step.confidence.outside:
+                    self._child(self.outside, cascade, step.stage).inc()
             if step.completion is not None:
                 self._child(self.tokens, cascade, step.stage, "prompt").inc(step.completion.usage.prompt_tokens)
                 self._child(self.tokens, cascade, step.stage, "completion").inc(step.completion.usage.completion_tokens)

@@ -14,8 +14,8 @@ AZURE = re.compile(r"/openai/deployments/(.+)/chat/completions")
 EXPOSED = ", ".join(
     f"x-{name}"
     for name in (
-        "request-id", "corea-trace-id", "corea-cascade", "corea-stage", "corea-confidence", "corea-threshold",
-        "corea-cost-usd", "corea-saved-usd", "corea-cached", "corea-dropped",
+        "request-id", "corea-trace-id", "corea-cascade", "corea-stage", "corea-confidence", "corea-score",
+        "corea-threshold", "corea-cost-usd", "corea-saved-usd", "corea-cached", "corea-dropped",
     )
 )  # fmt: skip
 
