@@ -4,12 +4,14 @@ The schema of version 4 is the fields of `Calibration` and of the records in it;
 """
 
 import re
+from base64 import b64decode
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
+import numpy as np
 
 from corea.calibrate.held_out import HeldOutReport
 from corea.calibrate.rules import CascadeAnswers, Rules, ScoredTable
@@ -19,6 +21,7 @@ from corea.errors import ConfigError, DataError
 from corea.metrics import Interval
 from corea.metrics.score_map import ScoreMap
 from corea.policies.calibrated import GroupRule, ThresholdRule
+from corea.records.answer import PRINT_BYTES
 from corea.records.table import OutcomeTable
 from corea.version import VERSION
 
@@ -125,6 +128,7 @@ class DataSummary(msgspec.Struct, frozen=True, kw_only=True):
         signals: The first stage's columns.
         category_column: The recorded column that holds a row's category.
         seed: Random seed of the split.
+        rows: Short hashes of the distinct questions, joined and in base64; "" where they are not known.
     """
 
     digest: str
@@ -133,6 +137,13 @@ class DataSummary(msgspec.Struct, frozen=True, kw_only=True):
     category_column: str
     notes: list[str]
     seed: int
+    rows: str = ""
+
+    def has(self, prints: Any, n: int) -> Any:
+        """(N,) True where a row's short hash is among those that calibrated; nowhere if either is not known."""
+        known, width = b64decode(self.rows), PRINT_BYTES
+        stored = {known[at : at + width].hex() for at in range(0, len(known), width)}
+        return np.array([each in stored for each in (prints if prints is not None else [None] * n)], dtype=bool)
 
 
 class Calibration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

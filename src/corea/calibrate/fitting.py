@@ -96,6 +96,7 @@ def fit(
         data=DataSummary(
             digest=table.digest, n=len(table), signals=list(table.first.signals),
             category_column=table.category_column, seed=options.seed,
+            rows=table.packed_prints,
             notes=[
                 *_columns_read(found), *table.notes, *found.notes, *_category_note(found),
                 *([PERSON_NOTE] if abstains else []),

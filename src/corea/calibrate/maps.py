@@ -276,10 +276,21 @@ def fit_probability(score: Floats, correct: Floats, *, kind: str = "auto", seed:
 
 
 def isotonic(s: Floats, y: Floats) -> IsotonicMap:
-    """Rising steps, joined by lines. Source: Zadrozny and Elkan 2002, KDD (pool adjacent violators)."""
-    model = _import("sklearn.isotonic").IsotonicRegression(out_of_bounds="clip", y_min=0.0, y_max=1.0).fit(s, y)
-    xs, ys = model.X_thresholds_, model.y_thresholds_
-    return IsotonicMap(x=xs.tolist(), y=ys.tolist())
+    """Rising steps, joined by lines; k right answers of the n on a step give (k + 1) / (n + 2), so never 0 or 1.
+
+    That is the Venn-Abers probability where the new row joins a step and pools no others; steps that the correction
+    puts out of order are pooled again.
+
+    Source: Zadrozny and Elkan 2002, KDD (pool adjacent violators); Vovk and Petej 2014, arXiv:1211.0025.
+    """
+    pooled = _import("sklearn.isotonic").IsotonicRegression
+    order = np.argsort(s, kind="stable")
+    _, step, n = np.unique(pooled().fit_transform(s, y)[order], return_inverse=True, return_counts=True)
+    rates = (np.bincount(step, weights=y[order]) + 1) / (n + 2)
+    rates = pooled().fit_transform(np.arange(len(n)), rates, sample_weight=n + 2)
+    last = np.cumsum(n) - 1
+    ends = np.unique(np.stack([last - n + 1, last]))  # of each step
+    return IsotonicMap(x=s[order][ends].tolist(), y=np.asarray(rates)[step][ends].tolist())
 
 
 def platt(s: Floats, y: Floats) -> PlattMap:

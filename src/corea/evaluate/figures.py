@@ -164,11 +164,12 @@ class SignalQuality:
         return asdict(self)
 
 
-def quality(confidence: Floats, correct: Floats) -> SignalQuality:
+def quality(confidence: Floats, correct: Floats, *, probability: bool = True) -> SignalQuality:
     """The quality of a signal; NaN where it is not defined (nothing stated, or all right, or all wrong).
 
     Args:
         confidence: (N,), NaN where the signal has no value. `correct`: (N,) 1 right, 0 wrong.
+        probability: False for a score that states no probability: it has no ECE and Brier score.
     """
     stated = ~np.isnan(confidence)
     c, right = confidence[stated], correct[stated]
@@ -179,8 +180,8 @@ def quality(confidence: Floats, correct: Floats) -> SignalQuality:
         n=len(c),
         unstated=int((~stated).sum()),
         distinct=len(np.unique(c)),
-        ece=expected_calibration_error(c, right) if len(c) else nan,
-        brier=brier_score(c, right) if len(c) else nan,
+        ece=expected_calibration_error(c, right) if len(c) and probability else nan,
+        brier=brier_score(c, right) if len(c) and probability else nan,
         auroc=auroc(c, right) if two_sided else nan,
         auroc_low=low,
         auroc_high=high,

@@ -10,6 +10,8 @@ from corea.graders import grade_each, grader_name
 from corea.prices import COUNTED_AS_FREE
 from corea.types import Question, Status, Trace
 
+PRINT_BYTES = 5  # 10,000 rows and 10,000 others share a hash by chance once in 10,000 times
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordedAnswer:
@@ -61,6 +63,12 @@ class RecordedAnswer:
     def cost_usd(self) -> float | None:
         """USD, as recorded."""
         return self.numbers.get("cost_usd")
+
+    @property
+    def print(self) -> str:
+        """A short hash that equal questions share; without their text, only the same row under the same id."""
+        said = self.cluster or f"{self.id}\0{self.answer}\0{self.correct}\0{sorted(self.numbers.items())}"
+        return blake2b(said.encode(), digest_size=PRINT_BYTES).hexdigest()
 
 
 def cluster_of(*texts: str) -> str:
