@@ -218,7 +218,8 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
     def save(self, path: str | Path) -> None:
         """Writes the artefact as readable JSON, with its digest."""
-        signed = msgspec.structs.replace(self, digest=_digest(msgspec.json.encode(msgspec.structs.replace(self, digest=""))))
+        unsigned = msgspec.structs.replace(self, digest="")
+        signed = msgspec.structs.replace(self, digest=_digest(msgspec.json.encode(unsigned)))
         Path(path).write_bytes(msgspec.json.format(msgspec.json.encode(signed), indent=1) + b"\n")
 
 

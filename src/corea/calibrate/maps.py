@@ -102,7 +102,9 @@ class _FitRows:
         """The confidences that a map of these rows may judge, by column: from half the least odds to twice the most."""
         measured = {name: self.columns[name] for name in self.confidences if not np.isnan(self.columns[name]).all()}
         ends = {name: (float(np.nanmin(values)), float(np.nanmax(values))) for name, values in measured.items()}
-        return {name: (min(low, low / (2 - low)), max(high, 2 * high / (1 + high))) for name, (low, high) in ends.items()}
+        return {
+            name: (min(low, low / (2 - low)), max(high, 2 * high / (1 + high))) for name, (low, high) in ends.items()
+        }
 
     @property
     def relative_cost(self) -> Floats:
@@ -171,7 +173,7 @@ def _fit_blend(rows: _FitRows, kind: str, target: str, seed: int, like: BlendMap
         loss = _fit_linear(x, rows.loss, seed) if target == "regret" else None
         stored = replace(stored, right=_fit_linear(x, rows.correct, seed), loss=loss)
     if like is not None:
-        return replace(stored, centre=like.centre, scale=like.scale)
+        return replace(stored, centre=like.centre, scale=like.scale, ranges=like.ranges)
     z = blend_rank(stored, x)
     return replace(stored, centre=float(np.median(z)), scale=max(float(z.std()), 1e-6))
 

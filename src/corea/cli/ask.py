@@ -99,9 +99,10 @@ def _line(step: Step) -> str:
     if step.confidence is None:
         return line
     value = step.confidence.value
-    score = "" if step.confidence.score is None else f", score {step.confidence.score:.4g}"
-    limit = "" if step.threshold is None else f", threshold {step.threshold:.4g}"
-    stated = f"confidence {value:.2f}{score}{limit}" if value is not None else f"no confidence ({step.confidence.reason})"
+    stated = f"confidence {value:.2f}" if value is not None else f"no confidence ({step.confidence.reason})"
+    if step.confidence.score is not None:
+        limit = "all deferred" if step.threshold is None else f"threshold {step.threshold:.4g}"
+        stated += f", score {step.confidence.score:.4g}, {limit}"
     return f"{line} · {stated} ({step.confidence.signal}) · {step.decision.value if step.decision else ''}"
 
 

@@ -6,8 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from corea.calibrate import Calibration, CascadeAnswers
 from corea.errors import ConfigError, DataError
 from corea.evaluate.figures import FiguresRow, SignalQuality, cascade_rows, quality
+from corea.evaluate.promise import PromiseTest, check_promise
 from corea.evaluate.thresholds import filled
 from corea.graders import count_graders
 from corea.metrics import Interval, share_interval
@@ -36,6 +38,10 @@ class EvalResult:
         table: Both models alone, the cascade and its baselines; None where the large model's answers to kept questions
             are not known (`missing` says what to give).
         graders: The number of questions that each grader graded; empty where the rows brought their grades.
+        outside: Answers deferred as an input was unlike all rows that calibrated.
+        mapped: A calibration decided; `signal` is then of its probability, without ECE and Brier score in old traces,
+            which hold its score alone.
+        promise: The test of its guarantee, where the artefact was given.
     """
 
     name: str
@@ -51,6 +57,9 @@ class EvalResult:
     costs_estimated: bool
     counted_as_free: tuple[str, ...]
     graders: Mapping[str, int]
+    outside: int
+    mapped: bool
+    promise: PromiseTest | None
 
     @property
     def llm_share(self) -> float | None:
@@ -63,6 +72,7 @@ class EvalResult:
             "pass_at_1": self.pass_at_1.value, "pass_low": self.pass_at_1.low, "pass_high": self.pass_at_1.high,
             "llm_share": self.llm_share,
         }  # fmt: skip
+        made["headline"] = "" if self.promise is None else self.promise.headline
         made["table"] = None if self.table is None else [row.as_dict() for row in self.table]
         return made
 
@@ -74,17 +84,20 @@ def measure(
     *,
     tau: float | None = None,
     prices: PriceTable | None = None,
+    calibration: Calibration | None = None,
 ) -> EvalResult:
     """The figures of one run or recording.
 
     Args:
         against: The large model's answers to the same questions; only those that both have are judged.
-        tau: Keep at or above it instead of as the run did; needed for a recording with `against`.
+        tau: Keep at or above it instead of as the run did (a calibration's score, else the confidence); needed for a
+            recording with `against`.
         prices: To price the tokens of a recording without costs; None: such a cost is not known.
+        calibration: The artefact that the run decided by, to test its guarantee.
 
     Raises:
         DataError: The files share no question.
-        ConfigError: `tau` without `against`.
+        ConfigError: `tau` without `against`; or `calibration` where its guarantee cannot be tested.
     """
     if tau is not None and against is None:
         raise ConfigError(
@@ -96,7 +109,8 @@ def measure(
     first, kept = outcomes_of(answers.model, own, prices), _kept(own, tau)
     last = _later_outcomes(own, outcomes_of(against.model, other, prices) if against else None)
     returned = first.correct if kept is None else np.where(kept > 0, first.correct, last.correct)
-    table = _table(ids, first, last, kept)
+    table = _table(own, first, last, kept)
+    scored = [a for a in own if a.confidence_kind.startswith("mapped") and a.confidence is not None]
     kept_n = 0.0 if kept is None else float(kept.sum())
     return EvalResult(
         name=name,
@@ -106,13 +120,38 @@ def measure(
         mean_cost_usd=_mean_cost(first, last, kept),
         coverage=None if kept is None else float(kept.mean()),
         selective_risk=float((kept * (1 - first.correct)).sum() / kept_n) if kept is not None and kept_n else None,
-        signal=quality(first.confidence, first.correct),
+        signal=quality(first.confidence, first.correct, probability=all(a.score is not None for a in scored)),
         table=None if table is None or kept is None else cascade_rows(table, kept),
         missing=None if table is not None else ONE_MODEL if kept is None else NO_BASELINES,
         costs_estimated=any(a.estimated for a in (*own, *other)),
         counted_as_free=tuple(dict.fromkeys(line for a in (*own, *other) for line in a.counted_as_free)),
         graders=count_graders(a.grader for a in own if a.grader),
+        outside=sum(a.outside for a in own),
+        mapped=bool(scored),
+        promise=None if calibration is None else _promise(calibration, table, kept if tau is None else None),
     )
+
+
+def _promise(found: Calibration, table: OutcomeTable | None, kept: Floats | None) -> PromiseTest:
+    if len(found.binding) != 2:
+        raise ConfigError(
+            f"--calibration: got one of {len(found.binding)} models, expected two; use `corea calibrate apply`"
+        )
+    if kept is None:
+        raise ConfigError(
+            "--calibration: got one model's recording or --tau, expected a run that the calibration decided; for "
+            "recordings use `corea calibrate apply`"
+        )
+    if table is None:
+        raise ConfigError(
+            "--calibration: the large model's answers to kept questions, or a cost, are not known, expected both; give "
+            "--against FILE (and prices with --price NAME=IN/OUT)"
+        )
+    answers = CascadeAnswers(
+        stage=np.where(kept > 0, 0, 1), last=1, cost_usd=table.first.cost_usd + (1 - kept) * table.last.cost_usd,
+        correct=np.where(kept > 0, table.first.correct, table.last.correct),
+    )  # fmt: skip
+    return check_promise(found, table, answers)
 
 
 def _ids_in_common(answers: AnswerSet, against: AnswerSet | None) -> list[str]:
@@ -147,7 +186,8 @@ def _cost(answer: RecordedAnswer, prices: PriceTable | None) -> float | None:
 def _kept(own: Answers, tau: float | None) -> Floats | None:
     """(N,) 1 where the first answer is kept: by the threshold, else as the run did; None for one model alone."""
     if tau is not None:
-        return (filled(_column(a.confidence for a in own)) >= tau).astype(np.float64)
+        deciding = _column(a.confidence if a.score is None else a.score for a in own)
+        return (filled(deciding) >= tau).astype(np.float64)
     if all(a.kept is None for a in own):
         return None
     return np.array([float(bool(a.kept)) for a in own])
@@ -169,9 +209,10 @@ def _mean_cost(first: ModelOutcomes, last: ModelOutcomes, kept: Floats | None) -
     return None if np.isnan(cost).any() else float(cost.mean())
 
 
-def _table(ids: Sequence[str], first: ModelOutcomes, last: ModelOutcomes, kept: Floats | None) -> OutcomeTable | None:
+def _table(own: Answers, first: ModelOutcomes, last: ModelOutcomes, kept: Floats | None) -> OutcomeTable | None:
     """Both models' outcomes, if all that a comparison needs is known."""
     known = (first.cost_usd, last.correct, last.cost_usd)
     if kept is None or any(np.isnan(column).any() for column in known):
         return None
-    return OutcomeTable(ids=np.array(ids, dtype=object), models=(first, last))
+    ids, prints = (np.array(names, dtype=object) for names in ([a.id for a in own], [a.print for a in own]))
+    return OutcomeTable(ids=ids, models=(first, last), prints=prints)

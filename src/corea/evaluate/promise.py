@@ -20,7 +20,7 @@ class PromiseTest:
 
     Args:
         n: Rows that test it. `shared`: others, which also calibrated and are left out.
-        met: By target, True where the rows' own figure meets it.
+        met: By target, True where the rows' own figure meets it; of the shared ones where there are no others.
         contradicted: Targets missed by more than the 95 % interval of these rows allows.
     """
 
@@ -43,7 +43,9 @@ class PromiseTest:
         if not self.shared:
             return []
         if not self.n:
-            return ["these are the very rows that calibrated: the figures are not of unseen ones, and test no guarantee"]
+            return [
+                "these are the very rows that calibrated: the figures are not of unseen ones, and do not test the guarantee"
+            ]
         return [
             f"{self.shared:,} of {self.shared + self.n:,} rows also calibrated: the guarantee is tested on the "
             f"{self.n:,} others, the other figures are of all"
@@ -57,25 +59,26 @@ def check_promise(found: Calibration, table: OutcomeTable, answers: CascadeAnswe
         answers: What the cascade returned for these rows.
     """
     shared = np.full(len(table), table.digest == found.data.digest) | found.data.has(table.prints, len(table))
-    at = np.flatnonzero(~shared)
-    if not len(at):
-        return PromiseTest(n=0, shared=len(table), met={}, contradicted=())
+    fresh = np.flatnonzero(~shared)
+    at = fresh if len(fresh) else np.arange(len(table))
     rows, given, targets = table.take(at), answers.take(at), found.guarantee.targets
     figures = estimates(rows, given, targets)
-    if np.any(given.kept):
-        figures["risk"] = share_interval(1 - given.correct[given.kept])
+    none = Interval(0.0, 0.0, 0.0)  # nothing kept is nothing wrong
+    risk = share_interval(1 - given.correct[given.kept]) if np.any(given.kept) else none
     limits = {
-        "max_drop": ("drop", targets.max_drop), "max_risk": ("risk", targets.max_risk),
-        "max_cost_usd": ("mean_cost_usd", targets.max_cost_usd),
-    }  # fmt: skip
-    wanted = {name: (figures.get(of, Interval(0, 0, 0)), limit) for name, (of, limit) in limits.items() if limit is not None}
-    met = {name: each.value <= limit for name, (each, limit) in wanted.items()}
-    missed = [name for name, (each, limit) in wanted.items() if each.low > limit]
+        "max_drop": (figures["drop"], targets.max_drop),
+        "max_risk": (risk, targets.max_risk),
+        "max_cost_usd": (figures["mean_cost_usd"], targets.max_cost_usd),
+    }
+    met = {name: each.value <= limit for name, (each, limit) in limits.items() if limit is not None}
+    missed = [name for name, (each, limit) in limits.items() if limit is not None and each.low > limit]
     if targets.value_usd is not None:
         saved = figures["total_saving"]
         met["value_usd"] = saved.value >= 0
         missed += ["value_usd"] if saved.high < 0 else []
-    return PromiseTest(n=len(at), shared=len(table) - len(at), met=met, contradicted=tuple(missed))
+    return PromiseTest(
+        n=len(fresh), shared=len(table) - len(fresh), met=met, contradicted=tuple(missed) if len(fresh) else ()
+    )
 
 
 def deferred_outside(found: Calibration, table: OutcomeTable) -> list[str]:

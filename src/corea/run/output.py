@@ -26,9 +26,9 @@ from corea.trace_io import decode
 from corea.types import Trace, Usage
 
 COLUMNS: tuple[str, ...] = (
-    "id", "answer", "status", "stage", "confidence", "score", "threshold", "signal", "deferred", "text",
-    "cost_usd", "baseline_cost_usd", "baseline_estimated", "prompt_tokens", "cached_tokens", "completion_tokens", "reasoning_tokens", "seconds", "error",
-    "trace_id",
+    "id", "answer", "status", "stage", "confidence", "score", "threshold", "signal", "deferred", "text", "cost_usd",
+    "baseline_cost_usd", "baseline_estimated", "prompt_tokens", "cached_tokens", "completion_tokens",
+    "reasoning_tokens", "seconds", "error", "trace_id",
 )  # fmt: skip
 PARQUET_ROWS = 1024  # a row group
 WIDE, DECIMALS_18 = Context(prec=60), Decimal(1).scaleb(-18)

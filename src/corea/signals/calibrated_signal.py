@@ -85,7 +85,9 @@ class CalibratedSignal:
         if np.isnan(score):
             reason = self._outside(columns) or stated.reason or "the map has no score"
             return Confidence(value=None, signal=name, reason=reason, calls=calls, spans=spans)
-        value = score if self.probability is None else float(apply_map(self.probability, {"confidence": _cell(score)})[0])
+        value = (
+            score if self.probability is None else float(apply_map(self.probability, {"confidence": _cell(score)})[0])
+        )
         reason = f"{stated.signal} {raw}"
         return Confidence(value=value, signal=name, reason=reason, calls=calls, spans=spans, score=score)
 
