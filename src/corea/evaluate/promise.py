@@ -43,9 +43,7 @@ class PromiseTest:
         if not self.shared:
             return []
         if not self.n:
-            return [
-                "these are the very rows that calibrated: the figures are not of unseen ones, and do not test the guarantee"
-            ]
+            return ["these are the very rows that calibrated: the figures are not of unseen ones, and test nothing"]
         return [
             f"{self.shared:,} of {self.shared + self.n:,} rows also calibrated: the guarantee is tested on the "
             f"{self.n:,} others, the other figures are of all"

@@ -65,14 +65,26 @@ def ratio_interval(numerator: Any, denominator: Any) -> Interval:
         return Interval(0.0, 0.0, 0.0)
     if len(a) == 1:
         return Interval(ratio, 0.0, math.inf)
-    each = a / a.mean() - b / b.mean()
-    square = float((each**2).mean())
-    if square < 1e-24:  # the same ratio everywhere, but for rounding
-        return Interval(ratio, ratio, ratio)
-    kurtosis = float((each**4).mean()) / square**2
-    freedom = min(2 * len(a) / max(kurtosis - 1, 1e-9), len(a) - 1)
-    half = _student(max(freedom, 2.0)) * math.sqrt(square / (len(a) - 1))
+    half = _half_width(a / a.mean() - b / b.mean())
     return Interval(ratio, ratio * math.exp(-half), ratio * math.exp(half))
+
+
+def mean_difference_interval(first: Any, second: Any) -> Interval:
+    """Mean of first - second over the same N examples, such as two costs, with Student's interval as for a ratio."""
+    a, b = as_floats("mean_difference_interval", first=first, second=second)
+    value = float((a - b).mean())
+    half = _half_width(a - b - value) if len(a) > 1 else math.inf
+    return Interval(value, value - half, value + half)
+
+
+def _half_width(centred: Floats) -> float:
+    """Of the 95 % interval of a mean, from the N >= 2 values less their mean."""
+    n, square = len(centred), float((centred**2).mean())
+    if square == 0:
+        return 0.0
+    kurtosis = float(((centred / math.sqrt(square)) ** 4).mean())
+    freedom = min(2 * n / max(kurtosis - 1, 1e-9), n - 1)
+    return _student(max(freedom, 2.0)) * math.sqrt(square / (n - 1))
 
 
 def _student(freedom: float) -> float:
