@@ -68,7 +68,7 @@ def test_auroc_interval_of_a_perfect_order_is_not_a_point_and_shrinks_with_the_r
 
 
 @pytest.mark.parametrize(("accuracy", "distance", "truth"), [(0.8, 3.0, 0.98305), (0.95, 2.0, 0.92135)])
-def test_auroc_interval_covers_near_1_and_with_few_wrong_answers(accuracy: float, distance: float, truth: float) -> None:
+def test_auroc_interval_covers_near_1_and_few_wrong_answers(accuracy: float, distance: float, truth: float) -> None:
     rng, hits = np.random.default_rng(2), 0
     for _ in range(300):
         correct = np.arange(100) < 100 * accuracy
