@@ -2,8 +2,8 @@
 
     python experiments/calibrate/probability.py [--draws 12]
 
-Prints, by population and number of fitting rows, for each map: ECE, Brier score, log loss, and the share of rows for which
-it states exactly 0 or 1.
+Prints, by population and number of fitting rows, for each map: ECE, Brier score, log loss, and the share of rows with
+exactly 0 or 1.
 """
 
 import argparse

@@ -261,8 +261,8 @@ class Confidence(Struct, frozen=True, kw_only=True):
 
     Args:
         value: In [0, 1], or None where the signal could not be computed: never 0 or 0.5 in its place.
-        score: What a calibration's threshold is for, in [0, 1]; None without a calibration, whose threshold is for
-            `value`, and where `value` is None.
+        score: The number that a calibration's threshold is for, in [0, 1]; None without a calibration, where thresholds
+            are for `value`, and where `value` is None.
         reason: The reason of a missing value, or a remark on it (such as "3 % of the mass was not seen").
         calls: Further model calls that the signal needed; they are paid for and counted.
         spans: The (start, end) characters of the completion's text whose log-probabilities were used; traces keep only

@@ -54,7 +54,7 @@ def check_promise(found: Calibration, table: OutcomeTable, answers: CascadeAnswe
     """The guarantee of an artefact on the rows of a table that did not calibrate.
 
     Args:
-        answers: What the cascade returned for these rows.
+        answers: The cascade's answers to these rows.
     """
     shared = np.full(len(table), table.digest == found.data.digest) | found.data.has(table.prints, len(table))
     fresh = np.flatnonzero(~shared)
