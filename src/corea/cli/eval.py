@@ -126,6 +126,6 @@ def _show_signal(console: Any, found: EvalResult) -> None:
     errors = f"ECE {signal.ece:.3f} · Brier {signal.brier:.3f} · " if is_probability else ""
     console.print(
         f"  {'confidence' if is_probability else 'score (not a probability)'}: "
-        f"AUROC {signal.auroc:.3f} ({signal.auroc_low:.3f} - {signal.auroc_high:.3f}) · {errors}"
+        f"AUROC {signal.auroc_words} · {errors}"
         f"AURC {signal.aurc:.3f} · {signal.distinct} distinct · {signal.unstated} unstated"
     )

@@ -159,6 +159,15 @@ class SignalQuality:
     auroc_high: float
     aurc: float
 
+    @property
+    def auroc_words(self) -> str:
+        """The AUROC and its interval, as far as they are defined."""
+        if np.isnan(self.auroc):
+            return "undefined (all right or all wrong)"
+        if np.isnan(self.auroc_low):
+            return f"{self.auroc:.3f} (too few for an interval)"
+        return f"{self.auroc:.3f} ({self.auroc_low:.3f} - {self.auroc_high:.3f})"
+
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
         return asdict(self)
