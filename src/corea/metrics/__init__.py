@@ -1,7 +1,8 @@
 """Metrics, with numpy alone: arrays in, floats out.
 
 `arrays` checks the arguments; `calibration` has the error of stated confidences and their power to rank; `deferral` the
-cost and accuracy of a cascade; `intervals` intervals and paired tests; `score_map` evaluates a stored confidence map.
+cost and accuracy of a cascade; `intervals` the one rule for intervals, and paired tests; `score_map` evaluates a stored
+confidence map.
 """
 
 from corea.metrics.calibration import (
