@@ -53,6 +53,14 @@ def validity(found: dict[str, Any]) -> str:
     return table(["population", "map", "n", *goals], rows)
 
 
+def intervals(found: dict[str, Any]) -> str:
+    rows: list[list[str]] = []
+    for each in found["rows"]:
+        sizes = [f"{percent(size['covered'], 1)} ({size['width']:.2g})" for size in each["sizes"].values()]
+        rows.append([each["interval"], each["population"], f"{each['truth']:.3g}", *sizes])
+    return table(["interval", "population", "truth", *(f"n = {int(n):,}" for n in found["rows"][0]["sizes"])], rows)
+
+
 def power(found: dict[str, Any], drop: float = 0.02) -> str:
     points = {(each["world"], each["method"], each["n"]): each for each in found["rows"] if each["max_drop"] == drop}
     rows: list[list[str]] = []
@@ -181,6 +189,7 @@ def tables() -> dict[str, str]:
     made = {template.name: filled(template.read_text()) for template in sorted((DOCS / "_tables").glob("*.md"))}
     for name, make in CALIBRATION.items():
         made[f"calibration-{name}.md"] = make(json.loads((RESULTS / "calibrate" / f"{name}.json").read_text()))
+    made["intervals.md"] = intervals(json.loads((RESULTS / "intervals.json").read_text()))
     made["calibration-schema.md"] = schema()
     return {**made, **reference.pages()}
 

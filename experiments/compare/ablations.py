@@ -22,6 +22,7 @@ import numpy as np
 
 from corea.calibrate.paths import categories_to_skip
 from corea.calibrate.rules import ScoredTable, ThresholdRule
+from corea.metrics import paired_share_interval, saving_interval, share_interval
 from corea.metrics.arrays import Floats
 from corea.prompts import with_draft
 from corea.records.table import ModelOutcomes, OutcomeTable
@@ -32,7 +33,6 @@ from recipes.paper.collect import Model, answered, answers, collect
 from recipes.paper.early_deferral import NEVER, Prefixes, stops
 from recipes.paper.models import open_models, read_settings
 from recipes.paper.provenance import provenance
-from recipes.paper.resample import Draws, bootstrap_ci
 from recipes.paper.splits import DatasetSplits, load_splits
 
 ROOT = Path(__file__).parents[2]
@@ -59,13 +59,11 @@ class Sums:
         found: dict[str, Any] = {}
         for name, parts in self.rows.items():
             c = {k: np.concatenate([p[k] for p in parts]) for k in parts[0]}
-            draws = Draws.of(len(c["right"]), resamples=500)
-            saved = 1 - draws.mean(c["cost"]) / draws.mean(c["alone"])
             found[slug(name)] = {
                 "n": len(c["right"]),
-                "accuracy": asdict(bootstrap_ci(float(c["right"].mean()), draws.mean(c["right"]))),
-                "drop": asdict(bootstrap_ci(float(c["lost"].mean()), draws.mean(c["lost"]))),
-                "saving": asdict(bootstrap_ci(float(1 - c["cost"].mean() / c["alone"].mean()), saved)),
+                "accuracy": asdict(share_interval(c["right"])),
+                "drop": asdict(paired_share_interval(c["right"] + c["lost"], c["right"])),
+                "saving": asdict(saving_interval(c["cost"], c["alone"])),
                 "llm_share": float(c["deferred"].mean()),
                 **{k: float(v.mean()) for k, v in c.items() if k not in ("right", "lost", "cost", "alone", "deferred")},
             }

@@ -20,7 +20,6 @@ from corea.policies.threshold import uniform_of
 from corea.prices import PriceTable
 from recipes.paper.pair_map import certify_and_judge
 from recipes.paper.provenance import provenance
-from recipes.paper.resample import Draws
 
 OUT = Path(__file__).parents[1] / "results/compare/pre_policy.json"
 
@@ -34,11 +33,8 @@ def main() -> None:
         pairs, _ = pairs_of(dataset, small, large, names, table)
         first = np.array([uniform_of(str(key), "pair map") < 0.5 for key in pairs.ids])
         fit, judged = pairs.take(np.flatnonzero(first)), pairs.take(np.flatnonzero(~first))
-        draws = Draws.of(len(judged), resamples=100)
         found = [
-            certify_and_judge(
-                fit, judged, draws, 0.02, 0.05, FitOptions(map="identity", use_category=True, pre_policy=skip)
-            )
+            certify_and_judge(fit, judged, 0.02, 0.05, FitOptions(map="identity", use_category=True, pre_policy=skip))
             for skip in (False, True)
         ]
         row = {"small": names[0], "large": names[1]}

@@ -9,12 +9,21 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from corea.evaluate.thresholds import filled
-from corea.metrics import Interval, mcnemar_test, permutation_test
+from corea.metrics import (
+    Interval,
+    cost_interval,
+    mcnemar_test,
+    mean_difference_interval,
+    paired_share_interval,
+    permutation_test,
+    saving_interval,
+    share_interval,
+)
 from corea.metrics.arrays import Floats
 from recipes.paper.answers import Pair, Part, joined
 from recipes.paper.apply_methods import PAPERS_RULE, SeedSplit, play
 from recipes.paper.methods import Method, methods
-from recipes.paper.resample import MEASURES, Draws, bootstrap_ci, resampled_quality, score_quality
+from recipes.paper.quality import auroc_difference_interval, score_quality
 from recipes.paper.scores import NotRun
 
 PERMUTATIONS = 2000
@@ -135,7 +144,6 @@ class ComparisonInputs:
     operate_at: float
     max_drops: tuple[float, ...]
     seed_of: Floats
-    draws: Draws
 
     @property
     def judged(self) -> Part:
@@ -177,12 +185,8 @@ def _cell(inputs: ComparisonInputs, method: Method, played: dict[str, MethodOutc
     found = play(inputs.parts, method, inputs.max_drops)
     pair, score = found.pair, found.pair.confidence
     at = {drop: _outcome(method, pair, rule.keep) for drop, rule in found.rules.items()}
-    points = {drop: _point(inputs, at[drop], pair, drop, rule.taus) for drop, rule in found.rules.items()}
+    points = {drop: _point(at[drop], pair, drop, rule.taus) for drop, rule in found.rules.items()}
     own = played[method.name] = at[inputs.operate_at]
-    drawn, figures = (
-        resampled_quality(score, pair.small_correct, inputs.draws),
-        score_quality(score, pair.small_correct),
-    )
     return Cell(
         method=method.name,
         role=method.role,
@@ -190,7 +194,7 @@ def _cell(inputs: ComparisonInputs, method: Method, played: dict[str, MethodOutc
         trained=inputs.trained.get(method.role, 1),
         at=tuple(points[drop] for drop in inputs.max_drops),
         rule=points[PAPERS_RULE],
-        quality={name: bootstrap_ci(figures[name], drawn[name]) for name in MEASURES},
+        quality=score_quality(score, pair.small_correct),
         unstated=int(np.isnan(score).sum()),
         distinct=len(np.unique(score[~np.isnan(score)])),
         against=_against(inputs, own, played),
@@ -210,21 +214,15 @@ def _outcome(method: Method, pair: Pair, keep: Floats) -> MethodOutcome:
     )
 
 
-def _point(
-    inputs: ComparisonInputs, own: MethodOutcome, pair: Pair, max_drop: float | None, taus: tuple[float, ...]
-) -> OperatingPoint:
-    draws, lost = inputs.draws, pair.large_correct - own.right
-    large = float(pair.large_cost.mean())
-    spent_B, alone_B = draws.mean(own.cost), draws.mean(pair.large_cost)
-    saving_B = 1 - np.divide(spent_B, alone_B, out=np.full(len(alone_B), np.nan), where=alone_B > 0)
+def _point(own: MethodOutcome, pair: Pair, max_drop: float | None, taus: tuple[float, ...]) -> OperatingPoint:
     return OperatingPoint(
         max_drop=max_drop,
         taus=taus,
-        accuracy=bootstrap_ci(float(own.right.mean()), draws.mean(own.right)),
-        cost_usd=bootstrap_ci(float(own.cost.mean()), spent_B),
-        llm_share=bootstrap_ci(float(1 - own.keep.mean()), draws.mean(1 - own.keep)),
-        drop=bootstrap_ci(float(lost.mean()), draws.mean(lost)),
-        saving=bootstrap_ci(1 - float(own.cost.mean()) / large if large else float("nan"), saving_B),
+        accuracy=share_interval(own.right),
+        cost_usd=cost_interval(own.cost),
+        llm_share=share_interval(1 - own.keep),
+        drop=paired_share_interval(pair.large_correct, own.right),
+        saving=saving_interval(own.cost, pair.large_cost),
     )
 
 
@@ -235,7 +233,7 @@ def _alone(inputs: ComparisonInputs, method: Method, played: dict[str, MethodOut
         method=method.name,
         role=method.role,
         trained=inputs.trained.get(method.role, 1),
-        at=(_point(inputs, own, pair, inputs.operate_at, ()),),
+        at=(_point(own, pair, inputs.operate_at, ()),),
         against=_against(inputs, own, played),
         per_seed=_per_seed(inputs, own),
     )
@@ -261,21 +259,21 @@ def _against(
     reference = played.get(inputs.reference)
     if reference is None or reference is own:
         return None
-    draws = inputs.draws
     large = float(inputs.judged.answers["llm"].cost_usd.mean()) or float("nan")
-    right, cost = own.right - reference.right, (own.cost - reference.cost) / large
     gap: Interval | None = None
     if own.method.score is not None and reference.method.score is not None:
-        here, there = (score_quality(p.score, p.own_right)["auroc"] for p in (own, reference))
-        drawn = [resampled_quality(p.score, p.own_right, draws)["auroc"] for p in (own, reference)]
-        gap = bootstrap_ci(here - there, drawn[0] - drawn[1])
+        gap = auroc_difference_interval((own.score, own.own_right), (reference.score, reference.own_right))
     return PairedDifference(
-        accuracy=bootstrap_ci(float(right.mean()), draws.mean(right)),
+        accuracy=paired_share_interval(own.right, reference.right),
         p_accuracy=mcnemar_test(own.right, reference.right),
-        cost_share=bootstrap_ci(float(cost.mean()), draws.mean(cost)),
+        cost_share=_scaled(mean_difference_interval(own.cost, reference.cost), 1 / large),
         p_cost=permutation_test(own.cost, reference.cost, resamples=PERMUTATIONS),
         auroc=gap,
     )
+
+
+def _scaled(found: Interval, by: float) -> Interval:
+    return Interval(by * found.value, by * found.low, by * found.high)
 
 
 def _per_seed(inputs: ComparisonInputs, own: MethodOutcome) -> dict[str, dict[str, float]]:
@@ -292,7 +290,7 @@ def _per_seed(inputs: ComparisonInputs, own: MethodOutcome) -> dict[str, dict[st
             "llm_share": 1 - float(own.keep[at].mean()),
             "saving": 1 - float(own.cost[at].mean() / large[at].mean()),
             "drop": float((large_right[at] - own.right[at]).mean()),
-            **{name: value for name, value in quality.items() if name in ("ece", "auroc")},
+            **{name: quality[name].value for name in ("ece", "auroc")},
         }
     return found
 
@@ -336,7 +334,7 @@ def _bounds(inputs: ComparisonInputs, played: Mapping[str, MethodOutcome]) -> li
     )
     knowing = _outcome(Method(name="oracle", role=role), pair, (pair.small_correct >= pair.large_correct).astype(float))
     return [
-        Bound(name=name, at=_point(inputs, outcome, pair, None, ()))
+        Bound(name=name, at=_point(outcome, pair, None, ()))
         for name, outcome in (
             (f"random, {100 * share:.0f} % to the LLM as {reference.method.name}", at_random),
             (f"best single ({single})", alone),

@@ -11,12 +11,11 @@ from corea.calibrate.certify import FitOptions, certify
 from corea.calibrate.rules import ScoredTable
 from corea.calibrate.targets import Targets
 from corea.evaluate.thresholds import cheapest_threshold
-from corea.metrics import Interval, auroc, auroc_interval
+from corea.metrics import Interval, auroc, auroc_interval, paired_share_interval, saving_interval
 from corea.metrics.arrays import Floats
 from corea.policies.threshold import uniform_of
 from corea.records.table import OutcomeTable
 from corea.report.plots import BLUE, GREY, INK, ORANGE, plot_style, save
-from recipes.paper.resample import Draws, bootstrap_ci
 
 WEAK_AUROC, LOW_RATIO, LEFT = 0.65, 3, 0.48  # the gates that the figure shades, and its left edge
 
@@ -87,12 +86,11 @@ def measure_pair(
         if table is None:
             return None
         fitting, others = (table.take(np.flatnonzero(half)) for half in (first, ~first))
-        return certify_and_judge(fitting, others, draws, max_drop, delta, options)
+        return certify_and_judge(fitting, others, max_drop, delta, options)
 
     stated = ~np.isnan(pairs.first.confidence)
     c, y = pairs.first.confidence[stated], pairs.first.correct[stated]
     low, high = auroc_interval(c, y)
-    draws = Draws.of(len(judged), resamples=500)
     policy = cheapest_threshold(fit, max_drop)
     filled = np.nan_to_num(judged.first.confidence, nan=-1.0)
     tie = np.array([uniform_of(str(key), policy.salt) < policy.tie_fraction for key in judged.ids])
@@ -116,7 +114,6 @@ def measure_pair(
         price_ratio=float(pairs.last.cost_usd.mean() / pairs.first.cost_usd.mean()),
         uncertified=_kept(
             judged,
-            draws,
             np.where(keep, judged.first.correct, judged.last.correct),
             np.where(keep, judged.first.cost_usd, both),
             ~keep,
@@ -132,7 +129,7 @@ def measure_pair(
 
 
 def certify_and_judge(
-    fit: OutcomeTable, judged: OutcomeTable, draws: Draws, max_drop: float, delta: float, options: FitOptions
+    fit: OutcomeTable, judged: OutcomeTable, max_drop: float, delta: float, options: FitOptions
 ) -> Kept | None:
     """A threshold certified on the fitting rows, evaluated on others; None where none is certified."""
     from corea.metrics.score_map import apply_map
@@ -142,15 +139,13 @@ def certify_and_judge(
         return None
     rows = ScoredTable.of(judged, apply_map(found.prepared.maps[0], judged.columns(0)))
     answers = rows.outcome(found.rules)
-    return _kept(judged, draws, answers.correct, answers.cost_usd, ~answers.kept)
+    return _kept(judged, answers.correct, answers.cost_usd, ~answers.kept)
 
 
-def _kept(judged: OutcomeTable, draws: Draws, right: Floats, cost: Floats, deferred: Any) -> Kept:
-    alone = judged.last.cost_usd
-    lost = judged.last.correct - right
+def _kept(judged: OutcomeTable, right: Floats, cost: Floats, deferred: Any) -> Kept:
     return Kept(
-        saving=bootstrap_ci(float(1 - cost.mean() / alone.mean()), 1 - draws.mean(cost) / draws.mean(alone)),
-        drop=bootstrap_ci(float(lost.mean()), draws.mean(lost)),
+        saving=saving_interval(cost, judged.last.cost_usd),
+        drop=paired_share_interval(judged.last.correct, right),
         llm_share=float(np.mean(deferred)),
     )
 

@@ -22,12 +22,11 @@ from recipes.paper.comparison_table import ComparisonInputs, make_table
 from recipes.paper.examples import failures, reliability
 from recipes.paper.methods import methods
 from recipes.paper.probe import hidden_states
-from recipes.paper.resample import Draws
 from recipes.paper.settings import CompareSettings
 from recipes.paper.splits import DatasetSplits, contamination
 
 RESULTS = "results.json"
-VERSION = 2
+VERSION = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +76,6 @@ async def compare(
         "reference": settings.reference,
         "operate_at": settings.operate_at,
         "max_drops": settings.max_drops,
-        "resamples": settings.resamples,
         "seeds": settings.seeds,
         "notes": settings.notes,
         "models": {_name(m): _about(m) for m in models},
@@ -153,7 +151,6 @@ def _judge(
         operate_at=settings.operate_at,
         max_drops=settings.max_drops,
         seed_of=np.array([float(asked.seed(q)) for q in both[1].questions]),
-        draws=Draws.of(len(both[1]), resamples=settings.resamples),
     )
     hooks.phase(f"{asked.name}: figures", len(methods(settings.extra, settings.ours)))
     table, played = make_table(inputs, settings.extra, settings.ours, on_row=lambda name: hooks.step())

@@ -101,7 +101,6 @@ class CompareSettings:
     max_drops: tuple[float, ...] = (0.01, 0.02)
     seeds: tuple[int, ...] = (1, 2, 3)
     runs: tuple[int, ...] = ()
-    resamples: int = 500
     concurrency: int = 32
     notes: tuple[str, ...] = ()
 
@@ -122,8 +121,8 @@ class CompareSettings:
                 f"datasets: {fixed[0]!r} draws the same questions with every seed, and models.{apart[0]} is one for "
                 "each {seed}; expected seeded = true, or one comparison for each training run"
             )
-        if not self.seeds or self.resamples < 100:
-            raise ConfigError("seeds, resamples: expected at least one seed and 100 resamples")
+        if not self.seeds:
+            raise ConfigError("seeds: got none, expected at least one")
         if self.runs and len(self.runs) != len(self.seeds):
             raise ConfigError(f"runs: got {len(self.runs)} for {len(self.seeds)} seeds, expected one for each, or none")
         if self.ours not in {*TITLES, *self.models} - {"llm"}:

@@ -127,10 +127,10 @@ def explanations(results: Json) -> list[str]:
         f"Thresholds and classifiers are fitted on the calibration split alone; every figure is of the evaluation "
         f"split. pass@1, cost and LLM% are at the threshold chosen for a drop of {100 * results['operate_at']:g} "
         "points on the calibration split.",
-        f"In brackets: 95 % bootstrap intervals, {results['resamples']} resamples of the questions, given the fitted "
-        "thresholds.",
+        "In brackets: 95 % intervals, given the fitted thresholds: shares Wilson's, costs, savings and Brier scores "
+        "the delta method's, differences of shares Bonett and Price's. ECE and AURC have none.",
         f"COREA's row is {results['reference']}; the last columns are differences to it on the same questions "
-        "(McNemar's exact test; sign-flip permutation test of cost; bootstrap of AUROC). The p-values are uncorrected "
+        "(McNemar's exact test; sign-flip permutation test of cost). The p-values are uncorrected "
         "for the number of rows.",
         '"saved" is against the LLM alone; followed by the drop on the evaluation split. A saving whose drop is '
         'over what was aimed at ("over") was not earned.',

@@ -56,7 +56,11 @@ class Signal(Protocol):
 
 
 class Policy(Protocol):
-    """Keeps or defers an answer, also one without a confidence value (by default DEFER)."""
+    """Keeps or defers an answer, also one without a confidence value (by default DEFER).
+
+    A policy that compares `confidence.deciding` with a number may give it by `threshold_for(question) -> float | None`,
+    for traces.
+    """
 
     def decide(self, question: Question, confidence: Confidence) -> Decision: ...
 

@@ -14,6 +14,7 @@ from corea.costs.signal_calls import signal_calls
 from corea.early_exit import CUT, PartialCompletion, StreamResult, interrupted, read_stream
 from corea.errors import BackendError, ConfigError
 from corea.parsing import is_refusal, read_answer
+from corea.policies.threshold import threshold_of
 from corea.prices import EXACT, Price
 from corea.prompts import Prompt, with_draft
 from corea.protocols import Backend, Policy, PrePolicy, Signal, Streamer
@@ -205,7 +206,7 @@ class Attempt(Struct):
         if not last and confidence is None and stage.signal and stage.policy:
             confidence = await self._measure(stage.signal, completion)
             if answer is None and is_refusal(completion.text, choices=choices):  # a confidence in no answer
-                confidence = replace(confidence, value=None, reason=DECLINED)
+                confidence = replace(confidence, value=None, score=None, reason=DECLINED)
             decision = stage.policy.decide(question, confidence)
         return Step(
             stage=stage.name,
@@ -215,6 +216,7 @@ class Attempt(Struct):
             decision=decision or Decision.KEEP,
             cost_usd=self._cost(completion),
             seconds=self.clock() - self.began,
+            threshold=None if confidence is None else threshold_of(stage.policy, question),
         )
 
     def _cut_off(self) -> Step:

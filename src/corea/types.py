@@ -17,6 +17,7 @@ from msgspec.structs import replace
 from corea.errors import ConfigError
 
 __all__ = [
+    "OUTSIDE",
     "TRACE_VERSION",
     "ZERO_USD",
     "Completion",
@@ -42,6 +43,7 @@ ZERO_USD = Decimal(0)
 SET_BY_COREA = ("model", "messages", "stream", "stream_options")  # fields of a request
 OTHER_MODELS = ("models", "fallbacks")  # OpenRouter, LiteLLM: others may answer, at other prices
 LIMITS = ("max_tokens", "max_completion_tokens", "n_predict")  # OpenAI's two, llama.cpp's
+OUTSIDE = "unlike all rows that calibrated"  # how the reason of such a missing confidence begins
 ANSWERS = ("n", "best_of")  # how many answers, each of them billed
 
 
@@ -292,6 +294,8 @@ class Confidence(Struct, frozen=True, kw_only=True):
 
     Args:
         value: In [0, 1], or None where the signal could not be computed: never 0 or 0.5 in its place.
+        score: The number that a calibration's threshold is for, in [0, 1]; None without a calibration, where thresholds
+            are for `value`, and where `value` is None.
         reason: The reason of a missing value, or a remark on it (such as "3 % of the mass was not seen").
         calls: Further model calls that the signal needed; they are paid for and counted.
         spans: The (start, end) characters of the completion's text whose log-probabilities were used; traces keep only
@@ -303,6 +307,17 @@ class Confidence(Struct, frozen=True, kw_only=True):
     reason: str = ""
     calls: tuple[Completion, ...] = ()
     spans: tuple[tuple[int, int], ...] | None = None
+    score: float | None = None
+
+    @property
+    def deciding(self) -> float | None:
+        """The number that a threshold is compared with: the score, else the value."""
+        return self.value if self.score is None else self.score
+
+    @property
+    def outside(self) -> bool:
+        """True where a calibration gives no score, as an input is unlike all rows that it was fitted on."""
+        return self.value is None and self.reason.startswith(OUTSIDE)
 
 
 class Verdict(Struct, frozen=True):
@@ -318,6 +333,7 @@ class Step(Struct, frozen=True, kw_only=True):
 
     Exactly one of these holds: `completion` is set; `error` is set (a failed call may also have a partial
     completion that was billed); `skipped` says why the stage was not asked.
+    `threshold` is what the policy compared the confidence's score (else its value) with; None where it has none.
     `cost_usd` covers the completion, billed retries and the signal's own calls. None: not known (no price).
     """
 
@@ -334,6 +350,7 @@ class Step(Struct, frozen=True, kw_only=True):
     error_body: Any = None  # the server's own error object, if any
     retry_after_seconds: float | None = None  # the delay that the server asked for
     skipped: str | None = None
+    threshold: float | None = None
 
 
 class Trace(Struct, frozen=True, kw_only=True):

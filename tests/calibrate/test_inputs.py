@@ -17,7 +17,7 @@ from corea.policies.threshold import Threshold
 from corea.report.calibration import calibration_lines
 from corea.signals.verbalized import Verbalized
 from corea.stage import Stage
-from corea.types import Question, Sampling
+from corea.types import OUTSIDE, Question, Sampling
 
 from .simulated import simulated_pairs
 
@@ -73,7 +73,7 @@ async def test_a_cascade_defers_what_has_no_known_category_and_says_so(options: 
         if category in (None, "unheard-of"):
             assert trace.steps[0].confidence is not None
             assert trace.steps[0].confidence.value is None
-            assert trace.steps[0].confidence.reason == f"category {category!r} did not calibrate: deferred"
+            assert trace.steps[0].confidence.reason == f"{OUTSIDE}: category {category!r}; deferred"
     assert stages == {"easy": "small", "hard": "large", None: "large", "unheard-of": "large"}
 
 

@@ -36,7 +36,20 @@ def test_beta_finds_its_family_and_never_falls() -> None:
 def test_isotonic_is_the_pooled_steps_by_hand() -> None:
     found = isotonic(np.array([0.1, 0.2, 0.3, 0.4]), np.array([0.0, 1.0, 0.0, 1.0]))
     at = apply_map(found, {"confidence": np.array([0.1, 0.2, 0.25, 0.3, 0.4, 0.9, np.nan])})
-    assert at == pytest.approx([0, 0.5, 0.5, 0.5, 1, 1, np.nan], nan_ok=True)
+    assert at == pytest.approx([1 / 3, 0.5, 0.5, 0.5, 2 / 3, 2 / 3, np.nan], nan_ok=True)
+
+
+def test_few_rows_give_no_certainty_and_a_map_that_rises() -> None:
+    score = np.array([0.9, 0.2, 0.8, 0.4, 0.6, 0.9, 0.3, 0.95])
+    found = isotonic(score, np.array([1.0, 0, 1, 1, 1, 1, 0, 1]))  # right from 0.4 on: six right of six, two wrong
+    assert apply_map(found, {"confidence": np.array([0.0, 0.3, 0.4, 1.0])}) == pytest.approx([1 / 4] * 2 + [7 / 8] * 2)
+    rng = np.random.default_rng(2)
+    for n in (5, 30, 300):
+        score = rng.random(n).round(2)
+        at = apply_map(isotonic(score, (rng.random(n) < score).astype(float)), {"confidence": np.linspace(0, 1, 101)})
+        assert (np.diff(at) >= 0).all()
+        assert at.min() > 0
+        assert at.max() < 1
 
 
 @pytest.mark.parametrize("kind", ["isotonic", "platt", "beta", "auto"])

@@ -1,11 +1,19 @@
 """`corea eval` on a run of ours and on recorded rows: every figure is one that can be counted by hand."""
 
 import json
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from tests.cli.conftest import Command
+
+from corea.calibrate import FitOptions, Targets, fit
+from corea.calibrate.artefact import Calibration
+from corea.records.read import RowSource, read_table
+from corea.trace_io import encode
+from corea.types import OUTSIDE, Completion, Confidence, Decision, Status, Step, Trace
 
 
 def rows(path: str, model: str, correct: list[int], confidence: list[float | None] | None = None) -> str:
@@ -180,3 +188,123 @@ def test_the_large_model_alone_and_the_saving_are_of_one_run(corea: Command) -> 
     assert {line["stage"] for line in lines} == {"large"}
     again = corea(*arguments, "--tau", "0.95", "--json").json
     assert (again["mean_cost_usd"], again["note"]) == (small + 1, None)
+
+
+# --- a run that a calibration decided ---------------------------------------------------------------------------------
+
+
+def calibrated(count: int = 600) -> Calibration:
+    """A calibration of recorded rows, whose texts are "Question i?"."""
+    rng = np.random.default_rng(0)
+    sure = rng.random(count) < 0.7
+    right = np.where(sure, rng.random(count) < 0.98, rng.random(count) < 0.3)
+    for name, correct in (("s", right), ("l", rng.random(count) < 0.97)):
+        rows(f"{name}.jsonl", name, correct.astype(int).tolist(), np.where(sure, 0.9, 0.4).tolist())
+        made = map(json.loads, Path(f"{name}.jsonl").read_text().splitlines())
+        more = {"cost_usd": 1e-5 if name == "s" else 1e-3}
+        lines = [json.dumps({**row, **more, "question": f"Question {i}?"}) for i, row in enumerate(made)]
+        Path(f"{name}.jsonl").write_text("\n".join(lines) + "\n")
+    found = fit(
+        read_table([RowSource(paths=["s.jsonl"]), RowSource(paths=["l.jsonl"])]), Targets(max_drop=0.05),
+        FitOptions(map="identity"),
+    )  # fmt: skip
+    assert found.certified
+    found.save("calibration.json")
+    return found
+
+
+def served(numbers: range, *, right: float, score: float | None = 0.9, value: float | None = 0.97) -> list[str]:
+    """A run over these questions that keeps all; the small model is right in this share. And its files."""
+    questions, traces, large = list[str](), list[bytes](), list[str]()
+    for k, i in enumerate(numbers):
+        text = "yes" if k < right * len(numbers) else "no"
+        reason = "" if value is not None else f"{OUTSIDE}: completion_tokens 9; deferred"
+        confidence = Confidence(value=value, signal="mapped verbalized", score=score, reason=reason)
+        completion = Completion(text=f"<answer>{text}</answer>", model="s")
+        step = Step(
+            stage="small", completion=completion, answer=text, confidence=confidence, decision=Decision.KEEP,
+            cost_usd=Decimal("0.00001"),
+        )  # fmt: skip
+        trace = Trace(
+            question_id=f"n{i}", steps=(step,), status=Status.ANSWERED, answer=text, text=completion.text, stage="small"
+        )
+        traces.append(encode(trace))
+        asked = {"id": f"n{i}", "question": f"question {i}", "answer": "yes", "answer_type": "text"}
+        questions.append(json.dumps(asked))
+        large.append(json.dumps({"id": f"n{i}", "model": "l", "correct": 1, "cost_usd": 1e-3}))
+    Path("run.jsonl").write_bytes(b"\n".join(traces) + b"\n")
+    Path("q.jsonl").write_text("\n".join(questions) + "\n")
+    Path("large.jsonl").write_text("\n".join(large) + "\n")
+    return ["eval", "run.jsonl", "--questions", "q.jsonl", "--against", "large.jsonl"]
+
+
+def test_a_run_that_contradicts_the_guarantee_leads_with_that_and_can_fail(corea: Command) -> None:
+    calibrated()
+    command = [*served(range(10_000, 10_200), right=0.8), "--calibration", "calibration.json"]
+    ran = corea(*command)
+    assert ran.code == 0
+    assert ran.out.splitlines()[0] == (
+        "THE GUARANTEE DOES NOT HOLD HERE: max_drop missed beyond chance on 200 rows; calibrate again"
+    )
+    assert corea(*command, "--strict").code == 1
+    assert corea(*command, "--strict", "--json").json["promise"]["contradicted"] == ["max_drop"]
+    kept = [*served(range(10_000, 10_200), right=0.96), "--calibration", "calibration.json", "--strict"]
+    ran = corea(*kept)
+    assert (ran.code, "max_drop met on 200 rows" in ran.out, "GUARANTEE" in ran.out) == (0, True, False)
+
+
+def test_rows_that_also_calibrated_are_counted_and_left_out_of_the_test(corea: Command) -> None:
+    calibrated()
+    command = [*served(range(500, 700), right=0.5), "--calibration", "calibration.json", "--json"]
+    promise = corea(*command).json["promise"]  # 100 of them calibrated, under other ids: those that are right
+    assert (promise["n"], promise["shared"], promise["met"]) == (100, 100, {"max_drop": False})
+    text = corea(*command[:-1]).out
+    assert "100 of 200 rows also calibrated: the guarantee is tested on the 100 others" in " ".join(text.split())
+    promise = corea(*served(range(600), right=0.5), "--calibration", "calibration.json", "--json").json["promise"]
+    assert (promise["n"], promise["shared"], promise["contradicted"]) == (0, 600, [])
+
+
+def test_half_of_recorded_rows_that_calibrated_are_noticed(corea: Command) -> None:
+    calibrated()
+    for name in ("s", "l"):
+        lines = Path(f"{name}.jsonl").read_text().splitlines()[300:]
+        fresh = [{**json.loads(line), "id": f"new{k}", "question": f"Other {k}?"} for k, line in enumerate(lines)]
+        Path(f"{name}2.jsonl").write_text("\n".join([*lines, *map(json.dumps, fresh)]) + "\n")
+    said = corea("calibrate", "apply", "calibration.json", "--traces", "s2.jsonl", "--reference", "l2.jsonl", "--json")
+    assert (said.json["n"], said.json["n_tested"]) == (600, 300)
+    assert any("300 of 600 rows also calibrated" in note for note in said.json["notes"])
+
+
+def test_a_score_that_is_not_a_probability_has_no_ece(corea: Command) -> None:
+    old = corea(*served(range(50), right=0.8, score=None)).out  # of a trace before scores had their field
+    assert "score (not a probability): AUROC" in old
+    assert "ECE" not in old
+    new = corea(*served(range(50), right=0.8)).out
+    assert "confidence: AUROC" in new
+    assert "ECE 0.170" in new
+    assert "a calibration decided: --calibration FILE tests its guarantee here" in " ".join(new.split())
+    outside = corea(*served(range(50), right=0.8, value=None, score=None))
+    assert "50 deferred, as an input is unlike all rows that calibrated" in outside.out
+
+
+def test_tau_is_compared_with_what_decided(corea: Command) -> None:
+    command = [*served(range(50), right=0.8, score=0.3), "--json", "--tau"]
+    assert corea(*command, "0.5").json["llm_share"] == 1.0
+    assert corea(*command, "0.3").json["llm_share"] == 0.0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["eval", "s.jsonl", "--strict"], "--strict: got it without --calibration"),
+        (["eval", "s.jsonl", "--calibration", "calibration.json"], "use `corea calibrate apply`"),
+        (["eval", "run.jsonl", "--questions", "q.jsonl", "--calibration", "calibration.json"], "give --against FILE"),
+        (["eval", "s.jsonl", "--calibration", "none.json"], "none.json: no such calibration"),
+    ],
+)
+def test_a_guarantee_that_cannot_be_tested_is_one_line(corea: Command, arguments: list[str], said: str) -> None:
+    calibrated()
+    served(range(50), right=0.8)
+    ran = corea(*arguments)
+    assert (ran.code, len(ran.err.strip().splitlines())) == (2, 1), ran.err
+    assert said in ran.err

@@ -55,4 +55,7 @@ def test_the_better_single_model_may_be_chosen_on_other_questions() -> None:
 def test_the_quality_of_a_signal_leaves_unstated_answers_out() -> None:
     found = quality(np.array([0.9, np.nan, 0.2, 0.8]), np.array([1.0, 1, 0, 0]))
     assert (found.n, found.unstated, found.distinct, found.auroc) == (3, 1, 3, 1.0)
-    assert np.isnan(quality(np.array([0.9, 0.8]), np.array([1.0, 1.0])).auroc)
+    alike = quality(np.array([0.9, 0.8]), np.array([1.0, 1.0]))
+    assert np.isnan(alike.auroc)
+    assert alike.auroc_words == "undefined (all right or all wrong)"
+    assert quality(np.array([0.9, 0.8]), np.array([1.0, 0.0])).auroc_words == "1.000 (too few for an interval)"

@@ -12,6 +12,7 @@ from corea.metrics import (
     auroc_interval,
     brier_score,
     expected_calibration_error,
+    reliability_bins,
 )
 
 TIED = st.lists(st.tuples(st.sampled_from([0.0, 0.2, 0.5, 0.9, 1.0]), st.booleans()), min_size=2, max_size=40)
@@ -25,6 +26,12 @@ def test_ece_by_hand() -> None:
 def test_a_calibrated_confidence_has_no_calibration_error() -> None:
     confidence, correct = [0.5, 0.5, 1.0, 0.0], [1, 0, 1, 0]
     assert expected_calibration_error(confidence, correct) == 0
+
+
+@pytest.mark.parametrize("edge", [k / 10 for k in range(10)])
+def test_a_confidence_on_an_edge_is_in_the_bin_that_begins_there(edge: float) -> None:
+    (found,) = reliability_bins([edge, float(f"{edge:.1f}")], [1, 0])
+    assert (found.low, found.count, found.high) == (edge, 2, pytest.approx(edge + 0.1))
 
 
 def test_brier_by_hand() -> None:
@@ -51,6 +58,23 @@ def test_auroc_interval_covers_the_truth_about_as_often_as_it_says() -> None:
         low, high = auroc_interval(score, correct)
         hits += low <= 0.7602499 <= high
     assert 0.91 <= hits / 300 <= 0.99
+
+
+def test_auroc_interval_of_a_perfect_order_is_not_a_point_and_shrinks_with_the_rows() -> None:
+    few, many = (auroc_interval([0.9] * n + [0.1] * n, [1] * n + [0] * n) for n in (10, 100))
+    assert few[1] == many[1] == 1
+    assert few[0] < 0.85 < many[0] < 1
+    assert np.isnan(auroc_interval([0.9, 0.8, 0.1], [1, 1, 0])).all()
+
+
+@pytest.mark.parametrize(("accuracy", "distance", "truth"), [(0.8, 3.0, 0.98305), (0.95, 2.0, 0.92135)])
+def test_auroc_interval_covers_near_1_and_few_wrong_answers(accuracy: float, distance: float, truth: float) -> None:
+    rng, hits = np.random.default_rng(2), 0
+    for _ in range(300):
+        correct = np.arange(100) < 100 * accuracy
+        low, high = auroc_interval(rng.normal(size=100) + distance * correct, correct)
+        hits += low <= truth <= high
+    assert hits / 300 >= 0.94  # DeLong's on its own scale: 0.76 and 0.71
 
 
 def test_aurc_of_a_perfect_order_by_hand() -> None:

@@ -9,6 +9,7 @@ from corea.errors import DataError
 from corea.metrics import (
     cost_interval,
     mcnemar_test,
+    mean_difference_interval,
     paired_share_interval,
     permutation_test,
     ratio_interval,
@@ -58,6 +59,26 @@ def test_ratio_interval_covers_nineteen_in_twenty() -> None:
         found = ratio_interval(a, b)
         hits += found.low <= 0.3 <= found.high
     assert 0.92 <= hits / 400 <= 0.98
+
+
+def test_few_rows_that_make_up_the_cost_widen_its_interval() -> None:
+    even, uneven = np.tile([0.0, 2.0], 50), np.array([100.0, *[0.0] * 99])
+    assert even.mean() == uneven.mean() == 1
+    assert cost_interval(even).high == pytest.approx(np.exp(1.984 / np.sqrt(99)), rel=1e-3)  # t with 99 degrees
+    assert cost_interval(uneven).high == pytest.approx(np.exp(4.166 * np.sqrt(100 / 100)), rel=0.15)  # t with 2
+    rng, hits = np.random.default_rng(3), 0
+    for _ in range(400):
+        found = cost_interval(rng.lognormal(size=50))
+        hits += found.low <= np.exp(0.5) <= found.high
+    assert hits / 400 >= 0.92  # with the normal quantile: 0.91 and less
+
+
+def test_mean_difference_interval_is_students() -> None:
+    found = mean_difference_interval([3.0, 5, 4, 6], [1.0, 2, 4, 1])
+    gap = np.array([2.0, 3, 0, 5])
+    assert found.value == gap.mean()
+    assert (found.high - found.value) / (gap.std(ddof=1) / 2) == pytest.approx(3.182, rel=0.01)  # 3 degrees of freedom
+    assert mean_difference_interval([1.0, 2], [1.0, 2]).high == 0
 
 
 def test_share_interval_is_wilsons() -> None:

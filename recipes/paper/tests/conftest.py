@@ -70,7 +70,6 @@ class World:
             "datasets": {"sums": DatasetSettings(kind="jsonl")},
             "reference": "SLM-Verb",
             "ours": "slm",
-            "resamples": 200,
             "max_drops": (0.0, 0.02),
             "operate_at": 0.0,
         }

@@ -10,10 +10,11 @@ import pytest
 from corea.datasets import load_dataset
 from corea.errors import ConfigError, DataError
 from corea.graders import grader_name
+from corea.metrics import auroc, auroc_interval
 from recipes.paper.answers import Answers, Fitting, Judged, Pair, folds, question_hash
 from recipes.paper.apply_methods import fit_threshold
 from recipes.paper.methods import Method
-from recipes.paper.resample import Draws, resampled_quality, score_quality
+from recipes.paper.quality import auroc_difference_interval
 from recipes.paper.scores import scores
 from recipes.paper.settings import DatasetSettings
 from recipes.paper.splits import DatasetSplits, contamination, load_splits
@@ -220,16 +221,24 @@ def test_the_contamination_guard_counts_what_stands_in_the_training_questions() 
     assert (found["calibration"]["flagged"], found["training"]["flagged"], found["training"]["identical"]) == (0, 2, 2)
 
 
-def test_redrawn_figures_equal_the_metrics_on_the_same_resample() -> None:
+def test_a_difference_of_aurocs_is_their_difference_and_sees_a_clear_gap() -> None:
     rng = np.random.default_rng(0)
-    c, y = np.round(rng.random(80), 1), (rng.random(80) < 0.6).astype(float)
-    draws = Draws.of(80, resamples=6, seed=1)
-    found = resampled_quality(c, y, draws)
-    for b, counts in enumerate(draws.counts_BN):
-        at = np.repeat(np.arange(80), counts.astype(int))
-        expected = score_quality(c[at], y[at])
-        for name, value in expected.items():
-            assert found[name][b] == pytest.approx(value, abs=1e-12), name
+    y = (rng.random(400) < 0.6).astype(float)
+    good, poor = y + rng.normal(size=400), 0.2 * y + rng.normal(size=400)
+    found = auroc_difference_interval((good, y), (poor, y))
+    assert found.value == pytest.approx(auroc(good, y) - auroc(poor, y))
+    assert found.low > 0
+    same = auroc_difference_interval((good, y), (good, y))
+    assert (same.low, same.high) == (0, 0)
+    one = auroc_difference_interval((good, y), (np.full(400, 0.5), y))  # a constant score's AUROC is known: one half
+    low, high = auroc_interval(good, y)
+    assert (one.low, one.high) == pytest.approx((low - 0.5, high - 0.5), abs=0.01)
+
+
+def test_ece_and_aurc_have_no_interval(world: World) -> None:
+    quality = row(world.compare(), "SLM-Verb")["quality"]
+    assert np.isnan([quality["ece"]["low"], quality["aurc"]["low"]]).all()
+    assert quality["auroc"]["low"] <= quality["auroc"]["value"] <= quality["auroc"]["high"]
 
 
 def test_results_are_plain_json_without_nan(world: World) -> None:

@@ -50,7 +50,7 @@ def test_a_model_that_says_yes_or_no_has_the_whole_row(world: World) -> None:
     assert exact["llm_share"]["value"] == pytest.approx(50 / 150)
     own, large = 30 + 41, 30 * 10  # the second call is paid for every question
     assert exact["cost_usd"]["value"] == pytest.approx((own + large / 3) / 1e6)
-    assert "| SLM-SelfCheck | 100.0 [100.0, 100.0] |" in markdown(read_results(world.folder))
+    assert "| SLM-SelfCheck | 100.0 [97.5, 100.0] |" in markdown(read_results(world.folder))
 
 
 def test_a_model_that_says_neither_has_a_row_that_says_so(world: World) -> None:

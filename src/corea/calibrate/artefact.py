@@ -3,12 +3,14 @@
 The schema of version 4 is the fields of `Calibration` and of the records in it; docs/calibration_schema.md lists them.
 """
 
+from base64 import b64decode
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
+import numpy as np
 
 from corea.calibrate.held_out import HeldOutReport
 from corea.calibrate.rules import CascadeAnswers, Rules, ScoredTable
@@ -19,6 +21,7 @@ from corea.metrics import Interval
 from corea.metrics.score_map import ScoreMap
 from corea.policies.calibrated import GroupRule, ThresholdRule
 from corea.policies.router import QuestionModel
+from corea.records.answer import PRINT_BYTES
 from corea.records.table import OutcomeTable
 from corea.version import VERSION
 
@@ -61,7 +64,8 @@ class StageCalibration(msgspec.Struct, frozen=True, kw_only=True):
         map: From the measured columns to the score that the threshold is for.
         categories: A question of another category, or of none, has no score; null: the category plays no part.
         needs_answer: An answer that cannot be read has no score.
-        probability: From the score to a probability of being right.
+        probability: From the score to the probability that the answer is right; with few labels, that it is the last
+            model's.
         quality: Of the stage's main signal, with a verdict in words.
         answers: Share of the rows of the test that the stage answers.
         router: Scores a question; the stage is asked where the score is at least the threshold's `ask_above`.
@@ -145,6 +149,7 @@ class DataSummary(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
         signals: The first stage's columns. `recorded_signals`: those that a map reads and no cascade measures live.
         category_column: The recorded column that holds a row's category.
         seed: Random seed of the split.
+        rows: Short hashes of the distinct questions, joined and in base64; "" where they are not known.
     """
 
     digest: str
@@ -154,6 +159,13 @@ class DataSummary(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     notes: list[str]
     seed: int
     recorded_signals: list[str] = []
+    rows: str = ""
+
+    def has(self, prints: Any, n: int) -> Any:
+        """(N,) True where a row's short hash is among those that calibrated; nowhere if either is not known."""
+        known, width = b64decode(self.rows), PRINT_BYTES
+        stored = {known[at : at + width].hex() for at in range(0, len(known), width)}
+        return np.array([each in stored for each in (prints if prints is not None else [None] * n)], dtype=bool)
 
 
 class Calibration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -112,7 +112,7 @@ def _bound(stage: Stage, found: Calibration, part: StageCalibration, *, where: s
     wanted = [name for name in inputs_of(part.map) if name in FROM_THE_COMPLETION]
     signal = CalibratedSignal(
         stage.signal, part.map, needs_answer=part.needs_answer, categories=part.categories,
-        others=free_signals(wanted), where=where,
+        others=free_signals(wanted), where=where, probability=part.probability,
     )  # fmt: skip
     skip = part.threshold.skip_categories if part.threshold else ()
     skip += tuple(name for name, group in found.groups.items() if group.threshold is None)

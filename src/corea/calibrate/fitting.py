@@ -82,8 +82,12 @@ def fit(
     if isinstance(older, OutcomeTable):
         older = _labelled(older, targets)
         found = certify(table, targets, options, older=older)
+    elif older is not None:
+        fitted = _maps_of(older, table)
+        table = _unseen(older, table)
+        found = certify(table, targets, options, fitted=fitted)
     else:
-        found = certify(table, targets, options, fitted=None if older is None else _maps_of(older, table))
+        found = certify(table, targets, options)
     answers = _answers(found)
     probabilities = [
         fit_probability(score, model.correct, kind=options.probability)
@@ -107,6 +111,7 @@ def fit(
         data=DataSummary(
             digest=table.digest, n=len(table), signals=list(table.first.signals), recorded_signals=_recorded(found),
             category_column=table.category_column, seed=options.seed,
+            rows=table.packed_prints,
             notes=[
                 *_columns_read(found), *table.notes, *found.notes, *_category_note(found), *_router_note(found),
                 *_older_note(found, older),
@@ -180,11 +185,20 @@ def _maps_of(older: Calibration, table: OutcomeTable) -> FittedMaps:
             f"map-from: got a calibration of {', '.join(stage.model for stage in older.stages)}, expected one of "
             f"{', '.join(model.name for model in table.stages)}, as in the new rows"
         )
-    if older.data.digest == table.digest:
-        raise ConfigError("map-from: got a calibration of these very rows, expected one of others; drop --map-from")
     return FittedMaps(
         maps=tuple(stage.map for stage in older.stages), categories=older.categories, router=older.stages[0].router
     )
+
+
+def _unseen(older: Calibration, table: OutcomeTable) -> OutcomeTable:
+    """The rows that had no part in the older calibration, whose maps they are to test."""
+    shared = older.data.has(table.prints, len(table)) | (older.data.digest == table.digest)
+    if shared.all():
+        raise ConfigError("map-from: got a calibration of these very rows, expected one of others; drop --map-from")
+    if not shared.any():
+        return table
+    note = f"{int(shared.sum()):,} of the rows calibrated the older artefact and were left out"
+    return dataclasses.replace(table.take(np.flatnonzero(~shared)), notes=(*table.notes, note))
 
 
 def _older_note(found: Selection, older: OutcomeTable | Calibration | None) -> list[str]:

@@ -153,7 +153,7 @@ def held_out_report(
         ece_before=_ece(raw, first.correct),
         ece_after=_ece(after, first.correct),
         ece_crossfitted=_ece(crossed, fit.table.first.correct),
-        score_quality=signal_quality(score, first.correct),
+        score_quality=signal_quality(score, first.correct, probability=False),
         frontier=FrontierCurve(
             coverage=frontier.coverage[thin].tolist(), accuracy=frontier.accuracy[thin].tolist(),
             cost_usd=frontier.cost_usd[thin].tolist(),

@@ -98,6 +98,15 @@ class _FitRows:
         return float(np.nanmin(self.tokens)) / 2, 2 * float(np.nanmax(self.tokens))
 
     @property
+    def ranges(self) -> dict[str, tuple[float, float]]:
+        """The confidences that a map of these rows may judge, by column: from half the least odds to twice the most."""
+        measured = {name: self.columns[name] for name in self.confidences if not np.isnan(self.columns[name]).all()}
+        ends = {name: (float(np.nanmin(values)), float(np.nanmax(values))) for name, values in measured.items()}
+        return {
+            name: (min(low, low / (2 - low)), max(high, 2 * high / (1 + high))) for name, (low, high) in ends.items()
+        }
+
+    @property
     def relative_cost(self) -> Floats:
         """(N,) the last model's cost over its mean, at most `MOST_COST`."""
         return np.minimum(self.last_cost / max(float(self.last_cost.mean()), 1e-300), MOST_COST)
@@ -155,6 +164,7 @@ def _fit_blend(rows: _FitRows, kind: str, target: str, seed: int, like: BlendMap
     stored = BlendMap(
         confidences=rows.confidences, length="" if rows.tokens is None else "completion_tokens",
         categories=categories, category_default=default, complete=rows.complete, lengths=rows.lengths,
+        ranges=rows.ranges,
     )  # fmt: skip
     x = blend_features(stored, rows.columns)
     if kind == "trees":
@@ -163,7 +173,7 @@ def _fit_blend(rows: _FitRows, kind: str, target: str, seed: int, like: BlendMap
         loss = _fit_linear(x, rows.loss, seed) if target == "regret" else None
         stored = replace(stored, right=_fit_linear(x, rows.correct, seed), loss=loss)
     if like is not None:
-        return replace(stored, centre=like.centre, scale=like.scale)
+        return replace(stored, centre=like.centre, scale=like.scale, ranges=like.ranges)
     z = blend_rank(stored, x)
     return replace(stored, centre=float(np.median(z)), scale=max(float(z.std()), 1e-6))
 
@@ -268,10 +278,21 @@ def fit_probability(score: Floats, correct: Floats, *, kind: str = "auto", seed:
 
 
 def isotonic(s: Floats, y: Floats) -> IsotonicMap:
-    """Rising steps, joined by lines. Source: Zadrozny and Elkan 2002, KDD (pool adjacent violators)."""
-    model = _import("sklearn.isotonic").IsotonicRegression(out_of_bounds="clip", y_min=0.0, y_max=1.0).fit(s, y)
-    xs, ys = model.X_thresholds_, model.y_thresholds_
-    return IsotonicMap(x=xs.tolist(), y=ys.tolist())
+    """Rising steps, joined by lines; k right answers of the n on a step give (k + 1) / (n + 2), so never 0 or 1.
+
+    That is the Venn-Abers probability where the new row joins a step and pools no others; steps that the correction
+    puts out of order are pooled again.
+
+    Source: Zadrozny and Elkan 2002, KDD (pool adjacent violators); Vovk and Petej 2014, arXiv:1211.0025.
+    """
+    pooled = _import("sklearn.isotonic").IsotonicRegression
+    order = np.argsort(s, kind="stable")
+    _, step, n = np.unique(pooled().fit_transform(s, y)[order], return_inverse=True, return_counts=True)
+    rates = (np.bincount(step, weights=y[order]) + 1) / (n + 2)
+    rates = pooled().fit_transform(np.arange(len(n)), rates, sample_weight=n + 2)
+    last = np.cumsum(n) - 1
+    ends = np.unique(np.stack([last - n + 1, last]))  # of each step
+    return IsotonicMap(x=s[order][ends].tolist(), y=np.asarray(rates)[step][ends].tolist())
 
 
 def platt(s: Floats, y: Floats) -> PlattMap:

@@ -195,6 +195,10 @@ class CascadeAnswers:
         """(N,) True where a stage before the last answers."""
         return (self.stage >= 0) & (self.stage < self.last)
 
+    def take(self, at: Any) -> "CascadeAnswers":
+        """The answers to the questions at these indices."""
+        return replace(self, stage=self.stage[at], cost_usd=self.cost_usd[at], correct=self.correct[at])
+
     @property
     def abstained(self) -> Any:
         """(N,) True where a person should answer."""

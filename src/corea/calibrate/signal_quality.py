@@ -36,15 +36,19 @@ class SignalReport(msgspec.Struct, frozen=True, kw_only=True):
     accuracy: float | None = None
 
 
-def signal_quality(confidence: Floats, correct: Floats) -> SignalReport:
-    """The quality of a signal over (N,) answers; NaN confidences are answers without a value."""
+def signal_quality(confidence: Floats, correct: Floats, *, probability: bool = True) -> SignalReport:
+    """The quality of a signal over (N,) answers; NaN confidences are answers without a value.
+
+    Args:
+        probability: False for a score that orders answers and states no probability: it has no ECE and Brier score.
+    """
     stated = ~np.isnan(confidence)
     n, c, y = len(confidence), confidence[stated], correct[stated]
     if not len(c):
         return SignalReport(n=n, unstated=1.0, verdict=UNUSABLE, words="no confidence is stated anywhere")
     _, counts = np.unique(c, return_counts=True)
     area, (low, high) = auroc(c, y), auroc_interval(c, y)
-    inside = bool(c.min() >= 0 and c.max() <= 1)
+    inside = probability and bool(c.min() >= 0 and c.max() <= 1)
     found = SignalReport(
         n=n,
         unstated=float(1 - stated.mean()),

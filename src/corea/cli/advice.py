@@ -55,6 +55,7 @@ class Advice:
             ShortcomingKind.FILTERED: self._filtered,
             ShortcomingKind.EMPTY if self.free_text else ShortcomingKind.UNREADABLE: self._unreadable,
             ShortcomingKind.UNSTATED: self._unstated,
+            ShortcomingKind.OUTSIDE: self._outside,
         }
         places = [stage.name for stage in self.stages]
         faults = sorted(self.found.found, key=lambda fault: places.index(fault.stage) if fault.stage in places else -1)
@@ -99,6 +100,12 @@ class Advice:
         if LOGPROBS in reason and stage is not None and (stage.sampling.logprobs or stage.sampling.top_logprobs):
             return f"{line} ({reason.partition(LOGPROBS)[0]}); {NO_LOGPROBS}"
         return f"{line} ({reason}); look at the draft {self._example(fault)}"
+
+    def _outside(self, fault: Shortcoming) -> str:
+        return (
+            f"unlike all rows that calibrated: {self._counted(fault, 'draft')}, deferred; see the confidence's reason "
+            f"{self._example(fault)}; if they are many, calibrate again on questions like these"
+        )
 
     def _ask_for(self, tag: str, fault: Shortcoming) -> str:
         stage = self._stage(fault)

@@ -58,6 +58,8 @@ def as_dict(trace: Trace) -> dict[str, Any]:
         "stage": trace.stage,
         "model": _model(trace),
         "confidence": trace.confidence.value if trace.confidence else None,
+        "score": trace.confidence.score if trace.confidence else None,
+        "threshold": next((step.threshold for step in trace.steps if step.stage == trace.stage), None),
         "deferred": trace.deferred,
         "cost_usd": trace.cost_usd,
         "baseline_cost_usd": trace.baseline_cost_usd,
@@ -98,6 +100,9 @@ def _line(step: Step) -> str:
         return line
     value = step.confidence.value
     stated = f"confidence {value:.2f}" if value is not None else f"no confidence ({step.confidence.reason})"
+    if step.confidence.score is not None:
+        limit = "all deferred" if step.threshold is None else f"threshold {step.threshold:.4g}"
+        stated += f", score {step.confidence.score:.4g}, {limit}"
     return f"{line} · {stated} ({step.confidence.signal}) · {step.decision.value if step.decision else ''}"
 
 

@@ -171,9 +171,8 @@ def apply(
 
 
 def _show_applied(found: "Calibration", figures: "dict[str, Any]") -> None:
-    if figures["contradicted"]:
-        missed = ", ".join(figures["contradicted"])
-        print(f"THE GUARANTEE DOES NOT HOLD HERE: {missed} missed beyond chance; calibrate again")
+    if figures["headline"]:
+        print(figures["headline"])
     print(f"{figures['n']:,} questions, {found.verdict}: {found.sentence}")
     for name, each in figures["intervals"].items():
         if isinstance(each, dict):

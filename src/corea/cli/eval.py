@@ -5,8 +5,9 @@ from typing import Annotated, Any
 
 import typer
 
-from corea.cli.console import percent, print_json
-from corea.cli.options import GraderOption, JsonOption, PriceOption
+from corea.calibrate import load
+from corea.cli.console import EXIT_FAILED, percent, print_json
+from corea.cli.options import FILE, GraderOption, JsonOption, PriceOption
 from corea.cli.rows import prices_of, read_questions
 from corea.errors import ConfigError
 from corea.evaluate.measure import EvalResult, measure
@@ -25,6 +26,10 @@ def evaluate(
     variant: Annotated[str, typer.Option(help="Variant of the small model's rows.")] = "",
     llm_variant: Annotated[str, typer.Option(help="Variant of the large model's rows.")] = "",
     price: PriceOption = None,
+    calibration: Annotated[
+        Path | None, typer.Option(metavar=FILE, help="The run's artefact of `corea calibrate`; tests its guarantee.")
+    ] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit code 1 where rows contradict the guarantee.")] = False,
     json: JsonOption = False,
 ) -> None:
     """Judge answered runs or recordings: accuracy, cost, deferral, and how good the confidence is."""
@@ -34,6 +39,11 @@ def evaluate(
         raise ConfigError(
             "--grader: got it without --questions, expected the questions to grade by; give --questions FILE"
         )
+    if strict and calibration is None:
+        raise ConfigError(
+            "--strict: got it without --calibration, expected the guarantee to test; give --calibration FILE"
+        )
+    promised = None if calibration is None else load(calibration)
     prices = PriceTable(prices_of(price)) if price else None
     known = None if questions is None else read_questions(questions, grader)
     other = None
@@ -46,21 +56,31 @@ def evaluate(
     for path in runs:
         source = RowSource(paths=[path], model=slm, variant=variant)
         answers = read_answers(source, questions=known, grader=grader)
-        found.append(measure(str(path), answers, other, tau=tau, prices=prices))
+        found.append(measure(str(path), answers, other, tau=tau, prices=prices, calibration=promised))
     if json:
         print_json([each.as_dict() for each in found] if len(found) > 1 else found[0].as_dict())
-        return
-    for each in found:
-        _show(each)
+    else:
+        _show_all(found)
+    if strict and any(each.promise is not None and each.promise.contradicted for each in found):
+        raise typer.Exit(EXIT_FAILED)
 
 
-def _show(found: EvalResult) -> None:
+def _show_all(found: list[EvalResult]) -> None:
     from rich.console import Console
 
+    console = Console(highlight=False)
+    for each in found:
+        if each.promise is not None and each.promise.headline:
+            where = f" ({each.name})" if len(found) > 1 else ""
+            console.print(f"[bold]{each.promise.headline}[/]{where}", soft_wrap=True)
+    for each in found:
+        _show(console, each)
+
+
+def _show(console: Any, found: EvalResult) -> None:
     from corea.cli.figures_table import figures_table
     from corea.graders import graders_in_words
 
-    console = Console(highlight=False)
     console.print(f"[bold]{found.name}[/]: {found.n:,} questions, {found.failed:,} failed")
     console.print(
         f"  pass@1 {percent(found.pass_at_1.value)} "
@@ -77,6 +97,8 @@ def _show(found: EvalResult) -> None:
             f"  to the LLM {percent(found.llm_share)} · coverage {percent(found.coverage)} · "
             f"selective risk {percent(found.selective_risk)}"
         )
+    if found.outside:
+        console.print(f"  {found.outside:,} deferred, as an input is unlike all rows that calibrated")
     _show_signal(console, found)
     if found.table is not None:
         console.print(figures_table(found.table))
@@ -84,6 +106,17 @@ def _show(found: EvalResult) -> None:
         console.print(f"  {found.note}")
     if found.missing:
         console.print(f"  {found.missing}")
+    for line in _promise_lines(found):
+        console.print(f"  {line}")
+
+
+def _promise_lines(found: EvalResult) -> list[str]:
+    if found.promise is None:
+        return ["a calibration decided: --calibration FILE tests its guarantee here"] if found.mapped else []
+    met = [
+        f"{name} {'met' if met else 'not met'} on {found.promise.n:,} rows" for name, met in found.promise.met.items()
+    ]
+    return [*met, *found.promise.notes]
 
 
 def _show_signal(console: Any, found: EvalResult) -> None:
@@ -91,8 +124,10 @@ def _show_signal(console: Any, found: EvalResult) -> None:
     if not signal.n:
         console.print("  no confidence is stated")
         return
+    is_probability = signal.ece == signal.ece
+    errors = f"ECE {signal.ece:.3f} · Brier {signal.brier:.3f} · " if is_probability else ""
     console.print(
-        f"  confidence: AUROC {signal.auroc:.3f} ({signal.auroc_low:.3f} - {signal.auroc_high:.3f}) · "
-        f"ECE {signal.ece:.3f} · Brier {signal.brier:.3f} · AURC {signal.aurc:.3f} · "
-        f"{signal.distinct} distinct · {signal.unstated} unstated"
+        f"  {'confidence' if is_probability else 'score (not a probability)'}: "
+        f"AUROC {signal.auroc_words} · {errors}"
+        f"AURC {signal.aurc:.3f} · {signal.distinct} distinct · {signal.unstated} unstated"
     )

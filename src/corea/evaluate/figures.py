@@ -160,16 +160,26 @@ class SignalQuality:
     auroc_high: float
     aurc: float
 
+    @property
+    def auroc_words(self) -> str:
+        """The AUROC and its interval, as far as they are defined."""
+        if np.isnan(self.auroc):
+            return "undefined (all right or all wrong)"
+        if np.isnan(self.auroc_low):
+            return f"{self.auroc:.3f} (too few for an interval)"
+        return f"{self.auroc:.3f} ({self.auroc_low:.3f} - {self.auroc_high:.3f})"
+
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
         return asdict(self)
 
 
-def quality(confidence: Floats, correct: Floats) -> SignalQuality:
+def quality(confidence: Floats, correct: Floats, *, probability: bool = True) -> SignalQuality:
     """The quality of a signal; NaN where it is not defined (nothing stated, or all right, or all wrong).
 
     Args:
         confidence: (N,), NaN where the signal has no value. `correct`: (N,) 1 right, 0 wrong.
+        probability: False for a score that states no probability: it has no ECE and Brier score.
     """
     stated = ~np.isnan(confidence)
     c, right = confidence[stated], correct[stated]
@@ -180,8 +190,8 @@ def quality(confidence: Floats, correct: Floats) -> SignalQuality:
         n=len(c),
         unstated=int((~stated).sum()),
         distinct=len(np.unique(c)),
-        ece=expected_calibration_error(c, right) if len(c) else nan,
-        brier=brier_score(c, right) if len(c) else nan,
+        ece=expected_calibration_error(c, right) if len(c) and probability else nan,
+        brier=brier_score(c, right) if len(c) and probability else nan,
         auroc=auroc(c, right) if two_sided else nan,
         auroc_low=low,
         auroc_high=high,

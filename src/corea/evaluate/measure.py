@@ -6,8 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from corea.calibrate import Calibration, CascadeAnswers
 from corea.errors import ConfigError, DataError
 from corea.evaluate.figures import CascadeOutcome, FiguresRow, SignalQuality, cascade_rows, quality
+from corea.evaluate.promise import PromiseTest, check_promise
 from corea.evaluate.thresholds import filled
 from corea.graders import count_graders
 from corea.metrics import Interval, share_interval
@@ -37,6 +39,10 @@ class EvalResult:
             are not known (`missing` says what to give).
         graders: The number of questions that each grader graded; empty where the rows brought their grades.
         note: Says where the run paid another amount for the large model than the answers given with `against`.
+        outside: Answers deferred as an input was unlike all rows that calibrated.
+        mapped: A calibration decided; `signal` is then of its probability, without ECE and Brier score in old traces,
+            which hold its score alone.
+        promise: The test of its guarantee, where the artefact was given.
     """
 
     name: str
@@ -52,6 +58,9 @@ class EvalResult:
     costs_estimated: bool
     counted_as_free: tuple[str, ...]
     graders: Mapping[str, int]
+    outside: int
+    mapped: bool
+    promise: PromiseTest | None
     note: str | None = None
 
     @property
@@ -65,6 +74,7 @@ class EvalResult:
             "pass_at_1": self.pass_at_1.value, "pass_low": self.pass_at_1.low, "pass_high": self.pass_at_1.high,
             "llm_share": self.llm_share,
         }  # fmt: skip
+        made["headline"] = "" if self.promise is None else self.promise.headline
         made["table"] = None if self.table is None else [row.as_dict() for row in self.table]
         return made
 
@@ -76,6 +86,7 @@ def measure(
     *,
     tau: float | None = None,
     prices: PriceTable | None = None,
+    calibration: Calibration | None = None,
 ) -> EvalResult:
     """The figures of one run or recording.
 
@@ -83,12 +94,14 @@ def measure(
         against: The large model's answers to the same questions; only those that both have are judged. They are the
             large model alone, for every question; the cascade's answers and costs stay those of the run, unless `tau`
             decides otherwise than the run did: then deferred questions have these answers and costs too.
-        tau: Keep at or above it instead of as the run did; needed for a recording with `against`.
+        tau: Keep at or above it instead of as the run did (a calibration's score, else the confidence); needed for a
+            recording with `against`.
         prices: To price the tokens of a recording without costs; None: such a cost is not known.
+        calibration: The artefact that the run decided by, to test its guarantee.
 
     Raises:
         DataError: The files share no question.
-        ConfigError: `tau` without `against`.
+        ConfigError: `tau` without `against`; or `calibration` where its guarantee cannot be tested.
     """
     if tau is not None and against is None:
         raise ConfigError(
@@ -104,7 +117,8 @@ def measure(
     last = seen if against is None else outcomes_of(against.model, other, prices)
     later = last if tau is not None else _filled(seen, last)
     returned = first.correct if kept is None else np.where(kept > 0, first.correct, later.correct)
-    table = _table(ids, first, last, kept)
+    table = _table(own, first, last, kept)
+    scored = [a for a in own if a.confidence_kind.startswith("mapped") and a.confidence is not None]
     kept_n = 0.0 if kept is None else float(kept.sum())
     return EvalResult(
         name=name,
@@ -114,7 +128,7 @@ def measure(
         mean_cost_usd=_mean_cost(first, later, kept),
         coverage=None if kept is None else float(kept.mean()),
         selective_risk=float((kept * (1 - first.correct)).sum() / kept_n) if kept is not None and kept_n else None,
-        signal=_quality(name, first),
+        signal=_quality(name, first, probability=all(a.score is not None for a in scored)),
         table=None
         if table is None or kept is None
         else cascade_rows(
@@ -126,15 +140,40 @@ def measure(
         costs_estimated=any(a.estimated for a in (*own, *other)),
         counted_as_free=tuple(dict.fromkeys(line for a in (*own, *other) for line in a.counted_as_free)),
         graders=count_graders(a.grader for a in own if a.grader),
+        outside=sum(a.outside for a in own),
+        mapped=bool(scored),
+        promise=None if calibration is None else _promise(calibration, table, kept if tau is None else None),
         note=None if tau is not None else _two_costs(seen, last),
     )
 
 
-def _quality(name: str, model: ModelOutcomes) -> SignalQuality:
+def _quality(name: str, model: ModelOutcomes, *, probability: bool) -> SignalQuality:
     try:
-        return quality(model.confidence, model.correct)
+        return quality(model.confidence, model.correct, probability=probability)
     except DataError as error:  # a confidence outside [0, 1]
         raise DataError(str(error), path=name) from error
+
+
+def _promise(found: Calibration, table: OutcomeTable | None, kept: Floats | None) -> PromiseTest:
+    if len(found.binding) != 2:
+        raise ConfigError(
+            f"--calibration: got one of {len(found.binding)} models, expected two; use `corea calibrate apply`"
+        )
+    if kept is None:
+        raise ConfigError(
+            "--calibration: got one model's recording or --tau, expected a run that the calibration decided; for "
+            "recordings use `corea calibrate apply`"
+        )
+    if table is None:
+        raise ConfigError(
+            "--calibration: the large model's answers to kept questions, or a cost, are not known, expected both; give "
+            "--against FILE (and prices with --price NAME=IN/OUT)"
+        )
+    answers = CascadeAnswers(
+        stage=np.where(kept > 0, 0, 1), last=1, cost_usd=table.first.cost_usd + (1 - kept) * table.last.cost_usd,
+        correct=np.where(kept > 0, table.first.correct, table.last.correct),
+    )  # fmt: skip
+    return check_promise(found, table, answers)
 
 
 def _ids_in_common(answers: AnswerSet, against: AnswerSet | None) -> list[str]:
@@ -169,7 +208,8 @@ def _cost(answer: RecordedAnswer, prices: PriceTable | None) -> float | None:
 def _kept(own: Answers, tau: float | None) -> Floats | None:
     """(N,) 1 where the first answer is kept: by the threshold, else as the run did; None for one model alone."""
     if tau is not None:
-        return (filled(_column(a.confidence for a in own)) >= tau).astype(np.float64)
+        deciding = _column(a.confidence if a.score is None else a.score for a in own)
+        return (filled(deciding) >= tau).astype(np.float64)
     if all(a.kept is None for a in own):
         return None
     return np.array([float(bool(a.kept)) for a in own])
@@ -209,9 +249,10 @@ def _mean_cost(first: ModelOutcomes, last: ModelOutcomes, kept: Floats | None) -
     return None if np.isnan(cost).any() else float(cost.mean())
 
 
-def _table(ids: Sequence[str], first: ModelOutcomes, last: ModelOutcomes, kept: Floats | None) -> OutcomeTable | None:
+def _table(own: Answers, first: ModelOutcomes, last: ModelOutcomes, kept: Floats | None) -> OutcomeTable | None:
     """Both models' outcomes, if all that a comparison needs is known."""
     known = (first.cost_usd, last.correct, last.cost_usd)
     if kept is None or any(np.isnan(column).any() for column in known):
         return None
-    return OutcomeTable(ids=np.array(ids, dtype=object), models=(first, last))
+    ids, prints = (np.array(names, dtype=object) for names in ([a.id for a in own], [a.print for a in own]))
+    return OutcomeTable(ids=ids, models=(first, last), prints=prints)

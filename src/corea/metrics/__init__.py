@@ -1,7 +1,8 @@
 """Metrics, with numpy alone: arrays in, floats out.
 
 `arrays` checks the arguments; `calibration` has the error of stated confidences and their power to rank; `deferral` the
-cost and accuracy of a cascade; `bootstrap` intervals and paired tests; `score_map` evaluates a stored confidence map.
+cost and accuracy of a cascade; `intervals` the one rule for intervals, and paired tests; `score_map` evaluates a stored
+confidence map.
 """
 
 from corea.metrics.calibration import (
@@ -27,6 +28,7 @@ from corea.metrics.intervals import (
     Interval,
     cost_interval,
     mcnemar_test,
+    mean_difference_interval,
     paired_share_interval,
     permutation_test,
     ratio_interval,
@@ -50,6 +52,7 @@ __all__ = [
     "cost_interval",
     "expected_calibration_error",
     "mcnemar_test",
+    "mean_difference_interval",
     "oracle_frontier",
     "oracle_point",
     "paired_share_interval",

@@ -90,7 +90,8 @@ class BlendMap(msgspec.Struct, frozen=True, kw_only=True, tag="blend", tag_field
         categories: By category four rates, drawn towards the whole: right answers, log length, regret, log cost.
         category_default: The same four of all rows, for rows without a category.
         complete: The columns that every row which fitted has. `lengths`: the least and the greatest token count
-            that has a score: half and twice those that fitted; None without a length.
+            that has a score: half and twice those that fitted; None without a length. `ranges`: the same of each
+            confidence, from half the least odds to twice the greatest.
         right, loss: Logits of a right answer of the small model, and of a loss; `loss` is None for a risk target.
         centre, scale: The rank's median and spread, which the score is relative to.
     """
@@ -101,6 +102,7 @@ class BlendMap(msgspec.Struct, frozen=True, kw_only=True, tag="blend", tag_field
     category_default: list[float]
     complete: list[str] = []
     lengths: tuple[float, float] | None = None
+    ranges: dict[str, tuple[float, float]] = {}
     trees: TreeEnsemble | None = None
     right: LinearModel | None = None
     loss: LinearModel | None = None
@@ -155,22 +157,26 @@ def column(columns: Columns, name: str) -> Floats:
 def blend_score(stored: BlendMap, columns: Columns) -> Floats:
     """The score of a blend, in [0, 1]; NaN where no confidence was measured, or an input is unlike all that fitted."""
     x = blend_features(stored, columns)
-    unmeasured = np.asarray(np.isnan(x[:, : len(stored.confidences)]).all(axis=1)) | _unlike(stored, columns)
+    unmeasured = np.asarray(np.isnan(x[:, : len(stored.confidences)]).all(axis=1))
+    for unlike in outside(stored, columns).values():
+        unmeasured = unmeasured | unlike
     score = sigmoid(-(blend_rank(stored, x) - stored.centre) / stored.scale)
     # six digits: sums of trees in another order must not fall on another side of a threshold
     return np.where(unmeasured, np.nan, np.round(score, 6))
 
 
-def _unlike(stored: BlendMap, columns: Columns) -> Any:
-    """(N,) True where a category or length is outside those that fitted, or a value is missing that never was."""
-    found = np.zeros(len(column(columns, stored.confidences[0])), dtype=bool)
-    for name in stored.complete:
-        found |= np.isnan(column(columns, name))
-    if stored.lengths is not None:
-        length, (least, most) = column(columns, stored.length), stored.lengths
-        found |= (length < least) | (length > most)
+def outside(stored: ScoreMap, columns: Columns) -> dict[str, Any]:
+    """By input of a map, (N,) True where its value is outside what fitted, or missing though it never was there."""
+    if not isinstance(stored, BlendMap):
+        return {}
+    limits = dict(stored.ranges) | ({} if stored.lengths is None else {stored.length: stored.lengths})
+    found = {name: np.isnan(column(columns, name)) for name in stored.complete}
+    for name, (least, most) in limits.items():
+        values = column(columns, name)
+        found[name] = found.get(name, False) | (values < least) | (values > most)
     if stored.categories:
-        found |= ~among(columns.get("category"), stored.categories, len(found))
+        n = len(column(columns, stored.confidences[0]))
+        found["category"] = ~among(columns.get("category"), stored.categories, n)
     return found
 
 

@@ -111,6 +111,15 @@ class Calibrated:
         }
         return cls(default=DEFER_ALL if threshold is None else threshold.policy, by_category=slices)
 
+    def threshold_for(self, question: Question) -> float | None:
+        """tau of the question's category, on the scale of the mapped score; None where everything is deferred."""
+        if self.stored is not None:  # the trace has the confidence, not the score
+            return None
+        return self._policy(question).threshold_for(question)
+
+    def _policy(self, question: Question) -> Threshold:
+        return self.by_category.get(question.category or "", self.default)
+
     def decide(self, question: Question, confidence: Confidence) -> Decision:
         if self.categories is not None and question.category not in self.categories:
             return Decision.DEFER
@@ -119,4 +128,4 @@ class Calibrated:
             columns = {"confidence": np.array([value]), "category": np.array([question.category], dtype=object)}
             score = float(apply_map(self.stored, columns)[0])
             confidence = Confidence(value=None if np.isnan(score) else score, signal=confidence.signal)
-        return self.by_category.get(question.category or "", self.default).decide(question, confidence)
+        return self._policy(question).decide(question, confidence)

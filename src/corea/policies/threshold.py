@@ -1,7 +1,8 @@
-"""Keeps an answer whose confidence is at or above tau."""
+"""Keeps an answer whose confidence, or calibrated score, is at or above tau."""
 
 from dataclasses import dataclass
 from hashlib import blake2b
+from typing import Any
 
 from corea.errors import ConfigError
 from corea.types import Confidence, Decision, Question
@@ -10,6 +11,12 @@ from corea.types import Confidence, Decision, Question
 def uniform_of(question_id: str, salt: str = "") -> float:
     """A number in [0, 1) that looks random over ids and is always the same for one."""
     return int.from_bytes(blake2b(f"{salt}\0{question_id}".encode(), digest_size=7).digest(), "big") / (1 << 56)
+
+
+def threshold_of(policy: Any, question: Question) -> float | None:
+    """The number that a policy compares `Confidence.deciding` with, for this question; None where it has none."""
+    found = getattr(policy, "threshold_for", None)
+    return getattr(policy, "tau", None) if found is None else found(question)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +56,12 @@ class Threshold:
                 f"policy threshold, abstain_below: got {self.abstain_below}, expected 0 to tau = {self.tau}"
             )
 
+    def threshold_for(self, question: Question) -> float | None:
+        """tau; None where everything is deferred."""
+        return self.tau if self.tau <= 1 else None
+
     def decide(self, question: Question, confidence: Confidence) -> Decision:
-        value = confidence.value
+        value = confidence.deciding
         if value is None or value != value:  # NaN cannot be compared
             return Decision(self.unstated)
         if value > self.tau:

@@ -11,6 +11,8 @@ from corea.graders import grade_each, grader_name
 from corea.prices import COUNTED_AS_FREE
 from corea.types import Question, Status, Trace
 
+PRINT_BYTES = 5  # 10,000 rows and 10,000 others share a hash by chance once in 10,000 times
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordedAnswer:
@@ -22,6 +24,8 @@ class RecordedAnswer:
         numbers: Every numeric column by name: "confidence", "cost_usd", "prompt_tokens", "completion_tokens", and
             further signals; in a run, of the first stage.
         confidence_kind: The kind of signal behind "confidence", such as "verbalized".
+        score: In a run with a calibration, what its threshold is for.
+        outside: In a run with a calibration, an input of its map was unlike all rows that calibrated.
         cluster: The same for questions that are one question; None where the source does not hold its text.
         text: The question's last user message; None where the source does not hold it.
         disputed: The source itself doubts the label.
@@ -40,6 +44,8 @@ class RecordedAnswer:
     category: str | None = None
     numbers: Mapping[str, float] = field(default_factory=dict[str, float])
     confidence_kind: str = ""
+    score: float | None = None
+    outside: bool = False
     cluster: str | None = None
     text: str | None = None
     disputed: bool = False
@@ -60,6 +66,12 @@ class RecordedAnswer:
     def cost_usd(self) -> float | None:
         """USD, as recorded."""
         return self.numbers.get("cost_usd")
+
+    @property
+    def print(self) -> str:
+        """A short hash that equal questions share; without their text, only the same row under the same id."""
+        said = self.cluster or f"{self.id}\0{self.answer}\0{self.correct}\0{sorted(self.numbers.items())}"
+        return blake2b(said.encode(), digest_size=PRINT_BYTES).hexdigest()
 
 
 def cluster_of(*texts: str) -> str:
@@ -153,6 +165,8 @@ def _answer_of(
         category=question.category,
         numbers=numbers,
         confidence_kind=first.confidence.signal if first and first.confidence else "",
+        score=first.confidence.score if first and first.confidence else None,
+        outside=bool(first and first.confidence and first.confidence.outside),
         failed=trace.status is Status.FAILED,
         estimated=any(s.completion is not None and s.completion.usage.estimated for s in trace.steps),
         grader=grader_name(question, grader) if question.reference is not None else "",

@@ -83,6 +83,7 @@ def join_answers(
         texts=_texts(answers_S[0]),
         categories=_categories(answers_S[0]),
         category_column=category_column,
+        prints=_strings([a.print for a in answers_S[0]]),
         notes=tuple(note for note in (*notes, _cluster_note(clusters), *graded, *costs, *more) if note),
     )
 

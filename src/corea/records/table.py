@@ -1,6 +1,7 @@
 """The outcome table: N questions answered by S models, with each answer's correctness, cost, tokens and signals."""
 
 import hashlib
+from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
@@ -82,6 +83,7 @@ class OutcomeTable:
         categories: The slice of each question; None where none was recorded.
         category_column: The recorded column that `categories` holds.
         notes: Remarks on this table for the reader of a report.
+        prints: Short hashes that equal questions share (`RecordedAnswer.print`); None: not known.
     """
 
     ids: Strings
@@ -91,6 +93,7 @@ class OutcomeTable:
     categories: Strings | None = None
     category_column: str = "category"
     notes: tuple[str, ...] = ()
+    prints: Strings | None = None
 
     @classmethod
     def from_arrays(
@@ -172,6 +175,11 @@ class OutcomeTable:
                 found.update(f"\0{name}\0".encode())
                 found.update(np.where(np.isnan(column), np.nan, column + 0.0).astype("<f8").tobytes())
         return f"sha256:{found.hexdigest()}"
+
+    @property
+    def packed_prints(self) -> str:
+        """The distinct short hashes, joined and in base64; "" where they are not known."""
+        return "" if self.prints is None else b64encode(bytes.fromhex("".join(sorted(set(self.prints))))).decode()
 
     def columns(self, stage: int) -> dict[str, Any]:
         """The (N,) columns that a confidence map of this stage may read, by name."""

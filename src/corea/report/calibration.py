@@ -3,9 +3,11 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from corea.calibrate.artefact import Calibration, LabelUse
+import numpy as np
+
+from corea.calibrate.artefact import Calibration, LabelUse, StageCalibration
 from corea.metrics import Interval
-from corea.metrics.score_map import ScoreMap, map_kind
+from corea.metrics.score_map import apply_map, map_kind
 from corea.policies.calibrated import ThresholdRule
 
 SHARES = {
@@ -99,16 +101,19 @@ def _thresholds(found: Calibration) -> Iterator[str]:
     for stage in found.stages:
         own, name = stage.threshold, f"{stage.model}: " if several else ""
         if own is not None:
-            yield name + _threshold(own, stage.map)
+            yield name + _threshold(own, stage)
         elif several and found.certified:
             yield f"{name}not asked"
     for name, group in found.groups.items():
         own = group.threshold
-        yield f"{name}: " + ("all deferred" if own is None else _threshold(own, found.stages[0].map))
+        yield f"{name}: " + ("all deferred" if own is None else _threshold(own, found.stages[0]))
 
 
-def _threshold(rule: ThresholdRule, stored: ScoreMap) -> str:
-    said = f"{rule.limit:.6g} of the {map_kind(stored)} score"
+def _threshold(rule: ThresholdRule, stage: StageCalibration) -> str:
+    said = f"{rule.limit:.6g} of the {map_kind(stage.map)} score"
+    if rule.tau is not None:
+        confidence = float(apply_map(stage.probability, {"confidence": np.array([rule.tau])})[0])
+        said += f" (a confidence of {confidence:.2f})"
     if rule.tie_fraction < 1:
         said += f", {rule.tie_fraction:.0%} kept at it"
     if rule.abstain_below is not None:

@@ -68,9 +68,8 @@ def signal_rows(found: SignalComparison) -> list[TableRow]:
     rows: list[TableRow] = []
     for name, report in found.signals.items():
         q = report.quality
-        auroc = f"{q.auroc:.3f} [{q.auroc_low:.3f}, {q.auroc_high:.3f}]"
         others = [f"{each:.3f}" for each in (q.ece, q.brier, q.aurc)]
-        rows.append(TableRow((name, f"{q.n:,}", f"{q.unstated:,}", f"{q.distinct:,}", auroc, *others)))
+        rows.append(TableRow((name, f"{q.n:,}", f"{q.unstated:,}", f"{q.distinct:,}", q.auroc_words, *others)))
     return rows
 
 

@@ -26,9 +26,9 @@ from corea.trace_io import decode
 from corea.types import Trace, Usage
 
 COLUMNS: tuple[str, ...] = (
-    "id", "answer", "status", "stage", "confidence", "signal", "deferred", "text", "cost_usd", "baseline_cost_usd",
-    "baseline_estimated", "prompt_tokens", "cached_tokens", "completion_tokens", "reasoning_tokens", "seconds", "error",
-    "trace_id",
+    "id", "answer", "status", "stage", "confidence", "score", "threshold", "signal", "deferred", "text", "cost_usd",
+    "baseline_cost_usd", "baseline_estimated", "prompt_tokens", "cached_tokens", "completion_tokens",
+    "reasoning_tokens", "seconds", "error", "trace_id",
 )  # fmt: skip
 PARQUET_ROWS = 1024  # a row group
 WIDE, DECIMALS_18 = Context(prec=60), Decimal(1).scaleb(-18)
@@ -133,6 +133,8 @@ def flat(trace: Trace) -> dict[str, Any]:
         "status": trace.status.value,
         "stage": trace.stage,
         "confidence": confidence.value if confidence else None,
+        "score": confidence.score if confidence else None,
+        "threshold": next((step.threshold for step in trace.steps if step.stage == trace.stage), None),
         "signal": confidence.signal if confidence else None,
         "deferred": trace.deferred,
         "text": trace.text,
@@ -218,7 +220,8 @@ def _write_parquet(path: Path, lines: Iterable[bytes]) -> None:
     pyarrow, parquet = import_parquet(str(path))
     text, number, usd = pyarrow.string(), pyarrow.int64(), pyarrow.decimal128(38, 18)
     kinds = dict.fromkeys(COLUMNS, text) | {name: number for name in COLUMNS if name.endswith("_tokens")}
-    kinds |= {"cost_usd": usd, "baseline_cost_usd": usd, "confidence": pyarrow.float64(), "seconds": pyarrow.float64()}
+    kinds |= dict.fromkeys(("confidence", "score", "threshold", "seconds"), pyarrow.float64())
+    kinds |= {"cost_usd": usd, "baseline_cost_usd": usd}
     kinds |= dict.fromkeys(("deferred", "baseline_estimated"), pyarrow.bool_())
     schema = pyarrow.schema([(name, kinds[name]) for name in COLUMNS])
     rows = list[dict[str, Any]]()

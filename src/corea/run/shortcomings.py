@@ -28,6 +28,7 @@ class ShortcomingKind(StrEnum):
     CUT = "cut"  # any text that the token limit ended
     FILTERED = "filtered"  # any text that a content filter ended, or that is a refusal
     UNSTATED = "unstated"  # a draft of which the signal found no confidence
+    OUTSIDE = "outside"  # a draft with an input unlike all rows that calibrated
 
 
 class UnreadableReason(StrEnum):
@@ -86,6 +87,9 @@ class Shortcomings:
                 self._note(Shortcoming(ShortcomingKind.FILTERED, step.stage), question)
         if (confidence := step.confidence) is None or confidence.value is not None or confidence.reason == DECLINED:
             return
+        if confidence.outside:
+            self._note(Shortcoming(ShortcomingKind.OUTSIDE, step.stage), question)
+            return
         why = why_unreadable(completion)
         why = UnreadableReason.NOT_FOUND if why is UnreadableReason.DECLINED else why
         self._note(Shortcoming(ShortcomingKind.UNSTATED, step.stage, why), question)
@@ -120,6 +124,7 @@ class Shortcomings:
             "cut_by_token_limit": self.by_stage(ShortcomingKind.CUT),
             "filtered_or_refused": self.by_stage(ShortcomingKind.FILTERED),
             "no_confidence_stated": self.by_stage(ShortcomingKind.UNSTATED),
+            "outside_calibration": self.by_stage(ShortcomingKind.OUTSIDE),
         }
 
 

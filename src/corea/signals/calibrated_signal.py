@@ -1,4 +1,4 @@
-"""Another signal, put through a calibration's confidence map."""
+"""Another signal, put through a calibration's maps: the score that decides, and the probability of a right answer."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -6,23 +6,25 @@ from typing import Any
 import numpy as np
 
 from corea.errors import ConfigError
-from corea.metrics.score_map import ScoreMap, apply_map, inputs_of
+from corea.metrics.score_map import ScoreMap, apply_map, inputs_of, outside
 from corea.parsing import read_answer
 from corea.protocols import Signal
 from corea.signals.measured import measured
 from corea.signals.tokens import wants_logprobs
-from corea.types import Completion, Confidence, Question
+from corea.types import OUTSIDE, Completion, Confidence, Question
 
-UNLIKE = "an input of the map is missing, or unlike all that calibrated: deferred"
 FROM_THE_ANSWER = ("category", "completion_tokens")
 
 
 class CalibratedSignal:
-    """The score that a calibration's threshold is for, from the inner signal and what is known of the answer.
+    """A calibration's score and the probability it stands for, from the inner signal and what is known of the answer.
+
+    The confidence's `score` is what the threshold is for; its `value` the mapped probability that the answer is right.
 
     Args:
         inner: Gives the column "confidence".
         stored: The artefact's map. It may also read the question's category and the completion's token count.
+        probability: The artefact's map from the score to a probability; None: the score is one.
         needs_answer: An answer that cannot be read has no score.
         categories: A question of another category, or of none, has no score; None: the category plays no part.
         others: Further signals by the column they give.
@@ -37,6 +39,7 @@ class CalibratedSignal:
         inner: Signal,
         stored: ScoreMap,
         *,
+        probability: ScoreMap | None = None,
         needs_answer: bool = False,
         categories: Sequence[str] | None = None,
         others: Mapping[str, Signal] | None = None,
@@ -44,6 +47,7 @@ class CalibratedSignal:
     ) -> None:
         self.inner: Signal = inner
         self.stored: ScoreMap = stored
+        self.probability: ScoreMap | None = probability
         self.needs_answer: bool = needs_answer
         self.categories: tuple[str, ...] | None = None if categories is None else tuple(categories)
         self.others: dict[str, Signal] = dict(others or {})
@@ -59,7 +63,7 @@ class CalibratedSignal:
 
     async def measure(self, question: Question, completion: Completion) -> Confidence:
         if self.categories is not None and question.category not in self.categories:
-            reason = f"category {question.category!r} did not calibrate: deferred"
+            reason = f"{OUTSIDE}: category {question.category!r}; deferred"
             return Confidence(value=None, signal="mapped", reason=reason)
         stated = await measured(self.inner, question, completion)
         columns: dict[str, Any] = {
@@ -78,8 +82,22 @@ class CalibratedSignal:
         if self.needs_answer and read_answer(completion.text, choices=choices) is None:
             return Confidence(value=None, signal=name, reason="no answer could be read", calls=calls, spans=spans)
         score = float(apply_map(self.stored, columns)[0])
-        value, reason = (None, stated.reason or UNLIKE) if np.isnan(score) else (score, f"{stated.signal} {raw}")
-        return Confidence(value=value, signal=name, reason=reason, calls=calls, spans=spans)
+        if np.isnan(score):
+            reason = self._outside(columns) or stated.reason or "the map has no score"
+            return Confidence(value=None, signal=name, reason=reason, calls=calls, spans=spans)
+        value = (
+            score if self.probability is None else float(apply_map(self.probability, {"confidence": _cell(score)})[0])
+        )
+        reason = f"{stated.signal} {raw}"
+        return Confidence(value=value, signal=name, reason=reason, calls=calls, spans=spans, score=score)
+
+    def _outside(self, columns: Mapping[str, Any]) -> str:
+        """The inputs that are unlike all that fitted the map, with their values, "confidence" only if it was stated."""
+        found = [name for name, unlike in outside(self.stored, columns).items() if unlike[0]]
+        if "confidence" in found and np.isnan(columns["confidence"][0]):
+            return ""
+        said = (f"{name} {_shown(columns[name][0])}" for name in found)
+        return f"{OUTSIDE}: {', '.join(said)}; deferred" if found else ""
 
 
 _Spans = tuple[tuple[int, int], ...] | None
@@ -90,6 +108,12 @@ def _joined(spans: _Spans, more: _Spans, signal: Signal) -> _Spans:
     if not wants_logprobs(signal):
         return spans
     return None if spans is None or more is None else (*spans, *more)
+
+
+def _shown(value: Any) -> str:
+    if value is None or isinstance(value, str):
+        return repr(value)
+    return "missing" if np.isnan(value) else f"{value:g}"
 
 
 def _cell(value: float | None) -> Any:

@@ -39,6 +39,8 @@ def checked(signal: Signal, found: Any) -> Confidence:
         not isinstance(found.calls, tuple) or not all(isinstance(call, Completion) for call in found.calls)  # pyright: ignore[reportUnnecessaryIsInstance] -- a plug may hold anything
     ):
         raise _wrong(signal, f"got calls {_shown(found.calls)}", "expected a tuple of Completion")
+    if found.score is not None and not (type(found.score) is float and 0 <= found.score <= 1):
+        raise _wrong(signal, f"got score {_shown(found.score)}", "expected a float from 0 to 1, or None")
     value: Any = found.value
     if value is None or (type(value) is float and 0 <= value <= 1):
         return found

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import math
 from decimal import Decimal
 from typing import Any, ClassVar
 
@@ -13,11 +14,17 @@ from corea.build import build, bundled_config
 from corea.cascade import OnLastDown
 from corea.errors import BackendError, BackendRefused, BackendTimeout, ConfigError
 from corea.gateway.billing.auth import Admission
+from corea.gateway.billing.decision_log import steps_of
 from corea.gateway.chat.request import parse_chat
 from corea.gateway.chat.routing import RoutingTable
 from corea.gateway.errors import GatewayError
+from corea.gateway.ops.metrics import Metrics
 from corea.gateway.ops.settings import GatewaySettings
-from corea.types import Completion, Message, Sampling, Status, Usage
+from corea.metrics.score_map import BlendMap, IsotonicMap, LinearModel
+from corea.policies.calibrated import Calibrated, ThresholdRule
+from corea.signals.calibrated_signal import CalibratedSignal
+from corea.signals.verbalized import Verbalized
+from corea.types import Completion, Decision, Message, Sampling, Status, Usage
 
 
 def never() -> FakeBackend:
@@ -66,6 +73,44 @@ async def test_headers_and_the_corea_object_say_who_answered_and_what_it_cost() 
         "x-corea-cost-usd": f"{cost:f}",
         "x-corea-saved-usd": f"{9 * cost:f}",
     }
+
+
+def by_calibration(kept: float, limits: tuple[float, float] | None = None) -> dict[str, Any]:
+    """A stage whose score rises with the stated confidence; the probability of a right answer is half the score."""
+    blend = BlendMap(
+        confidences=["confidence"], length="completion_tokens", categories={}, category_default=[0.0] * 4,
+        lengths=limits, right=LinearModel(mean=[0.5, 0, 0], scale=[1.0, 1, 1], weights=[2.0, 0, 0], bias=0.0),
+    )  # fmt: skip
+    half = IsotonicMap(x=[0.0, 1.0], y=[0.0, 0.5])
+    signal = CalibratedSignal(Verbalized(), blend, probability=half)
+    return {"signal": signal, "policy": Calibrated.of(ThresholdRule(tau=kept))}
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_calibration_gives_a_probability_and_beside_it_what_decided(stream: bool) -> None:
+    house = make_house(small_stage=by_calibration(0.6))
+    response = await house.post(stream=stream)
+    score = round(1 / (1 + math.exp(-0.8)), 6)  # of the log-odds 2 (0.9 - 0.5)
+    shown = {n: float(response.headers[f"x-corea-{n}"]) for n in ("confidence", "score", "threshold")}
+    assert shown == pytest.approx({"confidence": score / 2, "score": score, "threshold": 0.6})
+    if not stream:
+        corea = response.json()["corea"]
+        assert {n: corea[n] for n in shown} == pytest.approx(shown)
+    step = house.last.trace.steps[0]
+    assert (step.threshold, step.decision) == (0.6, Decision.KEEP)
+    assert steps_of(house.last.trace)[0] == {**steps_of(house.last.trace)[0], "score": score, "threshold": 0.6}
+    asked = await house.post(corea={"threshold": 0.9})  # a client's threshold is for the score too
+    assert (asked.headers["x-corea-threshold"], asked.headers["x-corea-stage"]) == ("0.9", "large")
+
+
+async def test_answers_unlike_all_that_calibrated_are_deferred_and_counted() -> None:
+    house = make_house(small_stage=by_calibration(0.0, limits=(900.0, 1000.0)))
+    response = await house.post()
+    assert response.headers["x-corea-stage"] == "large"
+    assert "x-corea-score" not in response.headers
+    metrics = Metrics(dict, lambda: 0, dict)
+    metrics.record(house.last)
+    assert 'corea_outside_calibration_total{cascade="corea",stage="small"} 1.0' in metrics.text().decode()
 
 
 async def test_usage_counts_all_stages_with_a_breakdown() -> None:

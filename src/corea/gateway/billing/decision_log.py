@@ -220,6 +220,8 @@ def steps_of(trace: Trace) -> list[dict[str, Any]]:
         {
             "stage": step.stage,
             "confidence": step.confidence.value if step.confidence is not None else None,
+            "score": step.confidence.score if step.confidence is not None else None,
+            "threshold": step.threshold,
             "decision": step.decision,
             "prompt_tokens": step.completion.usage.prompt_tokens if step.completion is not None else 0,
             "completion_tokens": step.completion.usage.completion_tokens if step.completion is not None else 0,

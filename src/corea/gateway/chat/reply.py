@@ -1,7 +1,7 @@
 """OpenAI's chat responses: bodies, chunks and headers of a trace."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from functools import reduce
 from operator import add
@@ -13,7 +13,7 @@ from msgspec import UNSET, Raw, Struct, UnsetType
 from corea.gateway.asgi import Headers, encode_json
 from corea.gateway.chat.request import JSON
 from corea.gateway.chat.request_state import RequestState
-from corea.types import Completion, Decision, Status, Step, Trace, Usage
+from corea.types import Completion, Confidence, Decision, Status, Step, Trace, Usage
 
 SSE_DONE = b"data: [DONE]\n\n"
 SSE_COMMENT = b": still working\n\n"
@@ -40,12 +40,16 @@ class UsageObject(Struct):
 
 
 class CoreaObject(Struct):
-    """`corea` of a response: the answering stage, its confidence, costs."""
+    """`corea` of a response: the answering stage, its confidence, costs.
+
+    `threshold` is for the calibration's `score`, else for the confidence.
+    """
 
     trace_id: str
     stage: str | None
     model: str | None
     confidence: float | None
+    score: float | None
     threshold: float | None
     deferred: bool
     fallback: bool
@@ -199,6 +203,7 @@ def corea_object(state: RequestState, trace: Trace) -> CoreaObject:
         stage=trace.stage,
         model=completion.model if completion else None,
         confidence=deciding_confidence(trace),
+        score=_score(last_confidence(trace.steps)),
         threshold=state.plan.threshold,
         deferred=trace.deferred,
         fallback=trace.status is Status.FALLBACK,
@@ -212,11 +217,21 @@ def corea_object(state: RequestState, trace: Trace) -> CoreaObject:
 
 
 def deciding_confidence(trace: Trace) -> float | None:
+    """The value of the last confidence that any stage's signal measured."""
+    return _value(last_confidence(trace.steps))
+
+
+def last_confidence(steps: Sequence[Step]) -> Confidence | None:
     """The last confidence that any stage's signal measured."""
-    for step in reversed(trace.steps):
-        if step.confidence is not None:
-            return step.confidence.value
-    return None
+    return next((step.confidence for step in reversed(steps) if step.confidence is not None), None)
+
+
+def _value(confidence: Confidence | None) -> float | None:
+    return None if confidence is None else confidence.value
+
+
+def _score(confidence: Confidence | None) -> float | None:
+    return None if confidence is None else confidence.score
 
 
 def answering_completion(trace: Trace) -> Completion | None:
@@ -267,11 +282,12 @@ def headers_of(state: RequestState, trace: Trace | None) -> Headers:
     headers: Headers = [("x-corea-trace-id", plan.question.id), ("x-corea-cascade", header_text(plan.route))]
     if state.cached:
         headers.append(("x-corea-cached", "true"))
-    stage, confidence = (trace.stage, deciding_confidence(trace)) if trace is not None else _so_far(state)
+    stage, found = (trace.stage, last_confidence(trace.steps)) if trace is not None else _so_far(state)
     if stage is not None:
         headers.append(("x-corea-stage", header_text(stage)))
-    if confidence is not None:
-        headers.append(("x-corea-confidence", f"{confidence:.6g}"))
+    for name, number in (("confidence", _value(found)), ("score", _score(found))):
+        if number is not None:
+            headers.append((f"x-corea-{name}", f"{number:.6g}"))
     if plan.threshold is not None:
         headers.append(("x-corea-threshold", f"{plan.threshold:.6g}"))
     if plan.lowered is not None:
@@ -288,12 +304,12 @@ def header_text(text: str) -> str:
     return text if text.isascii() and text.isprintable() else quote(text)
 
 
-def _so_far(state: RequestState) -> tuple[str | None, float | None]:
+def _so_far(state: RequestState) -> tuple[str | None, Confidence | None]:
     """Answering stage and confidence while the answer is still being written."""
     steps, kept = state.steps, state.kept
     if kept is not None:
-        return kept[0], kept[1].value
-    confidence = next((step.confidence.value for step in reversed(steps) if step.confidence is not None), None)
+        return kept
+    confidence = last_confidence(steps)
     if steps and steps[-1].decision is Decision.KEEP:
         return steps[-1].stage, confidence
     # its text can only be the last stage's: nothing of a draft is ever passed on

@@ -22,12 +22,13 @@ from corea.gateway.errors import GatewayError, bad_field, unsupported
 from corea.gateway.ops.affinity import session_of
 from corea.gateway.ops.settings import CONTROLS, GatewaySettings
 from corea.hedge import hedged
-from corea.policies.threshold import Threshold
+from corea.policies.threshold import Threshold, threshold_of
 from corea.protocols import Policy
 from corea.stage import Stage
 from corea.types import LIMITS, Message, Question, Sampling
 
 AS_ASKED = Sampling()
+WITHOUT_CATEGORY = Question.of("")
 LEAST_DRAFT_TOKENS = 64  # a draft's reasoning, answer and confidence with their tags
 ABOUT_THE_USER = ("user", "metadata", "safety_identifier")
 PASSED_TO_ALL = frozenset({*ABOUT_THE_USER, *WITH_TOOLS, *FORMS})  # the latter two only reach stages that accept them
@@ -278,9 +279,8 @@ def at_threshold(policy: Policy | None, tau: float) -> Policy:
 
 
 def first_threshold(cascade: Cascade) -> float | None:
-    """The threshold at the first of several stages, if it has one."""
-    tau = getattr(cascade.stages[0].policy, "tau", None) if len(cascade.stages) > 1 else None
-    return float(tau) if tau is not None else None
+    """The threshold at the first of several stages, if it has one; a request has no category."""
+    return threshold_of(cascade.stages[0].policy, WITHOUT_CATEGORY) if len(cascade.stages) > 1 else None
 
 
 def _direct(cascade: Cascade, stage: Stage) -> Cascade:

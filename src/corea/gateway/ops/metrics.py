@@ -31,6 +31,11 @@ COUNTED: dict[str, tuple[type[CounterMetricFamily | GaugeMetricFamily], str, tup
     "corea_requests": (CounterMetricFamily, "Admitted requests, by status.", (*STAGE, "status")),
     "corea_requests_refused": (CounterMetricFamily, "Requests not admitted.", ("status", "code")),
     "corea_decisions": (CounterMetricFamily, "Answers kept, deferred or abstained from.", (*STAGE, "decision")),
+    "corea_outside_calibration": (
+        CounterMetricFamily,
+        "Answers deferred as an input is unlike all rows that calibrated.",
+        STAGE,
+    ),
     "corea_tokens": (CounterMetricFamily, "Tokens of all calls except signals'.", (*STAGE, "kind")),
     "corea_requests_unpriced": (CounterMetricFamily, "Requests of unknown cost.", STAGE[:1]),
     "corea_requests_client_disconnected": (CounterMetricFamily, "Requests without a client.", STAGE[:1]),
@@ -110,6 +115,8 @@ class Metrics(Collector):
         for step in trace.steps:
             if step.confidence is not None and step.decision is not None and not completed.state.cached:
                 add("corea_decisions", cascade, step.stage, step.decision.value)
+                if step.confidence.outside:
+                    add("corea_outside_calibration", cascade, step.stage)
             if step.completion is not None:
                 usage = step.completion.usage
                 add("corea_tokens", cascade, step.stage, "prompt", by=usage.prompt_tokens)

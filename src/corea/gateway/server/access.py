@@ -16,8 +16,8 @@ AZURE = re.compile(r"/openai/deployments/(.+)/chat/completions")
 EXPOSED = ", ".join(
     f"x-{name}"
     for name in (
-        "request-id", "corea-trace-id", "corea-cascade", "corea-stage", "corea-confidence", "corea-threshold",
-        "corea-cost-usd", "corea-saved-usd", "corea-cached", "corea-dropped", "corea-max-tokens",
+        "request-id", "corea-trace-id", "corea-cascade", "corea-stage", "corea-confidence", "corea-score",
+        "corea-threshold", "corea-cost-usd", "corea-saved-usd", "corea-cached", "corea-dropped", "corea-max-tokens",
         "corea-estimated",
     )
 )  # fmt: skip
