@@ -106,8 +106,8 @@ def make_house(
         for name, reply in (("small-model", small), ("large-model", large))
     ]
     stages = (
-        Stage(name="small", backend=backends[0], signal=Verbalized(), policy=Threshold(0.8), price=CHEAP,
-              **(small_stage or {})),
+        Stage(name="small", backend=backends[0], policy=Threshold(0.8), price=CHEAP,
+              **{"signal": Verbalized(), **(small_stage or {})}),
         Stage(name="large", backend=backends[1], price=DEAR),
     )  # fmt: skip
     cascade = Cascade(stages=stages, name="corea", on_last_down=on_last_down)

@@ -134,7 +134,7 @@ def test_a_configured_schema_is_read_from_a_file_and_refused_at_the_start(tmp_pa
     path = tmp_path / "schema.json"
     path.write_text('{"type": "integer"}')
     assert asyncio.run(score(ValidJson(path=str(path)), "3"))[0] == 1
-    with pytest.raises(ConfigError, match="not-there.*expected a JSON schema"):
+    with pytest.raises(ConfigError, match=r"not-there.*expected a JSON schema"):
         ValidJson(path=str(tmp_path / "not-there.json"))
     with pytest.raises(ConfigError, match="got a schema that is not one"):
         ValidJson(schema={"type": "nothing"})
