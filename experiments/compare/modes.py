@@ -109,9 +109,8 @@ def measure_answer_tokens(folder: Path) -> list[dict]:
     return rows
 
 
-def main() -> None:
-    folder = Path(os.environ.get("COREA_DATA") or sys.exit("COREA_DATA must name the folder of recorded outputs"))
-    models, pairs, answers = measure_models(folder), measure_pairs(folder), measure_answer_tokens(folder)
+def sums(models: list[dict], pairs: list[dict]) -> dict:
+    """The figures that the documentation quotes, from the rows."""
     better = [p for p in pairs if p["gap"] > 0.02]
     summary = {
         "models": len(models),
@@ -140,6 +139,13 @@ def main() -> None:
             f"certified_{name}": len(drops),
             f"drop_above_2_points_{name}": sum(d > 0.02 for d in drops),
         }
+    return summary
+
+
+def main() -> None:
+    folder = Path(os.environ.get("COREA_DATA") or sys.exit("COREA_DATA must name the folder of recorded outputs"))
+    models, pairs, answers = measure_models(folder), measure_pairs(folder), measure_answer_tokens(folder)
+    summary = sums(models, pairs)
     made_by = provenance(command="COREA_DATA=FOLDER python experiments/compare/modes.py", config="", config_sha256="")
     del made_by["config"], made_by["config_sha256"]
     found = {"summary": summary, "models": models, "answer_tokens": answers, "pairs": pairs, "provenance": made_by}
