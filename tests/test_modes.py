@@ -169,6 +169,7 @@ async def test_a_client_gets_the_draft_as_it_was_written(stream: bool) -> None:
     sent = house.small.calls[0]
     assert [m.content for m in sent.question.messages] == ["12 + 7?"]
     assert (sent.sampling.temperature, sent.sampling.extra) == (0.3, {"presence_penalty": 0.5})
+    assert sent.sampling.stop == ("zzz",)
 
 
 async def test_what_a_stage_sets_itself_stays() -> None:
@@ -285,6 +286,49 @@ def test_a_start_says_that_a_chat_cannot_tell(corea: Command, monkeypatch: pytes
             c["seen"] for c in checked.json["checks"] if c["check"] == "logprobs come"
         )
     assert len(served) == 1
+
+
+VALIDATED = """
+[cascade]
+mode = "chat"
+[[stages.small.validators]]
+kind = "regex"
+pattern = "[.]$"
+[stages.small.backend]
+kind = "fake"
+model = "small"
+[stages.small.backend.replies]
+"Rain?" = "It rains."
+"Snow?" = "It sno"
+[stages.large.backend]
+kind = "fake"
+model = "large"
+replies = "It snows."
+[prices.large]
+input_usd_per_mtok = "1"
+output_usd_per_mtok = "1"
+"""
+
+
+def test_a_run_validates_and_names_what_failed(corea: Command) -> None:
+    Path("corea.toml").write_text(VALIDATED)
+    Path("q.jsonl").write_text('{"id": "1", "question": "Rain?"}\n{"id": "2", "question": "Snow?"}\n')
+    ran = corea("run", "q.jsonl", "--out", "a.jsonl")
+    assert ran.code == 0
+    assert "no confidence stated: 1 draft of stage small (the validator regex failed)" in ran.out
+    rain, snow = sorted(map(json.loads, Path("a.jsonl").read_text().splitlines()), key=lambda row: row["question_id"])
+    assert (rain["text"], rain["stage"], rain["answer"]) == ("It rains.", "small", None)
+    assert (snow["text"], snow["stage"]) == ("It snows.", "large")
+    failed = snow["steps"][0]["confidence"]
+    assert (failed["value"], failed["signal"], failed["reason"]) == (None, "regex", "regex: '[.]$' not found")
+    again = corea("run", "q.jsonl", "--out", "a.jsonl", "--set", "stages.small.validators=[]")
+    assert again.code == 2
+    assert "stages.small.signal" in again.err
+    checked = corea("check", "--json", "--set", 'stages.small.backend.replies="no full stop"')
+    assert checked.code == 0
+    assert {"regex: '[.]$' not found"} == {
+        c["seen"].removeprefix("deferred, ") for c in checked.json["checks"] if c["check"] == "validates a draft"
+    }
 
 
 def test_a_start_says_nothing_where_it_can(corea: Command, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,8 @@
 """Advice on answers that are cut, filtered, unreadable or without a confidence, by their cause."""
 
+import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,6 +34,7 @@ SEE: dict[UnreadableReason | None, str] = {
     UnreadableReason.CUT: "cut off by the token limit, see above",
 }
 LOGPROBS = "; ask for them with sampling."  # the advice in a signal's reason
+PROBE_SECONDS = 15.0
 ANOTHER_OUT = "name another --out"
 
 
@@ -136,14 +139,16 @@ def no_logprobs(stage: Stage) -> str:
 async def blind_stages(cascade: Cascade) -> list[str]:
     """Warnings of a start in `mode = "chat"`: stages whose server gives no token probabilities, which the signal reads.
 
-    Asks such a server for one word, at most 16 tokens. One that does not answer gives no warning here.
+    Asks such a server for one word, at most 16 tokens. One that does not answer in time gives no warning here.
     """
     lines: list[str] = []
     for stage in cascade.stages[:-1]:
         probe = getattr(stage.backend, "probe", None)
         if stage.mode is Mode.CHAT and wants_logprobs(stage.signal) and probe is not None:
-            found = await probe()
-            lines += [] if found.error or found.logprobs else [_blind(cascade, stage)]
+            with suppress(TimeoutError):
+                async with asyncio.timeout(PROBE_SECONDS):
+                    found = await probe()
+                    lines += [] if found.error or found.logprobs else [_blind(cascade, stage)]
     return lines
 
 

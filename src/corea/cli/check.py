@@ -152,8 +152,11 @@ def _answers(name: str, trace: Trace, stages: "Sequence[Stage]") -> Check:
 
 def _signal(where: str, step: Step, stage: "Stage") -> Check:
     from corea.cli.advice import LOGPROBS, no_logprobs
+    from corea.signals.validators import failed_validator
 
     assert step.confidence is not None
+    if failed_validator(step.confidence):
+        return Check(where, "validates a draft", True, f"deferred, {step.confidence.reason}")
     value = step.confidence.value
     without, unasked, _ = step.confidence.reason.partition(LOGPROBS)  # every signal asks for what it needs
     seen = f"{without}; {no_logprobs(stage)}" if unasked else without

@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Any, NamedTuple
 
 from corea.parsing import is_refusal, is_visibly_blank
-from corea.signals.validators import is_filtered
+from corea.signals.validators import failed_validator, is_filtered
 from corea.stage import DECLINED
 from corea.types import Completion, Status, Step, Trace
 
@@ -85,7 +85,8 @@ class Shortcomings:
         why = UnreadableReason.NOT_FOUND if why is UnreadableReason.DECLINED else why
         self._note(Shortcoming(ShortcomingKind.UNSTATED, step.stage, why), question)
         if why is UnreadableReason.NOT_FOUND:
-            self.reasons.setdefault(step.stage, Counter())[confidence.reason] += 1
+            failed = f"the validator {confidence.signal} failed" if failed_validator(confidence) else confidence.reason
+            self.reasons.setdefault(step.stage, Counter())[failed] += 1
 
     def _note(self, shortcoming: Shortcoming, question: str) -> None:
         self.found[shortcoming] += 1

@@ -212,6 +212,11 @@ class NotRefused:
         return _passed("not_refused")
 
 
+def failed_validator(confidence: Confidence) -> bool:
+    """True for the missing value of a draft that a validator deferred: its reason begins with the validator's name."""
+    return confidence.value is None and confidence.reason.startswith(f"{confidence.signal}: ")
+
+
 def is_filtered(completion: Completion) -> bool:
     """True where a content filter ended it, or the server marks it as a refusal (OpenAI's field of that name)."""
     reason = (completion.finish_reason or "").lower().replace("-", "_")
@@ -259,7 +264,7 @@ def _tools(request: Mapping[str, Any]) -> dict[str, Any]:
     """The parameters of each offered tool by its name; True where it declares none."""
     found = [_mapping(each.get("function")) for each in _items(request.get("tools"))]
     found += _items(request.get("functions"))
-    return {str(each["name"]): each.get("parameters", True) for each in found if "name" in each}
+    return {str(each["name"]): each.get("parameters") or True for each in found if "name" in each}
 
 
 def _required_tool(request: Mapping[str, Any]) -> str | None:

@@ -267,7 +267,7 @@ def _sampling(own: Sampling, request: ChatRequest, *, last: bool, tagged: bool, 
     calibrated with them), and of further fields is sent those about the user and those that it was declared to accept.
     `stop` would cut tags off: it is sent where there are none, else applied to the visible text. max_tokens caps every
     stage: a truncated draft has no confidence, and is deferred. In `mode = "chat"` an earlier stage is also sent the
-    request's temperature, top_p and penalties, where it sets none itself.
+    request's stop, and its temperature, top_p and penalties where it sets none itself.
     """
     body, limit = request.body, request.max_tokens
     if not (request.extra or request.sets_sampling):
@@ -282,6 +282,7 @@ def _sampling(own: Sampling, request: ChatRequest, *, last: bool, tagged: bool, 
             temperature=body.temperature if chat and own.temperature is None else own.temperature,
             top_p=body.top_p if chat and own.top_p is None else own.top_p,
             seed=own.seed if body.seed is None else body.seed,
+            stop=request.stop or own.stop if chat else own.stop,
             extra={**own.extra, **passed},
         )
     return replace(
