@@ -84,7 +84,7 @@ def sections() -> Iterator[tuple[str, Iterable[tuple[str, type]]]]:
     from corea.gateway.ops.settings import GatewaySettings
     from corea.policies import POLICIES, PRE_POLICIES
     from corea.prices import Price
-    from corea.signals import SIGNALS
+    from corea.signals import SIGNALS, VALIDATORS
     from corea.train.data import DataSettings
     from corea.train.settings import RlccSettings
     from corea.types import Sampling
@@ -98,6 +98,7 @@ def sections() -> Iterator[tuple[str, Iterable[tuple[str, type]]]]:
     yield "Stages", [("`[stages.NAME]`", StageSettings), ("`[stages.NAME.sampling]`", Sampling)]
     yield "Backends: `[stages.NAME.backend]`", registered(BACKENDS, FOR_TESTS)
     yield "Signals: `[stages.NAME.signal]`", registered(SIGNALS)
+    yield "Validators: `[[stages.NAME.validators]]`, and any signal", registered(VALIDATORS, tuple(SIGNALS))
     yield "Policies: `[stages.NAME.policy]`", registered(POLICIES)
     yield "Pre-policies: `[stages.NAME.pre_policy]`", registered(PRE_POLICIES)
     yield "Prices", [('`[prices."MODEL"]`', Price)]

@@ -20,9 +20,10 @@ from corea.prompts import Prompt, is_prompt_file, load_prompt
 from corea.protocols import Backend, Policy, PrePolicy, Signal
 from corea.registry import resolve
 from corea.secrets import shown
-from corea.signals import SIGNALS
+from corea.signals import SIGNALS, VALIDATORS
 from corea.signals.tokens import with_logprobs
-from corea.stage import Stage
+from corea.signals.validators import Validated
+from corea.stage import Mode, Stage
 
 PATH_FIELDS = ("folder", "path")
 FAILURES_OF_SEVERAL = 3  # that open a breaker, where another server can answer
@@ -105,7 +106,7 @@ def build(
     backends = backends or BackendCache()
     made = {stage: backends.get(config, stage) for stage in wanted.stages}
     stages = tuple(
-        _stage(config, stage, backends, prices, need_prices=need_prices, last=stage == wanted.stages[-1])
+        _stage(config, stage, backends, prices, wanted.mode, need_prices=need_prices, last=stage == wanted.stages[-1])
         for stage in wanted.stages
     )
     plain = Cascade(stages=stages, name=name, on_last_down=wanted.on_last_down, flags=_flags(stages))
@@ -189,6 +190,7 @@ def _stage(
     name: str,
     backends: BackendCache,
     prices: PriceTable,
+    mode: Mode,
     *,
     need_prices: bool,
     last: bool,
@@ -206,16 +208,19 @@ def _stage(
 
     price, signal, signal_price = priced(lambda: price_of(config, declared, backend, prices)), None, None
     if not last:
-        options, checker = _checker(config, name, backends)
-        signal = cast(
-            Signal, make(f"{where}.signal", options, SIGNALS, backend=checker.backend if checker else backend)
-        )
+        options, checker = _checker(config, name, backends, _default_signal(declared, mode))
+        asked = checker.backend if checker else backend
+        signal = None if options is None else make(f"{where}.signal", options, SIGNALS, backend=asked)
+        signal = _validated(config, where, declared, signal, backend, mode)
         if checker is not None:
             signal_price = priced(lambda: _price(checker.price, checker.options, checker.backend, prices))
     policy = None if last else _policy(where, declared)
     pre_policy = None
     if declared.pre_policy is not None:
         pre_policy = cast(PrePolicy, make(f"{where}.pre_policy", declared.pre_policy, PRE_POLICIES))
+    prompt = _prompt(config, declared.prompt or ("plain" if last or mode is Mode.CHAT else "default"))
+    if mode is Mode.CHAT:
+        _check_chat(where, declared, signal, prompt, backend)
     return Stage(
         name=name,
         backend=backend,
@@ -223,14 +228,63 @@ def _stage(
         signal=signal,
         policy=policy,
         pre_policy=pre_policy,
-        prompt=_prompt(config, declared.prompt or ("plain" if last else "default")),
+        prompt=prompt,
         price=price,
         signal_price=signal_price,
         on_error=declared.on_error,
         pass_draft=declared.pass_draft,
         confidence_first=declared.confidence_first,
         keep_logprobs=declared.sampling.logprobs or declared.sampling.top_logprobs > 0,
+        mode=mode,
     )
+
+
+def _default_signal(declared: StageSettings, mode: Mode) -> dict[str, Any] | None:
+    """The signal of a stage that names none; None: its validators alone."""
+    if declared.validators:
+        return None
+    return {"kind": "verbalized" if mode is Mode.ANSWER else "mean_token_probability"}
+
+
+def _validated(
+    config: Config, where: str, declared: StageSettings, inner: Signal | None, backend: Backend, mode: Mode
+) -> Signal | None:
+    """The signal with the stage's validators."""
+    if not declared.validators:
+        return inner
+    if declared.confidence_first:
+        raise ConfigError(
+            f"{where}: got confidence_first and validators, expected one of them; a draft is validated when it ends, "
+            "and confidence_first passes it on before"
+        )
+    others, weights = dict[str, Signal](), dict[str, float]()
+    for each in declared.validators:
+        options = {key: value for key, value in each.items() if key not in ("name", "weight")}
+        at, name, weight = f"{where}.validators", str(each.get("name", each["kind"])), each.get("weight", 1.0)
+        if name in others:
+            raise ConfigError(f"{at}: got two named {name!r}, expected distinct names; give one a name = ...")
+        if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 < weight <= 1:
+            raise ConfigError(f"{at}.{name}: got weight {shown(weight)}, expected a number above 0, at most 1")
+        options |= {key: str(config.path(options[key])) for key in PATH_FIELDS if isinstance(options.get(key), str)}
+        injected = {"visible": mode is Mode.ANSWER, "folder": str(config.base), "backend": backend}
+        others[name], weights[name] = make(f"{at}.{name}", options, VALIDATORS, **injected), float(weight)
+    return Validated(inner, others, weights)
+
+
+def _check_chat(where: str, declared: StageSettings, signal: Any, prompt: Prompt, backend: Any) -> None:
+    """Refuses what `mode = "chat"` cannot work with: tags, and signals that read a short answer."""
+    if declared.confidence_first or prompt.tags or getattr(backend, "writes_tags", False):
+        raise ConfigError(
+            f"{where}: got {'a model' if not (declared.confidence_first or prompt.tags) else 'a prompt'} with tags, "
+            'which mode = "chat" would show to the client; expected prompt = "plain", or mode = "answer"'
+        )
+    inner = signal.inner if isinstance(signal, Validated) else signal
+    for each in (inner, *(signal.others.values() if isinstance(signal, Validated) else ())):
+        if getattr(each, "reads_tags", False) or getattr(each, "reads_answer", False):
+            raise ConfigError(
+                f"{where}.signal: got {type(each).__name__}, which reads a stated number or a short answer that a chat "
+                'has not; expected one of mean_token_probability, self_check, validators, or mode = "answer"'
+            )
 
 
 class _Checker(NamedTuple):
@@ -241,13 +295,18 @@ class _Checker(NamedTuple):
     price: str | None
 
 
-def _checker(config: Config, name: str, backends: BackendCache) -> tuple[dict[str, Any], _Checker | None]:
+def _checker(
+    config: Config, name: str, backends: BackendCache, default: dict[str, Any] | None
+) -> tuple[dict[str, Any] | None, _Checker | None]:
     """The options of a signal, and the model that it asks if not its stage's.
 
     `backend` names a stage of the configuration, in this cascade or not, or is a table as in a stage; `price` is then
     the model's name in the price table.
     """
-    options = dict(config.stages[name].signal or {"kind": "verbalized"})
+    declared = config.stages[name].signal or default
+    if declared is None:
+        return None, None
+    options = dict(declared)
     where = f"stages.{name}.signal.backend"
     asked, price = options.pop("backend", None), options.pop("price", None)
     if asked is None:

@@ -18,7 +18,7 @@ from corea.cascade import OnLastDown
 from corea.errors import ConfigError, unknown_name
 from corea.money import read_usd
 from corea.secrets import HIDDEN, marked, may_be_key, shown
-from corea.stage import OnError
+from corea.stage import Mode, OnError
 from corea.types import Sampling
 
 T = TypeVar("T")
@@ -33,13 +33,16 @@ class StageSettings:
 
     Args:
         backend: Its `kind` (a name in BACKENDS, or "module:Class") and that backend's own settings.
-        signal: Its `kind` and options; a bare string is a kind. Default: `verbalized`. `backend` in it names another
+        signal: Its `kind` and options; a bare string is a kind. Default: the validators alone, if there are any, else
+            `verbalized`, or `mean_token_probability` in a cascade of `mode = "chat"`. `backend` in it names another
             model to ask, at that model's price: a stage (which need not be in a cascade), or a table as under a stage,
             with `price` if the price table has another name for it.
+        validators: Checks of a draft: each a signal's `kind` and options, with `name` (default: the kind) and `weight`,
+            the share of the confidence that a failure takes away. 1, the default, defers what fails.
         policy: Its `kind` and options; `threshold = 0.8` is short for `{kind = "threshold", tau = 0.8}`, the default.
         pre_policy: Its `kind` and options; sees the question alone and may skip the stage.
         prompt: A built-in prompt's name, or a path (relative to the file that says so). None: "default" before the last
-            stage, and for the last one "plain": it is asked as the client asked.
+            stage, and for the last one, or in `mode = "chat"`, "plain": it is asked as the client asked.
         price: Name of the model in the price table; by default the backend's model.
         on_error: Reaction if this stage is down: ask the next stage, or fail the question.
         pass_draft: Show this stage's text to the next stage.
@@ -49,6 +52,7 @@ class StageSettings:
     backend: Mapping[str, Any]
     sampling: Sampling = Sampling()
     signal: Mapping[str, Any] | None = None
+    validators: tuple[Mapping[str, Any], ...] = ()
     policy: Mapping[str, Any] | None = None
     pre_policy: Mapping[str, Any] | None = None
     prompt: str | None = None
@@ -63,6 +67,8 @@ class CascadeSettings:
     """Settings of `[cascade]` or `[cascades.NAME]`: stages in order, small to large.
 
     Args:
+        mode: `answer`: short answers that can be graded, with a stated or expected confidence. `chat`: open-ended text,
+            code, conversations: no prompt is added, no answer is read from the text, no tag is removed.
         stages: Names of stages in order, small to large; by default all, in the order of their tables.
         on_last_down: If the last stage is down: `fail`, or `best`: return the deferred answer with the highest
             confidence, with status `fallback` in the trace.
@@ -71,6 +77,7 @@ class CascadeSettings:
         force: Run although the calibration does not match; recorded in every trace.
     """
 
+    mode: Mode = Mode.ANSWER
     stages: tuple[str, ...] = ()
     on_last_down: OnLastDown = OnLastDown.FAIL
     calibration: str | None = None
@@ -280,10 +287,25 @@ def _stage(where: str, value: Any) -> StageSettings:
             nested = table[key] = {"kind": nested}
         if nested is not None and (not isinstance(nested, dict) or "kind" not in nested):
             raise ConfigError(f'{where}.{key}: got {shown(nested)}, expected a table with kind = "..."')
+    table["validators"] = [_validator(f"{where}.validators", each) for each in _list(where, table, "validators")]
     sampling = table.pop("sampling", {})
     if "backend" not in table:
         raise ConfigError(f'{where}: backend is missing; add [stages.NAME.backend] with kind = "openai" or another')
     return settings(where, StageSettings, table, sampling=settings(f"{where}.sampling", Sampling, sampling))
+
+
+def _list(where: str, table: Table, key: str) -> list[Any]:
+    value = table.get(key, [])
+    if not isinstance(value, list):
+        raise ConfigError(f"{where}.{key}: got {shown(value)}, expected a list; write [[{key}]] as a table of its own")
+    return cast(list[Any], value)
+
+
+def _validator(where: str, value: Any) -> Any:
+    table: Any = {"kind": value} if isinstance(value, str) else value
+    if not isinstance(table, dict) or "kind" not in table:
+        raise ConfigError(f'{where}: got {shown(value)}, expected a table with kind = "..."')
+    return cast(Table, table)
 
 
 def _cascades(source: str, tree: Table, stages: list[str]) -> dict[str, CascadeSettings]:

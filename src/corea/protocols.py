@@ -49,7 +49,9 @@ class Signal(Protocol):
 
     A signal that asks a model has the fields `backend` and `sampling`, and `k` where it asks more than once: they bound
     its cost. It asks through `corea.costs.call_log.ask` and returns the calls. `reads_tags = True` says that it reads a
-    stated confidence: a client is not shown the tags of a stage with it.
+    stated confidence: a client is not shown the tags of a stage with it; `reads_answer = True`, that it reads a short
+    answer. Neither is used in `mode = "chat"`. The fields that the stage is sent beside messages and sampling
+    (`response_format`, `tools`) are in the question's `meta["request"]`.
     """
 
     async def measure(self, question: Question, completion: Completion) -> Confidence: ...

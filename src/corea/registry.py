@@ -101,7 +101,7 @@ def _from_folder(folder: Path, extra: str) -> str:
     return f"pip install '.[{extra}]'{here}"
 
 
-DISTRIBUTIONS = {"sklearn": "scikit-learn"}  # packages that are not named after their module
+DISTRIBUTIONS = {"sklearn": "scikit-learn", "jsonschema_rs": "jsonschema-rs"}  # not named after their module
 EXTRAS = {
     "onnxruntime_genai": "engine",
     "onnxruntime": "engine",
@@ -122,4 +122,5 @@ EXTRAS = {
     "math_verify": "math",
     "sympy": "math",
     "pyarrow": "parquet",
+    "jsonschema_rs": "schema",
 }

@@ -18,16 +18,24 @@ from corea.policies.threshold import threshold_of
 from corea.prices import EXACT, Price
 from corea.prompts import Prompt, with_draft
 from corea.protocols import Backend, Policy, PrePolicy, Signal, Streamer
-from corea.signals.measured import checked, measuring
+from corea.signals.measured import REQUEST, checked, measuring
 from corea.signals.tokens import used_logprobs
 from corea.types import ZERO_USD, Completion, Confidence, Decision, Question, Sampling, Step, StreamPart, replace
 
 CUT_OFF = "CutOff"  # the `error_kind` of a call that was cancelled
 DECLINED = "the text says that it does not know"
+CUT_DRAFT = "the draft was cut off by the token limit"
 OnText = Callable[[str], Awaitable[None]]
 OnPart = Callable[[StreamPart], Awaitable[None]]
 OnKeep = Callable[[str, Confidence], None]
 OnStep = Callable[[Step], None]
+
+
+class Mode(StrEnum):
+    """The kind of traffic that a cascade answers."""
+
+    ANSWER = "answer"  # short answers that can be graded, read from the text; tags and stated confidence
+    CHAT = "chat"  # open-ended text, code, conversations: the model is asked as the client asked, its text is not read
 
 
 class OnError(StrEnum):
@@ -54,6 +62,7 @@ class Stage:
         keep_logprobs: Keeps all log-probabilities in the trace; by default only those that the signal used.
         calibrated_model: The model's name as its server stated it at calibration; an answer that comes under another
             name is flagged. None: not known.
+        mode: In CHAT, no answer is read from the text, and a draft that the token limit cut is deferred.
     """
 
     name: str
@@ -70,6 +79,7 @@ class Stage:
     confidence_first: bool = False
     keep_logprobs: bool = False
     calibrated_model: str | None = None
+    mode: Mode = Mode.ANSWER
 
     @property
     def backends(self) -> list[Backend]:
@@ -117,6 +127,12 @@ class TextSink:
             await self.on_part(piece)
         elif piece.text:
             await self.on_text(piece.text)
+
+
+def as_measured(stage: Stage, asked: Question) -> Question:
+    """A question as signals get it: in its meta under "request", the further fields that the stage is sent."""
+    extra = stage.sampling.extra
+    return replace(asked, meta={**asked.meta, REQUEST: extra}) if extra else asked
 
 
 def skip(stage: Stage, question: Question) -> Step | None:
@@ -201,11 +217,15 @@ class Attempt(Struct):
     ) -> Step:
         """The step of an answer, with its confidence and decision where the stream has not given them."""
         stage, question = self.stage, self.question
-        cut, choices = completion.finish_reason == CUT, len(question.choices) or None
-        answer = None if cut else read_answer(completion.text, choices=choices, cut=completion.cut_by_limit)
+        choices, read, answer = len(question.choices) or None, stage.mode is Mode.ANSWER, None
+        if read and completion.finish_reason != CUT:
+            answer = read_answer(completion.text, choices=choices, cut=completion.cut_by_limit)
         if not last and confidence is None and stage.signal and stage.policy:
-            confidence = await self._measure(stage.signal, completion)
-            if answer is None and is_refusal(completion.text, choices=choices):  # a confidence in no answer
+            if not read and completion.cut_by_limit:
+                confidence = Confidence(value=None, signal=type(stage.signal).__name__, reason=CUT_DRAFT)
+            else:
+                confidence = await self._measure(stage.signal, completion)
+            if read and answer is None and is_refusal(completion.text, choices=choices):  # a confidence in no answer
                 confidence = replace(confidence, value=None, score=None, reason=DECLINED)
             decision = stage.policy.decide(question, confidence)
         return Step(
@@ -292,7 +312,7 @@ class Attempt(Struct):
     async def _measure(self, signal: Signal, completion: Completion) -> Confidence:
         before = len(self.log.calls)
         try:
-            found = checked(signal, await measuring(signal, self.asked, completion))
+            found = checked(signal, await measuring(signal, as_measured(self.stage, self.asked), completion))
         except BackendError as error:  # the signal's own call failed, which does not concern the answer
             calls = (error.spent,) if isinstance(error.spent, Completion) else ()
             found = Confidence(value=None, signal=type(signal).__name__, reason=str(error), calls=calls)

@@ -1,11 +1,14 @@
 """Advice on answers that are cut, filtered, unreadable or without a confidence, by their cause."""
 
+import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from corea.cascade import Cascade
 from corea.errors import ConfigError
+from corea.parsing import is_visibly_blank
 from corea.run.shortcomings import (
     Shortcoming,
     ShortcomingKind,
@@ -15,7 +18,8 @@ from corea.run.shortcomings import (
     why_unreadable,
 )
 from corea.run.summary import RunSummary
-from corea.stage import Stage
+from corea.signals.tokens import wants_logprobs
+from corea.stage import Mode, Stage
 from corea.types import Status, Trace
 
 ANSWER, CONFIDENCE = "<answer>", "<confidence>"
@@ -30,7 +34,7 @@ SEE: dict[UnreadableReason | None, str] = {
     UnreadableReason.CUT: "cut off by the token limit, see above",
 }
 LOGPROBS = "; ask for them with sampling."  # the advice in a signal's reason
-NO_LOGPROBS = 'the stage asks for them already: take a server that gives them, or signal = "verbalized"'
+PROBE_SECONDS = 15.0
 ANOTHER_OUT = "name another --out"
 
 
@@ -98,7 +102,7 @@ class Advice:
             return f"{line} ({reason}); {self._ask_for(tag, fault)}; or take another signal"
         stage = self._stage(fault)
         if LOGPROBS in reason and stage is not None and (stage.sampling.logprobs or stage.sampling.top_logprobs):
-            return f"{line} ({reason.partition(LOGPROBS)[0]}); {NO_LOGPROBS}"
+            return f"{line} ({reason.partition(LOGPROBS)[0]}); {no_logprobs(stage)}"
         return f"{line} ({reason}); look at the draft {self._example(fault)}"
 
     def _outside(self, fault: Shortcoming) -> str:
@@ -132,6 +136,47 @@ def _more_tokens(name: str, stage: Stage | None) -> str:
     return f"set {key} (the server's own limit holds now)" if limit is None else f"raise {key} (now {limit})"
 
 
+def no_logprobs(stage: Stage) -> str:
+    """Advice where a server gives no token probabilities although the stage asks for them."""
+    instead = "self_check" if stage.mode is Mode.CHAT else "verbalized"
+    validators = ", or [[validators]]" if stage.mode is Mode.CHAT else ""
+    return f'the stage asks for them already: take a server that gives them, or signal = "{instead}"{validators}'
+
+
+async def blind_stages(cascade: Cascade) -> list[str]:
+    """Warnings of a start in `mode = "chat"`: stages whose server gives no token probabilities, which the signal reads.
+
+    Asks such a server for one word, at most 16 tokens. One that does not answer in time gives no warning here.
+    """
+    lines: list[str] = []
+    for stage in cascade.stages[:-1]:
+        probe = getattr(stage.backend, "probe", None)
+        if stage.mode is Mode.CHAT and wants_logprobs(stage.signal) and probe is not None:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(PROBE_SECONDS):
+                    found = await probe()
+                    lines += [] if found.error or found.logprobs else [_blind(cascade, stage)]
+    return lines
+
+
+def defers_everything(cascade: Cascade, trace: Trace) -> list[str]:
+    """The same warnings from a question that was asked."""
+    stages = {stage.name: stage for stage in cascade.stages if stage.mode is Mode.CHAT}
+    seen = [(stages.get(step.stage), step.confidence) for step in trace.steps]
+    return [
+        _blind(cascade, stage)
+        for stage, found in seen
+        if stage and found and found.value is None and LOGPROBS in found.reason
+    ]
+
+
+def _blind(cascade: Cascade, stage: Stage) -> str:
+    return (
+        f"cascade {cascade.name}: stage {stage.name} defers everything: {stage.backend.model} gives no token "
+        f"probabilities, which its signal reads; {no_logprobs(stage)}"
+    )
+
+
 def asks_for(stage: Stage | None, tag: str) -> bool:
     """True if the prompt of a stage asks for a tag."""
     return stage is not None and stage.prompt is not None and tag in f"{stage.prompt.system}{stage.prompt.user}".lower()
@@ -149,6 +194,9 @@ def why_one_is_unreadable(trace: Trace, stages: Sequence[Stage]) -> str | None:
     stage = next((stage for stage in stages if stage.name == trace.stage), None)
     if trace.answer is not None or trace.status is Status.ABSTAINED or completion is None or stage is None:
         return None
+    if stage.mode is Mode.CHAT:
+        shown = completion.raw is not None or not is_visibly_blank(completion.text)
+        return None if shown else f"the text of stage {trace.stage} is empty; try another model, or a higher max_tokens"
     prompt = f"the prompt asks for {ANSWER} already, look at the text (`corea ask --full`)"
     if not asks_for(stage, ANSWER):
         prompt = f"let stages.{stage.name}.prompt ask for {ANSWER}, as `default` and `answer_only` do"

@@ -9,6 +9,7 @@ from corea.cli.console import EXIT_BACKEND, EXIT_FAILED, complain, print_json, u
 from corea.cli.options import CascadeOptions, JsonOption, spread
 from corea.errors import ConfigError
 from corea.prices import COUNTED_AS_FREE
+from corea.stage import Mode
 from corea.types import Question, Status, Step, Trace
 
 
@@ -20,7 +21,7 @@ def ask(
     json: JsonOption = False,
 ) -> None:
     """Answer one question: the answer, its confidence, the model, cost and saving."""
-    from corea.cli.advice import refuse_unknown_inputs, why_one_is_unreadable
+    from corea.cli.advice import defers_everything, refuse_unknown_inputs, why_one_is_unreadable
     from corea.cli.configuration import BUNDLED_NOTE, build_cascade
 
     if not question.strip():
@@ -38,12 +39,14 @@ def ask(
     if json:
         print_json(as_dict(trace))
     elif trace.status is not Status.FAILED:
-        _show(trace, full=full)
+        _show(trace, built.cascade.stages[-1].mode, full=full)
         if bundled:
             print(BUNDLED_NOTE)
     if trace.status is Status.FAILED:
         complain(trace.error or "the question failed")
         raise typer.Exit(EXIT_BACKEND)
+    for line in defers_everything(built.cascade, trace):
+        complain(line)
     if why := why_one_is_unreadable(trace, built.cascade.stages):
         complain(why)
         raise typer.Exit(EXIT_FAILED)
@@ -73,13 +76,13 @@ def as_dict(trace: Trace) -> dict[str, Any]:
     }
 
 
-def _show(trace: Trace, *, full: bool) -> None:
-    if full and trace.text:
+def _show(trace: Trace, mode: Mode, *, full: bool) -> None:
+    if full and trace.text and mode is Mode.ANSWER:
         print(trace.text.strip() + "\n")
     without = "(abstained: ask a person)" if trace.status is Status.ABSTAINED else "(an empty text)"
     print(trace.answer if trace.answer is not None else (trace.text or "").strip() or without)
     for step in trace.steps:
-        print(f"  {_line(step)}")
+        print(f"  {_line(step, mode)}")
     for flag in trace.flags:
         if flag.startswith(COUNTED_AS_FREE):
             print(f"  {flag}")
@@ -90,12 +93,15 @@ def _show(trace: Trace, *, full: bool) -> None:
     print(f"  {_model(trace)} · cost {usd(trace.cost_usd)} · {saved}{estimate} · {trace.seconds:.2f} s")
 
 
-def _line(step: Step) -> str:
+def _line(step: Step, mode: Mode) -> str:
     if step.skipped:
         return f"{step.stage}: skipped ({step.skipped})"
     if step.error:
         return f"{step.stage}: {step.error}"
-    line = f"{step.stage}: {step.answer if step.answer is not None else 'no short answer read'}"
+    read = step.answer
+    if read is None:
+        read = "answered" if mode is Mode.CHAT else "no short answer read"
+    line = f"{step.stage}: {read}"
     if step.confidence is None:
         return line
     value = step.confidence.value

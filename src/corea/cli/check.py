@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -80,7 +80,8 @@ async def _cascade(config: "Config", name: str) -> list[Check]:
         except CoreaError as error:  # such as a missing key, which every call would lack
             return [*checks, Check(name, "answers a question", False, str(error))]
         checks.append(_answers(name, trace, built.cascade.stages))
-        checks += [_signal(f"{name}/{step.stage}", step) for step in trace.steps if step.confidence]
+        stages = {stage.name: stage for stage in built.cascade.stages}
+        checks += [_signal(f"{name}/{s.stage}", s, stages[s.stage]) for s in trace.steps if s.confidence]
     finally:
         await built.cascade.close()
     return checks
@@ -122,7 +123,9 @@ def _prices(config: "Config", built: "BuiltCascade", stage: "Stage") -> Iterator
             yield Check(f"{where}/signal", "price is known", known is not None, seen)
 
 
-async def _reached(where: str, stage: Any) -> list[Check]:
+async def _reached(where: str, stage: "Stage") -> list[Check]:
+    from corea.cli.advice import no_logprobs
+
     if several := getattr(stage.backend, "backends", ()):  # the same model on several servers
         found: list[Check] = []
         for backend in several:
@@ -143,7 +146,7 @@ async def _reached(where: str, stage: Any) -> list[Check]:
         return [Check(where, "is reached", False, str(error))]
     checks = [Check(where, "is reached", reached, seen)]
     if stage.sampling.logprobs and reached:
-        advice = "come" if gave else 'do not come: use signal = "verbalized", or a server that gives them'
+        advice = "come" if gave else f"do not come: {no_logprobs(stage)}"
         checks.append(Check(where, "logprobs come", gave, advice))
     return checks
 
@@ -162,18 +165,23 @@ def _answers(name: str, trace: Trace, stages: "Sequence[Stage]") -> Check:
 
     seen = trace.error or trace.status.value
     if trace.status is Status.ANSWERED:
-        seen = why_one_is_unreadable(trace, stages) or f"{trace.answer!r} by {trace.stage} in {trace.seconds:.2f} s"
-    well = trace.status is Status.ANSWERED and trace.answer is not None
-    return Check(name, "answers a question", well, seen)
+        said = trace.answer if trace.answer is not None else (trace.text or "")[:60]
+        fault = why_one_is_unreadable(trace, stages)
+        seen = fault or f"{said!r} by {trace.stage} in {trace.seconds:.2f} s"
+        return Check(name, "answers a question", not fault, seen)
+    return Check(name, "answers a question", False, seen)
 
 
-def _signal(where: str, step: Step) -> Check:
-    from corea.cli.advice import LOGPROBS, NO_LOGPROBS
+def _signal(where: str, step: Step, stage: "Stage") -> Check:
+    from corea.cli.advice import LOGPROBS, no_logprobs
+    from corea.signals.validators import failed_validator
 
     assert step.confidence is not None
+    if failed_validator(step.confidence):
+        return Check(where, "validates a draft", True, f"deferred, {step.confidence.reason}")
     value = step.confidence.value
     without, unasked, _ = step.confidence.reason.partition(LOGPROBS)  # every signal asks for what it needs
-    seen = f"{without}; {NO_LOGPROBS}" if unasked else without
+    seen = f"{without}; {no_logprobs(stage)}" if unasked else without
     seen = f"{step.confidence.signal} {value:.3f}" if value is not None else seen
     return Check(where, "states a confidence", value is not None, seen)
 

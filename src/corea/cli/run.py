@@ -21,6 +21,7 @@ from corea.errors import ConfigError
 from corea.report.terminal import ProgressBars
 from corea.run.runner import OnBadRow, run_batch
 from corea.run.summary import RunSummary
+from corea.stage import Mode
 
 
 @spread
@@ -40,6 +41,7 @@ def run(
     json: JsonOption = False,
 ) -> None:
     """Answer a file of questions. Re-running the same command resumes the run."""
+    from corea.cli.advice import blind_stages
     from corea.cli.configuration import BUNDLED_NOTE, build_cascade, settings_of_answers
     from corea.run.shutdown import stopping_on_signals
 
@@ -49,9 +51,12 @@ def run(
     if bundled and not quiet:
         note(BUNDLED_NOTE)
     silent = quiet or json
+    free_text = free_text or built.cascade.stages[-1].mode is Mode.CHAT
 
     async def answer() -> RunSummary:
         try:
+            for line in await blind_stages(built.cascade):
+                note(line)
             with stopping_on_signals() as stop, ProgressBars(quiet=silent) as bars:
                 return await run_batch(
                     built.cascade,

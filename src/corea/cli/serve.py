@@ -1,5 +1,6 @@
 """`corea serve`: the OpenAI-compatible server."""
 
+import asyncio
 import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
@@ -33,20 +34,38 @@ def serve(
     loaded = resolve("corea serve", "corea.gateway.server.serve:LiveConfig", {})
     backends = BackendCache()
 
-    def load() -> Any:
+    def read() -> "tuple[Config, bool]":
         found, bundled = find_config(config, set_)
-        found = with_calibration(found, None, calibration, force=force)
+        return for_clients(with_calibration(found, None, calibration, force=force)), bundled
+
+    def load() -> Any:
+        found, bundled = read()
         settings = find_gateway(found)
         settings = replace(settings, host=host or settings.host, port=settings.port if port is None else port)
-        cascades, shared = build_all(for_clients(found), backends)
+        cascades, shared = build_all(found, backends)
         for cascade in cascades.values():
             refuse_unknown_inputs(cascade, "corea serve")
         return loaded(settings, cascades, shared, state_folder(found, bundled=bundled))
 
-    if find_config(config, set_)[1]:
+    found, bundled = read()
+    if bundled:
         say(BUNDLED_NOTE)
+    asyncio.run(_warn(found))
     if server(load, say=say):
         raise typer.Exit(EXIT_INTERRUPTED)
+
+
+async def _warn(config: "Config") -> None:
+    """Warns of stages in `mode = "chat"` whose server gives nothing that their signal reads."""
+    from corea.build import build
+    from corea.cli.advice import blind_stages
+    from corea.stage import Mode
+
+    for name in [name for name, each in config.cascades.items() if each.mode is Mode.CHAT]:
+        cascade = build(config, name).cascade  # of its own: connections belong to an event loop
+        for line in await blind_stages(cascade):
+            say(line)
+        await cascade.close()
 
 
 def for_clients(config: "Config") -> "Config":

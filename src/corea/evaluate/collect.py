@@ -49,7 +49,7 @@ from corea.run.summary import RunOutcome, RunProgress, RunSummary
 from corea.signals.agreement import same_answer
 from corea.signals.measured import measured
 from corea.signals.tokens import wants_logprobs, with_logprobs
-from corea.stage import OnError, Stage, total
+from corea.stage import OnError, Stage, as_measured, total
 from corea.trace_io import decode, read_traces
 from corea.types import Decision, Question, Status, Trace
 
@@ -389,7 +389,7 @@ async def _with_signal(
         completion = traces[key].steps[0].completion if traces[key].steps else None
         if completion is not None and not answer.failed:
             asked = stage.prompt.render(questions[key]) if stage.prompt else questions[key]
-            confidence = await measured(signal, asked, completion)
+            confidence = await measured(signal, as_measured(stage, asked), completion)
             if confidence.value is not None:
                 answer = replace(answer, numbers={**answer.numbers, name: float(confidence.value)})
         found[key] = answer

@@ -21,6 +21,7 @@ from corea.errors import ConfigError, CoreaError
 _START_SECONDS = 60.0  # a worker imports sympy (1.5 s on an idle core); the limit of a row begins after that
 _PATIENCE = 4.0
 _REMEMBERED = 20_000
+PROGRAM = "corea.graders.worker"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +42,7 @@ class WorkerLimits:
     def __post_init__(self) -> None:
         if self.seconds <= 0 or self.memory_mb < 256 or self.workers < 0:
             raise ConfigError(
-                f"grader maths: seconds={self.seconds}, memory_mb={self.memory_mb}, workers={self.workers};"
+                f"worker limits: seconds={self.seconds}, memory_mb={self.memory_mb}, workers={self.workers};"
                 " expected more than 0, at least 256, and 0 or more"
             )
 
@@ -59,13 +60,19 @@ class ComparisonResult:
     reason: str = ""
 
 
+def worker_command(program: str, limits: WorkerLimits) -> list[str]:
+    """The command that starts a worker."""
+    return [sys.executable, "-m", program, str(limits.memory_mb), str(limits.seconds)]
+
+
 class ComparisonWorker:
     """One process; it answers one JSON line with one. Not for two threads at once."""
 
     def __init__(self, limits: WorkerLimits, command: Sequence[str] | None = None) -> None:
         self.limits = limits
+        self._command = command or worker_command(PROGRAM, limits)
         self._process = subprocess.Popen(
-            command or [sys.executable, "-m", "corea.graders.worker", str(limits.memory_mb), str(limits.seconds)],
+            self._command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -79,9 +86,7 @@ class ComparisonWorker:
             self._ready = self._exchange(None, _START_SECONDS) is not None
             if not self._ready:
                 self.close()
-                raise CoreaError(
-                    "grader maths: a worker process did not start; try: python -m corea.graders.worker 1024 5"
-                )
+                raise CoreaError(f"a worker process did not start; try: {' '.join(self._command)}")
         reply = self._exchange(json.dumps([reference, answer]), _PATIENCE * self.limits.seconds)
         return ComparisonResult(*json.loads(reply)) if reply else None
 
@@ -126,11 +131,18 @@ class ComparisonWorker:
 
 
 class WorkerPool:
-    """Workers that are started when needed and kept; any thread may ask."""
+    """Workers that are started when needed and kept; any thread may ask.
 
-    def __init__(self, limits: WorkerLimits) -> None:
+    Args:
+        program: The module that a worker runs.
+        remembered: Outcomes that are kept, so that an equal pair is not compared again.
+    """
+
+    def __init__(self, limits: WorkerLimits, program: str = PROGRAM, remembered: int = _REMEMBERED) -> None:
         self.limits = limits
         self.replaced: int = 0
+        self._program = program
+        self._remembered = remembered
         self._slots: LifoQueue[ComparisonWorker | None] = LifoQueue()
         for _ in range(limits.processes):
             self._slots.put(None)  # a worker that is not yet started
@@ -145,7 +157,7 @@ class WorkerPool:
                 return self._known[key]
         worker = self._slots.get()
         try:
-            worker = worker or ComparisonWorker(self.limits)
+            worker = worker or ComparisonWorker(self.limits, worker_command(self._program, self.limits))
             outcome = worker.compare(reference, answer)
             if outcome is None:
                 worker = None
@@ -162,7 +174,7 @@ class WorkerPool:
             )
         with self._lock:
             self._known[key] = outcome
-            if len(self._known) > _REMEMBERED:
+            if len(self._known) > self._remembered:
                 self._known.popitem(last=False)
         return outcome
 
@@ -182,25 +194,25 @@ class WorkerPool:
             self._slots.put(None)
 
 
-_pools: dict[tuple[int, WorkerLimits], WorkerPool] = {}
+_pools: dict[tuple[int, WorkerLimits, str], WorkerPool] = {}
 _pools_lock = threading.Lock()
 
 
-def shared_pool(limits: WorkerLimits) -> WorkerPool:
-    """The one pool of this process with these limits (a forked child has its own)."""
-    key = (os.getpid(), limits)
+def shared_pool(limits: WorkerLimits, program: str = PROGRAM, remembered: int = _REMEMBERED) -> WorkerPool:
+    """The one pool of this process with these limits and program (a forked child has its own)."""
+    key = (os.getpid(), limits, program)
     with _pools_lock:
         if key not in _pools:
             if not _pools:
                 atexit.register(close_pools)
-            _pools[key] = WorkerPool(limits)
+            _pools[key] = WorkerPool(limits, program, remembered)
         return _pools[key]
 
 
 def close_pools() -> None:
     """Ends all workers of this process."""
     with _pools_lock:
-        for (pid, _), pool in list(_pools.items()):
+        for (pid, *_), pool in list(_pools.items()):
             if pid == os.getpid():
                 pool.close()
         _pools.clear()

@@ -23,7 +23,7 @@ from corea.cascade import Cascade
 from corea.policies import POLICIES, PRE_POLICIES
 from corea.secrets import shown_url
 from corea.signals import SIGNALS
-from corea.stage import Stage
+from corea.stage import Mode, Stage
 from corea.types import Sampling
 
 NOT_DECISIVE = frozenset((
@@ -91,6 +91,7 @@ class _Described:
             "on_error": stage.on_error.value,
             "pass_draft": stage.pass_draft,
             "confidence_first": stage.confidence_first,
+            "mode": stage.mode.value if stage.mode is Mode.CHAT else None,
         }
 
     def _backend(self, backend: Any, declared: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,16 +7,11 @@ from enum import StrEnum
 from typing import Any, NamedTuple
 
 from corea.parsing import is_refusal, is_visibly_blank
+from corea.signals.validators import failed_validator, is_filtered
 from corea.stage import DECLINED
 from corea.types import Completion, Status, Step, Trace
 
 TOOL_CALLS = "tool_calls"  # a finish reason, as OpenAI names it
-FILTERS = frozenset((
-    "content_filter", "content_filtered", "guardrail_intervened",  # OpenAI and Azure; Bedrock
-    "refusal", "sensitive",  # Anthropic, Zhipu
-    "safety", "recitation", "blocklist", "prohibited_content", "spii", "image_safety",  # Gemini
-))  # fmt: skip
-"""Finish reasons of a text that a filter ended, in lower case with underscores."""
 _AS_ASKED = re.compile(r"</answer>\s{0,9}(?:<confidence>[^<>]{0,40}</confidence>\s{0,9})?\Z")
 
 
@@ -94,7 +89,8 @@ class Shortcomings:
         why = UnreadableReason.NOT_FOUND if why is UnreadableReason.DECLINED else why
         self._note(Shortcoming(ShortcomingKind.UNSTATED, step.stage, why), question)
         if why is UnreadableReason.NOT_FOUND:
-            self.reasons.setdefault(step.stage, Counter())[confidence.reason] += 1
+            failed = f"the validator {confidence.signal} failed" if failed_validator(confidence) else confidence.reason
+            self.reasons.setdefault(step.stage, Counter())[failed] += 1
 
     def _note(self, shortcoming: Shortcoming, question: str) -> None:
         self.found[shortcoming] += 1
@@ -134,12 +130,6 @@ def answering(trace: Trace) -> Completion | None:
         if step.stage == trace.stage and step.completion is not None and step.error is None:
             return step.completion
     return None
-
-
-def is_filtered(completion: Completion) -> bool:
-    """True where a content filter ended it, or the server marks it as a refusal (OpenAI's field of that name)."""
-    reason = (completion.finish_reason or "").lower().replace("-", "_")
-    return reason in FILTERS or (completion.raw is not None and bool(completion.raw.get("refusal")))
 
 
 def why_unreadable(completion: Completion) -> UnreadableReason:

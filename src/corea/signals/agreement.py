@@ -4,6 +4,7 @@ import asyncio
 import re
 from dataclasses import dataclass, replace
 from decimal import Decimal, InvalidOperation
+from typing import ClassVar
 
 from corea.costs.call_log import ask
 from corea.errors import BackendError, ConfigError, CoreaError
@@ -42,6 +43,7 @@ class Agreement:
     sampling: Sampling = WARM
     threshold: float | None = None
     at_once: int = 1
+    reads_answer: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if self.k < 1 or self.at_once < 1:

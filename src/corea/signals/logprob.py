@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 from corea.parsing import find_answer
 from corea.signals.tokens import tokens_within
@@ -39,6 +40,8 @@ class AnswerTokenProbability:
 
     Of a lettered choice ("B) bank") the letter alone counts. A token that holds more than the answer counts whole.
     """
+
+    reads_answer: ClassVar[bool] = True
 
     @property
     def logprobs_wanted(self) -> bool:

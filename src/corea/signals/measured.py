@@ -10,6 +10,7 @@ from corea.errors import ConfigError
 from corea.protocols import Signal
 from corea.types import Completion, Confidence, Question, replace
 
+REQUEST = "request"  # in a question's meta: the further fields that its stage was sent, such as `response_format`
 ROUNDING = 1e-9  # a mean of ones may come to a little more than 1
 
 
