@@ -34,7 +34,6 @@ __all__ = [
     "Trace",
     "Usage",
     "Verdict",
-    "joined_outside",
     "replace",
 ]
 
@@ -281,12 +280,6 @@ class StreamPart(Struct, frozen=True):
     fields: Mapping[str, Any] = {}
     logprobs: Raw | None = None
     outside: Mapping[str, Any] = {}
-
-
-def joined_outside(earlier: Mapping[str, Any], later: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The fields of two chunks around their deltas (`StreamPart.outside`), the later ones first."""
-    choice = {**earlier.get("choice", {}), **later.get("choice", {})}
-    return {**earlier, **later, "choice": choice} if choice else {**earlier, **later}
 
 
 class Confidence(Struct, frozen=True, kw_only=True):

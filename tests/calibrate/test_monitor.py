@@ -31,12 +31,12 @@ def test_evidence_by_hand() -> None:
 def test_at_the_bound_the_expected_evidence_grows_by_one_an_observation(bounds: dict[str, float]) -> None:
     """Which is what bounds the false alarms: n / every within n, and every in the mean."""
     share = next(iter(bounds.values()))
-    before = Detector(name="d", **bounds)
+    before = Detector(name="d", low=bounds.get("low"), high=bounds.get("high"))
     for value in (1.0, 0.0, 0.0, 1.0):
         before.observe(value)
     after: list[float] = []
     for value in (0.0, 1.0):
-        branch = Detector(name="d", **bounds)
+        branch = Detector(name="d", low=bounds.get("low"), high=bounds.get("high"))
         branch.resume(before.state())
         branch.observe(value)
         after.append(branch.evidence)

@@ -56,13 +56,12 @@ RECORDED_ROWS = [
     (recording("text"), 3, ("text.jsonl:1: question 'q0': got confidence = '90 %', text", "in [0, 1] or null")),
     (recording("true"), 3, ("true.jsonl:1: question 'q0': got confidence = True", "a number in [0, 1] or null")),
     (recording("negative"), 3, ("'confidence' has no value in [0, 1] in any row", "choose another with --signals")),
-    (recording("unsure"), 3, ("no row has a confidence", "measure a signal first")),
+    (recording("unsure"), 3, ("no row of s has a confidence that is measured live", "measure a signal first")),
     (recording("costs"), 3, ("costs.jsonl:1: question 'q0': got cost_usd = '0.1', text", "a number of at least 0")),
     (recording("refund"), 3, ("refund.jsonl:1: question 'q0': got cost_usd = -1", "a number of at least 0")),
     (recording("words"), 3, ("words.jsonl:1: question 'q0': got completion_tokens = '100', text",)),
     (recording("uncounted"), 3, ("the rows of s have no token counts", "record prompt_tokens and completion_tokens")),
     (recording("lists"), 3, ("lists.jsonl:1: got id = [0], expected text or a number",)),
-    (recording("graded"), 3, ("'em' of s", "name the columns to use: --signals")),
     (recording("unlabelled"), 3, ("unlabelled.jsonl:1: question 'q0': got correct = None, expected 0 or 1",)),
     (recording("vague"), 3, ("vague.jsonl:1: question 'q0': got correct = 0.5, expected 0 or 1",)),
     (recording("others"), 3, ("no question id is in all files (such as 'z0', 'q0')", "check the ids")),
@@ -130,7 +129,7 @@ SUBCOMMANDS = [
     (("calibrate", "verify", *ROWS, "--delta", "0"), 2, ("delta: got 0.0, expected a probability between 0 and 1",)),
     (("calibrate", "verify", "--traces", "m.jsonl", *ROWS[2:], "--calibration", "c.json"), 2,
      ("c.json: slm is 'm', calibrated for 's'; give rows of these models, or calibrate again",)),
-    ((*ACCURACIES, "--delta", "0"), 2, ("--delta: got 0.0, expected a number between 0 and 1",)),
+    ((*ACCURACIES, "--delta", "0"), 2, ("delta: got 0.0, expected a probability between 0 and 1",)),
     (("calibrate", "plann"), 2, ("no such command 'plann'. Did you mean 'plan'?",)),
 ]  # fmt: skip
 EVAL = [

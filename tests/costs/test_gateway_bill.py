@@ -35,6 +35,7 @@ from corea.gateway.billing.keys import KeyLimits, create_key, list_keys
 from corea.gateway.chat.request import ChatRequest, parse_chat
 from corea.gateway.chat.routing import RoutingTable
 from corea.gateway.chat.service import ChatService
+from corea.gateway.ops.policies import apply_policies
 from corea.gateway.ops.settings import GatewaySettings
 from corea.gateway.server.app import GatewayApp
 from corea.types import Message, Question
@@ -193,13 +194,19 @@ def test_batch_and_gateway_set_the_same_aside(signal: Any, draft: bool) -> None:
     url = "http://127.0.0.1:1/v1"
     cascade = make_cascade(url, signal(url), small={"pass_draft": draft})
     settings = GatewaySettings()
-    plan = RoutingTable({"corea": cascade}, settings).plan(_request())
+    plan = RoutingTable({"corea": cascade}, settings).plan(_budgeted(cascade, _request()))
     bound = question_bound(cascade.stages, Question(id="q", messages=(Message("user", PROMPT[0]["content"]),)))
     assert plan.reserve_usd == bound
     tools = [{"type": "function", "function": {"name": "f", "description": "x" * 1000, "parameters": {}}}]
     taking_tools = GatewaySettings(accepts={"small": ("tools",)})
-    with_tools = RoutingTable({"corea": cascade}, taking_tools).plan(_request(tools=tools))
+    asked = _budgeted(cascade, _request(tools=tools))
+    with_tools = RoutingTable({"corea": cascade}, taking_tools).plan(asked)
     assert with_tools.reserve_usd - plan.reserve_usd >= 1000 * Decimal("0.0000125") * 3  # of the last stage, thrice
+
+
+def _budgeted(cascade: Cascade, request: ChatRequest) -> ChatRequest:
+    """As for a key with a budget: a request without a limit gets the last stage's."""
+    return apply_policies((), request, cascade.stages, has_key=True, has_budget=True)[0]
 
 
 def _request(**fields: Any) -> ChatRequest:

@@ -22,6 +22,7 @@ In the order in which a table meets them:
 from corea.calibrate.artefact import Calibration, load
 from corea.calibrate.certify import FitOptions, select_for_labelling
 from corea.calibrate.fitting import fit
+from corea.calibrate.monitor import Monitor
 from corea.calibrate.rules import CascadeAnswers
 from corea.calibrate.targets import Targets
 from corea.records.table import ModelOutcomes, OutcomeTable
@@ -31,6 +32,7 @@ __all__ = [
     "CascadeAnswers",
     "FitOptions",
     "ModelOutcomes",
+    "Monitor",
     "OutcomeTable",
     "Targets",
     "fit",

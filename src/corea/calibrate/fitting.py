@@ -80,11 +80,9 @@ def fit(
     else:
         table.check()
     if isinstance(older, OutcomeTable):
-        older = _labelled(older, targets)
-        found = certify(table, targets, options, older=older)
+        found = certify(table, targets, options, older=_labelled(older, targets))
     elif older is not None:
-        fitted = _maps_of(older, table)
-        table = _unseen(older, table)
+        fitted, table = _maps_of(older, table), _unseen(older, table)
         found = certify(table, targets, options, fitted=fitted)
     else:
         found = certify(table, targets, options)
@@ -108,22 +106,24 @@ def fit(
         expected=expected,
         report=None if found.labels is not None else _report(found, answers, *probabilities[0]),
         binding=_bound(binding, targets) or tuple(StageBinding(model=model.name) for model in table.models),
-        data=DataSummary(
-            digest=table.digest, n=len(table), signals=list(table.first.signals), recorded_signals=_recorded(found),
-            category_column=table.category_column, seed=options.seed,
-            rows=table.packed_prints,
-            notes=[
-                *_columns_read(found), *table.notes, *found.notes, *_category_note(found), *_router_note(found),
-                *_older_note(found, older),
-                *([PERSON_NOTE] if abstains else []),
-                *([AGREEMENT_NOTE] if found.labels is not None else []),
-            ],
-        ),
+        data=_data(table, found, options, [*_older_note(found, older), *([PERSON_NOTE] if abstains else [])]),
         watched=_watched(found, answers),
         created=clock(),
-    )  # fmt: skip
+    )
     advice = () if certified else next_steps(found, targets, result)
     return replace(result, advice=advice, sentence=sentence(result))
+
+
+def _data(table: OutcomeTable, found: Selection, options: FitOptions, notes: Sequence[str]) -> DataSummary:
+    return DataSummary(
+        digest=table.digest, n=len(table), signals=list(table.first.signals), recorded_signals=_recorded(found),
+        category_column=table.category_column, seed=options.seed,
+        rows=table.packed_prints,
+        notes=[
+            *_columns_read(found), *table.notes, *found.notes, *_category_note(found), *_router_note(found), *notes,
+            *([AGREEMENT_NOTE] if found.labels is not None else []),
+        ],
+    )  # fmt: skip
 
 
 def _bound(binding: Sequence[StageBinding], targets: Targets) -> tuple[StageBinding, ...]:

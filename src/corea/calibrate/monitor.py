@@ -96,20 +96,20 @@ class Detector:
         return self.alarmed_at is not None
 
     def state(self) -> dict[str, Any]:
-        """What `resume` needs, as plain values."""
+        """The values that `resume` needs, as plain ones."""
         return {
             "seen": self.seen, "total": self.total, "alarmed_at": self.alarmed_at, "evidence": self._evidence.tolist(),
         }  # fmt: skip
 
     def resume(self, state: dict[str, Any]) -> None:
-        """Goes on where `state` was taken, with the same bounds.
+        """Resumes from a `state` of a detector with the same bounds.
 
         Raises:
             ConfigError: It is of another detector.
         """
         evidence = np.array(state["evidence"], dtype=np.float64)
         if evidence.shape != self._evidence.shape:
-            raise ConfigError(f"monitor {self.name}: got a state of other bounds, expected its own; start anew")
+            raise ConfigError(f"monitor {self.name}: got a state of other bounds, expected its own; start again")
         self.seen, self.total, self.alarmed_at = state["seen"], state["total"], state["alarmed_at"]
         self._evidence = evidence
 

@@ -68,7 +68,8 @@ def stage_bounds(
     plain = request_tokens(question) + len(lettered(question.choices).encode())
     draft_tokens = 0 if draft is None else _note_tokens() + len(draft.encode())
     for stage in stages:
-        prompt = plain + draft_tokens + (stage.prompt.size + MESSAGE_TOKENS if stage.prompt is not None else 0)
+        added = 0 if stage.prompt is None or stage.prompt.is_plain else stage.prompt.size + MESSAGE_TOKENS
+        prompt = plain + draft_tokens + added
         limit = _limit(stage.sampling, assumed)
         bounds.append(_stage_bound(stage, prompt, limit, assumed))
         if stage.pass_draft:  # the words around it, and itself; it stays until another one takes its place

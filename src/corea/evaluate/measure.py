@@ -129,13 +129,7 @@ def measure(
         coverage=None if kept is None else float(kept.mean()),
         selective_risk=float((kept * (1 - first.correct)).sum() / kept_n) if kept is not None and kept_n else None,
         signal=_quality(name, first, probability=all(a.score is not None for a in scored)),
-        table=None
-        if table is None or kept is None
-        else cascade_rows(
-            table,
-            kept,
-            cascade=CascadeOutcome.keeping(table.change(-1, correct=later.correct, cost_usd=later.cost_usd), kept),
-        ),
+        table=_figures(table, later, kept),
         missing=None if table is not None else ONE_MODEL if kept is None else NO_BASELINES,
         costs_estimated=any(a.estimated for a in (*own, *other)),
         counted_as_free=tuple(dict.fromkeys(line for a in (*own, *other) for line in a.counted_as_free)),
@@ -145,6 +139,14 @@ def measure(
         promise=None if calibration is None else _promise(calibration, table, kept if tau is None else None),
         note=None if tau is not None else _two_costs(seen, last),
     )
+
+
+def _figures(table: OutcomeTable | None, later: ModelOutcomes, kept: Floats | None) -> list[FiguresRow] | None:
+    """The table of figures; `later`: the large model as this cascade saw it."""
+    if table is None or kept is None:
+        return None
+    seen = table.change(-1, correct=later.correct, cost_usd=later.cost_usd)
+    return cascade_rows(table, kept, cascade=CascadeOutcome.keeping(seen, kept))
 
 
 def _quality(name: str, model: ModelOutcomes, *, probability: bool) -> SignalQuality:

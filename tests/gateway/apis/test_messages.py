@@ -415,7 +415,7 @@ ALIASES = {"claude-sonnet-4-5": "corea", "claude-opus-*": "corea/large", "claude
 
 
 async def test_aliases_name_a_cascade_or_a_stage() -> None:
-    allow = {"security": {"allow": []}}  # no stage by its own name
+    allow: dict[str, Any] = {"security": {"allow": []}}  # no stage by its own name
     async with upstreams(Say("big"), KEPT, aliases=ALIASES, **allow) as it:
         for name, text in (("claude-sonnet-4-5", "19"), ("claude-opus-4-1-20250805", "big")):
             body = (await post(it, model=name)).json()

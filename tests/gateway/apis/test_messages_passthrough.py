@@ -133,7 +133,7 @@ async def test_a_kept_answer_is_translated() -> None:
 @pytest.mark.parametrize("case", ["prompt", "hedge"])
 async def test_a_stage_with_a_prompt_or_a_hedge_is_asked_by_chat(case: str) -> None:
     stage = {"prompt": load_prompt("answer_only")} if case == "prompt" else {}
-    settings = {} if case == "prompt" else {"hedge_seconds": 5.0}
+    settings: dict[str, Any] = {} if case == "prompt" else {"hedge_seconds": 5.0}
     async with upstreams(Say("big"), server=SPEAKS, large_stage=stage, **settings) as it:
         response = await post(it, thinking={"type": "adaptive"})
     assert it.large.requests[0].path == "/v1/chat/completions"

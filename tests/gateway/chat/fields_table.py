@@ -132,10 +132,8 @@ async def request_row(name: str) -> list[str]:
     """The cells of a request field; the first two also where the small stage accepts everything."""
     cells: list[str] = []
     accepts = {"small": ["tools", "images", "structured"]}
-    for situation, model, settings in (
-        ("kept", "corea", {}), ("kept", "corea", {"accepts": accepts}),
-        *((s, m, {}) for s, m in SITUATIONS.items() if s != "kept"),
-    ):  # fmt: skip
+    plans: list[tuple[str, str, dict[str, Any]]] = [("kept", "corea", {}), ("kept", "corea", {"accepts": accepts})]
+    for situation, model, settings in [*plans, *((s, m, {}) for s, m in SITUATIONS.items() if s != "kept")]:
         words = set[str]()
         for stream in (False, True):
             small = answer(SURE if situation == "kept" else UNSURE, False)

@@ -88,3 +88,9 @@ def _extend(had: list[Any], new: list[Any]) -> None:
             same = {}
             had.append(same)
         _merge(same, item)
+
+
+def joined_outside(earlier: Mapping[str, Any], later: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The fields of two chunks around their deltas (`StreamPart.outside`), the later ones first."""
+    choice = {**earlier.get("choice", {}), **later.get("choice", {})}
+    return {**earlier, **later, "choice": choice} if choice else {**earlier, **later}

@@ -11,10 +11,11 @@ from corea.backends.openai import errors, wire
 from corea.backends.openai.api_keys import KeyRedactor, without_frames
 from corea.backends.openai.apis import WireRequest
 from corea.backends.openai.deadlines import Deadlines
+from corea.backends.openai.deltas import joined_outside
 from corea.backends.openai.settings import OpenAISettings
 from corea.backends.openai.sse import EventReader
 from corea.errors import BackendError
-from corea.types import Completion, Question, StreamPart, Usage, joined_outside, replace
+from corea.types import Completion, Question, StreamPart, Usage, replace
 
 DRAIN_SECONDS = 0.25
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from msgspec import UNSET, Raw
 
+from corea.backends.openai.deltas import joined_outside
 from corea.gateway.asgi import Send, open_stream, send_events
 from corea.gateway.chat.reply import (
     SSE_COMMENT,
@@ -28,7 +29,7 @@ from corea.gateway.chat.request import JSON
 from corea.gateway.chat.request_state import RequestState
 from corea.gateway.chat.visible import VisibleText
 from corea.gateway.errors import GatewayError
-from corea.types import StreamPart, Trace, joined_outside
+from corea.types import StreamPart, Trace
 
 
 class Heartbeat:
