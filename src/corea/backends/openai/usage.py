@@ -21,7 +21,7 @@ USAGE = re.compile(rb'"usage"\s*:\s*(\{(?:[^{}]|\{(?:[^{}]|\{[^{}]*\})*\})*\})')
 
 _Fields = Mapping[str, Any]
 _NO_FIELDS: _Fields = {}
-DETAILS = {  # OpenAI's, of which a `Usage` has these
+DETAILS: dict[str, tuple[str, ...]] = {  # OpenAI's, of which a `Usage` has these
     "prompt_tokens_details": ("cached_tokens", "cache_write_tokens"),
     "completion_tokens_details": ("reasoning_tokens",),
 }

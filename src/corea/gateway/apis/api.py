@@ -138,7 +138,7 @@ class TranslatedResponse:
         self.api = api
         self.answers = answers
         self.send = send
-        self.request_id = request_id
+        self.request_id: str = request_id
         self.start: MutableMapping[str, Any] | None = None  # of a whole answer, until its length is known
         self.first: JSON | None = None  # chunk of a stream
         self.failed: bool = False

@@ -19,7 +19,7 @@ from corea.gateway.apis.responses import (
     responses_request,
 )
 
-ECHOED = {  # fields of a request that its response repeats, with their defaults
+ECHOED: dict[str, Any] = {  # fields of a request that its response repeats, with their defaults
     "instructions": None, "max_output_tokens": None, "parallel_tool_calls": True, "temperature": None,
     "tool_choice": "auto", "top_p": None, "reasoning": {"effort": None, "summary": None}, "user": None,
     "text": {"format": {"type": "text"}}, "truncation": "disabled", "metadata": {},

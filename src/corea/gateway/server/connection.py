@@ -83,7 +83,7 @@ class ConnectionGuard(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Counts the connection and starts the timer of its first request."""
-        self.transport = cast(asyncio.Transport, JoinedWrites(transport))
+        self.transport: asyncio.Transport = cast(asyncio.Transport, JoinedWrites(transport))
         self.connections.add(self)
         self._http.connection_made(self.transport)
         if len(self.connections) > self.most_connections:
