@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 from populations import TARGETS, mmlu_pro
 
-from corea.calibrate.certify import FitOptions, certify
+from corea.calibrate.certify import certify
+from corea.calibrate.prepare import FitOptions
 from corea.calibrate.rules import ScoredTable, ThresholdRule
 from corea.calibrate.targets import Targets
 from corea.metrics.score_map import apply_map

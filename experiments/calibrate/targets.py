@@ -18,7 +18,8 @@ from pathlib import Path
 import numpy as np
 from populations import DEVELOPED_ON, TARGETS, mmlu_pro
 
-from corea.calibrate.certify import FitOptions, certify
+from corea.calibrate.certify import certify
+from corea.calibrate.prepare import FitOptions
 from corea.calibrate.rules import ScoredTable
 from corea.calibrate.targets import Targets
 from corea.metrics import oracle_point

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from populations import CSQA, GSM8K, ROUTELLM, TARGETS, mmlu_pro, others
 
-from corea.calibrate.certify import FitOptions
 from corea.calibrate.coverage import coverage, hard_targets
+from corea.calibrate.prepare import FitOptions
 from corea.records.table import OutcomeTable
 from recipes.guarantee.simulated import POPULATIONS, simulated_pairs
 from recipes.paper.provenance import commit

@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 from pairs import all_pairs, by_model, pairs_of
 
-from corea.calibrate.certify import FitOptions
+from corea.calibrate.prepare import FitOptions
 from corea.metrics import auroc, auroc_interval
 from corea.policies.threshold import uniform_of
 from corea.prices import PriceTable

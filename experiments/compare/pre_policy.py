@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from pairs import all_pairs, pairs_of
 
-from corea.calibrate.certify import FitOptions
+from corea.calibrate.prepare import FitOptions
 from corea.policies.threshold import uniform_of
 from corea.prices import PriceTable
 from recipes.paper.pair_map import certify_and_judge

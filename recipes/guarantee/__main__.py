@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from corea.calibrate.certify import FitOptions
 from corea.calibrate.coverage import coverage, hard_targets
+from corea.calibrate.prepare import FitOptions
 from corea.calibrate.targets import Targets
 from corea.cli.calibrate_verify import coverage_lines
 from corea.cli.console import complain, exit_code, print_json

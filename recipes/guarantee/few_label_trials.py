@@ -5,9 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from corea.calibrate.certify import FitOptions, Selection, certify, fixed_sequence, select_for_labelling
+from corea.calibrate.certify import Selection, certify, fixed_sequence, select_for_labelling
 from corea.calibrate.exact_tests import exact_drop_pvalue
 from corea.calibrate.paths import candidate_path
+from corea.calibrate.prepare import FitOptions
 from corea.calibrate.rules import Rules, ScoredTable
 from corea.calibrate.targets import Targets
 from corea.errors import ConfigError

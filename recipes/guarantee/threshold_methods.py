@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from corea.calibrate.certify import FitOptions, Prepared, fixed_sequence, prepare
+from corea.calibrate.certify import fixed_sequence
 from corea.calibrate.paths import candidate_path
+from corea.calibrate.prepare import FitOptions, Prepared, prepare
 from corea.calibrate.rules import Rules, ScoredTable, ThresholdRule
 from corea.calibrate.targets import Targets
 from corea.metrics.arrays import Floats

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from corea.calibrate.certify import FitOptions, certify
+from corea.calibrate.certify import certify
+from corea.calibrate.prepare import FitOptions
 from corea.calibrate.rules import ScoredTable
 from corea.calibrate.targets import Targets
 from corea.evaluate.thresholds import cheapest_threshold

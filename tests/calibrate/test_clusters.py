@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from corea.calibrate import FitOptions, OutcomeTable, Targets, fit
-from corea.calibrate.certify import certify, split
+from corea.calibrate.certify import certify
 from corea.calibrate.coverage import coverage, hard_targets
+from corea.calibrate.prepare import split
 from corea.errors import DataError
 from corea.records.answer import cluster_of
 from corea.records.read import RowSource, read_table

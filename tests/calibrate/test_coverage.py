@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from corea.calibrate.certify import FitOptions
 from corea.calibrate.coverage import CoverageResult, coverage, hard_targets, missed_targets
+from corea.calibrate.prepare import FitOptions
 from corea.calibrate.rules import ScoredTable, ThresholdRule
 from corea.calibrate.targets import Targets
 from corea.cli.main import main

@@ -10,7 +10,7 @@
 In the order in which a table meets them:
 
 - `targets`: the guarantees asked for, and the p-value of each being missed.
-- `certify`: splits the rows, and the one selection for two models and more, and for few labels.
+- `prepare`, `certify`: the split of the rows, and the one selection for two models and more, and for few labels.
 - `maps`: fitted confidence maps, from measured columns to a score.
 - `rules`, `paths`: threshold rules, and the order in which candidates are tested.
 - `exact_tests`, `few_labels`: p-values that hold at every sample size.
@@ -20,9 +20,10 @@ In the order in which a table meets them:
 """
 
 from corea.calibrate.artefact import Calibration, load
-from corea.calibrate.certify import FitOptions, select_for_labelling
+from corea.calibrate.certify import select_for_labelling
 from corea.calibrate.fitting import fit
 from corea.calibrate.monitor import Monitor
+from corea.calibrate.prepare import FitOptions
 from corea.calibrate.rules import CascadeAnswers
 from corea.calibrate.targets import Targets
 from corea.records.table import ModelOutcomes, OutcomeTable

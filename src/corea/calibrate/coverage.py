@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from corea.calibrate.certify import DEFAULTS, FitOptions, Prepared, certify_prepared, prepare
+from corea.calibrate.certify import certify_prepared
+from corea.calibrate.prepare import DEFAULTS, FitOptions, Prepared, prepare
 from corea.calibrate.rules import Rules, ScoredTable, rules_at
 from corea.calibrate.targets import Targets
 from corea.errors import ConfigError

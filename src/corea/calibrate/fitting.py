@@ -23,11 +23,12 @@ from corea.calibrate.artefact import (
     WatchedShares,
     now,
 )
-from corea.calibrate.certify import DEFAULTS, FitOptions, FittedMaps, Selection, certify
+from corea.calibrate.certify import Selection, certify
 from corea.calibrate.exact_tests import share_lower, share_upper
 from corea.calibrate.few_labels import FewLabels
 from corea.calibrate.held_out import estimates, held_out_report
 from corea.calibrate.maps import fit_probability
+from corea.calibrate.prepare import DEFAULTS, FitOptions, FittedMaps
 from corea.calibrate.rules import CascadeAnswers
 from corea.calibrate.sample_size import labels_for_rules
 from corea.calibrate.sentences import next_steps, sentence

@@ -7,7 +7,8 @@ from statistics import NormalDist
 
 import numpy as np
 
-from corea.calibrate.certify import DEFAULTS, FitOptions, certify
+from corea.calibrate.certify import certify
+from corea.calibrate.prepare import DEFAULTS, FitOptions
 from corea.calibrate.rules import ScoredTable
 from corea.calibrate.targets import Targets
 from corea.errors import ConfigError, DataError

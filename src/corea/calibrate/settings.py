@@ -3,7 +3,7 @@
 from dataclasses import dataclass, fields
 from decimal import Decimal
 
-from corea.calibrate.certify import FitOptions
+from corea.calibrate.prepare import FitOptions
 from corea.calibrate.targets import Targets
 
 

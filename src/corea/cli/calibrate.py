@@ -17,7 +17,7 @@ from corea.errors import ConfigError, DataError
 if TYPE_CHECKING:
     from corea.calibrate import Calibration, OutcomeTable, Targets
     from corea.calibrate.artefact import StageBinding
-    from corea.calibrate.certify import FitOptions
+    from corea.calibrate.prepare import FitOptions
     from corea.calibrate.settings import CalibrateSettings
 
 app: typer.Typer = typer.Typer(invoke_without_command=True)
