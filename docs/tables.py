@@ -103,6 +103,21 @@ def gold_labels(found: dict[str, Any]) -> str:
     return table(["labels", "target", "refused", "certified", "broken", "mean saving"], rows)
 
 
+def router(found: dict[str, Any]) -> str:
+    ways = ("threshold", "router", "both")
+    rows = [
+        [
+            each["pair"], str(each["ratio"]), f"{each['n']:,}",
+            *(percent(each[f"{way}_certified"]["saving"], 1) for way in ways),
+            percent(each["both_certified"]["instant"], 0),
+            *(percent(each[f"{way}_chosen"]["saving"], 1) for way in ways),
+        ]
+        for each in found["pairs"]
+    ]  # fmt: skip
+    head = ["pair", "price ratio", "n", *(f"{way}, certified" for way in ways), "deferred without a draft (both)"]
+    return table([*head, *(f"{way}, not certified" for way in ways)], rows)
+
+
 def groups(found: dict[str, Any]) -> str:
     rows = [
         [
@@ -180,7 +195,7 @@ def type_words(hint: Any) -> str:
 
 CALIBRATION: dict[str, Callable[[dict[str, Any]], str]] = {
     "validity": validity, "groups": groups, "power": power, "targets": targets, "tiers": tiers, "ppi": ppi,
-    "gold_labels": gold_labels,
+    "gold_labels": gold_labels, "router": router,
 }  # fmt: skip
 
 
