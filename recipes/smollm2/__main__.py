@@ -54,7 +54,7 @@ def measure(
     n: Annotated[int, typer.Option("--n", help="Questions of split `test`.")] = 400,
     max_tokens: Annotated[int, typer.Option("--max-tokens", help="Of a reply.")] = 64,
 ) -> None:
-    """Greedy answers of each model to the same test questions: figures with intervals, and gains over the one before."""
+    """Figures of each model on the same test questions, greedily, and gains over the model before; with intervals."""
     from corea.prompts import load_prompt
     from corea.train.rollout_metrics import gains
     from recipes.smollm2.measure import Facts, answer_all, summary

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from corea.cli.console import EXIT_FAILED, print_json
+from corea.cli.console import EXIT_FAILED, note, print_json
 from corea.cli.options import ConfigOptions, JsonOption, spread
 from corea.errors import CoreaError
 from corea.prices import Price
@@ -62,6 +62,7 @@ async def _checks(options: ConfigOptions) -> list[Check]:
         built = build(config, name, need_prices=False)
         try:
             for stage in built.cascade.stages:
+                note(f"asking {name}/{stage.name} ({stage.backend.model}) ...")  # a model may take minutes to load
                 checks += [*_prices(config, built, stage), *await _reached(f"{name}/{stage.name}", stage)]
             trace = await built.cascade.ask(Question.of(QUESTION))
             checks.append(_answers(name, trace, built.cascade.stages))
