@@ -112,7 +112,8 @@ def save(settings: RlccSettings, trainer: Any, questions: Sequence[Question], pr
     (settings.out / "log.jsonl").write_text("".join(json.dumps(entry) + "\n" for entry in log))
     start = next((e["eval_criterion"] for e in log if e.get("step") == 0 and "eval_criterion" in e), None)
     best, reached = trainer.state.best_global_step or trainer.state.global_step, trainer.state.best_metric
-    if start is not None and reached is not None and reached >= start:
+    chosen = trainer.args.load_best_model_at_end  # else the last state is wanted, whatever its figures
+    if chosen and start is not None and reached is not None and reached >= start:
         save_base(settings.model, settings.out)
         best = 0
     facts = {
