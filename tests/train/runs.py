@@ -227,7 +227,7 @@ def balance(out: Path) -> None:
     """
     facts = []
     problems = sample("slm", 3000, 7, split="train")
-    for shortest, longest in ((0, 40), (45, 70)):  # characters of the steps
+    for shortest, longest in ((0, 15), (50, 80)):  # characters of the steps
         trainer, *_ = made(
             out,
             trl={},

@@ -111,7 +111,7 @@ def test_the_confidence_rewards_gradient_is_about_as_large_as_the_others_for_sho
     tmp_path: Path,
 ) -> None:
     kinds = run("balance", tmp_path)
-    assert kinds[-1]["tokens"] > 1.8 * kinds[0]["tokens"]
+    assert kinds[-1]["tokens"] > 1.5 * kinds[0]["tokens"]
     for facts in kinds:
         assert facts["used"] == pytest.approx(facts["first"])
         assert 1 / 3 < facts["number"] / facts["rest"] < 3, facts
@@ -128,10 +128,10 @@ def test_a_run_with_nothing_to_learn_from_stops_and_says_what_to_do(tmp_path: Pa
 
 
 def test_a_start_that_no_checkpoint_improves_is_kept_and_the_card_says_so(tmp_path: Path) -> None:
-    from safetensors.numpy import load_file
+    from safetensors.torch import load_file
 
     run("ruined", tmp_path)
-    kept, start = weights(tmp_path), load_file(HERE / "data" / "cold" / "model.safetensors")
+    kept, start = (load_file(folder / "model.safetensors") for folder in (tmp_path, HERE / "data" / "cold"))
     assert all((kept[name] == start[name]).all() for name in start)
     assert json.loads((tmp_path / "training.json").read_text())["best_step"] == 0
     card = (tmp_path / "README.md").read_text()
@@ -143,8 +143,9 @@ def test_a_cold_start_teaches_another_form_to_an_adapter_with_the_prompt_and_lic
     run("cold", tmp_path)
     facts = json.loads((tmp_path / "training.json").read_text())
     assert facts["steps"] == 32
-    assert facts["held_out"]["after"]["formed"] > facts["held_out"]["before"]["formed"] - 0.1
-    assert facts["held_out"]["after"]["example"].startswith("<think>So it is")
+    assert facts["held_out"]["after"]["formed"] > 0.6
+    losses = [entry["loss"] for entry in log(tmp_path) if "loss" in entry]
+    assert losses[-1] < losses[0] / 3
     assert (tmp_path / "corea_prompt.txt").read_text() == "Please: {question}\n"
     assert (tmp_path / "README.md").read_text().startswith("---\nlicense: mit\nbase_model: some/one\n")
     assert (tmp_path / "adapter" / "adapter_model.safetensors").is_file()

@@ -175,15 +175,16 @@ async def _prove_equal(hf: Path, onnx: Path, questions: Sequence[Question], max_
     differences = [d for row in rows if (d := _difference(*row)) is not None]
     gaps = [_gap(a, b) for _, a, b, same in rows if same and a.text == b.text]
     graded = [row for row in rows if row[0].reference is not None]
-    right = [sum(v.correct for v in grade_all(AutoGrader(), [(r[0], r[n].text) for r in graded])) for n in (1, 2)]
+    right = grade_all(AutoGrader(), [(question, before.text) for question, before, _, _ in graded])
+    right_exported = grade_all(AutoGrader(), [(question, after.text) for question, _, after, _ in graded])
     return EqualReport(
         questions=len(rows),
         equal=len(rows) - len(differences),
         tokens=sum(completion.usage.completion_tokens for completion in got),
         largest_logprob_gap=max(gaps, default=0.0),
         graded=len(graded),
-        right=right[0],
-        right_exported=right[1],
+        right=sum(verdict.correct for verdict in right),
+        right_exported=sum(verdict.correct for verdict in right_exported),
         differences=tuple(differences),
     )
 

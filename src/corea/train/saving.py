@@ -24,7 +24,7 @@ def save_model(trainer: Any, *, base: str, out: Path, prompt: Prompt, adapter: b
     if not trainer.accelerator.is_main_process:
         return
     if adapter:
-        merge(base, out / ADAPTER, out)
+        merge(base, out / ADAPTER, out, dtype=trainer.accelerator.unwrap_model(trainer.model).get_base_model().dtype)
     for folder in (out, out / ADAPTER):
         (folder / "training_args.bin").unlink(missing_ok=True)  # a pickle, with paths of this machine
     trainer.processing_class.save_pretrained(str(out))
@@ -32,16 +32,15 @@ def save_model(trainer: Any, *, base: str, out: Path, prompt: Prompt, adapter: b
     (out / PROMPT_FILE).write_text(prompt_text(prompt), encoding="utf-8")
 
 
-def merge(base: str, adapter: Path, out: Path) -> None:
-    """Writes the base with an adapter added to its weights, computed in float32 and stored as the base is."""
+def merge(base: str, adapter: Path, out: Path, *, dtype: Any) -> None:
+    """Writes the base with an adapter added to its weights, computed in float32 and stored as this type."""
     import torch
     from peft import PeftModel
-    from transformers import AutoConfig, AutoModelForCausalLM
+    from transformers import AutoModelForCausalLM
 
-    stored = AutoConfig.from_pretrained(base).dtype or torch.float32
     model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
     merged: Any = PeftModel.from_pretrained(model, str(adapter)).merge_and_unload()
-    merged.to(stored).save_pretrained(str(out))
+    merged.to(dtype).save_pretrained(str(out))
 
 
 def save_base(base: str, out: Path) -> None:
