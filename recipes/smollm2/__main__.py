@@ -56,14 +56,14 @@ def measure(
 ) -> None:
     """Figures of each model on the same test questions, greedily, and gains over the model before; with intervals."""
     from corea.prompts import load_prompt
-    from corea.train.rollout_metrics import gains
-    from recipes.smollm2.measure import Facts, answer_all, summary
+    from corea.train.rollout_metrics import Measured, gains
+    from recipes.smollm2.measure import answer_all, summary
     from recipes.smollm2.questions import EasyMaths
 
     questions = EasyMaths(n=n, seed=SEED).load("test")
     prompt = load_prompt(str(Path(__file__).parent / "prompt.txt"))
     models: dict[str, Any] = {}
-    before: Facts | None = None
+    before: Measured | None = None
     for folder in folders:
         measured, texts = answer_all(str(folder), questions, prompt, max_tokens=max_tokens)
         models[folder.name] = summary(measured) | {"examples": texts[:3]}
