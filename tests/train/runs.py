@@ -291,7 +291,13 @@ def stops(out: Path) -> None:
 
 def ruined(out: Path) -> None:
     """Two steps at a learning rate that destroys the model."""
-    shape = {"generations": 4, "questions_per_step": 4, "device_batch": 16, "steps": 2, "evaluate_every": 1}
+    shape: dict[str, Any] = {
+        "generations": 4,
+        "questions_per_step": 4,
+        "device_batch": 16,
+        "steps": 2,
+        "evaluate_every": 1,
+    }
     run(out, trl={}, learning_rate=10.0, warmup=0, **shape)
 
 
@@ -327,9 +333,9 @@ def cold(out: Path) -> None:
 
 def resume(out: Path, killed_at: str = "0") -> None:
     """Six steps of two an epoch, with a checkpoint at every second one, killed after step `killed_at` if not 0."""
-    shape = {"generations": 4, "questions_per_step": 4, "device_batch": 8, "steps": 6, "evaluate_every": 2}
+    shape: dict[str, Any] = {"generations": 4, "questions_per_step": 4, "device_batch": 8, "steps": 6}
     callbacks = [KilledAt(int(killed_at))] if int(killed_at) else []
-    run(out, trl={}, callbacks=callbacks, questions=bundled_questions("validation", 8), **shape)
+    run(out, trl={}, callbacks=callbacks, questions=bundled_questions("validation", 8), evaluate_every=2, **shape)
 
 
 if __name__ == "__main__":
