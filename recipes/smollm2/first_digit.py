@@ -2,7 +2,7 @@
 # (torch and transformers are only partly typed)
 """Error of credit for all values at the first digit, where it holds the second one as written.
 
-python -m recipes.smollm2.first_digit FOLDER: of greedy replies to 40 questions, with reward l2 and five chances of being
+python -m recipes.smollm2.first_digit FOLDER: of greedy replies to 40 questions, with reward l2, five chances of being
 right, the relative distance of the gradient (of the first digit's logits) from the exact one, which averages over the
 second digit as the model would write it after each first digit.
 """

@@ -66,8 +66,8 @@ class RlccSettings:
         max_tokens: Largest number of tokens of a rollout.
         evaluate_every: Steps between two measurements on held-out questions, and between two checkpoints.
         patience: Stop after this many measurements in a row that were not the best; 0 never stops early.
-        accuracy_margin: A checkpoint whose held-out accuracy is further than this and one standard error below the
-            start's cannot be the best.
+        accuracy_margin: A checkpoint whose held-out accuracy is further than this and one standard error (at most as
+            much again) below the start's cannot be the best.
         seed: Of sampling, order and LoRA.
         lora: Settings of `peft.LoraConfig`; empty trains all weights.
         trl: Further settings of `trl.GRPOConfig`: bf16, use_vllm, gradient_checkpointing, report_to, deepspeed, ...

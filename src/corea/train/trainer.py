@@ -69,7 +69,7 @@ class RlccTrainer(GRPOTrainer):
     questions: The questions by the index in a dataset row's "question".
     credit, entropy_bonus: See `corea.train.settings.RlccSettings`.
     accuracy_margin: Largest fall of held-out accuracy below its first value for a checkpoint to be the best, beyond
-        one standard error of that value.
+        one standard error of that value (at most the margin again).
     balanced: True if the confidence reward's weight follows from the length of the start's held-out replies.
     """
 
@@ -306,7 +306,8 @@ class RlccTrainer(GRPOTrainer):
         self._note_start(figures)
         first = next((log["eval_accuracy"] for log in self.state.log_history if "eval_accuracy" in log), nan)
         first = figures["accuracy"] if first != first else first
-        error = sqrt(first * (1 - first) / last)  # of the first accuracy
+        # its standard error; at most the margin, or a few questions would hide a large fall
+        error = min(sqrt(first * (1 - first) / last), self.accuracy_margin)
         figures["criterion"] = criterion(
             figures, accuracy_floor=first - self.accuracy_margin - error, calibrates=self.calibrates
         )
