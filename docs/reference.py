@@ -85,6 +85,7 @@ def sections() -> Iterator[tuple[str, Iterable[tuple[str, type]]]]:
     from corea.policies import POLICIES, PRE_POLICIES
     from corea.prices import Price
     from corea.signals import SIGNALS, VALIDATORS
+    from corea.train.cold_start import ColdStartSettings
     from corea.train.data import DataSettings
     from corea.train.settings import RlccSettings
     from corea.types import Sampling
@@ -105,7 +106,8 @@ def sections() -> Iterator[tuple[str, Iterable[tuple[str, type]]]]:
     yield "Batch runs", [("`[run]`", RunSettings)]
     yield "Calibration", [("`[calibrate]`", CalibrateSettings)]
     yield "Gateway", [("`[gateway]`", GatewaySettings), *gateway]
-    yield "Training: a file for `corea train rlcc`", [("The run", RlccSettings), ("The data", DataSettings)]
+    yield "Training: a file for `corea train cold-start`", [("The run", ColdStartSettings), ("The data", DataSettings)]
+    yield "Training: a file for `corea train rlcc`", [("The run", RlccSettings)]
 
 
 def summary_of(kind: type) -> str:

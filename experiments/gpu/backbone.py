@@ -143,7 +143,7 @@ def read(config: Path, folder: Path, out: Path, given: dict[str, Any]) -> RlccSe
     table = {key: value for key, value in tomllib.loads(config.read_text()).items() if key not in OURS}
     trl = {key: value for key, value in table.pop("trl").items() if "vllm" not in key}
     trl |= {"report_to": "none", "disable_tqdm": True, "use_cpu": not torch.cuda.is_available(), **given.pop("trl")}
-    return RlccSettings(**{**table, **given, "model": str(folder), "out": out, "trl": trl})
+    return RlccSettings(**{"confidence_weight": 22.0, **table, **given, "model": str(folder), "out": out, "trl": trl})
 
 
 def arithmetic(

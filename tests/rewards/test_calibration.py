@@ -37,6 +37,7 @@ def expected(reward: CalibrationReward, stated: float, chance: float, group: int
         ("l1", "sample", [0.0, -0.7, -1.0, -0.5]),
         ("l2", "group", [-0.0625, -0.2025, -0.0625, -0.0625]),
         ("l2", "sample", [0.0, -0.49, -1.0, -0.25]),
+        ("l2", "hybrid", [-0.015625, -0.330625, -0.390625, -0.140625]),  # targets .875, .875, .375, .875
     ],
 )
 def test_a_group_of_four_by_hand(distance: str, estimate: str, worked: list[float]) -> None:

@@ -11,7 +11,7 @@ pytest.importorskip("onnx")
 
 from corea.errors import ConfigError, TrainError
 from corea.train.export import Precision, export, prove_equal
-from corea.types import Question
+from corea.types import Question, replace
 
 TINY = Path(__file__).parents[1] / "backends" / "tiny"
 QUESTIONS = [Question.of(f"Ann has {i} pens and buys {i % 7} more.", id=f"q{i}") for i in range(30)]
@@ -24,19 +24,37 @@ def test_both_forms_of_the_tiny_model_answer_alike() -> None:
     assert report.largest_logprob_gap < 1e-4
 
 
-def test_another_model_is_found_to_differ(tmp_path: Path) -> None:
+def another_model(folder: Path) -> Path:
+    """The embedded form of the tiny model with one matrix negated."""
     import onnx
     from onnx import numpy_helper
 
-    shutil.copytree(TINY / "onnx", tmp_path, dirs_exist_ok=True)
-    model = onnx.load(str(tmp_path / "model.onnx"))
+    shutil.copytree(TINY / "onnx", folder)
+    model = onnx.load(str(folder / "model.onnx"))
     weight = next(t for t in model.graph.initializer if "down_proj" in t.name)
     weight.CopyFrom(numpy_helper.from_array(-numpy_helper.to_array(weight), weight.name))
-    onnx.save_model(model, str(tmp_path / "model.onnx"))
-    report = prove_equal(TINY / "hf", tmp_path, QUESTIONS[:5], max_tokens=24)
+    onnx.save_model(model, str(folder / "model.onnx"))
+    return folder
+
+
+def test_another_model_is_found_to_differ(tmp_path: Path) -> None:
+    report = prove_equal(TINY / "hf", another_model(tmp_path / "other"), QUESTIONS[:5], max_tokens=24)
     assert not report.all_equal
     assert {d.reason for d in report.differences} == {"text"}
     assert all(d.expected != d.got for d in report.differences)
+
+
+def test_the_models_own_prompt_is_asked_and_lost_accuracy_is_counted(tmp_path: Path) -> None:
+    prompted, other = tmp_path / "hf", another_model(tmp_path / "other")
+    shutil.copytree(TINY / "hf", prompted)
+    (prompted / "corea_prompt.txt").write_text("Count on your fingers: {question}\n")
+    plainly, *_ = prove_equal(TINY / "hf", other, QUESTIONS[:1], max_tokens=24).differences
+    asked, *_ = prove_equal(prompted, other, QUESTIONS[:1], max_tokens=24).differences
+    assert plainly.expected != asked.expected  # the same question, answered to another prompt
+    labelled = [replace(QUESTIONS[0], reference=asked.expected, meta={"grader": "text"})]
+    report = prove_equal(prompted, other, labelled, max_tokens=24)
+    assert (report.graded, report.right, report.right_exported) == (1, 1, 0)
+    assert prove_equal(prompted, TINY / "onnx", labelled, max_tokens=24).all_equal
 
 
 def test_no_question_proves_nothing() -> None:

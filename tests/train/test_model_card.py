@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from corea.train.model_card import ReliabilityData, table, write_card
+from corea.train.model_card import ReliabilityData, provenance, table, write_card
 
 
 def test_a_table_has_every_column_once_and_leaves_gaps_open() -> None:
@@ -34,3 +34,26 @@ def test_the_card_holds_command_hash_seed_versions_and_figures(tmp_path: Path) -
     picture = (tmp_path / "reliability.svg").read_text()
     assert picture.count("<circle") == 2
     assert 'cx="256.0" cy="40.0"' in picture  # 40 + 0.9 * 240, and accuracy 1 at the top
+
+
+def base_with(folder: Path, card: str | None) -> str:
+    folder.mkdir()
+    if card is not None:
+        (folder / "README.md").write_text(card)
+    return str(folder)
+
+
+def test_licence_and_base_model_are_those_of_the_base(tmp_path: Path) -> None:
+    base = base_with(tmp_path / "base", "---\nlicense: llama3.1\nbase_model: meta-llama/X\n---\n# X\n")
+    assert provenance(base) == {"license": "llama3.1", "base_model": "meta-llama/X"}
+    card = write_card(tmp_path, title="T", purpose="P.", command="c", figures={}, base=base).read_text()
+    assert card.startswith("---\nlicense: llama3.1\nbase_model: meta-llama/X\nlibrary_name: transformers\n")
+    assert "licence: not stated" not in card
+
+
+def test_a_licence_that_is_not_known_is_not_invented(tmp_path: Path) -> None:
+    bare, silent = base_with(tmp_path / "bare", None), base_with(tmp_path / "silent", "# No front matter\n")
+    assert provenance(bare) == provenance(silent) == {}
+    card = write_card(tmp_path, title="T", purpose="P.", command="c", figures={}, base=bare).read_text()
+    assert "license:" not in card
+    assert "licence: not stated by the base model's card" in card

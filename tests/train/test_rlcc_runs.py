@@ -56,6 +56,7 @@ def test_two_processes_equal_one_though_groups_lie_across_them(credit: str, tmp_
 
 
 def test_credit_for_all_values_is_the_gradient_of_every_number_in_turn(tmp_path: Path) -> None:
+    """Also where vLLM's probabilities differ, whose ratios correct every other token."""
     (facts,) = run("enumerated", tmp_path / "out")
     assert facts["numbers"] == 14  # of 16 rollouts; two state none
     assert facts["off"] < 1e-3
@@ -85,7 +86,9 @@ def test_an_adapter_is_merged_when_saved_and_every_figure_is_on_the_board(tmp_pa
 
     event_accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     run("lora", tmp_path)
-    assert not list(tmp_path.glob("adapter*"))
+    assert (tmp_path / "adapter" / "adapter_model.safetensors").is_file()
+    assert json.loads((tmp_path / "config.json").read_text())["use_cache"] is True
+    assert json.loads((tmp_path / "generation_config.json").read_text())["eos_token_id"] == 637
     ids, told = torch.arange(40)[None], torch.load(tmp_path / "logits.pt")
     with torch.no_grad():
         merged = AutoModelForCausalLM.from_pretrained(tmp_path, dtype=torch.float32)(input_ids=ids).logits
@@ -102,3 +105,47 @@ def test_an_adapter_is_merged_when_saved_and_every_figure_is_on_the_board(tmp_pa
     for figure in ("rollouts/ece", "rollouts/brier", "rollouts/stated/0.9"):
         logged = {step: entry[figure] for step, entry in steps(log(tmp_path)).items()}
         assert {event.step: event.value for event in board.Scalars(f"train/{figure}")} == pytest.approx(logged)
+
+
+def test_the_confidence_rewards_gradient_is_about_as_large_as_the_others_for_short_and_long_replies(
+    tmp_path: Path,
+) -> None:
+    kinds = run("balance", tmp_path)
+    assert kinds[-1]["tokens"] > 1.5 * kinds[0]["tokens"]
+    for facts in kinds:
+        assert facts["used"] == pytest.approx(facts["first"])
+        assert 1 / 3 < facts["number"] / facts["rest"] < 3, facts
+
+
+def test_a_run_with_nothing_to_learn_from_stops_and_says_what_to_do(tmp_path: Path) -> None:
+    start, silent, equal = run("stops", tmp_path)
+    assert start["step"] == 0
+    assert "none of 16 held-out replies states a confidence" in start["said"]
+    assert silent["step"] == equal["step"] == 4
+    assert "no rollout of the last 5 steps states a confidence" in silent["said"]
+    assert "corea train cold-start" in silent["said"]
+    assert "all rewards of each group of the last 5 steps are equal (0% of rollouts are right)" in equal["said"]
+
+
+def test_a_start_that_no_checkpoint_improves_is_kept_and_the_card_says_so(tmp_path: Path) -> None:
+    from safetensors.torch import load_file
+
+    run("ruined", tmp_path)
+    kept, start = (load_file(folder / "model.safetensors") for folder in (tmp_path, HERE / "data" / "cold"))
+    assert all((kept[name] == start[name]).all() for name in start)
+    assert json.loads((tmp_path / "training.json").read_text())["best_step"] == 0
+    card = (tmp_path / "README.md").read_text()
+    assert "**nothing was gained**" in card
+    assert "trained - start, brier: +" in card
+
+
+def test_a_cold_start_teaches_another_form_to_an_adapter_with_the_prompt_and_licence_kept(tmp_path: Path) -> None:
+    run("cold", tmp_path)
+    facts = json.loads((tmp_path / "training.json").read_text())
+    assert facts["steps"] == 32
+    assert facts["held_out"]["after"]["formed"] > 0.6
+    losses = [entry["loss"] for entry in log(tmp_path) if "loss" in entry]
+    assert losses[-1] < losses[0] / 3
+    assert (tmp_path / "corea_prompt.txt").read_text() == "Please: {question}\n"
+    assert (tmp_path / "README.md").read_text().startswith("---\nlicense: mit\nbase_model: some/one\n")
+    assert (tmp_path / "adapter" / "adapter_model.safetensors").is_file()

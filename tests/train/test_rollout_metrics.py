@@ -2,9 +2,10 @@
 
 from math import isnan, nan
 
+import numpy as np
 import pytest
 
-from corea.train.rollout_metrics import calibration, criterion, expectation
+from corea.train.rollout_metrics import GAINS, calibration, criterion, expectation, gains
 
 SURE_AND_RIGHT, SURE_AND_WRONG, SILENT = [1, 1, 1.0, 0], [0, 1, 1.0, 0], [1, 0, nan, 0]
 
@@ -38,6 +39,29 @@ def test_hedging_cannot_win() -> None:
     hedging = {"accuracy": 0.60, "brier": 0.05}  # better calibrated about worse answers
     assert criterion(honest, accuracy_floor=0.68) == 0.20
     assert criterion(hedging, accuracy_floor=0.68) == pytest.approx(1.08)
+
+
+def test_a_run_without_a_reward_for_confidence_is_chosen_by_accuracy() -> None:
+    assert criterion({"accuracy": 0.7, "brier": 0.9}, accuracy_floor=0.8, calibrates=False) == pytest.approx(0.3)
+
+
+def test_gains_are_paired_by_question_with_an_interval() -> None:
+    start = [[float(q % 2), 1.0, 0.5, float(q)] for q in range(100)]
+    end = [[float(q % 2), 1.0, 0.9 if q % 2 else 0.1, float(q)] for q in reversed(range(100))]
+    found = gains((start, [0.5] * 100), (end, [nan] * 100), resamples=200)
+    assert set(found) == set(GAINS) - {"expected_brier", "expected_ece", "expected_auroc"}  # the end has none
+    assert (found["accuracy"].value, found["accuracy"].low, found["accuracy"].high) == (0, 0, 0)
+    assert found["brier"].value == pytest.approx(0.01 - 0.25)
+    assert found["brier"].low == pytest.approx(-0.24)  # each question gains as much
+    assert found["auroc"].value == pytest.approx(0.5)
+
+
+def test_a_gain_of_noise_alone_has_an_interval_around_0() -> None:
+    rng = np.random.default_rng(0)
+    sides = [[[float(rng.random() < 0.5), 1.0, float(rng.random()), float(q)] for q in range(200)] for _ in range(2)]
+    found = gains((sides[0], [nan] * 200), (sides[1], [nan] * 200), resamples=200)
+    for change in found.values():
+        assert change.low < 0 < change.high
 
 
 def test_the_expected_confidence_is_judged_where_there_is_one() -> None:

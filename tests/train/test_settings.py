@@ -43,6 +43,15 @@ def test_the_last_part_pays_for_confidence_by_its_weight() -> None:
         ({"credit": "all"}, r"train\.credit: got 'all', expected one of all-values, sampled, segment"),
         ({"credit": "all-values", "trl": {"importance_sampling_level": "sequence"}}, "expected .segment. there"),
         ({"credit": "all-values", "scale": "group"}, r"train\.scale: got 'group' with credit 'all-values'"),
+        (
+            {"reward": "rlvr", "credit": "all-values", "entropy_bonus": 0.1},
+            r"train\.entropy_bonus: got 0\.1 .*expected 0",
+        ),
+        ({"entropy_bonus": 0.1}, r"train\.entropy_bonus: got 0\.1 with credit 'segment'"),
+        (
+            {"credit": "all-values", "trl": {"vllm_importance_sampling_mode": "sequence_mask"}},
+            "expected 'token_truncate'",
+        ),
         ({"generations": 1}, "at least 2"),
         ({"trl": {"num_generations": 4}}, r"train\.trl\.num_generations: .* set by generations"),
     ],
@@ -50,6 +59,20 @@ def test_the_last_part_pays_for_confidence_by_its_weight() -> None:
 def test_a_wrong_setting_is_named(given: dict[str, Any], says: str) -> None:
     with pytest.raises(ConfigError, match=says):
         settings(**given)
+
+
+def test_rlvr_credits_every_token_unless_asked_otherwise() -> None:
+    assert settings(reward="rlvr").credit == "sampled"
+    assert settings().credit == "segment"
+    assert settings(reward="rlvr", credit="segment").credit == "segment"
+
+
+def test_the_confidence_weight_follows_from_the_length_where_the_number_alone_is_credited() -> None:
+    assert settings().balanced
+    assert settings(credit="all-values").balanced
+    assert not settings(confidence_weight=3.0).balanced
+    assert not settings(credit="sampled").balanced
+    assert settings(credit="sampled").parts()[-1].weight == 1
 
 
 def test_a_tracker_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,6 +24,15 @@ def test_a_configuration_is_accepted_and_whole(path: Path) -> None:
     assert run.steps % run.evaluate_every == 0  # the last state is measured
 
 
+def test_the_papers_configuration_is_plain_grpo_for_each_of_its_rewards() -> None:
+    path = FOLDER / "qwen2.5-7b-paper.toml"
+    table = {key: value for key, value in tomllib.loads(path.read_text()).items() if key not in MATERIAL}
+    for reward in ("rlcc", "brier", "rlvr"):
+        run = settings(str(path), RlccSettings, {**table, "reward": reward}, out=Path("out"))
+        assert (run.credit, run.scale, run.trl["loss_type"]) == ("sampled", "group", "grpo")
+        assert (run.entropy_bonus, run.balanced) == (0.0, False)
+
+
 @pytest.mark.parametrize("path", sorted((FOLDER / "launch").glob("*.yaml")), ids=lambda path: path.stem)
 def test_a_launcher_is_one_that_accelerate_reads(path: Path) -> None:
     config_args = pytest.importorskip("accelerate.commands.config.config_args")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from corea.cli.console import EXIT_FAILED, print_json
+from corea.cli.console import EXIT_FAILED, note, print_json
 from corea.cli.options import ConfigOptions, JsonOption, spread
 from corea.errors import CoreaError
 from corea.prices import Price
@@ -74,6 +74,7 @@ async def _cascade(config: "Config", name: str) -> list[Check]:
     checks: list[Check] = []
     try:
         for stage in built.cascade.stages:
+            note(f"asking {name}/{stage.name} ({stage.backend.model}) ...")  # a model may take minutes to load
             checks += [*_prices(config, built, stage), *await _reached(f"{name}/{stage.name}", stage)]
         try:
             trace = await built.cascade.ask(Question.of(QUESTION))

@@ -37,10 +37,31 @@ def rlcc(
     from corea.train.rlcc import rlcc as train
     from corea.train.settings import RlccSettings
 
-    print(run_rlcc(config, out, model, set_ or [], kind=RlccSettings, train=train, program=("corea", "train", "rlcc")))
+    print(
+        run_recipe(config, out, model, set_ or [], kind=RlccSettings, train=train, program=("corea", "train", "rlcc"))
+    )
 
 
-def run_rlcc(
+@app.command("cold-start")
+def cold_start(
+    config: Annotated[
+        Path, typer.Argument(metavar=FILE, help="TOML of the run; see recipes/smollm2/ and docs/training.md.")
+    ],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", metavar=FOLDER, help="Folder of the trained model; a killed run resumes.")
+    ],
+    model: ModelOption = None,
+    set_: SetOption = None,
+) -> None:
+    """Supervised training that teaches a pretrained model to reason, answer and state a confidence."""
+    from corea.train.cold_start import ColdStartSettings
+    from corea.train.cold_start import cold_start as train
+
+    program = ("corea", "train", "cold-start")
+    print(run_recipe(config, out, model, set_ or [], kind=ColdStartSettings, train=train, program=program))
+
+
+def run_recipe(
     config: Path,
     out: Path,
     model: str | None,

@@ -14,6 +14,7 @@ REWARDS = {
     # by distance and estimate
     "l1-group": "corea.rewards.calibration:l1_group",
     "l2-group": "corea.rewards.calibration:l2_group",
+    "l2-hybrid": "corea.rewards.calibration:l2_hybrid",
     "kl-group": "corea.rewards.calibration:kl_group",
     "l1-sample": "corea.rewards.calibration:l1_sample",
     "l2-sample": "corea.rewards.calibration:l2_sample",

@@ -6,10 +6,12 @@
 | l2 | (c - p)^2 | the mean of p | [0, 1] |
 | kl | Bernoulli p against Bernoulli c | the mean of p | [0, 4.6], c clipped to [0.01, 0.99] |
 
-The estimate p is sample-level (this rollout is right: 1, or wrong: 0) or group-level (the share of the question's
-G rollouts that are right). So sample-level l1 is not a proper score: it pays most for stating 0 or 1.
+The estimate p is sample-level (this rollout is right: 1, or wrong: 0), group-level (the share of the question's
+G rollouts that are right), or hybrid (the mean of both). So sample-level l1 is not a proper score: it pays most for
+stating 0 or 1.
 
-Sources: arXiv:2603.03752 (RLCC: l1, group-level); arXiv:2507.16806 (RLCR: l2, sample-level, the Brier score).
+Sources: arXiv:2603.03752 (RLCC: l1, group-level); arXiv:2507.16806 (RLCR: l2, sample-level, the Brier score);
+arXiv:2603.09117 (DCPO: l2, hybrid with gamma 0.5).
 """
 
 from collections.abc import Callable, Sequence
@@ -53,10 +55,16 @@ def group_level(correct_G: Sequence[float]) -> list[float]:
     return [sum(correct_G) / len(correct_G)] * len(correct_G)
 
 
+def hybrid(correct_G: Sequence[float]) -> list[float]:
+    """The mean of each rollout's own outcome and its group's share."""
+    return [(own + share) / 2 for own, share in zip(sample_level(correct_G), group_level(correct_G), strict=True)]
+
+
 DISTANCES: dict[str, Callable[[float, float], float]] = {"l1": l1, "l2": l2, "kl": kl}
 ESTIMATES: dict[str, Callable[[Sequence[float]], list[float]]] = {
     "sample": sample_level,
     "group": group_level,
+    "hybrid": hybrid,
 }
 
 
@@ -114,6 +122,8 @@ class NoConfidenceReward:
 l1_group: partial[CalibrationReward] = partial(CalibrationReward, "l1", "group")
 # in expectation, the highest reward for the true chance
 l2_group: partial[CalibrationReward] = partial(CalibrationReward, "l2", "group")
+# between the last and `brier`
+l2_hybrid: partial[CalibrationReward] = partial(CalibrationReward, "l2", "hybrid")
 # as l2, and severe near 0 and 1
 kl_group: partial[CalibrationReward] = partial(CalibrationReward, "kl", "group")
 # not a proper score: the highest reward for 0 or 1

@@ -37,6 +37,18 @@ def advantages(rewards_RP: Tensor, weights_P: Tensor, *, generations: int, scale
     return centred_RP / spreads(rewards_RP, weights_P, generations=generations, scale=scale)
 
 
+def balanced_weight(tokens: float) -> float:
+    """Weight of the confidence reward at which its gradient is about as large as the other rewards' together.
+
+    Those credit every token of a reply, whose gradients add up like independent ones, to the square root of their
+    number; the confidence reward credits two digits.
+
+    Args:
+        tokens: Mean length of a reply.
+    """
+    return max(1.0, (tokens / 2) ** 0.5)
+
+
 def by_token(
     advantages_BP: Tensor, confidence_P: Tensor, spans: Sequence[tuple[int, int] | None], length: int
 ) -> Tensor:

@@ -119,3 +119,8 @@ def data_hash(questions: Sequence[Question]) -> str:
     for question in questions:
         digest.update(f"{question.text}\x1f{question.reference}\x1e".encode())
     return digest.hexdigest()[:16]
+
+
+def messages(prompt: Prompt, question: Question) -> list[dict[str, str]]:
+    """Messages that a model is sent, for its chat template."""
+    return [{"role": m.role, "content": m.content} for m in prompt.render(question).messages]

@@ -23,6 +23,8 @@ from pathlib import Path
 from corea.backends.local.onnx import OnnxBackend, OnnxSettings, read_json
 from corea.backends.local.transformers import HFBackend, HFSettings
 from corea.errors import ConfigError, TrainError
+from corea.graders import AutoGrader, grade_all
+from corea.prompts import Prompt, load_prompt
 from corea.registry import import_extra, install_hint
 from corea.train.settings import PROMPT_FILE
 from corea.types import Completion, Question, Sampling
@@ -58,6 +60,8 @@ class EqualReport:
     Args:
         equal: Questions with the same prompt tokens, the same text and the same number of tokens, greedily decoded.
         tokens: Written, over all questions.
+        graded: Questions with a reference answer; `right` and `right_exported` of them are answered rightly by the two
+            forms. Their difference is the accuracy lost.
         largest_logprob_gap: Between the two log-probabilities of one written token, over the equal questions (nats).
     """
 
@@ -65,6 +69,9 @@ class EqualReport:
     equal: int
     tokens: int
     largest_logprob_gap: float
+    graded: int = 0
+    right: int = 0
+    right_exported: int = 0
     differences: tuple[Difference, ...] = ()
 
     @property
@@ -101,7 +108,7 @@ def export(
 
     Args:
         out: A new or empty folder, or one that an earlier export wrote, which is replaced once the new one is complete.
-        questions: Asked of both forms, greedily (see `prove_equal`); 200 are a good proof.
+        questions: Asked of both forms, greedily (see `prove_equal`); 200 of one's own kind are a good proof.
         max_tokens: The longest answer compared.
         must_be_equal: A difference is an error, and nothing is written; False only reports it (for int8 and int4).
 
@@ -144,9 +151,13 @@ def prove_equal(
 ) -> EqualReport:
     """Asks both forms the same questions, greedily, and compares every answer, character by character.
 
-    Both run in batches, through the backends that users run; the prompts' tokens are compared as well.
+    Both run in batches, through the backends that users run, with the prompt that the model was trained with where the
+    folder states it; the prompts' tokens are compared as well.
     """
-    return asyncio.run(_prove_equal(Path(hf_folder), Path(onnx_folder), questions, max_tokens))
+    file = Path(hf_folder) / PROMPT_FILE
+    prompt = load_prompt(str(file)) if file.is_file() else Prompt("none")
+    asked = [prompt.render(question) for question in questions]
+    return asyncio.run(_prove_equal(Path(hf_folder), Path(onnx_folder), asked, max_tokens))
 
 
 async def _prove_equal(hf: Path, onnx: Path, questions: Sequence[Question], max_tokens: int) -> EqualReport:
@@ -163,11 +174,17 @@ async def _prove_equal(hf: Path, onnx: Path, questions: Sequence[Question], max_
     rows = list(zip(questions, expected, got, prompts, strict=True))
     differences = [d for row in rows if (d := _difference(*row)) is not None]
     gaps = [_gap(a, b) for _, a, b, same in rows if same and a.text == b.text]
+    graded = [row for row in rows if row[0].reference is not None]
+    right = grade_all(AutoGrader(), [(question, before.text) for question, before, _, _ in graded])
+    right_exported = grade_all(AutoGrader(), [(question, after.text) for question, _, after, _ in graded])
     return EqualReport(
         questions=len(rows),
         equal=len(rows) - len(differences),
         tokens=sum(completion.usage.completion_tokens for completion in got),
         largest_logprob_gap=max(gaps, default=0.0),
+        graded=len(graded),
+        right=sum(verdict.correct for verdict in right),
+        right_exported=sum(verdict.correct for verdict in right_exported),
         differences=tuple(differences),
     )
 

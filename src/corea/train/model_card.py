@@ -41,19 +41,24 @@ def write_card(
     purpose: str,
     command: str,
     figures: Mapping[str, Mapping[str, Any]],
+    base: str | None = None,
     measured: Sequence[ReliabilityData] = (),
     notes: Sequence[str] = (),
 ) -> Path:
     """Writes README.md, and reliability.svg if there is data for it, into the folder of the weights.
 
     Args:
+        base: The model that was trained, whose licence and base model are stated; None: one trained from random
+            weights, Apache-2.0 as this project is.
         command: The command line that remakes this folder.
         figures: A row of numbers for each set of questions; all rows have the same columns.
     """
     facts_file = folder / "training.json"
     facts: dict[str, Any] = json.loads(facts_file.read_text()) if facts_file.is_file() else {}
     settings: dict[str, Any] = facts.get("settings", {})
-    lines = ["---", "license: apache-2.0", "library_name: transformers", "tags: [corea]", "---", "", f"# {title}"]
+    known = {"license": "apache-2.0"} if base is None else provenance(base)
+    lines = ["---", *(f"{key}: {value}" for key, value in sorted(known.items(), reverse=True))]
+    lines += ["library_name: transformers", "tags: [corea]", "---", "", f"# {title}"]
     lines += ["", purpose, "", "## Figures", "", *table(figures)]
     if measured:
         (folder / "reliability.svg").write_text(reliability_svg(measured), encoding="utf-8")
@@ -63,10 +68,30 @@ def write_card(
     lines += [f"- data hash: {facts.get('data_hash', 'not recorded')}; seed: {settings.get('seed', 'not recorded')}"]
     lines += [f"- versions: Python {platform.python_version()}, " + ", ".join(map(versioned, LIBRARIES))]
     lines += [f"- settings: `{json.dumps(settings, sort_keys=True)}`"]
+    if "license" not in known:
+        lines += ["- licence: not stated by the base model's card; state it here before you publish this folder"]
     lines += [f"- {note}" for note in notes]
     card = folder / "README.md"
     card.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return card
+
+
+def provenance(base: str) -> dict[str, str]:
+    """`license` and `base_model` for the card of a model trained from `base`, as far as they are known.
+
+    A folder's are those of its own card; a model of the hub is itself the base.
+    """
+    from huggingface_hub import ModelCard
+
+    folder, known = Path(base), {} if Path(base).is_dir() else {"base_model": base}
+    card = folder / "README.md"
+    try:
+        text = card.read_text(encoding="utf-8") if folder.is_dir() else ModelCard.load(base).content
+        data = ModelCard(text, ignore_metadata_errors=True).data.to_dict()
+    except (OSError, ValueError):  # no card, or no network
+        return known
+    found = {key: data[key] for key in ("license", "base_model") if isinstance(data.get(key), str)}
+    return found | known
 
 
 def versioned(library: str) -> str:

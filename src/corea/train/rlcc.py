@@ -9,20 +9,20 @@ that is needed to use and to remake it. Source: arXiv:2603.03752 (RLCC); arXiv:2
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from math import isnan
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from corea.errors import ConfigError, TrainError
-from corea.prompts import Prompt, prompt_text
+from corea.prompts import Prompt
 from corea.protocols import Grader
-from corea.train.data import data_hash
+from corea.train.data import data_hash, messages
 from corea.train.group import RolloutFact
 from corea.train.model_card import ReliabilityData, write_card
-from corea.train.rollout_metrics import calibration
-from corea.train.settings import PROMPT_FILE, RlccSettings, grpo_config, last_checkpoint
+from corea.train.rollout_metrics import calibration, expectation, gains
+from corea.train.saving import save_base, save_model
+from corea.train.settings import START_FILE, RlccSettings, grpo_config, last_checkpoint
 from corea.types import Question
 
 
@@ -49,7 +49,7 @@ def rlcc(
     if overlap:
         raise TrainError(f"train.held_out: {len(overlap)} questions are also trained on, expected none; split them")
     trainer = (make or make_trainer)(settings, questions=questions, held_out=held_out, grader=grader, prompt=prompt)
-    trainer.train(resume_from_checkpoint=last_checkpoint(settings))
+    trainer.train(resume_from_checkpoint=last_checkpoint(settings.out))
     trainer.evaluate()  # of the best checkpoint, which is loaded now: for the card
     return save(settings, trainer, questions, prompt, command)
 
@@ -76,12 +76,7 @@ def make_trainer(
     from datasets import Dataset
 
     every = [*questions, *held_out]
-    rows = Dataset.from_list(
-        [
-            {"question": n, "prompt": [{"role": m.role, "content": m.content} for m in prompt.render(q).messages]}
-            for n, q in enumerate(every)
-        ]
-    )
+    rows = Dataset.from_list([{"question": n, "prompt": messages(prompt, q)} for n, q in enumerate(every)])
     try:
         tokenizer = AutoTokenizer.from_pretrained(settings.model, padding_side="left")
     except (OSError, ValueError) as error:
@@ -103,29 +98,28 @@ def make_trainer(
         credit=settings.credit,
         entropy_bonus=settings.entropy_bonus,
         accuracy_margin=settings.accuracy_margin,
+        balanced=settings.balanced,
         **further,
     )
 
 
 def save(settings: RlccSettings, trainer: Any, questions: Sequence[Question], prompt: Prompt, command: str) -> Path:
     """Writes weights, tokenizer, chat template, prompt, log, the facts of the run and the model card."""
-    model = trainer.accelerator.unwrap_model(trainer.model)
-    if settings.lora:
-        model = model.merge_and_unload()
-        model.save_pretrained(str(settings.out))
-    else:
-        trainer.save_model(str(settings.out))
+    save_model(trainer, base=settings.model, out=settings.out, prompt=prompt, adapter=bool(settings.lora))
     if not trainer.accelerator.is_main_process:
         return settings.out
-    trainer.processing_class.save_pretrained(str(settings.out))
-    (settings.out / PROMPT_FILE).write_text(prompt_text(prompt), encoding="utf-8")
     log = trainer.state.log_history
     (settings.out / "log.jsonl").write_text("".join(json.dumps(entry) + "\n" for entry in log))
-    best = trainer.state.best_global_step or trainer.state.global_step
+    start = next((e["eval_criterion"] for e in log if e.get("step") == 0 and "eval_criterion" in e), None)
+    best, reached = trainer.state.best_global_step or trainer.state.global_step, trainer.state.best_metric
+    chosen = trainer.args.load_best_model_at_end  # else the last state is wanted, whatever its figures
+    if chosen and start is not None and reached is not None and reached >= start:
+        save_base(settings.model, settings.out)
+        best = 0
     facts = {
         "recipe": "rlcc",
         "settings": asdict(settings) | {"out": settings.out.name, "model": Path(settings.model).name},
-        "parameters": model.num_parameters(),
+        "parameters": trainer.model.num_parameters(),
         "data_hash": data_hash(list(questions)),
         "steps": trainer.state.global_step,
         "best_step": best,
@@ -133,14 +127,39 @@ def save(settings: RlccSettings, trainer: Any, questions: Sequence[Question], pr
         "seconds": round(sum(entry.get("train_runtime", 0.0) for entry in log)),
     }
     (settings.out / "training.json").write_text(json.dumps(facts, indent=1, default=str) + "\n")
-    card(settings, trainer.held_out_facts, command)
+    card(settings, trainer, command, gained=best > 0)
     return settings.out
 
 
-def card(settings: RlccSettings, facts_RF: Sequence[Sequence[float]], command: str) -> None:
-    """The model card, with the figures and the reliability diagram of held-out rollouts."""
-    facts = np.array([row for row in facts_RF if not isnan(row[RolloutFact.STATED])])
-    figures = {name: value for name, value in calibration(facts_RF).items() if "/" not in name}
+def card(settings: RlccSettings, trainer: Any, command: str, *, gained: bool) -> None:
+    """The model card: held-out figures of start and result, the differences with intervals, a reliability diagram.
+
+    Args:
+        gained: False if no checkpoint was better than the start, which the folder holds then.
+    """
+    file = settings.out / "checkpoints" / START_FILE
+    end = (trainer.held_out_facts, trainer.held_out_expected)
+    start = tuple(json.loads(file.read_text()).values()) if file.is_file() else None
+    rows = {"start": start, "trained": end} if start else {"trained": end}
+    figures = {
+        name: {key: v for key, v in (calibration(facts) | expectation(facts, expected)).items() if "/" not in key}
+        for name, (facts, expected) in rows.items()
+    }
+    shown_RF = np.array(end[0] if gained or not start else start[0])
+    shown_RF = shown_RF[~np.isnan(shown_RF[:, RolloutFact.STATED])]
+    stated, correct = shown_RF[:, RolloutFact.STATED], shown_RF[:, RolloutFact.CORRECT]
+    notes = ["the best checkpoint was chosen on these same held-out questions; replies sampled, not greedy"]
+    if not gained:
+        notes.insert(
+            0, "**nothing was gained**: no checkpoint was better than the start, whose weights this folder holds"
+        )
+    if start:
+        changes = gains(start, end)
+        notes += [
+            f"trained - start, {name}: {change.value:+.3f} (95 % {change.low:+.3f} to {change.high:+.3f})"
+            + ("" if change.low > 0 or change.high < 0 else ": not shown to differ")
+            for name, change in changes.items()
+        ]
     write_card(
         settings.out,
         title=settings.out.name,
@@ -148,14 +167,9 @@ def card(settings: RlccSettings, facts_RF: Sequence[Sequence[float]], command: s
             f"{Path(settings.model).name} after reinforcement learning with confidence calibration (reward "
             f"{settings.reward}): it reasons, answers and states how likely the answer is right."
         ),
+        base=settings.model,
         command=command,
-        figures={"held out": figures},
-        measured=[
-            ReliabilityData(
-                name="held out, stated", confidence=facts[:, RolloutFact.STATED], correct=facts[:, RolloutFact.CORRECT]
-            )
-        ]
-        if len(facts)
-        else [],
-        notes=["the best checkpoint was chosen on these same held-out questions; replies sampled, not greedy"],
+        figures=figures,
+        measured=[ReliabilityData(name="held out, stated", confidence=stated, correct=correct)] if len(stated) else [],
+        notes=notes,
     )

@@ -12,12 +12,13 @@ from corea.errors import ConfigError, unknown_name
 from corea.protocols import Reward
 from corea.registry import resolve
 from corea.rewards import REWARDS
-from corea.rewards.calibration import CalibrationReward
+from corea.rewards.calibration import CalibrationReward, NoConfidenceReward
 from corea.train.group import RewardPart
 
 T = TypeVar("T")
 
 PROMPT_FILE = "corea_prompt.txt"  # of a trained folder: the prompt that the model was trained with
+START_FILE = "start.json"  # of the checkpoints' folder: held-out facts before the first step
 SCALES = ("batch", "group", "none")
 CREDITS = ("sampled", "segment", "all-values")
 TRACKERS = ("tensorboard", "trackio", "wandb")
@@ -42,13 +43,14 @@ class RlccSettings:
         reward: The reward for confidence: a name of `corea.rewards.REWARDS`, such as rlcc (the published l1-group),
             brier (l2-sample), rlvr (not at all), or "module:Class" of another package.
         distance: Changes one half of that combination: l1, l2 or kl.
-        estimate: Changes the other half: group or sample.
+        estimate: Changes the other half: group, sample or hybrid.
         correctness_weight, format_weight: Weights of the other two rewards.
-        confidence_weight: The paper does not state it; 3 to 100 were tried here, and with all-values 100 was best
-            (experiments/log.d/rl-2.md).
+        confidence_weight: The paper does not state it. None: 1 if every token is credited ("sampled"), else
+            `corea.train.advantages.balanced_weight` of the length of the start's held-out replies.
         credit: The tokens that the confidence reward credits. "sampled": every token, as in plain GRPO. "segment":
             the stated number alone, every other token for the rest. "all-values": as segment, and the number by the
-            reward of each possible digit, not only the sampled one (`corea.train.confidence_credit`).
+            reward of each possible digit, not only the sampled one (`corea.train.confidence_credit`). None: "segment";
+            "sampled" for rlvr, which would leave the number's tokens without any credit.
         entropy_bonus: With all-values: the reward of a nat of entropy of the number's first digit, in units of the
             confidence reward; it falls to 0 by the last step.
         scale: Advantages are divided by the spread of the rewards of the whole "batch", of each "group", or by 1
@@ -64,7 +66,8 @@ class RlccSettings:
         max_tokens: Largest number of tokens of a rollout.
         evaluate_every: Steps between two measurements on held-out questions, and between two checkpoints.
         patience: Stop after this many measurements in a row that were not the best; 0 never stops early.
-        accuracy_margin: A checkpoint whose held-out accuracy is further than this below the start's cannot be the best.
+        accuracy_margin: A checkpoint whose held-out accuracy is further than this and one standard error (at most as
+            much again) below the start's cannot be the best.
         seed: Of sampling, order and LoRA.
         lora: Settings of `peft.LoraConfig`; empty trains all weights.
         trl: Further settings of `trl.GRPOConfig`: bf16, use_vllm, gradient_checkpointing, report_to, deepspeed, ...
@@ -77,8 +80,8 @@ class RlccSettings:
     estimate: str | None = None
     correctness_weight: float = 1.0
     format_weight: float = 0.5
-    confidence_weight: float = 3.0
-    credit: str = "segment"
+    confidence_weight: float | None = None
+    credit: str | None = None
     entropy_bonus: float = 0.0
     scale: str = "batch"
     generations: int = 8
@@ -99,8 +102,24 @@ class RlccSettings:
     def __post_init__(self) -> None:
         if self.scale not in SCALES:
             raise unknown_name("train.scale", self.scale, SCALES)
+        reward = self.confidence_reward()  # refuses unknown names before anything is loaded
+        calibrates = not isinstance(reward, NoConfidenceReward)
+        if self.credit is None:
+            object.__setattr__(self, "credit", "segment" if calibrates else "sampled")
         if self.credit not in CREDITS:
             raise unknown_name("train.credit", str(self.credit), CREDITS)
+        if self.entropy_bonus and (self.credit != "all-values" or not calibrates):
+            raise ConfigError(
+                f"train.entropy_bonus: got {self.entropy_bonus} with credit {self.credit!r}, reward {self.reward!r}; "
+                "expected 0: it is part of the confidence reward with credit 'all-values'"
+            )
+        if self.credit == "all-values" and str(self.trl.get("vllm_importance_sampling_mode", "token")).startswith(
+            "seq"
+        ):
+            raise ConfigError(
+                "train.trl.vllm_importance_sampling_mode: got one of sequences with credit 'all-values'; expected "
+                "'token_truncate': the number's digits need no correction, the rest may"
+            )
         if self.credit == "all-values" and self.trl.get("importance_sampling_level", "token") != "token":
             raise ConfigError(
                 "train.credit: got 'all-values' with a ratio for whole sequences, expected 'segment' there"
@@ -115,7 +134,6 @@ class RlccSettings:
         for key in self.trl:
             if key in OURS:
                 raise ConfigError(f"train.trl.{key}: got a value, expected none here; it is set by {OURS[key]}")
-        self.confidence_reward()  # refuses unknown names before anything is loaded
 
     def confidence_reward(self) -> Reward:
         """The reward chosen by `reward`, `distance` and `estimate`."""
@@ -129,12 +147,17 @@ class RlccSettings:
             )
         return replace(reward, distance=self.distance or reward.distance, estimate=self.estimate or reward.estimate)
 
+    @property
+    def balanced(self) -> bool:
+        """True if the confidence reward's weight follows from the length of replies."""
+        return self.confidence_weight is None and self.credit != "sampled"
+
     def parts(self) -> tuple[RewardPart, ...]:
         """The rewards of a run; the last one rewards confidence."""
         return (
             RewardPart("correctness", resolve("train", "correctness", REWARDS)(), self.correctness_weight),
             RewardPart("format", resolve("train", "format", REWARDS)(), self.format_weight),
-            RewardPart("confidence", self.confidence_reward(), self.confidence_weight),
+            RewardPart("confidence", self.confidence_reward(), self.confidence_weight or 1.0),
         )
 
 
@@ -172,7 +195,7 @@ def grpo_config(settings: RlccSettings) -> Any:
         "scale_rewards": settings.scale,
         "eval_strategy": "steps",
         "eval_steps": settings.evaluate_every,
-        "eval_on_start": last_checkpoint(settings) is None,
+        "eval_on_start": last_checkpoint(settings.out) is None,
         "save_strategy": "steps",
         "save_steps": settings.evaluate_every,
         "save_total_limit": 2,
@@ -181,6 +204,7 @@ def grpo_config(settings: RlccSettings) -> Any:
         "greater_is_better": False,
         "logging_steps": 1,
         "report_to": "none",
+        "vllm_importance_sampling_mode": "token_truncate",  # TRL's default drops whole replies
         "seed": settings.seed,
         "data_seed": settings.seed,
     }
@@ -194,11 +218,11 @@ def refuse_absent_trackers(names: str | Sequence[str]) -> None:
             raise ConfigError(f"train.trl.report_to: got {name!r}, expected it installed; pip install {name}")
 
 
-def last_checkpoint(settings: RlccSettings) -> str | None:
-    """The newest complete checkpoint of this run, if it was begun before."""
+def last_checkpoint(out: Path) -> str | None:
+    """The newest complete checkpoint of the run into this folder, if it was begun before."""
     from transformers.trainer_utils import get_last_checkpoint
 
-    folder = settings.out / "checkpoints"
+    folder = out / "checkpoints"
     return get_last_checkpoint(str(folder)) if folder.is_dir() else None
 
 

@@ -1,5 +1,5 @@
 # pyright: basic, reportOptionalMemberAccess=false, reportArgumentType=false, reportAttributeAccessIssue=false
-# pyright: reportReturnType=false, reportOptionalCall=false
+# pyright: reportReturnType=false, reportOptionalCall=false, reportCallIssue=false
 # (torch, datasets and TRL are only partly typed, and TRL's attributes are declared wider than they are)
 """TRL's GRPOTrainer with rewards of whole groups and credit by token.
 
@@ -8,20 +8,24 @@ methods overridden here. Axes: R rollouts over all processes in groups of G, B o
 facts, N digits of stated numbers, K digits that could be there.
 """
 
-from collections.abc import Sequence
+import json
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
-from math import nan
+from math import nan, sqrt
+from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate.utils import gather
 from trl.trainer.grpo_trainer import GRPOTrainer
+from trl.trainer.utils import RepeatSampler
 
-from corea.errors import ConfigError
+from corea.errors import ConfigError, TrainError
 from corea.graders import grade_all
 from corea.parsing import find_confidence
 from corea.protocols import Grader
-from corea.train.advantages import advantages, by_token, spreads, token_span
+from corea.rewards.calibration import NoConfidenceReward
+from corea.train.advantages import advantages, balanced_weight, by_token, spreads, token_span
 from corea.train.confidence_credit import (
     as_tensor,
     catch_logits,
@@ -32,9 +36,31 @@ from corea.train.confidence_credit import (
     pay_of_all,
     refuse_scaled_logits,
 )
-from corea.train.group import RewardPart, counterfactual_reward, facts_of, group_rewards
+from corea.train.group import RewardPart, RolloutFact, counterfactual_reward, facts_of, group_rewards
 from corea.train.rollout_metrics import calibration, criterion, expectation
+from corea.train.settings import START_FILE
 from corea.types import Question
+
+IDLE_STEPS = 5  # in a row without anything to learn from, after which a run stops
+
+
+class EpochSampler(RepeatSampler):
+    """TRL's sampler in an order that depends on the epoch alone: a resumed run repeats no question of an earlier one.
+
+    Args:
+        epoch: Gives the epoch that is about to begin.
+    """
+
+    def __init__(self, made: RepeatSampler, *, epoch: Callable[[], int]) -> None:
+        super().__init__(
+            made.data_source, made.mini_repeat_count, made.batch_size, made.repeat_count, made.shuffle, made.seed
+        )
+        self.epoch = epoch
+
+    def __iter__(self) -> Iterator[int]:
+        if self.shuffle:
+            self.generator.manual_seed((self.seed or 0) + self.epoch())
+        return super().__iter__()
 
 
 class RlccTrainer(GRPOTrainer):
@@ -42,7 +68,9 @@ class RlccTrainer(GRPOTrainer):
     parts: The rewards. The last one rewards confidence.
     questions: The questions by the index in a dataset row's "question".
     credit, entropy_bonus: See `corea.train.settings.RlccSettings`.
-    accuracy_margin: Largest fall of held-out accuracy below its first value for a checkpoint to be the best.
+    accuracy_margin: Largest fall of held-out accuracy below its first value for a checkpoint to be the best, beyond
+        one standard error of that value (at most the margin again).
+    balanced: True if the confidence reward's weight follows from the length of the start's held-out replies.
     """
 
     def __init__(
@@ -51,13 +79,16 @@ class RlccTrainer(GRPOTrainer):
         parts: Sequence[RewardPart],
         questions: Sequence[Question],
         grader: Grader,
-        credit: str,
+        credit: str | None,
         entropy_bonus: float,
         accuracy_margin: float,
+        balanced: bool = False,
         **kwargs: Any,
     ) -> None:
         # TRL names and weighs rewards by its functions, but hands them one process's slice: ours never run there
         super().__init__(*args, reward_funcs=[_named(part.name) for part in parts], **kwargs)
+        # torch copies a frozen head for each row of a batch whose hidden states are a slice: 9 of 10 seconds on a CPU
+        self.model.get_output_embeddings().register_forward_pre_hook(lambda _, given: (given[0].contiguous(),))
         self.parts: tuple[RewardPart, ...] = tuple(parts)
         self.questions = questions
         self.grader = grader
@@ -65,8 +96,12 @@ class RlccTrainer(GRPOTrainer):
         self.digits: list[int] = self._digits(required=credit == "all-values")
         self.entropy_bonus = entropy_bonus
         self.accuracy_margin = accuracy_margin
+        self.balanced = balanced
+        self.held_out_lengths: list[int] = []
         self.held_out_facts: list[list[float]] = []
         self.held_out_expected: list[float] = []
+        self.calibrates = not isinstance(self.parts[-1].reward, NoConfidenceReward)
+        self._idle = 0
         self._local: dict[str, Any] = {}  # of this process's rollouts, on their way to the batch
         self._scored: dict[str, Any] | None = None  # the batch whose loss is being computed
 
@@ -75,6 +110,10 @@ class RlccTrainer(GRPOTrainer):
             return self._tokenizer.decode(ids, skip_special_tokens=True)
 
         self._decode = decode
+
+    def _get_train_sampler(self, dataset: Any = None) -> Any:
+        made = super()._get_train_sampler(dataset)
+        return EpochSampler(made, epoch=lambda: int((self.state.epoch or 0) + 1e-6))
 
     def _digits(self, *, required: bool) -> list[int]:
         try:
@@ -99,13 +138,56 @@ class RlccTrainer(GRPOTrainer):
 
         if mode == "eval":
             self.held_out_facts += facts
+            lengths_B = torch.tensor([len(ids) for ids in completion_ids_list], device=facts_RF.device)
+            self.held_out_lengths += gather(lengths_B).tolist()
         else:
+            self._balance()
             for name, value in calibration(facts).items():
                 self._metrics[mode][f"rollouts/{name}"].append(value)
+            self._stop_if_idle(facts_RF, rewards_RP)
         self._local = self._numbers(completion_ids_list, texts)
         if mode == "train" and self.credit != "sampled":
             self._local |= self._credits(facts, rewards_RP)
         return rewards_RP
+
+    def _balance(self) -> None:
+        """Sets the confidence reward's weight to that which the start's evaluation logged, once."""
+        if self.balanced:
+            logged = [
+                log["eval_confidence_weight"] for log in self.state.log_history if "eval_confidence_weight" in log
+            ]
+            if not logged:
+                raise ConfigError("train.confidence_weight: not set, and nothing was measured at the start; set it")
+            self.reward_weights[-1] = logged[0]
+            self.balanced = False
+
+    def _stop_if_idle(self, facts_RF: torch.Tensor, rewards_RP: torch.Tensor) -> None:
+        """Stops a run whose rollouts teach nothing.
+
+        Raises:
+            TrainError: In `IDLE_STEPS` batches in a row no rollout stated a confidence though it is rewarded, or every
+                group's rewards were equal.
+        """
+        unstated = self.calibrates and bool(facts_RF[:, RolloutFact.STATED].isnan().all())
+        total_QG = (rewards_RP * self.reward_weights.to(rewards_RP.device)).sum(dim=1).view(-1, self.num_generations)
+        correct = facts_RF[:, RolloutFact.CORRECT]
+        # with credit for all values a group of equal rewards still teaches its numbers, unless all outcomes are equal
+        equal = bool((total_QG == total_QG[:, :1]).all()) and (
+            self.credit != "all-values" or len(correct.unique()) == 1
+        )
+        self._idle = self._idle + 1 if unstated or equal else 0
+        if self._idle < IDLE_STEPS:
+            return
+        if unstated:
+            raise TrainError(
+                f"train: no rollout of the last {self._idle} steps states a confidence, expected a model taught the "
+                "prompt's form: run `corea train cold-start` first, or raise max_tokens"
+            )
+        raise TrainError(
+            f"train: all rewards of each group of the last {self._idle} steps are equal ({correct.mean():.0%} of "
+            "rollouts are right), expected groups that differ; choose questions that the model answers right a third "
+            "to two thirds of the time"
+        )
 
     def _numbers(self, completion_ids_list, texts) -> dict[str, Any]:
         """The positions at which this process's rollouts state their confidence."""
@@ -148,7 +230,8 @@ class RlccTrainer(GRPOTrainer):
         }
 
     def _generate_and_score_completions(self, inputs):
-        output = super()._generate_and_score_completions(inputs)
+        with self.accelerator.autocast():  # TRL samples without it, where adapters are in float32 and slow
+            output = super()._generate_and_score_completions(inputs)
         local, at_BN = self._local, as_tensor(self._local["places"]).to(output["completion_ids"].device)
         if "advantages" in local:
             confidence_P = torch.zeros(len(self.parts), device=at_BN.device)
@@ -170,7 +253,7 @@ class RlccTrainer(GRPOTrainer):
         ids = torch.cat([output["prompt_ids"], output["completion_ids"]], dim=1)
         mask = torch.cat([output["prompt_mask"], output["completion_mask"]], dim=1)
         causal = self.accelerator.unwrap_model(self.model)
-        with torch.no_grad(), catch_logits(causal, rows_N, columns_N) as caught:
+        with torch.no_grad(), self.accelerator.autocast(), catch_logits(causal, rows_N, columns_N) as caught:
             self.model(input_ids=ids, attention_mask=mask, logits_to_keep=1)
         return expected_numbers(caught[0][:, self.digits], at_BN)
 
@@ -205,22 +288,45 @@ class RlccTrainer(GRPOTrainer):
         for name in ("old_per_token_logps", "ref_per_token_logps"):
             if name in inputs:
                 inputs[name] = inputs[name].index_put((rows_N, columns_N), pay_N.detach().to(inputs[name].dtype))
-        ones_N = torch.ones_like(pay_N, dtype=inputs["advantages"].dtype)
-        inputs["advantages"] = inputs["advantages"].index_put((rows_N, columns_N), ones_N)
+        for name in ("advantages", "importance_sampling_ratio"):  # vLLM's ratio corrects sampling: here is none
+            if name in inputs:
+                ones_N = torch.ones_like(pay_N, dtype=inputs[name].dtype)
+                inputs[name] = inputs[name].index_put((rows_N, columns_N), ones_N)
         return logps_BT, *others
 
     def evaluation_loop(self, *args: Any, **kwargs: Any) -> Any:
         """TRL's, with the figures of all held-out rollouts together (its own are means over batches)."""
-        self.held_out_facts, self.held_out_expected = [], []
+        self.held_out_facts, self.held_out_expected, self.held_out_lengths = [], [], []
         output = super().evaluation_loop(*args, **kwargs)
-        last = output.num_samples  # rows after it fill up the last batch of a few processes
-        self.held_out_facts = self.held_out_facts[:last]
-        figures = calibration(self.held_out_facts) | expectation(self.held_out_facts, self.held_out_expected[:last])
+        last = output.num_samples or len(self.held_out_facts)  # rows after it fill up the last batch of a few processes
+        self.held_out_facts, self.held_out_expected = self.held_out_facts[:last], self.held_out_expected[:last]
+        figures = calibration(self.held_out_facts) | expectation(self.held_out_facts, self.held_out_expected)
+        if self.balanced:
+            figures["confidence_weight"] = balanced_weight(sum(self.held_out_lengths[:last]) / last)
+        self._note_start(figures)
         first = next((log["eval_accuracy"] for log in self.state.log_history if "eval_accuracy" in log), nan)
-        floor = (figures["accuracy"] if first != first else first) - self.accuracy_margin
-        figures["criterion"] = criterion(figures, accuracy_floor=floor)
+        first = figures["accuracy"] if first != first else first
+        # its standard error; at most the margin, or a few questions would hide a large fall
+        error = min(sqrt(first * (1 - first) / last), self.accuracy_margin)
+        figures["criterion"] = criterion(
+            figures, accuracy_floor=first - self.accuracy_margin - error, calibrates=self.calibrates
+        )
         output.metrics.update({f"eval_{name}": value for name, value in figures.items()})
         return output
+
+    def _note_start(self, figures: dict[str, float]) -> None:
+        """Keeps the start's facts, with which the card compares the result; refuses a start that states no number."""
+        if self.state.global_step:
+            return
+        if self.calibrates and figures["unstated"] == 1:
+            raise TrainError(
+                f"train.model: none of {len(self.held_out_facts)} held-out replies states a confidence, expected a "
+                "model that knows the prompt's form; teach it first with `corea train cold-start`, or raise max_tokens"
+            )
+        if self.accelerator.is_main_process:
+            file = Path(self.args.output_dir) / START_FILE
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(json.dumps({"facts": self.held_out_facts, "expected": self.held_out_expected}))
 
 
 def _named(name: str):
