@@ -322,6 +322,33 @@ def test_another_configuration_is_refused_and_force_is_on_every_trace(corea: Com
     assert "--force: got it without a calibration" in corea("ask", "x", "--force").err
 
 
+def test_rows_of_another_signal_than_the_stage_s_are_refused(corea: Command) -> None:
+    write_config(10)
+    recorded()
+    for name in ("s", "l"):
+        rows = [json.loads(line) for line in Path(f"{name}.jsonl").read_text().splitlines()]
+        model, kind = {"s": ("small", "self_check"), "l": ("large", "none")}[name]
+        write_rows(f"{name}.jsonl", model, [{**row, "model": model, "confidence_kind": kind} for row in rows])
+    rows = (
+        "calibrate",
+        "--traces",
+        "s.jsonl",
+        "--reference",
+        "l.jsonl",
+        "--price",
+        "small=0/1",
+        "--price",
+        "large=0/20",
+    )
+    assert corea(*rows, "--max-drop", "0.05", "--map", "identity").code == 0
+    assert json.loads(Path("calibration.json").read_text())["binding"][0]["signal_name"] == "self_check"
+    command = ("ask", "Number 3", "--calibration", "calibration.json")
+    ran = corea(*command)
+    assert (ran.code, len(ran.err.strip().splitlines())) == (2, 1)
+    assert "slm_signal_name is 'verbalized', calibrated for 'self_check'" in ran.err
+    assert "calibrated for 'self_check'" not in corea(*command, "--set", "stages.small.signal=self_check").err
+
+
 @pytest.mark.parametrize("command", [("ask", "Number 3"), ("serve", "--port", "0")])
 def test_what_has_no_category_refuses_a_calibration_that_reads_it(corea: Command, command: tuple[str, ...]) -> None:
     write_config(200)

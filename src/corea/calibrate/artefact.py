@@ -36,6 +36,7 @@ class StageBinding(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
         revision: Of the weights: a hash, or a name that the configuration states.
         prompt: The prompt's hash. `sampling`: the settings that shape an answer.
         signal: The signal's kind and settings; None for the last stage.
+        signal_name: The signal's name in a configuration; of recorded rows, that of their `confidence_kind`.
         base_url: The server, without path and keys.
         price: USD by kind of token; None where the guarantee is not about money.
         pass_draft: The stage sees the draft of the one before it.
@@ -49,6 +50,7 @@ class StageBinding(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     prompt: str | None = None
     sampling: dict[str, Any] | None = None
     signal: dict[str, Any] | None = None
+    signal_name: str | None = None
     base_url: str | None = None
     price: dict[str, str] | None = None
     pass_draft: bool | None = None

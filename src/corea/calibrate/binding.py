@@ -23,7 +23,7 @@ from corea.stage import Stage
 from corea.types import Sampling
 
 Binding = Sequence[StageBinding]
-BOUND = ("reported", "revision", "prompt", "sampling", "signal", "base_url", "price", "pass_draft")
+BOUND = ("reported", "revision", "prompt", "sampling", "signal", "signal_name", "base_url", "price", "pass_draft")
 
 
 def binding_of(cascade: Cascade) -> tuple[StageBinding, ...]:
@@ -42,6 +42,7 @@ def binding_of(cascade: Cascade) -> tuple[StageBinding, ...]:
                 prompt=None if stage.prompt is None else f"sha256:{stage.prompt.sha256[:16]}",
                 sampling=_sampling(stage.sampling),
                 signal=None if stage is cascade.stages[-1] else _signal(stage.signal),
+                signal_name=None if stage is cascade.stages[-1] else _name(stage.signal),
                 base_url=_address(getattr(settings, "base_url", None)),
                 price=_price(stage.price),
                 pass_draft=stage.pass_draft,
@@ -153,6 +154,12 @@ def _signal(signal: Any) -> dict[str, Any] | None:
     kept = {k: v for k, v in plain.items() if k != "threshold" and isinstance(v, str | int | float)}
     kept |= {k: _sampling(v) for k, v in plain.items() if isinstance(v, Sampling)}
     return {"kind": type(signal).__name__, **kept}
+
+
+def _name(signal: Any) -> str | None:
+    """A signal's name in a configuration; None for one of another package."""
+    kind = type(signal.inner if isinstance(signal, CalibratedSignal) else signal)
+    return next((name for name, where in SIGNALS.items() if where == f"{kind.__module__}:{kind.__name__}"), None)
 
 
 def _address(url: str | None) -> str | None:

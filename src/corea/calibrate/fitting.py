@@ -39,6 +39,7 @@ from corea.metrics import Interval, cost_interval, paired_share_interval, saving
 from corea.metrics.arrays import Floats
 from corea.metrics.score_map import ScoreMap, among, inputs_of
 from corea.records.table import OutcomeTable
+from corea.signals import SIGNALS
 
 WATCH_RISK = 0.01
 PAIRED_TEST = "exact paired test, binomial test, betting on bounded means"
@@ -106,7 +107,7 @@ def fit(
         groups=dict(found.groups),
         expected=expected,
         report=None if found.labels is not None else _report(found, answers, *probabilities[0]),
-        binding=_bound(binding, targets) or tuple(StageBinding(model=model.name) for model in table.models),
+        binding=_bound(binding, targets) or _recorded_binding(found, table),
         data=_data(table, found, options, [*_older_note(found, older), *([PERSON_NOTE] if abstains else [])]),
         watched=_watched(found, answers),
         created=clock(),
@@ -125,6 +126,14 @@ def _data(table: OutcomeTable, found: Selection, options: FitOptions, notes: Seq
             *([AGREEMENT_NOTE] if found.labels is not None else []),
         ],
     )  # fmt: skip
+
+
+def _recorded_binding(found: Selection, table: OutcomeTable) -> tuple[StageBinding, ...]:
+    """The models' names, and the kind of each confidence that a map reads, where COREA has such a signal."""
+    read = ["confidence" in inputs_of(stored) for stored in found.prepared.maps]
+    kinds = [m.signal_kind if r and m.signal_kind in SIGNALS else None for m, r in zip(table.stages, read, strict=True)]
+    names = [model.name for model in table.models]
+    return tuple(StageBinding(model=name, signal_name=kind) for name, kind in zip(names, [*kinds, None], strict=True))
 
 
 def _bound(binding: Sequence[StageBinding], targets: Targets) -> tuple[StageBinding, ...]:

@@ -51,7 +51,7 @@ class ModelOutcomes:
     reported: str | None = None
     plain_cost_usd: Floats | None = None
     plain_correct: Floats | None = None
-    signal_kind: str = "verbalized"
+    signal_kind: str = "confidence"
     kind_measured_live: bool = True
     needs_answer: bool = False
 
