@@ -3,6 +3,8 @@
 Runs in .venv/clients (`make clients`), without COREA: see requirements.txt.
 """
 
+# pyright: reportMissingImports=false
+
 import asyncio
 import json
 import os
