@@ -64,9 +64,11 @@ fix: .venv/all.done  ## mend what can be mended by a machine
 bench: .venv/all.done  ## speed, as ratios in one run
 	@$(BIN)/python bench/all.py
 
-clients: .venv/all.done  ## real clients against a running gateway, the npm package openai too
+clients: .venv/all.done  ## real clients against a running gateway, npm packages too
+	@test -x .venv/clients/bin/python || $(PYTHON) -m venv .venv/clients
+	@.venv/clients/bin/python -m pip install --quiet --disable-pip-version-check -r tests/clients/requirements.txt
 	@cd tests/clients && npm install --silent --no-audit --no-fund --no-package-lock
-	@$(BIN)/python -m pytest --slow tests/gateway/test_clients.py tests/gateway/apis
+	@COREA_CLIENTS_PYTHON=.venv/clients/bin/python $(BIN)/python -m pytest --slow tests/gateway/test_clients.py tests/gateway/apis
 
 real: .venv/all.done  ## real servers with a real model of 135M parameters (downloads 110 MB)
 	@test -x .venv/real/bin/python || $(PYTHON) -m venv .venv/real

@@ -18,7 +18,8 @@ class BaselineCost(Struct, frozen=True):
 
     Args:
         estimated: The last stage was not asked, or was shown a draft.
-        assumed: No call to it was seen yet: the answering stage's tokens at the last stage's price.
+        assumed: No call to it was seen yet: the answering stage's tokens, without its prompt, at the last
+            stage's price.
     """
 
     usd: Decimal | None
@@ -103,7 +104,11 @@ def last_stage_alone(
         return BaselineCost(estimate, estimated=True)
     for answered in reversed(steps):
         if answered.completion is not None and answered.error is None:
-            return BaselineCost(last.price.cost(answered.completion.usage), estimated=True, assumed=True)
+            usage = answered.completion.usage
+            stage = next((each for each in stages if each.name == answered.stage), None)
+            if stage is not None and stage.prompt is not None:
+                usage = as_shown(usage, _rendered(last, question), _rendered(stage, question))
+            return BaselineCost(last.price.cost(usage), estimated=True, assumed=True)
     return BaselineCost(None, estimated=True)
 
 
@@ -121,8 +126,8 @@ def _cost_without_draft(
 ) -> Decimal | None:
     """The cost of the last stage's call, had it not been shown a draft."""
     assert step.completion is not None
-    alone = last.prompt.render(question) if last.prompt else question
-    usage = without_draft(step.completion.usage, alone, with_draft(alone, draft))
+    alone = _rendered(last, question)
+    usage = as_shown(step.completion.usage, alone, with_draft(alone, draft))
     estimator.observe(question, replace(step.completion, usage=usage))
     if last.price is None or step.cost_usd is None:
         return step.cost_usd
@@ -130,12 +135,12 @@ def _cost_without_draft(
     return max(EXACT.subtract(step.cost_usd, saved), ZERO_USD)
 
 
-def without_draft(usage: Usage, alone: Question, shown: Question) -> Usage:
-    """The usage of a call without the draft that it was shown: its prompt tokens shrink with its characters.
+def _rendered(stage: Stage, question: Question) -> Question:
+    return stage.prompt.render(question) if stage.prompt else question
 
-    Args:
-        alone: The question as the model would have been sent it; `shown` as it was.
-    """
+
+def as_shown(usage: Usage, alone: Question, shown: Question) -> Usage:
+    """The usage of a call, had it been sent `alone`, not `shown`: its prompt tokens follow the characters."""
     share = _characters(alone) / max(_characters(shown), 1)
     return replace(
         usage,

@@ -31,7 +31,7 @@ def test_ask_prints_answer_confidence_model_cost_and_saving(corea: Command) -> N
     lines = ran.out.splitlines()
     assert lines[0] == "19"
     assert "small: 19 · confidence 0.90 (verbalized) · keep" in lines[1]
-    assert lines[2].startswith("  small · cost $0.00010 · saved $0.00090 (if the large model writes as many tokens) · ")
+    assert lines[2].startswith("  small · cost $0.00010 · saved $0.00027 (if the large model writes as many tokens) · ")
 
 
 def test_ask_for_machines(corea: Command) -> None:

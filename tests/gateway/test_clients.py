@@ -1,6 +1,7 @@
-"""Real clients, unchanged, against a running gateway: openai's, LangChain's, curl, Java's, the npm package."""
+"""Real clients, unchanged, against a running gateway: openai's, LangChain's, curl, Java's, npm packages, and others."""
 
 import json
+import os
 import shutil
 import subprocess
 import time
@@ -274,12 +275,28 @@ def test_javas_client_asks_with_its_upgrade_to_http_2(gateway: GatewayProcess, f
 
 @pytest.mark.network
 @pytest.mark.slow
-@pytest.mark.parametrize(("package", "script"), [("openai", "check.mjs"), ("@ai-sdk/openai", "ai.mjs")])
+@pytest.mark.parametrize(
+    ("package", "script"),
+    [("openai", "check.mjs"), ("@ai-sdk/openai", "ai.mjs"), ("@ai-sdk/openai-compatible", "compatible.mjs")],
+)
 def test_npm_packages(gateway: GatewayProcess, package: str, script: str) -> None:
     if shutil.which("node") is None or not (CLIENTS / "node_modules" / package).is_dir():
         pytest.skip(f"needs node and the npm package {package}; `make clients` brings it")
     done = subprocess.run(
         ["node", script, gateway.url, gateway.key], cwd=CLIENTS, capture_output=True, text=True, timeout=100
     )
+    assert done.returncode == 0, done.stderr
+    assert "all passed" in done.stdout
+
+
+@pytest.mark.network
+@pytest.mark.slow
+def test_python_packages_in_an_environment_of_their_own(gateway: GatewayProcess) -> None:
+    python = os.environ.get("COREA_CLIENTS_PYTHON")
+    if python is None:
+        pytest.skip("needs tests/clients/requirements.txt in COREA_CLIENTS_PYTHON; `make clients` brings them")
+    command = [python, str(CLIENTS / "others.py"), gateway.url, gateway.key]
+    bare = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=bare)
     assert done.returncode == 0, done.stderr
     assert "all passed" in done.stdout

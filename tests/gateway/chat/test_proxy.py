@@ -144,8 +144,8 @@ async def test_unknown_fields_of_chunks_and_of_their_choices_come_with_their_chu
     seen = [(e["choices"][0]["delta"].get("content"), e["choices"][0].get("token_ids")) for e in found[:-1]]
     assert seen == [("", None), ("nine", [1]), ("teen", [2]), (None, [3])]
     assert [e["choices"][0].get("prompt_token_ids") for e in found[:-1]] == [None, [5], None, None]
-    assert [each.get("obfuscation") for each in found] == [None, "o1", "o2", "o4", "o4"]
-    assert {each.get("system_fingerprint") for each in found[1:]} == {"fp"}
+    assert [each.get("obfuscation") for each in found] == ["o1", "o1", "o2", "o4", "o4"]
+    assert {each.get("system_fingerprint") for each in found} == {"fp"}
     assert (found[-1]["usage"]["queue_time"], found[-1]["usage"]["prompt_tokens_details"]["audio_tokens"]) == (0.25, 1)
 
 
@@ -264,9 +264,46 @@ def parsed(body: bytes) -> Any:
     """The object of openai's Python client, but for what names the call and counts it."""
     chat = pytest.importorskip("openai.types.chat")
     found = chat.ChatCompletion.construct(**json.loads(body)).to_dict(warnings=False)
-    for name in ("id", "created", "model", "usage", "corea", "object"):
+    for name in ("id", "created", "model", "corea", "object"):
         found.pop(name, None)
+    usage = found.get("usage") or {}
+    usage.pop("corea_stages", None)
+    if not (details := usage.get("prompt_tokens_details") or {}).get("cache_write_tokens"):
+        details.pop("cache_write_tokens", None)  # 0 is added
     return found
+
+
+TOGETHER: dict[str, Any] = {
+    "content": "see", "refusal": None, "reasoning_content": "12 + 7", "tool_calls": [CALL], "made_up": {"a": [None, 1]},
+    "function_call": {"name": "add", "arguments": "{}"}, "annotations": [{"type": "url_citation", "x": 1}],
+    "audio": {"id": "a", "data": "UklG"}, "images": [{"type": "image_url", "image_url": {"url": "data:,"}}],
+}  # fmt: skip
+
+
+async def test_openais_client_makes_the_same_object_of_all_fields_at_once() -> None:
+    """Log-probabilities and details of the usage among them, whole and streamed, where a stage is asked directly."""
+    end = {"index": 0, "logprobs": TOKENS, "made_up": 1}
+    choice = {**end, "message": {"role": "assistant", **TOGETHER}, "finish_reason": "tool_calls"}
+    outside = {"model": "m", "usage": USAGE, "system_fingerprint": "fp", "service_tier": "flex", "citations": ["u"]}
+    body = json.dumps({**outside, "choices": [choice]}).encode()
+    called = {**TOGETHER, "tool_calls": [{"index": 0, **CALL}]}
+    chunks: list[Any] = [
+        {**outside, "usage": None, "choices": [{"index": 0, "delta": {"role": "assistant", "content": ""}}]},
+        {**outside, "usage": None, "choices": [{**end, "delta": called, "finish_reason": None}]},
+        {**outside, "usage": None, "choices": [{"index": 0, "delta": {}, "finish_reason": "tool_calls"}]},
+        {**outside, "choices": []},
+    ]
+    stream = Bytes(b"".join(b"data: " + json.dumps(c).encode() + b"\n\n" for c in chunks) + b"data: [DONE]\n\n", SSE)
+    asked: dict[str, Any] = {"logprobs": True, "stream_options": {"include_usage": True}}
+    async with upstreams(Bytes(body), passthrough={"gpt": "large"}) as it:
+        for model in ("corea/large", "gpt"):
+            it.large.otherwise = Bytes(body)
+            assert parsed((await it.post(model=model, logprobs=True)).content) == parsed(body)
+            it.large.otherwise = stream
+            given = await it.post(model=model, stream=True, **asked)
+            assert accumulated(given.content) == accumulated(stream.body)
+    usage = it.done[0].usage
+    assert (usage.prompt_tokens, usage.completion_tokens, usage.cached_tokens, usage.reasoning_tokens) == (5, 2, 3, 1)
 
 
 @pytest.mark.parametrize("message", MESSAGES, ids=lambda message: "+".join(message))
@@ -276,7 +313,9 @@ async def test_openais_client_makes_the_same_object_with_and_without_the_gateway
     body = json.dumps({**outside, "model": "m", "choices": [{**choice, "logprobs": None}]}).encode()
     async with upstreams(Bytes(body)) as it:
         for model in ("corea/large", "corea"):
-            assert parsed((await it.post(model=model)).content) == parsed(body)
+            given = parsed((await it.post(model=model)).content)
+            assert given.pop("usage")["total_tokens"] > 0  # estimated, since this server gives none
+            assert given == parsed(body)
 
 
 def accumulated(stream: bytes) -> Any:

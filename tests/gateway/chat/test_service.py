@@ -22,6 +22,7 @@ from corea.gateway.ops.metrics import Metrics
 from corea.gateway.ops.settings import GatewaySettings
 from corea.metrics.score_map import BlendMap, IsotonicMap, LinearModel
 from corea.policies.calibrated import Calibrated, ThresholdRule
+from corea.prompts import load_prompt
 from corea.signals.calibrated_signal import CalibratedSignal
 from corea.signals.verbalized import Verbalized
 from corea.types import Completion, Decision, Message, Sampling, Status, Usage
@@ -73,6 +74,20 @@ async def test_headers_and_the_corea_object_say_who_answered_and_what_it_cost() 
         "x-corea-cost-usd": f"{cost:f}",
         "x-corea-saved-usd": f"{9 * cost:f}",
     }
+
+
+async def test_the_saving_is_against_the_request_as_it_came_not_with_our_prompt() -> None:
+    house = make_house(small_stage={"prompt": load_prompt("default")})
+    for question in ("12 + 7?", "12 + 7? " * 100):
+        body = (await house.post(messages=[{"role": "user", "content": question}])).json()
+        asked, corea = house.small.calls[-1].question, body["corea"]
+        sent = sum(len(message.content) for message in asked.messages)
+        prompt = round(body["usage"]["prompt_tokens"] * len(question) / sent)
+        baseline = (10 * prompt + 20 * body["usage"]["completion_tokens"]) / 10**6
+        assert corea["stage"] == "small"
+        assert corea["baseline_cost_usd"] == pytest.approx(baseline, abs=1e-12)
+        assert corea["saved_usd"] == pytest.approx(baseline - corea["cost_usd"], abs=1e-12)
+        assert sent > len(question) + 100
 
 
 def by_calibration(kept: float, limits: tuple[float, float] | None = None) -> dict[str, Any]:

@@ -149,7 +149,9 @@ class EventStream:
         if self.begun:
             return b""
         self.begun = True
-        return sse(self._object([ChunkChoice({"role": "assistant", "content": ""})]))
+        first = self._object([ChunkChoice({"role": "assistant", "content": ""})])
+        around, _ = split_outside(self.outside)  # clients that add chunks up take these fields from the first
+        return sse(Raw(with_fields(first, around)) if around else first)
 
     def _chunk(self, delta: JSON, logprobs: Raw | None = None) -> bytes:
         choice = ChunkChoice(delta, None, logprobs)
