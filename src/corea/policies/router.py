@@ -58,7 +58,9 @@ def features(text: str) -> tuple[Any, float]:
 
 def router_scores(model: QuestionModel, texts: Sequence[str | None]) -> Floats:
     """(N,) scores of questions; one without a text is scored as an empty one."""
-    return np.array([model.score("" if text is None else str(text)) for text in texts])
+    plain = ["" if text is None else str(text) for text in texts]
+    scores = {text: model.score(text) for text in set(plain)}
+    return np.array([scores[text] for text in plain])
 
 
 @dataclass(frozen=True, slots=True)
