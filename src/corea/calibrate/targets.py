@@ -83,7 +83,7 @@ class Targets:
         """The bound on one question's cost, in USD."""
         if self.cost_cap_usd is not None:
             return self.cost_cap_usd
-        return 3.0 * float((sum(model.cost_usd for model in table.stages) + table.last.cost_usd).max())
+        return 3.0 * float(sum((model.full_cost_usd for model in table.models), np.zeros(len(table))).max())
 
     def objective(self, rows: ScoredTable, outcome: CascadeAnswers) -> Floats:
         """(N,) the quantity to minimise: minus accuracy within a cost alone, else the cost, with errors if priced."""

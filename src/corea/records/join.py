@@ -10,15 +10,18 @@ from corea.errors import DataError
 from corea.graders import count_graders, graders_in_words
 from corea.metrics import auroc
 from corea.metrics.arrays import Floats
+from corea.metrics.score_map import SECOND_OPINION
 from corea.records.answer import AnswerSet, RecordedAnswer
 from corea.records.table import MEASURED_LIVE, ModelOutcomes, OutcomeTable, Strings
 from corea.signals import SIGNALS
 
 Answers = Sequence[RecordedAnswer]
 Prices = Mapping[str, tuple[float, float]]
+OPINION_COST = "second_opinion_cost_usd"
 NOT_SIGNALS = {
     "confidence", "completion_tokens", "prompt_tokens", "correct", "cost_usd", "correct_recorded", "disputed",
     "latency_ms", "response_chars", "max_new_tokens", "seconds", "plain_cost_usd", "plain_correct",
+    OPINION_COST,
 }  # fmt: skip
 # words of a column's name that make it a grade, and those with which it is none: p_correct
 GRADES = re.compile(
@@ -71,6 +74,8 @@ def join_answers(
             more += said
         plain = {name: _numbers(answers, name) for name in ("plain_cost_usd", "plain_correct")}
         model = replace(model, **{name: values for name, values in plain.items() if not np.isnan(values).all()})
+        if SECOND_OPINION in model.signals:
+            model = replace(model, opinion_cost_usd=_opinion_costs(answers, model.name))
         if index < len(sets) - 1:
             model = replace(model, agreement=_agreement(answers, answers_S[-1], same))
         models.append(model)
@@ -275,6 +280,51 @@ def _costs(answers: Answers, model: str, prices: Prices | None) -> tuple[Floats,
         key = answers[int(np.flatnonzero(np.isnan(recorded))[0])].id
         raise DataError(f"calibrate: question {key!r} of {model} has no cost_usd; give --price {model}=IN/OUT")
     return recorded, ""
+
+
+def with_second_opinion(
+    first: AnswerSet,
+    other: AnswerSet,
+    *,
+    prices: Prices | None = None,
+    same: Callable[[str, str], bool] = str.__eq__,
+) -> AnswerSet:
+    """The first model's answers with the columns that another model's answers to the same questions give.
+
+    `second_opinion` is 1 where the two answers agree, 0 where they differ or the other one cannot be read, and missing
+    where the first cannot be read: then nobody is asked, and it costs nothing.
+
+    Raises:
+        DataError: A question has no second answer, or its cost is not known.
+    """
+    if lacking := [key for key in first.answers if key not in other.answers]:
+        raise DataError(
+            f"--second-opinion: {len(lacking):,} questions have no answer of {other.model} (such as {lacking[0]!r}), "
+            f"expected one to each that {first.model} answered; ask it too"
+        )
+    seconds = [other.answers[key] for key in first.answers]
+    costs, note = _costs(seconds, other.model, prices)
+    found: dict[str, RecordedAnswer] = {}
+    for (key, mine), second, cost in zip(first.answers.items(), seconds, costs.tolist(), strict=True):
+        if mine.answer is None:
+            found[key] = replace(mine, numbers={**mine.numbers, OPINION_COST: 0.0})
+            continue
+        agrees = second.answer is not None and same(mine.answer, second.answer)
+        found[key] = replace(
+            mine, numbers={**mine.numbers, SECOND_OPINION: float(agrees), OPINION_COST: cost}
+        )  # fmt: skip
+    notes = [f"the second opinion on {first.model} is that of {other.model}", *([note] if note else [])]
+    return replace(first, answers=found, notes=(*first.notes, *notes))
+
+
+def _opinion_costs(answers: Answers, model: str) -> Floats:
+    costs = _numbers(answers, OPINION_COST)
+    if np.isnan(costs).any():
+        raise DataError(
+            f"calibrate: the rows of {model} have a second opinion without its cost, expected {OPINION_COST} in each; "
+            "record it"
+        )
+    return costs
 
 
 def _agreement(mine: Answers, last: Answers, same: Callable[[str, str], bool]) -> Floats:
