@@ -52,14 +52,16 @@ def tables(folder: Path, pair: str) -> tuple[str, dict[str, OutcomeTable]]:
     seconds = {name: answers(folder, name) for name in SMALL_MODELS if name != small}
     right = {name: np.mean([each.answers[key].correct for key in aside]) for name, each in seconds.items()}
     second = max(right, key=right.__getitem__)
-    prices = {name: (0.0, 1.0) for name in SMALL_MODELS} | {large: (0.0, float(ratio))}
+    prices = dict.fromkeys(SMALL_MODELS, (0.0, 1.0)) | {large: (0.0, float(ratio))}
     asked = with_second_opinion(first, seconds[second], prices=prices)
     found = {
         "one signal": join_answers([first, last], prices=prices, signals=["confidence"]),
         "all signals": join_answers([first, last], prices=prices),
         "second opinion": join_answers([asked, last], prices=prices),
     }
-    rest = {name: table.take([i for i, key in enumerate(table.ids) if key not in aside]) for name, table in found.items()}
+    rest = {
+        name: table.take([i for i, key in enumerate(table.ids) if key not in aside]) for name, table in found.items()
+    }
     return second, rest
 
 
@@ -76,7 +78,8 @@ def exact(losses: int, n: int) -> float:
 
 def others(found: Selection) -> dict[str, Rules | None]:
     """What other ways choose on the same path and rows of the test."""
-    test, path = found.test, candidate_path(found.fit, TARGET, n_test=len(found.test), cap_usd=found.cap_usd)
+    test = found.test
+    path = candidate_path(found.fit, TARGET, n_test=len(test), cap_usd=found.cap_usd, pre_policy=False)
     outcomes = {rules: test.outcome(rules) for rules in path}
     last = test.table.last
 
@@ -119,7 +122,9 @@ def measure(table: OutcomeTable, options: FitOptions, repeats: int, *, older: bo
     each = []
     for seed in range(repeats):
         order, n = np.random.default_rng(seed).permutation(len(table)), len(table)
-        each.append(judge(table, options, (order[: n // 2], order[n // 2 : 3 * n // 4], order[3 * n // 4 :]), older=older))
+        each.append(
+            judge(table, options, (order[: n // 2], order[n // 2 : 3 * n // 4], order[3 * n // 4 :]), older=older)
+        )
     found: dict[str, dict[str, float]] = {}
     for name in each[0]:
         saving, drop, asked = np.array([one[name] for one in each]).T

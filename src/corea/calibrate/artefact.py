@@ -40,6 +40,7 @@ class StageBinding(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
         price: USD by kind of token; None where the guarantee is not about money.
         pass_draft: The stage sees the draft of the one before it.
         reported: The model's name as its server stated it in every answer that calibrated.
+        second_opinion: The other model whose answer is compared; None where there is none.
         repeated: Stored answers that were asked for again before they were used: how many (`asked`), and how many came
             out otherwise (`changed`). None: none was stored.
     """
@@ -54,6 +55,7 @@ class StageBinding(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     pass_draft: bool | None = None
     reported: str | None = None
     repeated: dict[str, int] | None = None
+    second_opinion: str | None = None
 
 
 class StageCalibration(msgspec.Struct, frozen=True, kw_only=True):

@@ -106,7 +106,8 @@ def fit(
         groups=dict(found.groups),
         expected=expected,
         report=None if found.labels is not None else _report(found, answers, *probabilities[0]),
-        binding=_bound(binding, targets) or tuple(StageBinding(model=model.name) for model in table.models),
+        binding=_bound(binding, targets)
+        or tuple(StageBinding(model=model.name, second_opinion=model.opinion_model) for model in table.models),
         data=_data(table, found, options, [*_older_note(found, older), *([PERSON_NOTE] if abstains else [])]),
         watched=_watched(found, answers),
         created=clock(),

@@ -153,6 +153,25 @@ def target_pvalues(targets: Targets, rows: ScoredTable, outcome: CascadeAnswers,
     return found
 
 
+def broken_pvalues(targets: Targets, rows: ScoredTable, outcome: CascadeAnswers, *, cap_usd: float) -> dict[str, float]:
+    """p-value of each target being met, by its name in `Targets`: the tests of `target_pvalues`, the other way round.
+
+    Rows are independent. A small one shows that the target is missed on the questions that these were drawn from.
+    """
+    found: dict[str, float] = {}
+    if targets.max_drop is not None:
+        gap = rows.table.last.correct - outcome.correct
+        losses, gains = int((gap > 0.5).sum()), int((gap < -0.5).sum())
+        found["max_drop"] = exact_drop_pvalue(gains, losses, len(rows), -targets.max_drop)
+    if targets.max_risk is not None:
+        right = int((outcome.kept & (outcome.correct > 0.5)).sum())
+        found["max_risk"] = share_pvalue(right, int(outcome.kept.sum()), 1 - targets.max_risk)
+    for name, (excess, low, high) in _excess(targets, rows, outcome, cap_usd).items():
+        if name in ("max_cost", "value"):
+            found[name] = mean_pvalue(-np.clip(excess, low, high), 0.0, low=-high, high=-low, delta=targets.delta)
+    return found
+
+
 def _clustered_pvalues(
     targets: Targets, rows: ScoredTable, outcome: CascadeAnswers, cap_usd: float
 ) -> dict[str, float]:

@@ -11,7 +11,7 @@ from corea.cli.calibrate_plan import plan
 from corea.cli.calibrate_verify import verify
 from corea.cli.console import EXIT_FAILED, print_json
 from corea.cli.options import FILE, ConfigOptions, ForceOption, JsonOption, RowOptions, TargetOptions, spread
-from corea.cli.rows import read_rows
+from corea.cli.rows import read_rows, rows_for
 from corea.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -156,12 +156,7 @@ def apply(
     if not rows.traces or not rows.reference:
         raise ConfigError("calibrate apply: got no rows of one model, expected --traces and --reference")
     found = load(calibration)
-    *first, last = (stage.model for stage in found.binding)
-    rows = replace(
-        rows, llm=rows.llm or last, slm=rows.slm or first[0], signals=rows.signals or ",".join(found.data.signals),
-        group=found.data.category_column,
-    )  # fmt: skip
-    figures = apply_calibration(found, read_rows(rows, first if len(first) > 1 else ()), force=force)
+    figures = apply_calibration(found, read_rows(*rows_for(found, rows)), force=force)
     if json:
         print_json(figures)
     else:

@@ -14,6 +14,8 @@ from corea.metrics.score_map import SECOND_OPINION
 from corea.records.answer import AnswerSet, RecordedAnswer
 from corea.records.table import MEASURED_LIVE, ModelOutcomes, OutcomeTable, Strings
 from corea.signals import SIGNALS
+from corea.signals.agreement import compared
+from corea.types import Question
 
 Answers = Sequence[RecordedAnswer]
 Prices = Mapping[str, tuple[float, float]]
@@ -75,7 +77,8 @@ def join_answers(
         plain = {name: _numbers(answers, name) for name in ("plain_cost_usd", "plain_correct")}
         model = replace(model, **{name: values for name, values in plain.items() if not np.isnan(values).all()})
         if SECOND_OPINION in model.signals:
-            model = replace(model, opinion_cost_usd=_opinion_costs(answers, model.name))
+            costs_N = _opinion_costs(answers, model.name)
+            model = replace(model, opinion_cost_usd=costs_N, opinion_model=each.second_opinion)
         if index < len(sets) - 1:
             model = replace(model, agreement=_agreement(answers, answers_S[-1], same))
         models.append(model)
@@ -287,34 +290,42 @@ def with_second_opinion(
     other: AnswerSet,
     *,
     prices: Prices | None = None,
-    same: Callable[[str, str], bool] = str.__eq__,
+    questions: Mapping[str, Question] | None = None,
 ) -> AnswerSet:
     """The first model's answers with the columns that another model's answers to the same questions give.
 
     `second_opinion` is 1 where the two answers agree, 0 where they differ or the other one cannot be read, and missing
-    where the first cannot be read: then nobody is asked, and it costs nothing.
+    where the first cannot be read (then nobody is asked, and it costs nothing) or the second model failed. Questions
+    that it was not asked are left out.
+
+    Args:
+        questions: By id, for the grader that compares; by default it is found from the answer.
 
     Raises:
-        DataError: A question has no second answer, or its cost is not known.
+        DataError: No question has a second answer, or its cost is not known.
     """
-    if lacking := [key for key in first.answers if key not in other.answers]:
-        raise DataError(
-            f"--second-opinion: {len(lacking):,} questions have no answer of {other.model} (such as {lacking[0]!r}), "
-            f"expected one to each that {first.model} answered; ask it too"
-        )
-    seconds = [other.answers[key] for key in first.answers]
+    keys = [key for key in first.answers if key in other.answers]
+    if not keys:
+        raise DataError(f"--second-opinion: no question of {first.model} has an answer of {other.model}; ask it too")
+    seconds = [other.answers[key] for key in keys]
     costs, note = _costs(seconds, other.model, prices)
     found: dict[str, RecordedAnswer] = {}
-    for (key, mine), second, cost in zip(first.answers.items(), seconds, costs.tolist(), strict=True):
-        if mine.answer is None:
-            found[key] = replace(mine, numbers={**mine.numbers, OPINION_COST: 0.0})
+    for key, second, cost in zip(keys, seconds, costs.tolist(), strict=True):
+        mine = first.answers[key]
+        if mine.answer is None or second.failed:
+            spent = 0.0 if mine.answer is None else cost
+            found[key] = replace(mine, numbers={**mine.numbers, OPINION_COST: spent})
             continue
-        agrees = second.answer is not None and same(mine.answer, second.answer)
-        found[key] = replace(
-            mine, numbers={**mine.numbers, SECOND_OPINION: float(agrees), OPINION_COST: cost}
-        )  # fmt: skip
-    notes = [f"the second opinion on {first.model} is that of {other.model}", *([note] if note else [])]
-    return replace(first, answers=found, notes=(*first.notes, *notes))
+        question = (questions or {}).get(key) or Question(id=key, text=mine.text or "")
+        value = float(second.answer is not None and _agree(question, mine.answer, second.answer))
+        found[key] = replace(mine, numbers={**mine.numbers, SECOND_OPINION: value, OPINION_COST: cost})
+    lost = count_of(len(first) - len(keys), "question has", "questions have", f"no answer of {other.model}: left out")
+    notes = [f"the second opinion on {first.model} is that of {other.model}", *filter(None, (note, lost))]
+    return replace(first, answers=found, notes=(*first.notes, *notes), second_opinion=other.model)
+
+
+def _agree(question: Question, one: str, other: str) -> bool:
+    return one == other or compared(question, one, other, f"<answer>{other}</answer>").correct
 
 
 def _opinion_costs(answers: Answers, model: str) -> Floats:

@@ -17,7 +17,7 @@ from corea.signals import FROM_THE_COMPLETION
 Strings = npt.NDArray[np.object_]
 LEAST_ROWS = 20  # questions that a threshold can be learnt from
 MEASURED_LIVE = ("confidence", *FROM_THE_COMPLETION, SECOND_OPINION)
-"""Columns that a live cascade has: of its stage's own signal, of those that read the completion alone, and a second opinion."""
+"""Columns that a live cascade has: its stage's own signal, those that read the completion alone, a second opinion."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +41,7 @@ class ModelOutcomes:
         kind_measured_live: False where that kind is recorded only: no cascade measures it.
         needs_answer: An answer that cannot be read counts as one without a confidence, so that it is deferred.
         opinion_cost_usd: USD of the second opinion of each answer, 0 where none is asked for; None: there is none.
+        opinion_model: The model that gives it.
     """
 
     name: str
@@ -57,6 +58,7 @@ class ModelOutcomes:
     kind_measured_live: bool = True
     needs_answer: bool = False
     opinion_cost_usd: Floats | None = None
+    opinion_model: str | None = None
 
     @property
     def confidence(self) -> Floats:
