@@ -116,6 +116,20 @@ def fit(
     return replace(result, advice=advice, sentence=sentence(result))
 
 
+def counted(found: Calibration, before: Calibration) -> Calibration:
+    """The calibration with the attempts on the same rows counted, where the file that it replaces is of these rows.
+
+    The same settings give the same result again, which is no further attempt. k attempts at level delta err with
+    probability at most k delta together (Bonferroni): the sentence then states that confidence, whichever is used.
+    """
+    if not found.data.same_rows(before.data):
+        return found
+    again = found.stages == before.stages and found.guarantee == before.guarantee and found.groups == before.groups
+    attempts = before.data.attempts + (not again)
+    result = replace(found, data=replace(found.data, attempts=attempts))
+    return replace(result, sentence=sentence(result))
+
+
 def _data(table: OutcomeTable, found: Selection, options: FitOptions, notes: Sequence[str]) -> DataSummary:
     return DataSummary(
         digest=table.digest, n=len(table), signals=list(table.first.signals), recorded_signals=_recorded(found),

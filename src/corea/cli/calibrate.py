@@ -68,7 +68,20 @@ def calibrate(
     older = _older(method.map_from or [], rows, table) if method.map_from else None
     found = fit(table, wanted, options, older=older, binding=binding)
     found = with_plain_baseline(found, table, without=RECORDED if rows.traces else "")
-    _write(found, out, report, json=json)
+    _write(_counted(found, out), out, report, json=json)
+
+
+def _counted(found: "Calibration", out: Path) -> "Calibration":
+    """The calibration with its attempts counted, if it replaces one."""
+    from corea.calibrate import load
+    from corea.calibrate.fitting import counted
+
+    if not out.is_file():
+        return found
+    try:
+        return counted(found, load(out))
+    except DataError:  # of another version, or none: it is replaced
+        return found
 
 
 def _older(paths: list[Path], rows: RowOptions, table: "OutcomeTable") -> "OutcomeTable | Calibration":

@@ -316,7 +316,7 @@ def with_second_opinion(
             spent = 0.0 if mine.answer is None else cost
             found[key] = replace(mine, numbers={**mine.numbers, OPINION_COST: spent})
             continue
-        question = (questions or {}).get(key) or Question(id=key, text=mine.text or "")
+        question = (questions or {}).get(key) or Question.of(mine.text or "", id=key)
         value = float(second.answer is not None and _agree(question, mine.answer, second.answer))
         found[key] = replace(mine, numbers={**mine.numbers, SECOND_OPINION: value, OPINION_COST: cost})
     lost = count_of(len(first) - len(keys), "question has", "questions have", f"no answer of {other.model}: left out")
