@@ -1,6 +1,7 @@
 """A second opinion: its column and cost from recorded rows, its early exit, and the same cascade live."""
 
 import asyncio
+from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
@@ -104,15 +105,15 @@ def found(n: int = 2000) -> Calibration:
 def test_a_live_cascade_asks_and_decides_as_the_artefact_does(tmp_path: Path) -> None:
     calibration = replace(found(), stages=(replace(found().stages[0], map=MAP, threshold=ThresholdRule(tau=0.5)),))
     calibration.save(tmp_path / "c.json")
-    price = Price(input_usd_per_mtok=1, output_usd_per_mtok=1, source="test")
+    price, dearer = (Price(input_usd_per_mtok=Decimal(usd), output_usd_per_mtok=Decimal(usd)) for usd in (1, 3))
 
     def cascade(second: Agreement | None, stated: float) -> Cascade:
         text = f"<answer>4</answer><confidence>{stated}</confidence>"
         small = Stage(
-            name="small", backend=FakeBackend({"What?": text}, model="small"), signal=Verbalized(),
-            policy=Threshold(0.5), price=price, second_opinion=second, second_price=price,
+            name="small", backend=FakeBackend("small", text), signal=Verbalized(),
+            policy=Threshold(0.5), price=price, second_opinion=second, second_price=dearer,
         )  # fmt: skip
-        large = FakeBackend({"What?": "<answer>5</answer>"}, model="large")
+        large = FakeBackend("large", "<answer>5</answer>")
         return Cascade(stages=(small, Stage(name="large", backend=large, price=price)))
 
     for text, stated, calls, answered in (
@@ -121,16 +122,22 @@ def test_a_live_cascade_asks_and_decides_as_the_artefact_does(tmp_path: Path) ->
         ("6", 0.5, 1, "5"),
         ("6", 1.0, 0, "4"),
     ):
-        second = FakeBackend({"What?": f"<answer>{text}</answer>"}, model="second")
+        second = FakeBackend("second", f"<answer>{text}</answer>")
         bound = bind(cascade(Agreement(second, k=1, sampling=GREEDY), stated), tmp_path / "c.json")
         trace = asyncio.run(bound.ask(Question.of("What?")))
         confidence = trace.steps[0].confidence
         assert trace.answer == answered
         assert confidence is not None
         assert len(confidence.calls) == calls
+        drafts = [step.completion for step in trace.steps if step.completion is not None]
+        tokens = [
+            sum((each.usage.prompt_tokens, each.usage.completion_tokens)) for each in (*drafts, *confidence.calls)
+        ]
+        per_token = [1] * len(drafts) + [3] * calls
+        assert trace.cost_usd == sum(Decimal(n * usd) for n, usd in zip(tokens, per_token, strict=True)) / 10**6
     with pytest.raises(ConfigError, match="reads second_opinion"):
         bind(cascade(None, 0.5), tmp_path / "c.json")
-    other = Agreement(FakeBackend({}, model="third"), k=1, sampling=GREEDY)
+    other = Agreement(FakeBackend("third"), k=1, sampling=GREEDY)
     with pytest.raises(ConfigError, match="slm_second_opinion is 'third', calibrated for 'second'"):
         bind(cascade(other, 0.5), tmp_path / "c.json")
     assert binding_of(cascade(other, 0.5))[0].second_opinion == "third"
