@@ -119,7 +119,7 @@ def fit(
 def counted(found: Calibration, before: Calibration) -> Calibration:
     """The calibration with the attempts on the same rows counted, where the file that it replaces is of these rows.
 
-    The same settings give the same result again, which is no further attempt. k attempts at level delta err with
+    The same settings give the same result again, which is not a new attempt. k attempts at level delta err with
     probability at most k delta together (Bonferroni): the sentence then states that confidence, whichever is used.
     """
     if not found.data.same_rows(before.data):

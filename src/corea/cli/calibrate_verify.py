@@ -103,7 +103,7 @@ def _artefact(path: Path, population: "OutcomeTable") -> "Calibration":
     from corea.evaluate.promise import check_models
 
     found = load(path)
-    check_models(found, population)
+    check_models(found, population, f"calibrate verify: {path}")
     return found
 
 

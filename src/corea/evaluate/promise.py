@@ -103,7 +103,7 @@ def retest(found: Calibration, table: OutcomeTable) -> PromiseVerdict:
     return PromiseVerdict(n=len(rows), shared=int(shared.sum()), verdicts=verdicts, p_missed=missed, p_met=met)
 
 
-def check_models(found: Calibration, table: OutcomeTable) -> None:
+def check_models(found: Calibration, table: OutcomeTable, where: str = "calibration") -> None:
     """Refuses rows of other models than an artefact's.
 
     Raises:
@@ -114,7 +114,7 @@ def check_models(found: Calibration, table: OutcomeTable) -> None:
         for model in table.models
     ]
     if differing := differences(found.binding, models):
-        raise ConfigError(f"calibration: {'; '.join(differing)}; use rows of these models, or calibrate again")
+        raise ConfigError(f"{where}: {'; '.join(differing)}; give rows of these models, or calibrate again")
 
 
 def check_promise(found: Calibration, table: OutcomeTable, answers: CascadeAnswers) -> PromiseTest:

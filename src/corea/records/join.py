@@ -295,7 +295,7 @@ def with_second_opinion(
     """The first model's answers with the columns that another model's answers to the same questions give.
 
     `second_opinion` is 1 where the two answers agree, 0 where they differ or the other one cannot be read, and missing
-    where the first cannot be read (then nobody is asked, and it costs nothing) or the second model failed. Questions
+    where the first cannot be read (then the other model is not asked, at no cost) or the second model failed. Questions
     that it was not asked are left out.
 
     Args:
