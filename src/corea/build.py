@@ -184,6 +184,8 @@ def _flags(stages: tuple[Stage, ...]) -> tuple[str, ...]:
     for stage in stages:
         if stage.signal_price is not None and stage.signal_price.assumed_free:
             free += [call.backend.model for call in signal_calls(stage.signal)]
+        if stage.second_price is not None and stage.second_price.assumed_free:
+            free += [call.backend.model for call in signal_calls(stage.second_opinion)]
     return tuple(f"{COUNTED_AS_FREE}: {model}" for model in dict.fromkeys(free))
 
 
