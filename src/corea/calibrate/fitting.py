@@ -31,7 +31,7 @@ from corea.calibrate.maps import fit_probability
 from corea.calibrate.prepare import DEFAULTS, FitOptions, FittedMaps
 from corea.calibrate.rules import CascadeAnswers
 from corea.calibrate.sample_size import labels_for_rules
-from corea.calibrate.sentences import next_steps, sentence
+from corea.calibrate.sentences import attempts_clause, next_steps, sentence
 from corea.calibrate.signal_quality import signal_quality
 from corea.calibrate.targets import Targets
 from corea.errors import ConfigError
@@ -126,8 +126,8 @@ def counted(found: Calibration, before: Calibration) -> Calibration:
         return found
     again = found.stages == before.stages and found.guarantee == before.guarantee and found.groups == before.groups
     attempts = before.data.attempts + (not again)
-    result = replace(found, data=replace(found.data, attempts=attempts))
-    return replace(result, sentence=sentence(result))
+    said = found.sentence + attempts_clause(attempts, found.guarantee.targets.delta) * found.certified
+    return replace(found, data=replace(found.data, attempts=attempts), sentence=said)
 
 
 def _data(table: OutcomeTable, found: Selection, options: FitOptions, notes: Sequence[str]) -> DataSummary:

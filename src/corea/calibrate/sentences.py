@@ -18,12 +18,13 @@ OTHER_SIGNALS = {"expected": "expected confidence", "prob": "token probability",
 def sentence(found: Calibration) -> str:
     """One-sentence summary of the result."""
     recorded = ", ".join(found.data.recorded_signals)
-    said = _result(found) + (f", with signals that no cascade measures live: {recorded}" if recorded else "")
-    attempts, delta = found.data.attempts, found.guarantee.targets.delta
-    if attempts == 1 or not found.certified:
-        return said
-    left = max(0.0, 1 - attempts * delta)
-    return f"{said}; attempt {attempts} on these rows: {100 * left:g} % confidence over all attempts"
+    return _result(found) + (f", with signals that no cascade measures live: {recorded}" if recorded else "")
+
+
+def attempts_clause(attempts: int, delta: float) -> str:
+    """The confidence over several attempts on the same rows; "" for one."""
+    left = max(0.0, 100 * (1 - attempts * delta))
+    return f"; attempt {attempts} on these rows: {left:g} % confidence over all attempts" if attempts > 1 else ""
 
 
 def _result(found: Calibration) -> str:
