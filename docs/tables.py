@@ -118,6 +118,22 @@ def router(found: dict[str, Any]) -> str:
     return table([*head, *(f"{way}, not certified" for way in ways)], rows)
 
 
+def second_opinion(found: dict[str, Any]) -> str:
+    names = ("corea", "mapie", "exact", "automix")
+    rows = [
+        [
+            each["pair"], way + (f" ({each['second']})" if way.startswith("second") else ""),
+            *(percent(figures[name]["saving"], 1) for name in names),
+            *(f"{100 * figures[name]['drop']:.2f}" for name in names), percent(figures["corea"]["opinions"], 0),
+        ]
+        for each in found["pairs"]
+        for way, figures in each["ways"].items()
+    ]  # fmt: skip
+    titles = ("COREA", "MAPIE's test", "exact test of losses", "AutoMix (not certified)")
+    head = ["pair", "signals", *titles, *(f"points lost, {title}" for title in titles)]
+    return table([*head, "second model asked"], rows)
+
+
 def groups(found: dict[str, Any]) -> str:
     rows = [
         [
@@ -195,7 +211,7 @@ def type_words(hint: Any) -> str:
 
 CALIBRATION: dict[str, Callable[[dict[str, Any]], str]] = {
     "validity": validity, "groups": groups, "power": power, "targets": targets, "tiers": tiers, "ppi": ppi,
-    "gold_labels": gold_labels, "router": router,
+    "gold_labels": gold_labels, "router": router, "second_opinion": second_opinion,
 }  # fmt: skip
 
 

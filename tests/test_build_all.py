@@ -6,6 +6,8 @@ import pytest
 
 from corea.build import BackendCache, build_all
 from corea.config import parse_config
+from corea.errors import ConfigError
+from corea.signals.agreement import Agreement
 
 
 def tree(replies: str = "a") -> dict[str, Any]:
@@ -32,6 +34,23 @@ def test_what_did_not_change_is_kept() -> None:
     _, (small_again, large_again) = build_all(parse_config(tree("b")), shared)
     assert large_again is large
     assert small_again is not small
+
+
+def test_a_second_opinion_is_one_greedy_sample_of_another_model_at_its_price() -> None:
+    asked = tree()
+    asked["stages"]["other"] = {"backend": {"kind": "fake", "model": "o"}}
+    asked["stages"]["small"]["second_opinion"] = "other"
+    asked["prices"]["o"] = {"input_usd_per_mtok": "3", "output_usd_per_mtok": "5"}
+    small = build_all(parse_config(asked), BackendCache())[0]["both"].stages[0]
+    second = small.second_opinion
+    assert isinstance(second, Agreement)
+    assert (second.backend.model, second.k, second.sampling.temperature) == ("o", 1, 0)
+    price = small.price_of(second.backend)
+    assert price is not None
+    assert (price.input_usd_per_mtok, price.output_usd_per_mtok) == (3, 5)
+    asked["stages"]["small"]["second_opinion"] = "small"
+    with pytest.raises(ConfigError, match="got the stage itself, expected another model"):
+        build_all(parse_config(asked), BackendCache())
 
 
 @pytest.mark.parametrize(

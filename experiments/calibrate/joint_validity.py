@@ -2,9 +2,10 @@
 
     python experiments/calibrate/joint_validity.py [--sets 500]
 
-In each world, questions of some topics are hard for the small model. A set draws the rows that calibrate; the cascade that it
-certifies is judged on 8,000 other questions by the known chance that each answer is right. The older rows are of another
-mixture (more hard questions) with a weaker signal. Writes experiments/results/calibrate/joint_validity.json after each way.
+In each world, questions of some topics are hard for the small model. A set draws the rows that calibrate; the cascade
+that it certifies is judged on 8,000 other questions by the known chance that each answer is right. The older rows are
+of another mixture (more hard questions) with a weaker signal. Writes experiments/results/calibrate/joint_validity.json
+after each way.
 """
 
 import argparse

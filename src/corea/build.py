@@ -21,9 +21,11 @@ from corea.protocols import Backend, Policy, PrePolicy, Signal
 from corea.registry import resolve
 from corea.secrets import shown
 from corea.signals import SIGNALS, VALIDATORS
+from corea.signals.agreement import Agreement
 from corea.signals.tokens import with_logprobs
 from corea.signals.validators import Validated
 from corea.stage import Mode, Stage
+from corea.types import Sampling
 
 PATH_FIELDS = ("folder", "path")
 FAILURES_OF_SEVERAL = 3  # that open a breaker, where another server can answer
@@ -182,6 +184,8 @@ def _flags(stages: tuple[Stage, ...]) -> tuple[str, ...]:
     for stage in stages:
         if stage.signal_price is not None and stage.signal_price.assumed_free:
             free += [call.backend.model for call in signal_calls(stage.signal)]
+        if stage.second_price is not None and stage.second_price.assumed_free:
+            free += [call.backend.model for call in signal_calls(stage.second_opinion)]
     return tuple(f"{COUNTED_AS_FREE}: {model}" for model in dict.fromkeys(free))
 
 
@@ -214,6 +218,7 @@ def _stage(
         signal = _validated(config, where, declared, signal, backend, mode)
         if checker is not None:
             signal_price = priced(lambda: _price(checker.price, checker.options, checker.backend, prices))
+    second = None if last else _second_opinion(config, name, backends)
     policy = None if last else _policy(where, declared)
     pre_policy = None
     if declared.pre_policy is not None:
@@ -236,7 +241,26 @@ def _stage(
         confidence_first=declared.confidence_first,
         keep_logprobs=declared.sampling.logprobs or declared.sampling.top_logprobs > 0,
         mode=mode,
-    )
+        second_opinion=None if second is None else Agreement(second.backend, 1, _greedy(declared.sampling)),
+        second_price=None if second is None else priced(
+            lambda: _price(second.price, second.options, second.backend, prices)
+        ),
+    )  # fmt: skip
+
+
+def _greedy(sampling: Sampling) -> Sampling:
+    return Sampling(max_tokens=sampling.max_tokens, temperature=0)
+
+
+def _second_opinion(config: Config, name: str, backends: BackendCache) -> "_Checker | None":
+    asked, where = config.stages[name].second_opinion, f"stages.{name}.second_opinion"
+    if asked == name:
+        raise ConfigError(f"{config.source}: {where}: got the stage itself, expected another model; name another stage")
+    if asked is None:
+        return None
+    table = dict(asked) if isinstance(asked, Mapping) else asked
+    price = table.pop("price", None) if isinstance(table, dict) else None
+    return _other_model(config, name, where, table, price, backends)
 
 
 def _default_signal(declared: StageSettings, mode: Mode) -> dict[str, Any] | None:
@@ -316,18 +340,25 @@ def _checker(
                 "a signal that asks its own stage's model has that stage's price"
             )
         return options, None
+    return options, _other_model(config, name, where, asked, price, backends)
+
+
+def _other_model(
+    config: Config, name: str, where: str, asked: Any, price: str | None, backends: BackendCache
+) -> _Checker | None:
+    """The model that a stage's name or a table means; None for the stage's own."""
     if isinstance(asked, str):
         if asked not in config.stages:
             raise unknown_name(f"{config.source}: {where}", asked, list(config.stages))
         stage = config.stages[asked]
         backend = backends.get(config, asked)
-        return options, None if asked == name else _Checker(backend, stage.backend, price or stage.price)
+        return None if asked == name else _Checker(backend, stage.backend, price or stage.price)
     if not isinstance(asked, Mapping) or "kind" not in asked:
         raise ConfigError(
             f'{config.source}: {where}: got {shown(asked)}, expected the name of a stage, or a table with kind = "..."'
         )
     table = cast(Mapping[str, Any], asked)
-    return options, _Checker(backends.of(config, where, table), table, price)
+    return _Checker(backends.of(config, where, table), table, price)
 
 
 def _policy(where: str, declared: StageSettings) -> Policy:

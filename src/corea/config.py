@@ -39,6 +39,8 @@ class StageSettings:
             with `price` if the price table has another name for it.
         validators: Checks of a draft: each a signal's `kind` and options, with `name` (default: the kind) and `weight`,
             the share of the confidence that a failure takes away. 1, the default, defers what fails.
+        second_opinion: Another model that is asked the same question, where a calibration reads whether the answers
+            agree: the name of a stage, or a table as under `backend` in a signal. It may write as much as the stage.
         policy: Its `kind` and options; `threshold = 0.8` is short for `{kind = "threshold", tau = 0.8}`, the default.
         pre_policy: Its `kind` and options; sees the question alone and may skip the stage.
         prompt: A built-in prompt's name, or a path (relative to the file that says so). None: "default" before the last
@@ -53,6 +55,7 @@ class StageSettings:
     sampling: Sampling = Sampling()
     signal: Mapping[str, Any] | None = None
     validators: tuple[Mapping[str, Any], ...] = ()
+    second_opinion: str | Mapping[str, Any] | None = None
     policy: Mapping[str, Any] | None = None
     pre_policy: Mapping[str, Any] | None = None
     prompt: str | None = None

@@ -62,6 +62,8 @@ class Stage:
         keep_logprobs: Keeps all log-probabilities in the trace; by default only those that the signal used.
         calibrated_model: The model's name as its server stated it at calibration; an answer that comes under another
             name is flagged. None: not known.
+        second_opinion: Asks another model the same question; read where a calibration's map has this column.
+        second_price: Price of that model.
         mode: In CHAT, no answer is read from the text, and a draft that the token limit cut is deferred.
     """
 
@@ -80,11 +82,14 @@ class Stage:
     keep_logprobs: bool = False
     calibrated_model: str | None = None
     mode: Mode = Mode.ANSWER
+    second_opinion: Signal | None = None
+    second_price: Price | None = None
 
     @property
     def backends(self) -> list[Backend]:
         """Its own backend and those of its signal."""
-        return [self.backend, *(call.backend for call in signal_calls(self.signal))]
+        calls = [*signal_calls(self.signal), *signal_calls(self.second_opinion)]
+        return list({id(each): each for each in (self.backend, *(call.backend for call in calls))}.values())
 
     def check(self) -> None:
         """Checks for errors that would fail every call, without contacting a server.
@@ -101,6 +106,8 @@ class Stage:
 
     def price_of(self, backend: Backend | None) -> Price | None:
         """The price of a call made by the signal; None where unknown."""
+        if backend is not None and backend is getattr(self.second_opinion, "backend", None):
+            return self.second_price
         if self.signal_price is not None:
             return self.signal_price
         own = backend is None or backend is self.backend or backend.model == self.backend.model

@@ -569,3 +569,27 @@ def test_a_router_and_older_rows_or_an_older_calibration(corea: Command) -> None
     refused = corea(*goal, "--max-risk", "0.2")
     assert (refused.code, len(refused.err.strip().splitlines())) == (2, 1)
     assert "router: got other targets than --max-drop" in refused.err
+
+
+def test_a_second_opinion_is_read_from_rows_and_a_calibration_is_tested_on_fresh_ones(corea: Command) -> None:
+    recorded(3000)
+    ran = corea(*RECORDED, "--max-drop", "0.05", "--second-opinion", "m.jsonl:m", "--json")
+    assert ran.code == 0, ran.err
+    assert ran.json["data"]["signals"] == ["confidence", "second_opinion"]
+    assert ran.json["binding"][0]["second_opinion"] == "m"
+    apply = ("--calibration", "calibration.json", "--fresh", "s.jsonl", "--fresh", "l.jsonl", *PRICES)
+    same = corea("calibrate", "verify", *apply, "--second-opinion", "m.jsonl")
+    assert same.code == 3
+    assert "all 3,000 rows calibrated, expected fresh ones" in same.err
+    lines = [json.loads(line) for line in Path("s.jsonl").read_text().splitlines()]
+    write_rows("s.jsonl", "s", [{**row, "id": f"new {row['id']}", "correct": 0} for row in lines])
+    for name in ("m", "l"):
+        rows = [json.loads(line) for line in Path(f"{name}.jsonl").read_text().splitlines()]
+        write_rows(f"{name}.jsonl", name, [{**row, "id": f"new {row['id']}"} for row in rows])
+    lines[0]["correct"] = 1  # both kinds are there
+    write_rows(
+        "s.jsonl", "s", [{**row, "id": f"new {row['id']}", "correct": int(i < 5)} for i, row in enumerate(lines)]
+    )
+    broken = corea("calibrate", "verify", *apply, "--second-opinion", "m.jsonl", "--json")
+    assert broken.code == 1, broken.err
+    assert broken.json["verdicts"] == {"max_drop": "broken"}

@@ -41,6 +41,7 @@ class StageBinding(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
         price: USD by kind of token; None where the guarantee is not about money.
         pass_draft: The stage sees the draft of the one before it.
         reported: The model's name as its server stated it in every answer that calibrated.
+        second_opinion: The other model whose answer is compared; None where there is none.
         repeated: Stored answers that were asked for again before they were used: how many (`asked`), and how many came
             out otherwise (`changed`). None: none was stored.
     """
@@ -56,6 +57,7 @@ class StageBinding(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     pass_draft: bool | None = None
     reported: str | None = None
     repeated: dict[str, int] | None = None
+    second_opinion: str | None = None
 
 
 class StageCalibration(msgspec.Struct, frozen=True, kw_only=True):
@@ -152,6 +154,7 @@ class DataSummary(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
         category_column: The recorded column that holds a row's category.
         seed: Random seed of the split.
         rows: Short hashes of the distinct questions, joined and in base64; "" where they are not known.
+        attempts: Calibrations of different settings that these rows have tested, this one included, as far as known.
     """
 
     digest: str
@@ -162,11 +165,22 @@ class DataSummary(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     seed: int
     recorded_signals: list[str] = []
     rows: str = ""
+    attempts: int = 1
+
+    @property
+    def prints(self) -> set[str]:
+        """The short hashes of `rows`."""
+        known, width = b64decode(self.rows), PRINT_BYTES
+        return {known[at : at + width].hex() for at in range(0, len(known), width)}
+
+    def same_rows(self, other: "DataSummary") -> bool:
+        """True where the digests are equal, or half of the smaller one's questions are in both."""
+        mine, others = self.prints, other.prints
+        return self.digest == other.digest or 2 * len(mine & others) > min(len(mine), len(others))
 
     def has(self, prints: Any, n: int) -> Any:
         """(N,) True where a row's short hash is among those that calibrated; nowhere if either is not known."""
-        known, width = b64decode(self.rows), PRINT_BYTES
-        stored = {known[at : at + width].hex() for at in range(0, len(known), width)}
+        stored = self.prints
         return np.array([each in stored for each in (prints if prints is not None else [None] * n)], dtype=bool)
 
 

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from corea.calibrate.artefact import Calibration, StageBinding, StageCalibration, load
 from corea.cascade import Cascade
 from corea.errors import ConfigError, unknown_name
-from corea.metrics.score_map import inputs_of
+from corea.metrics.score_map import SECOND_OPINION, inputs_of
 from corea.policies.calibrated import Calibrated
 from corea.policies.pre_policies import SkipAll, SkipCategories
 from corea.policies.router import Router
@@ -23,7 +23,10 @@ from corea.stage import Stage
 from corea.types import Sampling
 
 Binding = Sequence[StageBinding]
-BOUND = ("reported", "revision", "prompt", "sampling", "signal", "signal_name", "base_url", "price", "pass_draft")
+BOUND = (
+    "reported", "revision", "prompt", "sampling", "signal", "signal_name", "base_url", "price", "pass_draft",
+    "second_opinion",
+)  # fmt: skip
 
 
 def binding_of(cascade: Cascade) -> tuple[StageBinding, ...]:
@@ -46,6 +49,7 @@ def binding_of(cascade: Cascade) -> tuple[StageBinding, ...]:
                 base_url=_address(getattr(settings, "base_url", None)),
                 price=_price(stage.price),
                 pass_draft=stage.pass_draft,
+                second_opinion=None if stage.second_opinion is None else _model_of(stage.second_opinion),
             )
         )
     return tuple(found)
@@ -111,16 +115,20 @@ def _bound(stage: Stage, found: Calibration, part: StageCalibration, *, where: s
     if stage.signal is None:
         raise ConfigError(f"calibration {where}: stage {stage.name} has no signal, expected one; configure it")
     wanted = [name for name in inputs_of(part.map) if name in FROM_THE_COMPLETION]
+    others = free_signals(wanted)
+    if SECOND_OPINION in inputs_of(part.map) and stage.second_opinion is not None:
+        others[SECOND_OPINION] = stage.second_opinion
+    policy = Calibrated.of(part.threshold, found.groups)
     signal = CalibratedSignal(
         stage.signal, part.map, needs_answer=part.needs_answer, categories=part.categories,
-        others=free_signals(wanted), where=where, probability=part.probability,
+        others=others, decides=policy.decide, where=where, probability=part.probability,
     )  # fmt: skip
     skip = part.threshold.skip_categories if part.threshold else ()
     skip += tuple(name for name, group in found.groups.items() if group.threshold is None)
     return replace(
         stage,
         signal=signal,
-        policy=Calibrated.of(part.threshold, found.groups),
+        policy=policy,
         pre_policy=_pre_policy(part, SkipCategories(skip) if skip else stage.pre_policy),
         sampling=with_logprobs(stage.sampling, signal),
     )
@@ -143,6 +151,10 @@ def free_signals(names: Sequence[str]) -> dict[str, Any]:
         if name not in FROM_THE_COMPLETION:
             raise unknown_name("signals", name, FROM_THE_COMPLETION)
     return {name: resolve("signals", name, SIGNALS)() for name in names}
+
+
+def _model_of(signal: Any) -> str | None:
+    return getattr(getattr(signal, "backend", None), "model", None)
 
 
 def _signal(signal: Any) -> dict[str, Any] | None:

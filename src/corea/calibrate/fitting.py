@@ -31,7 +31,7 @@ from corea.calibrate.maps import fit_probability
 from corea.calibrate.prepare import DEFAULTS, FitOptions, FittedMaps
 from corea.calibrate.rules import CascadeAnswers
 from corea.calibrate.sample_size import labels_for_rules
-from corea.calibrate.sentences import next_steps, sentence
+from corea.calibrate.sentences import attempts_clause, next_steps, sentence
 from corea.calibrate.signal_quality import signal_quality
 from corea.calibrate.targets import Targets
 from corea.errors import ConfigError
@@ -116,6 +116,20 @@ def fit(
     return replace(result, advice=advice, sentence=sentence(result))
 
 
+def counted(found: Calibration, before: Calibration) -> Calibration:
+    """The calibration with the attempts on the same rows counted, where the file that it replaces is of these rows.
+
+    The same settings give the same result again, which is not a new attempt. k attempts at level delta err with
+    probability at most k delta together (Bonferroni): the sentence then states that confidence, whichever is used.
+    """
+    if not found.data.same_rows(before.data):
+        return found
+    again = found.stages == before.stages and found.guarantee == before.guarantee and found.groups == before.groups
+    attempts = before.data.attempts + (not again)
+    said = found.sentence + attempts_clause(attempts, found.guarantee.targets.delta) * found.certified
+    return replace(found, data=replace(found.data, attempts=attempts), sentence=said)
+
+
 def _data(table: OutcomeTable, found: Selection, options: FitOptions, notes: Sequence[str]) -> DataSummary:
     return DataSummary(
         digest=table.digest, n=len(table), signals=list(table.first.signals), recorded_signals=_recorded(found),
@@ -132,8 +146,10 @@ def _recorded_binding(found: Selection, table: OutcomeTable) -> tuple[StageBindi
     """The models' names, and the kind of each confidence that a map reads, where COREA has such a signal."""
     read = ["confidence" in inputs_of(stored) for stored in found.prepared.maps]
     kinds = [m.signal_kind if r and m.signal_kind in SIGNALS else None for m, r in zip(table.stages, read, strict=True)]
-    names = [model.name for model in table.models]
-    return tuple(StageBinding(model=name, signal_name=kind) for name, kind in zip(names, [*kinds, None], strict=True))
+    return tuple(
+        StageBinding(model=model.name, signal_name=kind, second_opinion=model.opinion_model)
+        for model, kind in zip(table.models, [*kinds, None], strict=True)
+    )
 
 
 def _bound(binding: Sequence[StageBinding], targets: Targets) -> tuple[StageBinding, ...]:

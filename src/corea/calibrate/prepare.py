@@ -176,7 +176,7 @@ def prepare_parts(fit: OutcomeTable, test: OutcomeTable, options: FitOptions, ta
         fit_score(rows, stage, kind=options.map, seed=options.seed, target=target) for stage in range(len(fit.stages))
     ]
     maps = tuple(stored for stored, _ in fitted)
-    scored = ScoredTable.of(fit, *(score for _, score in fitted))
+    scored = ScoredTable.of(fit, *(score for _, score in fitted)).with_opinions(maps)
     router = None
     if options.router:
         router, routes = fit_router(fit, seed=options.seed)

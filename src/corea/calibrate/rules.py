@@ -13,7 +13,7 @@ import numpy as np
 
 from corea.errors import DataError
 from corea.metrics.arrays import Floats
-from corea.metrics.score_map import ScoreMap, among, apply_map
+from corea.metrics.score_map import SECOND_OPINION, ScoreMap, among, apply_map, inputs_of, opinion_scores
 from corea.policies.calibrated import GroupRule, ThresholdRule
 from corea.policies.router import QuestionModel, router_scores
 from corea.policies.threshold import uniform_of
@@ -34,6 +34,8 @@ class ScoredTable:
         slices: The names of the categories; empty where none was recorded.
         slice_of: Each row's index in `slices`.
         routes: The router's scores of the questions; None without a router.
+        opinions: By stage, the scores if a second opinion differs and if it agrees, None where the map reads none;
+            empty where no stage has one. It is asked, and paid for, where these two lead to different decisions.
     """
 
     table: OutcomeTable
@@ -42,6 +44,7 @@ class ScoredTable:
     slices: tuple[str, ...]
     slice_of: Any
     routes: Floats | None = None
+    opinions: tuple[tuple[Floats, Floats] | None, ...] = ()
 
     @classmethod
     def of(cls, table: OutcomeTable, *scores: Floats) -> "ScoredTable":
@@ -82,12 +85,20 @@ class ScoredTable:
         if categories is not None:
             known = among(self.table.categories, categories, len(self))
             scores = [np.where(known, score, np.nan) for score in scores]
-        found = replace(self, scores=tuple(scores))
+        found = replace(self, scores=tuple(scores)).with_opinions(maps)
         if router is None:
             return found
         if (texts := self.table.texts) is None:
             raise DataError("router: the rows have no text of the question, expected the field question; record it")
         return replace(found, routes=router_scores(router, list(texts)))
+
+    def with_opinions(self, maps: Sequence[ScoreMap]) -> "ScoredTable":
+        """The same rows with both scores that a second opinion could lead to; of the maps that read one."""
+        opinions = [
+            opinion_scores(stored, self.table.columns(stage)) if SECOND_OPINION in inputs_of(stored) else None
+            for stage, stored in enumerate(maps)
+        ]
+        return replace(self, opinions=tuple(opinions) if any(each is not None for each in opinions) else ())
 
     def __len__(self) -> int:
         return len(self.table)
@@ -102,6 +113,7 @@ class ScoredTable:
         return replace(
             self, table=self.table.take(at), scores=tuple(score[at] for score in self.scores), draws=self.draws[at],
             slice_of=self.slice_of[at], routes=None if self.routes is None else self.routes[at],
+            opinions=tuple(None if each is None else (each[0][at], each[1][at]) for each in self.opinions),
         )  # fmt: skip
 
     def in_slice(self, name: str) -> "ScoredTable":
@@ -119,12 +131,23 @@ class ScoredTable:
 
     def kept(self, stage: int, rule: ThresholdRule) -> Any:
         """(N,) True where the stage's answer is kept if it is reached."""
-        score, tau = self.scores[stage], rule.limit
-        if rule.tie_fraction >= 1:
-            kept = score >= tau
-        else:
-            kept = (score > tau) | ((score == tau) & (self.draws < rule.tie_fraction))
+        kept = self._above(self.scores[stage], rule)
         return kept & self.asked(stage, rule) if rule.skip_categories or rule.ask_above is not None else kept
+
+    def _above(self, score: Floats, rule: ThresholdRule) -> Any:
+        tau = rule.limit
+        if rule.tie_fraction >= 1:
+            return score >= tau
+        return (score > tau) | ((score == tau) & (self.draws < rule.tie_fraction))
+
+    def opinion_asked(self, stage: int, rule: ThresholdRule) -> Any:
+        """(N,) True where the stage, if it is asked, needs a second opinion: where it can change the decision."""
+        if not self.opinions or (scores := self.opinions[stage]) is None:
+            return np.zeros(len(self), dtype=bool)
+        kept = [self._above(score, rule) for score in scores]
+        below = -math.inf if rule.abstain_below is None else rule.abstain_below
+        left = [(score < below) & ~above for score, above in zip(scores, kept, strict=True)]
+        return ((kept[0] != kept[1]) | (left[0] != left[1])) & self.asked(stage, rule)
 
     def _abstained(self, stage: int, rule: ThresholdRule, below: float, kept: Any) -> Any:
         return (self.scores[stage] < below) & self.asked(stage, rule) & ~kept
@@ -146,6 +169,8 @@ class ScoredTable:
             if (rule := rules[index]) is not None:
                 reached = (stage >= index) | (stage == PERSON)
                 cost = cost + np.where(reached & self.asked(index, rule), models[index].cost_usd, 0.0)
+                if (extra := models[index].opinion_cost_usd) is not None:
+                    cost = cost + np.where(reached & self.opinion_asked(index, rule), extra, 0.0)
         correct = np.stack([*(model.correct for model in models), np.ones(len(self))])
         return CascadeAnswers(
             stage=stage, last=last, cost_usd=cost, correct=correct[stage, np.arange(len(self))]

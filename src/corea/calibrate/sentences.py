@@ -21,6 +21,12 @@ def sentence(found: Calibration) -> str:
     return _result(found) + (f", with signals that no cascade measures live: {recorded}" if recorded else "")
 
 
+def attempts_clause(attempts: int, delta: float) -> str:
+    """The confidence over several attempts on the same rows; "" for one."""
+    left = max(0.0, 100 * (1 - attempts * delta))
+    return f"; attempt {attempts} on these rows: {left:g} % confidence over all attempts" if attempts > 1 else ""
+
+
 def _result(found: Calibration) -> str:
     guarantee, targets = found.guarantee, found.guarantee.targets
     rows = f"{guarantee.n:,} questions" + (f" ({n:,} distinct)" if (n := guarantee.n_clusters) is not None else "")

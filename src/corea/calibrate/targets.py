@@ -83,7 +83,7 @@ class Targets:
         """The bound on one question's cost, in USD."""
         if self.cost_cap_usd is not None:
             return self.cost_cap_usd
-        return 3.0 * float((sum(model.cost_usd for model in table.stages) + table.last.cost_usd).max())
+        return 3.0 * float(sum((model.full_cost_usd for model in table.models), np.zeros(len(table))).max())
 
     def objective(self, rows: ScoredTable, outcome: CascadeAnswers) -> Floats:
         """(N,) the quantity to minimise: minus accuracy within a cost alone, else the cost, with errors if priced."""
@@ -150,6 +150,25 @@ def target_pvalues(targets: Targets, rows: ScoredTable, outcome: CascadeAnswers,
         more = targets.total_usd(outcome) - targets.total_usd(rows.last_alone())
         reach = cap_usd + targets.value_usd + (targets.abstain_usd or 0.0)
         found["value"] = mean_pvalue(more, 0.0, low=-reach, high=reach, delta=targets.delta)
+    return found
+
+
+def broken_pvalues(targets: Targets, rows: ScoredTable, outcome: CascadeAnswers, *, cap_usd: float) -> dict[str, float]:
+    """p-value of each target being met, by its name in `Targets`: the tests of `target_pvalues`, the other way round.
+
+    Rows are independent. A small one shows that the target is missed on the questions that these were drawn from.
+    """
+    found: dict[str, float] = {}
+    if targets.max_drop is not None:
+        gap = rows.table.last.correct - outcome.correct
+        losses, gains = int((gap > 0.5).sum()), int((gap < -0.5).sum())
+        found["max_drop"] = exact_drop_pvalue(gains, losses, len(rows), -targets.max_drop)
+    if targets.max_risk is not None:
+        right = int((outcome.kept & (outcome.correct > 0.5)).sum())
+        found["max_risk"] = share_pvalue(right, int(outcome.kept.sum()), 1 - targets.max_risk)
+    for name, (excess, low, high) in _excess(targets, rows, outcome, cap_usd).items():
+        if name in ("max_cost", "value"):
+            found[name] = mean_pvalue(-np.clip(excess, low, high), 0.0, low=-high, high=-low, delta=targets.delta)
     return found
 
 

@@ -11,7 +11,7 @@ from corea.cli.calibrate_plan import plan
 from corea.cli.calibrate_verify import verify
 from corea.cli.console import EXIT_FAILED, print_json
 from corea.cli.options import FILE, ConfigOptions, ForceOption, JsonOption, RowOptions, TargetOptions, spread
-from corea.cli.rows import read_rows
+from corea.cli.rows import read_rows, rows_for
 from corea.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -68,7 +68,20 @@ def calibrate(
     older = _older(method.map_from or [], rows, table) if method.map_from else None
     found = fit(table, wanted, options, older=older, binding=binding)
     found = with_plain_baseline(found, table, without=RECORDED if rows.traces else "")
-    _write(found, out, report, json=json)
+    _write(_counted(found, out), out, report, json=json)
+
+
+def _counted(found: "Calibration", out: Path) -> "Calibration":
+    """The calibration with its attempts counted, if it replaces one."""
+    from corea.calibrate import load
+    from corea.calibrate.fitting import counted
+
+    if not out.is_file():
+        return found
+    try:
+        return counted(found, load(out))
+    except DataError:  # of another version, or none: it is replaced
+        return found
 
 
 def _older(paths: list[Path], rows: RowOptions, table: "OutcomeTable") -> "OutcomeTable | Calibration":
@@ -156,12 +169,7 @@ def apply(
     if not rows.traces or not rows.reference:
         raise ConfigError("calibrate apply: got no rows of one model, expected --traces and --reference")
     found = load(calibration)
-    *first, last = (stage.model for stage in found.binding)
-    rows = replace(
-        rows, llm=rows.llm or last, slm=rows.slm or first[0], signals=rows.signals or ",".join(found.data.signals),
-        group=found.data.category_column,
-    )  # fmt: skip
-    figures = apply_calibration(found, read_rows(rows, first if len(first) > 1 else ()), force=force)
+    figures = apply_calibration(found, read_rows(*rows_for(found, rows)), force=force)
     if json:
         print_json(figures)
     else:

@@ -1,15 +1,15 @@
 """`corea calibrate verify`: how often the guarantee holds, over many calibrations drawn from one's own recordings."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from corea.cli.calibrate_options import MapOption
-from corea.cli.console import print_json
+from corea.cli.console import EXIT_FAILED, print_json
 from corea.cli.options import FILE, JsonOption, RowOptions, TargetOptions, spread
-from corea.cli.rows import read_rows
+from corea.cli.rows import read_rows, rows_for
 from corea.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -25,16 +25,25 @@ def verify(
         Path | None,
         typer.Option(metavar=FILE, help="Artefact: its targets are the default, and rows of other models are refused."),
     ] = None,
+    fresh: Annotated[
+        list[Path] | None,
+        typer.Option(metavar=FILE, help="New labelled rows of both models: test --calibration itself on them."),
+    ] = None,
     n: Annotated[int, typer.Option(help="Questions in a calibration set.")] = 500,
     draws: Annotated[int, typer.Option(help="Calibration sets.")] = 1000,
     map: MapOption = None,
     seed: Annotated[int, typer.Option(min=0, help="Random seed of the draws.")] = 0,
     json: JsonOption = False,
 ) -> None:
-    """Calibrate on many sets drawn from recorded rows, and judge each on all of the rows.
+    """Calibrate on many sets drawn from recorded rows, and judge each on all of the rows; or test one calibration.
 
-    Without targets, hard ones are tried. Exit code 1 where a guarantee is broken more often than delta allows.
+    Without targets, hard ones are tried. Exit code 1 where a guarantee is broken more often than delta allows. With
+    --fresh, exit code 1 where an exact test shows that a target of the calibration is missed on the new rows, beyond
+    chance; 0 where its targets are confirmed there, or the rows are too few to say.
     """
+    if fresh:
+        _verify_fresh(calibration, replace(rows, traces=fresh, reference=fresh), json=json)
+        return
     from corea.calibrate import FitOptions, Targets
     from corea.calibrate.coverage import coverage, hard_targets
 
@@ -61,7 +70,27 @@ def verify(
         print(f"population {len(population):,} rows, {draws:,} sets of {n:,} questions, delta {delta:g}")
         print("\n".join(coverage_lines(results)))
     if not all(each.holds for each in results):
-        raise typer.Exit(1)
+        raise typer.Exit(EXIT_FAILED)
+
+
+def _verify_fresh(path: Path | None, rows: RowOptions, *, json: bool) -> None:
+    from corea.calibrate import load
+    from corea.evaluate.promise import retest
+
+    if path is None:
+        raise ConfigError("calibrate verify --fresh: got no --calibration, expected the file to test; name it")
+    found = load(path)
+    result = retest(found, read_rows(*rows_for(found, rows)))
+    if json:
+        print_json({**asdict(result), "broken": result.broken})
+    else:
+        print(f"{result.n:,} fresh questions; {result.shared:,} rows that calibrated are left out")
+        for name, verdict in result.verdicts.items():
+            p_missed, p_met = result.p_missed[name], result.p_met[name]
+            print(f"  {name:12}{verdict:>8}   p {p_missed:.3g} of being missed, {p_met:.3g} of being met")
+        print(f"  guarantee   {found.guarantee.statement}")
+    if result.broken:
+        raise typer.Exit(EXIT_FAILED)
 
 
 def _artefact(path: Path, population: "OutcomeTable") -> "Calibration":
@@ -71,16 +100,10 @@ def _artefact(path: Path, population: "OutcomeTable") -> "Calibration":
         ConfigError: A model has another name than at calibration.
     """
     from corea.calibrate import load
-    from corea.calibrate.artefact import StageBinding
-    from corea.calibrate.binding import differences
+    from corea.evaluate.promise import check_models
 
     found = load(path)
-    differing = differences(
-        found.binding, [StageBinding(model=model.name, reported=model.reported) for model in population.models]
-    )
-    if differing:
-        said = "; ".join(differing)
-        raise ConfigError(f"calibrate verify: {path}: {said}; give rows of these models, or calibrate again")
+    check_models(found, population, f"calibrate verify: {path}")
     return found
 
 

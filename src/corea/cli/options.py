@@ -95,6 +95,9 @@ class RowOptions:
     group: Annotated[str | None, _row(NAME, "Column that holds the group of a row. Default: category.")] = None
     questions: QuestionsOption = None
     grader: GraderOption = None
+    second_opinion: Annotated[
+        str, _row("FILE[:MODEL]", "Rows or a run of another model whose answers the small model's are compared with.")
+    ] = ""
 
 
 def _target(metavar: str, text: str) -> Any:

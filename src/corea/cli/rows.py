@@ -1,6 +1,7 @@
 """Recorded rows that a command line names, as one table; and the prices and questions that go with them."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,7 +10,9 @@ from corea.errors import ConfigError
 from corea.money import read_usd
 
 if TYPE_CHECKING:
+    from corea.calibrate import Calibration
     from corea.prices import Price
+    from corea.records.read import RowSource
     from corea.records.table import OutcomeTable
     from corea.types import Question
 
@@ -48,7 +51,25 @@ def read_rows(rows: RowOptions, tiers: Sequence[str] = (), *, labelled: bool = T
         labelled=labelled,
         questions=None if rows.questions is None else read_questions(rows.questions, rows.grader),
         grader=rows.grader,
+        second_opinion=_second_opinion(rows.second_opinion) if rows.second_opinion else None,
     )
+
+
+def rows_for(found: "Calibration", rows: RowOptions) -> tuple[RowOptions, Sequence[str]]:
+    """The options of `read_rows` for the models and columns of a calibration, where they do not say otherwise."""
+    *first, last = (stage.model for stage in found.binding)
+    rows = replace(
+        rows, llm=rows.llm or last, slm=rows.slm or first[0], signals=rows.signals or ",".join(found.data.signals),
+        group=found.data.category_column,
+    )  # fmt: skip
+    return rows, first if len(first) > 1 else ()
+
+
+def _second_opinion(text: str) -> "RowSource":
+    from corea.records.read import RowSource
+
+    path, _, model = (text, "", "") if Path(text).exists() else text.rpartition(":")
+    return RowSource(paths=[path or model], model=model if path else "", option="--second-opinion FILE:MODEL")
 
 
 def _signals(text: str) -> list[str] | None:

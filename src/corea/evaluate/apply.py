@@ -29,7 +29,10 @@ def apply_calibration(found: Calibration, table: OutcomeTable, *, force: bool = 
         ConfigError: The rows are of other models than the artefact is for, or of fewer.
         DataError: A column that the map reads is missing.
     """
-    models = [StageBinding(model=model.name, reported=model.reported) for model in table.models]
+    models = [
+        StageBinding(model=model.name, reported=model.reported, second_opinion=model.opinion_model)
+        for model in table.models
+    ]
     if len(models) != len(found.binding):
         raise ConfigError(f"calibration: got rows of {len(models)} models, expected {len(found.binding)}")
     differing = differences(found.binding, models)

@@ -6,12 +6,17 @@ from typing import Any
 
 import numpy as np
 
-from corea.calibrate.artefact import Calibration
+from corea.calibrate.artefact import Calibration, StageBinding
+from corea.calibrate.binding import differences
 from corea.calibrate.held_out import estimates
-from corea.calibrate.rules import CascadeAnswers
+from corea.calibrate.rules import CascadeAnswers, ScoredTable
+from corea.calibrate.targets import broken_pvalues, target_pvalues
+from corea.errors import ConfigError, DataError
 from corea.metrics import Interval, share_interval
 from corea.metrics.score_map import among, outside
 from corea.records.table import OutcomeTable
+
+MET, BROKEN, OPEN = "met", "broken", "open"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +53,68 @@ class PromiseTest:
             f"{self.shared:,} of {self.shared + self.n:,} rows also calibrated: the guarantee is tested on the "
             f"{self.n:,} others, the other figures are of all"
         ]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PromiseVerdict:
+    """A locked calibration, tested exactly on labelled rows that did not calibrate.
+
+    Args:
+        n: Distinct questions that tested. `shared`: rows left out, as they also calibrated.
+        verdicts: By target: "met" where the rows confirm it at the calibration's confidence, "broken" where they show
+            that it is missed (at delta over the number of targets), else "open".
+        p_missed, p_met: By target, the p-value of its being missed, and of its being met.
+    """
+
+    n: int
+    shared: int
+    verdicts: Mapping[str, str]
+    p_missed: Mapping[str, float]
+    p_met: Mapping[str, float]
+
+    @property
+    def broken(self) -> bool:
+        """True where a target is missed beyond chance."""
+        return BROKEN in self.verdicts.values()
+
+
+def retest(found: Calibration, table: OutcomeTable) -> PromiseVerdict:
+    """The targets of an artefact on the rows of a table that did not calibrate; rows of one question count once.
+
+    Raises:
+        ConfigError: The artefact guarantees nothing, or is for other models.
+        DataError: No row is left.
+    """
+    if not found.certified:
+        raise ConfigError("calibration: is infeasible and guarantees nothing; expected a certified one")
+    check_models(found, table)
+    shared = np.full(len(table), table.digest == found.data.digest) | found.data.has(table.prints, len(table))
+    if shared.all():
+        raise DataError(f"all {len(table):,} rows calibrated, expected fresh ones; label others")
+    rows = ScoredTable.of(table.take(np.flatnonzero(~shared)).distinct())
+    answers, targets = found.apply(rows.table), found.guarantee.targets
+    cap = found.guarantee.cost_cap_usd or targets.cap(rows.table)
+    missed = target_pvalues(targets, rows, answers, cap_usd=cap)
+    met = broken_pvalues(targets, rows, answers, cap_usd=cap)
+    verdicts = {
+        name: BROKEN if met[name] <= targets.delta / len(met) else MET if missed[name] <= targets.delta else OPEN
+        for name in met
+    }
+    return PromiseVerdict(n=len(rows), shared=int(shared.sum()), verdicts=verdicts, p_missed=missed, p_met=met)
+
+
+def check_models(found: Calibration, table: OutcomeTable, where: str = "calibration") -> None:
+    """Refuses rows of other models than an artefact's.
+
+    Raises:
+        ConfigError: They differ, naming how.
+    """
+    models = [
+        StageBinding(model=model.name, reported=model.reported, second_opinion=model.opinion_model)
+        for model in table.models
+    ]
+    if differing := differences(found.binding, models):
+        raise ConfigError(f"{where}: {'; '.join(differing)}; give rows of these models, or calibrate again")
 
 
 def check_promise(found: Calibration, table: OutcomeTable, answers: CascadeAnswers) -> PromiseTest:

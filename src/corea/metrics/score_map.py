@@ -15,6 +15,7 @@ from corea.metrics.arrays import Floats
 
 Columns = Mapping[str, Any]  # name -> (N,) numbers, NaN where not measured; "category" -> (N,) str or None
 EDGE = 1e-6
+SECOND_OPINION = "second_opinion"  # the column: 1 where another model's answer agrees, 0 where it differs
 
 
 class IdentityMap(msgspec.Struct, frozen=True, kw_only=True, tag="identity", tag_field="kind"):
@@ -145,6 +146,13 @@ def inputs_of(stored: ScoreMap) -> tuple[str, ...]:
         return (stored.input,)
     names = [*stored.confidences, *([stored.length] if stored.length else [])]
     return (*names, "category") if stored.categories else tuple(names)
+
+
+def opinion_scores(stored: ScoreMap, columns: Columns) -> tuple[Floats, Floats]:
+    """(N,) scores of a map that reads a second opinion: if it differs, and if it agrees, whatever was measured."""
+    n = len(next(iter(columns.values())))
+    differs, agrees = (apply_map(stored, {**columns, SECOND_OPINION: np.full(n, value)}) for value in (0.0, 1.0))
+    return differs, agrees
 
 
 def column(columns: Columns, name: str) -> Floats:

@@ -87,12 +87,14 @@ class AnswerSet:
 
     Args:
         reported: In a run, the model names that the first stage's server stated; several where it changed.
+        second_opinion: The model whose answers these are compared with; None: there is none.
     """
 
     answers: Mapping[str, RecordedAnswer]
     model: str
     notes: tuple[str, ...] = ()
     reported: tuple[str, ...] = ()
+    second_opinion: str | None = None
 
     def __len__(self) -> int:
         return len(self.answers)

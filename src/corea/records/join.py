@@ -10,15 +10,20 @@ from corea.errors import DataError
 from corea.graders import count_graders, graders_in_words
 from corea.metrics import auroc
 from corea.metrics.arrays import Floats
+from corea.metrics.score_map import SECOND_OPINION
 from corea.records.answer import AnswerSet, RecordedAnswer
 from corea.records.table import MEASURED_LIVE, ModelOutcomes, OutcomeTable, Strings
 from corea.signals import SIGNALS
+from corea.signals.agreement import compared
+from corea.types import Question
 
 Answers = Sequence[RecordedAnswer]
 Prices = Mapping[str, tuple[float, float]]
+OPINION_COST = "second_opinion_cost_usd"
 NOT_SIGNALS = {
     "confidence", "completion_tokens", "prompt_tokens", "correct", "cost_usd", "correct_recorded", "disputed",
     "latency_ms", "response_chars", "max_new_tokens", "seconds", "plain_cost_usd", "plain_correct",
+    OPINION_COST,
 }  # fmt: skip
 # words of a column's name that make it a grade, and those with which it is none: p_correct
 GRADES = re.compile(
@@ -71,6 +76,9 @@ def join_answers(
             more += said
         plain = {name: _numbers(answers, name) for name in ("plain_cost_usd", "plain_correct")}
         model = replace(model, **{name: values for name, values in plain.items() if not np.isnan(values).all()})
+        if SECOND_OPINION in model.signals:
+            costs_N = _opinion_costs(answers, model.name)
+            model = replace(model, opinion_cost_usd=costs_N, opinion_model=each.second_opinion)
         if index < len(sets) - 1:
             model = replace(model, agreement=_agreement(answers, answers_S[-1], same))
         models.append(model)
@@ -275,6 +283,59 @@ def _costs(answers: Answers, model: str, prices: Prices | None) -> tuple[Floats,
         key = answers[int(np.flatnonzero(np.isnan(recorded))[0])].id
         raise DataError(f"calibrate: question {key!r} of {model} has no cost_usd; give --price {model}=IN/OUT")
     return recorded, ""
+
+
+def with_second_opinion(
+    first: AnswerSet,
+    other: AnswerSet,
+    *,
+    prices: Prices | None = None,
+    questions: Mapping[str, Question] | None = None,
+) -> AnswerSet:
+    """The first model's answers with the columns that another model's answers to the same questions give.
+
+    `second_opinion` is 1 where the two answers agree, 0 where they differ or the other one cannot be read, and missing
+    where the first cannot be read (then the other model is not asked, at no cost) or the second model failed. Questions
+    that it was not asked are left out.
+
+    Args:
+        questions: By id, for the grader that compares; by default it is found from the answer.
+
+    Raises:
+        DataError: No question has a second answer, or its cost is not known.
+    """
+    keys = [key for key in first.answers if key in other.answers]
+    if not keys:
+        raise DataError(f"--second-opinion: no question of {first.model} has an answer of {other.model}; ask it too")
+    seconds = [other.answers[key] for key in keys]
+    costs, note = _costs(seconds, other.model, prices)
+    found: dict[str, RecordedAnswer] = {}
+    for key, second, cost in zip(keys, seconds, costs.tolist(), strict=True):
+        mine = first.answers[key]
+        if mine.answer is None or second.failed:
+            spent = 0.0 if mine.answer is None else cost
+            found[key] = replace(mine, numbers={**mine.numbers, OPINION_COST: spent})
+            continue
+        question = (questions or {}).get(key) or Question.of(mine.text or "", id=key)
+        value = float(second.answer is not None and _agree(question, mine.answer, second.answer))
+        found[key] = replace(mine, numbers={**mine.numbers, SECOND_OPINION: value, OPINION_COST: cost})
+    lost = count_of(len(first) - len(keys), "question has", "questions have", f"no answer of {other.model}: left out")
+    notes = [f"the second opinion on {first.model} is that of {other.model}", *filter(None, (note, lost))]
+    return replace(first, answers=found, notes=(*first.notes, *notes), second_opinion=other.model)
+
+
+def _agree(question: Question, one: str, other: str) -> bool:
+    return one == other or compared(question, one, other, f"<answer>{other}</answer>").correct
+
+
+def _opinion_costs(answers: Answers, model: str) -> Floats:
+    costs = _numbers(answers, OPINION_COST)
+    if np.isnan(costs).any():
+        raise DataError(
+            f"calibrate: the rows of {model} have a second opinion without its cost, expected {OPINION_COST} in each; "
+            "record it"
+        )
+    return costs
 
 
 def _agreement(mine: Answers, last: Answers, same: Callable[[str, str], bool]) -> Floats:

@@ -17,8 +17,9 @@ import msgspec
 
 from corea.errors import ConfigError, DataError
 from corea.files.rows import FileFormat, read_rows
+from corea.metrics.score_map import SECOND_OPINION
 from corea.records.answer import AnswerSet, RecordedAnswer, answering_model, answers_of_traces, cluster_of
-from corea.records.join import join_answers
+from corea.records.join import join_answers, with_second_opinion
 from corea.records.table import OutcomeTable
 from corea.run.journal import traces_beside
 from corea.trace_io import decode
@@ -67,6 +68,7 @@ def read_table(
     labelled: bool = True,
     questions: Mapping[str, Question] | None = None,
     grader: str | None = None,
+    second_opinion: RowSource | None = None,
 ) -> OutcomeTable:
     """The table of several models' answers, joined by question id.
 
@@ -78,6 +80,7 @@ def read_table(
         labelled: False admits rows without a label, for few-label calibration: their correctness is NaN.
         questions: By id, with references, to grade runs.
         grader: One for all questions of runs, by name; by default each question's own.
+        second_opinion: Another model's answers, with which the first model's are compared.
 
     Raises:
         ConfigError: A file is missing, or the model or variant must be chosen.
@@ -93,6 +96,11 @@ def read_table(
                 f"{source.where}: the first stage answered as {' and '.join(map(repr, each.reported[:3]))}, expected "
                 "one model; name one version in the stage's backend.model, and run it again"
             )
+    if second_opinion is not None:
+        other = read_answers(second_opinion, group=group, labelled=False, questions=questions, grader=grader)
+        sets[0] = with_second_opinion(sets[0], other, prices=prices, questions=questions)
+        if signals is not None and SECOND_OPINION not in signals:
+            signals = [*signals, SECOND_OPINION]
     table = join_answers(sets, prices=prices, signals=signals, category_column=group)
     if labelled:
         table.check()

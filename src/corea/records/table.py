@@ -11,12 +11,13 @@ import numpy.typing as npt
 
 from corea.errors import ConfigError, DataError
 from corea.metrics.arrays import Floats
+from corea.metrics.score_map import SECOND_OPINION
 from corea.signals import FROM_THE_COMPLETION
 
 Strings = npt.NDArray[np.object_]
 LEAST_ROWS = 20  # questions that a threshold can be learnt from
-MEASURED_LIVE = ("confidence", *FROM_THE_COMPLETION)
-"""Columns that a live cascade has: of its stage's own signal, and of the signals that read the completion alone."""
+MEASURED_LIVE = ("confidence", *FROM_THE_COMPLETION, SECOND_OPINION)
+"""Columns that a live cascade has: its stage's own signal, those that read the completion alone, a second opinion."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +40,8 @@ class ModelOutcomes:
         signal_kind: The kind of signal behind "confidence", such as "verbalized".
         kind_measured_live: False where that kind is recorded only: no cascade measures it.
         needs_answer: An answer that cannot be read counts as one without a confidence, so that it is deferred.
+        opinion_cost_usd: USD of the second opinion of each answer, 0 where none is asked for; None: there is none.
+        opinion_model: The model that gives it.
     """
 
     name: str
@@ -54,11 +57,18 @@ class ModelOutcomes:
     signal_kind: str = "confidence"
     kind_measured_live: bool = True
     needs_answer: bool = False
+    opinion_cost_usd: Floats | None = None
+    opinion_model: str | None = None
 
     @property
     def confidence(self) -> Floats:
         """The main signal; NaN everywhere where there is none."""
         return next(iter(self.signals.values()), np.full(len(self.correct), np.nan))
+
+    @property
+    def full_cost_usd(self) -> Floats:
+        """USD an answer with its second opinion."""
+        return self.cost_usd if self.opinion_cost_usd is None else self.cost_usd + self.opinion_cost_usd
 
     @property
     def recorded_signals(self) -> list[str]:

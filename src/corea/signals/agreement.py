@@ -30,7 +30,8 @@ class Agreement:
     Args:
         backend: The model that is sampled: the one that answered, or another.
         k: Further samples, at most.
-        sampling: At a temperature above 0; where it has a seed, sample i uses seed + i.
+        sampling: At a temperature above 0, but for one sample of another model (a second opinion); where it has a seed,
+            sample i uses seed + i.
         threshold: The policy's tau, if the early stop is wanted.
         at_once: Samples drawn at the same time; a stop saves only those not yet begun.
 
@@ -50,7 +51,7 @@ class Agreement:
             raise ConfigError(
                 f"signal agreement: got k = {self.k}, at_once = {self.at_once}, expected 1 or more of each"
             )
-        if self.sampling.temperature == 0:
+        if self.sampling.temperature == 0 and self.k > 1:
             raise ConfigError("signal agreement: got temperature 0, expected more: all samples would be the same")
 
     async def measure(self, question: Question, completion: Completion) -> Confidence:
@@ -112,10 +113,15 @@ async def agrees(question: Question, answer: str, text: str) -> Verdict:
     other = read_answer(text, choices=len(question.choices) or None)
     if other is None or other == answer:
         return Verdict(other is not None, other)
+    return await asyncio.to_thread(compared, question, answer, other, text)
+
+
+def compared(question: Question, answer: str, other: str, text: str) -> Verdict:
+    """As `agrees`, of a text whose answer is `other`; blocks."""
     asked = replaced(question, reference=answer)
     try:
         grader = load_grader("choice") if _is_letter(answer) and not question.choices else grader_for(asked)
-        return Verdict((await asyncio.to_thread(grader.grade, asked, text)).correct, other)
+        return Verdict(grader.grade(asked, text).correct, other)
     except CoreaError as error:
         return Verdict(same_answer(answer, other), other, f"compared as text: {error}")
 

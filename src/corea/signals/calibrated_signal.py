@@ -1,17 +1,17 @@
 """Another signal, put through a calibration's maps: the score that decides, and the probability of a right answer."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from corea.errors import ConfigError
-from corea.metrics.score_map import ScoreMap, apply_map, inputs_of, outside
+from corea.metrics.score_map import SECOND_OPINION, ScoreMap, apply_map, inputs_of, opinion_scores, outside
 from corea.parsing import read_answer
 from corea.protocols import Signal
 from corea.signals.measured import measured
 from corea.signals.tokens import wants_logprobs
-from corea.types import OUTSIDE, Completion, Confidence, Question
+from corea.types import OUTSIDE, Completion, Confidence, Decision, Question
 
 FROM_THE_ANSWER = ("category", "completion_tokens")
 
@@ -27,7 +27,8 @@ class CalibratedSignal:
         probability: The artefact's map from the score to a probability; None: the score is one.
         needs_answer: An answer that cannot be read has no score.
         categories: A question of another category, or of none, has no score; None: the category plays no part.
-        others: Further signals by the column they give.
+        others: Further signals by the column they give. A `second_opinion` is asked last.
+        decides: The policy: where both values of the second opinion lead to one decision, it is not asked.
         where: The artefact, for messages.
 
     Raises:
@@ -43,6 +44,7 @@ class CalibratedSignal:
         needs_answer: bool = False,
         categories: Sequence[str] | None = None,
         others: Mapping[str, Signal] | None = None,
+        decides: Callable[[Question, Confidence], Decision] | None = None,
         where: str = "",
     ) -> None:
         self.inner: Signal = inner
@@ -51,13 +53,14 @@ class CalibratedSignal:
         self.needs_answer: bool = needs_answer
         self.categories: tuple[str, ...] | None = None if categories is None else tuple(categories)
         self.others: dict[str, Signal] = dict(others or {})
+        self.decides: Callable[[Question, Confidence], Decision] | None = decides
         lacking = [c for c in inputs_of(stored) if c not in ("confidence", *self.others, *FROM_THE_ANSWER)]
         if lacking:
             raise ConfigError(
                 f"calibration {where}: its map reads {', '.join(lacking)}, which the stage's signal does not give; "
-                "calibrate again with --signals confidence, or hand these signals to CalibratedSignal"
+                "calibrate again with --signals confidence, or give the stage these signals (its second_opinion)"
             )
-        signals = (inner, *self.others.values())
+        signals = (inner, *(signal for name, signal in self.others.items() if name != SECOND_OPINION))
         self.logprobs_wanted: bool = any(getattr(signal, "logprobs_wanted", False) for signal in signals)
         self.top_logprobs_wanted: int = max(getattr(signal, "top_logprobs_wanted", 0) for signal in signals)
 
@@ -74,6 +77,8 @@ class CalibratedSignal:
         calls = stated.calls
         spans = stated.spans if wants_logprobs(self.inner) else ()
         for name, signal in self.others.items():
+            if name == SECOND_OPINION:
+                continue
             further = await measured(signal, question, completion)
             columns[name], calls = _cell(further.value), (*calls, *further.calls)
             spans = _joined(spans, further.spans, signal)
@@ -81,6 +86,11 @@ class CalibratedSignal:
         choices = len(question.choices) or None
         if self.needs_answer and read_answer(completion.text, choices=choices) is None:
             return Confidence(value=None, signal=name, reason="no answer could be read", calls=calls, spans=spans)
+        if (second := self.others.get(SECOND_OPINION)) is not None:
+            settled = self._settled(question, columns, name)
+            further = settled or await measured(second, question, completion)
+            columns[SECOND_OPINION], calls = _cell(further.value), (*calls, *further.calls)
+            raw += f"; second opinion {further.reason or further.value}"
         score = float(apply_map(self.stored, columns)[0])
         if np.isnan(score):
             reason = self._outside(columns) or stated.reason or "the map has no score"
@@ -90,6 +100,19 @@ class CalibratedSignal:
         )
         reason = f"{stated.signal} {raw}"
         return Confidence(value=value, signal=name, reason=reason, calls=calls, spans=spans, score=score)
+
+    def _settled(self, question: Question, columns: Mapping[str, Any], name: str) -> Confidence | None:
+        """That the answers differ, where that they agree would lead to the same decision; else None."""
+        if self.decides is None:
+            return None
+        scores = [float(each[0]) for each in opinion_scores(self.stored, columns)]
+        decisions = {
+            self.decides(question, Confidence(value=None if np.isnan(score) else score, signal=name))
+            for score in scores
+        }  # fmt: skip
+        if len(decisions) > 1:
+            return None
+        return Confidence(value=0.0, signal=SECOND_OPINION, reason="not asked: it could not change the decision")
 
     def _outside(self, columns: Mapping[str, Any]) -> str:
         """The inputs that are unlike all that fitted the map, with their values, "confidence" only if it was stated."""
