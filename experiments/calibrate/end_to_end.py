@@ -40,7 +40,11 @@ def main() -> None:
             path = Path(folder) / "calibration.json"
             truth = pair.calibrated(path, router=router)
             library = pair.by_library(rows, path)
-            ways = {"library": library, "corea run": pair.by_batch(rows, path, run), "gateway": pair.by_gateway(rows, path)}
+            ways = {
+                "library": library,
+                "corea run": pair.by_batch(rows, path, run),
+                "gateway": pair.by_gateway(rows, path),
+            }
             os.chdir(out.parent)
         for name, found in ways.items():
             lost = large - pair.right(found)
@@ -48,7 +52,7 @@ def main() -> None:
                 "router": router, "way": name, "max_drop": pair.DROP, "true_drop": truth, "drop": lost.mean(),
                 "standard_error": lost.std() / chosen.count**0.5,
                 "kept": sum(stage == "small" for stage, _ in found.values()) / chosen.count,
-                "decided_otherwise": sum(found[n][0] != library[n][0] for n in library),
+                "decided_otherwise": sum((found[n][0], pair.text_of(found[n][1])) != library[n] for n in library),
             })  # fmt: skip
             print(json.dumps(measured[-1]), flush=True)
     out.write_text(json.dumps({"commit": head, "count": chosen.count, "ways": measured}, indent=1) + "\n")
