@@ -40,11 +40,8 @@ def main() -> None:
             path = Path(folder) / "calibration.json"
             truth = pair.calibrated(path, router=router)
             library = pair.by_library(rows, path)
-            ways = {
-                "library": library,
-                "corea run": pair.by_batch(rows, path, run),
-                "gateway": pair.by_gateway(rows, path),
-            }
+            ways = {"library": library, "corea run": pair.by_batch(rows, path, run)}
+            ways |= {"gateway": pair.by_gateway(rows, path), "corea serve": pair.by_process(rows, path)}
             os.chdir(out.parent)
         for name, found in ways.items():
             lost = large - pair.right(found)
