@@ -205,8 +205,9 @@ def type_words(hint: Any) -> str:
 
 
 CALIBRATION: dict[str, Callable[[dict[str, Any]], str]] = {
+    "end_to_end": end_to_end,
     "validity": validity, "groups": groups, "power": power, "targets": targets, "tiers": tiers, "ppi": ppi,
-    "gold_labels": gold_labels, "router": router, "end_to_end": end_to_end,
+    "gold_labels": gold_labels, "router": router,
 }  # fmt: skip
 
 
