@@ -103,6 +103,17 @@ def gold_labels(found: dict[str, Any]) -> str:
     return table(["labels", "target", "refused", "certified", "broken", "mean saving"], rows)
 
 
+def end_to_end(found: dict[str, Any]) -> str:
+    rows = [
+        [each["way"], "yes" if each["router"] else "no", percent(each["kept"], 1), f"{each['decided_otherwise']:,}",
+         f"{100 * each['drop']:.2f} ± {100 * each['standard_error']:.2f}", f"{100 * each['true_drop']:.2f}",
+         f"{100 * each['max_drop']:g}"]
+        for each in found["ways"]
+    ]  # fmt: skip
+    head = ["way", "router", "kept", "decided otherwise than the library"]
+    return table([*head, "points lost (± standard error)", "true loss", "promised at most"], rows)
+
+
 def router(found: dict[str, Any]) -> str:
     ways = ("threshold", "router", "both")
     rows = [
@@ -210,6 +221,7 @@ def type_words(hint: Any) -> str:
 
 
 CALIBRATION: dict[str, Callable[[dict[str, Any]], str]] = {
+    "end_to_end": end_to_end,
     "validity": validity, "groups": groups, "power": power, "targets": targets, "tiers": tiers, "ppi": ppi,
     "gold_labels": gold_labels, "router": router, "second_opinion": second_opinion,
 }  # fmt: skip

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from tests.cli.conftest import Command
+from tests.fakes.gateway import serving
 from tests.gateway.conftest import OpenAccounts
 
 from corea import Cascade, Question, Stage
@@ -115,6 +116,23 @@ def by_gateway(rows: list[dict[str, Any]], path: Path) -> dict[int, tuple[str, s
     return asyncio.run(ask())
 
 
+def by_process(rows: list[dict[str, Any]], path: Path) -> dict[int, tuple[str, str]]:
+    """Through `corea serve` and a socket, with the configuration that `by_batch` wrote."""
+    import httpx
+
+    folder = Path.cwd()
+    with (folder / "corea.toml").open("a") as config:
+        config.write("[gateway]\nport = 0\n")
+    found: dict[int, tuple[str, str]] = {}
+    with serving(folder, "--calibration", str(path)) as gateway, httpx.Client(timeout=30) as client:
+        for row in rows:
+            body = {"model": "corea", "messages": [{"role": "user", "content": row["text"]}]}
+            reply = client.post(f"{gateway.url}/chat/completions", json=body)
+            assert reply.status_code == 200, reply.text
+            found[row["n"]] = reply.headers["x-corea-stage"], reply.json()["choices"][0]["message"]["content"]
+    return found
+
+
 def by_batch(rows: list[dict[str, Any]], path: Path, corea: Command) -> dict[int, tuple[str, str]]:
     parts = ["[run]\nconcurrency = 8\n"]
     for name, said in zip(("small", "large"), replies(rows), strict=True):
@@ -132,7 +150,12 @@ def by_batch(rows: list[dict[str, Any]], path: Path, corea: Command) -> dict[int
 
 
 def right(found: Mapping[int, tuple[str, Any]]) -> np.ndarray[Any, Any]:
-    return np.array([str(answer).removeprefix("<answer>").split("<")[0] == str(n) for n, (_, answer) in found.items()])
+    """Whether each answer is right, in the order of the questions (not in the order in which they were done)."""
+    return np.array([text_of(answer) == str(n) for n, (_, answer) in sorted(found.items())])
+
+
+def text_of(answer: Any) -> str:
+    return str(answer).removeprefix("<answer>").split("<")[0]
 
 
 @pytest.mark.parametrize("router", [False, True])
@@ -146,8 +169,10 @@ def test_the_promise_is_kept_and_all_ways_decide_alike(
     rows = world(count, 0)
     library, batch, served = by_library(rows, path), by_batch(rows, path, corea), by_gateway(rows, path)
     assert batch == library
-    assert {n: stage for n, (stage, _) in served.items()} == {n: stage for n, (stage, _) in library.items()}
+    assert {n: (stage, text_of(text)) for n, (stage, text) in served.items()} == library
     large = np.array([row["large"] for row in rows], dtype=float)
+    if count == 3000:
+        assert by_process(rows, path) == served
     for found in (library, batch, served):
         lost = large - right(found)
         assert abs(lost.mean() - drop) <= 2 * lost.std() / count**0.5  # of so many questions

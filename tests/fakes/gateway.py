@@ -84,10 +84,10 @@ def make_key(folder: Path, *words: str) -> str:
 
 
 @contextlib.contextmanager
-def serving(folder: Path, *, key: str = "") -> Iterator[GatewayProcess]:
-    """`corea serve` in `folder`, ready; killed at the end if it still runs."""
+def serving(folder: Path, *words: str, key: str = "") -> Iterator[GatewayProcess]:
+    """`corea serve` with these options in `folder`, ready; killed at the end if it still runs."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "corea.cli.main", "serve"], cwd=folder, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-m", "corea.cli.main", "serve", *words], cwd=folder, stderr=subprocess.PIPE, text=True
     )
     gateway = GatewayProcess(folder, process, key)
     ready = threading.Event()
