@@ -1,6 +1,7 @@
 """`corea check`: reaches every backend of a configuration, and asks each cascade one question."""
 
 import asyncio
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
@@ -74,7 +75,8 @@ async def _cascade(config: "Config", name: str) -> list[Check]:
     checks: list[Check] = []
     try:
         for stage in built.cascade.stages:
-            note(f"asking {name}/{stage.name} ({stage.backend.model}) ...")  # a model may take minutes to load
+            if sys.stderr.isatty():  # a model may take minutes to load
+                note(f"asking {name}/{stage.name} ({stage.backend.model}) ...")
             checks += [*_prices(config, built, stage), *await _reached(f"{name}/{stage.name}", stage)]
         try:
             trace = await built.cascade.ask(Question.of(QUESTION))
