@@ -145,6 +145,15 @@ def second_opinion(found: dict[str, Any]) -> str:
     return table([*head, "second model asked"], rows)
 
 
+def joint_validity(found: dict[str, Any]) -> str:
+    rows = [
+        [each["confidence"], each["way"], str(each["n"]), str(each["sets"]),
+         *(percent(each[name], 1) for name in ("certified", "broken", "saving"))]
+        for each in found["rows"]
+    ]  # fmt: skip
+    return table(["confidence", "way", "n", "sets", "certified", "broken", "mean saving"], rows)
+
+
 def groups(found: dict[str, Any]) -> str:
     rows = [
         [
@@ -223,7 +232,7 @@ def type_words(hint: Any) -> str:
 CALIBRATION: dict[str, Callable[[dict[str, Any]], str]] = {
     "end_to_end": end_to_end,
     "validity": validity, "groups": groups, "power": power, "targets": targets, "tiers": tiers, "ppi": ppi,
-    "gold_labels": gold_labels, "router": router, "second_opinion": second_opinion,
+    "gold_labels": gold_labels, "router": router, "joint_validity": joint_validity, "second_opinion": second_opinion,
 }  # fmt: skip
 
 

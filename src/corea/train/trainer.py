@@ -96,11 +96,11 @@ class RlccTrainer(GRPOTrainer):
         self.digits: list[int] = self._digits(required=credit == "all-values")
         self.entropy_bonus = entropy_bonus
         self.accuracy_margin = accuracy_margin
-        self.balanced = balanced
+        self.balanced: bool = balanced
         self.held_out_lengths: list[int] = []
         self.held_out_facts: list[list[float]] = []
         self.held_out_expected: list[float] = []
-        self.calibrates = not isinstance(self.parts[-1].reward, NoConfidenceReward)
+        self.calibrates: bool = not isinstance(self.parts[-1].reward, NoConfidenceReward)
         self._idle = 0
         self._local: dict[str, Any] = {}  # of this process's rollouts, on their way to the batch
         self._scored: dict[str, Any] | None = None  # the batch whose loss is being computed
