@@ -113,6 +113,15 @@ class Stage:
         own = backend is None or backend is self.backend or backend.model == self.backend.model
         return self.price if own else None
 
+    def priced(self, step: Step) -> Step:
+        """A recorded step of this stage with its cost at the prices of now; a charge stated by the server stays."""
+        asked = [each.backend for each in signal_calls(self.signal)]
+        costs = [ZERO_USD if step.completion is None else _completion_cost(step.completion, self.price)]
+        for call in step.confidence.calls if step.confidence else ():
+            backend = next((each for each in asked if each.model == call.model), asked[0] if asked else None)
+            costs.append(_completion_cost(call, self.price_of(backend)))
+        return replace(step, cost_usd=total(costs))
+
 
 class TextSink:
     """Passes an answer on to the caller, and records whether any of it has been passed.

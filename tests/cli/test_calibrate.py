@@ -593,3 +593,21 @@ def test_a_second_opinion_is_read_from_rows_and_a_calibration_is_tested_on_fresh
     broken = corea("calibrate", "verify", *apply, "--second-opinion", "m.jsonl", "--json")
     assert broken.code == 1, broken.err
     assert broken.json["verdicts"] == {"max_drop": "broken"}
+
+
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        (("--price", "large=2/8", "--slm", "s"), "--slm, --price with asked models"),
+        (("--second-opinion", "m.jsonl"), "--second-opinion with asked models"),
+        (("--group", "topic"), "--group with asked models"),
+        (("--tier", "a", "--tier", "b"), "--tier with asked models"),
+        (("--traces", "s.jsonl", "--reference", "l.jsonl", "--budget-usd", "1"), "--budget-usd with recorded rows"),
+        (("--traces", "s.jsonl", "--reference", "l.jsonl", "--repeat", "0"), "--repeat with recorded rows"),
+    ],
+)
+def test_an_option_that_would_not_be_read_is_refused(corea: Command, given: tuple[str, ...], named: str) -> None:
+    ran = corea("calibrate", "--max-drop", "0.05", *given)
+    assert ran.code == 2
+    assert f"calibrate: got {named}" in ran.err
+    assert not Path("calibration.json").exists()

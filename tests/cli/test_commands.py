@@ -291,6 +291,7 @@ def test_a_model_that_is_counted_as_free_is_named_wherever_money_is(corea: Comma
     assert corea("run", "q.jsonl", "--out", "a.jsonl", "--json").json["ledger"]["flags"] == {line: 3}
     seen = [c["seen"] for c in corea("check", "--json").json["checks"] if c["check"] == "price is known"]
     assert seen[1].startswith("no price: counted as free; it runs on hardware of your own")
+    assert '[prices."large"] with input_usd_per_mtok and output_usd_per_mtok' in seen[1]
     rows = [json.dumps({"id": f"q{i}", "question": f"{i} + 7?", "answer": str(i + 7)}) for i in range(3)]
     Path("labelled.jsonl").write_text("\n".join(rows) + "\n")
     assert line in corea("eval", "a.jsonl", "--questions", "labelled.jsonl").out

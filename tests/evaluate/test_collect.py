@@ -26,8 +26,9 @@ from corea.evaluate.collect import CollectSettings, calibrate_live, collect_trac
 from corea.policies.threshold import Threshold
 from corea.prices import Price
 from corea.prompts import load_prompt
+from corea.signals.self_check import SelfCheck
 from corea.signals.verbalized import Verbalized
-from corea.types import Question, Sampling, Status
+from corea.types import Completion, Confidence, Question, Sampling, Status, Step, Usage
 
 COUNT = 600
 TARGETS = Targets(max_drop=0.01)
@@ -224,6 +225,35 @@ async def test_prices_are_bound_where_the_promise_is_about_money(
             bind(changed, tmp_path / "c.json")
     else:
         assert bind(changed, tmp_path / "c.json").flags == ("calibrated",)
+
+
+async def test_stored_answers_cost_what_they_would_at_the_prices_of_now(tmp_path: Path) -> None:
+    questions, old = write_questions(tmp_path, 400), CollectSettings(folder=tmp_path / "a")
+    before = await calibrate_live(cascade(), questions, TARGETS, settings=old)
+    small, large = cascade().stages
+    cheaper = Cascade(stages=(small, replace(large, price=Price(output_usd_per_mtok=Decimal(2), source="other"))))
+    after = await calibrate_live(cheaper, questions, TARGETS, settings=replace(old, repeat=0))
+    fresh = await calibrate_live(cheaper, questions, TARGETS, settings=CollectSettings(folder=tmp_path / "b"))
+    assert after.expected == fresh.expected != before.expected
+    assert before.expected["llm_mean_cost_usd"].value == pytest.approx(40e-6)
+    assert after.expected["llm_mean_cost_usd"].value == pytest.approx(2e-6)
+    assert "asking large cost 0.016 USD for 400 answers, 400 stored answers of earlier starts included" in (
+        after.data.notes
+    )  # what was paid stays
+
+
+def test_a_recorded_step_costs_the_prices_of_now_but_a_charge_of_the_server_stays() -> None:
+    usage = Usage(completion_tokens=10)
+    judge = FakeBackend("judge")
+    made = replace(stage("small", "x", "5"), signal=SelfCheck(judge), signal_price=Price(usd_per_request=Decimal(3)))
+    call, billed = Completion(text="yes", model="judge", usage=usage), Completion(text="x", model="small", usage=usage)
+    asked = Step(stage="small", completion=billed, confidence=Confidence(value=0.5, signal="self_check", calls=(call,)))
+    assert made.priced(asked).cost_usd == Decimal("3.00005")
+    wasted = structs.replace(asked, completion=structs.replace(billed, wasted=usage))
+    assert made.priced(wasted).cost_usd == Decimal("3.0001")
+    stated = structs.replace(asked, completion=structs.replace(billed, cost_usd=Decimal(7)))
+    assert made.priced(stated).cost_usd == Decimal(10)
+    assert made.priced(Step(stage="small", error="down")).cost_usd == 0
 
 
 def test_a_server_is_bound_by_its_address_without_keys() -> None:

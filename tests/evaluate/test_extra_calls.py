@@ -61,7 +61,7 @@ async def test_the_saving_stands_beside_that_against_the_request_as_it_came(tmp_
         r"; it costs 1\.\d+ times \(95 %: .*\) as much as large asked with the question as it came \(50 qu",
         found.sentence,
     )
-    assert "asking large plainly, for the baseline, cost 0.004 USD for 50 answers" in found.data.notes
+    assert "asking large plainly, for the baseline, costs 0.004 USD for 50 answers" in found.data.notes
     assert lines == [
         "asking small: 600 questions, at most 0.012 USD",
         "asking large: 600 questions, at most 0.48 USD",

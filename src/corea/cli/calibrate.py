@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from corea.cli.calibrate_options import LabelOptions, MethodOptions, ModelOptions, merged
+from corea.cli.calibrate_options import LabelOptions, MethodOptions, ModelOptions, merged, refuse_unread
 from corea.cli.calibrate_plan import plan
 from corea.cli.calibrate_verify import verify
 from corea.cli.console import EXIT_FAILED, print_json
@@ -49,6 +49,7 @@ def calibrate(
         return
     if bool(rows.traces) != bool(rows.reference):
         raise ConfigError("calibrate: got one of --traces and --reference, expected both, or neither to ask models")
+    refuse_unread(rows, method, models)
     settings = merged(_config(configuration, recorded=bool(rows.traces)), rows, targets, method, models, labels)
     wanted, options = settings.targets, settings.options  # checked before any model is asked
     if rows.traces:

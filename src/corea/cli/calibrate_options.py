@@ -1,6 +1,6 @@
 """Option sets of `corea calibrate` and its subcommands, by the panels of their help."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -9,6 +9,7 @@ import typer
 from corea.cli.console import amount
 from corea.cli.options import FILE, FOLDER, MODELS, NAME, NAMES, USD, ConcurrencyOption, RowOptions, TargetOptions
 from corea.cli.rows import names_of
+from corea.errors import ConfigError
 
 if TYPE_CHECKING:
     from corea.calibrate.settings import CalibrateSettings
@@ -104,6 +105,30 @@ class LabelOptions:
         Path | None, _option(FEW_LABELS, FILE, "Write the ids most worth labelling there, and end.")
     ] = None
     count: Annotated[int, typer.Option(min=1, help="How many ids to select.", rich_help_panel=FEW_LABELS)] = 200
+
+
+def refuse_unread(rows: RowOptions, method: MethodOptions, models: ModelOptions) -> None:
+    """Refuses options that are only for the source of answers that was not chosen.
+
+    Raises:
+        ConfigError: One is given.
+    """
+    read = {"traces", "reference", "questions", "grader"} | ({"price", "signals"} if method.map_from else set[str]())
+    options, other, hint = (models, "asked models", "") if rows.traces else (
+        rows, "recorded rows (--traces)", ", and set models and prices in corea.toml"
+    )  # fmt: skip
+    given = [
+        "--" + each.name.replace("_", "-")
+        for each in fields(options)
+        if getattr(options, each.name) != each.default and (options is models or each.name not in read)
+    ]
+    if method.tier and not rows.traces:
+        given.append("--tier")
+    if given:
+        source = "recorded rows" if rows.traces else "asked models"
+        raise ConfigError(
+            f"calibrate: got {', '.join(given)} with {source}, expected it only with {other}; leave it out{hint}"
+        )
 
 
 def merged(

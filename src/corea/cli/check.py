@@ -116,13 +116,13 @@ def _prices(config: "Config", built: "BuiltCascade", stage: "Stage") -> Iterator
     where = f"{built.name}/{stage.name}"
     try:
         price = price_of(config, config.stages[stage.name], stage.backend, built.prices)
-        yield Check(where, "price is known", True, _price(price))
+        yield Check(where, "price is known", True, _price(stage.backend.model, price))
     except CoreaError as error:
         yield Check(where, "price is known", False, str(error))
     for call in signal_calls(stage.signal):
         if call.backend is not stage.backend:
             model, known = call.backend.model, stage.price_of(call.backend)
-            seen = f"{model}: {_price(known)}" if known else f'{model} has no price; add [prices."{model}"]'
+            seen = f"{model}: {_price(model, known)}" if known else f'{model} has no price; add [prices."{model}"]'
             yield Check(f"{where}/signal", "price is known", known is not None, seen)
 
 
@@ -154,9 +154,10 @@ async def _reached(where: str, stage: "Stage") -> list[Check]:
     return checks
 
 
-def _price(price: Price) -> str:
+def _price(model: str, price: Price) -> str:
     if price.assumed_free:
-        return f"{price.source}; it runs on hardware of your own (add it to [prices] if it costs)"
+        fields = "input_usd_per_mtok and output_usd_per_mtok"
+        return f'{price.source}; it runs on hardware of your own (if it costs, add [prices."{model}"] with {fields})'
     if price.machine_usd_per_hour is not None:
         return f"${price.machine_usd_per_hour} per machine-hour at {price.tokens_per_second} tokens/s ({price.source})"
     tokens = f"${price.input_usd_per_mtok} in, ${price.output_usd_per_mtok} out per million tokens"

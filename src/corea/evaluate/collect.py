@@ -30,6 +30,7 @@ from corea.evaluate.extra_calls import (
     cost_of,
     make_folder,
     most_usd,
+    priced_now,
     repeat_stored,
     reported_model,
     traces_in,
@@ -362,7 +363,8 @@ async def outcome_table(
     """
     sets: list[AnswerSet] = []
     for stage, traces in zip(cascade.stages, collected.stages, strict=True):
-        answers = answers_of_traces(questions, [traces[key] for key in questions if key in traces], settings.grader)
+        stored = [traces[key] for key in questions if key in traces]
+        answers = answers_of_traces(questions, priced_now(stage, stored), settings.grader)
         if stage is not cascade.stages[-1]:
             for name, signal in free_signals(settings.extra_signals).items():
                 answers = await _with_signal(name, signal, stage, answers, questions, traces)

@@ -72,6 +72,14 @@ def cost_of(traces: Sequence[Trace]) -> Decimal:
     return total([trace.cost_usd or ZERO_USD for trace in traces]) or ZERO_USD
 
 
+def priced_now(stage: Stage, traces: Sequence[Trace]) -> list[Trace]:
+    """Traces of a stage asked alone, with what its answers would cost now: prices may have changed since."""
+    return [
+        msgspec.structs.replace(trace, steps=(stage.priced(trace.steps[0]), *trace.steps[1:])) if trace.steps else trace
+        for trace in traces
+    ]
+
+
 def most_usd(cascade: Cascade, questions: Sequence[Question]) -> Decimal | None:
     """The most that asking these questions can cost; None where that has no bound."""
     return total([question_bound(cascade.stages, question) for question in questions]) if questions else ZERO_USD
@@ -246,4 +254,5 @@ class PlainSample:
         new = await ask_into(self.cascade, self.missing, self.path, what, spent, settings)
         known = {**self.known, **{trace.question_id: trace for trace in new if trace.status is not Status.FAILED}}
         asked = {question.id: question for question in self.questions if question.id in known}
-        return answers_of_traces(asked, [known[key] for key in asked], grader)
+        traces = priced_now(self.cascade.stages[0], [known[key] for key in asked])
+        return answers_of_traces(asked, traces, grader)

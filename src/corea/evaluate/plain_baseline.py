@@ -65,7 +65,7 @@ def plain_note(last: Stage, plain: Mapping[str, RecordedAnswer], *, measured: bo
     if not measured:
         return (ASKED_PLAINLY if asks_plainly(last) else NOT_MEASURED).format(model=last.backend.model)
     cost = sum(answer.cost_usd or 0.0 for answer in plain.values())
-    return f"asking {last.name} plainly, for the baseline, cost {cost:.4g} USD for {len(plain):,} answers"
+    return f"asking {last.name} plainly, for the baseline, costs {cost:.4g} USD for {len(plain):,} answers"
 
 
 def plain_columns(table: OutcomeTable, plain: Mapping[str, RecordedAnswer]) -> dict[str, Any]:

@@ -255,7 +255,8 @@ class OutcomeTable:
         if not self.last.cost_usd.sum() > 0:
             name = self.last.name
             raise DataError(
-                f"calibrate: the answers of {name} cost nothing, nothing to save; give --price {name}=IN/OUT"
+                f"calibrate: the answers of {name} cost nothing, nothing to save; give --price {name}=IN/OUT, "
+                f'or add [prices."{name}"] to corea.toml where models are asked'
             )
 
     def distinct(self) -> "OutcomeTable":
