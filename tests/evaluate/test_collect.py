@@ -304,6 +304,21 @@ async def test_three_stages_get_one_table_and_joint_thresholds(tmp_path: Path) -
         bind(cascade(), tmp_path / "c.json")
 
 
+async def test_a_further_signal_that_no_answer_gives_is_named(tmp_path: Path) -> None:
+    questions, extra = write_questions(tmp_path, 60), ("mean_token_probability", "verbalized")
+
+    async def lost(folder: str, **more: Any) -> list[str]:
+        small, large = cascade().stages
+        made = Cascade(stages=(replace(small, backend=FakeBackend("small", small_reply, **more)), large))
+        settings = CollectSettings(folder=tmp_path / folder, extra_signals=extra)
+        found = await calibrate_live(made, questions, TARGETS, settings=settings)
+        return [note.split(":")[0] for note in found.data.notes if "could not be measured" in note]
+
+    said = "mean_token_probability could not be measured on any answer and is left out"
+    assert await lost("without") == [said]
+    assert await lost("with", probability=lambda word: 0.9) == []
+
+
 async def test_further_signals_cost_nothing_and_are_measured_again_when_bound(tmp_path: Path) -> None:
     def made() -> Cascade:
         small = replace(

@@ -23,6 +23,7 @@ from corea.cascade import Cascade
 from corea.datasets.local import read_labelled
 from corea.errors import BackendError, BudgetError, ConfigError, DataError
 from corea.evaluate.extra_calls import (
+    UNMEASURED,
     CallSettings,
     PlainSample,
     asks_plainly,
@@ -358,13 +359,11 @@ async def outcome_table(
     """The collected answers of all stages as one table.
 
     A stage that failed at a question counts as wrong and without a confidence there, as the cascade would defer it;
-    questions at which the last one failed are left out, and the notes say how many. A question without a reference has
-    no label.
+    questions at which the last one failed are left out and counted in the notes; without a reference, one has no label.
     """
     sets: list[AnswerSet] = []
     for stage, traces in zip(cascade.stages, collected.stages, strict=True):
-        stored = [traces[key] for key in questions if key in traces]
-        answers = answers_of_traces(questions, priced_now(stage, stored), settings.grader)
+        answers = answers_of_traces(questions, priced_now(stage, traces, questions), settings.grader)
         if stage is not cascade.stages[-1]:
             for name, signal in free_signals(settings.extra_signals).items():
                 answers = await _with_signal(name, signal, stage, answers, questions, traces)
@@ -374,7 +373,8 @@ async def outcome_table(
     table = join_answers(sets, signals=["confidence", *names], same=same_answer)
     if collected.plain:
         table = table.change(-1, **plain_columns(table, collected.plain))
-    return replace(table, notes=(*collected.notes, *table.notes))
+    lost = [UNMEASURED.format(name=name) for name in settings.extra_signals if name not in seen]
+    return replace(table, notes=(*collected.notes, *lost, *table.notes))
 
 
 async def _with_signal(

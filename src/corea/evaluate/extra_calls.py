@@ -4,7 +4,7 @@ FOLDER/STAGE.repeated.jsonl     the traces of stored questions that were asked a
 FOLDER/STAGE.plain-HASH.jsonl   the traces of the last stage asked with each question as it came, by its settings
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from hashlib import sha256
@@ -30,6 +30,10 @@ from corea.types import ZERO_USD, Question, Status, Trace
 
 GREEDY = 0.1  # share of answers that one model may change at temperature 0, by batching or other hardware
 SAMPLED = 0.5  # two samples of one model differ in being right with probability 2 p (1 - p), at most this
+UNMEASURED = (
+    "{name} could not be measured on any answer and is left out: the server gives no token probabilities, or the "
+    "answers were stored without them; name another folder with --answers to ask again"
+)
 LEVEL = 0.05  # a change that is less likely than this under that share is refused
 
 
@@ -72,12 +76,10 @@ def cost_of(traces: Sequence[Trace]) -> Decimal:
     return total([trace.cost_usd or ZERO_USD for trace in traces]) or ZERO_USD
 
 
-def priced_now(stage: Stage, traces: Sequence[Trace]) -> list[Trace]:
-    """Traces of a stage asked alone, with what its answers would cost now: prices may have changed since."""
-    return [
-        msgspec.structs.replace(trace, steps=(stage.priced(trace.steps[0]), *trace.steps[1:])) if trace.steps else trace
-        for trace in traces
-    ]
+def priced_now(stage: Stage, traces: Mapping[str, Trace], ids: Iterable[str]) -> list[Trace]:
+    """Those traces of a stage asked alone, with what its answers would cost now: prices may have changed since."""
+    found = (traces[key] for key in ids if key in traces)
+    return [msgspec.structs.replace(t, steps=(*map(stage.priced, t.steps[:1]), *t.steps[1:])) for t in found]
 
 
 def most_usd(cascade: Cascade, questions: Sequence[Question]) -> Decimal | None:
@@ -254,5 +256,4 @@ class PlainSample:
         new = await ask_into(self.cascade, self.missing, self.path, what, spent, settings)
         known = {**self.known, **{trace.question_id: trace for trace in new if trace.status is not Status.FAILED}}
         asked = {question.id: question for question in self.questions if question.id in known}
-        traces = priced_now(self.cascade.stages[0], [known[key] for key in asked])
-        return answers_of_traces(asked, traces, grader)
+        return answers_of_traces(asked, priced_now(self.cascade.stages[0], known, asked), grader)
