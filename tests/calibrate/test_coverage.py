@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from corea.calibrate.coverage import CoverageResult, coverage, hard_targets, missed_targets
@@ -40,6 +41,16 @@ def test_a_map_fitted_on_the_same_draw_keeps_the_promise_too() -> None:
     )
     assert found[0].certified > 10
     assert found[0].holds
+
+
+def test_other_rows_than_the_population_may_judge() -> None:
+    population = simulated_pairs(4000)
+    wrong = population.change(0, correct=np.zeros(4000))
+    targets = {"drop": Targets(max_drop=0.03, delta=0.1)}
+    (kept,) = coverage(population, targets, n=400, draws=20)
+    (lost,) = coverage(population, targets, n=400, draws=20, judged=wrong)
+    assert kept.certified == lost.certified == lost.broken > 5
+    assert kept.holds
 
 
 def test_a_broken_promise_is_seen_as_broken() -> None:

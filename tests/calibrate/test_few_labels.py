@@ -9,8 +9,11 @@ import pytest
 
 from corea.calibrate import FitOptions, OutcomeTable, Targets, fit, select_for_labelling
 from corea.calibrate.certify import certify
-from corea.calibrate.few_labels import few_label_drop_pvalue
+from corea.calibrate.exact_tests import share_upper
+from corea.calibrate.few_labels import FewLabels, few_label_drop_pvalue
+from corea.calibrate.rules import ScoredTable
 from corea.errors import ConfigError, DataError
+from corea.metrics import Interval
 
 from .simulated import compared
 
@@ -160,3 +163,37 @@ def test_nothing_is_certified_without_a_labelled_row_that_decides() -> None:
     assert few_label_drop_pvalue(100, 1000, 0, 0, 300, 0.02, within=False, decisive=0) == 1
     assert few_label_drop_pvalue(100, 1000, 0, 0, 300, 0.02, within=False, decisive=1) < 0.05
     assert few_label_drop_pvalue(3, 1000, 0, 0, 0, 0.02, within=False, decisive=0) < 0.05  # needs no label
+
+
+def drop_of(different: int, losses: int, gains: int, gold: int, n: int = 1000) -> Interval:
+    """All n rows are kept, `different` of them have other answers, and the first `gold` of these are labelled."""
+    at = np.arange(n)
+    gap = np.where(at < losses, 1, np.where(at < losses + gains, -1, 0))
+    pairs = compared(n).change(0, correct=(gap == -1).astype(float)).change(-1, correct=(gap == 1).astype(float))
+    labels = FewLabels(gold=at < gold, different=at < different, only_different=True)
+    return labels.drop_interval(ScoredTable.of(pairs, np.ones(n)), np.ones(n, dtype=bool))
+
+
+def test_the_drop_s_interval_counts_what_was_not_seen() -> None:
+    none = drop_of(0, 0, 0, 0)
+    assert (none.value, none.low) == (0, -none.high)
+    assert none.high == pytest.approx(1 - 0.05 ** (1 / 1000))  # no different answer in so many rows, at 5 %
+    unknown = drop_of(30, 0, 0, 0)
+    assert (unknown.value, unknown.low) == (0.03, -unknown.high)
+    assert unknown.high == pytest.approx(share_upper(30, 1000, 0.05))
+    half = drop_of(100, 30, 10, 50)
+    assert half.value == pytest.approx(0.1 * 20 / 50)
+    assert 0.005 < half.low < 0.02 < 0.06 < half.high < 0.09
+    assert drop_of(100, 0, 0, 50).low < 0 < drop_of(100, 0, 0, 50).high  # both models wrong in all labelled rows
+
+
+@pytest.mark.parametrize(("share", "loss", "gain"), [(0.002, 0.6, 0.2), (0.03, 0.5, 0.1), (0.2, 0.4, 0.3)])
+def test_the_drop_s_interval_covers_the_true_drop(share: float, loss: float, gain: float) -> None:
+    rng, covered = np.random.default_rng(0), 0
+    for _ in range(300):
+        different = int(rng.binomial(1000, share))
+        gold = min(different, 40)
+        losses, gains, _ = rng.multinomial(gold, _chances(loss, gain))
+        found = drop_of(different, int(losses), int(gains), gold)
+        covered += found.low <= share * (loss - gain) <= found.high
+    assert covered >= 0.95 * 300

@@ -97,15 +97,20 @@ def coverage(
     draws: int = 1000,
     options: FitOptions = DEFAULTS,
     seed: int = 0,
+    judged: OutcomeTable | None = None,
 ) -> list[CoverageResult]:
     """How often each guarantee is broken, over calibration sets of n questions drawn with replacement.
+
+    Args:
+        judged: The rows whose mean is the truth, such as traffic with new inputs; the population by default.
 
     Raises:
         ConfigError: n or draws is too small.
     """
     if n < 20 or draws < 1:
         raise ConfigError(f"coverage: got n = {n} and draws = {draws}, expected at least 20 questions and one draw")
-    whole = ScoredTable.of(population, population.first.confidence)
+    judged = population if judged is None else judged
+    whole = ScoredTable.of(judged, judged.first.confidence)
     certified, broken = dict.fromkeys(targets, 0), dict.fromkeys(targets, 0)
     saved = dict.fromkeys(targets, 0.0)
     for draw in range(draws):
@@ -122,7 +127,7 @@ def coverage(
                 continue
             certified[name] += 1
             broken[name] += bool(missed_targets(each, scored, rules))
-            saved[name] += 1 - float(scored.outcome(rules).cost_usd.mean() / population.last.cost_usd.mean())
+            saved[name] += 1 - float(scored.outcome(rules).cost_usd.mean() / judged.last.cost_usd.mean())
     return [
         CoverageResult(
             name=name, guarantee=each.words(), n=n, draws=draws, certified=certified[name], broken=broken[name],

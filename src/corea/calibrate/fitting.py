@@ -35,7 +35,7 @@ from corea.calibrate.sentences import attempts_clause, next_steps, sentence
 from corea.calibrate.signal_quality import signal_quality
 from corea.calibrate.targets import Targets
 from corea.errors import ConfigError
-from corea.metrics import Interval, cost_interval, paired_share_interval, saving_interval, share_interval
+from corea.metrics import Interval, cost_interval, saving_interval, share_interval
 from corea.metrics.arrays import Floats
 from corea.metrics.score_map import ScoreMap, among, inputs_of
 from corea.records.table import OutcomeTable
@@ -341,14 +341,8 @@ def _few_label_estimates(found: Selection) -> dict[str, Interval]:
     out = {name: cost_interval(values) for name, values in costs.items()}
     out["llm_share"], out["agreement"] = share_interval(1.0 - kept), share_interval(1.0 - labels.different)
     out["saving"] = saving_interval(answers.cost_usd, last.cost_usd)
-    share, at = float((kept & labels.different).mean()), kept & labels.different & labels.gold
-    if not share:
-        out["drop"] = Interval(0.0, 0.0, 0.0)
-    elif at.any():
-        gap = paired_share_interval(last.correct[at], first.correct[at])
-        out["drop"] = Interval(share * gap.value, share * gap.low, share * gap.high)
-    else:  # nothing is labelled there: between all gains and all losses
-        out["drop"] = Interval(share, -share, share)
+    # the last model alone loses nothing
+    out["drop"] = labels.drop_interval(test, kept) if found.rules is not None else Interval(0.0, 0.0, 0.0)
     if (labels.gold & ~labels.different).any():
         out["llm_pass_at_1"] = share_interval(last.correct[labels.gold])
         out["slm_pass_at_1"] = share_interval(first.correct[labels.gold])

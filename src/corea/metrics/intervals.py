@@ -11,7 +11,7 @@ from corea.errors import DataError
 from corea.metrics.arrays import Floats, as_floats
 
 Z_95 = NormalDist().inv_cdf(0.975)
-"""Standard deviations on each side of a 95 % interval, the level of all intervals here."""
+"""Standard deviations on each side of a 95 % interval, the level of the intervals here unless said."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,10 +101,10 @@ def _student(freedom: float) -> float:
     )
 
 
-def paired_share_interval(first: Any, second: Any) -> Interval:
+def paired_share_interval(first: Any, second: Any, *, z: float = Z_95) -> Interval:
     """Difference of two shares over the same N examples; it is wider than 0 also where no example tells them apart.
 
-    The interval is Wald's with one pseudo-example added to each kind of disagreement.
+    The interval is Wald's with one pseudo-example added to each kind of disagreement, `z` standard deviations wide.
 
     Source: Bonett and Price 2012, Journal of Educational and Behavioral Statistics 37(4); recommended by Fagerland,
     Lydersen and Laake 2014, Statistics in Medicine 33(16).
@@ -113,7 +113,7 @@ def paired_share_interval(first: Any, second: Any) -> Interval:
     gap, n = a - b, len(a) + 2
     only_a, only_b = (float(np.maximum(sign * gap, 0).sum() + 1) / n for sign in (1, -1))
     middle = only_a - only_b
-    half = Z_95 * math.sqrt((only_a + only_b - middle**2) / n)
+    half = z * math.sqrt((only_a + only_b - middle**2) / n)
     return Interval(float(gap.mean()), max(-1.0, middle - half), min(1.0, middle + half))
 
 
