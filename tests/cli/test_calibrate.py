@@ -347,6 +347,8 @@ def test_rows_of_another_signal_than_the_stage_s_are_refused(corea: Command) -> 
     assert (ran.code, len(ran.err.strip().splitlines())) == (2, 1)
     assert "slm_signal_name is 'verbalized', calibrated for 'self_check'" in ran.err
     assert "calibrated for 'self_check'" not in corea(*command, "--set", "stages.small.signal=self_check").err
+    forced = "calibration forced: slm_signal_name is 'verbalized', calibrated for 'self_check'"
+    assert forced in corea(*command, "--force", "--json").json["flags"][1]
 
 
 @pytest.mark.parametrize("command", [("ask", "Number 3"), ("serve", "--port", "0")])

@@ -1,4 +1,4 @@
-"""A calibrated pair of known accuracy keeps its promise on fresh questions; library, batch and gateway decide alike."""
+"""A calibrated pair of known accuracy keeps its promise on fresh questions; all ways to ask decide alike."""
 
 import asyncio
 import json
@@ -26,6 +26,7 @@ from corea.signals.verbalized import Verbalized
 
 DROP = 0.03
 COSTS = (1e-4, 4e-4)
+SAMPLE = 12  # questions through `corea ask`
 
 
 def world(count: int, start: int) -> list[dict[str, Any]]:
@@ -149,6 +150,16 @@ def by_batch(rows: list[dict[str, Any]], path: Path, corea: Command) -> dict[int
     return {int(trace["question_id"]): (trace["stage"], trace["answer"]) for trace in traces}
 
 
+def by_ask(rows: list[dict[str, Any]], path: Path, corea: Command) -> dict[int, tuple[str, str]]:
+    """With the configuration that `by_batch` wrote, a command for each question."""
+    found: dict[int, tuple[str, str]] = {}
+    for row in rows:
+        ran = corea("ask", row["text"], "--calibration", str(path), "--json")
+        assert ran.code == 0, ran.err
+        found[row["n"]] = ran.json["stage"], ran.json["answer"]
+    return found
+
+
 def right(found: Mapping[int, tuple[str, Any]]) -> np.ndarray[Any, Any]:
     """Whether each answer is right, in the order of the questions (not in the order in which they were done)."""
     return np.array([text_of(answer) == str(n) for n, (_, answer) in sorted(found.items())])
@@ -170,6 +181,9 @@ def test_the_promise_is_kept_and_all_ways_decide_alike(
     library, batch, served = by_library(rows, path), by_batch(rows, path, corea), by_gateway(rows, path)
     assert batch == library
     assert {n: (stage, text_of(text)) for n, (stage, text) in served.items()} == library
+    asked = by_ask(rows[:SAMPLE], path, corea)
+    assert asked == {n: library[n] for n in asked}
+    assert {stage for stage, _ in asked.values()} == {"small", "large"}
     large = np.array([row["large"] for row in rows], dtype=float)
     if count == 3000:
         assert by_process(rows, path) == served
