@@ -35,10 +35,10 @@ def asked_often(pairs: OutcomeTable, times: int = 3) -> OutcomeTable:
     return replace(rows, ids=np.array([f"r{i}" for i in range(len(rows))], dtype=object), clusters=rows.ids)
 
 
-def rarely_dear(pairs: OutcomeTable, often: float = 1 / 500, times: float = 500.0) -> OutcomeTable:
+def rarely_expensive(pairs: OutcomeTable, often: float = 1 / 500, times: float = 500.0) -> OutcomeTable:
     """The large model's answer to one question in 500 costs 500 times as much."""
-    dear = np.random.default_rng(3).random(len(pairs)) < often
-    return pairs.change(-1, cost_usd=pairs.last.cost_usd * np.where(dear, times, 1.0))
+    expensive = np.random.default_rng(3).random(len(pairs)) < often
+    return pairs.change(-1, cost_usd=pairs.last.cost_usd * np.where(expensive, times, 1.0))
 
 
 def partly_missing(pairs: OutcomeTable, share: float = 0.1) -> OutcomeTable:
@@ -79,7 +79,7 @@ def plan_of(folder: Path) -> list[Part]:
     plan += [("simulated: several signals", how.map, several, 500, how) for how in MAPS]
     plan += [
         ("simulated: asked three times", "stated", asked_often(simulated_pairs(7_000)), 1500, FitOptions()),
-        ("simulated: rarely dear", "stated", rarely_dear(simulated_pairs(20_000)), 500, FitOptions()),
+        ("simulated: rarely expensive", "stated", rarely_expensive(simulated_pairs(20_000)), 500, FitOptions()),
     ]
     for how in SUBJECT:
         gaps = partly_missing(several)
