@@ -25,6 +25,7 @@ from corea.gateway.asgi import (
     send_response,
 )
 from corea.gateway.billing.auth import Principal
+from corea.gateway.chat.reply import header_text
 from corea.gateway.chat.request import ChatRequest, chat_request, parse_chat, read_json
 from corea.gateway.chat.routing import ModelRoute, is_alias
 from corea.gateway.chat.service import ChatService
@@ -43,6 +44,7 @@ SESSION_HEADERS = (  # Codex: one of a thread (a conversation) and of a session,
     b"x-corea-session", b"x-session-id", b"thread-id", b"thread_id", b"session-id", b"session_id",
     b"x-claude-code-session-id",
 )  # fmt: skip
+LONGEST_NAME, MOST_NAMES = 80, 50  # of dropped fields, some of which the client has named
 PROMETHEUS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
@@ -292,8 +294,8 @@ class _Response:
             own = dict(message["headers"])
             trace_id = own.get(b"x-corea-trace-id")
             added = cors_headers(self.scope, self.settings)
-            if dropped := {*self.dropped, *self.untranslated}:
-                added.append(("x-corea-dropped", ", ".join(sorted(dropped))))
+            if dropped := sorted({header_text(name[:LONGEST_NAME]) for name in (*self.dropped, *self.untranslated)}):
+                added.append(("x-corea-dropped", ", ".join(dropped[:MOST_NAMES])))
             request_id = trace_id.decode() if trace_id else self.request_id
             added += [("x-request-id", request_id), *((("request-id", request_id),) if self.api is not None else ())]
             message["headers"] = [*message["headers"], *((n.encode(), v.encode("latin-1")) for n, v in added)]
