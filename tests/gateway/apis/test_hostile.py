@@ -1,12 +1,18 @@
 """Hostile clients and servers in every API: nothing of theirs is a fault of ours, or a header, or another event."""
 
 import json
+from decimal import Decimal
 from typing import Any
 
+import httpx
 import pytest
-from tests.fakes.server import SSE, Bytes, Say
+from tests.fakes.server import SSE, Asked, Bytes, Say
 from tests.gateway.apis.messages_wire import ask
 from tests.gateway.chat.upstreams import Upstreams, streamed, upstreams, whole
+from tests.gateway.conftest import DEAR, OpenAccounts
+
+from corea.gateway.billing.auth import Accounts, Admission, Principal, SpendRequest
+from corea.types import Sampling
 
 DEEP = b"[" * 200_000 + b"]" * 200_000
 BODIES: dict[str, dict[str, Any]] = {
@@ -127,7 +133,9 @@ async def test_log_probabilities_over_several_lines_stay_in_one_event() -> None:
 
 def data(text: str) -> list[Any]:
     """The data of each event, which has one line of it."""
-    return [json.loads(block.rpartition("data: ")[2]) for block in text.split("\n\n") if block]
+    blocks = [block.split("\n") for block in text.split("\n\n") if block]
+    assert all(line.startswith(("event: ", "data: ")) for block in blocks for line in block)
+    return [json.loads(block[-1].removeprefix("data: ")) for block in blocks]
 
 
 async def interleaved(it: Upstreams, path: str) -> str:
@@ -156,3 +164,165 @@ async def test_two_calls_whose_pieces_are_mixed_arrive_apart() -> None:
         ("a", "f", '{"x": 1}'),
         ("b", "g", '{"y": 2}'),
     ]
+
+
+class Keyed(OpenAccounts):
+    """Accounts of one key, with a budget or without, that keep what was reserved."""
+
+    def __init__(self, budget: bool = False) -> None:
+        self.budget = budget
+        self.reserved: list[Decimal] = []
+
+    def identify(self, secret: str | None) -> Principal:
+        return Budgeted(id="k") if self.budget else Principal(id="k")
+
+    async def admit(self, principal: Principal, request: SpendRequest) -> Admission:
+        self.reserved.append(request.reserve_usd)
+        return await super().admit(principal, request)
+
+
+class Budgeted(Principal, frozen=True):
+    """The principal of a key with a budget."""
+
+    @property
+    def has_budget(self) -> bool:
+        return True
+
+
+NATIVE = {"apis": ["chat", "messages", "responses", "completions", "embeddings"]}
+PRICED = {"price": DEAR, "sampling": Sampling(max_tokens=100)}
+DRAW = {"type": "image_generation"}
+RUN = {"type": "function", "name": "f", "parameters": {}}
+REPLIES = {
+    "/messages": {"type": "message", "role": "assistant", "content": [], "stop_reason": "end_turn", "usage": {}},
+    "/responses": {"object": "response", "status": "completed", "output": [], "usage": {}},
+    "/completions": {"choices": [{"text": "x", "finish_reason": "stop"}]},
+    "/embeddings": {"data": [{"embedding": [0.1]}]},
+}
+
+
+def served(asked: Asked) -> Bytes:
+    """An answer of a server that speaks all APIs."""
+    reply = next(reply for path, reply in REPLIES.items() if asked.path.endswith(path))
+    return Bytes(json.dumps(reply).encode())
+
+
+async def sent(path: str, accounts: Accounts | None = None, **fields: Any) -> tuple[dict[str, Any], httpx.Response]:
+    """What reaches the server of a request, and the response."""
+    async with upstreams(server=NATIVE, accounts=accounts, large_stage=PRICED) as it:
+        it.large.otherwise = served
+        body = {"model": "corea/large", **(ask() if path == "messages" else {}), **fields}
+        response = await it.request("POST", f"/v1/{path}", json=body)
+        return (it.large.requests[0].body if it.large.requests else {}), response
+
+
+@pytest.mark.parametrize(
+    ("path", "fields"),
+    [
+        ("messages", {"tools": [{"type": "web_search_20250305", "name": "s"}], "tool_choice": {"type": "any"}}),
+        ("messages", {"mcp_servers": [{"url": "u"}], "inference_geo": "us", "speed": "fast"}),
+        ("responses", {"input": "x", "tools": [DRAW], "background": True, "service_tier": "priority"}),
+    ],
+)
+async def test_a_key_reaches_nothing_that_costs_more_than_tokens(path: str, fields: dict[str, Any]) -> None:
+    with_key, response = await sent(path, Keyed(), **fields)
+    assert response.status_code == 200, response.text
+    left = {"input"} if path == "responses" else set[str]()
+    assert not (fields.keys() - left) & with_key.keys()
+    named = set(response.headers["x-corea-dropped"].split(", "))
+    assert named >= fields.keys() - left - {"tools", "tool_choice"}
+    without, _ = await sent(path, **fields)
+    assert {name: without[name] for name in fields} == fields
+
+
+async def test_a_key_keeps_the_tools_that_the_client_runs() -> None:
+    tools = [RUN, DRAW, {"type": "custom", "name": "apply_patch"}]
+    body, response = await sent("responses", Keyed(), input="x", tools=tools, tool_choice="auto")
+    assert (body["tools"], body["tool_choice"]) == ([tools[0], tools[2]], "auto")
+    assert "tools.image_generation" in response.headers["x-corea-dropped"]
+
+
+async def test_a_policy_names_the_tools_that_are_dropped() -> None:
+    policies = {"default": {"drop": ["tools.image"]}}
+    async with upstreams(server=NATIVE, policies=policies, accounts=Keyed()) as it:
+        it.large.otherwise = served
+        tools = [DRAW, {"type": "web_search"}]
+        await it.request("POST", "/v1/responses", json={"model": "corea/large", "input": "x", "tools": tools})
+    assert it.large.requests[0].body["tools"] == [{"type": "web_search"}]
+
+
+@pytest.mark.parametrize(
+    ("path", "field", "limit"),
+    [("messages", "max_tokens", 500), ("responses", "max_output_tokens", 100), ("completions", "max_tokens", 7)],
+)
+async def test_no_other_name_of_the_limit_reaches_a_server(path: str, field: str, limit: int) -> None:
+    texts: dict[str, dict[str, Any]] = {"responses": {"input": "x"}, "completions": {"prompt": "x"}, "messages": {}}
+    given = {"n_predict": 9_000_000} if path != "completions" else {"n_predict": 9_000_000, "max_tokens": 7}
+    accounts = Keyed(budget=True)
+    body, response = await sent(path, accounts, **texts[path], **given)
+    assert response.status_code == 200, response.text
+    assert ("n_predict" in body, body.get(field)) == (False, limit)
+    assert accounts.reserved[0] >= limit * DEAR.output_usd_per_mtok / 1_000_000
+
+
+async def test_a_completion_names_no_other_model() -> None:
+    for path, field in (("completions", "prompt"), ("embeddings", "input")):
+        named: dict[str, Any] = {field: "x", "models": ["large-pro"]}
+        body, response = await sent(path, **named)
+        assert (body, response.status_code, response.json()["error"]["param"]) == ({}, 400, "models")
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"previous_response_id": "r"},
+        {"conversation": "c"},
+        {"prompt": {"id": "p"}},
+        {"input": [{"type": "item_reference", "id": "i"}]},
+    ],
+    ids=str,
+)
+async def test_a_stored_prompt_is_not_for_a_key_with_a_budget(fields: dict[str, Any]) -> None:
+    body, response = await sent("responses", Keyed(budget=True), **{"input": "x", **fields})
+    assert (body, response.status_code) == ({}, 400)
+    assert "this key has a budget" in response.json()["error"]["message"]
+    body, response = await sent("responses", Keyed(), **{"input": "x", **fields})
+    assert (response.status_code, {name: body[name] for name in fields}) == (200, fields)
+
+
+@pytest.mark.parametrize(
+    ("path", "fields"),
+    [
+        ("responses", {"input": [{"type": "reasoning", "summary": [], "encrypted_content": "x" * 9000}]}),
+        ("responses", {"input": "x", "tools": [{"type": "custom", "name": "a", "description": "x" * 9000}]}),
+        ("messages", {"messages": [{"role": "user", "content": "x"}, {"role": "assistant", "content": [
+            {"type": "redacted_thinking", "data": "x" * 9000}]}, {"role": "user", "content": "y"}]}),
+        ("completions", {"prompt": "x", "suffix": "x" * 9000}),
+        ("embeddings", {"input": "x", "messages": [{"role": "user", "content": "x" * 9000}]}),
+    ],
+)  # fmt: skip
+async def test_the_reserve_counts_what_a_chat_would_not_carry(path: str, fields: dict[str, Any]) -> None:
+    accounts = Keyed(budget=True)
+    _, response = await sent(path, accounts, **fields)
+    assert response.status_code == 200, response.text
+    assert accounts.reserved[0] >= 9000 * DEAR.input_usd_per_mtok / 1_000_000
+
+
+async def test_the_reserve_of_a_picture_is_not_of_its_bytes() -> None:
+    accounts = Keyed(budget=True)
+    source = {"type": "base64", "media_type": "image/png", "data": "x" * 900_000}
+    block = {"role": "user", "content": [{"type": "image", "source": source}]}
+    _, response = await sent("messages", accounts, messages=[block])
+    assert response.status_code == 200
+    assert (
+        accounts.reserved[0] < 10_000 * DEAR.input_usd_per_mtok / 1_000_000 + 500 * DEAR.output_usd_per_mtok / 1_000_000
+    )
+
+
+@pytest.mark.parametrize("path", ["completions", "embeddings"])
+async def test_azures_paths_name_the_model(path: str) -> None:
+    async with upstreams(server=NATIVE) as it:
+        it.large.otherwise = served
+        asked = {"prompt": "x", "input": "x", "model": "other"}
+        response = await it.request("POST", f"/openai/deployments/corea/large/{path}?api-version=1", json=asked)
+    assert (response.status_code, it.large.requests[0].path) == (200, f"/v1/{path}")

@@ -138,8 +138,9 @@ class GatewayApp:
             body, send = await read_body(scope, receive, chat.settings), response
             secret = secret_of(scope)
             principal = chat.accounts.identify(secret)
+            body = body if model is None else with_field(body, "model", model)
             if response.api is None:
-                request = parse_chat(body if model is None else with_field(body, "model", model))
+                request = parse_chat(body)
             else:
                 request, send = self._translated(scope, response.api, body, response)
             request = _in_session(scope, request)
