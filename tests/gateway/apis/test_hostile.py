@@ -1,15 +1,17 @@
 """Hostile clients and servers in every API: nothing of theirs is a fault of ours, or a header, or another event."""
 
+import asyncio
 import json
 from decimal import Decimal
 from typing import Any
 
 import httpx
 import pytest
-from tests.fakes.server import SSE, Asked, Bytes, Say
+from tests.fakes.server import SSE, Asked, Bytes, Drip, Say
 from tests.gateway.apis.messages_wire import ask
 from tests.gateway.chat.upstreams import Upstreams, streamed, upstreams, whole
 from tests.gateway.conftest import DEAR, OpenAccounts
+from tests.gateway.loads import KINDS, failing, request
 
 from corea.gateway.billing.auth import Accounts, Admission, Principal, SpendRequest
 from corea.types import Sampling
@@ -326,3 +328,42 @@ async def test_azures_paths_name_the_model(path: str) -> None:
         asked = {"prompt": "x", "input": "x", "model": "other"}
         response = await it.request("POST", f"/openai/deployments/corea/large/{path}?api-version=1", json=asked)
     assert (response.status_code, it.large.requests[0].path) == (200, f"/v1/{path}")
+
+
+def begun(asked: Asked) -> Drip:
+    """A stream of two words, each with the usage so far, and then nothing."""
+    return Drip(failing(asked, "two words more").body.rpartition(b"data: ")[0])
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "embeddings"])
+async def test_a_client_that_hangs_up_pays_what_the_server_had_told(kind: str) -> None:
+    path, body = request(kind, "12 + 7?", stream=True)
+    async with upstreams(server=NATIVE, large_stage=PRICED) as it:
+        it.large.otherwise = begun
+        await hang_up(it, f"/v1/{path}", body | {"model": "corea/large"})
+        (done,) = it.done
+    assert (done.usage.prompt_tokens, done.usage.completion_tokens, done.usage.estimated) == (3, 2, False)
+    assert done.error is not None
+    assert (done.error.code, done.trace.cost_usd) == ("client_closed_request", Decimal("0.00007"))
+
+
+async def hang_up(it: Upstreams, path: str, body: dict[str, Any]) -> None:
+    """Asks, and leaves with the second word."""
+    first = [{"type": "http.request", "body": json.dumps(body).encode(), "more_body": False}]
+    second = asyncio.Event()
+
+    async def receive() -> Any:
+        if first:
+            return first.pop()
+        await second.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(message: Any) -> None:
+        if b"words" in message.get("body", b""):
+            second.set()
+
+    scope = {
+        "type": "http", "method": "POST", "path": path, "raw_path": path.encode(), "query_string": b"", "headers": [],
+        "http_version": "1.1", "scheme": "http", "root_path": "",
+    }  # fmt: skip
+    await it.app(scope, receive, send)
