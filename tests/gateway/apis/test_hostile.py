@@ -9,9 +9,9 @@ import httpx
 import pytest
 from tests.fakes.server import SSE, Asked, Bytes, Drip, Say
 from tests.gateway.apis.messages_wire import ask
-from tests.gateway.chat.upstreams import Upstreams, streamed, upstreams, whole
+from tests.gateway.chat.upstreams import DEFERRED, KEPT, Upstreams, streamed, upstreams, whole
 from tests.gateway.conftest import DEAR, OpenAccounts
-from tests.gateway.loads import KINDS, failing, request
+from tests.gateway.loads import KINDS, answer, failing, request
 
 from corea.gateway.billing.auth import Accounts, Admission, Principal, SpendRequest
 from corea.types import Sampling
@@ -367,3 +367,13 @@ async def hang_up(it: Upstreams, path: str, body: dict[str, Any]) -> None:
         "http_version": "1.1", "scheme": "http", "root_path": "",
     }  # fmt: skip
     await it.app(scope, receive, send)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_dropped_fields_are_those_of_the_stage_that_answered(stream: bool) -> None:
+    for small, dropped in ((KEPT, "thinking"), (DEFERRED, None)):
+        async with upstreams(small=small, server=NATIVE) as it:
+            it.large.otherwise = lambda asked: answer(asked, "nineteen")
+            body = ask(thinking={"type": "adaptive"}, stream=stream)
+            response = await it.request("POST", "/v1/messages", json=body)
+        assert (response.status_code, response.headers.get("x-corea-dropped")) == (200, dropped)

@@ -149,8 +149,9 @@ class GatewayApp:
         except GatewayError as error:
             self.refused(error)
             raise
-        if state.plan.question.native is not None and len(state.plan.cascade.stages) == 1:
-            response.untranslated = ()
+        if state.plan.question.native is not None:
+            *earlier, last = state.plan.cascade.stages
+            response.untranslated, response.native_stage = response.untranslated if earlier else (), last.name
         if request.body.stream:
             await chat.stream(state, lambda: _disconnected(receive), send)
         else:
@@ -276,6 +277,7 @@ class _Response:
         api: The API of the request; None for chat completions and pages.
         dropped: Request fields that the policies dropped.
         untranslated: Request fields of the API that a chat request cannot carry.
+        native_stage: The stage that is sent the client's own request, with these fields.
     """
 
     scope: Scope
@@ -284,6 +286,7 @@ class _Response:
     api: Api | None = None
     dropped: Sequence[str] = ()
     untranslated: Sequence[str] = ()
+    native_stage: str | None = None
     request_id: str = field(default_factory=new_id)
 
     async def refuse(self, error: GatewayError) -> None:
@@ -296,12 +299,18 @@ class _Response:
             own = dict(message["headers"])
             trace_id = own.get(b"x-corea-trace-id")
             added = cors_headers(self.scope, self.settings)
-            if dropped := sorted({header_text(name[:LONGEST_NAME]) for name in (*self.dropped, *self.untranslated)}):
+            by_native = self.native_stage is not None and own.get(b"x-corea-stage") == _header(self.native_stage)
+            names = self.dropped if by_native else (*self.dropped, *self.untranslated)
+            if dropped := sorted({header_text(name[:LONGEST_NAME]) for name in names}):
                 added.append(("x-corea-dropped", ", ".join(dropped[:MOST_NAMES])))
             request_id = trace_id.decode() if trace_id else self.request_id
             added += [("x-request-id", request_id), *((("request-id", request_id),) if self.api is not None else ())]
             message["headers"] = [*message["headers"], *((n.encode(), v.encode("latin-1")) for n, v in added)]
         await self.send(message)
+
+
+def _header(name: str) -> bytes:
+    return header_text(name).encode()
 
 
 def _in_session(scope: Scope, request: ChatRequest) -> ChatRequest:
