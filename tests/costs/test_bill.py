@@ -68,8 +68,7 @@ async def test_the_ledger_of_a_batch_is_the_bill(tmp_path: Path, signal: str, st
     async with serving(otherwise=Moody()) as server:
         cascade = make_cascade(server.base_url, SIGNALS[signal](server.base_url), stream=stream)
         traces = await traces_of(cascade, tmp_path, 30)
-    failed = [trace for trace in traces if trace.status is Status.FAILED]
-    assert len(failed) == (5 if stream else 0)  # a stream that breaks off is not repeated, a whole answer is once
+    assert not [trace for trace in traces if trace.status is Status.FAILED]  # what breaks off is repeated
     assert all(charge.told for charge in server.charges)
     assert booked(traces) == told(server.charges)
     ledger = Ledger()

@@ -45,8 +45,9 @@ class Asked:
 
     @property
     def prompt_tokens(self) -> int:
-        """Words of all messages."""
-        return sum(len(str(message.get("content") or "").split()) for message in self.body.get("messages", ()))
+        """Words of all messages, or of the text of another API."""
+        texts = [message.get("content") for message in self.body.get("messages", ())]
+        return sum(len(str(text or "").split()) for text in (*texts, self.body.get("input"), self.body.get("prompt")))
 
     @property
     def streamed(self) -> bool:
@@ -167,7 +168,7 @@ class Bytes(_Act):
     body: bytes
     content_type: str = "application/json"
     status: int = 200
-    billed: int = 0
+    billed: int | None = None
     split_bytes: int = 0
 
 
@@ -302,7 +303,7 @@ class FakeServer:
                 await response.write(act.body)
                 return await self._hang()
             case Bytes():
-                if act.billed:
+                if act.billed is not None:
                     self.billed.add(asked.prompt_tokens, act.billed)
                     charge.prompt, charge.completion = asked.prompt_tokens, act.billed
                     charge.told = b'"usage"' in act.body

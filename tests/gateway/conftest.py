@@ -40,6 +40,9 @@ class OpenAccounts:
     async def admit(self, principal: Principal, request: SpendRequest) -> Admission:
         return Admission(key_id=None, request=request)
 
+    def count(self, principal: Principal) -> None:
+        pass
+
     async def settle(self, admission: Admission, *, cost_usd: Decimal | None, tokens: int) -> None:
         pass
 

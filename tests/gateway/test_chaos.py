@@ -17,10 +17,13 @@ import psutil
 import pytest
 from tests.clients.scene import LARGE, SURE, UNSURE
 from tests.fakes.gateway import GatewayProcess, make_key, serving, write_config
-from tests.fakes.server import SSE, Act, Asked, Bytes, Fail, FakeServer, Hang, Reset, Say
+from tests.fakes.server import Act, Asked, Bytes, Fail, FakeServer, Hang, Reset
+from tests.gateway.loads import KINDS, SPOKEN, answer, failing, half, received, request
 from yarl import URL
 
-SHARE = 0.08  # of all calls, for each of seven faults
+SHARE = 0.07  # of all calls, for each of the faults
+FAULTS = ("timeout", "reset", "429", "500", "garbage", "half", "error", "drip")
+KEPT = ("chat", "messages", "responses")  # a small model may answer these
 BACKEND = """
 max_retries = 2
 backoff_base_seconds = 0.02
@@ -34,15 +37,15 @@ PROPER = {429, 502, 503, 504}
 
 @dataclass
 class Weather:
-    """Chooses an act for every call: one of seven faults, or a good answer."""
+    """Chooses an act for every call: one of the faults, or a good answer."""
 
     rng: random.Random
     seen: Counter[str] = field(default_factory=Counter[str])
 
     def __call__(self, asked: Asked) -> Act:
-        hard = "hard" in json.dumps(asked.body["messages"])
+        hard = b"hard" in asked.raw
         text = LARGE if asked.body["model"] == "large" else UNSURE if hard else SURE
-        kinds = ["timeout", "reset", "429", "500", "garbage", "half", "drip"]
+        kinds = FAULTS
         number = int(self.rng.random() / SHARE)
         kind = kinds[number] if number < len(kinds) else "good"
         self.seen[kind] += 1
@@ -58,35 +61,13 @@ class Weather:
             case "garbage":
                 return Bytes(b'{"choices": [}<html>')
             case "half":
-                return half_a_stream(asked, text) if asked.streamed else half_a_body(asked, text)
+                return half(asked, text)
+            case "error":
+                return failing(asked, text) if asked.streamed else Fail(500)
             case "drip":
-                return Say(text, split_bytes=7)
+                return answer(asked, text, split_bytes=7)
             case _:
-                return Say(text)
-
-
-def half_a_stream(asked: Asked, text: str) -> Bytes:
-    """A stream that ends in the middle of an event. It tells in each event what was used so far, as vLLM can."""
-    words = text.split(" ")[:3]
-    events: list[str] = []
-    for number, word in enumerate(words, 1):
-        usage = {"prompt_tokens": asked.prompt_tokens, "completion_tokens": number}
-        chunk = {"choices": [{"index": 0, "delta": {"content": word + " "}}], "usage": usage}
-        events.append(f"data: {json.dumps(chunk)}\n\n")
-    body = "".join(events) + 'data: {"choices": [{"ind'
-    return Bytes(body.encode(), content_type=SSE, billed=len(words))
-
-
-def half_a_body(asked: Asked, text: str) -> Bytes:
-    """The first half of an answer, in which the bill stands first."""
-    words = len(text.split())
-    usage = {
-        "prompt_tokens": asked.prompt_tokens,
-        "completion_tokens": words,
-        "total_tokens": asked.prompt_tokens + words,
-    }
-    body = json.dumps({"usage": usage, "choices": [{"index": 0, "message": {"content": text}}]})
-    return Bytes(body[: len(body) - 20].encode(), billed=words)
+                return answer(asked, text)
 
 
 @dataclass
@@ -95,13 +76,14 @@ class Load:
 
     gateway: GatewayProcess
     statuses: Counter[Any] = field(default_factory=Counter[Any])
+    kinds: Counter[str] = field(default_factory=Counter[str])  # of whole answers
     answered: set[str] = field(default_factory=set[str])
     paid: Decimal = Decimal(0)
     torn: int = 0  # connections that broke
     stood_still: float = 0.0  # at most, this process or the gateway's, in seconds
 
     async def run(self, count: int, concurrency: int) -> None:
-        """So many requests, every second one a stream, every third one hard."""
+        """So many requests of each API in turn, two of four hard, and two of four a stream."""
         numbers = iter(range(count))
         connector = aiohttp.TCPConnector(limit=concurrency)
         headers = {"authorization": f"Bearer {self.gateway.key}"}
@@ -109,9 +91,10 @@ class Load:
 
             async def worker() -> None:
                 for number in numbers:
-                    word = "hard" if number % 3 == 0 else "easy"
+                    kind, turn = KINDS[number % len(KINDS)], number // len(KINDS)
+                    word = "hard" if turn % 4 < 2 else "easy"
                     try:
-                        await self.one(session, f"{word}: 12 + {number}?", stream=number % 2 == 0)
+                        await self.one(session, kind, f"{word}: 12 + {number}?", stream=turn % 2 == 0)
                     except aiohttp.ClientError:
                         self.torn += 1
 
@@ -130,46 +113,31 @@ class Load:
                 await asyncio.sleep(0.05)
                 self.stood_still = max(self.stood_still, time.monotonic() - began)
 
-    async def one(self, session: aiohttp.ClientSession, text: str, *, stream: bool) -> None:
-        body = {"model": "corea", "messages": [{"role": "user", "content": text}], "stream": stream}
-        url = f"{self.gateway.url}/chat/completions"
+    async def one(self, session: aiohttp.ClientSession, kind: str, text: str, *, stream: bool) -> None:
+        path, body = request(kind, text, stream=stream)
+        url = f"{self.gateway.url}/{path}"
         async with session.post(url, json=body, timeout=aiohttp.ClientTimeout(120)) as response:
-            received = await response.text()
+            got = await response.text()
             if response.status != 200:
-                check_error(json.loads(received))
-                assert response.status in PROPER, received
+                check_error(json.loads(got))
+                assert response.status in PROPER, got
                 self.statuses[response.status] += 1
-            elif stream:
-                self.statuses[self.check_events(received)] += 1
-            else:
-                answer = json.loads(received)
-                assert answer["choices"][0]["message"]["content"] in ("19", LARGE)
-                self.count(answer["corea"])
-                self.statuses[200] += 1
-
-    def check_events(self, received: str) -> str:
-        """Whether a stream was an answer or broke off; nothing else may be in it."""
-        events = [e for e in received.split("\n\n") if e and not e.startswith(":")]
-        assert events[-1] == "data: [DONE]", received
-        told = [json.loads(event.removeprefix("data: ")) for event in events[:-1]]
-        text = "".join(c["choices"][0]["delta"].get("content", "") for c in told if c.get("choices"))
-        if "error" in told[-1]:
-            check_error(told[-1])
-            assert LARGE.startswith(text.strip()), text  # what was shown is a part of the large model's answer
-            return "broken stream"
-        assert text in ("19", LARGE), text
-        self.count(told[-1]["corea"])
-        return "whole stream"
-
-    def count(self, corea: Any) -> None:
-        self.answered.add(corea["trace_id"])
-        self.paid += Decimal(str(corea["cost_usd"]))
+                return
+            told = received(kind, got, response.headers, stream=stream)
+            self.kinds[kind] += told.text is not None
+            self.statuses["broken stream" if told.text is None else "answer"] += 1
+            if told.text is not None:
+                assert told.text in (("19", LARGE) if kind in KEPT else (LARGE,)), got
+                self.answered.add(response.headers["x-corea-trace-id"])
+                self.paid += told.cost_usd
 
 
 def check_error(body: Any) -> None:
-    assert set(body["error"]) == {"message", "type", "param", "code"}
-    assert body["error"]["message"]
-    assert body["error"]["code"]
+    error = body["error"]
+    if body.get("type") != "error":  # else Anthropic's form
+        assert set(error) == {"message", "type", "param", "code"}
+    assert error["message"]
+    assert error.get("code") or error["details"]["error_code"]
 
 
 def rows(state: Path, query: str) -> list[Any]:
@@ -205,7 +173,7 @@ def clients_of(process: psutil.Process) -> list[Any]:
 async def storm(folder: Path, count: int, *, concurrency: int, warm_up: int, timeout: float, most_mb: float) -> None:
     weather = Weather(random.Random(5))
     async with FakeServer(weather, record=False) as far:
-        write_config(folder, far.base_url, backend=BACKEND.format(timeout=timeout))
+        write_config(folder, far.base_url, backend=SPOKEN + BACKEND.format(timeout=timeout))
         with await asyncio.to_thread(Entered, folder) as gateway:
             process = psutil.Process(gateway.process.pid)
             load = Load(gateway)
@@ -219,7 +187,8 @@ async def storm(folder: Path, count: int, *, concurrency: int, warm_up: int, tim
     print(f"memory {memory / 1e6:.1f} -> {memory_after / 1e6:.1f} MB, open files {files} -> {files_after}")
     print(f"stood still for at most {load.stood_still:.2f} s")
     assert (status, load.torn, sum(load.statuses.values())) == (0, 0, total)
-    assert min(weather.seen[kind] for kind in ("timeout", "reset", "429", "500", "garbage", "half", "drip")) > 0
+    assert min(weather.seen[kind] for kind in FAULTS) > 0
+    assert min(load.kinds[kind] for kind in KINDS) > 0
     assert memory_after - memory < most_mb * 1e6
     assert files_after <= files
     ((decisions, prompt, completion),) = rows(
@@ -264,8 +233,12 @@ async def test_a_storm_of_5000_requests(tmp_path: Path) -> None:
 
 async def under_load(folder: Path, sig: int) -> tuple[Load, GatewayProcess, set[str], int]:
     """Load on a gateway that is signalled in its midst; what was committed just before."""
-    async with FakeServer(lambda asked: Say(LARGE if asked.body["model"] == "large" else SURE), record=False) as far:
-        write_config(folder, far.base_url)
+
+    def good(asked: Asked) -> Act:
+        return answer(asked, LARGE if asked.body["model"] == "large" else SURE)
+
+    async with FakeServer(good, record=False) as far:
+        write_config(folder, far.base_url, backend=SPOKEN + "\nmax_retries = 0")
         with await asyncio.to_thread(Entered, folder) as gateway:
             load = Load(gateway)
             running = asyncio.create_task(load.run(1500, 32))

@@ -18,7 +18,7 @@ from corea.costs.token_estimate import IN_PROMPT
 from corea.prices import EXACT, Price
 from corea.prompts import lettered, with_draft
 from corea.stage import Stage, total
-from corea.types import ANSWERS, LIMITS, Message, Question, Sampling
+from corea.types import ANSWERS, LIMITS, Message, NativeRequest, Question, Sampling
 
 TEMPLATE_TOKENS = 128  # what a chat template adds to a conversation: gpt-oss about 100, others 5 to 30 ...
 MESSAGE_TOKENS = 16  # ... and to each message: its role and marks
@@ -131,7 +131,26 @@ def unbounded(stages: Sequence[Stage]) -> tuple[Stage, str] | None:
 
 def request_tokens(question: Question, sampling: Sampling = Sampling()) -> int:  # noqa: B008  # frozen
     """More tokens than any tokenizer makes of a request: its messages and the tools it offers."""
-    return TEMPLATE_TOKENS + sum(_message_tokens(message) for message in question.messages) + _extra_tokens(sampling)
+    written = sum(_message_tokens(message) for message in question.messages)
+    if question.native is not None:  # of which the messages may lack a part
+        written = max(written, MESSAGE_TOKENS * len(question.messages) + _native_tokens(question.native))
+    return TEMPLATE_TOKENS + written + _extra_tokens(sampling)
+
+
+def _native_tokens(native: NativeRequest) -> int:
+    """More tokens than a request of another API has, but for its functions: see `_extra_tokens`."""
+    long = {name: value for name, value in native.body.items() if isinstance(value, str | list | dict)}
+    given, tools = [v for name, v in long.items() if name not in ("model", *IN_PROMPT)], long.get("tools")
+    offered = cast(list[Any], tools) if isinstance(tools, list) else []
+    given += [t for t in offered if isinstance(t, dict) and cast(Any, t).get("type") not in (None, "function")]
+    found, waiting = sum(len(_encode(value)) for value in given), list[Any](given)
+    while waiting:  # without recursion, since a client chooses the depth
+        value: Any = waiting.pop()
+        if _is_picture(value):
+            found += PICTURE_TOKENS - len(_encode(value))
+        elif isinstance(value, dict | list):
+            waiting += cast(dict[str, Any], value).values() if isinstance(value, dict) else cast(list[Any], value)
+    return found
 
 
 @cache
@@ -151,7 +170,11 @@ def _message_tokens(message: Message) -> int:
 
 
 def _is_picture(part: Any) -> bool:
-    return isinstance(part, Mapping) and cast(Mapping[str, Any], part).get("type") in ("image_url", "input_image")
+    return isinstance(part, Mapping) and cast(Mapping[str, Any], part).get("type") in (
+        "image_url",
+        "input_image",
+        "image",
+    )
 
 
 def _extra_tokens(sampling: Sampling) -> int:

@@ -10,10 +10,11 @@ from email.utils import format_datetime
 from typing import Any
 
 import pytest
-from tests.fakes.server import SSE, Act, Bytes, Fail, FakeServer, Hang, Reset, Say
+from tests.fakes.server import SSE, Act, Bytes, Drip, Fail, FakeServer, Hang, Reset, Say
 
 from corea.backends.openai.circuit_breaker import BreakerState
 from corea.backends.openai.client import OpenAIBackend, OpenAISettings
+from corea.costs.call_log import CallLog
 from corea.errors import BackendError, BackendRefused, BackendTimeout, ConfigError
 from corea.types import Completion, Message, Question, Sampling, Usage
 
@@ -272,10 +273,30 @@ async def test_a_stream_that_breaks_off_is_an_error_with_what_was_spent(clean: b
         error = await raised_by(lambda: backend.complete(QUESTION, PLAIN) if inside else drained(backend))
     assert "the stream broke off (" in str(error)
     assert error.retryable
-    assert len(server.requests) == 1
+    once = Usage(prompt_tokens=8, completion_tokens=2, estimated=True)
     assert isinstance(error.spent, Completion)
-    assert error.spent.text == "one two"
-    assert error.spent.usage == Usage(prompt_tokens=8, completion_tokens=2, estimated=True)
+    assert (error.spent.text, error.spent.usage) == ("one two", once)
+    assert len(server.requests) == (5 if inside else 1)  # nothing was passed on, so it is asked again
+    assert error.spent.wasted == (once + once + once + once if inside else None)
+
+
+async def test_a_stream_within_that_breaks_off_is_asked_again_and_its_cancellation_is_booked() -> None:
+    short, long = Say("one two"), Say("one two three", break_after=2)
+    async with talking(long, otherwise=short, stream=True) as (backend, server, _):
+        completion = await backend.complete(QUESTION, PLAIN)
+    assert (completion.text, completion.retries, len(server.requests)) == ("one two", 1, 2)
+    assert completion.wasted == Usage(prompt_tokens=8, completion_tokens=2, estimated=True)
+    event = b'data: {"choices": [{"delta": {"content": "4"}}], "usage": {"prompt_tokens": 9, "completion_tokens": 2}}'
+    async with talking(Drip(event + b"\n\n"), stream=True) as (backend, server, _):
+        with CallLog() as log:
+            asking = asyncio.create_task(backend.complete(QUESTION, PLAIN))
+            while not server.hanging:
+                await asyncio.sleep(0.01)
+            await asyncio.sleep(0.1)
+            asking.cancel()
+            await asyncio.gather(asking, return_exceptions=True)
+    assert log.interrupted is not None
+    assert log.interrupted.usage == Usage(prompt_tokens=9, completion_tokens=2)
 
 
 async def test_an_error_within_a_stream_keeps_its_status_and_what_was_spent() -> None:

@@ -10,10 +10,11 @@ import pytest
 from tests.fakes.server import SSE, Bytes, Drip, Fail, FakeServer, Say
 from tests.gateway.apis.messages_wire import TOOL, USAGE, USE, ask, events, message, post, served, sse, streamed
 from tests.gateway.chat.upstreams import KEPT, Upstreams, upstreams
+from tests.gateway.conftest import OpenAccounts
 
 from corea.backends.openai.client import KeyStyle, OpenAIBackend, OpenAISettings
 from corea.backends.openai.deployments import Deployments
-from corea.gateway.billing.auth import Admission, Principal
+from corea.gateway.billing.auth import Principal
 from corea.prices import Price
 from corea.prompts import load_prompt
 from corea.types import Completion, NativeRequest, Question, Sampling
@@ -168,17 +169,11 @@ async def test_the_headers_that_a_server_is_sent(monkeypatch: pytest.MonkeyPatch
     assert it.large.requests[0].body == ask(model="large-model")
 
 
-class Keyed:
+class Keyed(OpenAccounts):
     """Accounts of one key."""
 
     def identify(self, secret: str | None) -> Principal:
         return Principal(id="k1", policy=None)
-
-    async def admit(self, principal: Principal, request: Any) -> Any:
-        return Admission(key_id="k1", request=request)
-
-    async def settle(self, admission: Any, *, cost_usd: Decimal | None, tokens: int) -> None:
-        pass
 
 
 async def test_the_operators_policies_apply() -> None:

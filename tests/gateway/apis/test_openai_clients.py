@@ -128,13 +128,15 @@ async def test_openai_responses_async(gateway: GatewayProcess) -> None:
 
 def test_openai_responses_of_a_server_that_speaks_them(client: openai.OpenAI, far: FakeServer) -> None:
     far.requests.clear()
-    answer = client.responses.create(model="native/1", input="12?", previous_response_id="resp_0")
+    with pytest.raises(openai.BadRequestError, match="previous_response_id is not supported here: a stored prompt"):
+        client.responses.create(model="native/1", input="12?", previous_response_id="resp_0")
+    answer = client.responses.create(model="native/1", input="12?", truncation="auto")
     assert answer.to_dict() == RESPONSE
     with client.responses.stream(model="native", input="hard: 12 + 7?") as stream:
         assert stream.get_final_response().id == "resp_up"
     paths = [asked.path.removeprefix("/v1") for asked in far.requests]
     assert paths == ["/responses", "/chat/completions", "/responses"]
-    assert far.requests[0].body == {"model": "native", "input": "12?", "previous_response_id": "resp_0"}
+    assert far.requests[0].body == {"model": "native", "input": "12?", "truncation": "auto"}
 
 
 def test_openai_responses_errors(client: openai.OpenAI) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from tests.fakes.server import SSE, Bytes, Fail
 from tests.gateway.chat.upstreams import Upstreams, upstreams
-from tests.gateway.conftest import CHEAP
+from tests.gateway.conftest import CHEAP, OpenAccounts
 
 from corea.gateway.billing.auth import Admission, Principal, SpendRequest
 from corea.gateway.errors import GatewayError
@@ -123,7 +123,7 @@ async def test_an_error_of_the_server_keeps_its_code() -> None:
     assert response.json() == {"error": {**fault["error"], "type": "invalid_request_error"}}
 
 
-class OneKey:
+class OneKey(OpenAccounts):
     """Accounts with one key, which may spend a little; each reserve and cost is noted."""
 
     def __init__(self, left_usd: str) -> None:

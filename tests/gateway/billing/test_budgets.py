@@ -1,4 +1,4 @@
-"""A budget holds: under 200 requests at once, when writing fails, and after the process was killed."""
+"""A budget holds: under hundreds of requests at once, when writing fails, and after the process was killed."""
 
 import asyncio
 import os
@@ -14,7 +14,9 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from tests.gateway.conftest import UNSURE, make_house
+from tests.gateway.chat.upstreams import upstreams
+from tests.gateway.conftest import DEAR, QUESTION, UNSURE, make_house
+from tests.gateway.loads import KINDS, answer, request
 
 from corea.gateway.billing import db_writer as writer_module
 from corea.gateway.billing.budget_holds import boot_id, release_holds
@@ -25,6 +27,7 @@ from corea.gateway.billing.decision_log import DecisionLog
 from corea.gateway.billing.keys import KeyLimits, create_key, list_keys
 from corea.gateway.errors import GatewayError
 from corea.gateway.ops.settings import GatewayStorage
+from corea.types import Sampling
 
 
 @dataclass
@@ -105,6 +108,43 @@ async def test_200_requests_at_once_over_http(bank: Bank) -> None:
     assert {answer.status_code for answer in answers} == {200, 429}
     assert bank.spent() == billed <= Decimal("0.1")
     assert all(a.reserved == 0 for a in bank.accounts.accounts.values())
+
+
+async def test_300_requests_of_every_api_at_once_cannot_overrun_a_budget(bank: Bank) -> None:
+    """Streams among them, of tool calls too; what is booked is the bill of the model's server, to the last digit."""
+    _, secret = create_key(bank.file, "alice", KeyLimits(budget_usd=Decimal("0.2")))
+    stage = {"price": DEAR, "sampling": Sampling(max_tokens=50)}
+    server = {"apis": ["chat", "messages", "responses", "completions", "embeddings"]}
+    async with upstreams(server=server, large_stage=stage, accounts=bank.accounts) as it:
+        it.large.otherwise = lambda asked: answer(asked, "one two three four five six seven")
+
+        async def one(number: int) -> int:
+            kind, stream = KINDS[number % len(KINDS)], number // len(KINDS) % 2 == 0
+            path, body = request(kind, f"12 + {number}?", stream=stream)
+            headers = {"authorization": f"Bearer {secret}"}
+            body = {"max_tokens": 50, **body, "model": "corea/large"}
+            return (await it.request("POST", f"/v1/{path}", headers=headers, json=body)).status_code
+
+        statuses = await asyncio.gather(*(one(number) for number in range(300)))
+    billed = it.large.billed
+    assert set(statuses) == {200, 429}
+    assert (billed.calls, len(it.done)) == (statuses.count(200), statuses.count(200))
+    assert (
+        bank.spent() == Decimal(billed.prompt_tokens * 10 + billed.completion_tokens * 20) / 1_000_000 <= Decimal("0.2")
+    )
+    assert all(a.reserved == 0 for a in bank.accounts.accounts.values())
+
+
+async def test_counting_tokens_takes_of_the_rate_limit_and_books_nothing(bank: Bank) -> None:
+    _, secret = create_key(bank.file, "alice", KeyLimits(requests_per_minute=2))
+    house = make_house(UNSURE, accounts=bank.accounts)
+    headers, body = {"authorization": f"Bearer {secret}"}, {"model": "corea", "messages": QUESTION}
+    found = [await house.request("POST", "/v1/messages/count_tokens", headers=headers, json=body) for _ in range(3)]
+    assert [response.status_code for response in found] == [200, 200, 429]
+    assert found[2].json()["error"]["type"] == "rate_limit_error"
+    assert int(found[2].headers["retry-after"]) > 0
+    (key,) = list_keys(bank.file)
+    assert (key.requests, key.spent_usd, bank.accounts.under_way) == (0, 0, 0)
 
 
 async def test_money_is_exact(bank: Bank) -> None:
@@ -276,6 +316,7 @@ from corea.gateway.billing.database import connect
 from corea.gateway.billing.keys import KeyLimits, create_key
 from corea.gateway.billing.budgets import KeyAccounts
 from corea.gateway.ops.settings import GatewayStorage
+from corea.types import Sampling
 from corea.gateway.billing.decision_log import DecisionLog
 from corea.gateway.billing.db_writer import DbWriter
 

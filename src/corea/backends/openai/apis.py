@@ -12,7 +12,7 @@ import msgspec
 
 from corea.backends.openai import messages_api, responses_api, texts_api, wire
 from corea.backends.openai.settings import CHAT, CHAT_PATH, COUNT_PATH, PATHS
-from corea.types import NativeRequest, Sampling
+from corea.types import LIMITS, NativeRequest, Sampling
 
 Reader = Callable[[bytes], wire.ChatResponse]
 """Reads a whole response, or the events of a stream in order; raises `msgspec.DecodeError`."""
@@ -87,13 +87,17 @@ COUNTING = msgspec.structs.replace(APIS["messages"], path=COUNT_PATH)
 def native_request(native: NativeRequest, model: str, sampling: Sampling, *, stream: bool) -> WireRequest:
     """A request as the client sent it, with the server's name of the model and the limit of the stage.
 
+    A limit has the API's own name alone: llama.cpp takes `n_predict` in every API, and would heed the client's.
+
     Raises:
         TypeError, ValueError: A field cannot be written as JSON.
     """
     api = APIS[native.api]
-    body = {**native.body, "model": model}
-    if api.limit is not None and sampling.max_tokens is not None:
-        body[api.limit] = sampling.max_tokens
+    body = {name: value for name, value in native.body.items() if name not in LIMITS or name == api.limit}
+    body["model"] = model
+    limit = sampling.max_tokens or sampling.extra.get("n_predict")
+    if api.limit is not None and limit is not None:
+        body[api.limit] = limit
     if stream:
         body["stream"] = True
         if api.stream_usage:

@@ -75,6 +75,7 @@ class _Attempts(msgspec.Struct):
     Args:
         extra: Further fields of the request.
         unreadable: An answer came that could not be read.
+        opened: The stream of a call whose pieces are not passed on.
     """
 
     extra: Mapping[str, Any]
@@ -83,6 +84,7 @@ class _Attempts(msgspec.Struct):
     refusals: int = 0
     wasted: Usage | None = None
     in_flight: bool = False
+    opened: Stream | None = None
 
     def sent(self) -> None:
         """A request has been sent."""
@@ -136,16 +138,14 @@ class OpenAIBackend:
             BackendError: After the last attempt; `spent` is the known usage of failed attempts.
             ConfigError: The key's environment variable holds none.
         """
-        if self.settings.stream and question.native is None:
-            pieces = [piece async for piece in self.stream(question, sampling)]
-            assert isinstance(pieces[-1], Completion)
-            return pieces[-1]
-        request = self._request(question, sampling, stream=False)
+        streamed = self.settings.stream and question.native is None
+        request = self._request(question, sampling, stream=streamed)
         attempts, log = _Attempts(sampling.extra), current_log()
         try:
-            return await self._with_retries(self._whole, request, question, attempts)
+            once = self._collected if streamed else self._whole
+            return await self._with_retries(once, request, question, attempts)
         except asyncio.CancelledError:
-            self._note_interrupted(log, question, attempts)
+            self._note_interrupted(log, question, attempts, attempts.opened)
             raise
 
     async def stream(self, question: Question, sampling: Sampling) -> AsyncIterator[str | StreamPart | Completion]:
@@ -264,6 +264,19 @@ class OpenAIBackend:
             wasted=attempts.wasted,
             extra=attempts.extra,
         )
+
+    async def _collected(self, request: WireRequest, question: Question, attempts: _Attempts) -> Completion:
+        """One attempt at a whole response by a stream; one that breaks off is retried, as nothing was passed on."""
+        attempts.opened = opened = await self._open(request, question, attempts)
+        try:
+            async for _ in opened.pieces():
+                pass
+            return opened.completion(retries=attempts.retries, wasted=attempts.wasted)
+        except BackendError:
+            attempts.opened = None
+            raise
+        finally:
+            opened.close()
 
     async def _open(self, request: WireRequest, question: Question, attempts: _Attempts) -> Stream:
         """One attempt at a stream, up to its first event."""

@@ -15,8 +15,9 @@ class MergedDeltas:
 
     def add(self, fields: dict[str, Any]) -> dict[str, Any]:
         """Adds a delta's fields; returns them with an index at each tool call."""
-        if isinstance(calls := fields.get("tool_calls"), list):
-            fields["tool_calls"] = self._numbered(calls)
+        if "tool_calls" in fields:
+            calls = fields.pop("tool_calls")
+            fields |= {"tool_calls": self._numbered(calls)} if isinstance(calls, list) else {}
         _merge(self.fields, fields)
         return fields
 
@@ -42,7 +43,8 @@ class MergedDeltas:
         """
         calls = [*self.fields.get("tool_calls", ()), *just]
         index, call_id = piece.get("index"), piece.get("id")
-        named = bool((piece.get("function") or {}).get("name"))
+        function = piece.get("function")
+        named = isinstance(function, dict) and bool(function.get("name"))
         last = max([-1, *(call["index"] for call in calls)])
         if isinstance(index, int):
             place = self._places.get(index)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, MutableMapping
 from decimal import Decimal
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
@@ -205,7 +205,7 @@ class TranslatedResponse:
 
     def _sse(self, event: JSON | Raw) -> bytes:
         self.sent += 1
-        data = bytes(event) if isinstance(event, Raw) else encode_json(event)
+        data = bytes(event).replace(b"\r", b"") if isinstance(event, Raw) else encode_json(event)
         kind = b"event: " + _event(data).type.encode() + b"\n" if self.api.named_events else b""
         return kind + b"data: " + data.replace(b"\n", b"") + b"\n\n"
 
@@ -219,3 +219,14 @@ def read_object(value: Any, where: str) -> JSON:
     if not isinstance(value, dict):
         raise GatewayError(400, f"{where}: got {value!r:.80}, expected an object.", param=where, code="invalid_value")
     return value  # pyright: ignore[reportUnknownVariableType]  # of JSON
+
+
+def objects(value: Any) -> list[JSON]:
+    """The objects in a list; none if it is not a list."""
+    items = cast(list[Any], value) if isinstance(value, list) else []
+    return [cast(JSON, item) for item in items if isinstance(item, dict)]
+
+
+def text_of(value: Any) -> str:
+    """A value that is a string; "" for any other."""
+    return value if isinstance(value, str) else ""

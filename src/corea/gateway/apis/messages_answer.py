@@ -10,7 +10,7 @@ import msgspec
 
 from corea.backends.openai.wire import REASONING
 from corea.cascade import new_id
-from corea.gateway.apis.api import JSON
+from corea.gateway.apis.api import JSON, objects, text_of
 
 SIGNED = "corea:"  # signature of thinking that a server behind this gateway wrote; then the field that it came in
 STOPS = {"stop": "end_turn", "length": "max_tokens", "tool_calls": "tool_use", "function_call": "tool_use",
@@ -64,17 +64,12 @@ class MessageAnswers:
             content.append({"type": "thinking", "thinking": thought, "signature": SIGNED + name})
         if text := _text(message):
             content.append({"type": "text", "text": text})
-        calls = message.get("tool_calls") or ()
+        calls = objects(message.get("tool_calls"))
         for call in calls:
-            function = call.get("function") or {}
-            given = _input(function.get("arguments"))
+            function = _function(call)
+            name, given = text_of(function.get("name")), _input(function.get("arguments"))
             content.append(
-                {
-                    "type": "tool_use",
-                    "id": call.get("id") or _new_id("toolu"),
-                    "name": function.get("name"),
-                    "input": given,
-                }
+                {"type": "tool_use", "id": text_of(call.get("id")) or _new_id("toolu"), "name": name, "input": given}
             )
         refused = bool(message.get("refusal"))
         reason, stop = self._reason(choice.get("finish_reason"), choice.get("stop_reason"), bool(calls), refused)
@@ -106,7 +101,7 @@ class MessageAnswers:
             if text:
                 found += self._written("text", text)
             self._refused = self._refused or bool(delta.get("refusal"))
-            for call in delta.get("tool_calls") or ():
+            for call in objects(delta.get("tool_calls")):
                 self._take(call)
             found += self._flush()
         return found
@@ -141,13 +136,13 @@ class MessageAnswers:
 
     def _take(self, piece: JSON) -> None:
         """Adds a piece of a tool call."""
-        function = piece.get("function") or {}
+        function = _function(piece)
         call = self._calls.get(piece["index"])
         if call is None:
-            name = function.get("name") or ""
-            call = self._calls[piece["index"]] = ToolCall(piece.get("id") or _new_id("toolu"), name)
+            name = text_of(function.get("name"))
+            call = self._calls[piece["index"]] = ToolCall(text_of(piece.get("id")) or _new_id("toolu"), name)
             self._waiting.append(call)
-        call.arguments += function.get("arguments") or ""
+        call.arguments += text_of(function.get("arguments"))
 
     def _flush(self, *, last: bool = False) -> list[JSON]:
         """The events for what has arrived of the calls. One whose arguments are not complete keeps later ones waiting.
@@ -220,7 +215,7 @@ def _text(message: JSON) -> str:
     if isinstance(content, list):
         parts: list[Any] = content
         content = "".join(str(part.get("text") or "") for part in parts if isinstance(part, dict))
-    return content or message.get("refusal") or ""
+    return text_of(content) or text_of(message.get("refusal"))
 
 
 def _reasoning(message: JSON) -> tuple[str, str]:
@@ -228,10 +223,14 @@ def _reasoning(message: JSON) -> tuple[str, str]:
     return next(((name, text) for name in REASONING if isinstance(text := message.get(name), str) and text), ("", ""))
 
 
+def _function(call: JSON) -> JSON:
+    return next(iter(objects([call.get("function")])), {})
+
+
 def _input(arguments: Any) -> JSON:
     """The input of a tool; arguments that are not a JSON object, which a model may write, stand in one."""
-    if not arguments:
-        return {}
+    if not arguments or isinstance(arguments, dict):  # as Ollama's own API gives them
+        return arguments or {}
     try:
         return _decode(arguments)
     except (msgspec.DecodeError, TypeError):

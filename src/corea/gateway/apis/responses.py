@@ -13,7 +13,7 @@ from typing import Annotated, Any, cast
 import msgspec
 from msgspec import Meta, Struct
 
-from corea.gateway.apis.api import JSON
+from corea.gateway.apis.api import JSON, objects
 from corea.gateway.chat.request import MaxTokens
 from corea.gateway.errors import GatewayError, bad_field
 from corea.gateway.ops.affinity import SESSION_FIELDS
@@ -244,12 +244,6 @@ class _Conversation:
         if self.turn.keys() - set(REASONING):
             self.messages.append({"role": "assistant", "content": None, **self.turn})
         self.turn = {}
-
-
-def objects(value: Any) -> list[JSON]:
-    """The objects in a list; none if it is not a list."""
-    items = cast(list[Any], value) if isinstance(value, list) else []
-    return [cast(JSON, item) for item in items if isinstance(item, dict)]
 
 
 def add_thoughts(had: JSON, fields: Mapping[str, Any]) -> None:

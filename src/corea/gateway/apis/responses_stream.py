@@ -8,14 +8,13 @@ from copy import deepcopy
 from typing import Any, cast
 
 from corea.cascade import new_id
-from corea.gateway.apis.api import JSON, Translated
+from corea.gateway.apis.api import JSON, Translated, objects, text_of
 from corea.gateway.apis.responses import (
     NOT_OF_CALL,
     ResponsesRequest,
     add_thoughts,
     encoded_thoughts,
     in_its_words,
-    objects,
     responses_request,
 )
 
@@ -126,6 +125,7 @@ class ResponseAnswers:
         reason = INCOMPLETE.get(self.finish_reason or "") if status == "incomplete" else None
         echoed = {k: _with_defaults(asked.get(k), default) for k, default in ECHOED.items()}
         return {
+            **self.others,  # of the model's server: none may take the place of ours
             "id": f"resp_{self.trace_id}",
             "object": "response",
             "created_at": self.created,
@@ -140,12 +140,11 @@ class ResponseAnswers:
             **echoed,
             "tools": self.request.tools,
             "usage": usage_of(self.usage) if self.usage else None,
-            **self.others,
         }
 
     def _add_message(self, message: JSON, tokens: list[JSON]) -> None:
         content = message.get("content")
-        text, thought = _of_parts(content) if isinstance(content, list) else (_str(content), "")
+        text, thought = _of_parts(content) if isinstance(content, list) else (text_of(content), "")
         kept: JSON = {}
         add_thoughts(kept, message)
         thought = next((value for value in kept.values() if isinstance(value, str)), thought)
@@ -155,7 +154,7 @@ class ResponseAnswers:
             self._add_text("output_text", text, tokens)
         for annotation in objects(message.get("annotations")):
             self._annotate(annotation)
-        if refusal := _str(message.get("refusal")):
+        if refusal := text_of(message.get("refusal")):
             self._add_text("refusal", refusal)
         for number, call in enumerate(objects(message.get("tool_calls"))):
             index = call.get("index")
@@ -193,13 +192,13 @@ class ResponseAnswers:
 
     def _add_call(self, index: int, piece: JSON) -> None:
         function: JSON = next(iter(objects([piece.get("function")])), {})
-        name, arguments = _str(function.get("name")), _str(function.get("arguments"))
+        name, arguments = text_of(function.get("name")), text_of(function.get("arguments"))
         call = self._calls.get(index)
         if call is None:
             self._close("completed")
             number = len(self.output)
             others = {k: v for k, v in piece.items() if k not in OF_CALL and v is not None}
-            call_id = _str(piece.get("id")) or f"call_{self.trace_id}_{number}"
+            call_id = text_of(piece.get("id")) or f"call_{self.trace_id}_{number}"
             call = self._item("function_call", "fc", call_id=call_id, name=name, arguments="", **others)
             self._calls[index] = call
             self._event("response.output_item.added", output_index=number, item=dict(call))
@@ -239,7 +238,7 @@ class ResponseAnswers:
         self._open = self._item(kind, {"message": "msg", "reasoning": "rs"}[kind], **fields)
         self._event("response.output_item.added", output_index=len(self.output) - 1, item={**self._open, "content": []})
 
-    def _item(self, kind: str, prefix: str, **fields: Any) -> JSON:
+    def _item(self, kind: str, prefix: str, /, **fields: Any) -> JSON:
         made = {"id": f"{prefix}_{self.trace_id}_{len(self.output)}", "type": kind, "status": "in_progress", **fields}
         self.output.append(made)
         return made
@@ -270,7 +269,7 @@ class ResponseAnswers:
         parts = self._open["content"]
         return {"item_id": self._open["id"], "output_index": len(self.output) - 1, "content_index": len(parts) - 1}
 
-    def _event(self, kind: str, **fields: Any) -> None:
+    def _event(self, kind: str, /, **fields: Any) -> None:
         self._events.append({"type": kind, "sequence_number": self._number, **fields})
         self._number += 1
 
@@ -294,15 +293,11 @@ def _with_defaults(value: Any, default: Any) -> Any:
     return default if value is None else value
 
 
-def _str(value: Any) -> str:
-    return value if isinstance(value, str) else ""
-
-
 def _of_parts(parts: Any) -> tuple[str, str]:
     """Text and thinking of a content in parts (Mistral)."""
-    texts = [_str(part.get("text")) for part in objects(parts) if part.get("type") == "text"]
+    texts = [text_of(part.get("text")) for part in objects(parts) if part.get("type") == "text"]
     thoughts = [part.get("thinking") for part in objects(parts) if part.get("type") == "thinking"]
-    return "".join(texts), "".join(_of_parts(t)[0] if isinstance(t, list) else _str(t) for t in thoughts)
+    return "".join(texts), "".join(_of_parts(t)[0] if isinstance(t, list) else text_of(t) for t in thoughts)
 
 
 class _Responses:

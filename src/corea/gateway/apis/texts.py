@@ -10,6 +10,7 @@ from msgspec import Struct
 from corea.gateway.apis.api import JSON, Translated, read_object
 from corea.gateway.asgi import encode_json
 from corea.gateway.errors import bad_field, unsupported
+from corea.types import ANSWERS, LIMITS, OTHER_MODELS
 
 DEFAULT_TOKENS = 16  # of a completion whose request sets no limit, as at OpenAI
 
@@ -63,6 +64,7 @@ class TextApi(Struct, frozen=True, kw_only=True):
             read_object(body["stream_options"], "stream_options")
         content = text if isinstance(text, str) else encode_json(text).decode()
         chat: JSON = {"model": body["model"], "messages": [{"role": "user", "content": content}], "stream": stream}
+        chat |= {name: body[name] for name in OTHER_MODELS if name in body}  # which are refused
         chat |= {"corea": body.get("corea"), **(_limits(body) if self.streams else {"max_completion_tokens": 1})}
         why = f'the operator names a model for it by apis = ["{self.name}"] at the backend of a stage'
         return Translated(chat=chat, answers=_AsItCame(), only={"model": why})
@@ -74,15 +76,15 @@ class TextApi(Struct, frozen=True, kw_only=True):
 
 def _limits(body: JSON) -> JSON:
     """The most tokens of one completion, and how many there are."""
-    limit, count, prompts = body.get("max_tokens"), 1, body["prompt"]
-    limit = DEFAULT_TOKENS if limit is None else limit
-    for name, value in (("max_tokens", limit), ("n", body.get("n")), ("best_of", body.get("best_of"))):
-        if value is not None and (type(value) is not int or value < 1):
+    prompts, given = body["prompt"], {name: body[name] for name in (*LIMITS, *ANSWERS) if body.get(name) is not None}
+    for name, value in given.items():
+        if type(value) is not int or value < 1:
             raise bad_field(name, value, "a whole number of at least 1")
-        count = max(count, value or 1) if name != "max_tokens" else count
+    limits = [given[name] for name in LIMITS if name in given]  # by any name: see `native_request`
+    count = max([1, *(given[name] for name in ANSWERS if name in given)])
     if isinstance(prompts, list) and not isinstance(prompts[0], int):
         count *= len(prompts)
-    return {"max_completion_tokens": limit, **({"best_of": count} if count > 1 else {})}
+    return {"max_completion_tokens": min(limits, default=DEFAULT_TOKENS), **({"best_of": count} if count > 1 else {})}
 
 
 COMPLETIONS = TextApi(

@@ -84,6 +84,14 @@ class Accounts(Protocol):
         """
         ...
 
+    def count(self, principal: Principal) -> None:
+        """Takes one request of the rate limit, for a call that costs nothing.
+
+        Raises:
+            GatewayError: 429, over the limit.
+        """
+        ...
+
     async def settle(self, admission: Admission, *, cost_usd: Decimal | None, tokens: int) -> None:
         """Books the actual cost and releases the reservation; returns when the booking is committed.
 

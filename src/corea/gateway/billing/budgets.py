@@ -126,6 +126,11 @@ class KeyAccounts:
         self.under_way += 1
         return Admission(key_id=key.id, request=request, reserved_usd=reserve, reserved_tokens=tokens)
 
+    def count(self, principal: Principal) -> None:
+        """Takes one request of the rate limit, as `Accounts`."""
+        if isinstance(principal, ApiKey):
+            self._take_rates(principal, self._account(principal), None)
+
     async def settle(self, admission: Admission, *, cost_usd: Decimal | None, tokens: int) -> None:
         """Books the actual cost, as `Accounts`."""
         if admission.key_id is None:
@@ -191,7 +196,7 @@ class KeyAccounts:
             raise GatewayError(401, WRONG_KEY, "authentication_error", "invalid_api_key")
         check_budgets(self._budgets(now, account), account.reserved - reserve, reserve, self.wall_clock())
 
-    def _take_rates(self, key: ApiKey, account: _Account, request: SpendRequest) -> int:
+    def _take_rates(self, key: ApiKey, account: _Account, request: SpendRequest | None) -> int:
         """Takes a request of the rate limits; the number of tokens taken."""
         if key.requests_per_minute is None and key.tokens_per_minute is None:
             account.rates = RateLimits()
@@ -199,7 +204,7 @@ class KeyAccounts:
         account.rates.refill(
             self.clock(), requests_per_minute=key.requests_per_minute, tokens_per_minute=key.tokens_per_minute
         )
-        tokens = request.reserve_tokens if account.rates.tokens is not None else 0
+        tokens = request.reserve_tokens if request is not None and account.rates.tokens is not None else 0
         account.rates.take(tokens)
         return tokens
 

@@ -268,7 +268,10 @@ def logprobs_object(completion: Completion | None) -> JSON | None:
 
 def sse(value: Struct | Raw | JSON) -> bytes:
     """One server-sent event."""
-    return b"data: " + encode_json(value) + b"\n\n"
+    data = encode_json(value)
+    if b"\n" in data or b"\r" in data:  # between the values of a server's JSON, which is passed on as it came
+        data = data.replace(b"\n", b"").replace(b"\r", b"")
+    return b"data: " + data + b"\n\n"
 
 
 def stage_so_far(state: RequestState) -> str | None:

@@ -25,7 +25,7 @@ from corea.hedge import hedged
 from corea.policies.threshold import Threshold, threshold_of
 from corea.protocols import Policy
 from corea.stage import Mode, Stage
-from corea.types import LIMITS, Message, Question, Sampling
+from corea.types import LIMITS, Question, Sampling
 
 AS_ASKED = Sampling()
 WITHOUT_CATEGORY = Question.of("")
@@ -221,19 +221,19 @@ class RoutingTable:
         )
         lowered = None
         if controls.max_cost_usd is not None:
-            stages, lowered = self._affordable(stages, request.messages, controls.max_cost_usd)
+            question = Question(id="", messages=request.messages, native=request.native)
+            stages, lowered = self._affordable(stages, question, controls.max_cost_usd)
         if len(stages) < len(cascade.stages) or any(a is not b for a, b in zip(stages, cascade.stages, strict=True)):
             cascade = replace(cascade, stages=stages)
         return self._hedged(cascade), lowered
 
     def _affordable(
-        self, stages: tuple[Stage, ...], messages: tuple[Message, ...], limit: Decimal
+        self, stages: tuple[Stage, ...], question: Question, limit: Decimal
     ) -> tuple[tuple[Stage, ...], int | None]:
         """The first stages that can be paid for in the worst case; the answer of the last of them is kept.
 
         Where the first cannot, it may write fewer tokens: the second value is then its limit.
         """
-        question = Question(id="", messages=messages)
         spent, kept = Decimal(0), 0
         for stage, cost in zip(stages, worst_costs(stages, question, self.settings), strict=True):
             if stage.price is None and not kept:

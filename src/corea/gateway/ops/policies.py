@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
@@ -23,7 +23,16 @@ ON_THE_ACCOUNT = (
     "speed",
     "billing_policy",
     "workspace_id",
+    "inference_geo",
+    "background",  # an answer that is made after the response, and so never booked
+    "web_search_options",
+    "plugins",
+    "mcp_servers",
+    "tools.*",
 )  # choose what the operator pays for
+OF_TOOLS = "tools."  # then the beginning of a tool's `type`; `*`: of every tool that the client does not run itself
+RUN_BY_CLIENT = ("function", "custom", "local_shell", "apply_patch", "computer", "bash", "text_editor", "memory")
+STORED = ("previous_response_id", "conversation", "prompt")  # a prompt of unknown length, kept by the model's server
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,8 +42,9 @@ class RequestPolicy:
     Args:
         cascades: Cascades whose requests it applies to; a key may name it too (`corea keys create --policy`).
         allow: Fields that a request may have beside those that the gateway uses itself; others are refused. None: all.
-        drop: Fields removed from a request, and headers ("anthropic-beta") that would be passed on with it. Unless some
-            policy that applies sets it, the fields of `ON_THE_ACCOUNT` are removed from requests with a key.
+        drop: Fields removed from a request, tools by their type ("tools.web_search", or "tools.*": all that the client
+            does not run itself), and headers ("anthropic-beta") that would be passed on with it. Unless some policy
+            that applies sets it, the fields of `ON_THE_ACCOUNT` are removed from requests with a key.
         force: Fields set in every request, whatever the client sent, at every stage; of the sampling `temperature`,
             `top_p` and `seed`, for the last stage alone: drafts keep the settings that they were calibrated with.
         max_tokens: Limit of every answer, also of one whose request sets none.
@@ -96,11 +106,14 @@ def apply_policies(
     drop = _drop(policies, has_key=has_key)
     extra, dropped = _permitted(policies, request.extra, frozenset(LIMITS), drop)
     if request.native is not None:
+        if has_budget:
+            _check_bounded(request.native)
         native, more = _native(policies, request.native, drop)
         request, dropped = msgspec.structs.replace(request, native=native), sorted({*dropped, *more})
     caps = [policy.max_tokens for policy in policies if policy.max_tokens is not None]
     own = stages[-1].sampling.max_tokens
-    if has_budget and own is not None and not (caps or request.max_tokens or extra.get("n_predict")):
+    given = request.max_tokens or (request.native is None and extra.get("n_predict"))
+    if has_budget and own is not None and not (caps or given):
         caps = [own]
     if caps:
         request = _capped(request, own, min(caps))
@@ -122,7 +135,8 @@ def _drop(policies: Sequence[RequestPolicy], *, has_key: bool) -> set[str]:
 def _native(policies: Sequence[RequestPolicy], native: NativeRequest, drop: set[str]) -> tuple[NativeRequest, set[str]]:
     """A request of another API as the policies permit it, and its fields and headers that were dropped."""
     body, dropped = _permitted(policies, native.body, native.own, drop)
-    only = {name: why for name, why in native.only.items() if name.partition("[")[0] in body}
+    kept = {name for name in native.only if not name.startswith("tools[") or body.get("tools") == native.body["tools"]}
+    only = {name: why for name, why in native.only.items() if name in kept and name.partition("[")[0] in body}
     headers = {name: value for name, value in native.headers.items() if name not in drop}
     permitted = msgspec.structs.replace(native, body=body, only=only, headers=headers)
     return permitted, {*dropped, *(native.headers.keys() & drop)}
@@ -141,7 +155,52 @@ def _permitted(
     for name in fields.keys() - drop - forced.keys() - own:
         if any(policy.allow is not None and name not in policy.allow for policy in policies):
             raise unsupported(name, "the operator does not allow it")
-    return {name: value for name, value in fields.items() if name not in drop} | forced, sorted(drop & fields.keys())
+    left = {name: value for name, value in fields.items() if name not in drop}
+    tools = _drop_tools(left, tuple(name.removeprefix(OF_TOOLS) for name in drop if name.startswith(OF_TOOLS)))
+    return left | forced, sorted((drop & fields.keys()) | tools)
+
+
+def _drop_tools(fields: dict[str, Any], kinds: tuple[str, ...]) -> set[str]:
+    """Removes tools by the beginning of their type from a request; the names of those that were removed."""
+    tools = fields.get("tools")
+    if not kinds or not isinstance(tools, list):
+        return set()
+    found: list[tuple[Any, str | None]] = [(tool, _dropped_kind(tool, kinds)) for tool in cast(list[Any], tools)]
+    dropped = {f"{OF_TOOLS}{kind}" for _, kind in found if kind is not None}
+    if dropped:
+        fields["tools"] = [tool for tool, kind in found if kind is None]
+    if dropped and not fields["tools"]:
+        fields.pop("tools")
+        fields.pop("tool_choice", None)
+    return dropped
+
+
+def _dropped_kind(tool: Any, kinds: tuple[str, ...]) -> str | None:
+    """The type of a tool that is removed."""
+    kind = cast(Mapping[str, Any], tool).get("type") if isinstance(tool, Mapping) else None
+    if kind is None:
+        return None
+    kind = str(kind)
+    return kind if kind.startswith(kinds) or ("*" in kinds and not kind.startswith(RUN_BY_CLIENT)) else None
+
+
+def _check_bounded(native: NativeRequest) -> None:
+    """Checks that a request for a key with a budget sends its whole prompt.
+
+    Raises:
+        GatewayError: 400, some of it is kept by the model's server.
+    """
+    if native.api != "responses":
+        return
+    given: Any = native.body.get("input")
+    items = cast(list[Any], given) if isinstance(given, list) else []
+    found = [name for name in STORED if native.body.get(name)]
+    found += [
+        f"input[{i}]" for i, item in enumerate(items) if isinstance(item, dict) and "item_reference" in item.values()
+    ]
+    if found:
+        why = "a stored prompt's cost has no bound, and this key has a budget; send the whole conversation in `input`"
+        raise unsupported(found[0], why)
 
 
 def _capped(request: ChatRequest, own: int | None, cap: int) -> ChatRequest:

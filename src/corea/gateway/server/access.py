@@ -12,7 +12,7 @@ CHAT, MODELS = "/v1/chat/completions", "/v1/models"
 PREFIXES = re.compile(
     r"(?:/openai)?(?:/v1)?(?=/(?:chat/completions|models|messages|responses|completions|embeddings)(?:/|$))"
 )
-AZURE = re.compile(r"/openai/deployments/(.+)/chat/completions")
+AZURE = re.compile(r"/openai/deployments/(.+?)/(chat/completions|completions|embeddings)")
 EXPOSED = ", ".join(
     f"x-{name}"
     for name in (
@@ -32,7 +32,7 @@ def known_path(path: str) -> tuple[str, str | None]:
         return path, None
     path = re.sub("//+", "/", path).rstrip("/") or "/"
     if (deployment := AZURE.fullmatch(path)) is not None:
-        return CHAT, deployment[1]
+        return f"/v1/{deployment[2]}", deployment[1]
     return PREFIXES.sub("/v1", path, count=1), None
 
 

@@ -25,6 +25,7 @@ from corea.gateway.asgi import (
     send_response,
 )
 from corea.gateway.billing.auth import Principal
+from corea.gateway.chat.reply import header_text
 from corea.gateway.chat.request import ChatRequest, chat_request, parse_chat, read_json
 from corea.gateway.chat.routing import ModelRoute, is_alias
 from corea.gateway.chat.service import ChatService
@@ -43,6 +44,7 @@ SESSION_HEADERS = (  # Codex: one of a thread (a conversation) and of a session,
     b"x-corea-session", b"x-session-id", b"thread-id", b"thread_id", b"session-id", b"session_id",
     b"x-claude-code-session-id",
 )  # fmt: skip
+LONGEST_NAME, MOST_NAMES = 80, 50  # of dropped fields, some of which the client has named
 PROMETHEUS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
@@ -136,8 +138,9 @@ class GatewayApp:
             body, send = await read_body(scope, receive, chat.settings), response
             secret = secret_of(scope)
             principal = chat.accounts.identify(secret)
+            body = body if model is None else with_field(body, "model", model)
             if response.api is None:
-                request = parse_chat(body if model is None else with_field(body, "model", model))
+                request = parse_chat(body)
             else:
                 request, send = self._translated(scope, response.api, body, response)
             request = _in_session(scope, request)
@@ -146,8 +149,9 @@ class GatewayApp:
         except GatewayError as error:
             self.refused(error)
             raise
-        if state.plan.question.native is not None and len(state.plan.cascade.stages) == 1:
-            response.untranslated = ()
+        if state.plan.question.native is not None:
+            *earlier, last = state.plan.cascade.stages
+            response.untranslated, response.native_stage = response.untranslated if earlier else (), last.name
         if request.body.stream:
             await chat.stream(state, lambda: _disconnected(receive), send)
         else:
@@ -188,6 +192,7 @@ class GatewayApp:
         route = self.chat.routes.find(request.body.model)
         if not self._may_use(principal, request.body.model, route):
             raise _not_allowed(request.body.model)
+        self.chat.accounts.count(principal)
         count = await counted(request, route.cascade.stages[-1].backend)
         headers = [] if count.exact else [("x-corea-estimated", "true")]
         await send_response(response, encode_json({"input_tokens": count.tokens}), headers=headers)
@@ -272,6 +277,7 @@ class _Response:
         api: The API of the request; None for chat completions and pages.
         dropped: Request fields that the policies dropped.
         untranslated: Request fields of the API that a chat request cannot carry.
+        native_stage: The stage that is sent the client's own request, with these fields.
     """
 
     scope: Scope
@@ -280,6 +286,7 @@ class _Response:
     api: Api | None = None
     dropped: Sequence[str] = ()
     untranslated: Sequence[str] = ()
+    native_stage: str | None = None
     request_id: str = field(default_factory=new_id)
 
     async def refuse(self, error: GatewayError) -> None:
@@ -292,12 +299,18 @@ class _Response:
             own = dict(message["headers"])
             trace_id = own.get(b"x-corea-trace-id")
             added = cors_headers(self.scope, self.settings)
-            if dropped := {*self.dropped, *self.untranslated}:
-                added.append(("x-corea-dropped", ", ".join(sorted(dropped))))
+            by_native = self.native_stage is not None and own.get(b"x-corea-stage") == _header(self.native_stage)
+            names = self.dropped if by_native else (*self.dropped, *self.untranslated)
+            if dropped := sorted({header_text(name[:LONGEST_NAME]) for name in names}):
+                added.append(("x-corea-dropped", ", ".join(dropped[:MOST_NAMES])))
             request_id = trace_id.decode() if trace_id else self.request_id
             added += [("x-request-id", request_id), *((("request-id", request_id),) if self.api is not None else ())]
             message["headers"] = [*message["headers"], *((n.encode(), v.encode("latin-1")) for n, v in added)]
         await self.send(message)
+
+
+def _header(name: str) -> bytes:
+    return header_text(name).encode()
 
 
 def _in_session(scope: Scope, request: ChatRequest) -> ChatRequest:

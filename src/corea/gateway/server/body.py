@@ -48,7 +48,7 @@ def with_field(body: bytes, name: str, value: Any) -> bytes:
     """The body with another value of a field; all others as they came. A body that is not an object is unchanged."""
     try:
         return encode_json({**_fields(body), name: value})
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return body
 
 
