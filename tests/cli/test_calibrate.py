@@ -38,14 +38,15 @@ def recorded(count: int = 1500, *, right: float = 0.9, unlabelled: float = 0.0) 
 
 
 RECORDED = ("calibrate", "--traces", "s.jsonl", "--reference", "l.jsonl", *PRICES)
+CAP = ("--cost-cap", "0.01")
 
 
 @pytest.mark.parametrize(
     "goal",
     [
-        ("--max-drop", "0.05"), ("--max-risk", "0.15"), ("--max-cost", "0.0018"), ("--value", "0.002"),
-        ("--max-drop", "0.06", "--max-risk", "0.2", "--max-cost", "0.0019"),
-        ("--value", "0.05", "--abstain-cost", "0.002"), ("--max-drop", "0.06", "--by-group"),
+        ("--max-drop", "0.05"), ("--max-risk", "0.15"), ("--max-cost", "0.0018", *CAP), ("--value", "0.002", *CAP),
+        ("--max-drop", "0.06", "--max-risk", "0.2", "--max-cost", "0.0019", *CAP),
+        ("--value", "0.05", "--abstain-cost", "0.002", *CAP), ("--max-drop", "0.06", "--by-group"),
     ],
 )  # fmt: skip
 def test_each_goal_and_several_at_once_are_certified_and_applied(corea: Command, goal: tuple[str, ...]) -> None:
@@ -419,16 +420,16 @@ def test_recorded_rows_bring_their_own_grades(corea: Command) -> None:
 
 def test_a_mean_cost_is_promised_under_a_condition_on_one_questions_cost(corea: Command) -> None:
     recorded()
-    assumed = corea(*RECORDED, "--max-cost", "0.0018", "--map", "identity", "--report", "r.html")
-    sentence, promise = assumed.out.splitlines()[0], assumed.out.splitlines()[2]
-    condition = re.search(r", if no question costs more than ([\d.]+) USD \(assumed\)", sentence)
-    assert condition is not None
-    assert float(condition[1]) == pytest.approx(3 * 149 * 21 / 1e6, rel=0.03)
-    assert condition[0] in promise
-    assert condition[0] in Path("r.html").read_text()
-    given = corea(*RECORDED, "--max-cost", "0.0018", "--map", "identity", "--cost-cap", "0.01")
-    assert ", if no question costs more than 0.01 USD, certified on" in given.out.splitlines()[0]
-    assert "(assumed)" not in given.out
+    without = corea(*RECORDED, "--max-cost", "0.0018", "--map", "identity")
+    assert (without.code, len(without.err.strip().splitlines())) == (2, 1)
+    most = re.search(r"cost-cap: got none, .*; give --cost-cap \(the most here is ([\d.]+)\)", without.err)
+    assert most is not None
+    assert float(most[1]) == pytest.approx(149 * 21 / 1e6, rel=0.03)
+    given = corea(*RECORDED, "--max-cost", "0.0018", "--map", "identity", *CAP, "--report", "r.html")
+    condition = ", if no question costs more than 0.01 USD"
+    assert f"{condition}, certified on" in given.out.splitlines()[0]
+    assert condition in given.out.splitlines()[2]
+    assert condition in Path("r.html").read_text()
     assert "costs more than" not in corea(*RECORDED, "--max-drop", "0.05").out
 
 
@@ -486,7 +487,7 @@ def test_a_slice_that_loses_more_than_promised_is_warned_of(corea: Command) -> N
 
 def test_abstentions_are_counted_apart(corea: Command) -> None:
     recorded()
-    found = corea(*RECORDED, "--map", "identity", "--value", "0.05", "--abstain-cost", "0.002", "--json").json
+    found = corea(*RECORDED, "--map", "identity", "--value", "0.05", "--abstain-cost", "0.002", *CAP, "--json").json
     assert found["stages"][0]["threshold"]["abstain_below"] is not None
     assert found["expected"]["abstained_share"]["value"] > 0.1
     assert found["expected"]["llm_share"]["value"] + found["expected"]["abstained_share"]["value"] < 1
@@ -595,6 +596,7 @@ def test_a_second_opinion_is_read_from_rows_and_a_calibration_is_tested_on_fresh
     broken = corea("calibrate", "verify", *apply, "--second-opinion", "m.jsonl", "--json")
     assert broken.code == 1, broken.err
     assert broken.json["verdicts"] == {"max_drop": "broken"}
+    assert broken.json["contradicted"] == ["max_drop"]
 
 
 @pytest.mark.parametrize(

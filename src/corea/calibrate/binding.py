@@ -24,7 +24,7 @@ from corea.types import Sampling
 
 Binding = Sequence[StageBinding]
 BOUND = (
-    "reported", "revision", "prompt", "sampling", "signal", "signal_name", "base_url", "price", "pass_draft",
+    "reported", "revision", "prompt", "sampling", "signal", "signal_name", "base_url", "price", "pass_draft", "mode",
     "second_opinion",
 )  # fmt: skip
 
@@ -49,6 +49,7 @@ def binding_of(cascade: Cascade) -> tuple[StageBinding, ...]:
                 base_url=_address(getattr(settings, "base_url", None)),
                 price=_price(stage.price),
                 pass_draft=stage.pass_draft,
+                mode=stage.mode.value,
                 second_opinion=None if stage.second_opinion is None else _model_of(stage.second_opinion),
             )
         )

@@ -29,7 +29,7 @@ from corea.calibrate.few_labels import FewLabels
 from corea.calibrate.held_out import estimates, held_out_report
 from corea.calibrate.maps import fit_probability
 from corea.calibrate.prepare import DEFAULTS, FitOptions, FittedMaps
-from corea.calibrate.rules import CascadeAnswers
+from corea.calibrate.rules import CascadeAnswers, unlike_rows
 from corea.calibrate.sample_size import labels_for_rules
 from corea.calibrate.sentences import attempts_clause, next_steps, sentence
 from corea.calibrate.signal_quality import signal_quality
@@ -262,9 +262,10 @@ def _guarantee(found: Selection, targets: Targets, table: OutcomeTable) -> Guara
     where = IN_EACH_CATEGORY if found.groups else ""
     test = FEW_LABELS_TEST if found.labels is not None else TEST + (JOINTLY if len(found.test.scores) > 1 else "")
     test = test if table.clusters is None else test.replace(PAIRED_TEST, CLUSTERED_TEST)
+    new = _new_inputs(found, targets.delta) if targets.needs_cap else None
     return Guarantee(
         targets=targets,
-        statement=f"{targets.words(found.cap_usd)}{where}, with probability {1 - targets.delta:g} over the questions "
+        statement=f"{targets.words(new)}{where}, with probability {1 - targets.delta:g} over the questions "
         "that calibrated",
         holds_for=HOLDS_FOR,
         test=test,
@@ -275,8 +276,18 @@ def _guarantee(found: Selection, targets: Targets, table: OutcomeTable) -> Guara
         p_values=dict(found.pvalues),
         rules_tested=found.tested,
         cost_cap_usd=found.cap_usd if targets.needs_cap else None,
+        new_inputs_share=new,
         labels=None if found.labels is None else _label_use(found, found.labels, targets),
     )
+
+
+def _new_inputs(found: Selection, delta: float) -> float | None:
+    """Upper bound of the share of questions with an input unlike all that fitted, from the rows of the test.
+
+    None where the maps read nothing that could be unlike.
+    """
+    unlike = unlike_rows(found.test.table, found.prepared.maps, found.prepared.categories).values()
+    return share_upper(int(np.any(list(unlike), axis=0).sum()), len(found.test), delta) if unlike else None
 
 
 def _stages(

@@ -59,7 +59,7 @@ def calibrate(
             raise ConfigError(f"--group: no row has a column {settings.group!r}, expected one of every row; name it")
         binding: tuple[StageBinding, ...] = ()
     else:
-        table, binding = _asked(settings, configuration, models, out, quiet=json)
+        table, binding, wanted = _asked(settings, configuration, models, out, quiet=json)
     if labels.select_for_labelling is not None:
         _write_ids(labels.select_for_labelling, table, wanted, options, labels.count)
         return
@@ -108,7 +108,7 @@ def _config(configuration: ConfigOptions, *, recorded: bool) -> Any:
 
 def _asked(
     settings: "CalibrateSettings", configuration: ConfigOptions, models: ModelOptions, out: Path, *, quiet: bool
-) -> "tuple[OutcomeTable, tuple[StageBinding, ...]]":
+) -> "tuple[OutcomeTable, tuple[StageBinding, ...], Targets]":
     from corea.cli.calibrate_live import live_table
 
     return live_table(

@@ -74,6 +74,8 @@ class EvalResult:
             "pass_at_1": self.pass_at_1.value, "pass_low": self.pass_at_1.low, "pass_high": self.pass_at_1.high,
             "llm_share": self.llm_share,
         }  # fmt: skip
+        if self.promise is not None:
+            made["promise"]["contradicted"] = self.promise.contradicted
         made["headline"] = "" if self.promise is None else self.promise.headline
         made["table"] = None if self.table is None else [row.as_dict() for row in self.table]
         return made
