@@ -604,7 +604,6 @@ def test_a_second_opinion_is_read_from_rows_and_a_calibration_is_tested_on_fresh
     [
         (("--price", "large=2/8", "--slm", "s"), "--slm, --price with asked models"),
         (("--second-opinion", "m.jsonl"), "--second-opinion with asked models"),
-        (("--group", "topic"), "--group with asked models"),
         (("--tier", "a", "--tier", "b"), "--tier with asked models"),
         (("--traces", "s.jsonl", "--reference", "l.jsonl", "--budget-usd", "1"), "--budget-usd with recorded rows"),
         (("--traces", "s.jsonl", "--reference", "l.jsonl", "--repeat", "0"), "--repeat with recorded rows"),

@@ -27,8 +27,8 @@ from corea.cascade import Cascade
 from corea.cli.main import main
 from corea.errors import BudgetError, ConfigError
 from corea.evaluate.collect import CollectSettings, calibrate_live, load_questions
-from corea.evaluate.stage_alone import ask_alone
 from corea.evaluate.extra_calls import traces_in
+from corea.evaluate.stage_alone import ask_alone
 from corea.prompts import load_prompt
 from corea.trace_io import encode
 from corea.types import Completion, Question, Sampling, Usage

@@ -6,6 +6,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import msgspec
+
+from corea.baseline_cost import CalibrationFacts
 from corea.calibrate.artefact import Calibration, StageBinding, StageCalibration, load
 from corea.cascade import Cascade
 from corea.errors import ConfigError, unknown_name
@@ -108,7 +111,22 @@ def bind(cascade: Cascade, path: str | Path, *, force: bool = False) -> Cascade:
         else:
             stages.append(_bound(stage, found, found.stages[index], where=str(path)))
     flags += ["calibration forced: " + "; ".join(differing)] if differing else []
-    return replace(cascade, stages=tuple(stages), flags=(*cascade.flags, *flags))
+    costs = calibration_facts(found)
+    return replace(cascade, stages=tuple(stages), flags=(*cascade.flags, *flags), calibrated=costs)
+
+
+def calibration_facts(found: Calibration) -> CalibrationFacts:
+    """The costs that an artefact measured or guarantees, and the column of the category that it reads."""
+    expected, guarantee, plain = found.expected, found.guarantee, None
+    if "plain_saving" in expected and expected["saving"].value < 1:
+        plain = (1 - expected["saving"].value) / (1 - expected["plain_saving"].value)
+    facts = CalibrationFacts(category_column=found.data.category_column, plain_share=plain)
+    if not found.certified or not guarantee.targets.needs_cap:
+        return facts
+    return msgspec.structs.replace(
+        facts, mean_usd=guarantee.targets.max_cost_usd, cap_usd=guarantee.cost_cap_usd,
+        new_inputs_share=guarantee.new_inputs_share,
+    )  # fmt: skip
 
 
 def _bound(stage: Stage, found: Calibration, part: StageCalibration, *, where: str) -> Stage:

@@ -139,7 +139,8 @@ async def _reached(where: str, stage: "Stage") -> list[Check]:
     try:
         if probe := getattr(stage.backend, "probe", None):
             probed = await probe()
-            seen = probed.error or f"{stage.backend.model}: {probed}"
+            short = f"{probed.model} answered in {probed.seconds:.2f} s" if stage.sampling.logprobs else probed
+            seen = probed.error or f"{stage.backend.model}: {short}"
             reached, gave = not probed.error, probed.logprobs
         else:
             completion = await stage.backend.complete(Question.of(QUESTION), stage.sampling)

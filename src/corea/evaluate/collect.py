@@ -92,24 +92,30 @@ async def calibrate_live(
         InterruptedError: It was stopped. The answers so far are kept in each case.
         ConfigError, DataError: See `load_questions`, `collect_traces`, `corea.calibrate.fit`.
     """
-    known = load_questions(questions, grader=settings.grader)
+    known = load_questions(questions, grader=settings.grader, group=settings.group)
     given, targets = targets, with_cost_cap(targets, cascade, known)
     collected = await collect_traces(cascade, questions, known, settings)
     table = with_cap_note(await outcome_table(cascade, known, collected, settings), given, targets)
     return with_plain_baseline(fit(table, targets, options, binding=collected.binding(cascade)), table)
 
 
-def load_questions(path: str, *, labelled: bool = True, grader: str | None = None) -> dict[str, Question]:
+def load_questions(
+    path: str, *, labelled: bool = True, grader: str | None = None, group: str = "category"
+) -> dict[str, Question]:
     """Questions by id, in the order of the file.
 
     Args:
         labelled: Every question must have a reference.
         grader: One for all; by default each question's own.
+        group: The column that holds a question's category; another one than "category" must be there.
 
     Raises:
         ConfigError, DataError: See `read_labelled`; or there are too few questions. Nothing was asked yet.
     """
-    found = read_labelled(path, labelled=labelled, grader=grader, hint="give --few-labels" if labelled else "")
+    hint = "give --few-labels" if labelled else ""
+    found = read_labelled(path, labelled=labelled, grader=grader, hint=hint, category=group)
+    if group != "category" and all(question.category is None for question in found.values()):
+        raise ConfigError(f"--group: no row of {path} has a column {group!r}, expected one of every row; name it")
     if len(found) < LEAST_ROWS:
         raise DataError(f"got {len(found)} questions, expected at least {LEAST_ROWS}; label more", path=path)
     return found
@@ -269,7 +275,7 @@ async def outcome_table(
         sets.append(found)
     seen = {name for each in sets[:-1] for answer in each.answers.values() for name in answer.numbers}
     names = [name for name in (*settings.extra_signals, SECOND_OPINION) if name in seen]
-    table = join_answers(sets, signals=["confidence", *names], same=same_answer)
+    table = join_answers(sets, signals=["confidence", *names], category_column=settings.group, same=same_answer)
     if collected.plain:
         table = table.change(-1, **plain_columns(table, collected.plain))
     lost = [UNMEASURED.format(name=name) for name in settings.extra_signals if name not in seen]

@@ -70,12 +70,12 @@ class EvalResult:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
+        promise = None if self.promise is None else asdict(self.promise) | {"contradicted": self.promise.contradicted}
         made = asdict(self) | {
+            "promise": promise,
             "pass_at_1": self.pass_at_1.value, "pass_low": self.pass_at_1.low, "pass_high": self.pass_at_1.high,
             "llm_share": self.llm_share,
         }  # fmt: skip
-        if self.promise is not None:
-            made["promise"]["contradicted"] = self.promise.contradicted
         made["headline"] = "" if self.promise is None else self.promise.headline
         made["table"] = None if self.table is None else [row.as_dict() for row in self.table]
         return made

@@ -36,6 +36,7 @@ class CollectSettings:
         budget_usd: For all stages and starts together; None: unlimited.
         extra_signals: Further signals that read the completion alone, for a blend (see `FROM_THE_COMPLETION`).
         grader: One for all questions, by name; by default each question's own.
+        group: The column of the questions that holds their category.
         declared: By stage, the options of its backend, as `answer_settings` takes them.
         repeat: How many stored answers of each stage are asked for again before the others are used.
         baseline_sample: Questions that the last stage is also asked as they came, where its prompt adds words of ours.
@@ -48,6 +49,7 @@ class CollectSettings:
     concurrency: int = 32
     extra_signals: tuple[str, ...] = ()
     grader: str | None = None
+    group: str = "category"
     declared: Mapping[str, Mapping[str, Any]] | None = None
     repeat: int = 5
     baseline_sample: int = 50
