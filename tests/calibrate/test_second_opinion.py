@@ -172,9 +172,12 @@ def test_fresh_rows_confirm_or_break_a_calibration_or_leave_it_open() -> None:
 def test_calibrating_again_on_the_same_rows_is_counted_and_said() -> None:
     table, once = simulated(2000), found()
     assert once.data.attempts == 1
-    assert counted(found(), once).data.attempts == 1  # the same settings, the same result
+    assert counted(found(), [once]).data.attempts == 1  # the same settings, the same result
     other = fit(table, Targets(max_drop=0.06), FitOptions(map="linear", seed=1))
-    again = counted(other, once)
+    again = counted(other, [once])
     assert again.data.attempts == 2
     assert again.sentence == f"{other.sentence}; attempt 2 on these rows: 90 % confidence over all attempts"
-    assert counted(fit(simulated(2000, seed=3), Targets(max_drop=0.05)), again).data.attempts == 1
+    third = fit(table, Targets(max_drop=0.07), FitOptions(map="linear"))
+    assert counted(third, [once, other]).data.attempts == 3  # two files that do not know of each other
+    assert counted(found(), [once, again]).data.attempts == 2
+    assert counted(fit(simulated(2000, seed=3), Targets(max_drop=0.05)), [once, again]).data.attempts == 1

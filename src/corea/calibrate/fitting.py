@@ -116,16 +116,17 @@ def fit(
     return replace(result, advice=advice, sentence=sentence(result))
 
 
-def counted(found: Calibration, before: Calibration) -> Calibration:
-    """The calibration with the attempts on the same rows counted, where the file that it replaces is of these rows.
+def counted(found: Calibration, earlier: Sequence[Calibration]) -> Calibration:
+    """The calibration with the attempts on the same rows counted, as far as earlier calibrations show them.
 
     The same settings give the same result again, which is not a new attempt. k attempts at level delta err with
     probability at most k delta together (Bonferroni): the sentence then states that confidence, whichever is used.
     """
-    if not found.data.same_rows(before.data):
+    before = [each for each in earlier if found.data.same_rows(each.data)]
+    if not before:
         return found
-    again = found.stages == before.stages and found.guarantee == before.guarantee and found.groups == before.groups
-    attempts = before.data.attempts + (not again)
+    again = (found.stages, found.guarantee, found.groups) in [(b.stages, b.guarantee, b.groups) for b in before]
+    attempts = max(len(before), *(each.data.attempts for each in before)) + (not again)
     said = found.sentence + attempts_clause(attempts, found.guarantee.targets.delta) * found.certified
     return replace(found, data=replace(found.data, attempts=attempts), sentence=said)
 

@@ -226,7 +226,7 @@ def _plan(stages: Sequence[AskedStage], plainly: PlainSample, settings: CollectS
         name, n = plainly.cascade.name, len(plainly.missing)
         lines.append(f"asking {name} plainly, for the baseline: {n:,} questions, {at_most(bounds[-1])}")
     estimate = f"; the cost is estimated after the first {FIRST} answers of each" if settings.on_progress else ""
-    return [*lines, f"in all: {at_most(total(bounds))}{estimate if any(each.left for each in stages) else ''}"]
+    return [*lines, f"in all: {at_most(total(bounds))}{estimate if any(each.is_estimated for each in stages) else ''}"]
 
 
 def _check(cascade: Cascade) -> None:

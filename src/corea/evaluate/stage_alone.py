@@ -114,11 +114,16 @@ class AskedStage:
         """The questions without a stored answer."""
         return [question for key, question in self.known.items() if key not in self.stored]
 
+    @property
+    def is_estimated(self) -> bool:
+        """True where the first answers are to tell what all will cost."""
+        return len(self.left) > FIRST and not self.stored
+
     def plan(self) -> tuple[Decimal | None, str]:
         """The most that asking this stage can cost, and a line that says so; with stored answers also an estimate."""
         again = min(self.settings.repeat, len(self.stored))
         most = total([most_usd(self.only, self.left), *[most_usd(self.only, [self.longest])] * again])
-        said = f", and {again} of {len(self.stored):,} stored ones again" if self.stored else ""
+        said = f", and {again} of {len(self.stored):,} stored ones again" if again else ""
         if self.stored and self.left:
             mean = float(cost_of(list(self.stored.values()))) / len(self.stored)
             said += f", about {mean * (len(self.left) + again):.2g} USD by the stored answers (estimate)"
@@ -151,7 +156,7 @@ class AskedStage:
         settings, name = self.settings, self.stage.name
         if (show := settings.on_progress) is None:
             return None
-        waiting = [settings.on_plan] if settings.on_plan and len(self.left) > FIRST and not self.stored else []
+        waiting = [settings.on_plan] if settings.on_plan and self.is_estimated else []
 
         def pass_on(progress: RunProgress) -> None:
             show(name, progress)
