@@ -14,6 +14,7 @@ from corea.calibrate.certify import certify
 from corea.calibrate.rules import ScoredTable, rules_at, unlike_rows
 from corea.errors import ConfigError, DataError
 from corea.evaluate.apply import apply_calibration
+from corea.evaluate.promise import retest
 from corea.metrics.score_map import apply_map, map_kind
 from corea.policies.calibrated import ThresholdRule
 from corea.report.calibration import calibration_lines
@@ -245,6 +246,18 @@ def test_a_guarantee_of_costs_says_how_many_new_inputs_it_allows() -> None:
         "the mean cost is at most 0.01 USD a question, if no question costs more than 0.02 USD, with probability"
     )
     assert plain.guarantee.statement.startswith(statement)
+
+
+def test_rows_above_the_cap_confirm_no_cost_but_can_break_it() -> None:
+    found = fit(simulated_pairs(4000, seed=5, slm=0.7), Targets(max_cost_usd=0.0009, cost_cap_usd=0.02))
+    fresh = simulated_pairs(4000, seed=6, slm=0.7, start=10**6)
+    assert retest(found, fresh).verdicts == {"max_cost_usd": "met"}
+    expensive = np.arange(4000) < 2
+    some = fresh.change(-1, cost_usd=np.where(expensive, 5.0, fresh.last.cost_usd))
+    result = retest(found, some.change(0, signals={"confidence": np.where(expensive, 0.0, fresh.first.confidence)}))
+    assert (result.verdicts, result.over_cap) == ({"max_cost_usd": "open"}, 2)
+    assert "2 questions cost more than the guarantee assumes at most" in result.notes[0]
+    assert retest(found, fresh.change(-1, cost_usd=3 * fresh.last.cost_usd)).contradicted == ["max_cost_usd"]
 
 
 def test_within_a_cost_the_sentence_is_about_right_answers() -> None:

@@ -16,6 +16,7 @@ from corea.calibrate.binding import bind, binding_of
 from corea.calibrate.fitting import counted
 from corea.calibrate.rules import ScoredTable, ThresholdRule
 from corea.errors import ConfigError, DataError
+from corea.evaluate.apply import apply_calibration
 from corea.evaluate.promise import retest
 from corea.metrics.score_map import SECOND_OPINION, BlendMap, LinearModel
 from corea.policies.threshold import Threshold
@@ -164,6 +165,9 @@ def test_fresh_rows_confirm_or_break_a_calibration_or_leave_it_open() -> None:
     worse = fresh.change(0, correct=fresh.first.correct * (np.random.default_rng(0).random(6000) < 0.8))
     result = retest(calibration, worse)
     assert result.contradicted == ["max_drop"]
+    applied = apply_calibration(calibration, worse)  # one test
+    assert (applied["verdicts"], applied["contradicted"]) == (result.verdicts, result.contradicted)
+    assert applied["headline"] == result.headline
     assert result.p_met["max_drop"] < 0.01
     with pytest.raises(DataError, match="all 2,000 rows calibrated"):
         retest(calibration, simulated(2000))

@@ -29,6 +29,7 @@ from corea.prompts import load_prompt
 from corea.signals.agreement import Agreement
 from corea.signals.self_check import SelfCheck
 from corea.signals.verbalized import Verbalized
+from corea.stage import Mode
 from corea.types import Completion, Confidence, Question, Sampling, Status, Step, Usage
 
 COUNT = 600
@@ -214,6 +215,7 @@ async def test_another_configuration_is_refused_by_name_and_forced_on_record(tmp
             "sampling": Sampling(max_tokens=20, extra={"reasoning_effort": "high"})
         },
         "slm_pass_draft is True": {"pass_draft": True},
+        "slm_mode is 'chat', calibrated for 'answer'": {"mode": Mode.CHAT},
         "signal is": {"signal": OtherSignal()},
     }
     for said, change in changes.items():
