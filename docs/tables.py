@@ -104,14 +104,22 @@ def gold_labels(found: dict[str, Any]) -> str:
 
 
 def end_to_end(found: dict[str, Any]) -> str:
-    rows = [
-        [each["way"], "yes" if each["router"] else "no", percent(each["kept"], 1), f"{each['decided_otherwise']:,}",
-         f"{100 * each['drop']:.2f} ± {100 * each['standard_error']:.2f}", f"{100 * each['true_drop']:.2f}",
-         f"{100 * each['max_drop']:g}"]
-        for each in found["ways"]
-    ]  # fmt: skip
-    head = ["way", "router", "kept", "decided otherwise than the library"]
-    return table([*head, "points lost (± standard error)", "true loss", "promised at most"], rows)
+    words = {
+        "max_drop": ("points lost", 100), "max_risk": ("kept answers wrong, %", 100),
+        "max_cost_usd": ("USD / 1,000 questions", 1000),
+        "value_usd": ("total above the large model's, USD / 1,000", 1000),
+    }  # fmt: skip
+    rows: list[list[str]] = []
+    for case in found["cases"]:
+        for goal in case["goals"]:
+            name, scale = words[goal["goal"]]
+            here, error, true = (scale * goal[key] for key in ("here", "standard_error", "true"))
+            rows.append([
+                case["case"], name, f"{scale * goal['promised']:.3g}", f"{true:.3g}", f"{here:.3g} ± {error:.2g}",
+                percent(case["kept"], 1), f"{sum(case['decided_otherwise'].values()):,}",
+            ])  # fmt: skip
+    head = ["case", "goal", "promised at most", "true", f"on {found['count']:,} questions (± standard error)", "kept"]
+    return table([*head, "decided otherwise by any way"], rows)
 
 
 def router(found: dict[str, Any]) -> str:

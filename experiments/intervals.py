@@ -15,6 +15,8 @@ from typing import Any
 
 import numpy as np
 
+from corea.calibrate.few_labels import FewLabels
+from corea.calibrate.rules import ScoredTable
 from corea.metrics import (
     Interval,
     aurc,
@@ -27,6 +29,7 @@ from corea.metrics import (
     saving_interval,
     share_interval,
 )
+from corea.records.table import OutcomeTable
 from recipes.paper.quality import auroc_difference_interval
 
 SIZES = (50, 200, 1000)
@@ -105,6 +108,25 @@ def two_scores(accuracy: float) -> Draw:
     return draw
 
 
+def compared(different: float, loss: float, gain: float, labelled: float) -> Draw:
+    """Rows with few labels, all kept: answers that differ, with both grades; a share of these rows is labelled."""
+
+    def draw(rng: Any, n: int) -> tuple[Floats, ...]:
+        differ, u = rng.random(n) < different, rng.random(n)
+        last, first = differ & (u < loss), differ & (u >= loss) & (u < loss + gain)
+        return differ, last.astype(float), first.astype(float), differ & (rng.random(n) < labelled)
+
+    return draw
+
+
+def few_labels(differ: Floats, last: Floats, first: Floats, gold: Floats) -> Interval:
+    table = OutcomeTable.from_arrays(
+        correct=np.column_stack([first, last]), cost_usd=[1.0, 10.0], confidence=np.ones(len(differ))
+    )
+    labels = FewLabels(gold=gold, different=differ, only_different=True)
+    return labels.drop_interval(ScoredTable.of(table), np.ones(len(differ), dtype=bool))
+
+
 def brier(c: Floats, y: Floats) -> Interval:
     return cost_interval((c - y) ** 2)
 
@@ -129,6 +151,11 @@ def cases() -> Iterator[Case]:
     for lost, gained in ((0.2, 0.2), (0.1, 0.05), (0.03, 0.01), (0.01, 0.0)):
         words = f"loses {100 * lost:g} %, gains {100 * gained:g} %"
         yield Case("points lost", words, answers(lost, gained), paired_share_interval, lost - gained)
+    for different, loss, gain, labelled in ((0.3, 0.5, 0.4, 0.3), (0.2, 0.6, 0.2, 0.5), (0.05, 0.8, 0.1, 0.5)):
+        words = f"{100 * different:g} % differ, of these {100 * loss:g} % lost, {100 * gain:g} % gained, "
+        words += f"{100 * labelled:g} % labelled"
+        truth = different * (loss - gain)
+        yield Case("points lost, few labels", words, compared(different, loss, gain, labelled), few_labels, truth)
     for spread in (0.3, 1.0, 1.5):
         mean = float(np.exp(spread**2 / 2))
         draw = costs(spread, 1.0)
@@ -172,9 +199,16 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--draws", type=int, default=2000)
     options.add_argument("--out", type=Path, default=Path(__file__).parent / "results/intervals.json")
+    options.add_argument("--only", default="", help="only intervals with this in their name; they replace those stored")
     chosen = options.parse_args()
+    before = json.loads(chosen.out.read_text())["rows"] if chosen.only else []
     rows: list[dict[str, Any]] = []
     for case in cases():
+        if chosen.only not in case.interval:
+            rows += [
+                each for each in before if (each["interval"], each["population"]) == (case.interval, case.population)
+            ]
+            continue
         resampled, truth = "bootstrap" in case.interval, case.truth
         if truth is None:
             whole = case.draw(np.random.default_rng(9), WHOLE)

@@ -98,6 +98,7 @@ async def test_a_text_that_answer_mode_reads_as_none_is_kept_in_a_chat(text: str
         ({"validators": ["verbalized"]}, "got Verbalized"),
         ({"prompt": "default"}, "got a prompt with tags"),
         ({"confidence_first": True}, "got a prompt with tags"),
+        ({"second_opinion": "large"}, "small.second_opinion: got it in a chat, whose text has no short answer"),
         ({"validators": "not_refused"}, "got 'not_refused', expected a list"),
         ({"validators": [{"pattern": "x"}]}, "expected a table with kind"),
         ({"validators": [{"kind": "regx"}]}, "Did you mean 'regex'"),

@@ -27,6 +27,36 @@ class BaselineCost(Struct, frozen=True):
     assumed: bool = False
 
 
+class CalibrationFacts(Struct, frozen=True):
+    """Facts of a calibration that a cascade compares its costs with, and reads its questions by.
+
+    Args:
+        category_column: The column of a file of questions that holds a question's category.
+        plain_share: The cost of the last stage asked with each question as it came, over its cost with its prompt;
+            None: not measured.
+        mean_usd: The guaranteed mean cost of a question. Its conditions are that no question costs more than `cap_usd`,
+            and that at most `new_inputs_share` of them have inputs unlike those that calibrated.
+    """
+
+    category_column: str = "category"
+    plain_share: float | None = None
+    mean_usd: float | None = None
+    cap_usd: float | None = None
+    new_inputs_share: float | None = None
+
+    def flags(self, usd: Decimal | None) -> tuple[str, ...]:
+        """The flag of a question that cost more than the cap."""
+        return (OVER_CAP,) if self.cap_usd is not None and usd is not None and usd > self.cap_usd * (1 + 1e-9) else ()
+
+    def plain(self, usd: Decimal | None) -> Decimal | None:
+        """The cost of the last stage asked with the questions as they came, from that with its prompt."""
+        return None if usd is None or self.plain_share is None else (usd * Decimal(self.plain_share)).quantize(STEP)
+
+
+OVER_CAP = "calibration: cost above the assumed cap"
+STEP = Decimal(1).scaleb(-15)  # estimates are rounded
+
+
 @dataclass(slots=True)
 class BaselineEstimator:
     """Estimates the cost of a call to the last stage from the calls that were made. O(1) memory, usable in any thread.

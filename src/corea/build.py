@@ -302,6 +302,11 @@ def _check_chat(where: str, declared: StageSettings, signal: Any, prompt: Prompt
             f"{where}: got {'a model' if not (declared.confidence_first or prompt.tags) else 'a prompt'} with tags, "
             'which mode = "chat" would show to the client; expected prompt = "plain", or mode = "answer"'
         )
+    if declared.second_opinion is not None:
+        raise ConfigError(
+            f"{where}.second_opinion: got it in a chat, whose text has no short answer to compare; leave it out, or set "
+            'mode = "answer"'
+        )
     inner = signal.inner if isinstance(signal, Validated) else signal
     for each in (inner, *(signal.others.values() if isinstance(signal, Validated) else ())):
         if getattr(each, "reads_tags", False) or getattr(each, "reads_answer", False):

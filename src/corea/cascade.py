@@ -16,7 +16,7 @@ from random import Random
 from typing import Self
 
 from corea.background import background
-from corea.baseline_cost import BaselineEstimator, last_stage_alone
+from corea.baseline_cost import BaselineEstimator, CalibrationFacts, last_stage_alone
 from corea.costs.signal_calls import signal_calls
 from corea.early_exit import CUT
 from corea.errors import ConfigError
@@ -43,6 +43,7 @@ class Cascade:
     Args:
         flags: Written into every trace (such as "calibration forced").
         baseline: Estimates the cost of the last stage alone from the calls made; shared by copies.
+        calibrated: Facts of its calibration.
         clock: Seconds, monotonic.
 
     Raises:
@@ -54,6 +55,7 @@ class Cascade:
     on_last_down: OnLastDown = OnLastDown.FAIL
     flags: tuple[str, ...] = ()
     baseline: BaselineEstimator = field(default_factory=BaselineEstimator)
+    calibrated: CalibrationFacts = CalibrationFacts()
     clock: Callable[[], float] = time.perf_counter
 
     def __post_init__(self) -> None:
@@ -321,6 +323,7 @@ class Cascade:
         flags = (*self.flags, CUT_BY_LIMIT) if completion and completion.cut_by_limit else self.flags
         if self._calibrated_models:
             flags = (*flags, *_other_models(self._calibrated_models, steps))
+        cost = total([step.cost_usd for step in steps])
         baseline = last_stage_alone(self.baseline, self.stages, question, steps, in_order=self.in_order)
         return Trace(
             question_id=question.id,
@@ -330,12 +333,12 @@ class Cascade:
             text=text,
             stage=final.stage if final else None,
             error=error,
-            cost_usd=total([step.cost_usd for step in steps]),
+            cost_usd=cost,
             baseline_cost_usd=baseline.usd,
             baseline_estimated=baseline.estimated,
             baseline_assumed=baseline.assumed,
             seconds=self.clock() - began,
-            flags=flags,
+            flags=(*flags, *self.calibrated.flags(cost)),
             trace_id=trace_id or new_id(),
         )
 

@@ -8,6 +8,7 @@ from decimal import Decimal
 from functools import reduce
 from typing import Any
 
+from corea.baseline_cost import CalibrationFacts
 from corea.money import usd_text
 from corea.prices import COUNTED_AS_FREE, EXACT
 from corea.types import ZERO_USD, Completion, Decision, Status, Step, Trace, Usage
@@ -143,6 +144,7 @@ class Ledger:
 
     Args:
         past_first: Questions that needed more than the first stage: deferred or skipped there, or its backend failed.
+        calibrated: Facts of the cascade's calibration.
         flags: Flags of traces with their numbers of questions, such as a model without a price that counts as free.
     """
 
@@ -164,6 +166,7 @@ class Ledger:
     baseline_unknown: int = 0
     stages: dict[str, StageTotals] = field(default_factory=dict[str, StageTotals])
     flags: dict[str, int] = field(default_factory=dict[str, int])
+    calibrated: CalibrationFacts = CalibrationFacts()
 
     def add(self, trace: Trace) -> None:
         """Adds one trace."""
@@ -251,6 +254,17 @@ class Ledger:
         baseline = self.baseline_usd
         return None if baseline is None or self.unpriced else EXACT.subtract(baseline, self.cost_usd)
 
+    @property
+    def plain_baseline_usd(self) -> Decimal | None:
+        """The baseline if the last stage were asked with each question as it came; None where that was not measured."""
+        return self.calibrated.plain(self.baseline_usd)
+
+    @property
+    def plain_saved_usd(self) -> Decimal | None:
+        """The plain baseline minus cost."""
+        plain = self.plain_baseline_usd
+        return None if plain is None or self.unpriced else EXACT.subtract(plain, self.cost_usd)
+
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON; money as strings, exact."""
         baseline, saved = self.baseline_usd, self.saved_usd
@@ -269,6 +283,8 @@ class Ledger:
             "baseline_measured_questions": self.baseline_measured,
             "saved_usd": usd_text(saved),
             "saved_share": round(float(saved / baseline), 6) if saved is not None and baseline else None,
+            "plain_baseline_usd": usd_text(self.plain_baseline_usd),
+            "plain_saved_usd": usd_text(self.plain_saved_usd),
             "discarded_usd": usd_text(reduce(_add, (s.discarded_usd for s in self.stages.values()), ZERO_USD)),
             "tokens_estimated": bool(self.estimated_stages),
             "seconds": round(self.seconds, 6),

@@ -1,5 +1,6 @@
 """Calibration as a whole: verdicts, splits, targets, artefact, and the guarantee on rows never seen."""
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -10,9 +11,10 @@ from msgspec import structs
 
 from corea.calibrate import Calibration, FitOptions, OutcomeTable, Targets, fit, load
 from corea.calibrate.certify import certify
-from corea.calibrate.rules import ScoredTable, rules_at
+from corea.calibrate.rules import ScoredTable, rules_at, unlike_rows
 from corea.errors import ConfigError, DataError
 from corea.evaluate.apply import apply_calibration
+from corea.evaluate.promise import retest
 from corea.metrics.score_map import apply_map, map_kind
 from corea.policies.calibrated import ThresholdRule
 from corea.report.calibration import calibration_lines
@@ -86,8 +88,8 @@ def test_a_blend_beats_the_stated_confidence_alone() -> None:
     ("targets", "name"),
     [
         (Targets(max_risk=0.2), "max_risk"),
-        (Targets(max_cost_usd=0.0009), "max_cost_usd"),
-        (Targets(value_usd=0.002), "value_usd"),
+        (Targets(max_cost_usd=0.0009, cost_cap_usd=0.02), "max_cost_usd"),
+        (Targets(value_usd=0.002, cost_cap_usd=0.02), "value_usd"),
         (Targets(max_drop=0.08, max_risk=0.25), "max_risk"),
     ],
 )
@@ -106,12 +108,15 @@ def test_every_goal_is_certified_and_judged_on_other_rows(targets: Targets, name
 
 
 def test_goals_that_cannot_be_had_together_are_infeasible() -> None:
-    assert fit(simulated_pairs(3000), Targets(max_drop=0.01, max_cost_usd=0.0003)).verdict == "infeasible"
+    assert (
+        fit(simulated_pairs(3000), Targets(max_drop=0.01, max_cost_usd=0.0003, cost_cap_usd=0.02)).verdict
+        == "infeasible"
+    )
 
 
 def test_abstaining_where_a_person_is_cheap_lowers_the_total() -> None:
     pairs, fresh = simulated_pairs(4000, seed=7), simulated_pairs(20_000, seed=8, start=10**6)
-    with_person = fit(pairs, Targets(value_usd=0.02, abstain_usd=0.001))
+    with_person = fit(pairs, Targets(value_usd=0.02, abstain_usd=0.001, cost_cap_usd=0.02))
     figures = apply_calibration(with_person, fresh)
     assert threshold_of(with_person).abstain_below is not None
     assert figures["pass_at_1"] > fresh.last.correct.mean()
@@ -216,8 +221,47 @@ def test_the_reports_say_the_sentence_and_need_nothing_else() -> None:
     assert found.sentence in page
 
 
+@pytest.mark.parametrize("targets", [{"max_cost_usd": 0.1}, {"value_usd": 1.0}, {"max_drop": 0.1, "max_cost_usd": 0.1}])
+def test_a_guarantee_of_costs_needs_a_cap_that_holds(targets: dict[str, float]) -> None:
+    pairs = simulated_pairs(500)
+    most = float((pairs.first.cost_usd + pairs.last.cost_usd).max())
+    with pytest.raises(ConfigError, match=rf"cost-cap: got none, .* \(the most here is {most:.4g}\)"):
+        fit(pairs, Targets(**targets))
+    with pytest.raises(ConfigError, match=rf"got {0.9 * most:.4g} USD, and a question costs {most:.4g}"):
+        fit(pairs, Targets(**targets, cost_cap_usd=0.9 * most))
+    assert Targets(**targets, cost_cap_usd=most).cap(pairs) == most
+
+
+def test_a_guarantee_of_costs_says_how_many_new_inputs_it_allows() -> None:
+    pairs = simulated_pairs(3000, seed=5, slm=0.7, columns=True)
+    found = fit(pairs, Targets(max_cost_usd=0.0012, cost_cap_usd=0.02))
+    unlike = unlike_rows(pairs, [found.stages[0].map], None)
+    assert not np.any(list(unlike.values()))
+    share = 1 - 0.05 ** (1 / found.guarantee.n_test)  # none of so many: the exact bound
+    assert found.guarantee.new_inputs_share == pytest.approx(share)
+    assert f"and at most {math.ceil(1000 * share) / 10:g} % have inputs unlike those" in found.sentence
+    assert fit(pairs, Targets(max_drop=0.05)).guarantee.new_inputs_share is None
+    plain = fit(simulated_pairs(500), Targets(max_cost_usd=0.01, cost_cap_usd=0.02))
+    statement = (
+        "the mean cost is at most 0.01 USD a question, if no question costs more than 0.02 USD, with probability"
+    )
+    assert plain.guarantee.statement.startswith(statement)
+
+
+def test_rows_above_the_cap_confirm_no_cost_but_can_break_it() -> None:
+    found = fit(simulated_pairs(4000, seed=5, slm=0.7), Targets(max_cost_usd=0.0009, cost_cap_usd=0.02))
+    fresh = simulated_pairs(4000, seed=6, slm=0.7, start=10**6)
+    assert retest(found, fresh).verdicts == {"max_cost_usd": "met"}
+    expensive = np.arange(4000) < 2
+    some = fresh.change(-1, cost_usd=np.where(expensive, 5.0, fresh.last.cost_usd))
+    result = retest(found, some.change(0, signals={"confidence": np.where(expensive, 0.0, fresh.first.confidence)}))
+    assert (result.verdicts, result.over_cap) == ({"max_cost_usd": "open"}, 2)
+    assert "2 questions cost more than the guarantee assumes at most" in result.notes[0]
+    assert retest(found, fresh.change(-1, cost_usd=3 * fresh.last.cost_usd)).contradicted == ["max_cost_usd"]
+
+
 def test_within_a_cost_the_sentence_is_about_right_answers() -> None:
-    found = fit(simulated_pairs(4000, seed=5, slm=0.7), Targets(max_cost_usd=0.0009))
+    found = fit(simulated_pairs(4000, seed=5, slm=0.7), Targets(max_cost_usd=0.0009, cost_cap_usd=0.02))
     right, large = (100 * found.expected[name].value for name in ("pass_at_1", "llm_pass_at_1"))
     assert found.sentence.startswith(f"{right:.0f} % (95 %: ")
     assert f"right, the large model {large:.0f} %, at most 0.0009 USD a question" in found.sentence

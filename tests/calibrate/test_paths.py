@@ -63,8 +63,13 @@ def test_a_stage_that_costs_as_much_as_the_last_is_not_asked() -> None:
     assert found.rules[1] is None
 
 
-@pytest.mark.parametrize("targets", [Targets(max_risk=0.3), Targets(max_cost_usd=0.003), Targets(value_usd=0.002),
-                                     Targets(max_drop=0.06, max_cost_usd=0.0036)])  # fmt: skip
+@pytest.mark.parametrize(
+    "targets",
+    [
+        Targets(max_risk=0.3), Targets(max_cost_usd=0.003, cost_cap_usd=0.03),
+        Targets(value_usd=0.002, cost_cap_usd=0.03), Targets(max_drop=0.06, max_cost_usd=0.0036, cost_cap_usd=0.03),
+    ],
+)  # fmt: skip
 def test_every_target_is_certified_jointly_and_judged_on_other_rows(targets: Targets) -> None:
     found = fit(trio(3000), targets, PLAIN)
     assert found.verdict == "certified"

@@ -16,6 +16,7 @@ from corea.calibrate.binding import bind, binding_of
 from corea.calibrate.fitting import counted
 from corea.calibrate.rules import ScoredTable, ThresholdRule
 from corea.errors import ConfigError, DataError
+from corea.evaluate.apply import apply_calibration
 from corea.evaluate.promise import retest
 from corea.metrics.score_map import SECOND_OPINION, BlendMap, LinearModel
 from corea.policies.threshold import Threshold
@@ -81,7 +82,8 @@ def test_it_is_paid_for_only_where_it_can_change_the_decision() -> None:
     assert np.round(outcome.cost_usd, 10).tolist() == [0.021, 0.0012, 0.0212, 0.001]
     never = scored.take([0, 3])
     assert never.outcome((rule,)).cost_usd.sum() == pytest.approx(0.022, abs=1e-12)
-    assert Targets(max_cost_usd=1.0).cap(table) == pytest.approx(3 * 0.0212)
+    with pytest.raises(ConfigError, match=r"a question costs 0\.0212"):
+        Targets(max_cost_usd=1.0, cost_cap_usd=0.0211).cap(table)
 
 
 def simulated(n: int, *, seed: int = 0) -> OutcomeTable:
@@ -162,7 +164,10 @@ def test_fresh_rows_confirm_or_break_a_calibration_or_leave_it_open() -> None:
     assert retest(calibration, fresh.take(np.arange(100))).verdicts == {"max_drop": "open"}
     worse = fresh.change(0, correct=fresh.first.correct * (np.random.default_rng(0).random(6000) < 0.8))
     result = retest(calibration, worse)
-    assert result.broken
+    assert result.contradicted == ["max_drop"]
+    applied = apply_calibration(calibration, worse)  # one test
+    assert (applied["verdicts"], applied["contradicted"]) == (result.verdicts, result.contradicted)
+    assert applied["headline"] == result.headline
     assert result.p_met["max_drop"] < 0.01
     with pytest.raises(DataError, match="all 2,000 rows calibrated"):
         retest(calibration, simulated(2000))
@@ -171,9 +176,12 @@ def test_fresh_rows_confirm_or_break_a_calibration_or_leave_it_open() -> None:
 def test_calibrating_again_on_the_same_rows_is_counted_and_said() -> None:
     table, once = simulated(2000), found()
     assert once.data.attempts == 1
-    assert counted(found(), once).data.attempts == 1  # the same settings, the same result
+    assert counted(found(), [once]).data.attempts == 1  # the same settings, the same result
     other = fit(table, Targets(max_drop=0.06), FitOptions(map="linear", seed=1))
-    again = counted(other, once)
+    again = counted(other, [once])
     assert again.data.attempts == 2
     assert again.sentence == f"{other.sentence}; attempt 2 on these rows: 90 % confidence over all attempts"
-    assert counted(fit(simulated(2000, seed=3), Targets(max_drop=0.05)), again).data.attempts == 1
+    third = fit(table, Targets(max_drop=0.07), FitOptions(map="linear"))
+    assert counted(third, [once, other]).data.attempts == 3  # two files that do not know of each other
+    assert counted(found(), [once, again]).data.attempts == 2
+    assert counted(fit(simulated(2000, seed=3), Targets(max_drop=0.05)), [once, again]).data.attempts == 1

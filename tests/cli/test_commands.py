@@ -262,6 +262,16 @@ def test_check_advises_where_a_server_answers_without_logprobs(corea: Command) -
     assert [(c["ok"], c["seen"][:12]) for c in checks if c["check"] == "logprobs come"] == [(False, "do not come:")]
 
 
+def test_check_says_once_whether_logprobs_come(corea: Command) -> None:
+    with running(Say("<answer>19</answer>", logprob=-0.1)) as url:
+        as_openai(url)
+        Path("corea.toml").write_text(Path("corea.toml").read_text() + "[stages.large.sampling]\nlogprobs = true\n")
+        checks = [each for each in corea("check", "--json").json["checks"] if each["where"] == "corea/large"]
+    assert [(each["check"], each["ok"]) for each in checks if "logprobs" in f"{each['check']} {each['seen']}"] == [
+        ("logprobs come", True)
+    ]
+
+
 def test_check_does_not_advise_to_ask_for_probabilities_that_the_stage_asks_for(corea: Command) -> None:
     checks = corea("check", "--json", "--set", "stages.small.signal=expected").json["checks"]
     (seen,) = [check["seen"] for check in checks if check["check"] == "states a confidence"]

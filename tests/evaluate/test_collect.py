@@ -26,8 +26,10 @@ from corea.evaluate.collect import CollectSettings, calibrate_live, collect_trac
 from corea.policies.threshold import Threshold
 from corea.prices import Price
 from corea.prompts import load_prompt
+from corea.signals.agreement import Agreement
 from corea.signals.self_check import SelfCheck
 from corea.signals.verbalized import Verbalized
+from corea.stage import Mode
 from corea.types import Completion, Confidence, Question, Sampling, Status, Step, Usage
 
 COUNT = 600
@@ -105,6 +107,19 @@ async def test_started_again_it_asks_nothing_twice(tmp_path: Path) -> None:
     two = await calibrate_live(again, questions, TARGETS, settings=settings)
     assert (calls(first), calls(again)) == (120, 0)
     assert two.data.digest == one.data.digest
+
+
+async def test_a_second_opinion_needs_a_price_and_is_one_call(tmp_path: Path) -> None:
+    questions, settings = write_questions(tmp_path, 60), CollectSettings(folder=tmp_path / "a")
+    asked, second = cascade(), FakeBackend("second", middle_reply)
+    for opinion, price, said in (
+        (Agreement(second, 1, Sampling(temperature=0)), None, "the second opinion of stage small has no price"),
+        (Agreement(second, 3), asked.stages[0].price, "small.second_opinion: got 3 calls, expected one"),
+    ):
+        small = replace(asked.stages[0], second_opinion=opinion, second_price=price)
+        with pytest.raises(ConfigError, match=said):
+            await calibrate_live(replace(asked, stages=(small, asked.stages[1])), questions, TARGETS, settings=settings)
+    assert calls(asked) == 0
 
 
 async def test_what_failed_at_the_large_model_is_asked_again_and_the_small_one_not(tmp_path: Path) -> None:
@@ -200,6 +215,7 @@ async def test_another_configuration_is_refused_by_name_and_forced_on_record(tmp
             "sampling": Sampling(max_tokens=20, extra={"reasoning_effort": "high"})
         },
         "slm_pass_draft is True": {"pass_draft": True},
+        "slm_mode is 'chat', calibrated for 'answer'": {"mode": Mode.CHAT},
         "signal is": {"signal": OtherSignal()},
     }
     for said, change in changes.items():

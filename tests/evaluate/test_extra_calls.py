@@ -25,10 +25,13 @@ from corea.calibrate.artefact import load
 from corea.calibrate.binding import bind
 from corea.cascade import Cascade
 from corea.cli.main import main
+from corea.cli.run_report import describe
 from corea.errors import BudgetError, ConfigError
-from corea.evaluate.collect import CollectSettings, ask_alone, calibrate_live, load_questions
+from corea.evaluate.collect import CollectSettings, calibrate_live, load_questions
 from corea.evaluate.extra_calls import traces_in
+from corea.evaluate.stage_alone import ask_alone
 from corea.prompts import load_prompt
+from corea.run.runner import run_batch
 from corea.trace_io import encode
 from corea.types import Completion, Question, Sampling, Usage
 
@@ -78,6 +81,28 @@ async def test_the_saving_stands_beside_that_against_the_request_as_it_came(tmp_
         "asking large: 0 questions, and 5 of 600 stored ones again, at most 0.004 USD",
         "in all: at most 0.0041 USD",
     ]
+
+
+async def test_use_shows_the_saving_against_the_request_as_it_came_too(tmp_path: Path) -> None:
+    questions, settings = write_questions(tmp_path), CollectSettings(folder=tmp_path / "a")
+    (await calibrate_live(wrapped(), questions, TARGETS, settings=settings)).save(tmp_path / "c.json")
+    bound = bind(wrapped(), tmp_path / "c.json")
+    assert bound.calibrated.plain_share == pytest.approx(2 / 9)
+    summary = await run_batch(bound, questions, str(tmp_path / "out.jsonl"))
+    ledger = summary.ledger
+    assert ledger.baseline_usd == 600 * 9 * 40 / Decimal(10**6)
+    assert ledger.plain_baseline_usd == pytest.approx(Decimal("0.048"))
+    assert ledger.plain_saved_usd == ledger.plain_baseline_usd - ledger.cost_usd  # type: ignore[operator]
+    shown = ledger.as_dict()
+    assert (float(shown["plain_baseline_usd"]), float(shown["saved_usd"])) == (
+        pytest.approx(0.048), pytest.approx(0.216 - float(ledger.cost_usd)),
+    )  # fmt: skip
+    said = next(line for line in describe(summary, bound.stages) if line.startswith("large model asked with"))
+    assert said.startswith(
+        "large model asked with each question as it came (0.22 of that, as measured at calibration) $0.048"
+    )
+    unknown = await run_batch(wrapped(), questions, str(tmp_path / "other.jsonl"))
+    assert unknown.ledger.as_dict()["plain_saved_usd"] is None
 
 
 async def test_a_large_model_that_is_asked_plainly_anyway_is_the_baseline_itself(tmp_path: Path) -> None:

@@ -41,6 +41,7 @@ class StageBinding(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
         price: USD by kind of token; None where the guarantee is not about money.
         pass_draft: The stage sees the draft of the one before it.
         reported: The model's name as its server stated it in every answer that calibrated.
+        mode: "answer" or "chat".
         second_opinion: The other model whose answer is compared; None where there is none.
         repeated: Stored answers that were asked for again before they were used: how many (`asked`), and how many came
             out otherwise (`changed`). None: none was stored.
@@ -55,6 +56,7 @@ class StageBinding(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     base_url: str | None = None
     price: dict[str, str] | None = None
     pass_draft: bool | None = None
+    mode: str | None = None
     reported: str | None = None
     repeated: dict[str, int] | None = None
     second_opinion: str | None = None
@@ -114,6 +116,8 @@ class Guarantee(msgspec.Struct, frozen=True, kw_only=True):
         n_clusters: Distinct questions, where some come more than once; null: each comes once.
         p_values: Of the chosen rules, by target. `rules_tested`: along the path.
         cost_cap_usd: The bound on one question's cost that a guarantee of a mean cost assumes.
+        new_inputs_share: The most questions, as a share, with inputs unlike those that calibrated, which are deferred,
+            that it assumes: an exact upper bound from the rows of the test.
         labels: With few labels.
     """
 
@@ -128,6 +132,7 @@ class Guarantee(msgspec.Struct, frozen=True, kw_only=True):
     p_values: dict[str, float]
     rules_tested: int
     cost_cap_usd: float | None = None
+    new_inputs_share: float | None = None
     labels: LabelUse | None = None
 
 

@@ -6,6 +6,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import msgspec
+
+from corea.baseline_cost import CalibrationFacts
 from corea.calibrate.artefact import Calibration, StageBinding, StageCalibration, load
 from corea.cascade import Cascade
 from corea.errors import ConfigError, unknown_name
@@ -24,7 +27,7 @@ from corea.types import Sampling
 
 Binding = Sequence[StageBinding]
 BOUND = (
-    "reported", "revision", "prompt", "sampling", "signal", "signal_name", "base_url", "price", "pass_draft",
+    "reported", "revision", "prompt", "sampling", "signal", "signal_name", "base_url", "price", "pass_draft", "mode",
     "second_opinion",
 )  # fmt: skip
 
@@ -49,6 +52,7 @@ def binding_of(cascade: Cascade) -> tuple[StageBinding, ...]:
                 base_url=_address(getattr(settings, "base_url", None)),
                 price=_price(stage.price),
                 pass_draft=stage.pass_draft,
+                mode=stage.mode.value,
                 second_opinion=None if stage.second_opinion is None else _model_of(stage.second_opinion),
             )
         )
@@ -107,7 +111,22 @@ def bind(cascade: Cascade, path: str | Path, *, force: bool = False) -> Cascade:
         else:
             stages.append(_bound(stage, found, found.stages[index], where=str(path)))
     flags += ["calibration forced: " + "; ".join(differing)] if differing else []
-    return replace(cascade, stages=tuple(stages), flags=(*cascade.flags, *flags))
+    costs = calibration_facts(found)
+    return replace(cascade, stages=tuple(stages), flags=(*cascade.flags, *flags), calibrated=costs)
+
+
+def calibration_facts(found: Calibration) -> CalibrationFacts:
+    """The costs that an artefact measured or guarantees, and the column of the category that it reads."""
+    expected, guarantee, plain = found.expected, found.guarantee, None
+    if "plain_saving" in expected and expected["saving"].value < 1:
+        plain = (1 - expected["saving"].value) / (1 - expected["plain_saving"].value)
+    facts = CalibrationFacts(category_column=found.data.category_column, plain_share=plain)
+    if not found.certified or not guarantee.targets.needs_cap:
+        return facts
+    return msgspec.structs.replace(
+        facts, mean_usd=guarantee.targets.max_cost_usd, cap_usd=guarantee.cost_cap_usd,
+        new_inputs_share=guarantee.new_inputs_share,
+    )  # fmt: skip
 
 
 def _bound(stage: Stage, found: Calibration, part: StageCalibration, *, where: str) -> Stage:

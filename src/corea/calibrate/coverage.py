@@ -63,8 +63,8 @@ def hard_targets(population: OutcomeTable, *, delta: float = 0.05) -> dict[str, 
     """Targets that are hard to meet: about what keeping half of the answers by the first signal comes to.
 
     With an inverted signal keeping all of them is better: then just less than that. Several at once are somewhat
-    looser, or none would ever be certified. Costs are guaranteed with the population's largest as the cap, and
-    "max-cost, cap assumed" without. A person costs as much as the last model and its errors do on average.
+    looser, or none would ever be certified. Costs are guaranteed with the population's largest as the cap. A
+    person costs as much as the last model and its errors do on average.
     """
     rows = ScoredTable.of(population, population.first.confidence)
     last, cap = population.last, float((population.first.cost_usd + population.last.cost_usd).max())
@@ -80,7 +80,6 @@ def hard_targets(population: OutcomeTable, *, delta: float = 0.05) -> dict[str, 
         "max-drop": Targets(max_drop=drop, delta=delta),
         "max-risk": Targets(max_risk=risk, delta=delta),
         "max-cost": Targets(max_cost_usd=mean, delta=delta, cost_cap_usd=cap),
-        "max-cost, cap assumed": Targets(max_cost_usd=mean, delta=delta),
         "value": Targets(value_usd=value, delta=delta, cost_cap_usd=cap),
         "value, abstaining": Targets(value_usd=value, abstain_usd=alone, delta=delta, cost_cap_usd=cap),
         "drop, risk and cost": Targets(

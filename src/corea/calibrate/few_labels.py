@@ -230,7 +230,7 @@ class FewLabels:
             wrong = int((test.table.first.correct[labelled] < 0.5).sum())
             found["max_risk"] = share_pvalue(wrong, int(labelled.sum()), targets.max_risk)
         if targets.max_cost_usd is not None:
-            found["max_cost"] = cost_pvalue(targets, outcome, cap_usd)
+            found["max_cost_usd"] = cost_pvalue(targets, outcome, cap_usd)
         return found
 
     def counts(self, test: ScoredTable, kept: Any) -> tuple[int, int, int]:

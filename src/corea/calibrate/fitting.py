@@ -29,7 +29,7 @@ from corea.calibrate.few_labels import FewLabels
 from corea.calibrate.held_out import estimates, held_out_report
 from corea.calibrate.maps import fit_probability
 from corea.calibrate.prepare import DEFAULTS, FitOptions, FittedMaps
-from corea.calibrate.rules import CascadeAnswers
+from corea.calibrate.rules import CascadeAnswers, unlike_rows
 from corea.calibrate.sample_size import labels_for_rules
 from corea.calibrate.sentences import attempts_clause, next_steps, sentence
 from corea.calibrate.signal_quality import signal_quality
@@ -116,16 +116,17 @@ def fit(
     return replace(result, advice=advice, sentence=sentence(result))
 
 
-def counted(found: Calibration, before: Calibration) -> Calibration:
-    """The calibration with the attempts on the same rows counted, where the file that it replaces is of these rows.
+def counted(found: Calibration, earlier: Sequence[Calibration]) -> Calibration:
+    """The calibration with the attempts on the same rows counted, as far as earlier calibrations show them.
 
     The same settings give the same result again, which is not a new attempt. k attempts at level delta err with
     probability at most k delta together (Bonferroni): the sentence then states that confidence, whichever is used.
     """
-    if not found.data.same_rows(before.data):
+    before = [each for each in earlier if found.data.same_rows(each.data)]
+    if not before:
         return found
-    again = found.stages == before.stages and found.guarantee == before.guarantee and found.groups == before.groups
-    attempts = before.data.attempts + (not again)
+    again = (found.stages, found.guarantee, found.groups) in [(b.stages, b.guarantee, b.groups) for b in before]
+    attempts = max(len(before), *(each.data.attempts for each in before)) + (not again)
     said = found.sentence + attempts_clause(attempts, found.guarantee.targets.delta) * found.certified
     return replace(found, data=replace(found.data, attempts=attempts), sentence=said)
 
@@ -262,9 +263,10 @@ def _guarantee(found: Selection, targets: Targets, table: OutcomeTable) -> Guara
     where = IN_EACH_CATEGORY if found.groups else ""
     test = FEW_LABELS_TEST if found.labels is not None else TEST + (JOINTLY if len(found.test.scores) > 1 else "")
     test = test if table.clusters is None else test.replace(PAIRED_TEST, CLUSTERED_TEST)
+    new = _new_inputs(found, targets.delta) if targets.needs_cap else None
     return Guarantee(
         targets=targets,
-        statement=f"{targets.words(found.cap_usd)}{where}, with probability {1 - targets.delta:g} over the questions "
+        statement=f"{targets.words(new)}{where}, with probability {1 - targets.delta:g} over the questions "
         "that calibrated",
         holds_for=HOLDS_FOR,
         test=test,
@@ -275,8 +277,18 @@ def _guarantee(found: Selection, targets: Targets, table: OutcomeTable) -> Guara
         p_values=dict(found.pvalues),
         rules_tested=found.tested,
         cost_cap_usd=found.cap_usd if targets.needs_cap else None,
+        new_inputs_share=new,
         labels=None if found.labels is None else _label_use(found, found.labels, targets),
     )
+
+
+def _new_inputs(found: Selection, delta: float) -> float | None:
+    """Upper bound of the share of questions with an input unlike all that fitted, from the rows of the test.
+
+    None where the maps read nothing that could be unlike.
+    """
+    unlike = unlike_rows(found.test.table, found.prepared.maps, found.prepared.categories).values()
+    return share_upper(int(np.any(list(unlike), axis=0).sum()), len(found.test), delta) if unlike else None
 
 
 def _stages(

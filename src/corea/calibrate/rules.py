@@ -13,7 +13,7 @@ import numpy as np
 
 from corea.errors import DataError
 from corea.metrics.arrays import Floats
-from corea.metrics.score_map import SECOND_OPINION, ScoreMap, among, apply_map, inputs_of, opinion_scores
+from corea.metrics.score_map import SECOND_OPINION, ScoreMap, among, apply_map, inputs_of, opinion_scores, outside
 from corea.policies.calibrated import GroupRule, ThresholdRule
 from corea.policies.router import QuestionModel, router_scores
 from corea.policies.threshold import uniform_of
@@ -228,6 +228,21 @@ class CascadeAnswers:
     def abstained(self) -> Any:
         """(N,) True where a person should answer."""
         return self.stage == PERSON
+
+
+def unlike_rows(table: OutcomeTable, maps: Sequence[ScoreMap], categories: Container[str] | None) -> dict[str, Any]:
+    """(N,) True where an input of a map is unlike all that fitted it, so that the row is deferred; by input.
+
+    Args:
+        categories: As in `ScoredTable.with_maps`.
+    """
+    found: dict[str, Any] = {}
+    for index, stored in enumerate(maps):
+        for name, unlike in outside(stored, table.columns(index)).items():
+            found[name] = found.get(name, False) | unlike
+    if categories is not None:
+        found["category"] = ~among(table.categories, categories, len(table))
+    return found
 
 
 def rules_at(score: Floats, coverages: Sequence[float]) -> list[ThresholdRule]:

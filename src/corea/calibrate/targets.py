@@ -1,5 +1,6 @@
 """Targets that a calibration guarantees, and the p-value of each one being missed with given rules."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -25,8 +26,8 @@ class Targets:
             be at most that of the last model alone.
         abstain_usd: Cost of an answer by a person; allows abstaining, needs `value_usd`.
         delta: Failure probability over the questions that calibrate, for all targets together.
-        cost_cap_usd: Largest cost of any question that asks every model. A mean of unbounded costs cannot be
-            guaranteed at any sample size; None: three times the largest seen, and the report says so.
+        cost_cap_usd: Largest cost of any question that asks every model; `max_cost_usd` and `value_usd` need it, as a
+            mean of unbounded costs cannot be guaranteed at any sample size.
     """
 
     max_drop: float | None = None
@@ -80,10 +81,25 @@ class Targets:
         return "risk" if all(target is None for target in others) else "regret"
 
     def cap(self, table: OutcomeTable) -> float:
-        """The bound on one question's cost, in USD."""
-        if self.cost_cap_usd is not None:
-            return self.cost_cap_usd
-        return 3.0 * float(sum((model.full_cost_usd for model in table.models), np.zeros(len(table))).max())
+        """The bound on one question's cost, in USD; 0 where no mean of costs is guaranteed.
+
+        Raises:
+            ConfigError: There is none although one is needed, or a question of the table costs more.
+        """
+        if not self.needs_cap:
+            return 0.0
+        most = float(sum((model.full_cost_usd for model in table.models), np.zeros(len(table))).max())
+        if self.cost_cap_usd is None:
+            raise ConfigError(
+                "cost-cap: got none, expected the most that one question can cost in USD if every model is asked: a "
+                f"mean of unbounded costs cannot be guaranteed; give --cost-cap (the most here is {most:.4g})"
+            )
+        if most > self.cost_cap_usd * (1 + 1e-9):
+            raise ConfigError(
+                f"cost-cap: got {self.cost_cap_usd:.4g} USD, and a question costs {most:.4g}, expected no question to "
+                "cost more; raise it"
+            )
+        return self.cost_cap_usd
 
     def objective(self, rows: ScoredTable, outcome: CascadeAnswers) -> Floats:
         """(N,) the quantity to minimise: minus accuracy within a cost alone, else the cost, with errors if priced."""
@@ -96,8 +112,8 @@ class Targets:
         out = outcome.cost_usd + (self.value_usd or 0.0) * (1 - outcome.correct)
         return out if self.abstain_usd is None else out + self.abstain_usd * outcome.abstained
 
-    def words(self, cap_usd: float | None = None) -> str:
-        """The guarantee, in one clause; `cap_usd` is what `cap` gives, where the rows are known."""
+    def words(self, new_inputs: float | None = None) -> str:
+        """The guarantee, in one clause; `new_inputs` as in `condition`."""
         parts: list[str] = []
         if self.max_drop is not None:
             parts.append(f"accuracy is at most {100 * self.max_drop:g} points below the large model's")
@@ -108,16 +124,20 @@ class Targets:
         if self.value_usd is not None:
             people = "" if self.abstain_usd is None else f" and {self.abstain_usd:g} USD a question left to a person"
             parts.append(f"cost with {self.value_usd:g} USD an error{people} is at most the large model's")
-        return " and ".join(parts) + self.condition(cap_usd)
+        return " and ".join(parts) + self.condition(new_inputs)
 
-    def condition(self, cap_usd: float | None = None) -> str:
-        """The condition on the cost of one question under which a mean cost is guaranteed; "" without one."""
-        if not self.needs_cap:
+    def condition(self, new_inputs: float | None = None) -> str:
+        """The conditions under which a mean cost is guaranteed; "" without one.
+
+        Args:
+            new_inputs: Share of questions with inputs unlike all that calibrated, at most: they are all deferred.
+        """
+        if not self.needs_cap or self.cost_cap_usd is None:
             return ""
-        most = "three times the most seen" if cap_usd is None else f"{cap_usd:.4g} USD"
-        if self.cost_cap_usd is not None:
-            return f", if no question costs more than {self.cost_cap_usd:g} USD"
-        return f", if no question costs more than {most} (assumed)"
+        cap = f", if no question costs more than {self.cost_cap_usd:.4g} USD"
+        if new_inputs is None:
+            return cap
+        return f"{cap} and at most {math.ceil(1000 * new_inputs) / 10:g} % have inputs unlike those that calibrated"
 
 
 PValues = Callable[[ScoredTable, CascadeAnswers], dict[str, float]]
@@ -129,7 +149,7 @@ def target_pvalues(targets: Targets, rows: ScoredTable, outcome: CascadeAnswers,
     The null is that some target is missed, a union: rejecting it at level delta needs each part rejected at delta.
 
     Args:
-        cap_usd: As `Targets.cap` gives it.
+        cap_usd: As `Targets.cap` gives it; costs above it count as it.
 
     Source: Berger 1982, Technometrics 24(4) (intersection-union tests).
     """
@@ -145,11 +165,11 @@ def target_pvalues(targets: Targets, rows: ScoredTable, outcome: CascadeAnswers,
         wrong = int((kept & (outcome.correct < 0.5)).sum())
         found["max_risk"] = share_pvalue(wrong, int(kept.sum()), targets.max_risk)
     if targets.max_cost_usd is not None:
-        found["max_cost"] = cost_pvalue(targets, outcome, cap_usd)
+        found["max_cost_usd"] = cost_pvalue(targets, outcome, cap_usd)
     if targets.value_usd is not None:
         more = targets.total_usd(outcome) - targets.total_usd(rows.last_alone())
         reach = cap_usd + targets.value_usd + (targets.abstain_usd or 0.0)
-        found["value"] = mean_pvalue(more, 0.0, low=-reach, high=reach, delta=targets.delta)
+        found["value_usd"] = mean_pvalue(more, 0.0, low=-reach, high=reach, delta=targets.delta)
     return found
 
 
@@ -167,7 +187,7 @@ def broken_pvalues(targets: Targets, rows: ScoredTable, outcome: CascadeAnswers,
         right = int((outcome.kept & (outcome.correct > 0.5)).sum())
         found["max_risk"] = share_pvalue(right, int(outcome.kept.sum()), 1 - targets.max_risk)
     for name, (excess, low, high) in _excess(targets, rows, outcome, cap_usd).items():
-        if name in ("max_cost", "value"):
+        if name in ("max_cost_usd", "value_usd"):
             found[name] = mean_pvalue(-np.clip(excess, low, high), 0.0, low=-high, high=-low, delta=targets.delta)
     return found
 
@@ -201,10 +221,10 @@ def _excess(
     if (risk := targets.max_risk) is not None:
         found["max_risk"] = np.where(outcome.kept, 1 - outcome.correct - risk, 0.0), -risk, 1 - risk
     if (cost := targets.max_cost_usd) is not None:
-        found["max_cost"] = outcome.cost_usd - cost, -cost, cap_usd - cost
+        found["max_cost_usd"] = outcome.cost_usd - cost, -cost, cap_usd - cost
     if targets.value_usd is not None:
         reach = cap_usd + targets.value_usd + (targets.abstain_usd or 0.0)
-        found["value"] = targets.total_usd(outcome) - targets.total_usd(rows.last_alone()), -reach, reach
+        found["value_usd"] = targets.total_usd(outcome) - targets.total_usd(rows.last_alone()), -reach, reach
     return found
 
 

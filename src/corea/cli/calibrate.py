@@ -1,5 +1,6 @@
 """`corea calibrate`: thresholds with a guarantee, from labelled questions; and its subcommands."""
 
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from corea.calibrate.artefact import StageBinding
     from corea.calibrate.prepare import FitOptions
     from corea.calibrate.settings import CalibrateSettings
+
+MAX_BYTES = 50_000_000  # of a file beside --out that may be a calibration
 
 app: typer.Typer = typer.Typer(invoke_without_command=True)
 app.command("plan")(plan)
@@ -59,7 +62,7 @@ def calibrate(
             raise ConfigError(f"--group: no row has a column {settings.group!r}, expected one of every row; name it")
         binding: tuple[StageBinding, ...] = ()
     else:
-        table, binding = _asked(settings, configuration, models, out, quiet=json)
+        table, binding, wanted = _asked(settings, configuration, models, out, quiet=json)
     if labels.select_for_labelling is not None:
         _write_ids(labels.select_for_labelling, table, wanted, options, labels.count)
         return
@@ -73,16 +76,15 @@ def calibrate(
 
 
 def _counted(found: "Calibration", out: Path) -> "Calibration":
-    """The calibration with its attempts counted, if it replaces one."""
+    """The calibration with its attempts counted: those that the folder of `out` shows."""
     from corea.calibrate import load
     from corea.calibrate.fitting import counted
 
-    if not out.is_file():
-        return found
-    try:
-        return counted(found, load(out))
-    except DataError:  # of another version, or none: it is replaced
-        return found
+    earlier: list[Calibration] = []
+    for path in out.parent.glob("*.json"):
+        with suppress(ConfigError, DataError, OSError):  # of another version, or no calibration
+            earlier += [load(path)] if path.stat().st_size <= MAX_BYTES else []
+    return counted(found, earlier)
 
 
 def _older(paths: list[Path], rows: RowOptions, table: "OutcomeTable") -> "OutcomeTable | Calibration":
@@ -108,7 +110,7 @@ def _config(configuration: ConfigOptions, *, recorded: bool) -> Any:
 
 def _asked(
     settings: "CalibrateSettings", configuration: ConfigOptions, models: ModelOptions, out: Path, *, quiet: bool
-) -> "tuple[OutcomeTable, tuple[StageBinding, ...]]":
+) -> "tuple[OutcomeTable, tuple[StageBinding, ...], Targets]":
     from corea.cli.calibrate_live import live_table
 
     return live_table(

@@ -19,6 +19,7 @@ from corea.report.terminal import ProgressBars
 if TYPE_CHECKING:
     from corea.calibrate.artefact import StageBinding
     from corea.calibrate.settings import CalibrateSettings
+    from corea.calibrate.targets import Targets
     from corea.records.table import OutcomeTable
     from corea.run.summary import RunProgress
 
@@ -35,8 +36,8 @@ def live_table(
     *,
     answers: Path,
     quiet: bool,
-) -> "tuple[OutcomeTable, tuple[StageBinding, ...]]":
-    """The answers of all stages as a table, and the binding of the cascade that gave them.
+) -> "tuple[OutcomeTable, tuple[StageBinding, ...], Targets]":
+    """The answers of all stages as a table, the binding of the cascade that gave them, and the targets with a cap.
 
     Args:
         wanted: Questions, grader, further signals and budget.
@@ -44,15 +45,18 @@ def live_table(
     """
     from corea.build import build
     from corea.cli.configuration import find_config
-    from corea.evaluate.collect import CollectSettings, collect_traces, load_questions, outcome_table
+    from corea.evaluate import collect
 
     config, bundled = find_config(configuration.config, configuration.set_)
     name, chosen = config.cascade(models.cascade)
     config = replace(config, cascades={**config.cascades, name: replace(chosen, calibration=None)})
     built = build(config, name)
     questions = _questions(wanted.questions, answers, bundled=bundled)
-    known = load_questions(str(questions), labelled=not wanted.few_labels, grader=wanted.grader)
-    collecting = CollectSettings(
+    known = collect.load_questions(
+        str(questions), labelled=not wanted.few_labels, grader=wanted.grader, group=wanted.group
+    )
+    targets = collect.with_cost_cap(wanted.targets, built.cascade, known)
+    collecting = collect.CollectSettings(
         folder=answers,
         budget_usd=config.run.budget_usd if wanted.budget_usd is None else wanted.budget_usd,
         concurrency=config.run.concurrency if models.concurrency is None else models.concurrency,
@@ -60,19 +64,20 @@ def live_table(
         baseline_sample=models.baseline_sample,
         extra_signals=wanted.extra_signals,
         grader=wanted.grader,
+        group=wanted.group,
         declared={stage.name: config.stages[stage.name].backend for stage in built.cascade.stages},
     )
 
-    async def ask() -> "tuple[OutcomeTable, tuple[StageBinding, ...]]":
+    async def ask() -> "tuple[OutcomeTable, tuple[StageBinding, ...], Targets]":
         from corea.run.shutdown import stopping_on_signals
 
         try:
             with stopping_on_signals() as stop, ProgressBars(quiet=quiet) as bars:
                 show = None if quiet else partial(_show, bars)
                 watched = replace(collecting, stop=stop, on_progress=show, on_plan=None if quiet else note)
-                collected = await collect_traces(built.cascade, str(questions), known, watched)
-            table = await outcome_table(built.cascade, known, collected, collecting)
-            return table, collected.binding(built.cascade)
+                collected = await collect.collect_traces(built.cascade, str(questions), known, watched)
+            table = await collect.outcome_table(built.cascade, known, collected, collecting)
+            return collect.with_cap_note(table, wanted.targets, targets), collected.binding(built.cascade), targets
         finally:
             await built.cascade.close()
 

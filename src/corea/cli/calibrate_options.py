@@ -113,7 +113,9 @@ def refuse_unread(rows: RowOptions, method: MethodOptions, models: ModelOptions)
     Raises:
         ConfigError: One is given.
     """
-    read = {"traces", "reference", "questions", "grader"} | ({"price", "signals"} if method.map_from else set[str]())
+    read = {"traces", "reference", "questions", "grader", "group"} | (
+        {"price", "signals"} if method.map_from else set[str]()
+    )
     options, other, hint = (models, "asked models", "") if rows.traces else (
         rows, "recorded rows (--traces)", ", and set models and prices in corea.toml"
     )  # fmt: skip

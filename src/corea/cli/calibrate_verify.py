@@ -82,14 +82,16 @@ def _verify_fresh(path: Path | None, rows: RowOptions, *, json: bool) -> None:
     found = load(path)
     result = retest(found, read_rows(*rows_for(found, rows)))
     if json:
-        print_json({**asdict(result), "broken": result.broken})
+        print_json({**asdict(result), "contradicted": result.contradicted})
     else:
-        print(f"{result.n:,} fresh questions; {result.shared:,} rows that calibrated are left out")
+        print(f"{result.n:,} fresh questions")
         for name, verdict in result.verdicts.items():
             p_missed, p_met = result.p_missed[name], result.p_met[name]
             print(f"  {name:12}{verdict:>8}   p {p_missed:.3g} of being missed, {p_met:.3g} of being met")
         print(f"  guarantee   {found.guarantee.statement}")
-    if result.broken:
+        for note in result.notes:
+            print(f"  note: {note}")
+    if result.contradicted:
         raise typer.Exit(EXIT_FAILED)
 
 

@@ -109,7 +109,7 @@ def _gateway(config: "Config", *, bundled: bool) -> Iterator[Check]:
 
 
 def _prices(config: "Config", built: "BuiltCascade", stage: "Stage") -> Iterator[Check]:
-    """The prices of a stage's model, and of other models that its signal asks."""
+    """The prices of a stage's model, and of other models that its signal and second opinion ask."""
     from corea.build import price_of
     from corea.costs.signal_calls import signal_calls
 
@@ -119,7 +119,7 @@ def _prices(config: "Config", built: "BuiltCascade", stage: "Stage") -> Iterator
         yield Check(where, "price is known", True, _price(stage.backend.model, price))
     except CoreaError as error:
         yield Check(where, "price is known", False, str(error))
-    for call in signal_calls(stage.signal):
+    for call in (*signal_calls(stage.signal), *signal_calls(stage.second_opinion)):
         if call.backend is not stage.backend:
             model, known = call.backend.model, stage.price_of(call.backend)
             seen = f"{model}: {_price(model, known)}" if known else f'{model} has no price; add [prices."{model}"]'
@@ -139,7 +139,8 @@ async def _reached(where: str, stage: "Stage") -> list[Check]:
     try:
         if probe := getattr(stage.backend, "probe", None):
             probed = await probe()
-            seen = probed.error or f"{stage.backend.model}: {probed}"
+            short = f"{probed.model} answered in {probed.seconds:.2f} s" if stage.sampling.logprobs else probed
+            seen = probed.error or f"{stage.backend.model}: {short}"
             reached, gave = not probed.error, probed.logprobs
         else:
             completion = await stage.backend.complete(Question.of(QUESTION), stage.sampling)

@@ -2,10 +2,12 @@
 
 from collections.abc import Sequence
 
+from corea.baseline_cost import OVER_CAP
 from corea.cli.advice import Advice, traces_of
 from corea.cli.console import EXIT_BACKEND, EXIT_BUDGET, EXIT_FAILED, EXIT_INTERRUPTED, percent, usd
 from corea.ledger import Ledger
 from corea.report.terminal import ProgressBars
+from corea.run.shortcomings import ShortcomingKind
 from corea.run.summary import RunOutcome, RunProgress, RunSummary
 from corea.stage import Stage
 
@@ -34,8 +36,10 @@ def describe(summary: RunSummary, stages: Sequence[Stage], *, free_text: bool = 
         f"deferred {percent(ledger.defer_rate)} · cost {usd(ledger.cost_usd)} · "
         f"large model alone{_prompted(stages)} {usd(ledger.baseline_usd)}{_how_known(ledger)} · "
         f"saved {usd(ledger.saved_usd)}",
+        *_against_plain(ledger),
         *ledger.counted_as_free,
         *_estimated(ledger),
+        *_guaranteed_cost(summary),
         *Advice(summary.shortcomings, stages, traces_of(summary), free_text=free_text).lines(),
         *_about_the_questions(summary),
     ]
@@ -60,6 +64,39 @@ def _prompted(stages: Sequence[Stage]) -> str:
 def _estimated(ledger: Ledger) -> list[str]:
     named = " and ".join(name for name in ledger.estimated_stages if ledger.stages[name].cost_usd)
     return [f"part of the cost is estimated: the server of stage {named} did not report all tokens"] if named else []
+
+
+def _against_plain(ledger: Ledger) -> list[str]:
+    if (plain := ledger.plain_baseline_usd) is None:
+        return []
+    share = f"{ledger.calibrated.plain_share:.2f} of that, as measured at calibration"
+    return [
+        f"large model asked with each question as it came ({share}) {usd(plain)} · saved {usd(ledger.plain_saved_usd)}"
+    ]
+
+
+def _guaranteed_cost(summary: RunSummary) -> list[str]:
+    """The mean cost against the guaranteed one, and its conditions where they do not hold."""
+    ledger, costs = summary.ledger, summary.ledger.calibrated
+    if costs.cap_usd is None or not ledger.questions:
+        return []
+    lines: list[str] = []
+    if costs.mean_usd is not None:
+        mean = float(ledger.cost_usd) / ledger.questions
+        over = ", MORE than guaranteed: beyond chance, or on other questions than calibrated" * (mean > costs.mean_usd)
+        lines.append(f"mean cost {mean:.4g} USD a question, guaranteed {costs.mean_usd:g} on average{over}")
+    if count := ledger.flags.get(OVER_CAP, 0):
+        lines.append(
+            f"{_number(count, 'question')} cost more than {costs.cap_usd:g} USD, the most that the guarantee assumes: "
+            "it does not hold for questions like these; calibrate again with a larger --cost-cap"
+        )
+    new = sum(summary.shortcomings.by_stage(ShortcomingKind.OUTSIDE).values()) / ledger.questions
+    if costs.new_inputs_share is not None and new > costs.new_inputs_share:
+        lines.append(
+            f"{percent(new)} of the questions have inputs unlike those that calibrated, at most "
+            f"{percent(costs.new_inputs_share)} are assumed: the guarantee of costs does not hold for them"
+        )
+    return lines
 
 
 def _number(count: int, noun: str) -> str:

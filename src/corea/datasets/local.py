@@ -41,7 +41,7 @@ class JsonLines:
 
 
 def read_labelled(
-    path: str, *, labelled: bool = True, grader: str | None = None, hint: str = ""
+    path: str, *, labelled: bool = True, grader: str | None = None, hint: str = "", category: str = "category"
 ) -> dict[str, Question]:
     """Questions by id, in the order of the file, each with its grader in `meta["grader"]` where one is stated.
 
@@ -49,6 +49,7 @@ def read_labelled(
         labelled: True if every one must have a reference.
         grader: One for all, whatever they state; by default each question's own, or that of the dataset its row names.
         hint: Another remedy for a missing reference, for the message.
+        category: The column that holds a question's category.
 
     Raises:
         ConfigError: There is no grader of that name.
@@ -58,7 +59,7 @@ def read_labelled(
     if grader is not None:
         load_grader(grader)
     found: dict[str, Question] = {}
-    for row in QuestionSource(path).rows():
+    for row in QuestionSource(path, category=category).rows():
         if not isinstance(row, SourceRow):
             raise row
         if row.question.id in found:

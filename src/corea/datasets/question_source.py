@@ -44,6 +44,7 @@ class QuestionSource:
     Args:
         format: By default given by the name; a pipe's is JSON lines.
         pipe: The input for "-"; by default standard input.
+        category: The column that holds a question's category.
 
     Raises:
         ConfigError: The name does not give the format.
@@ -52,6 +53,7 @@ class QuestionSource:
     path: str
     format: FileFormat | None = None
     pipe: IO[bytes] | None = None
+    category: str = "category"
 
     def __post_init__(self) -> None:
         _ = self.kind
@@ -103,7 +105,7 @@ class QuestionSource:
             unused: tuple[str, ...] = ()
             if is_batch_row(record):
                 record, unused = row_of_request(record)
-            return question_from_row(record, default_id=f"line-{line}"), unused
+            return question_from_row(record, default_id=f"line-{line}", category=self.category), unused
         except DataError as error:
             return DataError(str(error), path=self.name, line=line)
 

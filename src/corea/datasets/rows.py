@@ -16,7 +16,7 @@ SHOWN = 80  # characters of a wrong value in a message
 KNOWN = ("id", "messages", "choices", "category", "meta", *TEXT_KEYS, *REFERENCE_KEYS)
 
 
-def question_from_row(row: Mapping[str, Any], default_id: str) -> Question:
+def question_from_row(row: Mapping[str, Any], default_id: str, *, category: str = "category") -> Question:
     """The question of a row.
 
     It has `question` (or `prompt`, `text`, `problem`) or chat `messages`; it may have `id`, `reference` (or
@@ -24,7 +24,7 @@ def question_from_row(row: Mapping[str, Any], default_id: str) -> Question:
     `dataset` and `answer_type` say how it is graded (`corea.graders.grader_name`).
 
     Args:
-        default_id: The id where the row has none.
+        default_id: The id where the row has none. `category`: another column that holds the category.
 
     Raises:
         DataError: The row is invalid; the caller adds the place.
@@ -46,13 +46,13 @@ def question_from_row(row: Mapping[str, Any], default_id: str) -> Question:
     elif not isinstance(identity, str | int) or isinstance(identity, bool):
         raise DataError(f"id: got {_shown(identity)}, expected text or a whole number")
     reference = next((row[key] for key in REFERENCE_KEYS if row.get(key) not in (None, "")), None)
-    category = row.get("category")
+    kind = row.get(category)
     return Question(
         id=str(identity),
         messages=messages,
         reference=None if reference is None else str(reference),
         choices=_choices(row.get("choices")),
-        category=None if category in (None, "") else str(category),
+        category=None if kind in (None, "") else str(kind),
         meta=_meta(row),
     )
 

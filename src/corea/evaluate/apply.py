@@ -22,8 +22,8 @@ def apply_calibration(found: Calibration, table: OutcomeTable, *, force: bool = 
     Returns:
         n, pass_at_1, llm_pass_at_1, slm_pass_at_1, drop, mean_cost_usd, llm_mean_cost_usd, slm_mean_cost_usd, saving,
         llm_share as numbers, the same with 95 % intervals under `intervals`, the verdict; and of the `n_tested` rows
-        that did not calibrate `targets_met` (their own noise included), `contradicted`, the targets missed by more than
-        their 95 % interval allows, and `headline`, which says so.
+        that did not calibrate `targets_met` (their own noise included), the exact test's `verdicts`, the targets that
+        it shows to be missed as `contradicted`, and `headline`, which says so.
 
     Raises:
         ConfigError: The rows are of other models than the artefact is for, or of fewer.
@@ -54,7 +54,8 @@ def apply_calibration(found: Calibration, table: OutcomeTable, *, force: bool = 
         "headline": promise.headline,
         "n_tested": promise.n,
         "targets_met": dict(promise.met),
-        "contradicted": list(promise.contradicted),
+        "verdicts": dict(promise.verdicts),
+        "contradicted": promise.contradicted,
         "intervals": {"n": len(table), **{name: _plain(each) for name, each in intervals.items()}},
         "notes": [
             *table.notes,

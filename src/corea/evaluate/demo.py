@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from corea.cascade import Cascade
-from corea.evaluate.collect import ask_alone
 from corea.evaluate.figures import FiguresRow, SignalQuality, cascade_rows, quality
 from corea.evaluate.measure import outcomes_of
+from corea.evaluate.stage_alone import ask_alone
 from corea.evaluate.thresholds import cheapest_threshold
 from corea.ledger import Ledger
 from corea.policies.threshold import uniform_of

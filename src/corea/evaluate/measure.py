@@ -70,7 +70,9 @@ class EvalResult:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
+        promise = None if self.promise is None else asdict(self.promise) | {"contradicted": self.promise.contradicted}
         made = asdict(self) | {
+            "promise": promise,
             "pass_at_1": self.pass_at_1.value, "pass_low": self.pass_at_1.low, "pass_high": self.pass_at_1.high,
             "llm_share": self.llm_share,
         }  # fmt: skip

@@ -263,9 +263,16 @@ class OutcomeTable:
         """The table with the first row of each cluster, and a note on the others."""
         if self.clusters is None:
             return self
-        _, at = np.unique(self.clusters.astype(str), return_index=True)
+        at = self.first_of_cluster(np.arange(len(self)))
         note = f"{len(self) - len(at):,} rows repeat a question and are left out: each question counts once"
-        return replace(self.take(np.sort(at)), clusters=None, notes=(*self.notes, note))
+        return replace(self.take(at), clusters=None, notes=(*self.notes, note))
+
+    def first_of_cluster(self, at: Any) -> Any:
+        """Of these row indices, in their order, the first of each cluster."""
+        if self.clusters is None:
+            return at
+        _, first = np.unique(self.clusters[at].astype(str), return_index=True)
+        return at[np.sort(first)]
 
     def check_ids(self) -> None:
         """Refuses ids that are not unique.

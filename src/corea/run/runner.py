@@ -21,6 +21,7 @@ from corea.cascade import Cascade
 from corea.datasets.question_source import QuestionSource, SourceRow
 from corea.errors import ConfigError, DataError
 from corea.files.rows import FileFormat, format_of
+from corea.ledger import Ledger
 from corea.prices import EXACT
 from corea.run.answer_settings import answer_settings
 from corea.run.budget import Budget, WorstCase, check_bounded, worst_case_usd
@@ -74,7 +75,8 @@ async def run_batch(
         DataError: A bad row under `OnBadRow.STOP`, a changed input, or a full disk. Only the last two can be raised
             after a question was asked.
     """
-    source = QuestionSource(source) if isinstance(source, str) else source
+    column = cascade.calibrated.category_column
+    source = QuestionSource(source, category=column) if isinstance(source, str) else source
     if concurrency < 1:
         raise ConfigError(f"concurrency: got {concurrency}, expected at least 1")
     if budget_usd is not None:
@@ -92,8 +94,8 @@ async def run_batch(
         on_progress=on_progress,
         stop=stop or Stop(),
         clock=clock,
-        pipe=pipe,
-    )
+        pipe=pipe, tally=Tally(Ledger(calibrated=cascade.calibrated)),
+    )  # fmt: skip
     if output != "-":
         return await _into_file(run, format, settings)
     run.checks.survey()
@@ -158,8 +160,8 @@ class _Run:
     stop: Stop
     clock: Callable[[], float]
     pipe: IO[bytes] | None
+    tally: Tally
     journal: Journal | None = None
-    tally: Tally = field(default_factory=Tally)
     unused: Counter[str] = field(default_factory=Counter[str])
     next_usd_at_most: Decimal | None = None
     outcome: RunOutcome = RunOutcome.COMPLETE

@@ -1,12 +1,15 @@
 """What Prometheus sees after a handful of requests."""
 
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
+from msgspec import structs
 from prometheus_client.parser import text_string_to_metric_families
 from tests.gateway.chat.test_service import never
 from tests.gateway.conftest import UNSURE, House, make_house
 
+from corea.baseline_cost import CalibrationFacts
 from corea.errors import BackendTimeout
 from corea.gateway.errors import GatewayError
 from corea.gateway.ops.metrics import Metrics
@@ -40,6 +43,17 @@ async def test_requests_decisions_tokens_and_money() -> None:
     assert seen["corea_spent_usd_total", "corea"] == pytest.approx(float(spent), rel=1e-12)
     assert seen["corea_request_seconds_count", "corea", "large"] == 2
     assert ("corea_first_text_seconds_count", "corea", "large") not in seen
+
+
+async def test_the_saving_against_the_request_as_it_came_is_counted_where_a_calibration_measured_it() -> None:
+    house = make_house([UNSURE, "<answer>19</answer><confidence>1</confidence>"])
+    one, two = [(await house.post(stream=False)).json()["corea"] for _ in range(2)]
+    assert ("corea_saved_plain_usd", "corea") not in exposed(house, make_metrics())
+    for done in house.done:
+        cascade = replace(done.state.plan.cascade, calibrated=CalibrationFacts(plain_share=0.5))
+        done.state.plan = structs.replace(done.state.plan, cascade=cascade)
+    saved = sum(each["baseline_cost_usd"] / 2 - each["cost_usd"] for each in (one, two))
+    assert exposed(house, make_metrics())["corea_saved_plain_usd", "corea"] == pytest.approx(saved)
 
 
 async def test_failures_hang_ups_and_what_is_looked_at() -> None:

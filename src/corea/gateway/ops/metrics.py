@@ -42,6 +42,11 @@ COUNTED: dict[str, tuple[type[CounterMetricFamily | GaugeMetricFamily], str, tup
     "corea_requests_cached": (CounterMetricFamily, "Requests answered from the response cache.", STAGE[:1]),
     "corea_spent_usd": (CounterMetricFamily, "Cost of the answers.", STAGE[:1]),
     "corea_saved_usd": (GaugeMetricFamily, "Saving over the last stage alone.", STAGE[:1]),
+    "corea_saved_plain_usd": (
+        GaugeMetricFamily,
+        "Saving over the last stage asked as the client asked, by the share measured at calibration.",
+        STAGE[:1],
+    ),
     "corea_hedges": (CounterMetricFamily, "Requests that two stages raced for, by the winner.", STAGE),
 }  # added up here: a client library's counter takes five times as long
 
@@ -127,6 +132,9 @@ class Metrics(Collector):
             add("corea_spent_usd", cascade, by=float(trace.cost_usd))
         if (saved := trace.saved_usd) is not None:
             add("corea_saved_usd", cascade, by=float(saved))
+        plain = completed.state.plan.cascade.calibrated.plain(trace.baseline_cost_usd)
+        if plain is not None and trace.cost_usd is not None:
+            add("corea_saved_plain_usd", cascade, by=float(plain - trace.cost_usd))
 
     def _add(self, metric: str, *labels: str, by: float = 1.0) -> None:
         self.counts[metric, *labels] += by
