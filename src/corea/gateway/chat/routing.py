@@ -164,7 +164,7 @@ class RoutingTable:
             raise GatewayError(404, message, param="model", code="model_not_found")
         return known
 
-    def plan(self, request: ChatRequest, *, sticky: bool = False) -> RequestPlan:
+    def plan(self, request: ChatRequest, *, sticky: bool = False, question_id: str | None = None) -> RequestPlan:
         """The plan of a request.
 
         A request with tools, images (or sound, files), a required form or another constraint skips each stage that does
@@ -174,6 +174,7 @@ class RoutingTable:
 
         Args:
             sticky: The conversation stays deferred: only the last stage is asked.
+            question_id: None is a new one.
 
         Raises:
             GatewayError: The model is unknown, or the request sets something that is not allowed or not possible.
@@ -191,7 +192,9 @@ class RoutingTable:
         return RequestPlan(
             route=route.name,
             cascade=cascade,
-            question=Question(id=new_id(), messages=request.messages, meta=_session(request), native=native),
+            question=Question(
+                id=question_id or new_id(), messages=request.messages, meta=_session(request), native=native
+            ),
             lowered=lowered,
             raw=route.direct or bool(request.controls.raw),
             threshold=threshold,

@@ -145,7 +145,7 @@ class GatewayApp:
                 request, send = self._translated(scope, response.api, body, response)
             request = _in_session(scope, request)
             request = self._permitted(request, principal, response)
-            state = await chat.admit(request, secret)
+            state = await chat.admit(request, secret, response.request_id)
         except GatewayError as error:
             self.refused(error)
             raise
@@ -296,17 +296,21 @@ class _Response:
 
     async def __call__(self, message: MutableMapping[str, Any]) -> None:
         if message["type"] == "http.response.start":
-            own = dict(message["headers"])
-            trace_id = own.get(b"x-corea-trace-id")
-            added = cors_headers(self.scope, self.settings)
-            by_native = self.native_stage is not None and own.get(b"x-corea-stage") == _header(self.native_stage)
-            names = self.dropped if by_native else (*self.dropped, *self.untranslated)
-            if dropped := sorted({header_text(name[:LONGEST_NAME]) for name in names}):
-                added.append(("x-corea-dropped", ", ".join(dropped[:MOST_NAMES])))
-            request_id = trace_id.decode() if trace_id else self.request_id
-            added += [("x-request-id", request_id), *((("request-id", request_id),) if self.api is not None else ())]
-            message["headers"] = [*message["headers"], *((n.encode(), v.encode("latin-1")) for n, v in added)]
+            message["headers"] = [*message["headers"], *self._added(message["headers"])]
         await self.send(message)
+
+    def _added(self, own: Sequence[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+        request_id = self.request_id.encode()
+        added = [(b"x-request-id", request_id)]
+        if self.api is not None:
+            added.append((b"request-id", request_id))
+        if self.dropped or self.untranslated:
+            native = self.native_stage is not None and (b"x-corea-stage", _header(self.native_stage)) in own
+            names = self.dropped if native else (*self.dropped, *self.untranslated)
+            if dropped := sorted({header_text(name[:LONGEST_NAME]) for name in names}):
+                added.append((b"x-corea-dropped", ", ".join(dropped[:MOST_NAMES]).encode()))
+        added += [(name.encode(), value.encode("latin-1")) for name, value in cors_headers(self.scope, self.settings)]
+        return added
 
 
 def _header(name: str) -> bytes:
