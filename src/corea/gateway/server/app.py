@@ -142,7 +142,7 @@ class GatewayApp:
             if response.api is None:
                 request = parse_chat(body)
             else:
-                request, send = self._translated(scope, response.api, body, response)
+                request, send = self._translated(scope, response.api, body, response, principal)
             request = _in_session(scope, request)
             request = self._permitted(request, principal, response)
             state = await chat.admit(request, secret, response.request_id)
@@ -159,7 +159,7 @@ class GatewayApp:
             await send_response(send, answer, headers=headers)
 
     def _translated(
-        self, scope: Scope, api: Api, body: bytes, response: "_Response"
+        self, scope: Scope, api: Api, body: bytes, response: "_Response", principal: Principal
     ) -> tuple[ChatRequest, TranslatedResponse]:
         """The chat request for one of another API, and the `send` that translates its answer.
 
@@ -170,7 +170,7 @@ class GatewayApp:
         model = fields.get("model")
         if not isinstance(model, str) or not model:
             raise bad_field("model", model, "the name of a model; GET /v1/models lists them")
-        last = self.chat.routes.find(model).cascade.stages[-1].backend
+        last = self._find(principal, model).cascade.stages[-1].backend
         found = api.translate(fields, cache_control=getattr(last, "cache_control", False))
         if "model" in found.only and api.name not in getattr(last, "apis", ()):
             message = f"model: {model[:80]!r} has no {api.path} here: {found.only['model']}."
@@ -188,8 +188,8 @@ class GatewayApp:
         """
         body = await read_body(scope, receive, self.chat.settings)
         principal = self.chat.accounts.identify(secret_of(scope))
-        request, _ = self._translated(scope, MESSAGES, with_field(body, "max_tokens", 1), response)
-        route = self.chat.routes.find(request.body.model)
+        request, _ = self._translated(scope, MESSAGES, with_field(body, "max_tokens", 1), response, principal)
+        route = self._find(principal, request.body.model)
         if not self._may_use(principal, request.body.model, route):
             raise _not_allowed(request.body.model)
         self.chat.accounts.count(principal)
@@ -203,10 +203,10 @@ class GatewayApp:
         Raises:
             GatewayError: It is not permitted.
         """
-        settings, routes = self.chat.settings, self.chat.routes
+        settings = self.chat.settings
         if not settings.policies and principal.id is None:
             return request
-        route = routes.find(request.body.model)
+        route = self._find(principal, request.body.model)
         policies = policies_of(settings.policies, route.name, principal.policy)
         direct = route.direct and not self._chosen(request.body.model)
         if (direct or request.controls.stage is not None) and not may_ask_directly(policies):
@@ -250,9 +250,13 @@ class GatewayApp:
 
     def _model(self, scope: Scope, name: str) -> ModelObject:
         principal = self.chat.accounts.identify(secret_of(scope))
-        if not self._may_use(principal, name, self.chat.routes.find(name)):
+        if not self._may_use(principal, name, self._find(principal, name)):
             raise _not_allowed(name)
         return ModelObject(name, int(time.time()))
+
+    def _find(self, principal: Principal, model: str) -> ModelRoute:
+        """The route of a model name; the error lists only names that the principal may use."""
+        return self.chat.routes.find(model, lambda name, route: self._may_use(principal, name, route))
 
     def _may_use(self, principal: Principal, model: str, route: ModelRoute) -> bool:
         """True if a principal may ask this model."""
