@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 import pytest
-from tests.fakes.server import SSE, Asked, Bytes, Drip, Say
+from tests.fakes.server import SSE, Asked, Bytes, Drip, Fail, Say
 from tests.gateway.apis.messages_wire import ask
 from tests.gateway.chat.upstreams import DEFERRED, KEPT, Upstreams, streamed, upstreams, whole
 from tests.gateway.conftest import DEAR, OpenAccounts
@@ -399,3 +399,15 @@ async def test_an_unknown_model_is_answered_with_the_names_that_the_key_may_use(
             response = await it.request("POST", f"/v1{path}", json=asked)
         assert response.status_code == 404
         assert response.json()["error"]["message"].rpartition("expected one of")[2].strip() == names
+
+
+@pytest.mark.parametrize("path", ["/chat/completions", "/responses", "/messages"])
+async def test_the_id_of_a_request_is_that_of_its_trace_also_where_it_fails(path: str) -> None:
+    asked = {"model": "corea", "max_tokens": 99, "input": "1", "messages": [{"role": "user", "content": "1"}]}
+    async with upstreams(Say("19"), KEPT) as it:
+        for act in (KEPT, DEFERRED, Fail(400, "no")):
+            it.small.otherwise = it.large.otherwise = act
+            response = await it.request("POST", f"/v1{path}", json=asked)
+            assert response.headers["x-request-id"] == it.done[-1].trace.trace_id
+        assert response.status_code == 400
+        assert len({done.trace.trace_id for done in it.done}) == 3
