@@ -22,7 +22,7 @@ from corea.early_exit import CUT
 from corea.errors import ConfigError
 from corea.protocols import Backend
 from corea.question_stream import Questions, as_question, question_stream
-from corea.stage import OnError, OnKeep, OnPart, OnStep, OnText, Stage, TextSink, attempt, skip, total
+from corea.stage import OnError, OnKeep, OnPart, OnStep, OnText, Stage, TextSink, all_priced, attempt, skip, total
 from corea.types import Decision, Question, Status, Step, Trace
 
 log: logging.Logger = logging.getLogger("corea")
@@ -321,6 +321,8 @@ class Cascade:
         if sink and text is not None and not sink.begun:
             await sink(text)
         flags = (*self.flags, CUT_BY_LIMIT) if completion and completion.cut_by_limit else self.flags
+        if not all_priced(self.stages, steps):
+            flags = (*flags, COST_INCOMPLETE)
         if self._calibrated_models:
             flags = (*flags, *_other_models(self._calibrated_models, steps))
         cost = total([step.cost_usd for step in steps])
@@ -390,6 +392,7 @@ def _best_draft(steps: tuple[Step, ...]) -> Step | None:
 
 
 OTHER_MODEL = "calibration: another model"
+COST_INCOMPLETE = "cost incomplete: tools that ran at the server have no price"
 CUT_BY_LIMIT = "cut by the token limit"
 """Flag of a trace whose answer was cut off by the token limit: its short answer may be missing or not final."""
 

@@ -52,6 +52,8 @@ class Price:
         cache_write_1h_usd_per_mtok: For those that are kept for an hour; None: as other cache writes.
         reasoning_usd_per_mtok: For reasoning tokens; None: as other completion tokens.
         usd_per_request: For each request, in addition.
+        usd_per_web_search, usd_per_tool_call: For each search on the web, and each call of another tool, that the
+            server ran itself; None: not known, so that the cost of an answer with any is incomplete.
         tiers: Higher prices of long prompts, by increasing length: each has `above_prompt_tokens` and token prices.
         machine_usd_per_hour: Price of the machine; with `tokens_per_second` it replaces token prices.
         tokens_per_second: Completion tokens per second of the machine over all its requests, measured on similar work;
@@ -67,6 +69,8 @@ class Price:
     cache_write_1h_usd_per_mtok: Decimal | None = None
     reasoning_usd_per_mtok: Decimal | None = None
     usd_per_request: Decimal = ZERO_USD
+    usd_per_web_search: Decimal | None = None
+    usd_per_tool_call: Decimal | None = None
     tiers: tuple[PriceTier, ...] = ()
     machine_usd_per_hour: Decimal | None = None
     tokens_per_second: Decimal | None = None
@@ -119,7 +123,14 @@ class Price:
             units += (rates.stored_1h - rates.stored) * min(usage.cache_write_1h_tokens, stored)
         if usage.reasoning_tokens:
             units += (rates.reasoning - rates.written) * min(usage.reasoning_tokens, usage.completion_tokens)
+        if usage.web_searches or usage.tool_calls:
+            units += rates.search * usage.web_searches + rates.tool * usage.tool_calls
         return EXACT.scaleb(units, -self._scale) if units else ZERO_USD
+
+    def covers(self, usage: Usage) -> bool:
+        """True if everything that a usage is charged for has a price; the cost is otherwise that of the rest."""
+        searched = usage.web_searches and self.usd_per_web_search is None
+        return not (searched or (usage.tool_calls and self.usd_per_tool_call is None))
 
     def at_most(self, prompt_tokens: int, max_tokens: int) -> Decimal:
         """An upper bound in USD for one call with at most so many prompt tokens and tokens to write."""
@@ -137,7 +148,9 @@ class Price:
         tokens = [getattr(rates, name) for _, _, rates in columns for name in TIER_FIELDS]
         tokens += [output, self.reasoning_usd_per_mtok]
         decimals = max(decimals_of(rate) for rate in tokens if rate is not None)
-        scale = max(decimals + 6, decimals_of(self.usd_per_request))
+        calls = (self.usd_per_request, self.usd_per_web_search or ZERO_USD, self.usd_per_tool_call or ZERO_USD)
+        scale = max(decimals + 6, *map(decimals_of, calls))
+        request, search, tool = (int(EXACT.scaleb(usd, scale)) for usd in calls)
 
         def whole(*rates: Decimal | None) -> int:
             """The first rate that is given, per token."""
@@ -154,7 +167,9 @@ class Price:
                 ),
                 written=whole(output),
                 reasoning=whole(self.reasoning_usd_per_mtok, output),
-                request=int(EXACT.scaleb(self.usd_per_request, scale)),
+                request=request,
+                search=search,
+                tool=tool,
             )
             for above, output, column in columns
         )
@@ -185,6 +200,8 @@ class _Rates(NamedTuple):
     written: int
     reasoning: int
     request: int
+    search: int
+    tool: int
 
 
 class _HighestRates(NamedTuple):

@@ -1,6 +1,6 @@
 """A stage: one model with its prompt, confidence signal, policy and price."""
 
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
@@ -383,3 +383,14 @@ def total(costs: list[Decimal | None]) -> Decimal | None:
         return costs[0]
     known = [cost for cost in costs if cost is not None]
     return reduce(EXACT.add, known, ZERO_USD) if len(known) == len(costs) else None
+
+
+def all_priced(stages: Sequence[Stage], steps: Sequence[Step]) -> bool:
+    """False where a server ran tools whose price is not known, so that a cost has the tokens alone."""
+    for step in steps:
+        made = step.completion
+        if made is not None and made.cost_usd is None and (made.usage.web_searches or made.usage.tool_calls):
+            price = next((stage.price for stage in stages if stage.name == step.stage), None)
+            if price is not None and not price.covers(made.usage):
+                return False
+    return True

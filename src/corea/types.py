@@ -183,7 +183,8 @@ class Usage(Struct, frozen=True, kw_only=True):
 
     `cached_tokens` (read from a cache) and `cache_write_tokens` (written to one) are disjoint parts of `prompt_tokens`,
     `cache_write_1h_tokens` those of the latter that are kept for an hour; `reasoning_tokens` are part of
-    `completion_tokens`, as OpenAI counts. `estimated` marks counts that no server or tokenizer gave.
+    `completion_tokens`, as OpenAI counts. `estimated` marks counts that no server or tokenizer gave. `web_searches`,
+    and `tool_calls` of its other tools, ran at the server, which charges them beside the tokens.
     """
 
     prompt_tokens: int = 0
@@ -193,6 +194,8 @@ class Usage(Struct, frozen=True, kw_only=True):
     completion_tokens: int = 0
     reasoning_tokens: int = 0
     estimated: bool = False
+    web_searches: int = 0
+    tool_calls: int = 0
 
     @property
     def total_tokens(self) -> int:
@@ -208,6 +211,8 @@ class Usage(Struct, frozen=True, kw_only=True):
             completion_tokens=self.completion_tokens + other.completion_tokens,
             reasoning_tokens=self.reasoning_tokens + other.reasoning_tokens,
             estimated=self.estimated or other.estimated,
+            web_searches=self.web_searches + other.web_searches,
+            tool_calls=self.tool_calls + other.tool_calls,
         )
 
 

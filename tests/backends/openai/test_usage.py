@@ -11,6 +11,14 @@ from corea.backends.openai.wire import ReplyBuilder, read_response
 from corea.types import Completion, Question, Usage
 
 ROWS: dict[str, tuple[dict[str, Any], Usage]] = {
+    "Anthropic: tools that ran at the server; fetching a page costs its tokens alone": (
+        {
+            "input_tokens": 105,
+            "output_tokens": 60,
+            "server_tool_use": {"web_search_requests": 2, "web_fetch_requests": 3, "code_execution_requests": 1},
+        },
+        Usage(prompt_tokens=105, completion_tokens=60, web_searches=2, tool_calls=1),
+    ),
     "OpenAI: cached and reasoning within": (
         {
             "prompt_tokens": 2006,

@@ -51,7 +51,9 @@ REQUEST: dict[str, Any] = {
     "store": True, "metadata": {"a": "b"}, "user": "u", "safety_identifier": "s", "prompt_cache_key": "k",
     "service_tier": "flex", "truncation": "auto", "client_metadata": {"a": "b"}, "max_tool_calls": 5,
     "previous_response_id": "resp_1", "conversation": "conv_1", "background": True, "prompt": {"id": "p"},
-    "made_up": [1, {"a": None}],
+    "prompt_cache_retention": "24h", "prompt_cache_options": {"mode": "explicit"}, "moderation": {"model": "m"},
+    "stream_options": {"include_obfuscation": False}, "context_management": [{"type": "compaction"}],
+    "background_options": {"a": 1}, "image": {"a": 1}, "access_programs": ["a"], "made_up": [1, {"a": None}],
 }  # fmt: skip
 SPELT = [name for name, value in REQUEST.items() if isinstance(value, dict) and WHOLE_FIELDS & value.keys()]
 ONE_MARK = "MARK"

@@ -7,13 +7,14 @@ from typing import Any
 
 import httpx
 import pytest
-from tests.fakes.server import SSE, Asked, Bytes, Drip, Say
+from tests.fakes.server import SSE, Asked, Bytes, Drip, Fail, Say
 from tests.gateway.apis.messages_wire import ask
 from tests.gateway.chat.upstreams import DEFERRED, KEPT, Upstreams, streamed, upstreams, whole
 from tests.gateway.conftest import DEAR, OpenAccounts
 from tests.gateway.loads import KINDS, answer, failing, request
 
 from corea.gateway.billing.auth import Accounts, Admission, Principal, SpendRequest
+from corea.gateway.ops.policies import RequestPolicy
 from corea.types import Sampling
 
 DEEP = b"[" * 200_000 + b"]" * 200_000
@@ -377,3 +378,36 @@ async def test_dropped_fields_are_those_of_the_stage_that_answered(stream: bool)
             body = ask(thinking={"type": "adaptive"}, stream=stream)
             response = await it.request("POST", "/v1/messages", json=body)
         assert (response.status_code, response.headers.get("x-corea-dropped")) == (200, dropped)
+
+
+class Limited(OpenAccounts):
+    """Accounts of a key that may ask no model here."""
+
+    def identify(self, secret: str | None) -> Principal:
+        return Principal(id="k", cascades=frozenset({"other"}))
+
+
+@pytest.mark.parametrize("path", ["/chat/completions", "/responses", "/messages", "/messages/count_tokens"])
+async def test_an_unknown_model_is_answered_with_the_names_that_the_key_may_use(path: str) -> None:
+    asked = {"model": "nope", "max_tokens": 9, "input": "1", "messages": [{"role": "user", "content": "1"}]}
+    no_stages = {"default": RequestPolicy(direct=False)}
+    for accounts, policies, names in (
+        (Keyed(), {}, "corea, corea/0, corea/1."), (Keyed(), no_stages, "corea."),
+        (Limited(), {}, "none: this key may use no model."),
+    ):  # fmt: skip
+        async with upstreams(accounts=accounts, policies=policies) as it:
+            response = await it.request("POST", f"/v1{path}", json=asked)
+        assert response.status_code == 404
+        assert response.json()["error"]["message"].rpartition("expected one of")[2].strip() == names
+
+
+@pytest.mark.parametrize("path", ["/chat/completions", "/responses", "/messages"])
+async def test_the_id_of_a_request_is_that_of_its_trace_also_where_it_fails(path: str) -> None:
+    asked = {"model": "corea", "max_tokens": 99, "input": "1", "messages": [{"role": "user", "content": "1"}]}
+    async with upstreams(Say("19"), KEPT) as it:
+        for act in (KEPT, DEFERRED, Fail(400, "no")):
+            it.small.otherwise = it.large.otherwise = act
+            response = await it.request("POST", f"/v1{path}", json=asked)
+            assert response.headers["x-request-id"] == it.done[-1].trace.trace_id
+        assert response.status_code == 400
+        assert len({done.trace.trace_id for done in it.done}) == 3

@@ -1,6 +1,7 @@
 """`POST /v1/messages` in front of a server that speaks it: the request goes up, and the answer down, as they came."""
 
 import asyncio
+import dataclasses
 import json
 from decimal import Decimal
 from typing import Any
@@ -14,10 +15,11 @@ from tests.gateway.conftest import OpenAccounts
 
 from corea.backends.openai.client import KeyStyle, OpenAIBackend, OpenAISettings
 from corea.backends.openai.deployments import Deployments
+from corea.cascade import COST_INCOMPLETE
 from corea.gateway.billing.auth import Principal
 from corea.prices import Price
 from corea.prompts import load_prompt
-from corea.types import Completion, NativeRequest, Question, Sampling
+from corea.types import Completion, NativeRequest, Question, Sampling, replace
 
 SPEAKS = {"apis": ["chat", "messages"]}
 PRICE = Price(
@@ -151,6 +153,21 @@ async def test_fields_that_only_the_api_knows_reach_the_server_and_skip_the_smal
     sent = it.large.requests[0].body
     assert (sent["tools"], sent["mcp_servers"]) == ([tool], [{"url": "https://a.example"}])
     assert it.done[0].trace.flags == ("small not asked: the request has messages API, tools",)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("known", [False, True])
+async def test_searches_that_the_server_makes_are_booked_or_the_cost_is_flagged(stream: bool, known: bool) -> None:
+    searched = message(TEXT, usage={**USAGE, "server_tool_use": {"web_search_requests": 2, "web_fetch_requests": 1}})
+    price = dataclasses.replace(PRICE, usd_per_web_search=Decimal("0.01")) if known else PRICE
+    stage = {"price": price}
+    tool = {"type": "web_search_20250305", "name": "web_search"}
+    async with upstreams(served(searched, stream), server=SPEAKS, large_stage=stage) as it:
+        await post(it, model="corea/large", tools=[tool], stream=stream)
+        tokens = replace(it.done[0].usage, web_searches=0)
+        assert (it.done[0].usage.web_searches, it.done[0].usage.tool_calls) == (2, 0)
+        assert it.done[0].trace.cost_usd == PRICE.cost(tokens) + (Decimal("0.02") if known else 0)
+        assert (COST_INCOMPLETE in it.done[0].trace.flags) is not known
 
 
 async def test_the_headers_that_a_server_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,11 +2,15 @@
 
 import asyncio
 import json
+from decimal import Decimal
 from typing import Any
 
 import pytest
 from tests.fakes.server import SSE, Bytes, Drip, Fail, Say
 from tests.gateway.chat.upstreams import DEFERRED, KEPT, Upstreams, streamed, upstreams, whole
+
+from corea.gateway.ops.policies import RequestPolicy
+from corea.prices import Price
 
 TOOL = {"type": "function", "name": "add", "parameters": {"type": "object"}}
 CALL = {"id": "c1", "type": "function", "function": {"name": "add", "arguments": '{"a": 1}'}}
@@ -243,6 +247,30 @@ async def test_a_server_that_speaks_the_api_is_sent_the_request_as_it_came() -> 
         assert asked.body == {"model": "large-model", **body}
     assert (it.large.requests[0].headers.get("session-id"), it.large.requests[0].headers.get("x-other")) == ("s", None)
     assert it.small.requests == []
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_tools_that_run_at_the_server_are_counted_and_priced(stream: bool) -> None:
+    opened = {"type": "web_search_call", "id": "ws_2", "status": "completed", "action": {"type": "open_page"}}
+    found = {"type": "file_search_call", "id": "fs_1", "status": "completed", "queries": ["q"]}
+    response = {**RESPONSE, "output": [*RESPONSE["output"], opened, found]}
+    price = Price(usd_per_web_search=Decimal("0.01"), usd_per_tool_call=Decimal("0.0025"))
+    answer = Bytes(as_sse(native_events(response)), SSE) if stream else Bytes(json.dumps(response).encode())
+    async with upstreams(answer, server=NATIVE, large_stage={"price": price}) as it:
+        await it.request("POST", "/v1/responses", json={"model": "corea/large", "input": "12?", "stream": stream})
+    done = it.done[0]
+    assert (done.usage.web_searches, done.usage.tool_calls) == (1, 1)
+    assert (done.trace.cost_usd, done.trace.flags) == (Decimal("0.0125"), ())
+
+
+async def test_a_policy_that_drops_store_keeps_an_answer_from_being_stored() -> None:
+    async with upstreams(
+        Bytes(json.dumps(RESPONSE).encode()), server=NATIVE, policies={"default": RequestPolicy(drop=("store",))}
+    ) as it:
+        for more, dropped in (({"store": True}, "store"), ({}, None)):
+            response = await it.request("POST", "/v1/responses", json={"model": "corea/large", "input": "1", **more})
+            assert response.headers.get("x-corea-dropped") == dropped
+    assert [asked.body["store"] for asked in it.large.requests] == [False, False]
 
 
 async def test_a_failed_response_of_the_server_is_an_error_and_its_use_is_booked() -> None:

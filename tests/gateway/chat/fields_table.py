@@ -26,7 +26,9 @@ REQUEST: dict[str, Any] = {
     "logit_bias": {"5": 1}, "web_search_options": {"size": "low"}, "modalities": ["text", "audio"],
     "audio": {"voice": "a"}, "user": "u", "metadata": {"a": "b"}, "safety_identifier": "s", "reasoning_effort": "low",
     "frequency_penalty": 0.1, "presence_penalty": 0.1, "prediction": {"type": "content", "content": "19"},
-    "prompt_cache_key": "k", "service_tier": "flex", "store": False, "verbosity": "low", "models": ["other"],
+    "prompt_cache_key": "k", "prompt_cache_retention": "24h", "prompt_cache_options": {"mode": "explicit"},
+    "moderation": {"model": "m"}, "stream_options": {"include_obfuscation": False},
+    "service_tier": "flex", "store": False, "verbosity": "low", "models": ["other"],
     "made_up": [1, {"a": None}],
 }  # fmt: skip
 MESSAGE: dict[str, Any] = {

@@ -1,6 +1,9 @@
 """The table of fields in docs/gateway.md is what the gateway does."""
 
-from tests.gateway.chat.fields_table import FILE, table
+from typing import get_type_hints
+
+from openai.types.chat import completion_create_params
+from tests.gateway.chat.fields_table import FILE, REQUEST, table
 
 
 async def test_the_table_of_fields_is_what_two_scripted_servers_and_a_client_see() -> None:
@@ -8,3 +11,8 @@ async def test_the_table_of_fields_is_what_two_scripted_servers_and_a_client_see
     written = FILE.read_text().splitlines()
     differing = [line for line in measured if line not in written] + [line for line in written if line not in measured]
     assert differing == [], "run `python -m tests.gateway.chat.fields_table`, and see that the change is meant"
+
+
+def test_every_field_that_the_openai_package_sends_has_a_row() -> None:
+    fields = get_type_hints(completion_create_params.CompletionCreateParamsBase)
+    assert fields.keys() - {name.partition(" ")[0] for name in REQUEST} == {"model"}

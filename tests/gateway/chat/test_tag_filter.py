@@ -33,6 +33,8 @@ def shown(pieces: list[str], tags: frozenset[str] = PROMPT_TAGS) -> str:
         ("A <confidence> of 0.5 is stated", "A <confidence> of 0.5 is stated"),
         ("<answer>19</answer>\n<confidence>0.9", "19"),
         ("<CONFIDENCE>very high</CONFIDENCE> 19", "19"),
+        ("19 <confidence>\n</confidence>", "19 <confidence>\n</confidence>"),
+        ("19 <confidence>\n", "19"),
     ],
 )
 def test_tags_are_hidden_and_text_is_not(text: str, expected: str) -> None:
@@ -64,6 +66,14 @@ def test_tags_are_hidden_and_text_is_not(text: str, expected: str) -> None:
 )
 def test_the_pieces_do_not_matter(pieces: list[str]) -> None:
     assert shown(pieces) == shown(["".join(pieces)]) == shown(list("".join(pieces)))
+    assert TagFilter().whole("".join(pieces)) == shown(pieces)
+
+
+@given(st.lists(st.sampled_from(["", " ", "a", "\n", "[", "`", "<b>", "17", "0.9"]), min_size=7, max_size=7))
+def test_the_form_that_the_prompt_asks_for_is_read_at_once(gaps: list[str]) -> None:
+    a, b, c, d, e, f, g = gaps
+    text = f"{a}<think>{b}</think>{c}<answer>{d}</answer>{e}<confidence>{f}</confidence>{g}"
+    assert TagFilter().whole(text) == shown(list(text))
 
 
 def test_text_is_shown_as_soon_as_it_is_certain() -> None:

@@ -120,6 +120,7 @@ class OpenAIBackend:
         )
         self._http = Http(settings)
         self._limit_field = settings.limit_field
+        self._only_limit_field: bool = settings.only_limit_field is not None
         self._backoff = Backoff(
             base_seconds=settings.backoff_base_seconds,
             cap_seconds=settings.backoff_cap_seconds,
@@ -377,7 +378,7 @@ class OpenAIBackend:
                 question,
                 sampling,
                 max_tokens_field=self._limit_field,
-                only_field=self.settings.only_limit_field is not None,
+                only_field=self._only_limit_field,
                 stream=stream,
                 stream_usage=self.settings.stream_usage,
             )

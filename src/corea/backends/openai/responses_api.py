@@ -19,6 +19,7 @@ PIECES = {
 }  # fmt: skip
 ARGUMENTS = ("response.function_call_arguments.delta", "response.custom_tool_call_input.delta")
 CALLS = ("function_call", "custom_tool_call")
+CHARGED = ("file_search_call", "code_interpreter_call", "image_generation_call")  # beside tokens, as is a web search
 ENDS = ("response.completed", "response.incomplete")
 _decode = msgspec.json.Decoder(JSON).decode
 _encode = msgspec.json.encode
@@ -88,8 +89,19 @@ def _reply(choice: JSON, response: JSON, finish: str | None) -> ChatResponse:
 
 
 def _usage(response: JSON) -> msgspec.Raw:
-    usage = response.get("usage")
-    return msgspec.Raw(_encode(usage)) if usage else msgspec.Raw()
+    """The usage, with the calls of tools that ran at OpenAI, in Anthropic's form: there it is a part of the usage."""
+    usage, items = _object(response.get("usage")), _objects(response.get("output"))
+    if not usage:
+        return msgspec.Raw()
+    searches = sum(_of_type(item, "web_search_call") and _searched(item) for item in items)
+    used = {"web_search_requests": searches, "tool_requests": sum(_of_type(item, *CHARGED) for item in items)}
+    usage = {**usage, "server_tool_use": used} if any(used.values()) else usage
+    return msgspec.Raw(_encode(usage))
+
+
+def _searched(item: JSON) -> bool:
+    """True for a search; opening a page that was found costs nothing more."""
+    return _object(item.get("action")).get("type") in (None, "search")
 
 
 def _finish(response: JSON) -> str:

@@ -152,6 +152,7 @@ def _usage(given: _Fields) -> tuple[Usage, Lacks] | None:
         more = _additional(prompt, completion, total, caches, reasoning)
     prompt, completion = prompt + more[0], completion + more[1]
     reasoning += 0 if more[1] == reasoning else more[1]
+    searches, calls = _server_tools(given)
     read = min(prompt, caches.read)
     written = min(prompt - read, caches.written)
     usage = Usage(
@@ -162,8 +163,19 @@ def _usage(given: _Fields) -> tuple[Usage, Lacks] | None:
         completion_tokens=completion,
         reasoning_tokens=min(completion, reasoning),
         estimated=lacks is not Lacks.NOTHING,
+        web_searches=searches,
+        tool_calls=calls,
     )
     return usage, lacks
+
+
+def _server_tools(given: _Fields) -> tuple[int, int]:
+    """Searches on the web, and calls of other tools that are charged, as Anthropic's usage states them."""
+    used = _object(given, "server_tool_use") or _NO_FIELDS
+    counts = {name: _count(value) or 0 for name, value in used.items()}
+    searches = counts.pop("web_search_requests", 0)
+    counts.pop("web_fetch_requests", 0)  # costs its tokens alone
+    return searches, sum(counts.values())
 
 
 class _Caches(NamedTuple):

@@ -131,7 +131,7 @@ class TranslatedResponse:
     """ASGI's `send`, which translates a chat response, whole or streamed, into that of an API.
 
     Args:
-        request_id: For errors within a stream, until its headers name one.
+        request_id: For errors within a stream.
     """
 
     def __init__(self, api: Api, answers: Answers, send: Send, request_id: str) -> None:
@@ -148,7 +148,6 @@ class TranslatedResponse:
     async def __call__(self, message: MutableMapping[str, Any]) -> None:
         if message["type"] == "http.response.start":
             headers = dict(message["headers"])
-            self.request_id = headers.get(b"x-corea-trace-id", b"").decode() or self.request_id
             if headers[b"content-type"].startswith(b"text/event-stream"):
                 await self.send(message)
             else:

@@ -10,9 +10,10 @@ import sqlite3
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from itertools import chain
 from traceback import extract_tb
 from typing import Any, cast
 
@@ -36,7 +37,8 @@ LONGEST_TEXT = 200_000
 BATCH = 500
 LOG_SECONDS = 10.0
 DAY_SECONDS = 86_400
-INSERT = f"INSERT INTO decisions VALUES ({', '.join('?' * 23)})"
+ROW = f"({', '.join('?' * 23)})"
+ROWS_AT_ONCE = 25  # in one statement: at each, the writer's thread gives up the interpreter
 DELETE = "DELETE FROM decisions WHERE rowid IN (SELECT rowid FROM decisions WHERE at < ? LIMIT 1000)"
 
 
@@ -145,11 +147,12 @@ class DecisionLog:
         if not self._batch:
             return 0
         connection.execute("BEGIN IMMEDIATE")
-        for row in self._batch:
+        for start in range(0, len(self._batch), ROWS_AT_ONCE):
+            rows = self._batch[start : start + ROWS_AT_ONCE]
             try:
-                connection.execute(INSERT, row)
-            except (OverflowError, ValueError, TypeError) as error:  # such as a number beyond 64 bits
-                log.error("decision %s cannot be stored (%s)", row[0], error)
+                _insert(connection, rows)
+            except (OverflowError, ValueError, TypeError):  # by one of them, such as a number beyond 64 bits
+                _insert_each(connection, rows)
         connection.execute("COMMIT")
         written, self._batch = len(self._batch), []
         return written
@@ -184,6 +187,18 @@ class DecisionLog:
         if self.clock() - self._logged_at >= LOG_SECONDS:
             self._logged_at = self.clock()
             log.warning("decisions arrive faster than they are written: %d dropped so far", self.dropped)
+
+
+def _insert(connection: sqlite3.Connection, rows: Sequence[Row]) -> None:
+    connection.execute(f"INSERT INTO decisions VALUES {', '.join([ROW] * len(rows))}", tuple(chain(*rows)))
+
+
+def _insert_each(connection: sqlite3.Connection, rows: Sequence[Row]) -> None:
+    for row in rows:
+        try:
+            _insert(connection, [row])
+        except (OverflowError, ValueError, TypeError) as error:
+            log.error("decision %s cannot be stored (%s)", row[0], error)
 
 
 def row_of(completed: CompletedRequest, at: float) -> Row:

@@ -97,8 +97,7 @@ class ChatChunk(Struct):
 def completion_of(state: RequestState, trace: Trace) -> bytes:
     """The whole answer of a trace as JSON: the upstream's message, its text as the client should see it."""
     text, view = trace.text or "", state.plan.visible(trace.stage)
-    shown = view.feed(text)
-    shown += view.end(text)
+    shown = view.whole(text)
     message: JSON = {"role": "assistant", "content": shown, **other_fields(trace)}
     if shown != text:
         message["content"] = shown
@@ -122,8 +121,7 @@ def completion_of(state: RequestState, trace: Trace) -> bytes:
 
 def shown_text(state: RequestState, trace: Trace) -> str:
     """The text of an answer as the client got it."""
-    text, view = trace.text or "", state.plan.visible(trace.stage)
-    return view.feed(text) + view.end(text)
+    return state.plan.visible(trace.stage).whole(trace.text or "")
 
 
 def other_fields(trace: Trace) -> JSON:

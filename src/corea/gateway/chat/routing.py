@@ -1,7 +1,7 @@
 """From a checked request to the cascade that answers it: the model's name, and the request's own settings."""
 
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, is_dataclass, replace
 from decimal import Decimal
 from fnmatch import fnmatchcase
@@ -149,22 +149,25 @@ class RoutingTable:
         aliases = [alias for alias in self.settings.aliases if alias in self._known]
         return [*self.cascades, *numbered, *self.settings.passthrough, *aliases]
 
-    def find(self, model: str) -> ModelRoute:
+    def find(self, model: str, shown: "Callable[[str, ModelRoute], bool]" = lambda name, route: True) -> ModelRoute:
         """The route of a model name.
+
+        Args:
+            shown: True for the names that the error may list.
 
         Raises:
             GatewayError: 404, there is no such model.
         """
-        known = self._known.get(model)
-        if known is None:
-            for pattern, route in self._patterns.items():
-                if fnmatchcase(model, pattern):
-                    return route
-            message = f"model: got {model[:80]!r}, expected one of {', '.join(self.names())}."
-            raise GatewayError(404, message, param="model", code="model_not_found")
-        return known
+        if (known := self._known.get(model)) is not None:
+            return known
+        for pattern, route in self._patterns.items():
+            if fnmatchcase(model, pattern):
+                return route
+        names = [name for name in self.names() if shown(name, self._known[name])]
+        message = f"model: got {model[:80]!r}, expected one of {', '.join(names) or 'none: this key may use no model'}."
+        raise GatewayError(404, message, param="model", code="model_not_found")
 
-    def plan(self, request: ChatRequest, *, sticky: bool = False) -> RequestPlan:
+    def plan(self, request: ChatRequest, *, sticky: bool = False, question_id: str | None = None) -> RequestPlan:
         """The plan of a request.
 
         A request with tools, images (or sound, files), a required form or another constraint skips each stage that does
@@ -174,6 +177,7 @@ class RoutingTable:
 
         Args:
             sticky: The conversation stays deferred: only the last stage is asked.
+            question_id: None is a new one.
 
         Raises:
             GatewayError: The model is unknown, or the request sets something that is not allowed or not possible.
@@ -191,7 +195,9 @@ class RoutingTable:
         return RequestPlan(
             route=route.name,
             cascade=cascade,
-            question=Question(id=new_id(), messages=request.messages, meta=_session(request), native=native),
+            question=Question(
+                id=question_id or new_id(), messages=request.messages, meta=_session(request), native=native
+            ),
             lowered=lowered,
             raw=route.direct or bool(request.controls.raw),
             threshold=threshold,

@@ -42,8 +42,11 @@ class ChatService:
     cache: AnswerCache | None = None
     running: int = 0
 
-    async def admit(self, request: ChatRequest, secret: str | None) -> RequestState:
+    async def admit(self, request: ChatRequest, secret: str | None, request_id: str | None = None) -> RequestState:
         """Routes a request and admits it.
+
+        Args:
+            request_id: The id of its trace, too; None is a new one.
 
         Raises:
             GatewayError: It is not possible, not allowed, or one too many.
@@ -55,7 +58,7 @@ class ChatService:
         try:
             principal = self.accounts.identify(secret)  # first of all: without a key, nothing else is revealed
             turns = self.affinity.turns(request, principal.id) if self.settings.sticky_turns else 0
-            plan = self.routes.plan(request, sticky=turns > 0)
+            plan = self.routes.plan(request, sticky=turns > 0, question_id=request_id)
             admission = await self.accounts.admit(principal, plan)
         except BaseException:
             self.running -= 1

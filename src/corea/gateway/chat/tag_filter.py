@@ -18,8 +18,12 @@ _TAG = re.compile("|".join(map(re.escape, TAGS)))
 _BEGUN = {tag[:i] for tag in TAGS for i in range(1, len(tag))}
 _FIRST = "".join(re.escape(first) for first in sorted({tag[0] for tag in TAGS} - {LINE}))
 _START = {"": re.compile(f"[{_FIRST}]"), FENCE: re.compile("`"), TICK: re.compile("[`\n]")}  # by the code that is open
+_PLAIN = f"[^{_FIRST}]*"
+_AS_ASKED = re.compile(  # the form that the default prompt asks for, as most drafts have it
+    rf"\s*<think>{_PLAIN}</think>\s*<answer>({_PLAIN})</answer>\s*(?:<confidence>[\d.]{{1,9}}</confidence>\s*)?\Z"
+)
 _STATED = re.compile(r"<confidence>(?:[^<\n]{0,40}</confidence>| ?[\d.,%]{1,20}|\s*\Z)")
-_STATING = re.compile(r"<confidence>[^<\n]{0,40}(?:</?[a-z]{0,10})?")
+_STATING = re.compile(r"<confidence>(?:\s*|[^<\n]{0,40}(?:</?[a-z]{0,10})?)")
 
 
 @dataclass(slots=True)
@@ -53,6 +57,12 @@ class TagFilter:
 
     def __post_init__(self) -> None:
         self.waiting = [] if THINK in self.tags else None
+
+    def whole(self, text: str) -> str:
+        """The visible text of a whole text: what `feed` and `end` give for its pieces."""
+        if self.tags == PROMPT_TAGS and (found := _AS_ASKED.match(text)):
+            return found[1].strip()
+        return self.feed(text) + self.end()
 
     def feed(self, piece: str) -> str:
         """The text that has become certain with this piece."""

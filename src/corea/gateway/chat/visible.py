@@ -42,6 +42,14 @@ class VisibleText:
         self._held = ""
         self._shown = False
 
+    def whole(self, text: str) -> str:
+        """A whole text as a client sees it: what `feed` and `end` give for its pieces."""
+        if self.unchanged:
+            return text
+        if self._filter is None or self._stops:
+            return self.feed(text) + self.end(text)
+        return self._filter.whole(text) or read_answer(text) or ""
+
     def feed(self, piece: str) -> str:
         """The text that is certain with this piece."""
         if self.unchanged:

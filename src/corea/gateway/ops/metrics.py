@@ -15,6 +15,7 @@ from prometheus_client import (
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from corea.cascade import COST_INCOMPLETE
 from corea.gateway.chat.request_state import CompletedRequest
 from corea.gateway.errors import GatewayError
 from corea.hedge import LOST
@@ -37,7 +38,7 @@ COUNTED: dict[str, tuple[type[CounterMetricFamily | GaugeMetricFamily], str, tup
         STAGE,
     ),
     "corea_tokens": (CounterMetricFamily, "Tokens of all calls except signals'.", (*STAGE, "kind")),
-    "corea_requests_unpriced": (CounterMetricFamily, "Requests of unknown cost.", STAGE[:1]),
+    "corea_requests_unpriced": (CounterMetricFamily, "Requests of unknown or incomplete cost.", STAGE[:1]),
     "corea_requests_client_disconnected": (CounterMetricFamily, "Requests without a client.", STAGE[:1]),
     "corea_requests_cached": (CounterMetricFamily, "Requests answered from the response cache.", STAGE[:1]),
     "corea_spent_usd": (CounterMetricFamily, "Cost of the answers.", STAGE[:1]),
@@ -126,9 +127,9 @@ class Metrics(Collector):
                 usage = step.completion.usage
                 add("corea_tokens", cascade, step.stage, "prompt", by=usage.prompt_tokens)
                 add("corea_tokens", cascade, step.stage, "completion", by=usage.completion_tokens)
-        if trace.cost_usd is None:
+        if trace.cost_usd is None or COST_INCOMPLETE in trace.flags:
             add("corea_requests_unpriced", cascade)
-        else:
+        if trace.cost_usd is not None:
             add("corea_spent_usd", cascade, by=float(trace.cost_usd))
         if (saved := trace.saved_usd) is not None:
             add("corea_saved_usd", cascade, by=float(saved))

@@ -44,7 +44,8 @@ class RequestPolicy:
         allow: Fields that a request may have beside those that the gateway uses itself; others are refused. None: all.
         drop: Fields removed from a request, tools by their type ("tools.web_search", or "tools.*": all that the client
             does not run itself), and headers ("anthropic-beta") that would be passed on with it. Unless some policy
-            that applies sets it, the fields of `ON_THE_ACCOUNT` are removed from requests with a key.
+            that applies sets it, the fields of `ON_THE_ACCOUNT` are removed from requests with a key. In a Responses
+            request, whose answer is stored without the field, a policy that drops `store` sets it to false.
         force: Fields set in every request, whatever the client sent, at every stage; of the sampling `temperature`,
             `top_p` and `seed`, for the last stage alone: drafts keep the settings that they were calibrated with.
         max_tokens: Limit of every answer, also of one whose request sets none.
@@ -137,6 +138,9 @@ def _native(policies: Sequence[RequestPolicy], native: NativeRequest, drop: set[
     body, dropped = _permitted(policies, native.body, native.own, drop)
     kept = {name for name in native.only if not name.startswith("tools[") or body.get("tools") == native.body["tools"]}
     only = {name: why for name, why in native.only.items() if name in kept and name.partition("[")[0] in body}
+    if native.api == "responses" and any("store" in (policy.drop or ()) for policy in policies):
+        body["store"] = False  # without the field, OpenAI's server stores the answer
+        dropped += ["store"] if native.body.get("store") else []
     headers = {name: value for name, value in native.headers.items() if name not in drop}
     permitted = msgspec.structs.replace(native, body=body, only=only, headers=headers)
     return permitted, {*dropped, *(native.headers.keys() & drop)}

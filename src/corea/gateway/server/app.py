@@ -142,10 +142,10 @@ class GatewayApp:
             if response.api is None:
                 request = parse_chat(body)
             else:
-                request, send = self._translated(scope, response.api, body, response)
+                request, send = self._translated(scope, response.api, body, response, principal)
             request = _in_session(scope, request)
             request = self._permitted(request, principal, response)
-            state = await chat.admit(request, secret)
+            state = await chat.admit(request, secret, response.request_id)
         except GatewayError as error:
             self.refused(error)
             raise
@@ -159,7 +159,7 @@ class GatewayApp:
             await send_response(send, answer, headers=headers)
 
     def _translated(
-        self, scope: Scope, api: Api, body: bytes, response: "_Response"
+        self, scope: Scope, api: Api, body: bytes, response: "_Response", principal: Principal
     ) -> tuple[ChatRequest, TranslatedResponse]:
         """The chat request for one of another API, and the `send` that translates its answer.
 
@@ -170,7 +170,7 @@ class GatewayApp:
         model = fields.get("model")
         if not isinstance(model, str) or not model:
             raise bad_field("model", model, "the name of a model; GET /v1/models lists them")
-        last = self.chat.routes.find(model).cascade.stages[-1].backend
+        last = self._find(principal, model).cascade.stages[-1].backend
         found = api.translate(fields, cache_control=getattr(last, "cache_control", False))
         if "model" in found.only and api.name not in getattr(last, "apis", ()):
             message = f"model: {model[:80]!r} has no {api.path} here: {found.only['model']}."
@@ -188,8 +188,8 @@ class GatewayApp:
         """
         body = await read_body(scope, receive, self.chat.settings)
         principal = self.chat.accounts.identify(secret_of(scope))
-        request, _ = self._translated(scope, MESSAGES, with_field(body, "max_tokens", 1), response)
-        route = self.chat.routes.find(request.body.model)
+        request, _ = self._translated(scope, MESSAGES, with_field(body, "max_tokens", 1), response, principal)
+        route = self._find(principal, request.body.model)
         if not self._may_use(principal, request.body.model, route):
             raise _not_allowed(request.body.model)
         self.chat.accounts.count(principal)
@@ -203,10 +203,10 @@ class GatewayApp:
         Raises:
             GatewayError: It is not permitted.
         """
-        settings, routes = self.chat.settings, self.chat.routes
+        settings = self.chat.settings
         if not settings.policies and principal.id is None:
             return request
-        route = routes.find(request.body.model)
+        route = self._find(principal, request.body.model)
         policies = policies_of(settings.policies, route.name, principal.policy)
         direct = route.direct and not self._chosen(request.body.model)
         if (direct or request.controls.stage is not None) and not may_ask_directly(policies):
@@ -250,9 +250,13 @@ class GatewayApp:
 
     def _model(self, scope: Scope, name: str) -> ModelObject:
         principal = self.chat.accounts.identify(secret_of(scope))
-        if not self._may_use(principal, name, self.chat.routes.find(name)):
+        if not self._may_use(principal, name, self._find(principal, name)):
             raise _not_allowed(name)
         return ModelObject(name, int(time.time()))
+
+    def _find(self, principal: Principal, model: str) -> ModelRoute:
+        """The route of a model name; the error lists only names that the principal may use."""
+        return self.chat.routes.find(model, lambda name, route: self._may_use(principal, name, route))
 
     def _may_use(self, principal: Principal, model: str, route: ModelRoute) -> bool:
         """True if a principal may ask this model."""
@@ -296,17 +300,21 @@ class _Response:
 
     async def __call__(self, message: MutableMapping[str, Any]) -> None:
         if message["type"] == "http.response.start":
-            own = dict(message["headers"])
-            trace_id = own.get(b"x-corea-trace-id")
-            added = cors_headers(self.scope, self.settings)
-            by_native = self.native_stage is not None and own.get(b"x-corea-stage") == _header(self.native_stage)
-            names = self.dropped if by_native else (*self.dropped, *self.untranslated)
-            if dropped := sorted({header_text(name[:LONGEST_NAME]) for name in names}):
-                added.append(("x-corea-dropped", ", ".join(dropped[:MOST_NAMES])))
-            request_id = trace_id.decode() if trace_id else self.request_id
-            added += [("x-request-id", request_id), *((("request-id", request_id),) if self.api is not None else ())]
-            message["headers"] = [*message["headers"], *((n.encode(), v.encode("latin-1")) for n, v in added)]
+            message["headers"] = [*message["headers"], *self._added(message["headers"])]
         await self.send(message)
+
+    def _added(self, own: Sequence[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+        request_id = self.request_id.encode()
+        added = [(b"x-request-id", request_id)]
+        if self.api is not None:
+            added.append((b"request-id", request_id))
+        if self.dropped or self.untranslated:
+            native = self.native_stage is not None and (b"x-corea-stage", _header(self.native_stage)) in own
+            names = self.dropped if native else (*self.dropped, *self.untranslated)
+            if dropped := sorted({header_text(name[:LONGEST_NAME]) for name in names}):
+                added.append((b"x-corea-dropped", ", ".join(dropped[:MOST_NAMES]).encode()))
+        added += [(name.encode(), value.encode("latin-1")) for name, value in cors_headers(self.scope, self.settings)]
+        return added
 
 
 def _header(name: str) -> bytes:
