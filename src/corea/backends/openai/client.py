@@ -118,6 +118,7 @@ class OpenAIBackend:
         self.breaker: Breaker = Breaker(
             settings.breaker_failures, settings.breaker_cool_down_seconds, clock, on_change=self._log_breaker
         )
+        self.retried: int = 0  # calls after which another attempt followed
         self._http = Http(settings)
         self._limit_field = settings.limit_field
         self._backoff = Backoff(
@@ -316,7 +317,9 @@ class OpenAIBackend:
                 if wait is None:
                     _note_attempts(error, attempts, self.model)
                     raise
-                log.info("%s; attempt %d follows in %.2f s", error, attempts.retries + attempts.refusals + 1, wait)
+                # without the error's text, which may quote a prompt
+                kind, number = type(error).__name__, attempts.retries + attempts.refusals + 1
+                log.info("%s: %s, attempt %d follows in %.2f s", self.settings.where, kind, number, wait)
             await self._sleep(wait)
 
     def _wait_before_retry(self, error: BackendError, attempts: _Attempts) -> float | None:
@@ -333,6 +336,7 @@ class OpenAIBackend:
                 return None
             attempts.unreadable = True
         attempts.add(error)
+        self.retried += 1
         return self._backoff.wait_seconds(attempts.retries, error.retry_after_seconds, self._rng)
 
     def _note_failure(self, error: BaseException) -> None:
@@ -364,8 +368,10 @@ class OpenAIBackend:
                 "%s: %d failures in a row, so calls are held back for %g s",
                 self.settings.where, self.breaker.failures, self.settings.breaker_cool_down_seconds,
             )  # fmt: skip
+        elif state is BreakerState.CLOSED:
+            log.warning("%s: answered, so all calls may go again", self.settings.where)
         else:
-            log.info("%s: breaker %s", self.settings.where, state)
+            log.info("%s: one call may go, to see if it answers", self.settings.where)
 
     def _request(self, question: Question, sampling: Sampling, *, stream: bool) -> WireRequest:
         native = question.native

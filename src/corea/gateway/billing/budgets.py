@@ -20,7 +20,7 @@ from corea.gateway.billing.auth import Admission, Principal, SpendRequest
 from corea.gateway.billing.budget_holds import boot_id, release_holds
 from corea.gateway.billing.database import connect
 from corea.gateway.billing.db_writer import DbWriter
-from corea.gateway.billing.keys import ApiKey, any_keys, find_key, read_key, spent_by_day
+from corea.gateway.billing.keys import ApiKey, any_keys, find_key, list_keys, read_key, spent_by_day
 from corea.gateway.billing.periods import DAY_SECONDS, BudgetLeft, budgets_left, check_budgets
 from corea.gateway.billing.rate_limit import RateLimits
 from corea.gateway.errors import GatewayError
@@ -145,6 +145,15 @@ class KeyAccounts:
         if account.rates.tokens is not None:
             account.rates.tokens.level += admission.reserved_tokens - tokens
         await self.writer.spend(admission.key_id, cost, tokens, day=today, pressing=not self.under_way)
+
+    def all_budgets(self) -> dict[str, list[BudgetLeft]]:
+        """The rest of every budget of each key that is not revoked, as committed."""
+        today = self._today()
+        return {
+            key.id: budgets_left(key, key.spent_usd, spent_by_day(self.reading, key.id), today)
+            for key in self._read(lambda: list_keys(self.reading))
+            if key.revoked_at is None and key.has_budget
+        }
 
     def close(self) -> None:
         """Closes the file."""
