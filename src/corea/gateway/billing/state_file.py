@@ -36,7 +36,7 @@ def state_file(path: Path | None) -> Iterator[tuple[Path, bool]]:
 
 def write_note(path: Path) -> None:
     """Puts a note beside the database that warns against plain copies of it."""
-    note = Path(f"{path}.README.txt")
+    note = path.with_name(f"README-{path.name}.txt")
     with contextlib.suppress(OSError):
         if not note.exists():
             note.write_text(NOTE.format(name=path.name), encoding="utf-8")

@@ -31,6 +31,10 @@ STAGE = ("cascade", "stage")
 SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
 SHORT_SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0)
 CONFIDENCE = (*(tenths / 10 for tenths in range(1, 10)), 0.95, 0.98, 0.99, 1.0)
+REFUSALS = (
+    ("401", "missing_api_key"), ("401", "invalid_api_key"), ("429", "overloaded"), ("429", "rate_limit_exceeded"),
+    ("429", "budget_reserved"), ("429", "insufficient_quota"), ("503", "accounts_unavailable"),
+)  # fmt: skip
 GAUGES = {
     "corea_requests_running": "Requests under way.",
     "corea_decisions_waiting": "Decisions that are not stored yet.",
@@ -117,11 +121,15 @@ class Metrics(Collector):
         """Takes the cascades of a new configuration, and shows all their series from now on, at 0."""
         self.cascades, self.config_digest = cascades, digest
         self.reload_ok, self.reloaded_at = True, time.time()
+        for status, code in REFUSALS:
+            self._add("corea_requests_refused", status, code, by=0)
         for name, cascade in cascades.items():
             stages = [stage.name for stage in cascade.stages]
             for metric in ("requests_unpriced", "requests_client_disconnected", "requests_cached", "spent_usd"):
                 self._add(f"corea_{metric}", name, by=0)
             self._add("corea_saved_usd", name, by=0)
+            for status in ("502", "503", "504"):
+                self._add("corea_requests", name, "", status, by=0)
             for stage in stages:
                 self._expect(name, stage, measured=stage != stages[-1])
 

@@ -36,7 +36,8 @@ from corea.gateway.ops.logs import REQUEST_ID, log_access
 from corea.gateway.ops.openapi import HealthObject, ModelList, ModelObject, openapi_document
 from corea.gateway.ops.policies import apply_policies, may_ask_directly, policies_of
 from corea.gateway.ops.settings import GatewaySettings
-from corea.gateway.server.access import CHAT, MODELS, check_local, cors_headers, known_path, preflight_headers
+from corea.gateway.server.access import ADMIN, CHAT, MODELS, check_local, cors_headers, known_path, preflight_headers
+from corea.gateway.server.admin import NO_STORE, AdminApi
 from corea.gateway.server.body import ClientDisconnected, read_body, with_field
 from corea.gateway.server.connection import guard_of
 
@@ -66,6 +67,7 @@ class GatewayApp:
         starts: Awaited before the first request.
         stops: Awaited after the last.
         unavailable: The last stages that cannot answer now, each with the reason.
+        admin: Manages the keys.
         local_only: True while there are no keys, so that only programs on this machine may ask.
     """
 
@@ -76,6 +78,7 @@ class GatewayApp:
     stops: list[Hook] = field(default_factory=list[Hook])
     local_only: Callable[[], bool] = lambda: False
     unavailable: Callable[[], Awaitable[Mapping[str, str]]] = _none_unavailable
+    admin: AdminApi | None = None
     ready: bool = False
     draining: bool = False
 
@@ -121,6 +124,9 @@ class GatewayApp:
             await self._chat(scope, receive, response, model)
         elif path == COUNT and scope["method"] == "POST":
             await self._count(scope, receive, response)
+        elif path.startswith(ADMIN) and self.admin is not None:
+            status, body = await self.admin(scope, receive, path, secret_of(scope), self.chat.settings)
+            await send_response(response, body, status=status, headers=NO_STORE)
         else:
             await self._page(scope, path, response)
 
@@ -250,7 +256,7 @@ class GatewayApp:
             deep = "deep" in parse_qs(scope["query_string"].decode("latin-1"), keep_blank_values=True)
             failed = await self.unavailable() if deep and state == "ready" else {}
             state = "unavailable" if failed else state
-            found = HealthObject(state, failed or UNSET)
+            found = HealthObject(state, dict(failed) or UNSET)
             status, body = 200 if state == "ready" else 503, encode_json(found)
         elif path == "/metrics":
             body, content_type = self.metrics(), PROMETHEUS_TYPE

@@ -33,6 +33,7 @@ from corea.gateway.ops.logs import LogHandler, log_failures, start_log
 from corea.gateway.ops.metrics import KeyBudget, Metrics
 from corea.gateway.ops.settings import GatewaySettings
 from corea.gateway.server.access import is_loopback
+from corea.gateway.server.admin import AdminApi
 from corea.gateway.server.app import GatewayApp
 from corea.gateway.server.connection import guard_with
 from corea.protocols import Backend
@@ -106,6 +107,7 @@ class GatewayService:
             stops=[self._stop],
             local_only=lambda: not self.accounts.has_keys(),
             unavailable=self.availability.unavailable,
+            admin=AdminApi(path, lambda: list(self.config.cascades)),
         )
         self.server: uvicorn.Server = uvicorn.Server(_uvicorn_config(self.app, config.settings))
         self._tasks: set[asyncio.Task[object]] = set()
