@@ -198,22 +198,24 @@ async def test_other_requests_are_refused(office: Office, method: str, path: str
 
 
 async def test_a_group_shares_one_budget(office: Office) -> None:
-    group = await office.make(name="team", role="group", budget_usd="0.0025")
+    group = await office.make(name="team", role="group", budget_usd="0")
     assert "key" not in group
     one, two = [await office.make(name=name, group_id=group["id"]) for name in ("one", "two")]
-    spent, codes = Decimal(0), list[Any]()
-    for number in range(60):
-        bearer = {"authorization": f"Bearer {(one, two)[number % 2]['key']}"}
-        answer = await office.house.post(headers=bearer, max_tokens=64)
-        codes.append(answer.json()["error"]["code"] if answer.status_code != 200 else 200)
-        if answer.status_code == 200:
-            spent += parse_usd(answer.json()["corea"]["cost_usd"])
-    assert codes[0] == 200
-    assert codes[-2:] == ["insufficient_quota"] * 2  # for both keys
-    assert "this key's group's budget" in answer.json()["error"]["message"]
+    free = await office.make(name="free")
+
+    async def ask(key: dict[str, Any]) -> dict[str, Any]:
+        answer = await office.house.post(headers={"authorization": f"Bearer {key['key']}"}, max_tokens=64)
+        return answer.json()
+
+    reserve = parse_usd(re.findall(r"may cost \$([\d.]+)", (await ask(one))["error"]["message"])[0])
+    cost = parse_usd((await ask(free))["corea"]["cost_usd"])
+    await office.ask("PATCH", f"keys/{group['id']}", {"budget_usd": str(reserve + 5 * cost)})
+    answers = [await ask((one, two)[number % 2]) for number in range(10)]
+    assert ["error" in answer for answer in answers] == [False] * 6 + [True] * 4  # while 5 * cost or less is spent
+    assert {answer["error"]["code"] for answer in answers[6:]} == {"insufficient_quota"}
+    assert "this key's group's budget" in answers[-1]["error"]["message"]
     keys = {key["name"]: key for key in (await office.ask("GET", "keys")).json()["keys"]}
-    assert parse_usd(keys["team"]["spent_usd"]) == spent <= Decimal("0.0025")
-    assert parse_usd(keys["one"]["spent_usd"]) + parse_usd(keys["two"]["spent_usd"]) == spent
+    assert [round(keys[name]["spent_usd"] / float(cost), 6) for name in ("team", "one", "two")] == [6, 3, 3]
     await office.ask("PATCH", f"keys/{two['id']}", {"group_id": None})  # no longer a member
     assert (await office.house.post(headers={"authorization": f"Bearer {two['key']}"})).status_code == 200
     await office.ask("POST", f"keys/{group['id']}/revoke")
