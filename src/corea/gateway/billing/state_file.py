@@ -43,8 +43,11 @@ def write_note(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def locked(path: Path) -> Iterator[None]:
+def locked(path: Path, todo: str = "name another file") -> Iterator[None]:
     """Holds a database for one server: two would each let a key spend its whole budget.
+
+    Args:
+        todo: What to do where another one holds it.
 
     Raises:
         ConfigError: Another one holds it, or the folder cannot be written.
@@ -63,5 +66,5 @@ def locked(path: Path) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            raise ConfigError(f"{where} is in use by another `corea serve`; name another file") from error
+            raise ConfigError(f"{where} is in use by another `corea serve`; {todo}") from error
         yield
