@@ -39,8 +39,10 @@ async def exposed() -> Series:
     """The series of a gateway that has answered one request, by the name of their samples."""
     house = make_house(UNSURE)
     breakers = {("large", "1"): "open"}
-    gauges = dict.fromkeys(("corea_requests_running", "corea_decisions_waiting", "corea_accounts_failing"), 0.0)
-    metrics = Metrics(gauges.copy, lambda: 0, lambda: breakers)
+    gauges: dict[str, float] = dict.fromkeys(
+        ("corea_requests_running", "corea_decisions_waiting", "corea_accounts_failing"), 0.0
+    )
+    metrics = Metrics(lambda: gauges, lambda: 0, lambda: breakers)
     metrics.retries = lambda: dict.fromkeys(breakers, 0)
     metrics.budgets = lambda: [KeyBudget("0123", "day", 2.0, 1.0)]
     metrics.use(house.gateway.chat.routes.cascades, "abc")

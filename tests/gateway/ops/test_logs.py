@@ -41,15 +41,15 @@ def written(request: pytest.FixtureRequest) -> Iterator[io.StringIO]:
     own.setLevel(levels[1])
 
 
-def record(text: str = "text", **extra: Any) -> logging.LogRecord:
+def record(text: str = "text", extra: dict[str, Any] | None = None, **more: Any) -> logging.LogRecord:
     made = logging.LogRecord("corea.gateway", logging.WARNING, "x.py", 1, text, (), None)
-    vars(made).update(extra)
+    vars(made).update(extra or {}, **more)
     return made
 
 
 def test_text_is_one_line_without_control_characters() -> None:
     line = LineFormatter(as_json=False, error_texts=False).format(
-        record("first\nsecond \x1b[31m", **{FIELDS: {"stage": "a b", "left": None, "n": 3}})
+        record("first\nsecond \x1b[31m", {FIELDS: {"stage": "a b", "left": None, "n": 3}})
     )
     at, rest = line.split(" ", 1)
     assert at.endswith("Z")
@@ -58,7 +58,7 @@ def test_text_is_one_line_without_control_characters() -> None:
 
 def test_json_has_the_same_fields_and_the_request() -> None:
     token = REQUEST_ID.set("abc")
-    line = LineFormatter(as_json=True, error_texts=False).format(record("a\nb", **{FIELDS: {"stage": "large"}}))
+    line = LineFormatter(as_json=True, error_texts=False).format(record("a\nb", {FIELDS: {"stage": "large"}}))
     REQUEST_ID.reset(token)
     found = json.loads(line)
     assert "\n" not in line
@@ -90,15 +90,15 @@ def test_an_exception_is_its_class_and_places_and_its_words_only_on_demand() -> 
 def test_repetitions_of_a_kind_are_counted_and_others_pass() -> None:
     now = [0.0]
     repeats = RepeatFilter(10, clock=lambda: now[0])
-    passed = [repeats.filter(record(**{KIND: ("a",)})) for _ in range(5)]
+    passed = [repeats.filter(record(extra={KIND: ("a",)})) for _ in range(5)]
     assert passed == [True, False, False, False, False]
-    assert repeats.filter(record(**{KIND: ("b",)}))
+    assert repeats.filter(record(extra={KIND: ("b",)}))
     assert repeats.filter(record())
     now[0] = 11
-    again = record(**{KIND: ("a",)})
+    again = record(extra={KIND: ("a",)})
     assert repeats.filter(again)
     assert getattr(again, FIELDS) == {"left_out": 4}
-    assert not repeats.filter(record("last", **{KIND: ("a",)}))
+    assert not repeats.filter(record("last", {KIND: ("a",)}))
     assert list(repeats.ended()) == []  # "b" had none left out, and "a" may still come
     now[0] = 30
     (ended,) = repeats.ended()

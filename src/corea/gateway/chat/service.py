@@ -6,6 +6,7 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
+from corea.call_observer import observer
 from corea.errors import ConfigError
 from corea.gateway.asgi import Headers, Send
 from corea.gateway.billing.auth import Accounts
@@ -148,12 +149,14 @@ class ChatService:
         return replace(hit, question_id=state.plan.question.id, trace_id=state.plan.question.id)
 
     async def _ask_cascade(self, state: RequestState, events: EventStream | None) -> Trace:
-        plan = state.plan
+        plan, watching, on_step = state.plan, observer.get(), state.steps.append
+        if watching is not None:
+            on_step = watching.follow(plan, on_step)
         return await plan.cascade.ask(
             plan.question,
             on_text=events.text if events else None,
             on_part=events.part if events else None,
-            on_step=state.steps.append,
+            on_step=on_step,
             on_keep=state.keep,
             trace_id=plan.question.id,
         )

@@ -3,8 +3,9 @@
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
 import msgspec
@@ -41,6 +42,9 @@ from corea.gateway.server.admin import NO_STORE, AdminApi
 from corea.gateway.server.body import ClientDisconnected, read_body, with_field
 from corea.gateway.server.connection import guard_of
 
+if TYPE_CHECKING:
+    from corea.gateway.ops.tracing import Tracing
+
 log: logging.Logger = logging.getLogger("corea.gateway")
 Hook = Callable[[], Awaitable[None]]
 PAGES = (MODELS, "/healthz", "/readyz", "/metrics", "/openapi.json")
@@ -68,6 +72,7 @@ class GatewayApp:
         stops: Awaited after the last.
         unavailable: The last stages that cannot answer now, each with the reason.
         admin: Manages the keys.
+        tracing: Makes spans of the requests.
         local_only: True while there are no keys, so that only programs on this machine may ask.
     """
 
@@ -79,6 +84,7 @@ class GatewayApp:
     local_only: Callable[[], bool] = lambda: False
     unavailable: Callable[[], Awaitable[Mapping[str, str]]] = _none_unavailable
     admin: AdminApi | None = None
+    tracing: "Tracing | None" = None
     ready: bool = False
     draining: bool = False
 
@@ -121,7 +127,9 @@ class GatewayApp:
         if self.local_only():
             check_local(scope, self.chat.settings)
         if (path == CHAT or api is not None) and scope["method"] == "POST":
-            await self._chat(scope, receive, response, model)
+            tracing = self.tracing
+            with nullcontext() if tracing is None else tracing.request(scope, path, lambda: response.status):
+                await self._chat(scope, receive, response, model)
         elif path == COUNT and scope["method"] == "POST":
             await self._count(scope, receive, response)
         elif path.startswith(ADMIN) and self.admin is not None:

@@ -31,18 +31,19 @@ from corea.gateway.ops.cache import AnswerCache, useless_cache_lines
 from corea.gateway.ops.health import Availability, servers_of, watch
 from corea.gateway.ops.logs import LogHandler, log_failures, start_log
 from corea.gateway.ops.metrics import KeyBudget, Metrics
-from corea.gateway.ops.settings import GatewaySettings
+from corea.gateway.ops.settings import GatewaySettings, GatewayTraces
 from corea.gateway.server.access import is_loopback
 from corea.gateway.server.admin import AdminApi
 from corea.gateway.server.app import GatewayApp
 from corea.gateway.server.connection import guard_with
 from corea.protocols import Backend
+from corea.registry import resolve
 
 log: logging.Logger = logging.getLogger("corea.gateway")
 GARBAGE_OBJECTS = 20_000  # new objects, some megabytes, between collections
 FIXED = (
     "host", "port", "storage.path", "limits.max_head_bytes", "limits.max_connections",
-    "timeouts.read_seconds", "timeouts.write_seconds", "timeouts.idle_seconds",
+    "traces", "timeouts.read_seconds", "timeouts.write_seconds", "timeouts.idle_seconds",
 )  # fmt: skip
 
 
@@ -108,6 +109,7 @@ class GatewayService:
             local_only=lambda: not self.accounts.has_keys(),
             unavailable=self.availability.unavailable,
             admin=AdminApi(path, lambda: list(self.config.cascades)),
+            tracing=_tracing(config.settings.traces),
         )
         self.server: uvicorn.Server = uvicorn.Server(_uvicorn_config(self.app, config.settings))
         self._tasks: set[asyncio.Task[object]] = set()
@@ -182,6 +184,8 @@ class GatewayService:
         await self.writer.stop()
         await _close(list(self.config.backends))
         self.accounts.close()
+        if self.app.tracing is not None:
+            await asyncio.to_thread(self.app.tracing.close)
 
     def _in_background(self, work: Coroutine[Any, Any, object]) -> None:
         task = asyncio.get_running_loop().create_task(work)
@@ -190,6 +194,8 @@ class GatewayService:
 
     def _record(self, completed: CompletedRequest) -> None:
         self.metrics.record(completed)
+        if self.app.tracing is not None:
+            self.app.tracing.completed(completed)
         if completed.error is not None or any(step.error is not None for step in completed.trace.steps):
             log_failures(completed, error_texts=self.config.settings.logs.error_texts)
         self.decisions.record(completed)
@@ -252,6 +258,15 @@ def serve(load: Callable[[], LiveConfig], *, say: Callable[[str], None] = lambda
         gc.set_threshold(GARBAGE_OBJECTS)
         service.server.run(sockets=[listening])
         return service.interrupted
+
+
+def _tracing(settings: GatewayTraces) -> Any:
+    """What makes the spans; None where they are off.
+
+    Raises:
+        ConfigError: The extra is missing.
+    """
+    return resolve("gateway.traces", "corea.gateway.ops.tracing:Tracing", {})(settings) if settings.endpoint else None
 
 
 def _uvicorn_config(app: GatewayApp, settings: GatewaySettings) -> uvicorn.Config:
