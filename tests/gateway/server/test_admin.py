@@ -95,7 +95,7 @@ async def test_no_answer_but_the_first_has_the_secret_or_its_hash(office: Office
         await office.ask("GET", "changes"),
     ]
     for answer in answers:
-        assert key.rpartition("-")[2] not in answer.text
+        assert key.split("-", 2)[2] not in answer.text
         assert not any(found.hex() in answer.text for found in hashes)
 
 

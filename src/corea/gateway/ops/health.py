@@ -108,9 +108,10 @@ def _log_change(name: str, cascade: Cascade, down: Iterable[str], before: set[st
     down, last = set(down), cascade.stages[-1].name
     for stage in sorted(before - down):
         log.warning("cascade %s: stage %s is available again", name, stage)
-    if down == {stage.name for stage in cascade.stages}:
+    every = {stage.name for stage in cascade.stages}
+    if down == every:
         log.critical("cascade %s: all its models are down; no request is answered", name)
-    elif last in down - before:
+    elif last in down and (last not in before or before == every):
         log.error("cascade %s: its last stage %s is down; only answers that earlier stages keep are given", name, last)
     else:
         for stage in sorted(down - before):
