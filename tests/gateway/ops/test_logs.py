@@ -156,6 +156,21 @@ async def test_a_servers_words_are_written_on_demand(written: io.StringIO) -> No
     assert "got HTTP 500 (words)" in written.getvalue()
 
 
+async def test_the_librarys_own_lines_about_retries_are_left_out_too(written: io.StringIO) -> None:
+    backends = logging.getLogger("corea.backends.openai.client")
+    for number in range(20):
+        backends.info("%s: attempt %d follows", "m at h", number)
+    backends.info("%s: attempt %d follows", "m at another", 1)
+    backends.warning("%s: calls are held back", "m at h")
+    backends.warning("%s: calls are held back", "m at h")  # a change of the breaker is always written
+    assert [line.split(" ", 2)[2] for line in written.getvalue().splitlines()] == [
+        "m at h: attempt 0 follows",
+        "m at another: attempt 1 follows",
+        "m at h: calls are held back",
+        "m at h: calls are held back",
+    ]
+
+
 async def test_an_outage_does_not_flood_the_log(written: io.StringIO) -> None:
     house = make_house(UNSURE, BackendTimeout("slow"))
     for _ in range(50):

@@ -97,6 +97,11 @@ def connect(path: str | Path) -> sqlite3.Connection:
         connection.execute("PRAGMA synchronous=NORMAL")
         _migrate(connection, str(path))
     except (sqlite3.Error, OSError) as error:
+        if isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError):
+            raise ConfigError(
+                f"gateway.storage.path: {path} is damaged, or no SQLite file ({error}); "
+                "`corea state restore COPY` puts a copy in its place"
+            ) from error
         raise ConfigError(
             f"gateway.storage.path: {path} cannot be used ({error}); name a file that can be written"
         ) from error

@@ -16,7 +16,7 @@ from corea.stage import Stage
 log: logging.Logger = logging.getLogger("corea.gateway")
 CONNECT_SECONDS = 1.0
 UP = {None, BreakerState.CLOSED}
-FRESH_SECONDS = 5.0  # an answer of `Availability.unavailable` is used again
+FRESH_SECONDS = 1.0  # an answer of `Availability.unavailable` is used again
 Connect = Callable[[str, int], Awaitable[Any]]
 
 

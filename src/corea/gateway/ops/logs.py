@@ -89,8 +89,9 @@ class RepeatFilter(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         """True for a record that is to be written."""
         kind = getattr(record, KIND, None)
-        if kind is None and record.name == "corea" and record.levelno <= logging.INFO and type(record.args) is tuple:
-            kind = (record.msg, str(record.args[0]) if record.args else "")  # of the library, such as its retries
+        if kind is None and record.levelno <= logging.INFO and record.name.startswith("corea.backends"):
+            args = record.args if isinstance(record.args, tuple) else ()
+            kind = (record.msg, str(args[0]) if args else "")  # a retry at one server
         if kind is None:
             return True
         window, now = self.windows.get(kind), self.clock()
