@@ -115,6 +115,7 @@ EXTRAS = {
     "uvloop": "gateway",
     "httptools": "gateway",
     "prometheus_client": "gateway",
+    "opentelemetry": "otel",
     "sklearn": "calibrate",
     "scipy": "calibrate",
     "matplotlib": "report",

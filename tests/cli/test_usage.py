@@ -146,5 +146,5 @@ def test_a_key_has_a_name(corea: Command) -> None:
     assert (ran.code, ran.out, ran.err) == (
         2,
         "",
-        "corea: name: got an empty one, expected a name for the key\n",
+        "corea: name: got ' ', expected 1 to 200 printable characters\n",
     )

@@ -24,6 +24,7 @@ PANELS = {  # of `corea --help`: a name and the object that it runs
         "run": "corea.cli.run:run",
         "serve": "corea.cli.serve:serve",
         "keys": "corea.cli.keys:keys",
+        "state": "corea.cli.state:state",
     },
     "Calibrate and evaluate": {
         "calibrate": "corea.cli.calibrate:app",
@@ -36,7 +37,7 @@ PANELS = {  # of `corea --help`: a name and the object that it runs
     },
 }
 COMMANDS = {name: (panel, target) for panel, commands in PANELS.items() for name, target in commands.items()}
-GROUPS = ("train", "keys")  # commands with subcommands
+GROUPS = ("train", "keys", "state")  # commands with subcommands
 
 
 def print_version(show: bool) -> None:

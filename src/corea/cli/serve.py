@@ -3,6 +3,7 @@
 import asyncio
 import sys
 from dataclasses import replace
+from hashlib import sha256
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -45,7 +46,8 @@ def serve(
         cascades, shared = build_all(found, backends)
         for cascade in cascades.values():
             refuse_unknown_inputs(cascade, "corea serve")
-        return loaded(settings, cascades, shared, state_folder(found, bundled=bundled))
+        digest = sha256(repr(found).encode()).hexdigest()[:16]
+        return loaded(settings, cascades, shared, state_folder(found, bundled=bundled), digest)
 
     found, bundled = read()
     if bundled:

@@ -1,6 +1,5 @@
 """Errors as OpenAI's clients know them: a status, and {"error": {message, type, param, code}}."""
 
-import logging
 import re
 from dataclasses import dataclass
 from math import ceil
@@ -9,7 +8,6 @@ from typing import Any
 from corea.errors import BackendRefused, BackendTimeout
 from corea.types import Trace
 
-log: logging.Logger = logging.getLogger("corea.gateway")
 CLIENTS_FAULT = (400, 404, 413, 415, 422)
 OVERLOADED = (409, 425, 503, 529)
 UNREACHED = (BackendRefused.__name__, "BreakerOpen")
@@ -60,7 +58,6 @@ def upstream_error(trace: Trace) -> GatewayError:
     Of a request that the model's server refused, its own code and message are kept, since clients act on them. Any
     other message is ours: the operator's addresses and settings are in the log alone.
     """
-    log.warning("request %s: %s", trace.trace_id, trace.error)
     step = next((s for s in reversed(trace.steps) if s.error is not None), None)
     if step is None:
         return GatewayError(502, "No model behind this server could answer.", "api_error", "upstream_error")

@@ -16,6 +16,7 @@ import msgspec
 
 from corea.backends.openai import errors, wire
 from corea.backends.openai.apis import APIS, COUNTING, WireRequest, native_request
+from corea.backends.openai.attempts import Attempts
 from corea.backends.openai.circuit_breaker import Breaker, BreakerState
 from corea.backends.openai.http import Http
 from corea.backends.openai.retry import Backoff
@@ -31,7 +32,7 @@ __all__ = ["KeyStyle", "MaxTokensField", "OpenAIBackend", "OpenAISettings", "Pro
 log: logging.Logger = logging.getLogger(__name__)
 T = TypeVar("T")
 Sleep = Callable[[float], Awaitable[None]]
-OneAttempt = Callable[[WireRequest, Question, "_Attempts"], Awaitable[T]]
+OneAttempt = Callable[[WireRequest, Question, Attempts], Awaitable[T]]
 
 PROBE = Question.of("Reply with the one word: ready", id="probe")
 PROBE_TOKENS = 16
@@ -69,33 +70,6 @@ _encode = msgspec.json.encode
 _decode_count = msgspec.json.Decoder(_Count).decode
 
 
-class _Attempts(msgspec.Struct):
-    """The failed attempts of one call; `in_flight` while another one has been sent.
-
-    Args:
-        extra: Further fields of the request.
-        unreadable: An answer came that could not be read.
-        opened: The stream of a call whose pieces are not passed on.
-    """
-
-    extra: Mapping[str, Any]
-    unreadable: bool = False
-    retries: int = 0
-    refusals: int = 0
-    wasted: Usage | None = None
-    in_flight: bool = False
-    opened: Stream | None = None
-
-    def sent(self) -> None:
-        """A request has been sent."""
-        self.in_flight = True
-
-    def add(self, error: BackendError) -> None:
-        self.retries += 1
-        if isinstance(error.spent, Completion):
-            self.wasted = (self.wasted or Usage()) + error.spent.usage
-
-
 class OpenAIBackend:
     """A model on an OpenAI-compatible server. No connection is opened, and no key read, before the first call.
 
@@ -118,6 +92,7 @@ class OpenAIBackend:
         self.breaker: Breaker = Breaker(
             settings.breaker_failures, settings.breaker_cool_down_seconds, clock, on_change=self._log_breaker
         )
+        self.retried: int = 0  # calls after which another attempt followed
         self._http = Http(settings)
         self._limit_field = settings.limit_field
         self._only_limit_field: bool = settings.only_limit_field is not None
@@ -141,10 +116,12 @@ class OpenAIBackend:
         """
         streamed = self.settings.stream and question.native is None
         request = self._request(question, sampling, stream=streamed)
-        attempts, log = _Attempts(sampling.extra), current_log()
+        attempts, log = Attempts(sampling), current_log()
         try:
             once = self._collected if streamed else self._whole
-            return await self._with_retries(once, request, question, attempts)
+            completion = await self._with_retries(once, request, question, attempts)
+            attempts.ended(completion)
+            return completion
         except asyncio.CancelledError:
             self._note_interrupted(log, question, attempts, attempts.opened)
             raise
@@ -157,17 +134,21 @@ class OpenAIBackend:
                 been passed on: `spent` is then the text so far, with the usage that was sent or an estimate.
         """
         request = self._request(question, sampling, stream=True)
-        attempts, log = _Attempts(sampling.extra), current_log()
+        attempts, log = Attempts(sampling), current_log()
         opened: Stream | None = None
         try:
             opened = await self._with_retries(self._open, request, question, attempts)
             async for piece in opened.pieces():
                 yield piece
-            yield opened.completion(retries=attempts.retries, wasted=attempts.wasted)
+            completion = opened.completion(retries=attempts.retries, wasted=attempts.wasted)
+            attempts.ended(completion)
+            yield completion
         except BackendError as error:
-            _note_attempts(error, attempts, self.model)
+            attempts.ended(error=error)
+            attempts.note(error, self.model)
             raise
-        except (asyncio.CancelledError, GeneratorExit):
+        except (asyncio.CancelledError, GeneratorExit) as error:
+            attempts.ended(error=error)
             self._note_interrupted(log, question, attempts, opened)
             raise
         finally:
@@ -180,9 +161,7 @@ class OpenAIBackend:
         error: BackendError | ConfigError
         for sampling in (asked, replace(asked, logprobs=False, top_logprobs=0)):
             try:
-                completion = await self._whole(
-                    self._request(PROBE, sampling, stream=False), PROBE, _Attempts(sampling.extra)
-                )
+                completion = await self._whole(self._request(PROBE, sampling, stream=False), PROBE, Attempts(sampling))
             except ConfigError as caught:
                 return Probe(reachable=False, key_accepted=False, logprobs=False, error=str(caught))
             except BackendError as caught:
@@ -238,7 +217,7 @@ class OpenAIBackend:
         """Closes the connections."""
         await self._http.close()
 
-    async def _whole(self, request: WireRequest, question: Question, attempts: _Attempts) -> Completion:
+    async def _whole(self, request: WireRequest, question: Question, attempts: Attempts) -> Completion:
         """One attempt at a whole response."""
         began = time.perf_counter()
         response, redactor = await self._http.post(request, attempts.sent)
@@ -266,7 +245,7 @@ class OpenAIBackend:
             extra=attempts.extra,
         )
 
-    async def _collected(self, request: WireRequest, question: Question, attempts: _Attempts) -> Completion:
+    async def _collected(self, request: WireRequest, question: Question, attempts: Attempts) -> Completion:
         """One attempt at a whole response by a stream; one that breaks off is retried, as nothing was passed on."""
         attempts.opened = opened = await self._open(request, question, attempts)
         try:
@@ -279,7 +258,7 @@ class OpenAIBackend:
         finally:
             opened.close()
 
-    async def _open(self, request: WireRequest, question: Question, attempts: _Attempts) -> Stream:
+    async def _open(self, request: WireRequest, question: Question, attempts: Attempts) -> Stream:
         """One attempt at a stream, up to its first event."""
         began = time.perf_counter()
         response, redactor = await self._http.post(request, attempts.sent)
@@ -297,7 +276,7 @@ class OpenAIBackend:
         return stream
 
     async def _with_retries(
-        self, once: OneAttempt[T], request: WireRequest, question: Question, attempts: _Attempts
+        self, once: OneAttempt[T], request: WireRequest, question: Question, attempts: Attempts
     ) -> T:
         """The result of the first attempt that succeeds; the breaker admits each, and gets its result."""
         while True:
@@ -305,8 +284,9 @@ class OpenAIBackend:
                 if held_back := self.breaker.admit():
                     raise errors.breaker_open_error(self.settings, self.breaker.failures, held_back)
                 try:
-                    result = await once(request, question, attempts)
+                    result = await once(attempts.begin(self, question, request), question, attempts)
                 except BaseException as error:
+                    attempts.ended(error=error)
                     self._note_failure(error)
                     raise
                 self.breaker.succeeded()
@@ -315,12 +295,14 @@ class OpenAIBackend:
                 attempts.in_flight = False
                 wait = self._wait_before_retry(error, attempts)
                 if wait is None:
-                    _note_attempts(error, attempts, self.model)
+                    attempts.note(error, self.model)
                     raise
-                log.info("%s; attempt %d follows in %.2f s", error, attempts.retries + attempts.refusals + 1, wait)
+                # without the error's text, which may quote a prompt
+                kind, number = type(error).__name__, attempts.retries + attempts.refusals + 1
+                log.info("%s: %s, attempt %d follows in %.2f s", self.settings.where, kind, number, wait)
             await self._sleep(wait)
 
-    def _wait_before_retry(self, error: BackendError, attempts: _Attempts) -> float | None:
+    def _wait_before_retry(self, error: BackendError, attempts: Attempts) -> float | None:
         """Delay before the next attempt; None if there is none."""
         if isinstance(error, errors.BreakerOpen):
             attempts.refusals += 1
@@ -334,6 +316,7 @@ class OpenAIBackend:
                 return None
             attempts.unreadable = True
         attempts.add(error)
+        self.retried += 1
         return self._backoff.wait_seconds(attempts.retries, error.retry_after_seconds, self._rng)
 
     def _note_failure(self, error: BaseException) -> None:
@@ -345,7 +328,7 @@ class OpenAIBackend:
             self.breaker.succeeded()  # it responded
 
     def _note_interrupted(
-        self, log: CallLog | None, question: Question, attempts: _Attempts, opened: Stream | None = None
+        self, log: CallLog | None, question: Question, attempts: Attempts, opened: Stream | None = None
     ) -> None:
         """Logs the known usage of a call that is cancelled: stated by the server, and of failed attempts."""
         if log is None:
@@ -365,8 +348,10 @@ class OpenAIBackend:
                 "%s: %d failures in a row, so calls are held back for %g s",
                 self.settings.where, self.breaker.failures, self.settings.breaker_cool_down_seconds,
             )  # fmt: skip
+        elif state is BreakerState.CLOSED:
+            log.warning("%s: answered, so all calls may go again", self.settings.where)
         else:
-            log.info("%s: breaker %s", self.settings.where, state)
+            log.info("%s: one call may go, to see if it answers", self.settings.where)
 
     def _request(self, question: Question, sampling: Sampling, *, stream: bool) -> WireRequest:
         native = question.native
@@ -385,11 +370,3 @@ class OpenAIBackend:
         except (TypeError, ValueError) as error:  # in `extra` or a raw message
             raise ConfigError(f"{self.settings.where}: got a request that JSON cannot hold ({error})") from error
         return WireRequest(body, APIS[CHAT])
-
-
-def _note_attempts(error: BackendError, attempts: _Attempts, model: str) -> None:
-    """Adds the retries before an error, and their known usage, to it."""
-    error.retries = attempts.retries
-    if attempts.wasted is not None:
-        spent = error.spent if isinstance(error.spent, Completion) else Completion(text="", model=model)
-        error.spent = msgspec.structs.replace(spent, wasted=attempts.wasted, retries=attempts.retries)

@@ -210,6 +210,7 @@ class Deployments:
             wait = self._backoff.wait_seconds(failures.rounds, error.retry_after_seconds, self._rng)
         if not isinstance(error, BreakerOpen):
             failures.add(error)
+            self.backends[number].retried += 1
         if wait:
             await self._sleep(wait)
 

@@ -57,12 +57,14 @@ class Admission(msgspec.Struct, frozen=True, kw_only=True):  # made in a tenth o
         key_id: None where no keys exist, and nothing is booked.
         reserved_usd: Reserved of the key's budget until then.
         reserved_tokens: Taken of its rate limit.
+        group_id: The key's group, whose budgets are reserved and booked too.
     """
 
     key_id: str | None
     request: SpendRequest
     reserved_usd: Decimal = ZERO_USD
     reserved_tokens: int = 0
+    group_id: str | None = None
 
 
 class Accounts(Protocol):

@@ -20,7 +20,7 @@ from corea.gateway.billing.auth import Admission, Principal, SpendRequest
 from corea.gateway.billing.budget_holds import boot_id, release_holds
 from corea.gateway.billing.database import connect
 from corea.gateway.billing.db_writer import DbWriter
-from corea.gateway.billing.keys import ApiKey, any_keys, find_key, read_key, spent_by_day
+from corea.gateway.billing.keys import BUDGETS, ApiKey, any_keys, find_key, list_keys, read_key, spent_by_day
 from corea.gateway.billing.periods import DAY_SECONDS, BudgetLeft, budgets_left, check_budgets
 from corea.gateway.billing.rate_limit import RateLimits
 from corea.gateway.errors import GatewayError
@@ -31,6 +31,8 @@ T = TypeVar("T")
 HOLD_REQUESTS = 16  # requests like the present one that a hold covers
 REFILL_REQUESTS = 8  # requests left of a hold at which the next one is written, without waiting for it
 NO_KEY = "No API key: send `Authorization: Bearer corea-...`; the operator makes one with `corea keys create`."
+WRONG_GROUP = "The group of this API key was revoked."
+WHOSE = {"key": "this key's", "group": "this key's group's"}
 WRONG_KEY = "This API key is unknown or was revoked."
 
 
@@ -110,21 +112,29 @@ class KeyAccounts:
             message = f"model: this key may not use {request.route!r}, only {allowed}."
             raise GatewayError(403, message, "permission_error", "model_not_allowed", "model")
         account = self._account(key)
-        reserve = ZERO_USD
-        if budgets := self._budgets(key, account):
-            reserve = request.reserve_usd
-            check_budgets(budgets, account.reserved, reserve, self.wall_clock())
-        account.reserved += reserve  # before anything is awaited
+        payers = [(key, account)]
+        if key.group_id is not None:
+            group = self._group(key.group_id)
+            payers.append((group, self._account(group)))
+        limits = [(payer, its, budgets) for payer, its in payers if (budgets := self._budgets(payer, its))]
+        reserve = request.reserve_usd if limits else ZERO_USD
+        for payer, its, budgets in limits:
+            check_budgets(budgets, its.reserved, reserve, self.wall_clock(), WHOSE[payer.role])
+        for _, its in payers:
+            its.reserved += reserve  # before anything is awaited
         try:
-            if budgets:
-                most = account.spent + min(budget.left_usd for budget in budgets)
-                await self._hold(key, most, account, reserve)
+            for payer, its, budgets in limits:
+                most = its.spent + min(budget.left_usd for budget in budgets)
+                await self._hold(payer, most, its, reserve)
             tokens = self._take_rates(key, account, request)
         except BaseException:
-            account.reserved -= reserve
+            for _, its in payers:
+                its.reserved -= reserve
             raise
         self.under_way += 1
-        return Admission(key_id=key.id, request=request, reserved_usd=reserve, reserved_tokens=tokens)
+        return Admission(
+            key_id=key.id, request=request, reserved_usd=reserve, reserved_tokens=tokens, group_id=key.group_id
+        )
 
     def count(self, principal: Principal) -> None:
         """Takes one request of the rate limit, as `Accounts`."""
@@ -139,12 +149,22 @@ class KeyAccounts:
         cost = admission.request.reserve_usd if cost_usd is None else cost_usd
         self.under_way -= 1
         today = self._today()
-        account.spent += cost
-        account.by_day[today] = account.by_day.get(today, ZERO_USD) + cost
-        account.reserved -= admission.reserved_usd
+        if admission.group_id is not None:
+            _book(self.accounts[admission.group_id], cost, today, admission)
+            self.writer.spend(admission.group_id, cost, tokens, day=today, pressing=False)  # in the same batch
+        _book(account, cost, today, admission)
         if account.rates.tokens is not None:
             account.rates.tokens.level += admission.reserved_tokens - tokens
         await self.writer.spend(admission.key_id, cost, tokens, day=today, pressing=not self.under_way)
+
+    def all_budgets(self) -> dict[str, list[BudgetLeft]]:
+        """The rest of every budget of each key that is not revoked, as committed."""
+        today = self._today()
+        return {
+            key.id: budgets_left(key, key.spent_usd, spent_by_day(self.reading, key.id), today)
+            for key in self._read(lambda: list_keys(self.reading))
+            if key.revoked_at is None and any(getattr(key, name) is not None for name in BUDGETS)
+        }
 
     def close(self) -> None:
         """Closes the file."""
@@ -156,6 +176,17 @@ class KeyAccounts:
             by_day = self._read(lambda: spent_by_day(self.reading, key.id))
             account = self.accounts[key.id] = _Account(key.spent_usd, by_day)
         return account
+
+    def _group(self, group_id: str) -> ApiKey:
+        """A key's group.
+
+        Raises:
+            GatewayError: 401, it was revoked.
+        """
+        group = self._read(lambda: read_key(self.reading, group_id))
+        if group is None or group.revoked_at is not None:
+            raise GatewayError(401, WRONG_GROUP, "authentication_error", "invalid_api_key")
+        return group
 
     def _today(self) -> int:
         return int(self.wall_clock() // DAY_SECONDS)
@@ -194,7 +225,8 @@ class KeyAccounts:
         now = self._read(lambda: read_key(self.reading, key.id))
         if now is None or now.revoked_at is not None:
             raise GatewayError(401, WRONG_KEY, "authentication_error", "invalid_api_key")
-        check_budgets(self._budgets(now, account), account.reserved - reserve, reserve, self.wall_clock())
+        whose, budgets = WHOSE[now.role], self._budgets(now, account)
+        check_budgets(budgets, account.reserved - reserve, reserve, self.wall_clock(), whose)
 
     def _take_rates(self, key: ApiKey, account: _Account, request: SpendRequest | None) -> int:
         """Takes a request of the rate limits; the number of tokens taken."""
@@ -214,6 +246,12 @@ class KeyAccounts:
         except sqlite3.Error as error:
             log.error("the accounts cannot be read (%s)", error)
             raise _unavailable() from error
+
+
+def _book(account: _Account, cost: Decimal, day: int, admission: Admission) -> None:
+    account.spent += cost
+    account.by_day[day] = account.by_day.get(day, ZERO_USD) + cost
+    account.reserved -= admission.reserved_usd
 
 
 def _unavailable() -> GatewayError:

@@ -1,6 +1,7 @@
 """The SQLite file of keys, spending and decisions: schema, opening, migration."""
 
 import contextlib
+import logging
 import os
 import sqlite3
 import stat
@@ -9,6 +10,7 @@ from pathlib import Path
 
 from corea.errors import ConfigError
 
+log: logging.Logger = logging.getLogger("corea.gateway")
 BUSY_SECONDS = 10
 
 # Each brings the file one version further. Never change one that was released; add another. No ";" in comments.
@@ -65,6 +67,18 @@ MIGRATIONS = (
     ALTER TABLE keys ADD COLUMN spent_days TEXT NOT NULL DEFAULT '{}';
     ALTER TABLE keys ADD COLUMN policy TEXT
     """,
+    # role is a keys.Role; group_id names the row whose budgets the key shares; changes is JSON, field: [before, after]
+    """
+    ALTER TABLE keys ADD COLUMN role TEXT NOT NULL DEFAULT 'key';
+    ALTER TABLE keys ADD COLUMN group_id TEXT;
+    CREATE TABLE key_changes (
+        at REAL NOT NULL,                  -- seconds since 1970
+        actor TEXT NOT NULL,               -- the admin key, or the user of the command line
+        action TEXT NOT NULL,              -- create, set, revoke
+        key_id TEXT NOT NULL,
+        changes TEXT NOT NULL
+    )
+    """,
 )
 
 
@@ -83,10 +97,32 @@ def connect(path: str | Path) -> sqlite3.Connection:
         connection.execute("PRAGMA synchronous=NORMAL")
         _migrate(connection, str(path))
     except (sqlite3.Error, OSError) as error:
+        if isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError):
+            raise ConfigError(
+                f"gateway.storage.path: {path} is damaged, or no SQLite file ({error}); "
+                "`corea state restore COPY` puts a copy in its place"
+            ) from error
         raise ConfigError(
             f"gateway.storage.path: {path} cannot be used ({error}); name a file that can be written"
         ) from error
     return connection
+
+
+def copy_database(connection: sqlite3.Connection, target: str | Path) -> None:
+    """Writes a complete copy of a database, of one moment, also while others write to it; it replaces `target`.
+
+    The copy is one file, synced, readable by its owner alone.
+    """
+    part = f"{target}.{os.getpid()}.part"
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(part)
+    os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+    with contextlib.closing(sqlite3.connect(part, isolation_level=None)) as copy:
+        connection.backup(copy)  # in one step: a step that follows a write of another process begins again
+        copy.execute("PRAGMA journal_mode=DELETE")
+    with open(part, "rb+") as file:
+        os.fsync(file.fileno())
+    os.replace(part, target)
 
 
 def version(connection: sqlite3.Connection) -> int:
@@ -126,8 +162,13 @@ def _use_wal(connection: sqlite3.Connection) -> None:
 
 def _migrate(connection: sqlite3.Connection, path: str) -> None:
     newest = len(MIGRATIONS)
-    if version(connection) == newest:
+    before = version(connection)
+    if before == newest:
         return
+    if 0 < before < newest:
+        saved = f"{path}.version-{before}"
+        copy_database(connection, saved)
+        log.warning("%s is brought from version %d to %d; %s is a copy of it before", path, before, newest, saved)
     connection.execute("BEGIN EXCLUSIVE")
     try:
         at = version(connection)  # another process may have been faster

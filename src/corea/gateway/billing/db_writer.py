@@ -12,6 +12,7 @@ import queue
 import sqlite3
 import threading
 import time
+from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
 
@@ -61,6 +62,7 @@ class DbWriter:
         durable: False leaves out the syncs (for a temporary file).
 
     Attributes:
+        on_commit, on_sync: Called with the seconds that a transaction of spending, and a sync, took.
         failing: The last write failed; it is retried until it succeeds, and no spending is forgotten meanwhile.
     """
 
@@ -68,6 +70,8 @@ class DbWriter:
         self.path: Path = Path(path)
         self.decisions = decisions
         self.durable = durable
+        self.on_commit: Callable[[float], None] = _ignore
+        self.on_sync: Callable[[float], None] = _ignore
         self.failing: bool = False
         self._arrived: list[_Write] = []  # on the event loop's side, as `_gathering`
         self._gathering: asyncio.TimerHandle | None = None
@@ -170,7 +174,9 @@ class DbWriter:
 
     def _write(self, connection: sqlite3.Connection, wal: int | None) -> None:
         if self._uncommitted:
+            began = time.perf_counter()
             self._commit(connection)
+            self.on_commit(time.perf_counter() - began)
         now = time.monotonic()
         if self._stopping or now - self._decisions_at >= DECISIONS_SECONDS or self.decisions.full:
             self._decisions_at = now
@@ -180,7 +186,9 @@ class DbWriter:
         due = waited_for or self._stopping or self.failing or now - self._synced_at >= SYNC_SECONDS
         if self._unsynced and due:
             if wal is not None:
+                began = time.perf_counter()
                 os.fsync(wal)  # SQLite keeps its locks on the -shm file, so a descriptor of our own disturbs nothing
+                self.on_sync(time.perf_counter() - began)
             self._synced_at = now
             self._release(self._unsynced, True)
             self._unsynced = []
@@ -229,6 +237,10 @@ class DbWriter:
         if connection.total_changes - self._checkpointed > CHECKPOINT_CHANGES:
             connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
             self._checkpointed = connection.total_changes
+
+
+def _ignore(seconds: float) -> None:
+    """The default of `on_commit` and `on_sync`."""
 
 
 def _set_results(writes: list[_Write], committed: bool) -> None:

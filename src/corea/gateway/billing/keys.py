@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
+from enum import StrEnum
 from typing import Any
 
 from corea.errors import ConfigError
@@ -23,11 +24,19 @@ from corea.money import read_usd
 PREFIX = "corea"
 LIMITS = (
     "cascades, policy, budget_usd, budget_day_usd, budget_week_usd, budget_month_usd, requests_per_minute, "
-    "tokens_per_minute"
+    "tokens_per_minute, group_id"
 )
 BUDGETS = ("budget_usd", "budget_day_usd", "budget_week_usd", "budget_month_usd")
 MARKS = ", ".join("?" * len(LIMITS.split(",")))
 NO_HASH = bytes(32)
+
+
+class Role(StrEnum):
+    """The purpose of a row of `keys`."""
+
+    KEY = "key"  # asks models
+    GROUP = "group"  # has no secret; its budgets are shared by the keys that name it
+    ADMIN = "admin"  # manages keys over HTTP, and asks no model
 
 
 class ApiKey(Principal, frozen=True, kw_only=True):
@@ -36,6 +45,7 @@ class ApiKey(Principal, frozen=True, kw_only=True):
     Args:
         created_at, revoked_at: Seconds since 1970.
         spent_usd: Over the key's whole life, as far as committed.
+        group_id: The group whose budgets hold too.
     """
 
     id: str  # pyright: ignore[reportIncompatibleVariableOverride, reportGeneralTypeIssues]  # a key always has one
@@ -52,11 +62,13 @@ class ApiKey(Principal, frozen=True, kw_only=True):
     spent_usd: Decimal
     tokens: int
     requests: int
+    role: str = Role.KEY
+    group_id: str | None = None
 
     @property
     def has_budget(self) -> bool:
         """True if its spending is limited."""
-        return any(getattr(self, name) is not None for name in BUDGETS)
+        return self.group_id is not None or any(getattr(self, name) is not None for name in BUDGETS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +87,7 @@ class KeyLimits:
     budget_month_usd: Decimal | None = None
     requests_per_minute: int | None = None
     tokens_per_minute: int | None = None
+    group_id: str | None = None
 
     def __post_init__(self) -> None:
         for budget in BUDGETS:
@@ -93,6 +106,7 @@ class KeyLimits:
             *(str(usd) if (usd := getattr(self, budget)) is not None else None for budget in BUDGETS),
             self.requests_per_minute,
             self.tokens_per_minute,
+            self.group_id,
         )
 
 
@@ -105,13 +119,15 @@ STORED_AS_TEXT: dict[str, Callable[[str], object]] = {
 }
 
 
-def create_key(connection: sqlite3.Connection, name: str, limits: KeyLimits = UNLIMITED) -> tuple[ApiKey, str]:
+def create_key(
+    connection: sqlite3.Connection, name: str, limits: KeyLimits = UNLIMITED, role: Role = Role.KEY
+) -> tuple[ApiKey, str]:
     """A new key and its secret, which cannot be recovered later."""
     key_id = secrets.token_hex(6)
     secret = f"{PREFIX}-{key_id}-{secrets.token_urlsafe(32)}"
     connection.execute(
-        f"INSERT INTO keys (id, name, hash, created_at, {LIMITS}) VALUES (?, ?, ?, ?, {MARKS})",
-        (key_id, name, _hash(secret), time.time(), *limits.columns),
+        f"INSERT INTO keys (id, name, hash, created_at, role, {LIMITS}) VALUES (?, ?, ?, ?, ?, {MARKS})",
+        (key_id, name, _hash(secret), time.time(), role, *limits.columns),
     )
     return _existing(connection, key_id), secret
 
@@ -154,13 +170,13 @@ def read_key(connection: sqlite3.Connection, key_id: str) -> ApiKey | None:
     return None if row is None else _key(row)
 
 
-def find_key(connection: sqlite3.Connection, secret: str) -> ApiKey | None:
-    """The key of a secret; None if there is none, or it was revoked."""
+def find_key(connection: sqlite3.Connection, secret: str, role: Role = Role.KEY) -> ApiKey | None:
+    """The key of a secret; None if there is none of this role, or it was revoked."""
     prefix, _, rest = secret.partition("-")
     key_id = rest.partition("-")[0]
     key = read_key(connection, key_id) if prefix == PREFIX and len(secret) < 200 else None
     right = hmac.compare_digest(_hash(secret), key.hash if key is not None else NO_HASH)
-    return key if right and key is not None and key.revoked_at is None else None
+    return key if right and key is not None and key.role == role and key.revoked_at is None else None
 
 
 def spent_by_day(connection: sqlite3.Connection, key_id: str) -> dict[int, Decimal]:
@@ -170,8 +186,8 @@ def spent_by_day(connection: sqlite3.Connection, key_id: str) -> dict[int, Decim
 
 
 def any_keys(connection: sqlite3.Connection) -> bool:
-    """True if a key was ever made; a revoked one counts, or revoking the last would open the server."""
-    return connection.execute("SELECT 1 FROM keys LIMIT 1").fetchone() is not None
+    """True if a key that asks was ever made; a revoked one counts, or revoking the last would open the server."""
+    return connection.execute("SELECT 1 FROM keys WHERE role = 'key' LIMIT 1").fetchone() is not None
 
 
 def _existing(connection: sqlite3.Connection, key_id: str) -> ApiKey:

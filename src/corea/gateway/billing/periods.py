@@ -60,7 +60,9 @@ def calendar_periods(today: int) -> dict[str, tuple[int, int]]:
     return {"day": (today, today + 1), "week": (monday, monday + 7), "month": month}
 
 
-def check_budgets(budgets: list[BudgetLeft], reserved: Decimal, reserve: Decimal, now: float) -> None:
+def check_budgets(
+    budgets: list[BudgetLeft], reserved: Decimal, reserve: Decimal, now: float, whose: str = "this key's"
+) -> None:
     """Checks that each budget covers a request.
 
     Args:
@@ -76,10 +78,10 @@ def check_budgets(budgets: list[BudgetLeft], reserved: Decimal, reserve: Decimal
         if reserve <= left - reserved:
             continue
         if reserve <= left:
-            message = f"${reserved:f} of the ${left:f} left of this key's {named} is reserved by running requests."
+            message = f"${reserved:f} of the ${left:f} left of {whose} {named} is reserved by running requests."
             retry = (("retry-after", "1"),)
             raise GatewayError(429, message, "rate_limit_error", "budget_reserved", headers=retry)
-        message = f"This request may cost ${reserve:f}, and ${max(left, ZERO_USD):f} is left of this key's {named}"
+        message = f"This request may cost ${reserve:f}, and ${max(left, ZERO_USD):f} is left of {whose} {named}"
         wait = budget.days_left * DAY_SECONDS - int(now % DAY_SECONDS)
         retry = (("retry-after", str(wait)),) if budget.period else ()
         raise GatewayError(

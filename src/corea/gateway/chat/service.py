@@ -6,6 +6,7 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
+from corea.call_observer import observer
 from corea.errors import ConfigError
 from corea.gateway.asgi import Headers, Send
 from corea.gateway.billing.auth import Accounts
@@ -18,6 +19,7 @@ from corea.gateway.chat.stream import EventStream, Heartbeat
 from corea.gateway.errors import GatewayError, upstream_error
 from corea.gateway.ops.affinity import SessionAffinity
 from corea.gateway.ops.cache import AnswerCache
+from corea.gateway.ops.logs import KIND, REQUEST_ID
 from corea.gateway.ops.settings import GatewaySettings
 from corea.types import Status, Trace, Usage, replace
 
@@ -59,6 +61,7 @@ class ChatService:
             principal = self.accounts.identify(secret)  # first of all: without a key, nothing else is revealed
             turns = self.affinity.turns(request, principal.id) if self.settings.sticky_turns else 0
             plan = self.routes.plan(request, sticky=turns > 0, question_id=request_id)
+            REQUEST_ID.set(plan.question.id)
             admission = await self.accounts.admit(principal, plan)
         except BaseException:
             self.running -= 1
@@ -117,11 +120,11 @@ class ChatService:
             task.uncancel()  # it still has to be booked, and the client informed
             error = _stopping()
         except ConfigError as cause:  # such as a missing key
-            log.error("request %s: %s", state.plan.question.id, cause)
+            log.error("%s", cause, extra={KIND: ("config", str(cause))})
             message = "A model behind this server is not set up."
             error = GatewayError(502, message, "api_error", "upstream_not_configured")
         except Exception:  # a bug, here or in a plug-in, ends this request alone
-            log.exception("an error inside the gateway, request %s", state.plan.question.id)
+            log.exception("an error inside the gateway")
             error = GatewayError(500, "An error inside the gateway.", "api_error", "internal_error")
         else:
             if cancellation.reason is CancelReason.DISCONNECTED:
@@ -149,12 +152,14 @@ class ChatService:
         return replace(hit, question_id=state.plan.question.id, trace_id=state.plan.question.id)
 
     async def _ask_cascade(self, state: RequestState, events: EventStream | None) -> Trace:
-        plan = state.plan
+        plan, watching, on_step = state.plan, observer.get(), state.steps.append
+        if watching is not None:
+            on_step = watching.follow(plan, on_step)
         return await plan.cascade.ask(
             plan.question,
             on_text=events.text if events else None,
             on_part=events.part if events else None,
-            on_step=state.steps.append,
+            on_step=on_step,
             on_keep=state.keep,
             trace_id=plan.question.id,
         )

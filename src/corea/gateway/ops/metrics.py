@@ -1,9 +1,11 @@
 """Counters, histograms and gauges for Prometheus."""
 
+import platform
+import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache, partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from prometheus_client import (
     CollectorRegistry,
@@ -15,13 +17,24 @@ from prometheus_client import (
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from corea.cascade import COST_INCOMPLETE
+import corea
+from corea.cascade import COST_INCOMPLETE, Cascade
 from corea.gateway.chat.request_state import CompletedRequest
+from corea.gateway.chat.routing import WITHOUT_CATEGORY
 from corea.gateway.errors import GatewayError
+from corea.gateway.ops.logs import ERROR_KINDS, error_kind
 from corea.hedge import LOST
+from corea.policies.threshold import threshold_of
+from corea.types import Decision, Step
 
 STAGE = ("cascade", "stage")
 SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
+SHORT_SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0)
+CONFIDENCE = (*(tenths / 10 for tenths in range(1, 10)), 0.95, 0.98, 0.99, 1.0)
+REFUSALS = (
+    ("401", "missing_api_key"), ("401", "invalid_api_key"), ("429", "overloaded"), ("429", "rate_limit_exceeded"),
+    ("429", "budget_reserved"), ("429", "insufficient_quota"), ("503", "accounts_unavailable"),
+)  # fmt: skip
 GAUGES = {
     "corea_requests_running": "Requests under way.",
     "corea_decisions_waiting": "Decisions that are not stored yet.",
@@ -48,8 +61,18 @@ COUNTED: dict[str, tuple[type[CounterMetricFamily | GaugeMetricFamily], str, tup
         "Saving over the last stage asked as the client asked, by the share measured at calibration.",
         STAGE[:1],
     ),
+    "corea_stage_errors": (CounterMetricFamily, "Failed calls of a stage, by kind.", (*STAGE, "kind")),
     "corea_hedges": (CounterMetricFamily, "Requests that two stages raced for, by the winner.", STAGE),
 }  # added up here: a client library's counter takes five times as long
+
+
+class KeyBudget(NamedTuple):
+    """A budget of an API key; `period` is "day", "week", "month" or "life"."""
+
+    key_id: str
+    period: str
+    usd: float
+    spent_usd: float
 
 
 class Metrics(Collector):
@@ -59,6 +82,10 @@ class Metrics(Collector):
         gauges: Current values, by the names in `GAUGES`.
         dropped: Number of decisions dropped.
         breakers: State of each circuit breaker, by stage and number of the deployment.
+
+    Attributes:
+        budgets: The budgets of the keys, where they are shown.
+        retries: Failed attempts that another one followed, as `breakers`.
     """
 
     def __init__(
@@ -80,6 +107,51 @@ class Metrics(Collector):
         seconds = partial(Histogram, labelnames=STAGE, buckets=SECONDS, registry=registry)
         self.seconds: Histogram = seconds("corea_request_seconds", "From admission to the end.")
         self.first_text: Histogram = seconds("corea_first_text_seconds", "From admission to the first streamed text.")
+        self.stage_seconds: Histogram = seconds("corea_stage_seconds", "A stage's call with retries and signal.")
+        self.confidence: Histogram = partial(Histogram, labelnames=STAGE, buckets=CONFIDENCE, registry=registry)(
+            "corea_confidence", "Confidence of the answers of a stage."
+        )
+        short = partial(Histogram, buckets=SHORT_SECONDS, registry=registry)
+        self.commit: Histogram = short("corea_writer_commit_seconds", "Transactions of spending.")
+        self.sync: Histogram = short("corea_writer_sync_seconds", "Syncs of the database's log.")
+        self.loop_lag: Histogram = short("corea_event_loop_lag_seconds", "Delay of a timer, measured 4 times a second.")
+        self.budgets: Callable[[], Iterable[KeyBudget]] = tuple
+        self.retries: Callable[[], Mapping[tuple[str, str], int]] = dict
+        self.cascades: Mapping[str, Cascade] = {}
+        self.config_digest: str = ""
+        self.reload_ok: bool = True
+        self.reloaded_at: float = time.time()
+
+    def use(self, cascades: Mapping[str, Cascade], digest: str) -> None:
+        """Takes the cascades of a new configuration, and shows all their series from now on, at 0."""
+        self.cascades, self.config_digest = cascades, digest
+        self.reload_ok, self.reloaded_at = True, time.time()
+        for status, code in REFUSALS:
+            self._add("corea_requests_refused", status, code, by=0)
+        for name, cascade in cascades.items():
+            stages = [stage.name for stage in cascade.stages]
+            for metric in ("requests_unpriced", "requests_client_disconnected", "requests_cached", "spent_usd"):
+                self._add(f"corea_{metric}", name, by=0)
+            self._add("corea_saved_usd", name, by=0)
+            for status in ("502", "503", "504"):
+                self._add("corea_requests", name, "", status, by=0)
+            for stage in stages:
+                self._expect(name, stage, measured=stage != stages[-1])
+
+    def _expect(self, cascade: str, stage: str, *, measured: bool) -> None:
+        values = {
+            "requests": ["200"],
+            "tokens": ["prompt", "completion"],
+            "stage_errors": ERROR_KINDS,
+            "decisions": [Decision.KEEP.value, Decision.DEFER.value] if measured else [],
+        }
+        for metric, labels in values.items():
+            for label in labels:
+                self._add(f"corea_{metric}", cascade, stage, label, by=0)
+        for metric in ("hedges", *(("outside_calibration",) if measured else ())):
+            self._add(f"corea_{metric}", cascade, stage, by=0)
+        for histogram in (self.seconds, self.first_text, self.stage_seconds, *((self.confidence,) if measured else ())):
+            self._child(histogram, cascade, stage)
 
     def collect(self) -> Iterable[Metric]:
         """The families whose values are read when /metrics is."""
@@ -95,6 +167,37 @@ class Metrics(Collector):
         for (stage, deployment), state in self.breakers().items():
             states.add_metric([stage, deployment, state], float(state != "closed"))
         yield states
+        retries = CounterMetricFamily("corea_stage_retries", "Calls that another attempt followed.", labels=labels[:2])
+        for (stage, deployment), number in self.retries().items():
+            retries.add_metric([stage, deployment], number)
+        yield retries
+        yield from self._configuration()
+        labels = ["key", "period"]
+        limits = GaugeMetricFamily("corea_key_budget_usd", "Budget of a key.", labels=labels)
+        spent = GaugeMetricFamily("corea_key_spent_usd", "Spending of a key in a period.", labels=labels)
+        for budget in self.budgets():
+            limits.add_metric([budget.key_id, budget.period], budget.usd)
+            spent.add_metric([budget.key_id, budget.period], budget.spent_usd)
+        yield from (limits, spent)
+
+    def _configuration(self) -> Iterable[Metric]:
+        build = GaugeMetricFamily("corea_build_info", "1, with versions.", labels=["version", "python"])
+        build.add_metric([corea.__version__, platform.python_version()], 1)
+        config = GaugeMetricFamily("corea_config_info", "1, with the start of the SHA-256.", labels=["sha256"])
+        config.add_metric([self.config_digest], 1)
+        thresholds = GaugeMetricFamily("corea_threshold", "Answers at or above it are kept.", labels=list(STAGE))
+        for name, cascade in self.cascades.items():
+            for stage in cascade.stages[:-1]:
+                if (threshold := threshold_of(stage.policy, WITHOUT_CATEGORY)) is not None:
+                    thresholds.add_metric([name, stage.name], threshold)
+        ok, at = "corea_config_last_reload_successful", "corea_config_last_reload_success_timestamp_seconds"
+        return (
+            build,
+            config,
+            thresholds,
+            GaugeMetricFamily(ok, "1 unless the last reload was refused.", float(self.reload_ok)),
+            GaugeMetricFamily(at, "Start, or last reload that was not refused.", self.reloaded_at),
+        )
 
     def text(self) -> bytes:
         """Prometheus' text format, with the process's own metrics."""
@@ -118,6 +221,8 @@ class Metrics(Collector):
             add("corea_requests_cached", cascade)
         if any(step.error_kind == LOST for step in trace.steps):
             add("corea_hedges", cascade, stage)
+        if not completed.state.cached:
+            self._stages(cascade, trace.steps)
         for step in trace.steps:
             if step.confidence is not None and step.decision is not None and not completed.state.cached:
                 add("corea_decisions", cascade, step.stage, step.decision.value)
@@ -136,6 +241,17 @@ class Metrics(Collector):
         plain = completed.state.plan.cascade.calibrated.plain(trace.baseline_cost_usd)
         if plain is not None and trace.cost_usd is not None:
             add("corea_saved_plain_usd", cascade, by=float(plain - trace.cost_usd))
+
+    def _stages(self, cascade: str, steps: Sequence[Step]) -> None:
+        """Counts the calls of a request."""
+        for step in steps:
+            if step.skipped is not None:
+                continue
+            self._child(self.stage_seconds, cascade, step.stage).observe(step.seconds)
+            if (kind := error_kind(step)) is not None:
+                self._add("corea_stage_errors", cascade, step.stage, kind)
+            if step.confidence is not None and step.confidence.value is not None:
+                self._child(self.confidence, cascade, step.stage).observe(step.confidence.value)
 
     def _add(self, metric: str, *labels: str, by: float = 1.0) -> None:
         self.counts[metric, *labels] += by

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import msgspec
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 
 import corea
 from corea.gateway.chat.reply import ChatCompletion
@@ -16,9 +16,10 @@ ERRORS = ("400", "401", "403", "404", "408", "413", "415", "422", "429", "499", 
 
 
 class HealthObject(Struct):
-    """State of the server."""
+    """State of the server; with `?deep`, the last stages that cannot answer, each with the reason."""
 
     status: str
+    stages: dict[str, str] | UnsetType = UNSET
 
 
 class ModelObject(Struct):
@@ -62,6 +63,7 @@ def openapi_document(apis: Iterable[str] = ()) -> JSON:
         apis: Paths of the APIs beside chat completions, which others define.
     """
     name = {"name": "model", "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}
+    deep = {"name": "deep", "in": "query", "schema": {"type": "string"}, "allowEmptyValue": True}
     text = {"text/plain": {"schema": {"type": "string"}}}
     return {
         "openapi": "3.1.0",
@@ -82,7 +84,9 @@ def openapi_document(apis: Iterable[str] = ()) -> JSON:
                 "get": {**_get("One model.", _json("ModelObject"), errors=("401", "403", "404")), "parameters": [name]}
             },
             "/healthz": {"get": _get("The process runs.", _json("HealthObject"))},
-            "/readyz": {"get": _get("Requests are accepted.", _json("HealthObject"), also=("503",))},
+            "/readyz": {
+                "get": _get("Requests are accepted.", _json("HealthObject"), also=("503",)) | {"parameters": [deep]}
+            },
             "/metrics": {"get": _get("Counters and histograms in Prometheus' text format.", text)},
             "/openapi.json": {"get": _get("This document.", {"application/json": {"schema": {"type": "object"}}})},
         },

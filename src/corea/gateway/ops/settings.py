@@ -6,11 +6,14 @@ from dataclasses import dataclass, field, fields
 from decimal import Decimal
 from typing import Any
 
-from corea.errors import ConfigError
+from corea.errors import ConfigError, unknown_name
 from corea.gateway.ops.policies import RequestPolicy
 from corea.money import read_usd
+from corea.secrets import shown_url
 
 CONTROLS = ("threshold", "max_cost_usd", "stage", "raw")
+LOG_FORMATS = ("text", "json")
+LOG_LEVELS = ("debug", "info", "warning", "error")
 CAPABILITIES = ("tools", "images", "structured")
 
 
@@ -153,6 +156,67 @@ class GatewayCache:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GatewayLogs:
+    """`[gateway.logs]`: the log, on standard error.
+
+    Args:
+        format: "text" or "json", one line a record.
+        level: "debug", "info", "warning" or "error".
+        access: A line for each HTTP request.
+        error_texts: Also write the messages of models' servers, plug-ins and bugs, which may quote prompts and answers.
+        repeat_seconds: A failure of one kind is written once in this time, with the number of those left out.
+    """
+
+    format: str = "text"
+    level: str = "info"
+    access: bool = False
+    error_texts: bool = False
+    repeat_seconds: float = 10.0
+
+    def __post_init__(self) -> None:
+        for name, known in (("format", LOG_FORMATS), ("level", LOG_LEVELS)):
+            if getattr(self, name) not in known:
+                raise unknown_name(f"gateway.logs.{name}", getattr(self, name), list(known))
+        check_numbers("gateway.logs", self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GatewayMetrics:
+    """`[gateway.metrics]`: what `/metrics` shows beside the counts of requests.
+
+    Args:
+        keys: Budget and spending of each API key by its id: one set of series a key.
+    """
+
+    keys: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GatewayTraces:
+    """`[gateway.traces]`: spans by OpenTelemetry's GenAI conventions; needs the extra `otel`.
+
+    Args:
+        endpoint: URL for OTLP over HTTP, such as "http://localhost:4318/v1/traces"; "" is off. Its headers are in the
+            environment variable OTEL_EXPORTER_OTLP_HEADERS.
+        service: `service.name`.
+        sample: Share of the requests without a sampled `traceparent` that are traced.
+        content: Write prompts and answers into the spans.
+    """
+
+    endpoint: str = ""
+    service: str = "corea"
+    sample: float = 1.0
+    content: bool = False
+
+    def __post_init__(self) -> None:
+        if self.endpoint and not re.match(r"https?://[^/]", self.endpoint):
+            expected = "a URL such as http://localhost:4318/v1/traces"
+            raise ConfigError(f"gateway.traces.endpoint: got {shown_url(self.endpoint)!r}, expected {expected}")
+        if not 0 <= self.sample <= 1:
+            raise ConfigError(f"gateway.traces.sample: got {self.sample}, expected 0 to 1")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class GatewaySettings:
     """`[gateway]`: the settings of `corea serve`.
 
@@ -183,6 +247,9 @@ class GatewaySettings:
     budgets: GatewayBudgets = GatewayBudgets()
     security: GatewaySecurity = GatewaySecurity()
     cache: GatewayCache = GatewayCache()
+    logs: GatewayLogs = GatewayLogs()
+    metrics: GatewayMetrics = GatewayMetrics()
+    traces: GatewayTraces = GatewayTraces()
     policies: Mapping[str, RequestPolicy] = field(default_factory=dict[str, RequestPolicy])
 
     def __post_init__(self) -> None:

@@ -9,6 +9,7 @@ from corea.gateway.errors import GatewayError
 from corea.gateway.ops.settings import GatewaySettings
 
 CHAT, MODELS = "/v1/chat/completions", "/v1/models"
+ADMIN = "/admin/"
 PREFIXES = re.compile(
     r"(?:/openai)?(?:/v1)?(?=/(?:chat/completions|models|messages|responses|completions|embeddings)(?:/|$))"
 )
@@ -61,27 +62,27 @@ def check_local(scope: Scope, settings: GatewaySettings) -> None:
     if origin is not None and not allowed_origin(scope, settings):
         why = f"Origin: got {origin[:80].decode('latin-1')!r}, expected one that gateway.security.origins names"
         raise _forbidden(f"{why}, since this server has no API keys.")
-    if scope["method"] == "POST":
+    if scope["method"] in ("POST", "PATCH"):
         kind = _text(scope, b"content-type").partition(";")[0].strip().lower()
         if kind != JSON_TYPE:
             message = f"Content-Type: got {kind[:80]!r}, expected {JSON_TYPE}."
             raise GatewayError(415, message, code="unsupported_media_type")
 
 
-def allowed_origin(scope: Scope, settings: GatewaySettings) -> bool:
-    """True for this server's own origin, and for one that the operator lists by name."""
+def allowed_origin(scope: Scope, settings: GatewaySettings | None = None) -> bool:
+    """True for this server's own origin, and for one that the operator's settings, where given, list by name."""
     origin = _text(scope, b"origin")
-    if origin in settings.security.origins:
+    if settings is not None and origin in settings.security.origins:
         return True
     parts = urlsplit(origin)
     return parts.scheme in ("http", "https") and parts.netloc == _text(scope, b"host")
 
 
 def cors_headers(scope: Scope, settings: GatewaySettings) -> Headers:
-    """Headers that let a page of a listed origin read the response; none for any other request."""
+    """Headers that let a page of a listed origin read the response; none for any other, and none of /admin."""
     origin = find_header(scope, b"origin")
     listed = settings.security.origins
-    if origin is None or not listed:
+    if origin is None or not listed or ADMIN in scope["path"]:
         return []
     allowed = origin.decode("latin-1")
     if "*" not in listed and allowed not in listed:

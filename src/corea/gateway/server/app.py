@@ -2,12 +2,14 @@
 
 import logging
 import time
-from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
 import msgspec
+from msgspec import UNSET
 
 from corea.cascade import new_id
 from corea.gateway.apis import APIS
@@ -27,15 +29,21 @@ from corea.gateway.asgi import (
 from corea.gateway.billing.auth import Principal
 from corea.gateway.chat.reply import header_text
 from corea.gateway.chat.request import ChatRequest, chat_request, parse_chat, read_json
+from corea.gateway.chat.request_state import CLIENT_CLOSED_REQUEST
 from corea.gateway.chat.routing import ModelRoute, is_alias
 from corea.gateway.chat.service import ChatService
 from corea.gateway.errors import GatewayError, bad_field, unsupported
+from corea.gateway.ops.logs import REQUEST_ID, log_access
 from corea.gateway.ops.openapi import HealthObject, ModelList, ModelObject, openapi_document
 from corea.gateway.ops.policies import apply_policies, may_ask_directly, policies_of
 from corea.gateway.ops.settings import GatewaySettings
-from corea.gateway.server.access import CHAT, MODELS, check_local, cors_headers, known_path, preflight_headers
+from corea.gateway.server.access import ADMIN, CHAT, MODELS, check_local, cors_headers, known_path, preflight_headers
+from corea.gateway.server.admin import NO_STORE, AdminApi
 from corea.gateway.server.body import ClientDisconnected, read_body, with_field
 from corea.gateway.server.connection import guard_of
+
+if TYPE_CHECKING:
+    from corea.gateway.ops.tracing import Tracing
 
 log: logging.Logger = logging.getLogger("corea.gateway")
 Hook = Callable[[], Awaitable[None]]
@@ -48,6 +56,10 @@ LONGEST_NAME, MOST_NAMES = 80, 50  # of dropped fields, some of which the client
 PROMETHEUS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
+async def _none_unavailable() -> Mapping[str, str]:
+    return {}
+
+
 @dataclass(slots=True)
 class GatewayApp:
     """The application.
@@ -58,6 +70,9 @@ class GatewayApp:
         refused: Called for every chat request that is not admitted.
         starts: Awaited before the first request.
         stops: Awaited after the last.
+        unavailable: The last stages that cannot answer now, each with the reason.
+        admin: Manages the keys.
+        tracing: Makes spans of the requests.
         local_only: True while there are no keys, so that only programs on this machine may ask.
     """
 
@@ -67,6 +82,9 @@ class GatewayApp:
     starts: list[Hook] = field(default_factory=list[Hook])
     stops: list[Hook] = field(default_factory=list[Hook])
     local_only: Callable[[], bool] = lambda: False
+    unavailable: Callable[[], Awaitable[Mapping[str, str]]] = _none_unavailable
+    admin: AdminApi | None = None
+    tracing: "Tracing | None" = None
     ready: bool = False
     draining: bool = False
 
@@ -78,6 +96,8 @@ class GatewayApp:
         if guard is not None:
             guard.answering += 1
         response = _Response(scope, self.chat.settings, send)
+        REQUEST_ID.set(response.request_id)
+        began = time.perf_counter()
         try:
             await self._route(scope, receive, response)
         except GatewayError as error:
@@ -91,6 +111,9 @@ class GatewayApp:
         finally:
             if guard is not None:
                 guard.answering -= 1
+            if self.chat.settings.logs.access:
+                seconds, client = time.perf_counter() - began, (scope.get("client") or (None,))[0]
+                log_access(scope["method"], scope["path"], response.status, seconds, client)
 
     async def _route(self, scope: Scope, receive: Receive, response: "_Response") -> None:
         preflight = preflight_headers(scope)
@@ -104,9 +127,14 @@ class GatewayApp:
         if self.local_only():
             check_local(scope, self.chat.settings)
         if (path == CHAT or api is not None) and scope["method"] == "POST":
-            await self._chat(scope, receive, response, model)
+            tracing = self.tracing
+            with nullcontext() if tracing is None else tracing.request(scope, path, lambda: response.status):
+                await self._chat(scope, receive, response, model)
         elif path == COUNT and scope["method"] == "POST":
             await self._count(scope, receive, response)
+        elif path.startswith(ADMIN) and self.admin is not None:
+            status, body = await self.admin(scope, receive, path, secret_of(scope), self.chat.settings)
+            await send_response(response, body, status=status, headers=NO_STORE)
         else:
             await self._page(scope, path, response)
 
@@ -233,7 +261,11 @@ class GatewayApp:
             body = encode_json(HealthObject("ok"))
         elif path == "/readyz":
             state = "draining" if self.draining else "ready" if self.ready else "starting"
-            status, body = 200 if state == "ready" else 503, encode_json(HealthObject(state))
+            deep = "deep" in parse_qs(scope["query_string"].decode("latin-1"), keep_blank_values=True)
+            failed = await self.unavailable() if deep and state == "ready" else {}
+            state = "unavailable" if failed else state
+            found = HealthObject(state, dict(failed) or UNSET)
+            status, body = 200 if state == "ready" else 503, encode_json(found)
         elif path == "/metrics":
             body, content_type = self.metrics(), PROMETHEUS_TYPE
         elif path == "/openapi.json":
@@ -291,6 +323,7 @@ class _Response:
     dropped: Sequence[str] = ()
     untranslated: Sequence[str] = ()
     native_stage: str | None = None
+    status: int = CLIENT_CLOSED_REQUEST  # until a response begins
     request_id: str = field(default_factory=new_id)
 
     async def refuse(self, error: GatewayError) -> None:
@@ -300,6 +333,7 @@ class _Response:
 
     async def __call__(self, message: MutableMapping[str, Any]) -> None:
         if message["type"] == "http.response.start":
+            self.status = message["status"]
             message["headers"] = [*message["headers"], *self._added(message["headers"])]
         await self.send(message)
 

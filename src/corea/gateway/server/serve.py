@@ -7,8 +7,7 @@ import logging
 import os
 import signal
 import socket
-import tempfile
-from collections.abc import Callable, Coroutine, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass
 from operator import attrgetter
 from pathlib import Path
@@ -23,23 +22,28 @@ from corea.gateway.billing.database import connect
 from corea.gateway.billing.db_writer import DbWriter
 from corea.gateway.billing.decision_log import DecisionLog, find_redact
 from corea.gateway.billing.keys import any_keys
+from corea.gateway.billing.state_file import state_file
 from corea.gateway.chat.request_state import CompletedRequest
 from corea.gateway.chat.routing import RoutingTable, as_asked
 from corea.gateway.chat.service import ChatService
 from corea.gateway.ops.affinity import SessionAffinity
 from corea.gateway.ops.cache import AnswerCache, useless_cache_lines
-from corea.gateway.ops.metrics import Metrics
-from corea.gateway.ops.settings import GatewaySettings
+from corea.gateway.ops.health import Availability, servers_of, watch
+from corea.gateway.ops.logs import LogHandler, log_failures, start_log
+from corea.gateway.ops.metrics import KeyBudget, Metrics
+from corea.gateway.ops.settings import GatewaySettings, GatewayTraces
 from corea.gateway.server.access import is_loopback
+from corea.gateway.server.admin import AdminApi
 from corea.gateway.server.app import GatewayApp
 from corea.gateway.server.connection import guard_with
 from corea.protocols import Backend
+from corea.registry import resolve
 
 log: logging.Logger = logging.getLogger("corea.gateway")
 GARBAGE_OBJECTS = 20_000  # new objects, some megabytes, between collections
 FIXED = (
     "host", "port", "storage.path", "limits.max_head_bytes", "limits.max_connections",
-    "timeouts.read_seconds", "timeouts.write_seconds", "timeouts.idle_seconds",
+    "traces", "timeouts.read_seconds", "timeouts.write_seconds", "timeouts.idle_seconds",
 )  # fmt: skip
 
 
@@ -49,6 +53,7 @@ class LiveConfig:
 
     Args:
         base: The folder that `settings.storage.path` is relative to.
+        digest: The start of the configuration's SHA-256.
         backends: Those of all cascades; an unchanged one is the same object after a reload.
     """
 
@@ -56,6 +61,12 @@ class LiveConfig:
     cascades: Mapping[str, Cascade]
     backends: tuple[Backend, ...]
     base: Path = Path()
+    digest: str = ""
+
+    @property
+    def path(self) -> Path | None:
+        """The database; None is a temporary one."""
+        return self.base / self.settings.storage.path if self.settings.storage.path else None
 
 
 class GatewayService:
@@ -65,16 +76,30 @@ class GatewayService:
         load: Reads the configuration; called again at SIGHUP, in a thread.
         path: The database.
         temporary: It is deleted at the end.
+        handler: Writes the log.
     """
 
-    def __init__(self, load: Callable[[], LiveConfig], config: LiveConfig, path: Path, *, temporary: bool) -> None:
+    def __init__(
+        self,
+        load: Callable[[], LiveConfig],
+        config: LiveConfig,
+        path: Path,
+        *,
+        temporary: bool,
+        handler: LogHandler | None = None,
+    ) -> None:
         self.load = load
         self.config: LiveConfig = config
         self.interrupted: bool = False
+        self.handler = handler
+        self.availability: Availability = Availability(lambda: self.config.cascades)
         self.decisions: DecisionLog = DecisionLog(config.settings.storage)
         self.writer: DbWriter = DbWriter(path, self.decisions, durable=not temporary)
         self.accounts: KeyAccounts = KeyAccounts.at(path, self.writer)
         self.metrics: Metrics = Metrics(self._gauges, lambda: self.decisions.dropped, self._breakers)
+        self.metrics.budgets, self.metrics.retries = self._budgets, self._retries
+        self.metrics.use(config.cascades, config.digest)
+        self.writer.on_commit, self.writer.on_sync = self.metrics.commit.observe, self.metrics.sync.observe
         self.app: GatewayApp = GatewayApp(
             self._chat(SessionAffinity()),
             metrics=self.metrics.text,
@@ -82,6 +107,9 @@ class GatewayService:
             starts=[self._start],
             stops=[self._stop],
             local_only=lambda: not self.accounts.has_keys(),
+            unavailable=self.availability.unavailable,
+            admin=AdminApi(path, lambda: list(self.config.cascades)),
+            tracing=_tracing(config.settings.traces),
         )
         self.server: uvicorn.Server = uvicorn.Server(_uvicorn_config(self.app, config.settings))
         self._tasks: set[asyncio.Task[object]] = set()
@@ -105,9 +133,12 @@ class GatewayService:
             self.decisions.use(config.settings.storage)
             self.app.chat = replacement
         except (CoreaError, OSError) as error:
-            self.config = before
+            self.config, self.metrics.reload_ok = before, False
             log.error("the configuration was not reloaded, the old one stays: %s", error)
             return False
+        self.metrics.use(config.cascades, config.digest)
+        if self.handler is not None:
+            self.handler.use(config.settings.logs)
         for line in (*warnings, *_needing_restart(before.settings, config.settings)):
             log.warning("%s", line)
         kept = {id(backend) for backend in config.backends}
@@ -122,6 +153,8 @@ class GatewayService:
 
     async def _start(self) -> None:
         self.writer.start()
+        works = [self.availability.log_changes, *([self.handler.write_ended] if self.handler is not None else [])]
+        self._in_background(watch(self.metrics.loop_lag.observe, works))
         loop = asyncio.get_running_loop()
         with contextlib.suppress(RuntimeError, ValueError, NotImplementedError, AttributeError):  # Windows, or a thread
             loop.add_signal_handler(signal.SIGHUP, lambda: self._in_background(self.reload()))
@@ -151,6 +184,8 @@ class GatewayService:
         await self.writer.stop()
         await _close(list(self.config.backends))
         self.accounts.close()
+        if self.app.tracing is not None:
+            await asyncio.to_thread(self.app.tracing.close)
 
     def _in_background(self, work: Coroutine[Any, Any, object]) -> None:
         task = asyncio.get_running_loop().create_task(work)
@@ -159,6 +194,10 @@ class GatewayService:
 
     def _record(self, completed: CompletedRequest) -> None:
         self.metrics.record(completed)
+        if self.app.tracing is not None:
+            self.app.tracing.completed(completed)
+        if completed.error is not None or any(step.error is not None for step in completed.trace.steps):
+            log_failures(completed, error_texts=self.config.settings.logs.error_texts)
         self.decisions.record(completed)
 
     def _gauges(self) -> Mapping[str, float]:
@@ -170,14 +209,27 @@ class GatewayService:
             "corea_cache_entries": len(chat.cache.entries) if chat.cache is not None else 0,
         }
 
+    def _servers(self) -> Iterable[tuple[tuple[str, str], Any]]:
+        """Each server that can fail, by its stage and number."""
+        for stage in (stage for cascade in self.config.cascades.values() for stage in cascade.stages):
+            for number, server in enumerate(servers_of(stage), 1):
+                if getattr(server, "breaker", None) is not None:
+                    yield (stage.name, str(number)), server
+
     def _breakers(self) -> Mapping[tuple[str, str], str]:
-        stages = (stage for cascade in self.config.cascades.values() for stage in cascade.stages)
-        found: dict[tuple[str, str], str] = {}
-        for stage in stages:
-            for number, backend in enumerate(getattr(stage.backend, "backends", [stage.backend]), 1):
-                if (breaker := getattr(backend, "breaker", None)) is not None:
-                    found[stage.name, str(number)] = str(breaker.state)
-        return found
+        return {place: str(server.breaker.state) for place, server in self._servers()}
+
+    def _retries(self) -> Mapping[tuple[str, str], int]:
+        return {place: server.retried for place, server in self._servers()}
+
+    def _budgets(self) -> Iterable[KeyBudget]:
+        if not self.config.settings.metrics.keys:
+            return ()
+        return [
+            KeyBudget(key, budget.period or "life", float(budget.usd), float(budget.usd - budget.left_usd))
+            for key, budgets in self.accounts.all_budgets().items()
+            for budget in budgets
+        ]
 
 
 def serve(load: Callable[[], LiveConfig], *, say: Callable[[str], None] = lambda line: None) -> bool:
@@ -190,22 +242,31 @@ def serve(load: Callable[[], LiveConfig], *, say: Callable[[str], None] = lambda
         ConfigError: The configuration is invalid, a key is missing, the address is in use or not allowed, another
             server uses the file.
     """
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.WARNING)
     config = load()
+    handler = start_log(config.settings.logs)
     settings, warnings = config.settings, check_ready(config.cascades) + cache_lines(config)
     check_policies(config)
-    with _state_file(config) as (path, temporary):
+    with state_file(config.path) as (path, temporary):
         with contextlib.closing(connect(path)) as connection:
             keys = any_keys(connection)
         check_host(settings.host, keys=keys)
         listening = listen(settings)
-        service = GatewayService(load, config, path, temporary=temporary)
+        service = GatewayService(load, config, path, temporary=temporary, handler=handler)
         for line in (*start_lines(listening, config, keys=keys), *warnings):
             say(line)
         gc.freeze()  # what is loaded by now stays; collecting it each time would take a tenth of the time
         gc.set_threshold(GARBAGE_OBJECTS)
         service.server.run(sockets=[listening])
         return service.interrupted
+
+
+def _tracing(settings: GatewayTraces) -> Any:
+    """What makes the spans; None where they are off.
+
+    Raises:
+        ConfigError: The extra is missing.
+    """
+    return resolve("gateway.traces", "corea.gateway.ops.tracing:Tracing", {})(settings) if settings.endpoint else None
 
 
 def _uvicorn_config(app: GatewayApp, settings: GatewaySettings) -> uvicorn.Config:
@@ -241,13 +302,13 @@ def check_config(config: LiveConfig) -> list[str]:
     Raises:
         ConfigError: `serve` would refuse the configuration.
     """
-    settings, path = config.settings, config.base / config.settings.storage.path
+    settings, path = config.settings, config.path
     warnings = check_ready(config.cascades) + cache_lines(config)
     RoutingTable(config.cascades, settings)
     check_policies(config)
     find_redact(settings.storage.redact)
     keys = False
-    if settings.storage.path and path.exists():
+    if path is not None and path.exists():
         with contextlib.closing(connect(path)) as connection:
             keys = any_keys(connection)
     check_host(settings.host, keys=keys)
@@ -322,39 +383,6 @@ def listen(settings: GatewaySettings) -> socket.socket:
         milliseconds = int(settings.timeouts.write_seconds * 1000)
         listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
     return listening
-
-
-@contextlib.contextmanager
-def _state_file(config: LiveConfig) -> Iterator[tuple[Path, bool]]:
-    """The path of the database, locked, and whether it is temporary."""
-    if not config.settings.storage.path:
-        with tempfile.TemporaryDirectory(prefix="corea-") as folder:
-            yield Path(folder) / "corea.db", True
-        return
-    path = config.base / config.settings.storage.path
-    with _locked(path):
-        yield path, False
-
-
-@contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Two servers on one file would each let a key spend its whole budget."""
-    try:
-        import fcntl
-    except ImportError:  # Windows
-        yield
-        return
-    where = f"gateway.storage.path: {path}"
-    try:
-        file = open(f"{path}.lock", "a")  # noqa: SIM115  # held to the end
-    except OSError as error:
-        raise ConfigError(f"{where} cannot be used ({error.strerror}); name a file that can be written") from error
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise ConfigError(f"{where} is in use by another `corea serve`; name another file") from error
-        yield
 
 
 def _needing_restart(before: GatewaySettings, after: GatewaySettings) -> list[str]:

@@ -1,0 +1,151 @@
+"""`corea state`: the database of `corea serve`, its copies and its contents."""
+
+import re
+import time
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from corea.cli.console import print_json
+from corea.cli.options import ConfigOption, JsonOption, SetOption
+from corea.errors import ConfigError, unknown_name
+
+if TYPE_CHECKING:
+    from corea.gateway.billing.state import StateSummary
+
+DAY_SECONDS = 86_400
+POSTGRES = re.compile(r"(^|/)postgres(ql)?(\+\w+)?:/")  # a URL, also one that was taken for a relative path
+state: typer.Typer = typer.Typer(
+    no_args_is_help=True, rich_markup_mode=None, help="The database of `corea serve`: copy, restore, export, prune."
+)
+FileOption = Annotated[Path | None, typer.Option("--state", help="The database. Default: path of [gateway.storage].")]
+
+
+@state.command()
+def backup(
+    target: Annotated[Path, typer.Argument(help="The file to write; it must not exist.")],
+    config: ConfigOption = None,
+    set_: SetOption = None,
+    file: FileOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Write a complete copy of one moment, also while the server runs; a plain copy of the file would not be one."""
+    from corea.gateway.billing import state as care
+
+    _show(care.backup(_path(file, config, set_), target), json)
+
+
+@state.command()
+def restore(
+    source: Annotated[Path, typer.Argument(help="A copy made by `corea state backup`.")],
+    config: ConfigOption = None,
+    set_: SetOption = None,
+    file: FileOption = None,
+) -> None:
+    """Put a copy in the place of the database, which is kept under another name. The server must be stopped."""
+    from corea.gateway.billing import state as care
+
+    path = _path(file, config, set_)
+    kept = care.restore(path, source)
+    print(f"{path} is now the copy {source}." + (f" The one before it is {kept}." if kept else ""))
+    newest = care.summary(path).newest_decision
+    if newest is not None:
+        print(f"Its last decision is of {_time(newest)}: later spending is not in it, so check the budgets.")
+
+
+@state.command()
+def export(
+    table: Annotated[str, typer.Argument(help="decisions, keys or key_changes.")] = "decisions",
+    config: ConfigOption = None,
+    set_: SetOption = None,
+    file: FileOption = None,
+    since: Annotated[str | None, typer.Option(help="Only rows from this date or time on (UTC), as 2026-12-31.")] = None,
+    texts: Annotated[bool, typer.Option("--texts", help="With the stored prompts and answers.")] = False,
+) -> None:
+    """Print the rows of a table, a line of JSON each, the oldest first; a key's hash is left out."""
+    from corea.gateway.billing import state as care
+
+    if table not in care.TABLES:
+        raise unknown_name("table", table, list(care.TABLES))
+    start = None if since is None else _read_time(since)
+    for row in care.export(_path(file, config, set_), table, since=start, texts=texts):
+        print_json(row)
+
+
+@state.command()
+def prune(
+    older_than_days: Annotated[float, typer.Option(min=0, help="Age from which decisions are deleted.")],
+    config: ConfigOption = None,
+    set_: SetOption = None,
+    file: FileOption = None,
+    compact: Annotated[
+        bool, typer.Option("--compact", help="Also shrink the file; the server must be stopped.")
+    ] = False,
+) -> None:
+    """Delete old decisions, also while the server runs. Spending and the record of changes stay."""
+    from corea.gateway.billing import state as care
+
+    path = _path(file, config, set_)
+    deleted = care.prune(path, time.time() - older_than_days * DAY_SECONDS)
+    print(f"{deleted:,} decisions were deleted.")
+    if compact:
+        care.compact(path)
+        print(f"{path} has {path.stat().st_size:,} bytes now.")
+
+
+@state.command()
+def version(
+    config: ConfigOption = None, set_: SetOption = None, file: FileOption = None, json: JsonOption = False
+) -> None:
+    """Show the version and contents of the database, without a change to it."""
+    from corea.gateway.billing import state as care
+
+    _show(care.summary(_path(file, config, set_)), json)
+
+
+def _path(file: Path | None, config_path: Path | None, overrides: list[str] | None) -> Path:
+    """The database.
+
+    Raises:
+        ConfigError: It is not an SQLite file.
+    """
+    from corea.cli.configuration import find_config, find_gateway, state_folder
+
+    if file is not None:
+        return file
+    config, bundled = find_config(config_path, overrides)
+    stored = find_gateway(config).storage.path
+    if POSTGRES.search(stored):
+        tools = "use PostgreSQL's own tools: pg_dump, pg_restore, psql"
+        raise ConfigError(f"gateway.storage.path: `corea state` is for an SQLite file, this is PostgreSQL; {tools}")
+    if not stored:
+        raise ConfigError('gateway.storage.path: got "", a temporary file, expected a database that stays')
+    return state_folder(config, bundled=bundled) / stored
+
+
+def _show(found: "StateSummary", json: bool) -> None:
+    if json:
+        print_json({**asdict(found), "path": str(found.path)})
+        return
+    last = f", the last of {_time(found.newest_decision)}" if found.newest_decision is not None else ""
+    print(
+        f"{found.path}: version {found.version} of {found.newest}, {found.size_bytes:,} bytes, {found.keys:,} keys "
+        f"that have spent ${found.spent_usd}, {found.decisions:,} decisions{last}"
+    )
+
+
+def _time(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def _read_time(text: str) -> float:
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        raise ConfigError(
+            f"--since: got {text!r}, expected a date or time such as 2026-12-31 or 2026-12-31T18:00"
+        ) from None
+    return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
