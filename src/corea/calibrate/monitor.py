@@ -79,6 +79,11 @@ class Detector:
         """Of a change, in [0, inf); the alarm comes at `every`."""
         return float(self._evidence.mean())
 
+    @property
+    def bets(self) -> int:
+        """Number of the bets whose evidence is averaged."""
+        return len(self._bets)
+
     def observe(self, value: float) -> bool:
         """Adds an observation; True from the first alarm on.
 

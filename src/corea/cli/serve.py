@@ -45,7 +45,8 @@ def serve(
         cascades, shared = build_all(found, backends)
         for cascade in cascades.values():
             refuse_unknown_inputs(cascade, "corea serve")
-        return loaded(settings, cascades, shared, state_folder(found, bundled=bundled))
+        calibrations = {n: found.path(c.calibration) for n, c in found.cascades.items() if c.calibration is not None}
+        return loaded(settings, cascades, shared, state_folder(found, bundled=bundled), calibrations)
 
     found, bundled = read()
     if bundled:

@@ -48,7 +48,6 @@ from corea.run.journal import traces_beside
 from corea.run.runner import run_batch
 from corea.run.shutdown import Stop
 from corea.run.summary import RunOutcome, RunProgress, RunSummary
-from corea.signals.agreement import same_answer
 from corea.signals.measured import measured
 from corea.signals.tokens import wants_logprobs, with_logprobs
 from corea.stage import OnError, Stage, as_measured, total
@@ -370,7 +369,7 @@ async def outcome_table(
         sets.append(AnswerSet(answers=answers, model=stage.backend.model))
     seen = {name for each in sets[:-1] for answer in each.answers.values() for name in answer.numbers}
     names = [name for name in settings.extra_signals if name in seen]
-    table = join_answers(sets, signals=["confidence", *names], same=same_answer)
+    table = join_answers(sets, signals=["confidence", *names])
     if collected.plain:
         table = table.change(-1, **plain_columns(table, collected.plain))
     lost = [UNMEASURED.format(name=name) for name in settings.extra_signals if name not in seen]

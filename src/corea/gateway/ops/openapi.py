@@ -4,9 +4,11 @@ from collections.abc import Iterable
 from typing import Any
 
 import msgspec
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 
 import corea
+from corea.gateway.audit.evidence import AuditEvidence
+from corea.gateway.audit.feedback import FeedbackBody, FeedbackTaken
 from corea.gateway.chat.reply import ChatCompletion
 from corea.gateway.chat.request import ChatBody
 
@@ -16,9 +18,10 @@ ERRORS = ("400", "401", "403", "404", "408", "413", "415", "422", "429", "499", 
 
 
 class HealthObject(Struct):
-    """State of the server."""
+    """State of the server; `alarms` are the cascades whose audit has alarmed, until someone acknowledges."""
 
     status: str
+    alarms: list[str] | UnsetType = UNSET
 
 
 class ModelObject(Struct):
@@ -52,7 +55,17 @@ class ErrorObject(Struct):
     error: ErrorDetails
 
 
-BODIES = (ChatBody, ChatCompletion, HealthObject, ModelObject, ModelList, ErrorObject)
+BODIES = (
+    ChatBody,
+    ChatCompletion,
+    FeedbackBody,
+    FeedbackTaken,
+    AuditEvidence,
+    HealthObject,
+    ModelObject,
+    ModelList,
+    ErrorObject,
+)
 
 
 def openapi_document(apis: Iterable[str] = ()) -> JSON:
@@ -77,6 +90,10 @@ def openapi_document(apis: Iterable[str] = ()) -> JSON:
         "paths": {
             "/v1/chat/completions": {"post": _chat()},
             **{path: {"post": _other(path)} for path in apis},
+            "/v1/feedback": {"post": _feedback()},
+            "/v1/audit": {
+                "get": _get("The audit's state and evidence.", _json("AuditEvidence"), errors=("401", "403"))
+            },
             "/v1/models": {"get": _get("Every name that `model` may have.", _json("ModelList"), errors=("401",))},
             "/v1/models/{model}": {
                 "get": {**_get("One model.", _json("ModelObject"), errors=("401", "403", "404")), "parameters": [name]}
@@ -107,6 +124,19 @@ def _chat() -> JSON:
         "security": [{"key": []}, {}],
         "requestBody": {"required": True, "content": _json("ChatBody")},
         "responses": {"200": answer, **{code: _error() for code in ERRORS}},
+    }
+
+
+def _feedback() -> JSON:
+    return {
+        "operationId": "feedback",
+        "summary": "Label an answer.",
+        "security": [{"key": []}, {}],
+        "requestBody": {"required": True, "content": _json("FeedbackBody")},
+        "responses": {
+            "200": {"description": "The label as it was stored.", "content": _json("FeedbackTaken")},
+            **{code: _error() for code in ("400", "401", "403", "404", "408", "409", "413", "415", "500", "503")},
+        },
     }
 
 

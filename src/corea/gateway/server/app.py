@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import parse_qs
 
 import msgspec
+from msgspec import UNSET
 
 from corea.cascade import new_id
 from corea.gateway.apis import APIS
@@ -24,6 +25,7 @@ from corea.gateway.asgi import (
     send_error,
     send_response,
 )
+from corea.gateway.audit.pages import METHODS, AuditPages
 from corea.gateway.billing.auth import Principal
 from corea.gateway.chat.reply import header_text
 from corea.gateway.chat.request import ChatRequest, chat_request, parse_chat, read_json
@@ -58,6 +60,7 @@ class GatewayApp:
         refused: Called for every chat request that is not admitted.
         starts: Awaited before the first request.
         stops: Awaited after the last.
+        audit: The paths of the audit; None: they are not served.
         local_only: True while there are no keys, so that only programs on this machine may ask.
     """
 
@@ -66,6 +69,7 @@ class GatewayApp:
     refused: Callable[[GatewayError], None] = lambda error: None
     starts: list[Hook] = field(default_factory=list[Hook])
     stops: list[Hook] = field(default_factory=list[Hook])
+    audit: AuditPages | None = None
     local_only: Callable[[], bool] = lambda: False
     ready: bool = False
     draining: bool = False
@@ -107,6 +111,9 @@ class GatewayApp:
             await self._chat(scope, receive, response, model)
         elif path == COUNT and scope["method"] == "POST":
             await self._count(scope, receive, response)
+        elif self.audit is not None and path in METHODS:
+            principal = self.chat.accounts.identify(secret_of(scope))
+            await self.audit.answer(path, scope, receive, response, principal)
         else:
             await self._page(scope, path, response)
 
@@ -233,7 +240,8 @@ class GatewayApp:
             body = encode_json(HealthObject("ok"))
         elif path == "/readyz":
             state = "draining" if self.draining else "ready" if self.ready else "starting"
-            status, body = 200 if state == "ready" else 503, encode_json(HealthObject(state))
+            health = HealthObject(state, alarms=sorted(self.chat.alarms) or UNSET)
+            status, body = 200 if state == "ready" else 503, encode_json(health)
         elif path == "/metrics":
             body, content_type = self.metrics(), PROMETHEUS_TYPE
         elif path == "/openapi.json":

@@ -9,7 +9,7 @@ import signal
 import socket
 import tempfile
 from collections.abc import Callable, Coroutine, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,11 @@ import uvicorn
 
 from corea.cascade import Cascade
 from corea.errors import ConfigError, CoreaError, unknown_name
+from corea.gateway.audit.auditor import Auditor
+from corea.gateway.audit.make import audit_lines, watches_of
+from corea.gateway.audit.metrics import AuditMetrics
+from corea.gateway.audit.pages import AuditPages
+from corea.gateway.audit.store import AuditStore
 from corea.gateway.billing.budgets import KeyAccounts
 from corea.gateway.billing.database import connect
 from corea.gateway.billing.db_writer import DbWriter
@@ -50,12 +55,14 @@ class LiveConfig:
     Args:
         base: The folder that `settings.storage.path` is relative to.
         backends: Those of all cascades; an unchanged one is the same object after a reload.
+        calibrations: The artefact of each cascade that has one.
     """
 
     settings: GatewaySettings
     cascades: Mapping[str, Cascade]
     backends: tuple[Backend, ...]
     base: Path = Path()
+    calibrations: Mapping[str, Path] = field(default_factory=dict[str, Path])
 
 
 class GatewayService:
@@ -75,12 +82,20 @@ class GatewayService:
         self.writer: DbWriter = DbWriter(path, self.decisions, durable=not temporary)
         self.accounts: KeyAccounts = KeyAccounts.at(path, self.writer)
         self.metrics: Metrics = Metrics(self._gauges, lambda: self.decisions.dropped, self._breakers)
+        self.auditor: Auditor = Auditor(
+            settings=config.settings,
+            store=AuditStore(path),
+            watches=watches_of(config.cascades, config.calibrations, config.settings),
+            redact=self.decisions.redact,
+        )
+        self.metrics.registry.register(AuditMetrics(self.auditor))
         self.app: GatewayApp = GatewayApp(
             self._chat(SessionAffinity()),
             metrics=self.metrics.text,
             refused=self.metrics.refused,
             starts=[self._start],
             stops=[self._stop],
+            audit=AuditPages(self.auditor),
             local_only=lambda: not self.accounts.has_keys(),
         )
         self.server: uvicorn.Server = uvicorn.Server(_uvicorn_config(self.app, config.settings))
@@ -91,19 +106,21 @@ class GatewayService:
         wanted = settings.cache
         cache = AnswerCache(wanted.entries, wanted.seconds, wanted.max_bytes) if wanted.entries else None
         routes = RoutingTable(self.config.cascades, settings)
-        return ChatService(routes, settings, self.accounts, self._record, affinity, cache)
+        return ChatService(routes, settings, self.accounts, self._record, affinity, cache, self.auditor.alarms)
 
     async def reload(self) -> bool:
         """Reads the configuration again; running requests end as they began. An invalid one changes nothing."""
         before, chat = self.config, self.app.chat
         try:
             config = await asyncio.to_thread(self.load)
-            warnings = check_ready(config.cascades) + cache_lines(config)
+            warnings = check_ready(config.cascades) + all_lines(config)
             check_policies(config)
+            watches = await asyncio.to_thread(watches_of, config.cascades, config.calibrations, config.settings)
             self.config = config
             replacement = self._chat(chat.affinity)
             self.decisions.use(config.settings.storage)
             self.app.chat = replacement
+            await self.auditor.use(config.settings, watches, self.decisions.redact)
         except (CoreaError, OSError) as error:
             self.config = before
             log.error("the configuration was not reloaded, the old one stays: %s", error)
@@ -122,6 +139,7 @@ class GatewayService:
 
     async def _start(self) -> None:
         self.writer.start()
+        await self.auditor.start()
         loop = asyncio.get_running_loop()
         with contextlib.suppress(RuntimeError, ValueError, NotImplementedError, AttributeError):  # Windows, or a thread
             loop.add_signal_handler(signal.SIGHUP, lambda: self._in_background(self.reload()))
@@ -148,6 +166,7 @@ class GatewayService:
             await asyncio.sleep(0.1)
         for task in list(self._tasks):
             task.cancel()
+        await self.auditor.stop()
         await self.writer.stop()
         await _close(list(self.config.backends))
         self.accounts.close()
@@ -160,6 +179,7 @@ class GatewayService:
     def _record(self, completed: CompletedRequest) -> None:
         self.metrics.record(completed)
         self.decisions.record(completed)
+        self.auditor.record(completed)
 
     def _gauges(self) -> Mapping[str, float]:
         chat = self.app.chat
@@ -192,7 +212,7 @@ def serve(load: Callable[[], LiveConfig], *, say: Callable[[str], None] = lambda
     """
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.WARNING)
     config = load()
-    settings, warnings = config.settings, check_ready(config.cascades) + cache_lines(config)
+    settings, warnings = config.settings, check_ready(config.cascades) + all_lines(config)
     check_policies(config)
     with _state_file(config) as (path, temporary):
         with contextlib.closing(connect(path)) as connection:
@@ -242,7 +262,7 @@ def check_config(config: LiveConfig) -> list[str]:
         ConfigError: `serve` would refuse the configuration.
     """
     settings, path = config.settings, config.base / config.settings.storage.path
-    warnings = check_ready(config.cascades) + cache_lines(config)
+    warnings = check_ready(config.cascades) + all_lines(config)
     RoutingTable(config.cascades, settings)
     check_policies(config)
     find_redact(settings.storage.redact)
@@ -266,10 +286,11 @@ def check_policies(config: LiveConfig) -> None:
                 raise unknown_name(f"gateway.policies.{name}.cascades", cascade, list(config.cascades))
 
 
-def cache_lines(config: LiveConfig) -> list[str]:
-    """Lines about a response cache that cannot hit."""
+def all_lines(config: LiveConfig) -> list[str]:
+    """Lines about a response cache that cannot hit, and an audit that finds nothing."""
     asked = {name: as_asked(cascade) for name, cascade in config.cascades.items()}
-    return useless_cache_lines(asked) if config.settings.cache.entries else []
+    useless = useless_cache_lines(asked) if config.settings.cache.entries else []
+    return useless + audit_lines(config.cascades, config.settings)
 
 
 def check_ready(cascades: Mapping[str, Cascade]) -> list[str]:
