@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from prometheus_client import CollectorRegistry, generate_latest
 from tests.gateway.conftest import House, make_house
 
 from corea.calibrate.monitor import Monitor
 from corea.config import settings as read_settings
 from corea.gateway.audit.auditor import Auditor
+from corea.gateway.audit.metrics import AuditMetrics
 from corea.gateway.audit.pages import AuditPages
 from corea.gateway.audit.store import AuditStore
 from corea.gateway.audit.watch import CascadeWatch
@@ -43,6 +45,7 @@ class AuditHouse:
     writer: DbWriter
     path: Path
     now: list[float] = field(default_factory=lambda: [86_400.0 * 20_000])
+    ended: bool = False
 
     async def ask(self, text: str = "12 + 7?", **body: Any) -> Any:
         """One question's response, and the audit's work on it done."""
@@ -64,6 +67,23 @@ class AuditHouse:
             return [dict(zip(names, row, strict=True)) for row in found]
 
         return await self.auditor.store.run(read)
+
+    async def end(self) -> None:
+        """Stops the audit and the writer, once."""
+        if not self.ended:
+            self.ended = True
+            await self.auditor.stop()
+            await self.writer.stop()
+
+    async def tasks(self) -> None:
+        """Waits until alarms are posted, or given up."""
+        await asyncio.gather(*self.auditor.notifying)
+
+    def metrics(self) -> str:
+        """The audit's metrics as text."""
+        registry = CollectorRegistry()
+        registry.register(AuditMetrics(self.auditor))
+        return generate_latest(registry).decode()
 
     async def get(self, path: str, **named: Any) -> Any:
         return await self.house.request("GET", path, **named)
@@ -131,5 +151,4 @@ async def audited(tmp_path: Path) -> AsyncIterator[Make]:
 
     yield make
     for each in made:
-        await each.auditor.stop()
-        await each.writer.stop()
+        await each.end()

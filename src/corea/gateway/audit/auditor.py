@@ -95,6 +95,7 @@ class Auditor:
         alarms: Cascades with an alarm that no one has acknowledged.
         outcomes: Number of drawn kept questions, by cascade and outcome. `spent`: USD, by cascade.
         dropped: Questions that came faster than they could be compared.
+        notifying: Alarms that are being posted.
         busy: Questions that wait, or are being asked or compared.
     """
 
@@ -110,6 +111,7 @@ class Auditor:
     spent: dict[str, Decimal] = field(default_factory=dict[str, Decimal])
     dropped: int = 0
     busy: int = 0
+    notifying: "set[asyncio.Task[None]]" = field(default_factory=lambda: set[asyncio.Task[None]]())
     recent: "OrderedDict[str, RecentAnswer]" = field(default_factory=OrderedDict[str, RecentAnswer])
     budget: AuditBudget = field(default_factory=AuditBudget)
     _to_ask: "asyncio.Queue[AuditItem]" = field(default_factory=lambda: asyncio.Queue[AuditItem]())
@@ -146,7 +148,7 @@ class Auditor:
             self._spawn(work)
         for watch in self.watches.values():
             if watch.alarm is not None and watch.row is not None and watch.row.notified_at is None:
-                self._spawn(self._notify(watch))
+                self._notify_soon(watch)
 
     async def stop(self) -> None:
         """Ends the tasks; calls in flight are cut off, and count at their reserve at the next start."""
@@ -193,7 +195,7 @@ class Auditor:
                 log.warning(
                     "audit alarm: cascade %s, %s; it %s until `corea audit --acknowledge`", watch.cascade, alarm, doing
                 )
-                self._spawn(self._notify(watch))
+                self._notify_soon(watch)
 
     def delete_old(self, connection: sqlite3.Connection) -> None:
         """Deletes rows that are older than stored decisions may be."""
@@ -349,6 +351,11 @@ class Auditor:
             else:
                 self.alarms[name] = self.settings.audit.on_alarm
 
+    def _notify_soon(self, watch: CascadeWatch) -> None:
+        task = self._spawn(self._notify(watch))
+        self.notifying.add(task)
+        task.add_done_callback(self.notifying.discard)
+
     async def _notify(self, watch: CascadeWatch) -> None:
         audit, row = self.settings.audit, watch.row
         if audit.webhook is None or row is None:
@@ -371,10 +378,11 @@ class Auditor:
             await self.run(self.delete_old)
             await asyncio.sleep(TIDY_SECONDS)
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
 
 def encoded(traffic: Traffic) -> str:

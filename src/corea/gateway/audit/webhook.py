@@ -14,17 +14,16 @@ log: logging.Logger = logging.getLogger("corea.gateway")
 WAITS = (1.0, 4.0, 16.0, 64.0)  # seconds before the second and later attempts
 
 
-async def post_alarm(url: str, alarm: Mapping[str, Any], *, seconds: float, waits: tuple[float, ...] = WAITS) -> bool:
+async def post_alarm(url: str, alarm: Mapping[str, Any], *, seconds: float) -> bool:
     """Posts an alarm as JSON; True once a server has taken it (a status below 300).
 
     The URL may hold a secret, so that the log names its host alone.
 
     Args:
         seconds: Time limit of one attempt.
-        waits: Seconds before each further attempt.
     """
     host, why = urlsplit(url).hostname, ""
-    for wait in (0.0, *waits):
+    for wait in (0.0, *WAITS):
         await asyncio.sleep(wait)
         try:
             async with (
@@ -36,5 +35,5 @@ async def post_alarm(url: str, alarm: Mapping[str, Any], *, seconds: float, wait
                 why = f"status {response.status}"
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             why = type(error).__name__
-    log.error("the alarm could not be posted to gateway.audit.webhook at %s: %s, %d times", host, why, len(waits) + 1)
+    log.error("the alarm could not be posted to gateway.audit.webhook at %s: %s, %d times", host, why, len(WAITS) + 1)
     return False
