@@ -24,6 +24,7 @@ PANELS = {  # of `corea --help`: a name and the object that it runs
         "run": "corea.cli.run:run",
         "serve": "corea.cli.serve:serve",
         "keys": "corea.cli.keys:keys",
+        "audit": "corea.cli.audit:audit",
     },
     "Calibrate and evaluate": {
         "calibrate": "corea.cli.calibrate:app",

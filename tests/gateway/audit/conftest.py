@@ -49,6 +49,7 @@ class AuditHouse:
 
     async def ask(self, text: str = "12 + 7?", **body: Any) -> Any:
         """One question's response, and the audit's work on it done."""
+        self.now[0] += 0.001
         response = await self.house.post(messages=[{"role": "user", "content": text}], **body)
         await self.settle()
         return response

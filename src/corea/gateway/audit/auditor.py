@@ -19,7 +19,6 @@ from typing import Any, TypeVar
 import msgspec
 
 from corea.gateway.audit.budget import AuditBudget
-from corea.gateway.audit.labels import observe_label
 from corea.gateway.audit.store import (
     ASKED,
     DAY_SECONDS,
@@ -34,7 +33,7 @@ from corea.gateway.audit.store import (
     set_notified,
 )
 from corea.gateway.audit.traffic import AnswerComparer, GraderComparer, Traffic, is_chat, traffic_of
-from corea.gateway.audit.watch import CascadeWatch
+from corea.gateway.audit.watch import CascadeWatch, observe_label
 from corea.gateway.audit.webhook import post_alarm
 from corea.gateway.chat.request_state import CompletedRequest
 from corea.gateway.chat.routing import worst_costs

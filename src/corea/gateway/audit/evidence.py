@@ -34,7 +34,7 @@ class SourceEvidence(Struct, kw_only=True):
         evidence: Of a change, from 0; the alarm comes at `every`. None: no detector.
         low, high: Bounds of the mean where nothing has changed.
         alarm: The detector has alarmed, at its observation `alarmed_at`.
-        meaning: What the evidence is of, in words.
+        meaning: The meaning of the evidence, in words.
     """
 
     source: str
@@ -75,7 +75,7 @@ class CascadeEvidence(Struct, kw_only=True):
         alarm: Names of the detectors that have alarmed, until acknowledged; `alarmed_at` in seconds since 1970.
         drawn: Number of drawn kept questions by state: done, failed, asked, lost, budget.
         cost_usd: Of all calls of the audit: on no client's key.
-        to_label: Drawn kept questions whose answers differ and that no reviewer has settled.
+        to_label: Drawn kept questions whose answers differ, or could not be compared, without a reviewer's label.
     """
 
     cascade: str
@@ -128,14 +128,20 @@ def _cascade(
         sources=[*_detectors(monitor), *_drawn_rates(drawn, monitor), *_feedback(labels)],
         drawn=states,
         cost_usd=cost_of(kept),
-        to_label=len(unsettled(drawn)),
+        to_label=sum(row.kept for row in to_label(drawn, labels)),
         days=_days(drawn),
     )
 
 
-def unsettled(drawn: Sequence[DrawnRow]) -> list[DrawnRow]:
-    """The drawn questions whose label matters most: kept, with answers that differ, and settled by no reviewer."""
-    return [row for row in drawn if row.kept and row.differ and not row.settled]
+def to_label(drawn: Sequence[DrawnRow], labels: Sequence[LabelRow]) -> list[DrawnRow]:
+    """Drawn questions whose answers differ, or could not be compared, and that no reviewer has labelled.
+
+    Those kept come first: they alone test a promise, the others a new calibration too. In the order of the draw, so
+    that any part of the list from its top is a random one.
+    """
+    known = {label.trace_id for label in labels if label.sampled}
+    found = [row for row in drawn if row.state == DONE and row.differ is not False and row.trace_id not in known]
+    return sorted(found, key=lambda row: (not row.kept, row.draw))
 
 
 def _detectors(monitor: MonitorRow | None) -> list[SourceEvidence]:

@@ -9,8 +9,8 @@ import msgspec
 from msgspec import Meta, Struct
 
 from corea.gateway.audit.auditor import Auditor
-from corea.gateway.audit.labels import observe_label
 from corea.gateway.audit.store import LabelRow, drawn_row, finish_drawn, put_label
+from corea.gateway.audit.watch import observe_label
 from corea.gateway.billing.auth import Principal
 from corea.gateway.chat.request import read_json
 from corea.gateway.errors import GatewayError, bad_field
@@ -50,7 +50,7 @@ class FeedbackTaken(Struct, kw_only=True):
     Args:
         served, reference: Correctness of the two answers, in [0, 1].
         changed: False if the same label was there already.
-        use: What it is used for.
+        use: Its use, in words.
     """
 
     trace_id: str
@@ -63,7 +63,7 @@ class FeedbackTaken(Struct, kw_only=True):
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """What is known of a trace."""
+    """Known facts of a trace."""
 
     key_id: str | None
     cascade: str

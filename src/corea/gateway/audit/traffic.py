@@ -1,4 +1,4 @@
-"""What a completed request shows to the audit, and the comparison of its two answers."""
+"""Completed requests as the audit sees them, and the comparison of their two answers."""
 
 from typing import Protocol
 
@@ -37,7 +37,7 @@ class AskedStage(Struct, kw_only=True, omit_defaults=True):
 
     Args:
         readable: A short answer was read from its text.
-        inputs: What a calibration's map reads, by column.
+        inputs: Numbers that a calibration's map reads, by column.
     """
 
     stage: str
@@ -102,7 +102,7 @@ class Traffic(Struct, kw_only=True):
 
 
 def traffic_of(completed: CompletedRequest) -> Traffic | None:
-    """What a request shows; None for one that the promise of a calibration is not about.
+    """A request as the audit sees it; None for one that the promise of a calibration is not about.
 
     Left out are: failures, answers from the cache, a stage that was asked directly, a request that sets its own
     threshold, stage or largest cost, requests with tools and answers that call them, and sticky conversations.

@@ -1,13 +1,26 @@
 """The detectors of a cascade over live traffic: their state in the database, and the alarms."""
 
 import sqlite3
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import msgspec
 
-from corea.calibrate.artefact import Calibration
+from corea.calibrate.artefact import Calibration, load
 from corea.calibrate.monitor import Detector, Monitor
-from corea.gateway.audit.store import MonitorRow, monitor_rows, save_monitor, start_monitor
+from corea.cascade import Cascade
+from corea.gateway.audit.store import (
+    DrawnRow,
+    LabelRow,
+    MonitorRow,
+    label_rows,
+    monitor_rows,
+    save_monitor,
+    start_monitor,
+)
+from corea.gateway.ops.settings import GatewaySettings
+from corea.stage import Mode
 
 MEANING = {
     "deferred": "without labels: a change of a model or of the questions",
@@ -124,3 +137,57 @@ class CascadeWatch:
 def state_of(detector: Detector) -> DetectorState:
     """A detector as it is stored."""
     return DetectorState(**detector.state(), low=detector.low, high=detector.high, every=detector.every)
+
+
+def gap_of(row: DrawnRow, label: LabelRow | None) -> float | None:
+    """The last stage's correctness minus the served answer's: 1, 0 or -1; None where a label does not settle it.
+
+    Two answers that are the same are right or wrong together. Of two that differ, one that is right makes the other
+    wrong; where the served one is wrong, the label must say of the last stage's too.
+    """
+    if not row.kept or row.differ is None:
+        return None
+    if not row.differ:
+        return 0.0
+    if label is None or label.served not in (0.0, 1.0):
+        return None
+    reference = 0.0 if label.served and label.reference is None else label.reference
+    return None if reference not in (0.0, 1.0) else reference - label.served
+
+
+def observe_label(connection: sqlite3.Connection, watch: CascadeWatch, row: DrawnRow) -> bool:
+    """Shows the loss on a drawn question to the detector of labels, once; True if it is settled now."""
+    if not row.settled:
+        found = label_rows(connection, "trace_id = ? AND sampled = 1", row.trace_id)
+        gaps = [gap for label in found or [None] if (gap := gap_of(row, label)) is not None]
+        if gaps:
+            watch.observe("labelled", gaps[-1])
+            row.settled = True
+    return row.settled
+
+
+def watches_of(
+    cascades: Mapping[str, Cascade], calibrations: Mapping[str, Path], settings: GatewaySettings
+) -> dict[str, CascadeWatch]:
+    """The detectors of each cascade.
+
+    Args:
+        calibrations: The artefact of each cascade that has one.
+
+    Raises:
+        ConfigError, DataError: An artefact cannot be read.
+    """
+    found = {name: load(path) for name, path in calibrations.items()}
+    return {name: CascadeWatch.of(name, found.get(name), settings.audit.every) for name in cascades}
+
+
+def audit_lines(cascades: Mapping[str, Cascade], settings: GatewaySettings) -> list[str]:
+    """Lines about an audit that finds nothing."""
+    if not settings.audit.share or settings.storage.store_text:
+        return []
+    chats = [name for name, each in cascades.items() if any(stage.mode is Mode.CHAT for stage in each.stages)]
+    return [
+        f"gateway.audit: {name} answers chats, whose texts people must compare, so none of its answers is audited; "
+        "set gateway.storage.store_text = true"
+        for name in chats
+    ]

@@ -20,7 +20,7 @@ from corea.gateway.chat.request import FORMS, WITH_TOOLS, ChatRequest
 from corea.gateway.chat.visible import VisibleText, tags_of
 from corea.gateway.errors import GatewayError, bad_field, unsupported
 from corea.gateway.ops.affinity import session_of
-from corea.gateway.ops.settings import CONTROLS, GatewaySettings, OnAlarm
+from corea.gateway.ops.settings import ALARM_FLAG, CONTROLS, GatewaySettings, OnAlarm
 from corea.hedge import hedged
 from corea.policies.threshold import Threshold, threshold_of
 from corea.protocols import Policy
@@ -28,8 +28,6 @@ from corea.stage import Mode, Stage
 from corea.types import LIMITS, Question, Sampling
 
 AS_ASKED = Sampling()
-NO_ALARMS: Mapping[str, OnAlarm] = {}
-ALARM_FLAG = "audit alarm: everything is deferred"
 WITHOUT_CATEGORY = Question.of("")
 LEAST_DRAFT_TOKENS = 64  # a draft's reasoning, answer and confidence with their tags
 ABOUT_THE_USER = ("user", "metadata", "safety_identifier")
@@ -168,9 +166,7 @@ class RoutingTable:
             raise GatewayError(404, message, param="model", code="model_not_found")
         return known
 
-    def plan(
-        self, request: ChatRequest, *, sticky: bool = False, alarms: Mapping[str, OnAlarm] = NO_ALARMS
-    ) -> RequestPlan:
+    def plan(self, request: ChatRequest, *, sticky: bool = False, alarm: OnAlarm | None = None) -> RequestPlan:
         """The plan of a request.
 
         A request with tools, images (or sound, files), a required form or another constraint skips each stage that does
@@ -179,19 +175,17 @@ class RoutingTable:
         request is refused.
 
         Args:
-            sticky: The conversation stays deferred: only the last stage is asked.
-            alarms: Cascades with an alarm; one that defers on it asks only its last stage.
+            sticky: The conversation stays deferred: only the last stage is asked, as after an `alarm` that defers.
 
         Raises:
             GatewayError: The model is unknown, or the request sets something that is not allowed or not possible.
         """
         route = self.find(request.body.model)
-        alarm = alarms.get(route.name)
         why = ALARM_FLAG if alarm is OnAlarm.DEFER else "sticky" if sticky else None
         if request.plain and why is None:
             cascade, threshold, lowered = route.default, route.threshold, None
         else:
-            cascade, lowered = self._adapted(route, request, last_alone=why)
+            cascade, lowered = self._adapted(route, request, last=why)
             threshold = first_threshold(cascade)
         native = passed_through(cascade, request.native)
         if native is None and not route.chat:
@@ -209,14 +203,8 @@ class RoutingTable:
             settings=self.settings,
         )
 
-    def _adapted(
-        self, route: ModelRoute, request: ChatRequest, *, last_alone: str | None
-    ) -> tuple[Cascade, int | None]:
-        """The route's cascade with the request's own settings, and the limit that `max_cost_usd` set.
-
-        Args:
-            last_alone: The flag of a request that only the last stage is asked.
-        """
+    def _adapted(self, route: ModelRoute, request: ChatRequest, *, last: str | None) -> tuple[Cascade, int | None]:
+        """The route's cascade with the request's settings, and the limit of `max_cost_usd`; `last` flags it alone."""
         controls, cascade = request.controls, route.cascade
         for control in CONTROLS:
             if getattr(controls, control) not in (None, False) and control not in self.settings.security.allow:
@@ -229,8 +217,8 @@ class RoutingTable:
             cascade = _exactly_asked(declaring(cascade, _needs(route, request), self.settings.accepts), request)
             cascade = _with_room(cascade, request.max_tokens)
         cascade = capable(cascade, request.needs)
-        if last_alone is not None and len(cascade.stages) > 1:
-            cascade = replace(cascade, stages=cascade.stages[-1:], flags=(*cascade.flags, last_alone))
+        if last is not None and len(cascade.stages) > 1:
+            cascade = replace(cascade, stages=cascade.stages[-1:], flags=(*cascade.flags, last))
         stages = tuple(
             _stage_for(stage, request, last=route.direct or number == len(cascade.stages), direct=route.direct)
             for number, stage in enumerate(cascade.stages, 1)

@@ -57,7 +57,8 @@ class ChatService:
         try:
             principal = self.accounts.identify(secret)  # first of all: without a key, nothing else is revealed
             turns = self.affinity.turns(request, principal.id) if self.settings.sticky_turns else 0
-            plan = self.routes.plan(request, sticky=turns > 0, alarms=self.alarms)
+            alarm = self.alarms.get(self.routes.find(request.body.model).name) if self.alarms else None
+            plan = self.routes.plan(request, sticky=turns > 0, alarm=alarm)
             admission = await self.accounts.admit(principal, plan)
         except BaseException:
             self.running -= 1

@@ -68,11 +68,12 @@ BODIES = (
 )
 
 
-def openapi_document(apis: Iterable[str] = ()) -> JSON:
+def openapi_document(apis: Iterable[str] = (), *, audit: bool = False) -> JSON:
     """The document that /openapi.json serves.
 
     Args:
         apis: Paths of the APIs beside chat completions, which others define.
+        audit: The paths of the audit are served.
     """
     name = {"name": "model", "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}
     text = {"text/plain": {"schema": {"type": "string"}}}
@@ -90,10 +91,7 @@ def openapi_document(apis: Iterable[str] = ()) -> JSON:
         "paths": {
             "/v1/chat/completions": {"post": _chat()},
             **{path: {"post": _other(path)} for path in apis},
-            "/v1/feedback": {"post": _feedback()},
-            "/v1/audit": {
-                "get": _get("The audit's state and evidence.", _json("AuditEvidence"), errors=("401", "403"))
-            },
+            **(_audit() if audit else {}),
             "/v1/models": {"get": _get("Every name that `model` may have.", _json("ModelList"), errors=("401",))},
             "/v1/models/{model}": {
                 "get": {**_get("One model.", _json("ModelObject"), errors=("401", "403", "404")), "parameters": [name]}
@@ -127,17 +125,20 @@ def _chat() -> JSON:
     }
 
 
-def _feedback() -> JSON:
-    return {
+def _audit() -> JSON:
+    errors = {code: _error() for code in ("400", "401", "403", "404", "408", "409", "413", "415", "500", "503")}
+    feedback = {
         "operationId": "feedback",
         "summary": "Label an answer.",
         "security": [{"key": []}, {}],
         "requestBody": {"required": True, "content": _json("FeedbackBody")},
         "responses": {
             "200": {"description": "The label as it was stored.", "content": _json("FeedbackTaken")},
-            **{code: _error() for code in ("400", "401", "403", "404", "408", "409", "413", "415", "500", "503")},
+            **errors,
         },
     }
+    evidence = _get("State and evidence of the audit.", _json("AuditEvidence"), errors=("401", "403"))
+    return {"/v1/feedback": {"post": feedback}, "/v1/audit": {"get": evidence}}
 
 
 def _other(path: str) -> JSON:

@@ -12,6 +12,7 @@ from corea.gateway.ops.policies import RequestPolicy
 from corea.money import read_usd
 
 CONTROLS = ("threshold", "max_cost_usd", "stage", "raw")
+ALARM_FLAG = "audit alarm: everything is deferred"  # of a trace
 CAPABILITIES = ("tools", "images", "structured")
 
 
@@ -175,7 +176,7 @@ class GatewayAudit:
         webhook_seconds: Time limit of one attempt to post it.
         admins: Names of the keys that may label any answer, also as reviewers, and read `GET /v1/audit`.
         reviewers: Sources of feedback whose labels were given to drawn answers whatever they said, such as those of
-            people who label the list of `corea audit --to-label`. These alone test a guarantee.
+            people who label the list of `corea audit --select-for-labelling`. These alone test a guarantee.
     """
 
     share: float = 0.0

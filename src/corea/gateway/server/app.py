@@ -245,7 +245,7 @@ class GatewayApp:
         elif path == "/metrics":
             body, content_type = self.metrics(), PROMETHEUS_TYPE
         elif path == "/openapi.json":
-            body = encode_json(openapi_document([*APIS, COUNT]))
+            body = encode_json(openapi_document([*APIS, COUNT], audit=self.audit is not None))
         else:
             found = self._models(scope) if model is None else self._model(scope, model)
             body = encode_json(found if send.api is None else model_page(found))

@@ -19,10 +19,10 @@ import uvicorn
 from corea.cascade import Cascade
 from corea.errors import ConfigError, CoreaError, unknown_name
 from corea.gateway.audit.auditor import Auditor
-from corea.gateway.audit.make import audit_lines, watches_of
 from corea.gateway.audit.metrics import AuditMetrics
 from corea.gateway.audit.pages import AuditPages
 from corea.gateway.audit.store import AuditStore
+from corea.gateway.audit.watch import audit_lines, watches_of
 from corea.gateway.billing.budgets import KeyAccounts
 from corea.gateway.billing.database import connect
 from corea.gateway.billing.db_writer import DbWriter
