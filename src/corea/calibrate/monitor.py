@@ -80,9 +80,9 @@ class Detector:
         return float(self._evidence.mean())
 
     @property
-    def bets(self) -> int:
-        """Number of the bets whose evidence is averaged."""
-        return len(self._bets)
+    def stakes(self) -> tuple[Floats, Floats]:
+        """(K,) the bets whose evidence is averaged, and the bound that each bets against."""
+        return self._bets, self._centres
 
     def observe(self, value: float) -> bool:
         """Adds an observation; True from the first alarm on.

@@ -189,3 +189,45 @@ async def test_an_alarm_is_exit_code_1_until_it_is_acknowledged(audited: Make, a
         assert main(["audit", store]) == 0
     else:
         assert main(["audit", store]) == 1
+
+
+CONFIG = """
+[stages.small.backend]
+kind = "fake"
+model = "small-model"
+[stages.large.backend]
+kind = "fake"
+model = "large-model"
+[prices.small-model]
+input_usd_per_mtok = "1"
+output_usd_per_mtok = "2"
+[prices.large-model]
+input_usd_per_mtok = "10"
+output_usd_per_mtok = "20"
+"""
+
+
+async def test_a_new_calibration_on_drawn_questions_with_reviewers_labels(audited: Make, tmp_path: Path) -> None:
+    kinds = ["both 0.9", "both 0.85", "large 0.2", "both 0.92", "large 0.3", "small 0.88", "none 0.4"]
+    questions = [f"{kind}{n:03}" for n in range(40) for kind in kinds]
+    house, answers = await served(audited, questions)
+    for question, answer in zip(questions, answers, strict=True):
+        if not question.startswith("both"):
+            await house.feedback(answer, answer="yes", **REVIEW)
+    store = await stop(house)
+    (tmp_path / "corea.toml").write_text(CONFIG)
+    words = ["--config", str(tmp_path / "corea.toml"), "--out", str(tmp_path / "new.json"), "--map", "identity"]
+    said = corea("calibrate", "--from-store", store, "--max-drop", "0.05", *words, "--json")
+    assert said.exit_code == 0, said.output
+    found = json.loads((tmp_path / "new.json").read_text())
+    assert (found["verdict"], found["guarantee"]["n"]) == ("certified", 280)
+    assert [each["model"] for each in found["binding"]] == ["small-model", "large-model"]
+    assert found["binding"][0]["signal_name"] == "verbalized"
+    assert 0.3 <= found["stages"][0]["threshold"]["tau"] <= 0.93
+    assert found["watched"]["kept_differ"][0] < 0.25
+    for extra, code in (
+        (["--since", "3000-01-01"], 3),
+        (["--since", "x"], 2),
+        (["--traces", "a", "--reference", "b"], 2),
+    ):
+        assert main(["calibrate", "--from-store", store, "--max-drop", "0.05", *words, *extra]) == code

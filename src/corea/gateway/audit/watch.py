@@ -108,7 +108,7 @@ class CascadeWatch:
     def _resume(self, states: dict[str, DetectorState]) -> None:
         for detector in self._detectors:
             found = states.get(detector.name)
-            nothing = {"seen": 0, "total": 0.0, "alarmed_at": None, "evidence": [0.0] * detector.bets}
+            nothing = {"seen": 0, "total": 0.0, "alarmed_at": None, "evidence": [0.0] * len(detector.stakes[0])}
             detector.resume(nothing if found is None else msgspec.to_builtins(found))
 
     def observe(self, name: str, value: float) -> None:
