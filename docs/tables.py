@@ -153,6 +153,23 @@ def second_opinion(found: dict[str, Any]) -> str:
     return table([*head, "second model asked"], rows)
 
 
+def audit(found: dict[str, Any]) -> str:
+    rows: list[list[str]] = []
+    for name, each in found["scenarios"].items():
+        alone, live = each["detectors"], each["gateway"]
+        after = live["alarm_after_the_change"]
+        seen = f"after {after:,}, by `{live['alarm']}`" if live["alarm"] else f"none in {live['questions']:,}"
+        times = "-" if name == "steady" else f"{alone['median']:.0f} ({alone['nine_of_ten']:.0f})"
+        false = f"{percent(alone['share'], 1)} of {alone['streams']:,}, stated {percent(alone['stated_at_most'], 0)}"
+        shares = [
+            f"{percent(each['shares']['before'][part], 0)} to {percent(each['shares']['after'][part], 0)}"
+            for part in ("deferred", "kept")
+        ]
+        rows.append([name, *shares, times, false if name == "steady" else "", seen])
+    head = ["traffic", "deferred that differ", "kept that differ", "questions until the alarm, median (9 of 10)"]
+    return table([*head, "false alarms in 3,000 questions", "through the gateway"], rows)
+
+
 def joint_validity(found: dict[str, Any]) -> str:
     rows = [
         [each["confidence"], each["way"], str(each["n"]), str(each["sets"]),
@@ -241,6 +258,7 @@ CALIBRATION: dict[str, Callable[[dict[str, Any]], str]] = {
     "end_to_end": end_to_end,
     "validity": validity, "groups": groups, "power": power, "targets": targets, "tiers": tiers, "ppi": ppi,
     "gold_labels": gold_labels, "router": router, "joint_validity": joint_validity, "second_opinion": second_opinion,
+    "audit": audit,
 }  # fmt: skip
 
 

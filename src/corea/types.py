@@ -11,7 +11,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
-from msgspec import Raw, Struct
+from msgspec import UNSET, Raw, Struct, UnsetType
 from msgspec.structs import replace
 
 from corea.errors import ConfigError
@@ -298,6 +298,7 @@ class Confidence(Struct, frozen=True, kw_only=True):
         calls: Further model calls that the signal needed; they are paid for and counted.
         spans: The (start, end) characters of the completion's text whose log-probabilities were used; traces keep only
             these. None: all of them, or unknown.
+        inputs: The numbers that a calibration's map read, by column, those that were measured; no field without one.
     """
 
     value: float | None
@@ -306,6 +307,7 @@ class Confidence(Struct, frozen=True, kw_only=True):
     calls: tuple[Completion, ...] = ()
     spans: tuple[tuple[int, int], ...] | None = None
     score: float | None = None
+    inputs: Mapping[str, float] | UnsetType = UNSET
 
     @property
     def deciding(self) -> float | None:

@@ -79,6 +79,11 @@ class Detector:
         """Of a change, in [0, inf); the alarm comes at `every`."""
         return float(self._evidence.mean())
 
+    @property
+    def stakes(self) -> tuple[Floats, Floats]:
+        """(K,) the bets whose evidence is averaged, and the bound that each bets against."""
+        return self._bets, self._centres
+
     def observe(self, value: float) -> bool:
         """Adds an observation; True from the first alarm on.
 

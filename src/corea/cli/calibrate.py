@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from corea.cli.calibrate_options import LabelOptions, MethodOptions, ModelOptions, merged, refuse_unread
+from corea.cli.calibrate_options import LabelOptions, MethodOptions, ModelOptions, StoreOptions, merged, refuse_unread
 from corea.cli.calibrate_plan import plan
+from corea.cli.calibrate_store import stored_table
 from corea.cli.calibrate_verify import verify
 from corea.cli.console import EXIT_FAILED, print_json
 from corea.cli.options import FILE, ConfigOptions, ForceOption, JsonOption, RowOptions, TargetOptions, spread
@@ -37,6 +38,7 @@ def calibrate(
     method: MethodOptions,
     labels: LabelOptions,
     models: ModelOptions,
+    store: StoreOptions,
     configuration: ConfigOptions,
     out: Annotated[Path, typer.Option("--out", metavar=FILE, help="Artefact to write.")] = Path("calibration.json"),
     report: Annotated[Path | None, typer.Option(metavar=FILE, help="Also write a report as one HTML file.")] = None,
@@ -44,15 +46,18 @@ def calibrate(
 ) -> None:
     """Find a threshold that meets the targets, with a finite-sample guarantee, or report that there is none.
 
-    Reads recorded rows (--traces and --reference), or asks the models of the configuration. Defaults come from the
-    table [calibrate] of corea.toml. INFEASIBLE is a result, not an error: the exit code is 0, and the artefact makes a
-    cascade defer everything.
+    Reads recorded rows (--traces and --reference), or what a gateway's audit drew (--from-store), or asks the models of
+    the configuration. Defaults come from the table [calibrate] of corea.toml. INFEASIBLE is a result, not an error: the
+    exit code is 0, and the artefact makes a cascade defer everything.
     """
     if context.invoked_subcommand is not None:
         return
     if bool(rows.traces) != bool(rows.reference):
         raise ConfigError("calibrate: got one of --traces and --reference, expected both, or neither to ask models")
-    refuse_unread(rows, method, models)
+    if store.from_store is None:
+        refuse_unread(rows, method, models)
+    elif rows.traces:
+        raise ConfigError("calibrate: got --from-store and --traces, expected one source of rows; leave one out")
     settings = merged(_config(configuration, recorded=bool(rows.traces)), rows, targets, method, models, labels)
     wanted, options = settings.targets, settings.options  # checked before any model is asked
     if rows.traces:
@@ -61,6 +66,8 @@ def calibrate(
         if table.categories is None and settings.group != "category":
             raise ConfigError(f"--group: no row has a column {settings.group!r}, expected one of every row; name it")
         binding: tuple[StageBinding, ...] = ()
+    elif store.from_store is not None:
+        table, binding = stored_table(store.from_store, store.since, models.cascade, settings, configuration)
     else:
         table, binding, wanted = _asked(settings, configuration, models, out, quiet=json)
     if labels.select_for_labelling is not None:
@@ -71,7 +78,7 @@ def calibrate(
 
     older = _older(method.map_from or [], rows, table) if method.map_from else None
     found = fit(table, wanted, options, older=older, binding=binding)
-    found = with_plain_baseline(found, table, without=RECORDED if rows.traces else "")
+    found = with_plain_baseline(found, table, without=RECORDED if rows.traces or store.from_store else "")
     _write(_counted(found, out), out, report, json=json)
 
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from corea.calibrate.settings import CalibrateSettings
     from corea.config import Config
 
-METHOD, FEW_LABELS = "Method", "Few labels"
+METHOD, FEW_LABELS, STORE = "Method", "Few labels", "A gateway's audit"
 
 
 def _option(panel: str, metavar: str | None, text: str, *names: str) -> Any:
@@ -91,6 +91,16 @@ class ModelOptions:
     extra_signals: Annotated[
         str, _option(MODELS, NAMES, "Further signals to measure on the answers, comma separated; they cost nothing.")
     ] = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoreOptions:
+    """Questions that the audit of a gateway drew, in place of recorded rows."""
+
+    from_store: Annotated[
+        Path | None, _option(STORE, FILE, "Database of `corea serve`: the questions that its audit drew.")
+    ] = None
+    since: Annotated[str | None, _option(STORE, "DATE", "Only those drawn from this day on (UTC).")] = None
 
 
 @dataclass(frozen=True, kw_only=True)

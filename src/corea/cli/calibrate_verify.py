@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from corea.cli.calibrate_options import MapOption
+from corea.cli.calibrate_options import MapOption, StoreOptions
+from corea.cli.calibrate_store import verify_stored
 from corea.cli.console import EXIT_FAILED, print_json
-from corea.cli.options import FILE, JsonOption, RowOptions, TargetOptions, spread
+from corea.cli.options import FILE, NAME, JsonOption, RowOptions, TargetOptions, spread
 from corea.cli.rows import read_rows, rows_for
 from corea.errors import ConfigError
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 def verify(
     rows: RowOptions,
     targets: TargetOptions,
+    store: StoreOptions,
     calibration: Annotated[
         Path | None,
         typer.Option(metavar=FILE, help="Artefact: its targets are the default, and rows of other models are refused."),
@@ -29,6 +31,7 @@ def verify(
         list[Path] | None,
         typer.Option(metavar=FILE, help="New labelled rows of both models: test --calibration itself on them."),
     ] = None,
+    cascade: Annotated[str | None, typer.Option(metavar=NAME, help="With --from-store: the cascade.")] = None,
     n: Annotated[int, typer.Option(help="Questions in a calibration set.")] = 500,
     draws: Annotated[int, typer.Option(help="Calibration sets.")] = 1000,
     map: MapOption = None,
@@ -39,8 +42,12 @@ def verify(
 
     Without targets, hard ones are tried. Exit code 1 where a guarantee is broken more often than delta allows. With
     --fresh, exit code 1 where an exact test shows that a target of the calibration is missed on the new rows, beyond
-    chance; 0 where its targets are confirmed there, or the rows are too few to say.
+    chance; 0 where its targets are confirmed there, or the rows are too few to say. With --from-store, the same on the
+    decisions that the calibration made on questions that the audit drew.
     """
+    if store.from_store is not None:
+        verify_stored(calibration, store.from_store, cascade, store.since, json=json)
+        return
     if fresh:
         _verify_fresh(calibration, replace(rows, traces=fresh, reference=fresh), json=json)
         return

@@ -25,6 +25,7 @@ PANELS = {  # of `corea --help`: a name and the object that it runs
         "serve": "corea.cli.serve:serve",
         "keys": "corea.cli.keys:keys",
         "state": "corea.cli.state:state",
+        "audit": "corea.cli.audit:audit",
     },
     "Calibrate and evaluate": {
         "calibrate": "corea.cli.calibrate:app",

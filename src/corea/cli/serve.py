@@ -47,7 +47,8 @@ def serve(
         for cascade in cascades.values():
             refuse_unknown_inputs(cascade, "corea serve")
         digest = sha256(repr(found).encode()).hexdigest()[:16]
-        return loaded(settings, cascades, shared, state_folder(found, bundled=bundled), digest)
+        calibrations = {n: found.path(c.calibration) for n, c in found.cascades.items() if c.calibration is not None}
+        return loaded(settings, cascades, shared, state_folder(found, bundled=bundled), digest, calibrations)
 
     found, bundled = read()
     if bundled:

@@ -43,7 +43,6 @@ from corea.records.answer import AnswerSet, RecordedAnswer, answers_of_traces
 from corea.records.join import join_answers, with_second_opinion
 from corea.records.table import LEAST_ROWS, OutcomeTable
 from corea.run.shutdown import Stop
-from corea.signals.agreement import same_answer
 from corea.signals.measured import measured
 from corea.stage import Stage, as_measured, total
 from corea.types import Question
@@ -275,7 +274,7 @@ async def outcome_table(
         sets.append(found)
     seen = {name for each in sets[:-1] for answer in each.answers.values() for name in answer.numbers}
     names = [name for name in (*settings.extra_signals, SECOND_OPINION) if name in seen]
-    table = join_answers(sets, signals=["confidence", *names], category_column=settings.group, same=same_answer)
+    table = join_answers(sets, signals=["confidence", *names], category_column=settings.group)
     if collected.plain:
         table = table.change(-1, **plain_columns(table, collected.plain))
     lost = [UNMEASURED.format(name=name) for name in settings.extra_signals if name not in seen]

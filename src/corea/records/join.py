@@ -1,7 +1,7 @@
 """Joins the answers of several models by question id into an outcome table."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -14,8 +14,9 @@ from corea.metrics.score_map import SECOND_OPINION
 from corea.records.answer import AnswerSet, RecordedAnswer
 from corea.records.table import MEASURED_LIVE, ModelOutcomes, OutcomeTable, Strings
 from corea.signals import SIGNALS
-from corea.signals.agreement import compared
+from corea.signals.agreement import equivalent
 from corea.types import Question
+from corea.types import replace as question_with
 
 Answers = Sequence[RecordedAnswer]
 Prices = Mapping[str, tuple[float, float]]
@@ -40,7 +41,6 @@ def join_answers(
     prices: Prices | None = None,
     signals: Sequence[str] | None = None,
     category_column: str = "category",
-    same: Callable[[str, str], bool] = str.__eq__,
 ) -> OutcomeTable:
     """The table of the questions that all models answered, in the first set's order.
 
@@ -52,7 +52,6 @@ def join_answers(
         prices: By model, USD per million prompt and completion tokens; replaces the recorded cost.
         signals: Columns to use, the main one first, also those that no cascade measures live. None: `MEASURED_LIVE`.
         category_column: The name of the column that the answers' categories come from.
-        same: Compares two extracted answers.
 
     Raises:
         DataError: No question is in all sets, no confidence is recorded, or a cost is not known.
@@ -80,7 +79,7 @@ def join_answers(
             costs_N = _opinion_costs(answers, model.name)
             model = replace(model, opinion_cost_usd=costs_N, opinion_model=each.second_opinion)
         if index < len(sets) - 1:
-            model = replace(model, agreement=_agreement(answers, answers_S[-1], same))
+            model = replace(model, agreement=_agreement(answers, answers_S[-1]))
         models.append(model)
     graders = count_graders(a.grader for a in answers_S[0] if a.grader)
     graded = [f"graded by {graders_in_words(graders)}"] if graders else []
@@ -317,15 +316,11 @@ def with_second_opinion(
             found[key] = replace(mine, numbers={**mine.numbers, OPINION_COST: spent})
             continue
         question = (questions or {}).get(key) or Question.of(mine.text or "", id=key)
-        value = float(second.answer is not None and _agree(question, mine.answer, second.answer))
+        value = float(second.answer is not None and equivalent(question, mine.answer, second.answer))
         found[key] = replace(mine, numbers={**mine.numbers, SECOND_OPINION: value, OPINION_COST: cost})
     lost = count_of(len(first) - len(keys), "question has", "questions have", f"no answer of {other.model}: left out")
     notes = [f"the second opinion on {first.model} is that of {other.model}", *filter(None, (note, lost))]
     return replace(first, answers=found, notes=(*first.notes, *notes), second_opinion=other.model)
-
-
-def _agree(question: Question, one: str, other: str) -> bool:
-    return one == other or compared(question, one, other, f"<answer>{other}</answer>").correct
 
 
 def _opinion_costs(answers: Answers, model: str) -> Floats:
@@ -338,9 +333,18 @@ def _opinion_costs(answers: Answers, model: str) -> Floats:
     return costs
 
 
-def _agreement(mine: Answers, last: Answers, same: Callable[[str, str], bool]) -> Floats:
-    pairs = [(a.answer, b.answer) for a, b in zip(mine, last, strict=True)]
-    return np.array([np.nan if a is None or b is None else float(same(a, b)) for a, b in pairs])
+def _agreement(mine: Answers, last: Answers) -> Floats:
+    """(N,) 1.0 where two answers are the same by the question's grader, as a gateway's audit compares them."""
+    return np.array([_same(a, b) for a, b in zip(mine, last, strict=True)])
+
+
+def _same(mine: RecordedAnswer, last: RecordedAnswer) -> float:
+    if mine.answer is None or last.answer is None:
+        return np.nan
+    question = Question.of(mine.text or "", id=mine.id)
+    if mine.grader:
+        question = question_with(question, meta={"grader": mine.grader})
+    return float(equivalent(question, mine.answer, last.answer))
 
 
 def _clusters(answers: Answers) -> Strings | None:

@@ -116,6 +116,13 @@ async def agrees(question: Question, answer: str, text: str) -> Verdict:
     return await asyncio.to_thread(compared, question, answer, other, text)
 
 
+def equivalent(question: Question, one: str, other: str) -> bool:
+    """True if two extracted answers are the same by the question's grader; blocks, as `compared`."""
+    if one == other or (_is_letter(one) and _is_letter(other)):
+        return one == other
+    return compared(question, one, other, f"<answer>{other}</answer>").correct
+
+
 def compared(question: Question, answer: str, other: str, text: str) -> Verdict:
     """As `agrees`, of a text whose answer is `other`; blocks."""
     asked = replaced(question, reference=answer)

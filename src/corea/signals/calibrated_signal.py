@@ -85,7 +85,10 @@ class CalibratedSignal:
         name, raw = f"mapped {stated.signal}", "nothing" if stated.value is None else f"{stated.value:g}"
         choices = len(question.choices) or None
         if self.needs_answer and read_answer(completion.text, choices=choices) is None:
-            return Confidence(value=None, signal=name, reason="no answer could be read", calls=calls, spans=spans)
+            return Confidence(
+                value=None, signal=name, reason="no answer could be read", calls=calls, spans=spans,
+                inputs=_numbers(columns),
+            )  # fmt: skip
         if (second := self.others.get(SECOND_OPINION)) is not None:
             settled = self._settled(question, columns, name)
             further = settled or await measured(second, question, completion)
@@ -94,12 +97,16 @@ class CalibratedSignal:
         score = float(apply_map(self.stored, columns)[0])
         if np.isnan(score):
             reason = self._outside(columns) or stated.reason or "the map has no score"
-            return Confidence(value=None, signal=name, reason=reason, calls=calls, spans=spans)
+            return Confidence(
+                value=None, signal=name, reason=reason, calls=calls, spans=spans, inputs=_numbers(columns)
+            )
         value = (
             score if self.probability is None else float(apply_map(self.probability, {"confidence": _cell(score)})[0])
         )
         reason = f"{stated.signal} {raw}"
-        return Confidence(value=value, signal=name, reason=reason, calls=calls, spans=spans, score=score)
+        return Confidence(
+            value=value, signal=name, reason=reason, calls=calls, spans=spans, score=score, inputs=_numbers(columns)
+        )
 
     def _settled(self, question: Question, columns: Mapping[str, Any], name: str) -> Confidence | None:
         """That the answers differ, where that they agree would lead to the same decision; else None."""
@@ -137,6 +144,12 @@ def _shown(value: Any) -> str:
     if value is None or isinstance(value, str):
         return repr(value)
     return "missing" if np.isnan(value) else f"{value:g}"
+
+
+def _numbers(columns: Mapping[str, Any]) -> dict[str, float]:
+    """The numbers of one row that were measured."""
+    cells = {name: float(cell[0]) for name, cell in columns.items() if name != "category"}
+    return {name: value for name, value in cells.items() if value == value}
 
 
 def _cell(value: float | None) -> Any:

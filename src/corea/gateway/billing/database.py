@@ -79,6 +79,51 @@ MIGRATIONS = (
         changes TEXT NOT NULL
     )
     """,
+    # corea.gateway.audit: drawn questions, labels, and the detectors of each cascade
+    """
+    CREATE TABLE audits (
+        trace_id TEXT PRIMARY KEY,
+        at REAL NOT NULL,
+        day INTEGER NOT NULL,              -- since 1970 (UTC), of the budget
+        cascade TEXT NOT NULL,
+        calibration TEXT,                  -- digest of the artefact that decided
+        kept INTEGER NOT NULL,             -- 1: an earlier stage answered, and the last one was asked for the audit
+        probability REAL NOT NULL,         -- of being drawn, whatever the question
+        draw REAL NOT NULL,                -- uniform in [0, 1), below the probability
+        state TEXT NOT NULL,               -- asked, done, failed, lost (in flight at the end), budget (not asked)
+        reserved_usd TEXT NOT NULL,
+        cost_usd TEXT,                     -- of the audit's own call
+        differ INTEGER,                    -- NULL: cannot be compared
+        settled INTEGER NOT NULL,          -- 1: the detector of labels has seen it
+        facts TEXT NOT NULL,               -- JSON, without any text: cost, tokens, signals, models
+        served TEXT,                       -- only where store_text is on, redacted
+        reference TEXT                     -- likewise, the last stage's answer
+    ) WITHOUT ROWID;
+    CREATE INDEX audits_day ON audits (day);
+    CREATE INDEX decisions_trace ON decisions (trace_id);
+    CREATE TABLE labels (
+        trace_id TEXT NOT NULL,
+        source TEXT NOT NULL,
+        at REAL NOT NULL,
+        key_id TEXT,
+        cascade TEXT NOT NULL,
+        sampled INTEGER NOT NULL,          -- 1: by a reviewer, of a drawn question
+        served REAL NOT NULL,              -- correctness of the answer that was served, in [0, 1]
+        reference REAL,                    -- likewise of the last stage's answer
+        PRIMARY KEY (trace_id, source)
+    ) WITHOUT ROWID;
+    CREATE TABLE monitors (
+        cascade TEXT PRIMARY KEY,
+        bounds TEXT NOT NULL,              -- that the detectors are for
+        generation INTEGER NOT NULL,       -- one more at each acknowledgement
+        since REAL NOT NULL,
+        detectors TEXT NOT NULL,           -- JSON
+        alarm TEXT,                        -- names of the detectors that have alarmed
+        alarmed_at REAL,
+        notified_at REAL,                  -- of the webhook
+        acknowledged_at REAL               -- of the alarm before
+    ) WITHOUT ROWID
+    """,
 )
 
 

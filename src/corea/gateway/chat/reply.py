@@ -13,6 +13,7 @@ from msgspec import UNSET, Raw, Struct, UnsetType
 from corea.gateway.asgi import Headers, encode_json
 from corea.gateway.chat.request import JSON
 from corea.gateway.chat.request_state import RequestState
+from corea.gateway.ops.settings import OnAlarm
 from corea.types import Completion, Confidence, Decision, Status, Step, Trace, Usage
 
 SSE_DONE = b"data: [DONE]\n\n"
@@ -291,6 +292,8 @@ def headers_of(state: RequestState, trace: Trace | None) -> Headers:
             headers.append((f"x-corea-{name}", f"{number:.6g}"))
     if plan.threshold is not None:
         headers.append(("x-corea-threshold", f"{plan.threshold:.6g}"))
+    if plan.alarm is not None:
+        headers.append(("x-corea-audit", "alarm" if plan.alarm is OnAlarm.REPORT else "alarm, deferring"))
     if plan.lowered is not None:
         headers.append(("x-corea-max-tokens", str(plan.lowered)))
     if trace is not None and trace.cost_usd is not None:

@@ -20,7 +20,7 @@ from corea.gateway.chat.request import FORMS, WITH_TOOLS, ChatRequest
 from corea.gateway.chat.visible import VisibleText, tags_of
 from corea.gateway.errors import GatewayError, bad_field, unsupported
 from corea.gateway.ops.affinity import session_of
-from corea.gateway.ops.settings import CONTROLS, GatewaySettings
+from corea.gateway.ops.settings import ALARM_FLAG, CONTROLS, GatewaySettings, OnAlarm
 from corea.hedge import hedged
 from corea.policies.threshold import Threshold, threshold_of
 from corea.protocols import Policy
@@ -42,6 +42,7 @@ class RequestPlan(msgspec.Struct, frozen=True, kw_only=True):  # made in a tenth
         raw: The text is returned as written, with its tags.
         threshold: The threshold at the first stage, where there is one.
         lowered: The limit of tokens that `max_cost_usd` allows, where that is below the request's.
+        alarm: The cascade has an alarm of its audit that no one has acknowledged.
     """
 
     route: str
@@ -50,6 +51,7 @@ class RequestPlan(msgspec.Struct, frozen=True, kw_only=True):  # made in a tenth
     raw: bool
     threshold: float | None
     lowered: int | None = None
+    alarm: OnAlarm | None = None
     request: ChatRequest
     settings: GatewaySettings
 
@@ -167,7 +169,14 @@ class RoutingTable:
         message = f"model: got {model[:80]!r}, expected one of {', '.join(names) or 'none: this key may use no model'}."
         raise GatewayError(404, message, param="model", code="model_not_found")
 
-    def plan(self, request: ChatRequest, *, sticky: bool = False, question_id: str | None = None) -> RequestPlan:
+    def plan(
+        self,
+        request: ChatRequest,
+        *,
+        sticky: bool = False,
+        question_id: str | None = None,
+        alarm: OnAlarm | None = None,
+    ) -> RequestPlan:
         """The plan of a request.
 
         A request with tools, images (or sound, files), a required form or another constraint skips each stage that does
@@ -176,17 +185,18 @@ class RoutingTable:
         request is refused.
 
         Args:
-            sticky: The conversation stays deferred: only the last stage is asked.
+            sticky: The conversation stays deferred: only the last stage is asked, as after an `alarm` that defers.
             question_id: None is a new one.
 
         Raises:
             GatewayError: The model is unknown, or the request sets something that is not allowed or not possible.
         """
         route = self.find(request.body.model)
-        if request.plain and not sticky:
+        why = ALARM_FLAG if alarm is OnAlarm.DEFER else "sticky" if sticky else None
+        if request.plain and why is None:
             cascade, threshold, lowered = route.default, route.threshold, None
         else:
-            cascade, lowered = self._adapted(route, request, sticky=sticky)
+            cascade, lowered = self._adapted(route, request, last=why)
             threshold = first_threshold(cascade)
         native = passed_through(cascade, request.native)
         if native is None and not route.chat:
@@ -199,14 +209,15 @@ class RoutingTable:
                 id=question_id or new_id(), messages=request.messages, meta=_session(request), native=native
             ),
             lowered=lowered,
+            alarm=alarm,
             raw=route.direct or bool(request.controls.raw),
             threshold=threshold,
             request=request,
             settings=self.settings,
         )
 
-    def _adapted(self, route: ModelRoute, request: ChatRequest, *, sticky: bool) -> tuple[Cascade, int | None]:
-        """The route's cascade with the request's own settings, and the limit that `max_cost_usd` set."""
+    def _adapted(self, route: ModelRoute, request: ChatRequest, *, last: str | None) -> tuple[Cascade, int | None]:
+        """The route's cascade with the request's settings, and the limit of `max_cost_usd`; `last` flags it alone."""
         controls, cascade = request.controls, route.cascade
         for control in CONTROLS:
             if getattr(controls, control) not in (None, False) and control not in self.settings.security.allow:
@@ -219,8 +230,8 @@ class RoutingTable:
             cascade = _exactly_asked(declaring(cascade, _needs(route, request), self.settings.accepts), request)
             cascade = _with_room(cascade, request.max_tokens)
         cascade = capable(cascade, request.needs)
-        if sticky and len(cascade.stages) > 1:
-            cascade = replace(cascade, stages=cascade.stages[-1:], flags=(*cascade.flags, "sticky"))
+        if last is not None and len(cascade.stages) > 1:
+            cascade = replace(cascade, stages=cascade.stages[-1:], flags=(*cascade.flags, last))
         stages = tuple(
             _stage_for(stage, request, last=route.direct or number == len(cascade.stages), direct=route.direct)
             for number, stage in enumerate(cascade.stages, 1)

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
 from corea.call_observer import observer
@@ -20,7 +20,7 @@ from corea.gateway.errors import GatewayError, upstream_error
 from corea.gateway.ops.affinity import SessionAffinity
 from corea.gateway.ops.cache import AnswerCache
 from corea.gateway.ops.logs import KIND, REQUEST_ID
-from corea.gateway.ops.settings import GatewaySettings
+from corea.gateway.ops.settings import GatewaySettings, OnAlarm
 from corea.types import Status, Trace, Usage, replace
 
 log: logging.Logger = logging.getLogger("corea.gateway")
@@ -33,6 +33,7 @@ class ChatService:
 
     Args:
         record: Called with every completed request; must not block.
+        alarms: Cascades with an alarm of their audit.
         running: Requests between their admission and their end.
     """
 
@@ -42,6 +43,7 @@ class ChatService:
     record: Recorder = lambda completed: None
     affinity: SessionAffinity = field(default_factory=SessionAffinity)
     cache: AnswerCache | None = None
+    alarms: Mapping[str, OnAlarm] = field(default_factory=dict[str, OnAlarm])
     running: int = 0
 
     async def admit(self, request: ChatRequest, secret: str | None, request_id: str | None = None) -> RequestState:
@@ -60,7 +62,8 @@ class ChatService:
         try:
             principal = self.accounts.identify(secret)  # first of all: without a key, nothing else is revealed
             turns = self.affinity.turns(request, principal.id) if self.settings.sticky_turns else 0
-            plan = self.routes.plan(request, sticky=turns > 0, question_id=request_id)
+            alarm = self.alarms.get(self.routes.find(request.body.model).name) if self.alarms else None
+            plan = self.routes.plan(request, sticky=turns > 0, question_id=request_id, alarm=alarm)
             REQUEST_ID.set(plan.question.id)
             admission = await self.accounts.admit(principal, plan)
         except BaseException:

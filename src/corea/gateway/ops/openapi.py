@@ -7,6 +7,8 @@ import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
 import corea
+from corea.gateway.audit.evidence import AuditEvidence
+from corea.gateway.audit.feedback import FeedbackBody, FeedbackTaken
 from corea.gateway.chat.reply import ChatCompletion
 from corea.gateway.chat.request import ChatBody
 
@@ -16,10 +18,14 @@ ERRORS = ("400", "401", "403", "404", "408", "413", "415", "422", "429", "499", 
 
 
 class HealthObject(Struct):
-    """State of the server; with `?deep`, the last stages that cannot answer, each with the reason."""
+    """State of the server; with `?deep`, the last stages that cannot answer, each with the reason.
+
+    `alarms` are the cascades whose audit has alarmed, until someone acknowledges.
+    """
 
     status: str
     stages: dict[str, str] | UnsetType = UNSET
+    alarms: list[str] | UnsetType = UNSET
 
 
 class ModelObject(Struct):
@@ -53,14 +59,25 @@ class ErrorObject(Struct):
     error: ErrorDetails
 
 
-BODIES = (ChatBody, ChatCompletion, HealthObject, ModelObject, ModelList, ErrorObject)
+BODIES = (
+    ChatBody,
+    ChatCompletion,
+    FeedbackBody,
+    FeedbackTaken,
+    AuditEvidence,
+    HealthObject,
+    ModelObject,
+    ModelList,
+    ErrorObject,
+)
 
 
-def openapi_document(apis: Iterable[str] = ()) -> JSON:
+def openapi_document(apis: Iterable[str] = (), *, audit: bool = False) -> JSON:
     """The document that /openapi.json serves.
 
     Args:
         apis: Paths of the APIs beside chat completions, which others define.
+        audit: The paths of the audit are served.
     """
     name = {"name": "model", "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}
     deep = {"name": "deep", "in": "query", "schema": {"type": "string"}, "allowEmptyValue": True}
@@ -79,6 +96,7 @@ def openapi_document(apis: Iterable[str] = ()) -> JSON:
         "paths": {
             "/v1/chat/completions": {"post": _chat()},
             **{path: {"post": _other(path)} for path in apis},
+            **(_audit() if audit else {}),
             "/v1/models": {"get": _get("Every name that `model` may have.", _json("ModelList"), errors=("401",))},
             "/v1/models/{model}": {
                 "get": {**_get("One model.", _json("ModelObject"), errors=("401", "403", "404")), "parameters": [name]}
@@ -112,6 +130,22 @@ def _chat() -> JSON:
         "requestBody": {"required": True, "content": _json("ChatBody")},
         "responses": {"200": answer, **{code: _error() for code in ERRORS}},
     }
+
+
+def _audit() -> JSON:
+    errors = {code: _error() for code in ("400", "401", "403", "404", "408", "409", "413", "415", "500", "503")}
+    feedback = {
+        "operationId": "feedback",
+        "summary": "Label an answer.",
+        "security": [{"key": []}, {}],
+        "requestBody": {"required": True, "content": _json("FeedbackBody")},
+        "responses": {
+            "200": {"description": "The label as it was stored.", "content": _json("FeedbackTaken")},
+            **errors,
+        },
+    }
+    evidence = _get("State and evidence of the audit.", _json("AuditEvidence"), errors=("401", "403"))
+    return {"/v1/feedback": {"post": feedback}, "/v1/audit": {"get": evidence}}
 
 
 def _other(path: str) -> JSON:

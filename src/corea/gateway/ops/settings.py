@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from decimal import Decimal
+from enum import StrEnum
 from typing import Any
 
 from corea.errors import ConfigError, unknown_name
@@ -14,6 +15,7 @@ from corea.secrets import shown_url
 CONTROLS = ("threshold", "max_cost_usd", "stage", "raw")
 LOG_FORMATS = ("text", "json")
 LOG_LEVELS = ("debug", "info", "warning", "error")
+ALARM_FLAG = "audit alarm: everything is deferred"  # of a trace
 CAPABILITIES = ("tools", "images", "structured")
 
 
@@ -155,6 +157,52 @@ class GatewayCache:
         check_numbers("gateway.cache", self, zero=("entries",))
 
 
+class OnAlarm(StrEnum):
+    """The reaction of a cascade to an alarm of its audit."""
+
+    REPORT = "report"  # it goes on as it is
+    DEFER = "defer"  # the last stage answers everything until a person acknowledges the alarm
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GatewayAudit:
+    """`[gateway.audit]`: checks on kept answers, and the watch for a change.
+
+    Args:
+        share: Share of the questions that are drawn, whatever they are; a kept one of these is also asked of the last
+            stage, in the background. 0 asks none.
+        budget_day_usd: The most that these calls may cost per day (UTC).
+        concurrency: Such calls at once.
+        every: Observations for one false alarm of a detector, on average at least.
+        on_alarm: `report`, or `defer`: the last stage answers everything until `corea audit --acknowledge`.
+        webhook: URL to which an alarm is posted as JSON.
+        webhook_seconds: Time limit of one attempt to post it.
+        admins: Names of the keys that may label any answer, also as reviewers, and read `GET /v1/audit`.
+        reviewers: Sources of feedback whose labels were given to drawn answers whatever they said, such as those of
+            people who label the list of `corea audit --select-for-labelling`. These alone test a guarantee.
+    """
+
+    share: float = 0.0
+    budget_day_usd: Decimal = Decimal(1)
+    concurrency: int = 2
+    every: float = 10_000.0
+    on_alarm: OnAlarm = OnAlarm.REPORT
+    webhook: str | None = None
+    webhook_seconds: float = 10.0
+    admins: tuple[str, ...] = ()
+    reviewers: tuple[str, ...] = ("review",)
+
+    def __post_init__(self) -> None:
+        check_numbers("gateway.audit", self, zero=("share",))
+        read_usd("gateway.audit.budget_day_usd", self.budget_day_usd)
+        if self.share > 1:
+            raise ConfigError(f"gateway.audit.share: got {self.share}, expected a share from 0 to 1; 0.05 is 5 %")
+        if self.every <= 1:
+            raise ConfigError(f"gateway.audit.every: got {self.every}, expected a number above 1")
+        if self.webhook is not None and not re.fullmatch(r"https?://[^\s/]+\S*", self.webhook):
+            raise ConfigError("gateway.audit.webhook: got another text, expected an address such as https://host/path")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GatewayLogs:
     """`[gateway.logs]`: the log, on standard error.
@@ -250,6 +298,7 @@ class GatewaySettings:
     logs: GatewayLogs = GatewayLogs()
     metrics: GatewayMetrics = GatewayMetrics()
     traces: GatewayTraces = GatewayTraces()
+    audit: GatewayAudit = GatewayAudit()
     policies: Mapping[str, RequestPolicy] = field(default_factory=dict[str, RequestPolicy])
 
     def __post_init__(self) -> None:

@@ -18,8 +18,8 @@ EXPOSED = ", ".join(
     f"x-{name}"
     for name in (
         "request-id", "corea-trace-id", "corea-cascade", "corea-stage", "corea-confidence", "corea-score",
-        "corea-threshold", "corea-cost-usd", "corea-saved-usd", "corea-cached", "corea-dropped", "corea-max-tokens",
-        "corea-estimated",
+        "corea-threshold", "corea-cost-usd", "corea-saved-usd", "corea-cached", "corea-dropped", "corea-audit",
+        "corea-max-tokens", "corea-estimated",
     )
 )  # fmt: skip
 

@@ -26,6 +26,7 @@ from corea.gateway.asgi import (
     send_error,
     send_response,
 )
+from corea.gateway.audit.pages import METHODS, AuditPages
 from corea.gateway.billing.auth import Principal
 from corea.gateway.chat.reply import header_text
 from corea.gateway.chat.request import ChatRequest, chat_request, parse_chat, read_json
@@ -73,6 +74,7 @@ class GatewayApp:
         unavailable: The last stages that cannot answer now, each with the reason.
         admin: Manages the keys.
         tracing: Makes spans of the requests.
+        audit: The paths of the audit; None: they are not served.
         local_only: True while there are no keys, so that only programs on this machine may ask.
     """
 
@@ -81,6 +83,7 @@ class GatewayApp:
     refused: Callable[[GatewayError], None] = lambda error: None
     starts: list[Hook] = field(default_factory=list[Hook])
     stops: list[Hook] = field(default_factory=list[Hook])
+    audit: AuditPages | None = None
     local_only: Callable[[], bool] = lambda: False
     unavailable: Callable[[], Awaitable[Mapping[str, str]]] = _none_unavailable
     admin: AdminApi | None = None
@@ -135,6 +138,9 @@ class GatewayApp:
         elif path.startswith(ADMIN) and self.admin is not None:
             status, body = await self.admin(scope, receive, path, secret_of(scope), self.chat.settings)
             await send_response(response, body, status=status, headers=NO_STORE)
+        elif self.audit is not None and path in METHODS:
+            principal = self.chat.accounts.identify(secret_of(scope))
+            await self.audit.answer(path, scope, receive, response, principal)
         else:
             await self._page(scope, path, response)
 
@@ -264,12 +270,12 @@ class GatewayApp:
             deep = "deep" in parse_qs(scope["query_string"].decode("latin-1"), keep_blank_values=True)
             failed = await self.unavailable() if deep and state == "ready" else {}
             state = "unavailable" if failed else state
-            found = HealthObject(state, dict(failed) or UNSET)
+            found = HealthObject(state, dict(failed) or UNSET, sorted(self.chat.alarms) or UNSET)
             status, body = 200 if state == "ready" else 503, encode_json(found)
         elif path == "/metrics":
             body, content_type = self.metrics(), PROMETHEUS_TYPE
         elif path == "/openapi.json":
-            body = encode_json(openapi_document([*APIS, COUNT]))
+            body = encode_json(openapi_document([*APIS, COUNT], audit=self.audit is not None))
         else:
             found = self._models(scope) if model is None else self._model(scope, model)
             body = encode_json(found if send.api is None else model_page(found))

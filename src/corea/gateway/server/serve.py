@@ -8,7 +8,7 @@ import os
 import signal
 import socket
 from collections.abc import Callable, Coroutine, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,11 @@ import uvicorn
 
 from corea.cascade import Cascade
 from corea.errors import ConfigError, CoreaError, unknown_name
+from corea.gateway.audit.auditor import Auditor
+from corea.gateway.audit.metrics import AuditMetrics
+from corea.gateway.audit.pages import AuditPages
+from corea.gateway.audit.store import AuditStore
+from corea.gateway.audit.watch import audit_lines, watches_of
 from corea.gateway.billing.budgets import KeyAccounts
 from corea.gateway.billing.database import connect
 from corea.gateway.billing.db_writer import DbWriter
@@ -55,6 +60,7 @@ class LiveConfig:
         base: The folder that `settings.storage.path` is relative to.
         digest: The start of the configuration's SHA-256.
         backends: Those of all cascades; an unchanged one is the same object after a reload.
+        calibrations: The artefact of each cascade that has one.
     """
 
     settings: GatewaySettings
@@ -62,6 +68,7 @@ class LiveConfig:
     backends: tuple[Backend, ...]
     base: Path = Path()
     digest: str = ""
+    calibrations: Mapping[str, Path] = field(default_factory=dict[str, Path])
 
     @property
     def path(self) -> Path | None:
@@ -100,12 +107,20 @@ class GatewayService:
         self.metrics.budgets, self.metrics.retries = self._budgets, self._retries
         self.metrics.use(config.cascades, config.digest)
         self.writer.on_commit, self.writer.on_sync = self.metrics.commit.observe, self.metrics.sync.observe
+        self.auditor: Auditor = Auditor(
+            settings=config.settings,
+            store=AuditStore(path),
+            watches=watches_of(config.cascades, config.calibrations, config.settings),
+            redact=self.decisions.redact,
+        )
+        self.metrics.registry.register(AuditMetrics(self.auditor))
         self.app: GatewayApp = GatewayApp(
             self._chat(SessionAffinity()),
             metrics=self.metrics.text,
             refused=self.metrics.refused,
             starts=[self._start],
             stops=[self._stop],
+            audit=AuditPages(self.auditor),
             local_only=lambda: not self.accounts.has_keys(),
             unavailable=self.availability.unavailable,
             admin=AdminApi(path, lambda: list(self.config.cascades)),
@@ -119,19 +134,21 @@ class GatewayService:
         wanted = settings.cache
         cache = AnswerCache(wanted.entries, wanted.seconds, wanted.max_bytes) if wanted.entries else None
         routes = RoutingTable(self.config.cascades, settings)
-        return ChatService(routes, settings, self.accounts, self._record, affinity, cache)
+        return ChatService(routes, settings, self.accounts, self._record, affinity, cache, self.auditor.alarms)
 
     async def reload(self) -> bool:
         """Reads the configuration again; running requests end as they began. An invalid one changes nothing."""
         before, chat = self.config, self.app.chat
         try:
             config = await asyncio.to_thread(self.load)
-            warnings = check_ready(config.cascades) + cache_lines(config)
+            warnings = check_ready(config.cascades) + all_lines(config)
             check_policies(config)
+            watches = await asyncio.to_thread(watches_of, config.cascades, config.calibrations, config.settings)
             self.config = config
             replacement = self._chat(chat.affinity)
             self.decisions.use(config.settings.storage)
             self.app.chat = replacement
+            await self.auditor.use(config.settings, watches, self.decisions.redact)
         except (CoreaError, OSError) as error:
             self.config, self.metrics.reload_ok = before, False
             log.error("the configuration was not reloaded, the old one stays: %s", error)
@@ -153,6 +170,7 @@ class GatewayService:
 
     async def _start(self) -> None:
         self.writer.start()
+        await self.auditor.start()
         works = [self.availability.log_changes, *([self.handler.write_ended] if self.handler is not None else [])]
         self._in_background(watch(self.metrics.loop_lag.observe, works))
         loop = asyncio.get_running_loop()
@@ -181,6 +199,7 @@ class GatewayService:
             await asyncio.sleep(0.1)
         for task in list(self._tasks):
             task.cancel()
+        await self.auditor.stop()
         await self.writer.stop()
         await _close(list(self.config.backends))
         self.accounts.close()
@@ -199,6 +218,7 @@ class GatewayService:
         if completed.error is not None or any(step.error is not None for step in completed.trace.steps):
             log_failures(completed, error_texts=self.config.settings.logs.error_texts)
         self.decisions.record(completed)
+        self.auditor.record(completed)
 
     def _gauges(self) -> Mapping[str, float]:
         chat = self.app.chat
@@ -244,7 +264,7 @@ def serve(load: Callable[[], LiveConfig], *, say: Callable[[str], None] = lambda
     """
     config = load()
     handler = start_log(config.settings.logs)
-    settings, warnings = config.settings, check_ready(config.cascades) + cache_lines(config)
+    settings, warnings = config.settings, check_ready(config.cascades) + all_lines(config)
     check_policies(config)
     with state_file(config.path) as (path, temporary):
         with contextlib.closing(connect(path)) as connection:
@@ -303,7 +323,7 @@ def check_config(config: LiveConfig) -> list[str]:
         ConfigError: `serve` would refuse the configuration.
     """
     settings, path = config.settings, config.path
-    warnings = check_ready(config.cascades) + cache_lines(config)
+    warnings = check_ready(config.cascades) + all_lines(config)
     RoutingTable(config.cascades, settings)
     check_policies(config)
     find_redact(settings.storage.redact)
@@ -327,10 +347,11 @@ def check_policies(config: LiveConfig) -> None:
                 raise unknown_name(f"gateway.policies.{name}.cascades", cascade, list(config.cascades))
 
 
-def cache_lines(config: LiveConfig) -> list[str]:
-    """Lines about a response cache that cannot hit."""
+def all_lines(config: LiveConfig) -> list[str]:
+    """Lines about a response cache that cannot hit, and an audit that finds nothing."""
     asked = {name: as_asked(cascade) for name, cascade in config.cascades.items()}
-    return useless_cache_lines(asked) if config.settings.cache.entries else []
+    useless = useless_cache_lines(asked) if config.settings.cache.entries else []
+    return useless + audit_lines(config.cascades, config.settings)
 
 
 def check_ready(cascades: Mapping[str, Cascade]) -> list[str]:

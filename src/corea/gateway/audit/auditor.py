@@ -1,0 +1,389 @@
+"""The audit of a running gateway: draws questions, asks the last stage about kept ones, and watches what it finds.
+
+No request waits for any of it: `record` takes a completed request, the rest is done by tasks and a thread of their own.
+A question is drawn with a probability that depends neither on its text nor on any answer.
+"""
+
+import asyncio
+import logging
+import os
+import random
+import sqlite3
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any, TypeVar
+
+import msgspec
+
+from corea.gateway.audit.budget import AuditBudget
+from corea.gateway.audit.store import (
+    ASKED,
+    DAY_SECONDS,
+    DONE,
+    FAILED,
+    OVER_BUDGET,
+    AuditStore,
+    DrawnRow,
+    add_drawn,
+    delete_before,
+    finish_drawn,
+    set_notified,
+)
+from corea.gateway.audit.traffic import AnswerComparer, GraderComparer, Traffic, is_chat, traffic_of
+from corea.gateway.audit.watch import CascadeWatch, observe_label
+from corea.gateway.audit.webhook import post_alarm
+from corea.gateway.chat.request_state import CompletedRequest
+from corea.gateway.chat.routing import worst_costs
+from corea.gateway.ops.settings import GatewaySettings, OnAlarm
+from corea.stage import attempt
+from corea.types import ZERO_USD, Step
+
+log: logging.Logger = logging.getLogger("corea.gateway")
+T = TypeVar("T")
+CAPACITY = 1000  # questions that wait to be asked or compared; further ones are dropped and counted
+RECENT = 10_000  # answers that feedback can be graded against although no text is stored
+BATCH = 200
+TIDY_SECONDS = 3600.0
+POLL_SECONDS = 1.0  # while an alarm stands: someone may acknowledge it in another process
+LOG_SECONDS = 10.0
+
+
+class RecentAnswer(msgspec.Struct, kw_only=True):
+    """A served answer, in memory only.
+
+    Args:
+        answer: Its short answer, if one was read.
+        reference: The last stage's, where it was asked too.
+    """
+
+    key_id: str | None
+    cascade: str
+    answer: str | None
+    reference: str | None = None
+
+
+@dataclass(slots=True)
+class AuditItem:
+    """A question on its way.
+
+    Args:
+        row: None: it was not drawn, and is only watched.
+        differ: The two answers differ; None: not known.
+    """
+
+    traffic: Traffic
+    row: DrawnRow | None
+    differ: bool | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class Auditor:
+    """The audit of all cascades.
+
+    Args:
+        watches: By cascade.
+        redact: Applied to every text before it is stored.
+        comparer: Compares the two answers to a question.
+        draw: Uniform in [0, 1).
+        clock: Seconds since 1970.
+
+    Attributes:
+        alarms: Cascades with an alarm that no one has acknowledged.
+        outcomes: Number of drawn kept questions, by cascade and outcome. `spent`: USD, by cascade.
+        dropped: Questions that came faster than they could be compared.
+        notifying: Alarms that are being posted.
+        busy: Questions that wait, or are being asked or compared.
+    """
+
+    settings: GatewaySettings
+    store: AuditStore
+    watches: Mapping[str, CascadeWatch]
+    redact: Callable[[str], str] = str
+    comparer: AnswerComparer = field(default_factory=GraderComparer)
+    draw: Callable[[], float] = field(default_factory=lambda: random.Random(os.urandom(32)).random)
+    clock: Callable[[], float] = time.time
+    alarms: dict[str, OnAlarm] = field(default_factory=dict[str, OnAlarm])
+    outcomes: dict[tuple[str, str], int] = field(default_factory=dict[tuple[str, str], int])
+    spent: dict[str, Decimal] = field(default_factory=dict[str, Decimal])
+    dropped: int = 0
+    busy: int = 0
+    notifying: "set[asyncio.Task[None]]" = field(default_factory=lambda: set[asyncio.Task[None]]())
+    recent: "OrderedDict[str, RecentAnswer]" = field(default_factory=OrderedDict[str, RecentAnswer])
+    budget: AuditBudget = field(default_factory=AuditBudget)
+    _to_ask: "asyncio.Queue[AuditItem]" = field(default_factory=lambda: asyncio.Queue[AuditItem]())
+    _to_watch: "asyncio.Queue[AuditItem]" = field(default_factory=lambda: asyncio.Queue[AuditItem]())
+    _tasks: "set[asyncio.Task[None]]" = field(default_factory=lambda: set[asyncio.Task[None]]())
+    _logged_at: float = float("-inf")
+
+    # --- what the gateway calls -------------------------------------------------------------------------------------
+
+    def record(self, completed: CompletedRequest) -> None:
+        """Takes a completed request; does not block."""
+        self._remember(completed)
+        if not self.settings.audit.share and all(watch.monitor is None for watch in self.watches.values()):
+            return
+        if (traffic := traffic_of(completed)) is None:
+            return
+        watch = self.watches.get(traffic.plan.route)
+        row = None if watch is None else self._drawn(traffic, watch)
+        if row is None and (traffic.kept or watch is None or watch.monitor is None):
+            return
+        if self.busy >= CAPACITY:
+            self._drop()
+            return
+        self.busy += 1
+        (self._to_ask if traffic.kept else self._to_watch).put_nowait(AuditItem(traffic, row))
+
+    async def start(self) -> None:
+        """Takes the stored state, and starts the tasks."""
+        await self.run(lambda connection: self.budget.begin(connection, self.clock()))
+        await self.refresh()
+        for _ in range(self.settings.audit.concurrency):
+            self._spawn(self._ask_all())
+        for work in (self._watch_all(), self._tidy(), self._poll()):
+            self._spawn(work)
+        for watch in self.watches.values():
+            if watch.alarm is not None and watch.row is not None and watch.row.notified_at is None:
+                self._notify_soon(watch)
+
+    async def stop(self) -> None:
+        """Ends the tasks; calls in flight are cut off, and count at their reserve at the next start."""
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.store.close()
+
+    async def use(
+        self, settings: GatewaySettings, watches: Mapping[str, CascadeWatch], redact: Callable[[str], str]
+    ) -> None:
+        """Applies a reloaded configuration; the number of calls at once stays until a restart."""
+        self.settings, self.watches, self.redact = settings, watches, redact
+        await self.refresh()
+
+    async def refresh(self) -> None:
+        """Takes the stored state of the detectors, which another process may have acknowledged."""
+        await self.run(self._refresh_watches)
+        self._follow_alarms()
+
+    async def run(self, work: Callable[[sqlite3.Connection], T]) -> T | None:
+        """Runs some work on the database; None, with a line in the log, if it fails."""
+        try:
+            return await self.store.run(work)
+        except sqlite3.Error as error:
+            log.error("audit: the database cannot be used (%s); this evidence is lost", error)
+            return None
+
+    def observe(self, connection: sqlite3.Connection, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Runs some work that shows observations to the detectors, and stores their state; on the store's thread."""
+        self._refresh_watches(connection)
+        found = work(connection)
+        for watch in self.watches.values():
+            watch.save(connection, self.clock())
+        return found
+
+    async def report(self) -> None:
+        """Reports new alarms: in the log, to the webhook, and to the cascades."""
+        self._follow_alarms()
+        for watch in self.watches.values():
+            if (alarm := watch.new_alarm) is not None:
+                watch.new_alarm = None
+                doing = "defers everything" if self.settings.audit.on_alarm is OnAlarm.DEFER else "goes on"
+                log.warning(
+                    "audit alarm: cascade %s, %s; it %s until `corea audit --acknowledge`", watch.cascade, alarm, doing
+                )
+                self._notify_soon(watch)
+
+    def delete_old(self, connection: sqlite3.Connection) -> None:
+        """Deletes rows that are older than stored decisions may be."""
+        if days := self.settings.storage.retention_days:
+            delete_before(connection, self.clock() - days * DAY_SECONDS)
+
+    # --- drawing ----------------------------------------------------------------------------------------------------
+
+    def _drawn(self, traffic: Traffic, watch: CascadeWatch) -> DrawnRow | None:
+        """The row of a question that is drawn; None for one that is not."""
+        share, now = self.settings.audit.share, self.clock()
+        if not share or (is_chat(traffic) and not self.settings.storage.store_text):
+            return None
+        day = self.budget.today(now)
+        if self.budget.closed or (draw := self.draw()) >= share:
+            return None
+        return DrawnRow(
+            trace_id=traffic.trace.trace_id, at=now, day=day, cascade=watch.cascade, kept=traffic.kept,
+            probability=share, calibration=watch.calibration, draw=draw, state=ASKED if traffic.kept else DONE,
+        )  # fmt: skip
+
+    def _remember(self, completed: CompletedRequest) -> None:
+        trace, state = completed.trace, completed.state
+        if completed.error is None:
+            recent = RecentAnswer(key_id=state.admission.key_id, cascade=state.plan.route, answer=trace.answer)
+            self.recent[trace.trace_id] = recent
+            if len(self.recent) > RECENT:
+                self.recent.popitem(last=False)
+
+    def _drop(self) -> None:
+        self.dropped += 1
+        if (now := time.monotonic()) - self._logged_at >= LOG_SECONDS:
+            self._logged_at = now
+            log.warning("audit: questions come faster than they are compared: %d dropped so far", self.dropped)
+
+    # --- asking the last stage --------------------------------------------------------------------------------------
+
+    async def _ask_all(self) -> None:
+        while True:
+            item = await self._to_ask.get()
+            if await self._ask(item):
+                self._to_watch.put_nowait(item)
+            else:
+                self.busy -= 1
+
+    async def _ask(self, item: AuditItem) -> bool:
+        """Asks the last stage about a kept question; False where it was not asked."""
+        traffic, row = item.traffic, item.row
+        assert row is not None
+        reserve = worst_costs(traffic.plan.cascade.stages[-1:], traffic.plan.question, self.settings)[0]
+        row.day, was_closed = self.budget.today(self.clock()), self.budget.closed
+        fits = self.budget.take(reserve, self.settings.audit.budget_day_usd)
+        row.reserved_usd, row.state = (str(reserve), ASKED) if fits else ("0", OVER_BUDGET)
+        row.facts = encoded(traffic)
+        if not fits:
+            self._count(row)
+            if not was_closed:
+                log.warning("audit: the budget of the day is used up; no further question is drawn on it")
+        if await self.run(lambda connection: add_drawn(connection, row) or True) is None:
+            self.budget.settle(row.day, reserve if fits else ZERO_USD, ZERO_USD)
+            return False
+        if not fits:
+            return False
+        step = await self._last_stage(traffic)
+        cost = reserve if step is None or step.cost_usd is None else step.cost_usd
+        self.budget.settle(row.day, reserve, cost)
+        self.spent[row.cascade] = self.spent.get(row.cascade, ZERO_USD) + cost
+        row.cost_usd, row.state = str(cost), FAILED if step is None or step.error is not None else DONE
+        traffic.reference = step
+        return True
+
+    async def _last_stage(self, traffic: Traffic) -> Step | None:
+        """The last stage's step; None where it failed in another way than by its server."""
+        last, question = traffic.plan.cascade.stages[-1], traffic.plan.question
+        try:
+            async with asyncio.timeout(self.settings.timeouts.request_seconds):
+                return await attempt(last, question, None, None, last=True, clock=time.perf_counter)
+        except Exception as error:  # also a bug in a plug-in: the audit goes on
+            log.warning("audit of %s: the last stage failed (%s)", traffic.trace.trace_id, type(error).__name__)
+            return None
+
+    def _count(self, row: DrawnRow) -> None:
+        key = row.cascade, row.state
+        self.outcomes[key] = self.outcomes.get(key, 0) + 1
+
+    # --- comparing and watching -------------------------------------------------------------------------------------
+
+    async def _watch_all(self) -> None:
+        while True:
+            batch = [await self._to_watch.get()]
+            while not self._to_watch.empty() and len(batch) < BATCH:
+                batch.append(self._to_watch.get_nowait())
+            try:
+                await asyncio.to_thread(self._compare, batch)
+                await self.run(lambda c, batch=batch: self.observe(c, lambda c: self._take(c, batch)))
+                await self.report()
+            except Exception:
+                log.exception("audit: an error inside the gateway")
+            self.busy -= len(batch)
+
+    def _compare(self, batch: list[AuditItem]) -> None:
+        """Compares the two answers to each question, on a thread."""
+        for item in batch:
+            traffic, row = item.traffic, item.row
+            draft, reference = traffic.draft, traffic.reference
+            if draft is not None and reference is not None and reference.error is None:
+                item.differ = self.comparer.differ(traffic.plan.question, draft, reference)
+            if row is not None:
+                row.differ, row.facts = item.differ, encoded(traffic)
+                row.served, row.reference = self._texts(traffic)
+
+    def _texts(self, traffic: Traffic) -> tuple[str | None, str | None]:
+        """The texts of the draft and of the last stage's answer, where texts are stored."""
+        completions = [step.completion if step is not None else None for step in (traffic.draft, traffic.reference)]
+        if not self.settings.storage.store_text:
+            return None, None
+        try:
+            first, second = (None if each is None else self.redact(each.text) for each in completions)
+        except Exception as error:  # the operator's own function
+            log.error("gateway.storage.redact failed (%s); the texts of an audit are not stored", type(error).__name__)
+            return None, None
+        return first, second
+
+    def _take(self, connection: sqlite3.Connection, batch: list[AuditItem]) -> None:
+        """Stores a batch and shows it to the detectors, on the store's thread."""
+        for item in batch:
+            watch, row, kept = self.watches.get(item.traffic.plan.route), item.row, item.traffic.kept
+            if row is not None:
+                if kept:
+                    self._count(row)
+                else:
+                    add_drawn(connection, row)
+            if watch is not None and item.differ is not None:
+                watch.observe("audited" if kept else "deferred", float(item.differ))
+                if row is not None and kept:
+                    observe_label(connection, watch, row)
+            if row is not None and kept:
+                finish_drawn(connection, row)
+            known = self.recent.get(item.traffic.trace.trace_id)
+            if known is not None and item.traffic.reference is not None:
+                known.reference = item.traffic.reference.answer
+
+    def _refresh_watches(self, connection: sqlite3.Connection) -> None:
+        for watch in self.watches.values():
+            watch.refresh(connection, self.clock())
+
+    # --- alarms and tidying -----------------------------------------------------------------------------------------
+
+    def _follow_alarms(self) -> None:
+        for name, watch in self.watches.items():
+            if watch.alarm is None:
+                self.alarms.pop(name, None)
+            else:
+                self.alarms[name] = self.settings.audit.on_alarm
+
+    def _notify_soon(self, watch: CascadeWatch) -> None:
+        task = self._spawn(self._notify(watch))
+        self.notifying.add(task)
+        task.add_done_callback(self.notifying.discard)
+
+    async def _notify(self, watch: CascadeWatch) -> None:
+        audit, row = self.settings.audit, watch.row
+        if audit.webhook is None or row is None:
+            return
+        said = {
+            "cascade": watch.cascade, "alarm": row.alarm, "at": row.alarmed_at, "on_alarm": audit.on_alarm,
+            "detectors": watch.evidence(),
+        }  # fmt: skip
+        if await post_alarm(audit.webhook, said, seconds=audit.webhook_seconds):
+            await self.run(lambda connection: set_notified(connection, watch.cascade, self.clock()))
+
+    async def _poll(self) -> None:
+        while True:
+            await asyncio.sleep(POLL_SECONDS)
+            if self.alarms:
+                await self.refresh()
+
+    async def _tidy(self) -> None:
+        while True:
+            await self.run(self.delete_old)
+            await asyncio.sleep(TIDY_SECONDS)
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+
+def encoded(traffic: Traffic) -> str:
+    """The facts of a question as JSON."""
+    return msgspec.json.encode(traffic.facts()).decode()
