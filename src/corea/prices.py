@@ -52,7 +52,7 @@ class Price:
         cache_write_1h_usd_per_mtok: For those that are kept for an hour; None: as other cache writes.
         reasoning_usd_per_mtok: For reasoning tokens; None: as other completion tokens.
         usd_per_request: For each request, in addition.
-        usd_per_web_search, usd_per_tool_call: For a call of the server's own tools; None: unknown, the cost is incomplete.
+        usd_per_web_search, usd_per_tool_call: For a tool's call at the server; None: unknown, the cost is incomplete.
         tiers: Higher prices of long prompts, by increasing length: each has `above_prompt_tokens` and token prices.
         machine_usd_per_hour: Price of the machine; with `tokens_per_second` it replaces token prices.
         tokens_per_second: Completion tokens per second of the machine over all its requests, measured on similar work;
