@@ -304,8 +304,8 @@ def _check_chat(where: str, declared: StageSettings, signal: Any, prompt: Prompt
         )
     if declared.second_opinion is not None:
         raise ConfigError(
-            f"{where}.second_opinion: got it in a chat, whose text has no short answer to compare; leave it out, or set "
-            'mode = "answer"'
+            f"{where}.second_opinion: got it in a chat, whose text has no short answer to compare; leave it out, or "
+            'set mode = "answer"'
         )
     inner = signal.inner if isinstance(signal, Validated) else signal
     for each in (inner, *(signal.others.values() if isinstance(signal, Validated) else ())):
