@@ -325,7 +325,6 @@ class Cascade:
             flags = (*flags, COST_INCOMPLETE)
         if self._calibrated_models:
             flags = (*flags, *_other_models(self._calibrated_models, steps))
-        cost = total([step.cost_usd for step in steps])
         baseline = last_stage_alone(self.baseline, self.stages, question, steps, in_order=self.in_order)
         return Trace(
             question_id=question.id,
@@ -335,7 +334,7 @@ class Cascade:
             text=text,
             stage=final.stage if final else None,
             error=error,
-            cost_usd=cost,
+            cost_usd=(cost := total([step.cost_usd for step in steps])),
             baseline_cost_usd=baseline.usd,
             baseline_estimated=baseline.estimated,
             baseline_assumed=baseline.assumed,

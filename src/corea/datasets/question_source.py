@@ -58,6 +58,11 @@ class QuestionSource:
     def __post_init__(self) -> None:
         _ = self.kind
 
+    @classmethod
+    def of(cls, source: "QuestionSource | str", *, category: str) -> "QuestionSource":
+        """The source of a path, with this column of categories; one that is a source already stays as it is."""
+        return cls(source, category=category) if isinstance(source, str) else source
+
     @property
     def is_pipe(self) -> bool:
         """True for a pipe, which can be read only once."""

@@ -21,7 +21,6 @@ from corea.cascade import Cascade
 from corea.datasets.question_source import QuestionSource, SourceRow
 from corea.errors import ConfigError, DataError
 from corea.files.rows import FileFormat, format_of
-from corea.ledger import Ledger
 from corea.prices import EXACT
 from corea.run.answer_settings import answer_settings
 from corea.run.budget import Budget, WorstCase, check_bounded, worst_case_usd
@@ -72,11 +71,9 @@ async def run_batch(
     Raises:
         ConfigError: The budget cannot be bounded, a key is missing, the format is unknown, the output is not a file, or
             the journal belongs to another run.
-        DataError: A bad row under `OnBadRow.STOP`, a changed input, or a full disk. Only the last two can be raised
-            after a question was asked.
+        DataError: A bad row under `OnBadRow.STOP`; also after a question was asked, a changed input or a full disk.
     """
-    column = cascade.calibrated.category_column
-    source = QuestionSource(source, category=column) if isinstance(source, str) else source
+    source = QuestionSource.of(source, category=cascade.calibrated.category_column)
     if concurrency < 1:
         raise ConfigError(f"concurrency: got {concurrency}, expected at least 1")
     if budget_usd is not None:
@@ -94,8 +91,9 @@ async def run_batch(
         on_progress=on_progress,
         stop=stop or Stop(),
         clock=clock,
-        pipe=pipe, tally=Tally(Ledger(calibrated=cascade.calibrated)),
-    )  # fmt: skip
+        pipe=pipe,
+    )
+    run.tally.ledger.calibrated = cascade.calibrated
     if output != "-":
         return await _into_file(run, format, settings)
     run.checks.survey()
@@ -160,8 +158,8 @@ class _Run:
     stop: Stop
     clock: Callable[[], float]
     pipe: IO[bytes] | None
-    tally: Tally
     journal: Journal | None = None
+    tally: Tally = field(default_factory=Tally)
     unused: Counter[str] = field(default_factory=Counter[str])
     next_usd_at_most: Decimal | None = None
     outcome: RunOutcome = RunOutcome.COMPLETE
