@@ -113,6 +113,7 @@ class GatewayApp:
             await self._count(scope, receive, response)
         elif self.audit is not None and path in METHODS:
             principal = self.chat.accounts.identify(secret_of(scope))
+            self.chat.accounts.count(principal)
             await self.audit.answer(path, scope, receive, response, principal)
         else:
             await self._page(scope, path, response)
