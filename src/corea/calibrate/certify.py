@@ -129,7 +129,7 @@ def select_for_labelling(table: OutcomeTable, targets: Targets, count: int, opti
     labels = FewLabels.of(table, targets)
     part_a, part_b = split(table, replace(options, few_labels=True))
     prepared = prepare_parts(labels.proxy(table).take(part_a), table.take(part_b), options, targets.score_target)
-    least, _ = worth_labelling(prepared.fit, targets)
+    least = worth_labelling(prepared.fit, targets)
     with np.errstate(invalid="ignore"):
         asked = labels.different[part_b] & (prepared.test.scores[0] >= least)
     chosen = np.random.default_rng([options.seed, 1]).permutation(np.flatnonzero(asked))[:count]

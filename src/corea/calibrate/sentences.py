@@ -31,13 +31,14 @@ def _result(found: Calibration) -> str:
     guarantee, targets = found.guarantee, found.guarantee.targets
     rows = f"{guarantee.n:,} questions" + (f" ({n:,} distinct)" if (n := guarantee.n_clusters) is not None else "")
     if guarantee.labels is not None:
-        rows += f" of which {guarantee.labels.gold:,} are labelled"
+        by = "" if guarantee.labels.judge is None else f" by people, and all judged by {guarantee.labels.judge}"
+        rows += f" of which {guarantee.labels.gold:,} are labelled{by}"
     if not found.certified:
         return f"INFEASIBLE: nothing that saves is certified on {rows}; all go to {found.binding[-1].model}"
     if guarantee.labels is not None:
         alone = guarantee.labels.gold_alone
         more = f" (labels alone: about {alone:,})" if alone is not None and alone > guarantee.labels.gold else ""
-        words = targets.words(guarantee.cost_cap_usd)
+        words = targets.words(guarantee.cost_cap_usd, people=guarantee.labels.judge is not None)
         return f"saves {_percent(found.expected['saving'])}: {words}; certified on {rows}{more}"
     words = f"{_gained(found.expected, targets)} {_guaranteed(targets)}{_in_categories(found.groups)}"
     words += targets.condition(guarantee.cost_cap_usd)
@@ -109,7 +110,14 @@ def _few_label_steps(found: Selection, near: Rules, targets: Targets, use: Label
         f"the first threshold that failed keeps {100 * kept:.0f} % of the answers; "
         f"{100 * (use.kept_and_different or 0.0):.1f} % of all are kept and differ from the large model's"
     ]
-    if targets.max_drop is not None:
+    if use.judge is not None and targets.max_drop is not None:
+        said.append(
+            "by the verdicts, and what the labels there are say, more labels would probably not certify any saving"
+            if use.enough is None
+            else f"about {use.enough:,} labels by people would probably certify a saving: --select-for-labelling FILE "
+            f"--count {use.enough} (this run had {use.gold:,})"
+        )
+    elif targets.max_drop is not None:
         said.append(
             "label more of the answers that differ: --select-for-labelling FILE --count N names those that help most"
             if use.gold_alone is not None or not use.gold_used

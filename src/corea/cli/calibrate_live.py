@@ -17,10 +17,16 @@ from corea.errors import ConfigError
 from corea.report.terminal import ProgressBars
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from corea.calibrate.artefact import StageBinding
     from corea.calibrate.settings import CalibrateSettings
+    from corea.cascade import Cascade
+    from corea.config import Config
+    from corea.evaluate.judge import Judge
     from corea.records.table import OutcomeTable
     from corea.run.summary import RunProgress
+    from corea.types import Question
 
 BUNDLED = 1000  # questions for the bundled pair, which knows only its own kind
 BUNDLED_NOTE = (
@@ -45,13 +51,15 @@ def live_table(
     from corea.build import build
     from corea.cli.configuration import find_config
     from corea.evaluate.collect import CollectSettings, collect_traces, load_questions, outcome_table
+    from corea.evaluate.judge import judged_table
 
     config, bundled = find_config(configuration.config, configuration.set_)
     name, chosen = config.cascade(models.cascade)
     config = replace(config, cascades={**config.cascades, name: replace(chosen, calibration=None)})
     built = build(config, name)
     questions = _questions(wanted.questions, answers, bundled=bundled)
-    known = load_questions(str(questions), labelled=not wanted.few_labels, grader=wanted.grader)
+    known = load_questions(str(questions), labelled=not wanted.options.few_labels, grader=wanted.grader)
+    judge = _judge(config, wanted, built.cascade, known) if wanted.judged else None
     collecting = CollectSettings(
         folder=answers,
         budget_usd=config.run.budget_usd if wanted.budget_usd is None else wanted.budget_usd,
@@ -70,17 +78,37 @@ def live_table(
             with stopping_on_signals() as stop, ProgressBars(quiet=quiet) as bars:
                 show = None if quiet else partial(_show, bars)
                 watched = replace(collecting, stop=stop, on_progress=show, on_plan=None if quiet else note)
+                if judge is not None and not quiet:
+                    note(judge.plan(built.cascade, known, answers))
                 collected = await collect_traces(built.cascade, str(questions), known, watched)
-            table = await outcome_table(built.cascade, known, collected, collecting)
+                table = await outcome_table(built.cascade, known, collected, collecting)
+                if judge is not None:
+                    table = await judged_table(judge, built.cascade, table, known, collected, watched)
             return table, collected.binding(built.cascade)
         finally:
             await built.cascade.close()
+            if judge is not None:
+                await judge.cascade.close()
 
     try:
         return asyncio.run(ask())
     except InterruptedError as error:
         complain(str(error))
         raise typer.Exit(EXIT_INTERRUPTED) from error
+
+
+def _judge(
+    config: "Config", wanted: "CalibrateSettings", cascade: "Cascade", known: "Mapping[str, Question]"
+) -> "Judge":
+    """The judge of a configuration, with its warnings printed."""
+    from corea.build import judge_stage
+    from corea.evaluate.judge import Judge, check_judge, load_judge_prompt
+
+    prompt = wanted.judge.prompt
+    judge = Judge(judge_stage(config, wanted.judge), load_judge_prompt(None if prompt is None else config.path(prompt)))
+    for warning in check_judge(judge, cascade, known):
+        complain(warning)
+    return judge
 
 
 def _questions(path: str | None, answers: Path, *, bundled: bool) -> Path:

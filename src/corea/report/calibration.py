@@ -22,6 +22,7 @@ COSTS = {  # the total is with errors, and questions left to people, at their pr
     "plain_llm_mean_cost_usd": "large model asked plainly",
     "total_usd": "cascade, total", "llm_total_usd": "large model, total",
 }  # fmt: skip
+PREFERRED = "large preferred, less draft"
 HIGHLIGHTED = ("pass_at_1", "saving", "mean_cost_usd")
 
 
@@ -40,6 +41,7 @@ def calibration_lines(found: Calibration) -> list[str]:
     lines += ["", f"{'on the rows of the test':34}{'value':>10}   95 % interval"]
     for name, what in SHARES.items():
         if name in found.expected:
+            what = PREFERRED if name == "drop" and _judged(found) else what
             lines.append(_figure(what, found.expected[name], 100, " points" if name == "drop" else " %"))
     for name, what in COSTS.items():
         if name in found.expected:
@@ -89,7 +91,14 @@ def facts(found: Calibration) -> Iterator[tuple[str, str]]:
         yield "threshold", words
 
 
+def _judged(found: Calibration) -> bool:
+    return found.guarantee.labels is not None and found.guarantee.labels.judge is not None
+
+
 def _labels(use: LabelUse) -> str:
+    if use.judge is not None:
+        agrees = "" if use.judge_agrees is None else f", and says the same as people on {100 * use.judge_agrees:.0f} %"
+        return f"{use.gold:,} by people; {use.judge} judged all{agrees}"
     said = f"{use.gold:,} gold, the large model's answers are the reference for the rest"
     if use.gold_alone is None:
         return said
