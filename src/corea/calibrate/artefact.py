@@ -96,7 +96,8 @@ class LabelUse(msgspec.Struct, frozen=True, kw_only=True):
         gold_saved: The difference.
         judge: The model whose verdicts stood for people's preferences; None: labels are grades.
         judge_agrees: Share of the labelled rows at which it said what people say.
-        enough: Labels that would probably certify the best rules that were not; None: not known, or none would.
+        enough: Labels that would probably certify some saving where nothing is; None: not known, or none would.
+        pairs: Rows of the test that are worth labelling for these targets, with a judge.
     """
 
     gold: int
@@ -107,6 +108,7 @@ class LabelUse(msgspec.Struct, frozen=True, kw_only=True):
     judge: str | None = None
     judge_agrees: float | None = None
     enough: int | None = None
+    pairs: int | None = None
 
 
 class Guarantee(msgspec.Struct, frozen=True, kw_only=True):

@@ -310,6 +310,11 @@ class FewLabels:
         said = (test.table.last.correct - test.table.first.correct)[self.gold]
         return float(np.mean(np.sign(self.judged[self.gold]) == said))
 
+    def worth(self, test: ScoredTable, fit: ScoredTable, targets: Targets) -> Any:
+        """Indices of the rows of the test whose labels are worth having, by a map and path of the rows that fitted."""
+        with np.errstate(invalid="ignore"):
+            return np.flatnonzero(self.different & (test.scores[0] >= worth_labelling(fit, targets)))
+
     def enough(self, test: ScoredTable, fit: ScoredTable, targets: Targets) -> int | None:
         """Labels, selected for these targets, that would probably (4 in 5) certify some saving; None: not known.
 
@@ -321,17 +326,18 @@ class FewLabels:
         said, known = test.table.last.correct - test.table.first.correct, self.gold & self.different
         labelled = int(known.sum()) >= ENOUGH_GOLD
         shift = float((said - self.judged)[known].mean()) if labelled else 0.0
-        region = self.different & (score >= worth_labelling(fit, targets))
+        region = self.worth(test, fit, targets)
+        region = region[np.argsort(-score[region], kind="stable")]  # equal scores: a share of them may be kept
         z = NormalDist().inv_cdf(1 - (1 - SHARE_RISK) * targets.delta) + NormalDist().inv_cdf(0.8)
         needed: list[float] = []
-        for level in np.quantile(score[region], np.arange(0, 1, 0.05)) if region.any() else ():
-            kept, outcome = score >= level, region & (score >= level)
-            count = int(outcome.sum())
-            saves = float((test.table.last.cost_usd * kept).mean() - test.table.first.full_cost_usd.mean())
-            gap = d / _bound_of_share(count, len(test), d, targets.delta) - float(self.judged[outcome].mean()) - shift
-            spread = float(np.std(said[known] if labelled else self.judged[outcome]))
+        for count in np.unique((np.arange(0.05, 1.01, 0.05) * len(region)).astype(int))[-20:]:
+            kept = region[: max(count, 1)]
+            saves = float(test.table.last.cost_usd[kept].sum() - test.table.first.full_cost_usd.sum())
+            limit = d / _bound_of_share(len(kept), len(test), d, targets.delta)
+            gap = limit - float(self.judged[kept].mean()) - shift
+            spread = float(np.std(said[known] if labelled else self.judged[kept]))
             if gap > 0 and saves > 0:
-                needed.append(max((z * max(spread, 0.1) / gap) ** 2, ENOUGH_GOLD) * int(region.sum()) / count)
+                needed.append(max((z * max(spread, 0.1) / gap) ** 2, ENOUGH_GOLD) * len(region) / len(kept))
         return round(min(needed)) if needed else None
 
     def drop_interval(self, test: ScoredTable, kept: Any) -> Interval:

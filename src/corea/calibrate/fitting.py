@@ -336,6 +336,7 @@ def _label_use(found: Selection, labels: FewLabels, targets: Targets) -> LabelUs
         gold=gold, gold_used=used, kept_and_different=share, gold_alone=alone,
         gold_saved=None if alone is None else max(0, alone - gold),
         judge=judge, judge_agrees=agrees,
+        pairs=None if labels.judged is None else len(labels.worth(found.test, found.fit, targets)),
         enough=None if found.rules is not None else labels.enough(found.test, found.fit, targets),
     )  # fmt: skip
 

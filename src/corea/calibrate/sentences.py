@@ -111,12 +111,7 @@ def _few_label_steps(found: Selection, near: Rules, targets: Targets, use: Label
         f"{100 * (use.kept_and_different or 0.0):.1f} % of all are kept and differ from the large model's"
     ]
     if use.judge is not None and targets.max_drop is not None:
-        said.append(
-            "by the verdicts, and what the labels there are say, more labels would probably not certify any saving"
-            if use.enough is None
-            else f"about {use.enough:,} labels by people would probably certify a saving: --select-for-labelling FILE "
-            f"--count {use.enough} (this run had {use.gold:,})"
-        )
+        said.append(_labels_by_people(use, len(found.test) + len(found.fit)))
     elif targets.max_drop is not None:
         said.append(
             "label more of the answers that differ: --select-for-labelling FILE --count N names those that help most"
@@ -124,6 +119,17 @@ def _few_label_steps(found: Selection, near: Rules, targets: Targets, use: Label
             else "the labels say that keeping these answers loses more than allowed: more labels would not help"
         )
     return said
+
+
+def _labels_by_people(use: LabelUse, questions: int) -> str:
+    """The labels that would probably certify a saving, and the questions where these are too few for them."""
+    if use.enough is None:
+        return "by the verdicts, and what the labels there are say, more labels would probably not certify any saving"
+    said = f"about {use.enough:,} labels by people would probably certify a saving (this run had {use.gold:,})"
+    if use.pairs and use.enough > use.pairs:
+        more = round(questions * use.enough / use.pairs, -1)
+        return f"{said}, more than the {use.pairs:,} pairs worth a label here: ask about {more:,.0f} questions"
+    return f"{said}: --select-for-labelling FILE --count {use.enough}"
 
 
 def _nearest(found: Selection, near: Rules, targets: Targets) -> list[str]:

@@ -93,7 +93,8 @@ def _preference(row: Mapping[str, Any], better: str, answers: tuple[Any, Any], w
     shown = (row.get("first"), row.get("second"))
     if shown not in (answers, answers[::-1]):
         raise DataError(
-            f"question {row.get('id')!r}: its answers are not the stored ones, expected the same texts; write the file again with --select-for-labelling",
+            f"question {row.get('id')!r}: its answers are not the stored ones, expected the same texts; write the file "
+            "again with --select-for-labelling",
             **where,
         )
     if better == "tie":
