@@ -24,7 +24,7 @@ from corea.cascade import Cascade
 from corea.costs.bounds import RETOKENIZED, attempts_at_most, request_tokens
 from corea.errors import ConfigError, DataError
 from corea.evaluate.collect import CollectedTraces, CollectSettings
-from corea.evaluate.extra_calls import CallSettings, ask_into, at_most, cost_of, priced_now, traces_in
+from corea.evaluate.extra_calls import CallSettings, ask_into, at_most, cost_of, make_folder, priced_now, traces_in
 from corea.parsing import choice_letter, read_answer, visible_text
 from corea.prices import EXACT
 from corea.prompts import BUILT_IN, Prompt, parse_prompt, prompt_text
@@ -219,6 +219,7 @@ class Judge:
         Raises:
             BudgetError, BackendError, InterruptedError: See `ask_into`; what was judged is stored.
         """
+        make_folder(folder)
         path = self.path(folder)
         stored = {trace.question_id: trace for trace in traces_in(path) if trace.status is not Status.FAILED}
         questions = [self.asked(pair, order) for pair in pairs if pair.asked for order in ORDERS]
