@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, cast, get_type_hints
+from typing import Any, NamedTuple, cast, get_type_hints
 
 from corea.backends import BACKENDS
 from corea.cascade import Cascade
@@ -26,9 +26,6 @@ from corea.signals.tokens import with_logprobs
 from corea.signals.validators import Validated
 from corea.stage import Mode, Stage
 from corea.types import Sampling
-
-if TYPE_CHECKING:
-    from corea.calibrate.settings import JudgeSettings
 
 PATH_FIELDS = ("folder", "path")
 FAILURES_OF_SEVERAL = 3  # that open a breaker, where another server can answer
@@ -362,19 +359,6 @@ def _other_model(
         )
     table = cast(Mapping[str, Any], asked)
     return _Checker(backends.of(config, where, table), table, price)
-
-
-def judge_stage(config: Config, judge: "JudgeSettings") -> Stage:
-    """A stage of the model that judges pairs of answers, with its price.
-
-    Raises:
-        ConfigError: There is none, its stage is unknown, or it has no price.
-    """
-    prices, where = PriceTable(config.prices), "calibrate.judge.backend"
-    asked = _other_model(config, "", where, judge.backend, judge.price, BackendCache())
-    assert asked is not None  # no stage is named ""
-    price = _price(asked.price, asked.options, asked.backend, prices)
-    return Stage(name="judge", backend=asked.backend, sampling=judge.sampling, price=price, mode=Mode.CHAT)
 
 
 def _policy(where: str, declared: StageSettings) -> Policy:

@@ -161,17 +161,19 @@ async def served(cascade: Cascade) -> dict[int, tuple[str, str]]:
 
 def test_without_labels_nothing_is_certified_and_it_says_how_many_would_be_enough(corea: Command) -> None:
     write()
-    ran = corea("calibrate", "--max-drop", "0.05", "--json")
-    assert ran.code == 0, ran.err
-    use = ran.json["guarantee"]["labels"]
-    assert (ran.json["verdict"], use["gold"], use["judge_agrees"]) == ("infeasible", 0, None)
-    enough, pairs = use["enough"], use["pairs"]
-    assert 20 <= pairs < enough
-    advice = (
-        f"about {enough:,} labels by people would probably certify a saving (this run had 0), more than the {pairs:,} "
-        f"pairs worth a label here: ask about {round(COUNT * enough / pairs, -1):,.0f} questions"
-    )
-    assert ran.json["advice"][1] == advice
+    for drop, enough_pairs in (("0.05", True), ("0.02", False)):
+        ran = corea("calibrate", "--max-drop", drop, "--json")
+        assert ran.code == 0, ran.err
+        use = ran.json["guarantee"]["labels"]
+        enough, pairs = use["enough"], use["pairs"]
+        assert (ran.json["verdict"], use["gold"], use["judge_agrees"]) == ("infeasible", 0, None)
+        assert (20 <= enough <= pairs) is enough_pairs
+        more = round(COUNT * enough / pairs, -1)
+        advice = f"about {enough:,} labels by people would probably certify a saving (this run had 0)" + (
+            f": --select-for-labelling FILE --count {enough}" if enough_pairs
+            else f", more than the {pairs:,} pairs worth a label here: ask about {more:,.0f} questions"
+        )  # fmt: skip
+        assert ran.json["advice"][1] == advice
 
 
 def test_where_people_disagree_with_the_judge_people_decide(corea: Command) -> None:

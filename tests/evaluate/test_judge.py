@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from corea.backends.fake import FakeBackend
-from corea.build import judge_stage
 from corea.calibrate.settings import JudgeSettings
 from corea.cascade import Cascade, Stage
+from corea.cli.calibrate_live import judge_stage
 from corea.config import parse_config
 from corea.errors import BackendError, BackendTimeout, BudgetError, ConfigError, DataError
 from corea.evaluate.extra_calls import CallSettings
@@ -249,6 +249,9 @@ def test_a_judge_is_a_stage_or_a_table_with_its_own_price() -> None:
         assert stage.price is not None
         assert (stage.backend.model, stage.price.input_usd_per_mtok) == (model, price)
         assert stage.sampling == Sampling(max_tokens=1024, temperature=0.0)
+    for wrong in ("thrd", {"model": "m"}):
+        with pytest.raises(ConfigError, match=r"calibrate\.judge\.backend: got"):
+            judge_stage(config, JudgeSettings(backend=wrong))
 
 
 def test_a_judge_of_its_own_answers_is_warned_of_and_three_stages_and_references_are_refused() -> None:

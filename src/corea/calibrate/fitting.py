@@ -251,7 +251,7 @@ def _answers(found: Selection) -> CascadeAnswers:
 
 def _watched(found: Selection, answers: CascadeAnswers) -> WatchedShares | None:
     first, rule = found.test.table.first, next(iter(found.rules or ()), None)
-    if rule is None or len(found.test.scores) > 1 or first.agreement is None:
+    if rule is None or len(found.test.scores) > 1 or first.agreement is None or first.judged is not None:
         return None
     kept, deferred = answers.kept, found.test.asked(0, rule) & ~answers.kept
     bounds: list[tuple[float, float]] = []

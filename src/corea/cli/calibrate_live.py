@@ -13,19 +13,20 @@ from corea.cli.console import EXIT_INTERRUPTED, complain, note
 from corea.cli.init import write_examples
 from corea.cli.options import ConfigOptions
 from corea.cli.run_report import show_progress
-from corea.errors import ConfigError
+from corea.errors import ConfigError, unknown_name
 from corea.report.terminal import ProgressBars
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from corea.calibrate.artefact import StageBinding
-    from corea.calibrate.settings import CalibrateSettings
+    from corea.calibrate.settings import CalibrateSettings, JudgeSettings
     from corea.cascade import Cascade
     from corea.config import Config
     from corea.evaluate.judge import Judge
     from corea.records.table import OutcomeTable
     from corea.run.summary import RunProgress
+    from corea.stage import Stage
     from corea.types import Question
 
 BUNDLED = 1000  # questions for the bundled pair, which knows only its own kind
@@ -87,8 +88,6 @@ def live_table(
             return table, collected.binding(built.cascade)
         finally:
             await built.cascade.close()
-            if judge is not None:
-                await judge.cascade.close()
 
     try:
         return asyncio.run(ask())
@@ -101,7 +100,6 @@ def _judge(
     config: "Config", wanted: "CalibrateSettings", cascade: "Cascade", known: "Mapping[str, Question]"
 ) -> "Judge":
     """The judge of a configuration, with its warnings printed."""
-    from corea.build import judge_stage
     from corea.evaluate.judge import Judge, check_judge, load_judge_prompt
 
     prompt = wanted.judge.prompt
@@ -109,6 +107,28 @@ def _judge(
     for warning in check_judge(judge, cascade, known):
         complain(warning)
     return judge
+
+
+def judge_stage(config: "Config", judge: "JudgeSettings") -> "Stage":
+    """The stage of the model that judges pairs of answers, with its price.
+
+    Raises:
+        ConfigError: Its stage is unknown, its table is none of a backend, or it has no price.
+    """
+    from corea.build import build
+    from corea.config import CascadeSettings, StageSettings
+    from corea.stage import Mode
+
+    where, asked, price = f"{config.source}: calibrate.judge.backend", judge.backend, judge.price
+    if isinstance(asked, str):
+        if asked not in config.stages:
+            raise unknown_name(where, asked, list(config.stages))
+        price, asked = price or config.stages[asked].price, config.stages[asked].backend
+    if asked is None or "kind" not in asked:
+        raise ConfigError(f'{where}: got no kind, expected a stage\'s name, or a table with kind = "..."; add it')
+    stages = {"judge": StageSettings(backend=asked, sampling=judge.sampling, price=price)}
+    cascades = {"judge": CascadeSettings(mode=Mode.CHAT, stages=("judge",))}
+    return build(replace(config, stages=stages, cascades=cascades)).cascade.stages[0]
 
 
 def _questions(path: str | None, answers: Path, *, bundled: bool) -> Path:

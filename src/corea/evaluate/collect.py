@@ -33,6 +33,7 @@ from corea.evaluate.extra_calls import (
     most_usd,
     priced_now,
     repeat_stored,
+    repeatable,
     reported_model,
     traces_in,
 )
@@ -208,15 +209,14 @@ def _plan(stages: Sequence["_AskedStage"], plainly: PlainSample, settings: Colle
     bounds, lines = list[Decimal | None](), list[str]()
     for each in stages:
         left = [question for key, question in each.known.items() if key not in each.stored]
-        again = min(settings.repeat, len(each.stored))
+        again = min(settings.repeat, len(repeatable(each.stage, each.known, each.stored)))
         most = total([most_usd(each.only, left), *[most_usd(each.only, [each.longest])] * again])
         said = f", and {again} of {len(each.stored):,} stored ones again" if each.stored else ""
         lines.append(f"asking {each.stage.name}: {len(left):,} questions{said}, {at_most(most)}")
         bounds.append(most)
-    if plainly.missing:
+    if n := len(plainly.missing):
         bounds.append(most_usd(plainly.cascade, plainly.missing))
-        name, n = plainly.cascade.name, len(plainly.missing)
-        lines.append(f"asking {name} plainly, for the baseline: {n:,} questions, {at_most(bounds[-1])}")
+        lines.append(f"asking {plainly.cascade.name} plainly, for the baseline: {n:,} questions, {at_most(bounds[-1])}")
     return [*lines, f"in all: {at_most(total(bounds))}"]
 
 

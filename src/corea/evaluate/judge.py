@@ -331,7 +331,10 @@ async def judged_table(
         spent, cost_of([trace for name in names for path in settings.folder.glob(name) for trace in traces_in(path)])
     )
     calls = CallSettings(concurrency=settings.concurrency, budget_usd=settings.budget_usd, stop=settings.stop)
-    said = await judge.verdicts(pairs, settings.folder, calls, spent)
+    try:
+        said = await judge.verdicts(pairs, settings.folder, calls, spent)
+    finally:
+        await judge.cascade.close()
     unknown = np.full(len(table), np.nan)
     first = replace(
         table.first, correct=unknown, judged=said.preferred, judge_model=judge.stage.backend.model,
