@@ -3,7 +3,7 @@
     python experiments/calibrate/judge.py [--data FOLDER] [--draws 1000] [--population PART] [--judge PART]
 
 No live judge is asked. Verdicts are simulated from the truth (what people prefer) and from the lengths of the answers.
-A draw is 2,000 questions with replacement, of which some selected ones get people's labels, and each certificate is
+A draw is 1,000 questions (of recorded pairs 2,000) with replacement, of which some selected ones get people's labels, and each certificate is
 judged on the whole population. Populations: a simulated pair, and with --data recorded answers whose grades stand for
 people: the right answer is preferred, two right or two wrong ones are a tie. There one judge reads text: it prefers the
 answer that agrees with a third recorded model's. Writes experiments/results/calibrate/judge.json.
@@ -31,7 +31,7 @@ from recipes.paper.provenance import commit
 
 ROOT = Path(__file__).parents[2]
 OUT = ROOT / "experiments" / "results" / "calibrate" / "judge.json"
-N, GOLDS, WANTED, FIRST_SEED = 2000, (150, 500), Targets(max_drop=0.05), 1000
+WANTED, FIRST_SEED, PIECE = Targets(max_drop=0.05), 1000, 100
 OPTIONS = FitOptions(map="linear", few_labels=True)
 THIRD, ALSO = "the third model's answer", ("unbiased, 3 in 4", "favours the longer")
 GPT = "gpt-4o-mini-2024-07-18"
@@ -138,6 +138,8 @@ class Population:
     """All questions, with the verdicts of one judge."""
 
     table: OutcomeTable
+    rows: int
+    golds: tuple[int, ...]
 
     def __post_init__(self) -> None:
         self.scored = ScoredTable.of(self.table)
@@ -148,16 +150,16 @@ class Population:
         One draw, split and map for all numbers of labels: what `select_for_labelling` and `certify` do.
         """
         rng = np.random.default_rng(seed)
-        rows = self.table.take(rng.integers(len(self.table), size=N))
-        rows = replace(rows, ids=np.array([f"d{seed}-{i}" for i in range(N)], dtype=object))
+        rows = self.table.take(rng.integers(len(self.table), size=self.rows))
+        rows = replace(rows, ids=np.array([f"d{seed}-{i}" for i in range(self.rows)], dtype=object))
         options = replace(OPTIONS, seed=seed)
-        labels = FewLabels.of(hidden_labels(rows, np.zeros(N, dtype=bool)), WANTED)
+        labels = FewLabels.of(hidden_labels(rows, np.zeros(self.rows, dtype=bool)), WANTED)
         part_a, part_b = split(rows, options)
         prepared = prepare_parts(labels.proxy(rows).take(part_a), rows.take(part_b), options, WANTED.score_target)
         labels = labels.take(part_b)
         order = np.random.default_rng([seed, 1]).permutation(labels.worth(prepared.test, prepared.fit, WANTED))
         found: dict[int, tuple[int, bool, float, float]] = {}
-        for gold in GOLDS:
+        for gold in self.golds:
             known = replace(labels, gold=np.isin(np.arange(len(part_b)), order[:gold]), only_different=True)
             try:
                 known.check_scores(prepared.test)
@@ -176,17 +178,16 @@ class Population:
         return True, 1 - float(answers.cost_usd.mean() / last.cost_usd.mean()), drop
 
 
-def summary(population: Population, draws: int) -> dict[int, dict[str, Any]]:
-    trials = [population.trials(seed) for seed in range(FIRST_SEED, FIRST_SEED + draws)]
-    first, drop = population.table.first, WANTED.max_drop or 0.0
-    said = population.table.last.correct - first.correct
-    found: dict[int, dict[str, Any]] = {}
-    for gold in GOLDS:
+def summary(population: Population, seeds: range) -> dict[int, dict[str, float]]:
+    """Means over the draws of these seeds, by number of labels."""
+    trials = [population.trials(seed) for seed in seeds]
+    found: dict[int, dict[str, float]] = {}
+    for gold in population.golds:
         labels, certified, saving, lost = (np.array(each) for each in zip(*(one[gold] for one in trials), strict=True))
         found[gold] = {
-            "agrees": float(np.mean(first.judged == said)), "leans": float(np.mean(first.judged - said)),
             "labels": float(labels.mean()), "certified": float(certified.mean()),
-            "broken": float((lost > drop).mean()), "saving": float(saving.mean()), "drop": float(lost.mean()),
+            "broken": float((lost > (WANTED.max_drop or 0.0)).mean()), "saving": float(saving.mean()),
+            "drop": float(lost.mean()),
         }  # fmt: skip
     return found
 
@@ -215,10 +216,26 @@ def main() -> None:
         for judged, seen in verdicts.items():
             if given.population not in name or given.judge not in judged:
                 continue
-            population = Population(table.change(0, judged=seen, judge_model="simulated"))
-            for gold, found in summary(population, given.draws).items():
-                more = {"draws": given.draws, "commit": commit(), "oracle": oracle(table, WANTED.max_drop or 0.0)}
-                store(given.out, name, judged, gold, {**found, **more})
+            rows, golds = (1000, (300,)) if not third else (2000, (150, 500))
+            population = Population(table.change(0, judged=seen, judge_model="simulated"), rows, golds)
+            run(given.out, name, judged, population, given.draws)
+
+
+def run(path: Path, name: str, judged: str, population: Population, draws: int) -> None:
+    """Adds pieces of draws to what is stored until there are so many."""
+    first = population.table.first
+    said = population.table.last.correct - first.correct
+    fixed = {
+        "agrees": float(np.mean(first.judged == said)), "leans": float(np.mean(first.judged - said)),
+        "oracle": oracle(population.table, WANTED.max_drop or 0.0), "rows": population.rows, "commit": commit(),
+    }  # fmt: skip
+    while (done := stored(path, name, judged, population.golds[-1]).get("draws", 0)) < draws:
+        more = min(PIECE, draws - done)
+        new = summary(population, range(FIRST_SEED + done, FIRST_SEED + done + more))
+        for gold, found in new.items():
+            old = stored(path, name, judged, gold)
+            means = {key: (done * old.get(key, 0.0) + more * value) / (done + more) for key, value in found.items()}
+            store(path, name, judged, gold, {**fixed, **means, "draws": done + more})
 
 
 def recorded_in(folder: Path | None) -> dict[str, tuple[OutcomeTable, Floats, Floats, Floats]]:
@@ -229,14 +246,20 @@ def rng_of(name: str) -> np.random.Generator:
     return np.random.default_rng([7, *map(ord, name)])
 
 
+def stored(path: Path, name: str, judged: str, gold: int) -> dict[str, Any]:
+    trials = json.loads(path.read_text())["trials"] if path.exists() else []
+    key = (name, judged, gold)
+    return next((each for each in trials if (each["population"], each["judge"], each["gold"]) == key), {})
+
+
 def store(path: Path, name: str, judged: str, gold: int, found: dict[str, Any]) -> None:
     """Puts one result beside those that are there."""
-    out: dict[str, Any] = {"rows": N, "max_drop": WANTED.max_drop, "delta": WANTED.delta, "trials": []}
+    out: dict[str, Any] = {"max_drop": WANTED.max_drop, "delta": WANTED.delta, "trials": []}
     if path.exists():
         out = json.loads(path.read_text())
-    key = {"population": name, "judge": judged, "gold": gold}
-    kept = [each for each in out["trials"] if any(each[field] != value for field, value in key.items())]
-    out["trials"] = [*kept, {**key, **found}]
+    old = stored(path, name, judged, gold)
+    out["trials"] = [each for each in out["trials"] if each != old]
+    out["trials"].append({"population": name, "judge": judged, "gold": gold, **found})
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(out, indent=1) + "\n")
     print(name, judged, gold, json.dumps(found), flush=True)
