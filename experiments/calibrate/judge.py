@@ -3,10 +3,11 @@
     python experiments/calibrate/judge.py [--data FOLDER] [--draws 1000] [--population PART] [--judge PART]
 
 No live judge is asked. Verdicts are simulated from the truth (what people prefer) and from the lengths of the answers.
-A draw is 1,000 questions (of recorded pairs 2,000) with replacement, of which some selected ones get people's labels, and each certificate is
-judged on the whole population. Populations: a simulated pair, and with --data recorded answers whose grades stand for
-people: the right answer is preferred, two right or two wrong ones are a tie. There one judge reads text: it prefers the
-answer that agrees with a third recorded model's. Writes experiments/results/calibrate/judge.json.
+A draw is 1,000 questions (of recorded pairs 2,000) with replacement, of which some selected ones get people's labels,
+and each certificate is judged on the whole population. Populations: a simulated pair, and with --data recorded answers
+whose grades stand for people: the right answer is preferred, two right or two wrong ones are a tie. There one judge
+reads text: it prefers the answer that agrees with a third recorded model's. Writes
+experiments/results/calibrate/judge.json; a second start goes on.
 """
 
 import argparse

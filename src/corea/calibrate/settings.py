@@ -20,7 +20,7 @@ class JudgeSettings:
         prompt: A text file, relative to the configuration; None: the built-in one. It must hold `{question}`,
             `{answer_a}` and `{answer_b}` once each, and ask for a last line `Verdict: A`, `Verdict: B` or
             `Verdict: tie`.
-        sampling: Of each of the two calls for a pair of answers.
+        sampling: Of each of the two calls for a pair of answers; default `{max_tokens = 1024, temperature = 0}`.
     """
 
     backend: str | Mapping[str, Any] | None = None
@@ -41,7 +41,6 @@ class CalibrateSettings:
         group: The column that holds a row's category.
         extra_signals: Further signals to measure on the answers, for the blend.
         budget_usd: For asking, over all starts.
-        judge: For open-ended answers: the labels are then people's preferences between the two answers (`--labels`).
     """
 
     max_drop: float | None = None
