@@ -114,8 +114,9 @@ def test_open_ended_answers_are_judged_labelled_blind_certified_and_served(corea
     assert len(judged.read_text().splitlines()) == 2 * COUNT
 
     label("pairs.jsonl")
-    ran = corea("calibrate", "--labels", "pairs.jsonl", "--json")
+    ran = corea("calibrate", "--labels", "pairs.jsonl", "--json", "--report", "page.html")
     assert ran.code == 0, ran.err
+    assert "200 by people; judge-model judged all" in Path("page.html").read_text()
     found = ran.json
     assert (found["verdict"], found["guarantee"]["labels"]["gold"]) == ("certified", 200)
     assert found["guarantee"]["labels"]["judge"] == "judge-model"

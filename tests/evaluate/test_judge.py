@@ -31,6 +31,7 @@ from corea.evaluate.preferences import with_labels, write_pairs
 from corea.policies.threshold import Threshold
 from corea.prices import Price
 from corea.records.table import OutcomeTable
+from corea.run.shutdown import Stop
 from corea.signals.verbalized import Verbalized
 from corea.types import Completion, Message, Question, Sampling, Usage
 
@@ -182,6 +183,23 @@ async def test_the_cost_is_exact_bounded_before_and_paid_once(tmp_path: Path) ->
     changed = [*pairs[:6], pair(6, "another draft")]
     await again.verdicts(changed, tmp_path, CALLS, Decimal(0))
     assert len(calls(again)) == 2
+
+
+async def test_stopped_half_way_it_keeps_what_was_judged_and_asks_the_rest_next_time(tmp_path: Path) -> None:
+    stop, pairs = Stop(), [pair(n) for n in range(12)]
+
+    def stopping(question: Question) -> str:
+        stop.asked = question.id.startswith("q5")
+        return prefers_longer(question)
+
+    one_by_one = CallSettings(concurrency=1, stop=stop)
+    first, again = judge(stopping), judge(prefers_longer)
+    with pytest.raises(InterruptedError, match="interrupted while judging 12 pairs"):
+        await first.verdicts(pairs, tmp_path, one_by_one, Decimal(0))
+    stored = len(first.path(tmp_path).read_text().splitlines())
+    assert 0 < stored < 24
+    said = await again.verdicts(pairs, tmp_path, CALLS, Decimal(0))
+    assert (len(calls(again)), said.preferred.tolist()) == (24 - stored, [1] * 12)
 
 
 async def test_a_budget_is_kept_and_another_prompt_judges_again(tmp_path: Path) -> None:

@@ -272,8 +272,8 @@ def _guarantee(found: Selection, targets: Targets, table: OutcomeTable) -> Guara
     test = test if table.clusters is None else test.replace(PAIRED_TEST, CLUSTERED_TEST)
     return Guarantee(
         targets=targets,
-        statement=f"{targets.words(found.cap_usd, people=people)}{where}, with probability {1 - targets.delta:g} over "
-        "the questions that calibrated",
+        statement=f"{targets.words(found.cap_usd, preferences=people)}{where}, with probability "
+        f"{1 - targets.delta:g} over the questions that calibrated",
         holds_for=HOLDS_FOR,
         test=test,
         n=len(table),

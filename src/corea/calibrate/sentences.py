@@ -38,7 +38,7 @@ def _result(found: Calibration) -> str:
     if guarantee.labels is not None:
         alone = guarantee.labels.gold_alone
         more = f" (labels alone: about {alone:,})" if alone is not None and alone > guarantee.labels.gold else ""
-        words = targets.words(guarantee.cost_cap_usd, people=guarantee.labels.judge is not None)
+        words = targets.words(guarantee.cost_cap_usd, preferences=guarantee.labels.judge is not None)
         return f"saves {_percent(found.expected['saving'])}: {words}; certified on {rows}{more}"
     words = f"{_gained(found.expected, targets)} {_guaranteed(targets)}{_in_categories(found.groups)}"
     words += targets.condition(guarantee.cost_cap_usd)

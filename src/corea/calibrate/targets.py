@@ -96,30 +96,30 @@ class Targets:
         out = outcome.cost_usd + (self.value_usd or 0.0) * (1 - outcome.correct)
         return out if self.abstain_usd is None else out + self.abstain_usd * outcome.abstained
 
-    def words(self, cap_usd: float | None = None, *, people: bool = False) -> str:
+    def words(self, cap_usd: float | None = None, *, preferences: bool = False) -> str:
         """The guarantee, in one clause.
 
         Args:
             cap_usd: As `cap` gives it, where the rows are known.
-            people: Labels are people's preferences between the two answers.
+            preferences: Labels are people's, between the two answers.
         """
         parts: list[str] = []
-        if people and self.max_drop is not None:
+        if preferences and self.max_drop is not None:
             parts.append(
                 "of all questions, those where people prefer the large model's answer to the kept draft exceed those "
                 f"where they prefer the draft by at most {100 * self.max_drop:g} points"
             )
-        if people and self.max_risk is not None:
+        if preferences and self.max_risk is not None:
             parts.append(f"people prefer the large model's answer to at most {100 * self.max_risk:g} % of kept drafts")
-        if self.max_drop is not None and not people:
+        if self.max_drop is not None and not preferences:
             parts.append(f"accuracy is at most {100 * self.max_drop:g} points below the large model's")
-        if self.max_risk is not None and not people:
+        if self.max_risk is not None and not preferences:
             parts.append(f"at most {100 * self.max_risk:g} % of the kept answers are wrong")
         if self.max_cost_usd is not None:
             parts.append(f"the mean cost is at most {self.max_cost_usd:g} USD a question")
         if self.value_usd is not None:
-            asked = "" if self.abstain_usd is None else f" and {self.abstain_usd:g} USD a question left to a person"
-            parts.append(f"cost with {self.value_usd:g} USD an error{asked} is at most the large model's")
+            people = "" if self.abstain_usd is None else f" and {self.abstain_usd:g} USD a question left to a person"
+            parts.append(f"cost with {self.value_usd:g} USD an error{people} is at most the large model's")
         return " and ".join(parts) + self.condition(cap_usd)
 
     def condition(self, cap_usd: float | None = None) -> str:

@@ -214,9 +214,10 @@ def _plan(stages: Sequence["_AskedStage"], plainly: PlainSample, settings: Colle
         said = f", and {again} of {len(each.stored):,} stored ones again" if each.stored else ""
         lines.append(f"asking {each.stage.name}: {len(left):,} questions{said}, {at_most(most)}")
         bounds.append(most)
-    if n := len(plainly.missing):
+    if plainly.missing:
         bounds.append(most_usd(plainly.cascade, plainly.missing))
-        lines.append(f"asking {plainly.cascade.name} plainly, for the baseline: {n:,} questions, {at_most(bounds[-1])}")
+        name, n = plainly.cascade.name, len(plainly.missing)
+        lines.append(f"asking {name} plainly, for the baseline: {n:,} questions, {at_most(bounds[-1])}")
     return [*lines, f"in all: {at_most(total(bounds))}"]
 
 
