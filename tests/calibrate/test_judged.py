@@ -47,7 +47,7 @@ def test_rectified_labels_by_hand() -> None:
         np.array([1.0, 0.0, 0.0, 0.0, 1.0, 1.0]),
     )
     values = rectified(said, judged, others)  # parts of the others: their means are 0.5, 0 and 1
-    start = 10 * 0.25
+    start = 5
     gap = [0.5, 1.0, -2.0]
     weights = [TRUST, (TRUST * start + 0.5) / (start + 0.25), (TRUST * start + 0.5) / (start + 1.25)]
     assert values.tolist() == pytest.approx([d - w * g for d, w, g in zip(said, weights, gap, strict=True)])

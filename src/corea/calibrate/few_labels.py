@@ -45,7 +45,7 @@ ODD_SAMPLE = 0.0002  # chance at which gold labels drawn at random are refused, 
 MISS = 0.05  # chance that an interval misses
 WORTH_JUDGED = 3.0  # with a judge: up to a drop by its verdicts of so many times the one asked for
 ENOUGH_TO_COMPARE = 200  # labels among the kept and different from which the judge sharpens the test
-TRUST, TRUST_ROWS = 0.5, 10  # weight of a verdict before any label is seen, and the labels that this counts for
+TRUST, TRUST_SPREAD = 0.5, 5.0  # weight of a verdict before any label is seen, which counts for about ten labels
 SURE, ENOUGH_GOLD = 0.7, 20  # of the drop: no label is needed; gold labels expected among the kept and different
 
 
@@ -102,8 +102,7 @@ def rectified(said: Floats, judged: Floats, others: Floats) -> Floats:
     """
     n, part = len(said), np.arange(len(others)) * len(said) // len(others)
     gap = judged - np.bincount(part, weights=others, minlength=n) / np.bincount(part, minlength=n)
-    start = TRUST_ROWS * float(np.var(others))
-    slope = (TRUST * start + np.cumsum(said * gap)) / np.maximum(start + np.cumsum(gap * gap), 1e-9)
+    slope = (TRUST * TRUST_SPREAD + np.cumsum(said * gap)) / (TRUST_SPREAD + np.cumsum(gap * gap))
     weight = np.clip(np.concatenate([[TRUST], slope[:-1]]), 0.0, 1.0)
     return said - weight * gap
 
