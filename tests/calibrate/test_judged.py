@@ -53,14 +53,14 @@ def test_rectified_labels_by_hand() -> None:
     assert values.tolist() == pytest.approx([d - w * g for d, w, g in zip(said, weights, gap, strict=True)])
 
 
-def test_a_weight_depends_on_the_labels_before_it_alone_and_values_stay_within_bounds() -> None:
+def test_a_value_depends_on_what_is_before_and_on_its_own_part_alone_and_stays_within_bounds() -> None:
     rng = np.random.default_rng(0)
     said, judged, others = (rng.choice([-1.0, 0.0, 1.0], size=n) for n in (50, 50, 173))
     values = rectified(said, judged, others)
     for i in (0, 10, 49):
-        changed = said.copy()
-        changed[i:] = -1
-        assert rectified(changed, judged, others)[:i].tolist() == values[:i].tolist()
+        later = [np.arange(50) >= i, np.arange(50) >= i, np.arange(173) * 50 // 173 >= i]
+        changed = [np.where(at, -1.0, old) for at, old in zip(later, (said, judged, others), strict=True)]
+        assert rectified(*changed)[:i].tolist() == values[:i].tolist()
     assert np.abs(values).max() <= 3
 
 
