@@ -29,7 +29,8 @@ from corea.gateway.billing.decision_log import DecisionLog, find_redact
 from corea.gateway.billing.keys import any_keys
 from corea.gateway.billing.state_file import state_file
 from corea.gateway.chat.request_state import CompletedRequest
-from corea.gateway.chat.routing import RoutingTable, as_asked
+from corea.gateway.chat.routing import RoutingTable
+from corea.gateway.chat.sampling import as_asked
 from corea.gateway.chat.service import ChatService
 from corea.gateway.errors import GatewayError
 from corea.gateway.ops.affinity import SessionAffinity
