@@ -44,7 +44,7 @@ from corea.records.answer import AnswerSet, RecordedAnswer, answers_of_traces
 from corea.records.join import join_answers
 from corea.records.table import LEAST_ROWS, OutcomeTable
 from corea.run.answer_settings import answer_settings
-from corea.run.journal import traces_beside
+from corea.run.recorded import traces_beside
 from corea.run.runner import run_batch
 from corea.run.shutdown import Stop
 from corea.run.summary import RunOutcome, RunProgress, RunSummary

@@ -34,13 +34,17 @@ class Budget:
 
     async def reserve(self, at_most_usd: Decimal) -> bool:
         """Sets a worst case aside, waiting for questions in flight to settle; False where it cannot fit."""
-        while not self._fits(at_most_usd):
+        while not self._fits(at_most_usd) and not await self.grow(at_most_usd):
             if not self.reserved_usd:
                 return False
             self._freed.clear()
             await self._freed.wait()
         self.reserved_usd = EXACT.add(self.reserved_usd, at_most_usd)
         return True
+
+    async def grow(self, at_most_usd: Decimal) -> bool:
+        """Raises the limit so that this much fits, where a budget of several workers has it; see `corea.run.grants`."""
+        return False
 
     def settle(self, at_most_usd: Decimal, cost_usd: Decimal | None) -> None:
         """Replaces the amount set aside by the actual cost; an unknown cost counts as its worst case."""

@@ -10,7 +10,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Generator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from pathlib import Path
 from typing import IO, Any, cast
@@ -27,6 +27,7 @@ from corea.run.budget import Budget, WorstCase, check_bounded, worst_case_usd
 from corea.run.journal import Journal
 from corea.run.output import answer_bytes_expected, check_is_file, check_output, check_room, write_output
 from corea.run.row_checks import OnBadRow, RowChecks, fingerprint_of, rows_of
+from corea.run.shards import Shard, make_folder, refuse_shards
 from corea.run.shutdown import Stop
 from corea.run.summary import RunOutcome, RunProgress, RunSummary, Tally
 from corea.trace_io import decode, encode
@@ -44,8 +45,10 @@ async def run_batch(
     output: str,
     *,
     format: FileFormat | None = None,
+    shard: Shard | None = None,
     concurrency: int = 32,
     budget_usd: Decimal | None = None,
+    budget: Budget | None = None,
     on_bad_row: OnBadRow = OnBadRow.STOP,
     settings: Mapping[str, Any] | None = None,
     give_up_after: int = GIVE_UP_AFTER,
@@ -62,7 +65,9 @@ async def run_batch(
     Args:
         output: A path whose suffix gives the format, or "-": traces are then written to `pipe` as they finish, as JSON
             lines, without a journal.
+        shard: Answers only this part of the source, into the shard's journal; no output is written.
         budget_usd: For all starts of this run together. No question is asked whose worst case does not fit.
+        budget: A budget shared with other runs, in place of `budget_usd`.
         settings: All settings that decide the answers (default: `answer_settings(cascade)`); they must equal those of
             earlier starts. Budget, concurrency, retries and prices may change.
         give_up_after: Ends the run after so many failed questions in a row.
@@ -77,17 +82,21 @@ async def run_batch(
     source = QuestionSource(source) if isinstance(source, str) else source
     if concurrency < 1:
         raise ConfigError(f"concurrency: got {concurrency}, expected at least 1")
-    if budget_usd is not None:
+    budget = budget or Budget(budget_usd)
+    if budget.limit_usd is not None:
         check_bounded(cascade)
-    if output == "-" and pipe is None:
-        raise ConfigError("output: got '-' and no pipe, expected a stream to write to")
+    if output == "-" and (pipe is None or shard is not None):
+        raise ConfigError("output: got '-' and no pipe, or a shard; expected a stream to write to, or a file")
+    if shard is not None:
+        source = replace(source, part=shard.part)
     run = _Run(
         cascade=cascade,
         source=source,
         output=output,
+        shard=shard,
         concurrency=concurrency,
-        budget=Budget(budget_usd),
-        checks=RowChecks(source, on_bad_row),
+        budget=budget,
+        checks=RowChecks(source, on_bad_row, shard.own_repeated if shard is not None else None),
         give_up_after=give_up_after,
         on_progress=on_progress,
         stop=stop or Stop(),
@@ -103,11 +112,20 @@ async def run_batch(
 async def _into_file(run: "_Run", format: FileFormat | None, settings: Mapping[str, Any] | None) -> RunSummary:
     check_is_file(run.output)
     format = format or format_of(run.output, written=True)
-    settings = settings or answer_settings(run.cascade)
-    journal = Journal(Path(f"{run.output}.journal"))
-    check_output(run.output, format, has_journal=journal.path.exists())
+    settings, shard, owner = settings or answer_settings(run.cascade), run.shard, None
+    if shard is not None:
+        make_folder(run.output)
+        journal, settings, owner = (
+            Journal(shard.journal(run.output)),
+            {**settings, "shard": shard.settings},
+            shard.owner,
+        )
+    else:
+        refuse_shards(run.output)
+        journal = Journal(Path(f"{run.output}.journal"))
+    check_output(run.output, format, has_journal=shard is not None or journal.path.exists())
     run.checks.survey()
-    with journal.open(settings, run.restore), _rare_garbage_collection():
+    with journal.open(settings, run.restore, epoch=owner), _rare_garbage_collection():
         run.journal = journal
         if run.budget.limit_usd is not None:
             run.bound_lost(journal)
@@ -115,7 +133,10 @@ async def _into_file(run: "_Run", format: FileFormat | None, settings: Mapping[s
         run.check_room()
         summary = await run.ask_all()
         journal.sync()
-        write_output(run.output, journal.traces(run.checks.rows), format)
+        if shard is not None:
+            journal.note_end(summary.as_dict())
+        else:
+            write_output(run.output, journal.traces(run.checks.rows), format)
     return summary
 
 
@@ -150,6 +171,7 @@ class _Run:
     cascade: Cascade
     source: QuestionSource
     output: str
+    shard: Shard | None
     concurrency: int
     budget: Budget
     checks: RowChecks

@@ -125,6 +125,8 @@ class OpenAIBackend:
             cap_seconds=settings.backoff_cap_seconds,
             retry_after_cap_seconds=settings.retry_after_cap_seconds,
         )
+        self.pace: Callable[[], Awaitable[None]] | None = None
+        """Awaited before each request, where requests per minute are limited."""
         self._sleep = sleep
         self._rng = rng or random.Random()
 
@@ -304,6 +306,8 @@ class OpenAIBackend:
                 if held_back := self.breaker.admit():
                     raise errors.breaker_open_error(self.settings, self.breaker.failures, held_back)
                 try:
+                    if self.pace is not None:
+                        await self.pace()
                     result = await once(request, question, attempts)
                 except BaseException as error:
                     self._note_failure(error)
