@@ -123,4 +123,5 @@ EXTRAS = {
     "sympy": "math",
     "pyarrow": "parquet",
     "jsonschema_rs": "schema",
+    "ray": "ray",
 }

@@ -9,7 +9,8 @@ from enum import IntEnum
 from pathlib import Path
 
 from corea.ledger import Ledger
-from corea.run.grants import Grants
+from corea.prices import EXACT
+from corea.run.grants import Grant, Grants
 from corea.run.summary import RunProgress
 
 
@@ -50,12 +51,14 @@ class Coordinator:
     reports: dict[int, RunProgress] = field(default_factory=dict[int, RunProgress])
     _counted: dict[int, _Counted] = field(default_factory=dict[int, _Counted])
     _failed_in_a_row: int = 0
+    _short: dict[int, bool] = field(default_factory=dict[int, bool])  # of workers under way: idle for lack of budget
 
     def __post_init__(self) -> None:
         self.grants = Grants(self.path, self.limit_usd, self.shards)
 
     def own(self, shard: int) -> int:
         """The number of a new worker of a shard; the one before is refused from now on."""
+        self._short[shard] = False
         return self.grants.own(shard)
 
     def report(self, shard: int, owner: int, progress: RunProgress | None) -> StopLevel:
@@ -81,11 +84,21 @@ class Coordinator:
             self.gave_up = True
             self.stop(StopLevel.FINISH)
 
-    def grant(self, shard: int, owner: int, committed_usd: Decimal, needed_usd: Decimal) -> Decimal:
-        """The most that a shard may have spent: see `Grants.grant`. A worker that another has followed gets nothing."""
+    def grant(self, shard: int, owner: int, spent_usd: Decimal, reserved_usd: Decimal, needed_usd: Decimal) -> Grant:
+        """A part of the budget, see `Grants.grant`; none for a worker that another has followed.
+
+        Args:
+            needed_usd: 0 at the worker's end.
+        """
+        committed = EXACT.add(spent_usd, reserved_usd)
         if owner != self.grants.owners.get(shard):
-            return committed_usd
-        return self.grants.grant(shard, committed_usd, needed_usd)
+            return Grant(committed, final=True)
+        allowed = self.grants.grant(shard, committed, needed_usd)
+        if not needed_usd:
+            self._short.pop(shard, None)
+            return Grant(allowed)
+        self._short[shard] = allowed == committed and not reserved_usd
+        return Grant(allowed, final=all(self._short.values()))
 
     def stop(self, level: StopLevel) -> None:
         """Asks all workers to stop."""

@@ -7,6 +7,7 @@ never exceed the budget, so that the spending does not, whatever is killed at wh
     {"crc":"77d01c3e","line":{"shard":3,"allowed_usd":"1.25"}}       it may have spent 1.25 USD
 """
 
+import asyncio
 import os
 import time
 from collections.abc import Awaitable, Callable
@@ -15,6 +16,7 @@ from decimal import Decimal
 from errno import ENOSPC
 from functools import reduce
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
@@ -25,6 +27,7 @@ from corea.run.checked_lines import checked_line, good_lines, is_locked_error, l
 from corea.run.journal import TAKEOVER_SECONDS
 from corea.types import ZERO_USD
 
+ASK_AGAIN_SECONDS = 0.2
 SLABS = 20  # grants of the whole budget for each shard, where all spend alike
 
 
@@ -86,7 +89,7 @@ class Grants:
         return number
 
     def grant(self, shard: int, committed_usd: Decimal, needed_usd: Decimal) -> Decimal:
-        """The most that a shard may have spent from now on; what it had been granted beyond `committed_usd` is given back.
+        """The most that a shard may have spent from now on; an earlier grant beyond `committed_usd` is given back.
 
         Args:
             committed_usd: What it has spent, and set aside for questions in flight.
@@ -139,26 +142,44 @@ def last_owner(path: Path, shard: int) -> int:
     return found
 
 
+class Grant(NamedTuple):
+    """The answer to a worker that asks for budget.
+
+    Args:
+        allowed_usd: The most that its shard may have spent.
+        final: What was asked for does not fit, and no other worker can give any back.
+    """
+
+    allowed_usd: Decimal
+    final: bool = False
+
+
 @dataclass(slots=True, kw_only=True)
 class SharedBudget(Budget):
     """The budget of one worker, which grows by grants.
 
     Args:
-        ask: Sends (committed, needed) to the coordinator and returns the most that may have been spent.
+        ask: Sends what is spent, set aside and needed to the coordinator, and returns its answer.
     """
 
-    ask: Callable[[Decimal, Decimal], Awaitable[Decimal]]
+    ask: Callable[[Decimal, Decimal, Decimal], Awaitable[Grant]]
     limit_usd: Decimal | None = ZERO_USD
 
     async def grow(self, at_most_usd: Decimal) -> bool:
-        """Asks for a grant that this fits into."""
-        await self._ask(at_most_usd)
-        return self._fits(at_most_usd)
+        """Asks for a grant that this fits into; with nothing in flight, it waits for what other workers give back."""
+        while True:
+            given = await self._ask(at_most_usd)
+            if self._fits(at_most_usd):
+                return True
+            if given.final or self.reserved_usd:
+                return False
+            await asyncio.sleep(ASK_AGAIN_SECONDS)
 
     async def give_back(self) -> None:
         """Returns what is neither spent nor set aside."""
         await self._ask(ZERO_USD)
 
-    async def _ask(self, needed_usd: Decimal) -> None:
-        committed = EXACT.add(self.spent_usd, self.reserved_usd)
-        self.limit_usd = await self.ask(committed, needed_usd)
+    async def _ask(self, needed_usd: Decimal) -> Grant:
+        given = await self.ask(self.spent_usd, self.reserved_usd, needed_usd)
+        self.limit_usd = given.allowed_usd
+        return given

@@ -268,6 +268,7 @@ class Journal:
     def note_rows(self, count: int) -> None:
         """Writes the number of rows, for the next start to compare."""
         if count > self.rows:
+            self.rows = count
             self._append(b'{"rows":%d}' % count)
             self.flush()
 

@@ -1,10 +1,10 @@
 """A run by many workers: the driver cuts it into shards, starts a worker for each, and merges what they answered.
 
-    summary = run_pool(ProcessWorkers(...), job, processes=4)
+    summary = run_pool(ProcessWorkers(), job, 4)
 
-The driver and the coordinator may be killed at any instant, and so may the workers: what must survive is in the
-journals of the shards and in the file of grants. `ProcessWorkers` are processes of this machine; `corea.run.ray_workers`
-has those of a Ray cluster.
+The driver, the coordinator and the workers may be killed at any instant: what must survive is in the journals of the
+shards and in the file of grants. `corea.run.processes` has the workers of one machine, `corea.run.ray_workers` those of
+a Ray cluster.
 """
 
 import signal

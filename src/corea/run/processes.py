@@ -13,6 +13,7 @@ from threading import Lock
 from typing import Any
 
 from corea.run.coordinator import Coordinator, StopLevel
+from corea.run.grants import Grant
 from corea.run.pool import Died, PoolJob
 from corea.run.summary import RunProgress
 from corea.run.worker import Ended, WorkerTask, run_worker
@@ -31,9 +32,9 @@ class PipeLink:
         """See `Coordinator.report`."""
         return await self._call("report", progress)
 
-    async def grant(self, committed_usd: Decimal, needed_usd: Decimal) -> Decimal:
+    async def grant(self, spent_usd: Decimal, reserved_usd: Decimal, needed_usd: Decimal) -> Grant:
         """See `Coordinator.grant`."""
-        return await self._call("grant", committed_usd, needed_usd)
+        return await self._call("grant", spent_usd, reserved_usd, needed_usd)
 
     async def _call(self, method: str, *given: Any) -> Any:
         return await asyncio.to_thread(self._exchange, method, given)

@@ -292,12 +292,14 @@ class _Run:
     async def _reserve(self, question: Question) -> WorstCase | None:
         """Sets the worst case of a question aside; None where the budget or a stop ends the run."""
         worst = WorstCase(self.cascade, question)
-        if not await self.budget.reserve(worst.at_most_usd):
-            self.outcome, self.next_usd_at_most = RunOutcome.BUDGET, worst.at_most_usd
-            return None
+        fits = await self.budget.reserve(worst.at_most_usd)
         if self.stop.asked:  # while it waited
-            self.budget.settle(worst.at_most_usd, ZERO_USD)
+            if fits:
+                self.budget.settle(worst.at_most_usd, ZERO_USD)
             self._note_stop()
+            return None
+        if not fits:
+            self.outcome, self.next_usd_at_most = RunOutcome.BUDGET, worst.at_most_usd
             return None
         return worst
 

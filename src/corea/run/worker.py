@@ -5,16 +5,18 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, cast
 
 from corea.cascade import Cascade
 from corea.datasets.question_source import QuestionSource
 from corea.errors import ConfigError, CoreaError, DataError
+from corea.prices import EXACT
 from corea.run.answer_settings import differences, in_one_line
 from corea.run.budget import Budget
 from corea.run.coordinator import StopLevel
-from corea.run.grants import SharedBudget, last_owner
+from corea.run.grants import Grant, SharedBudget, last_owner
 from corea.run.pace import pace
 from corea.run.row_checks import OnBadRow
 from corea.run.runner import run_batch
@@ -81,13 +83,15 @@ class Link(Protocol):
         """See `Coordinator.report`."""
         ...
 
-    async def grant(self, committed_usd: Decimal, needed_usd: Decimal) -> Decimal:
+    async def grant(self, spent_usd: Decimal, reserved_usd: Decimal, needed_usd: Decimal) -> Grant:
         """See `Coordinator.grant`."""
         ...
 
 
 async def run_worker(task: WorkerTask, link: Link) -> Ended:
     """Answers the questions of a shard, and returns how that ended; expected errors are not raised."""
+    if task.corea != VERSION:
+        return other_version(f"worker of shard {task.shard.number}", task.corea)
     try:
         _check(task)
         cascade, settings = task.build()
@@ -104,10 +108,13 @@ async def run_worker(task: WorkerTask, link: Link) -> Ended:
         return Ended(error=str(error), of_data=isinstance(error, DataError), followed=getattr(error, "followed", False))
 
 
+def other_version(where: str, expected: str) -> Ended:
+    """The refusal of a worker with another version than the driver's."""
+    return Ended(error=f"{where}: has corea {VERSION}, expected {expected}, the driver's; install it there")
+
+
 def _check(task: WorkerTask) -> None:
     where = f"worker of shard {task.shard.number}"
-    if task.corea != VERSION:
-        raise ConfigError(f"{where}: has corea {VERSION}, expected {task.corea}, the driver's; install it there")
     if last_owner(folder_of(task.output) / "grants", task.shard.number) != task.shard.owner:
         raise DataError(
             f"{where}: is not the driver's folder there, expected one that all workers share; name such an --out",
@@ -133,7 +140,7 @@ class _Worker:
         """Runs the batch, and reports meanwhile."""
         task, stop = self.task, Stop()
         pace(self.cascade, task.requests_per_minute)
-        budget = SharedBudget(ask=lambda committed, needed: self._ask(committed, needed, stop))
+        budget = SharedBudget(ask=partial(self._ask, stop))
         running = cast("asyncio.Task[Any]", asyncio.current_task())
         reporting = asyncio.create_task(self._report(stop, running))
         try:
@@ -161,12 +168,13 @@ class _Worker:
     def _note(self, progress: RunProgress) -> None:
         self.newest = progress
 
-    async def _ask(self, committed_usd: Decimal, needed_usd: Decimal, stop: Stop) -> Decimal:
+    async def _ask(self, stop: Stop, spent_usd: Decimal, reserved_usd: Decimal, needed_usd: Decimal) -> Grant:
         try:
-            return await self.link.grant(committed_usd, needed_usd)
+            given = await self.link.grant(spent_usd, reserved_usd, needed_usd)
         except ConnectionError:
             stop()
-            return committed_usd
+            given = Grant(EXACT.add(spent_usd, reserved_usd))
+        return given._replace(final=given.final or stop.asked)
 
     async def _report(self, stop: Stop, running: "asyncio.Task[Any]") -> None:
         """Reports, and does as the coordinator says; without one, finishes what is in flight."""
