@@ -21,17 +21,16 @@ from corea.run.shards import folder_of, make_folder, plan_shards
 from corea.run.summary import RunOutcome, RunProgress
 from corea.run.worker import Ended, WorkerTask, run_worker
 
+Steps = list[tuple[int, int, bool]]
 STEPS = st.lists(st.tuples(st.integers(1, 3), st.integers(0, 30), st.booleans()), max_size=25)
 
 
 @given(STEPS)
 @settings(max_examples=60, deadline=None)
-def test_what_shards_may_spend_never_exceeds_the_budget(
-    tmp_path_factory: pytest.TempPathFactory, steps: object
-) -> None:
+def test_what_shards_may_spend_never_exceeds_the_budget(tmp_path_factory: pytest.TempPathFactory, steps: Steps) -> None:
     path = tmp_path_factory.mktemp("grants") / "grants"
     book, spent = Grants(path, Decimal(100), 3), {1: Decimal(0), 2: Decimal(0), 3: Decimal(0)}
-    for shard, needed, killed in steps:  # pyright: ignore
+    for shard, needed, killed in steps:
         if killed:
             book.close()
             book = Grants(path, Decimal(100), 3)

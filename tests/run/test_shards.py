@@ -88,7 +88,7 @@ async def test_bad_rows_of_all_shards_are_counted_as_by_one_run(tmp_path: Path) 
     questions, lines = tmp_path / "questions.jsonl", question_lines(12).splitlines(keepends=True)
     lines[5], lines[10] = b'{"id": "q5"}\n', lines[1]  # no question; the id of another shard's row
     questions.write_bytes(b"".join(lines))
-    with pytest.raises(DataError, match="questions.jsonl:6: "):
+    with pytest.raises(DataError, match=r"questions.jsonl:6: "):
         await _run_shards(questions, tmp_path / "a.jsonl", 4)
     assert not (tmp_path / "a.jsonl.shards").exists()
     skip = OnBadRow.SKIP
@@ -199,9 +199,7 @@ async def test_shards_of_different_runs_are_refused(answered: Path, questions: P
 
 
 def test_shards_of_another_configuration_are_refused(answered: Path) -> None:
-    with pytest.raises(
-        ConfigError, match="begun with another configuration: stages.small.sampling.max_tokens: 50 -> 60"
-    ):
+    with pytest.raises(ConfigError, match=r"another configuration: stages.small.sampling.max_tokens: 50 -> 60"):
         settings = answer_settings(timeless())
         settings["stages"]["small"]["sampling"]["max_tokens"] = 60
         merge_shards(str(answered), settings)
@@ -214,11 +212,11 @@ async def test_a_changed_input_is_refused_by_a_shard(answered: Path, questions: 
 
 
 async def test_a_run_in_shards_and_one_without_do_not_mix(answered: Path, questions: Path) -> None:
-    with pytest.raises(ConfigError, match="a.jsonl.shards: this run was begun in shards; give the same --shard"):
+    with pytest.raises(ConfigError, match=r"a.jsonl.shards: this run was begun in shards; give the same --shard"):
         await run_batch(timeless(), str(questions), str(answered))
     whole = answered.parent / "w.jsonl"
     await run_batch(timeless(), str(questions), str(whole))
-    with pytest.raises(ConfigError, match="w.jsonl: begun without shards"):
+    with pytest.raises(ConfigError, match=r"w.jsonl: begun without shards"):
         await _run_shards(questions, whole, 3)
 
 

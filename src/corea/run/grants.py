@@ -27,7 +27,7 @@ from corea.run.checked_lines import checked_line, good_lines, is_locked_error, l
 from corea.run.journal import TAKEOVER_SECONDS
 from corea.types import ZERO_USD
 
-ASK_AGAIN_SECONDS = 0.2
+ASK_AGAIN_SECONDS = 0.05
 SLABS = 20  # grants of the whole budget for each shard, where all spend alike
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import multiprocessing
+import os
 import signal
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -19,6 +20,7 @@ from corea.run.summary import RunProgress
 from corea.run.worker import Ended, WorkerTask, run_worker
 
 END = "end"
+ALIVE_SECONDS = 0.5
 
 
 class PipeLink:
@@ -27,6 +29,7 @@ class PipeLink:
     def __init__(self, pipe: Connection) -> None:
         self._pipe = pipe
         self._one = Lock()
+        self._driver = os.getppid()
 
     async def report(self, progress: RunProgress | None) -> StopLevel:
         """See `Coordinator.report`."""
@@ -43,6 +46,9 @@ class PipeLink:
         try:
             with self._one:  # one that waits for its reply goes on when its task is cancelled
                 self._pipe.send((method, given))
+                while not self._pipe.poll(ALIVE_SECONDS):
+                    if os.getppid() != self._driver:  # a process forked since may hold its end of the pipe
+                        raise EOFError
                 return self._pipe.recv()
         except (EOFError, OSError) as error:
             raise ConnectionError("the driver is gone") from error
