@@ -202,7 +202,7 @@ def test_processes_and_shards_answer_as_one_run(corea: Command) -> None:
     assert costs[0] == costs[1] == costs[2]
     columns = ["id", "answer", "text", "cost_usd", "stage"]
     rows = [
-        [[row[name] for name in columns] for row in csv.DictReader(Path(f"{name}.csv").open())]
+        [[row[name] for name in columns] for row in csv.DictReader(io.StringIO(Path(f"{name}.csv").read_text()))]
         for name in ("whole", "many", "parts")
     ]
     assert rows[0] == rows[1] == rows[2]

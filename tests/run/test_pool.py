@@ -102,7 +102,7 @@ def test_failures_in_a_row_over_all_workers_end_the_run(folder: Path) -> None:
 
 
 def test_a_worker_that_is_refused_ends_the_run_in_its_one_line(folder: Path) -> None:
-    with pytest.raises(ConfigError, match="worker of shard .: got another configuration: test: 1 -> not set"):
+    with pytest.raises(ConfigError, match=r"worker of shard .: got another configuration: test: 1 -> not set"):
         _run(folder, partial(parts, str(folder)), settings={**answer_settings(cascade()), "test": 1})
     assert not (folder / "calls").exists() or not (folder / "calls").read_text()
 

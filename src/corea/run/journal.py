@@ -253,8 +253,9 @@ class Journal:
             self._append(msgspec.json.encode({"journal": VERSION, "settings": settings}))
         if self._epoch is not None:
             self._append(b'{"owner":%d}' % self._epoch)
-        self.flush()
-        self.sync()
+        if self._waiting:
+            self.flush()
+            self.sync()
 
     def _settings_of(self, line: JournalLine) -> dict[str, Any]:
         if line.journal != VERSION:
