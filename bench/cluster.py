@@ -2,10 +2,10 @@
 
     python bench/cluster.py [--questions 20000] [--json]
 
-A server on loopback answers, counts every call, and says what each cost. Two workers are killed, a node is removed, then
-the driver is killed and started again. Checked at the end: every row is answered once and in order; what the server
-billed never exceeded the budget; what was paid twice is at most 1 % and no more than the run counts as in flight at
-kills; the ledger and the calls paid twice are together what the server counted.
+A server on loopback answers and counts every call. Two workers are killed, a node is removed, then the driver is killed
+and started again. Checked at the end: every row is answered once and in order; what the server billed did not exceed
+the budget; what was paid twice is at most 1 % and no more than the run counts as in flight at kills; the ledger and the
+calls paid twice are together what the server counted.
 """
 
 import argparse
@@ -22,7 +22,7 @@ import time
 from collections import Counter
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -57,12 +57,13 @@ output_usd_per_mtok = "6.0"
 class Counting(Answering):
     """Answers each question with its number after a while; defers three of ten. Counts what it answers."""
 
-    calls: Counter[tuple[str, int]] = Counter()
+    calls: ClassVar[Counter[tuple[str, int]]] = Counter()
 
     def respond(self, body: bytes) -> None:
         """Answers one request, later."""
         asked, model = NUMBER.search(body), MODEL.search(body)
-        assert asked is not None and model is not None, body
+        assert asked is not None, body
+        assert model is not None, body
         number, name = int(asked[1]), model[1].decode()
         self.calls[name, number] += 1
         confidence = 0.2 if number % 10 < 3 else 0.9
@@ -124,10 +125,9 @@ class Kills:
             if entry.name.isdigit():
                 try:
                     title = (entry / "cmdline").read_bytes()
-                    ours = str(self.folder) in os.readlink(entry / "cwd") or True
                 except OSError:
                     continue
-                if title.startswith(b"ray::RayWorker.run") and ours:
+                if title.startswith(b"ray::RayWorker.run"):
                     found.append(int(entry.name))
         return found
 
@@ -144,7 +144,7 @@ def demonstrate(count: int) -> dict[str, Any]:
     from ray.cluster_utils import Cluster
 
     small, large = count * COST["small"], count * 3 // 10 * COST["large"]
-    budget = (small + large) * Decimal("1.02")
+    budget = small + large + Decimal("0.2")  # the worst case of what is in flight at the kills
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_questions(folder / "questions.jsonl", count)
@@ -167,7 +167,7 @@ def demonstrate(count: int) -> dict[str, Any]:
             kills.log.append(f"driver killed after {sum(Counting.calls.values()):,} calls")
             kills.driver = kills.start()
             said, _ = kills.driver.communicate()
-            assert said, f"the driver ended with {kills.driver.returncode}"
+            assert said.startswith("{"), f"the driver ended with {kills.driver.returncode}: {said!r}"
             seconds = time.monotonic() - began
         finally:
             kills.driver.kill()

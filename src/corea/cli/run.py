@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
@@ -196,8 +197,8 @@ def _run_many(wanted: _Wanted) -> RunSummary:
         on_bad_row=wanted.on_bad_row,
         requests_per_minute=wanted.config.run.requests_per_minute,
     )
-    workers, count = _workers(wanted.workers, job)
-    with ProgressBars(quiet=wanted.silent) as bars:
+    with redirect_stdout(sys.stderr), ProgressBars(quiet=wanted.silent) as bars:  # Ray writes its messages there
+        workers, count = _workers(wanted.workers, job)
         shown = None if wanted.silent else partial(show_progress, bars, "answering")
         return run_pool(workers, job, count, on_progress=shown)
 
