@@ -60,7 +60,9 @@ def test_a_worker_of_another_version_is_refused() -> None:
 
 
 def test_an_address_without_a_cluster_is_refused_in_one_line() -> None:
-    with pytest.raises(ConfigError, match=r"--address: got '127.0.0.1:1', where no Ray cluster can be joined") as caught:
+    with pytest.raises(
+        ConfigError, match=r"--address: got '127.0.0.1:1', where no Ray cluster can be joined"
+    ) as caught:
         RayWorkers.connect("127.0.0.1:1")
     assert "\n" not in str(caught.value)
 

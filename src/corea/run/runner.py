@@ -24,6 +24,7 @@ from corea.files.rows import FileFormat, format_of
 from corea.prices import EXACT
 from corea.run.answer_settings import answer_settings
 from corea.run.budget import Budget, WorstCase, check_bounded, worst_case_usd
+from corea.run.finished import finished_run, note_finished
 from corea.run.journal import Journal
 from corea.run.output import answer_bytes_expected, check_is_file, check_output, check_room, write_output
 from corea.run.row_checks import OnBadRow, RowChecks, fingerprint_of, rows_of
@@ -123,6 +124,8 @@ async def _into_file(run: "_Run", format: FileFormat | None, settings: Mapping[s
     else:
         refuse_shards(run.output)
         journal = Journal(Path(f"{run.output}.journal"))
+        if ended := finished_run(journal.path, settings, run.source, run.output, run.budget.limit_usd):
+            return ended
     check_output(run.output, format, has_journal=shard is not None or journal.path.exists())
     run.checks.survey()
     with journal.open(settings, run.restore, epoch=owner), _rare_garbage_collection():
@@ -137,6 +140,7 @@ async def _into_file(run: "_Run", format: FileFormat | None, settings: Mapping[s
             journal.note_end(summary.as_dict())
         else:
             write_output(run.output, journal.traces(run.checks.rows), format)
+            note_finished(journal, summary, settings, run.source)
     return summary
 
 
