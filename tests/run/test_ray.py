@@ -1,6 +1,7 @@
 """The same run on a Ray cluster: a killed worker, another version, the embedded pair. Ray takes long to start."""
 
 import json
+import os
 import subprocess
 import sys
 from collections import Counter
@@ -31,6 +32,7 @@ ROWS = 60
 def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     ray = pytest.importorskip("ray")
     monkeypatch.setenv("RAY_memory_monitor_refresh_ms", "0")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(path for path in sys.path if path))
     ray.init(num_cpus=4, include_dashboard=False, object_store_memory=150 * 1024**2, log_to_driver=False)
     yield
     ray.shutdown()

@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 WORKERS = "Many workers"
 
 
-class Engine(StrEnum):
-    """What starts the workers of a run."""
+class RunEngine(StrEnum):
+    """Starters of the workers of a run, beside this machine's processes."""
 
     RAY = "ray"
 
@@ -54,7 +54,7 @@ class WorkerOptions:
         int | None, typer.Option(min=1, help="Worker processes on this machine.", rich_help_panel=WORKERS)
     ] = None
     engine: Annotated[
-        Engine | None, typer.Option(help="Start the workers on a Ray cluster.", rich_help_panel=WORKERS)
+        RunEngine | None, typer.Option(help="Start the workers on a Ray cluster.", rich_help_panel=WORKERS)
     ] = None
     address: Annotated[
         str | None, typer.Option(help="Of the Ray cluster; default: a new one here.", rich_help_panel=WORKERS)

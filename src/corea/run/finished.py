@@ -17,7 +17,8 @@ from corea.ledger import Ledger
 from corea.prices import EXACT
 from corea.run.answer_settings import differences
 from corea.run.checked_lines import body_of
-from corea.run.journal import Journal, decode_line
+from corea.run.journal import Journal
+from corea.run.journal_lines import decode_line
 from corea.run.shortcomings import Shortcoming, ShortcomingKind, Shortcomings, UnreadableReason
 from corea.run.summary import RunOutcome, RunSummary
 

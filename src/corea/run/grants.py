@@ -92,7 +92,7 @@ class Grants:
         """The most that a shard may have spent from now on; an earlier grant beyond `committed_usd` is given back.
 
         Args:
-            committed_usd: What it has spent, and set aside for questions in flight.
+            committed_usd: Its spending so far, and what is set aside for questions in flight.
             needed_usd: The least by which this must grow; 0 only gives back.
         """
         allowed = committed_usd
@@ -147,7 +147,7 @@ class Grant(NamedTuple):
 
     Args:
         allowed_usd: The most that its shard may have spent.
-        final: What was asked for does not fit, and no other worker can give any back.
+        final: The amount asked for does not fit, and no other worker can give any back.
     """
 
     allowed_usd: Decimal

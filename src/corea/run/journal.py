@@ -29,10 +29,9 @@ from typing import Any
 import msgspec
 
 from corea.errors import ConfigError, DataError
-from corea.prices import EXACT
 from corea.run.answer_settings import differences, in_one_line
 from corea.run.checked_lines import body_of, checked_line, good_lines, is_locked_error, lock, open_to_append
-from corea.types import ZERO_USD
+from corea.run.journal_lines import JournalLine, LostInFlight, decode_line
 
 VERSION = 2
 BUFFER = 1 << 18  # bytes read or written at once
@@ -41,46 +40,6 @@ KIND = ("a journal of corea", "move it away, or name another --out")
 AROUND = len(checked_line(b""))  # bytes of a line around its body
 ROWS_AHEAD = 1024  # room made for rows that will follow
 _UNTOUCHED, _STARTED = 0, 1  # offsets below the first done line, which is never here
-
-
-class JournalLine(msgspec.Struct):
-    """One line of a journal; the field that is set says of which kind."""
-
-    journal: int | None = None
-    settings: dict[str, Any] | None = None
-    rows: int | None = None
-    owner: int | None = None
-    end: dict[str, Any] | None = None
-    start: int | None = None
-    next: int | None = None
-    at_most_usd: Decimal = ZERO_USD
-    done: int | None = None
-    key: str = ""
-    trace: msgspec.Raw = msgspec.Raw(b"")
-
-
-decode_line = msgspec.json.Decoder(JournalLine).decode
-
-
-@dataclass(slots=True)
-class LostInFlight:
-    """Questions in flight when a run was killed, over all its starts.
-
-    Args:
-        at_most_usd: Their worst-case cost by then, known under a budget; else 0.
-        unbounded: Rows whose worst case is unknown, with the number of times.
-    """
-
-    questions: int = 0
-    at_most_usd: Decimal = ZERO_USD
-    unbounded: dict[int, int] = field(default_factory=dict[int, int])
-
-    def add(self, row: int, at_most_usd: Decimal) -> None:
-        """Adds one more; 0 is unknown."""
-        self.questions += 1
-        self.at_most_usd = EXACT.add(self.at_most_usd, at_most_usd)
-        if not at_most_usd:
-            self.unbounded[row] = self.unbounded.get(row, 0) + 1
 
 
 class FollowedError(DataError):

@@ -11,6 +11,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+from corea.backends.openai.wire import one_line
 from corea.errors import ConfigError
 from corea.registry import import_extra
 from corea.run.coordinator import Coordinator, StopLevel
@@ -91,9 +92,10 @@ class RayWorkers:
             more: dict[str, Any] = {} if address else {"include_dashboard": False}
             try:
                 ray.init(address=address or "local", log_to_driver=False, logging_level="ERROR", **more)
-            except (ConnectionError, RuntimeError, ValueError) as error:
+            except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
+                why = one_line(str(error))
                 raise ConfigError(
-                    f"--address: got {address!r}, where no Ray cluster can be joined ({error}); start one with "
+                    f"--address: got {address!r}, where no Ray cluster can be joined ({why}); start one with "
                     "`ray start --head`, or leave it out"
                 ) from error
         return cls(ray, max(1, int(ray.cluster_resources().get("CPU", 1))), gpus, began)

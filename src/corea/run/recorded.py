@@ -5,7 +5,8 @@ from typing import Any
 
 from corea.errors import DataError
 from corea.run.checked_lines import body_of
-from corea.run.journal import Journal, decode_line
+from corea.run.journal import Journal
+from corea.run.journal_lines import decode_line
 from corea.run.shards import journals_of
 
 

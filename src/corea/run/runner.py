@@ -5,11 +5,9 @@ with stopping_on_signals() as stop:
 """
 
 import asyncio
-import gc
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Generator, Mapping
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from pathlib import Path
@@ -23,8 +21,9 @@ from corea.errors import ConfigError, DataError
 from corea.files.rows import FileFormat, format_of
 from corea.prices import EXACT
 from corea.run.answer_settings import answer_settings
-from corea.run.budget import Budget, WorstCase, check_bounded, worst_case_usd
+from corea.run.budget import Budget, WorstCase, bound_lost, check_bounded
 from corea.run.finished import finished_run, note_finished
+from corea.run.garbage import rare_garbage_collection
 from corea.run.journal import Journal
 from corea.run.output import answer_bytes_expected, check_is_file, check_output, check_room, write_output
 from corea.run.row_checks import OnBadRow, RowChecks, fingerprint_of, rows_of
@@ -36,7 +35,6 @@ from corea.types import ZERO_USD, Question, Status, Step, Trace
 
 SYNC_SECONDS = 1.0  # of answers that a power cut may lose; a kill loses none
 PROGRESS_SECONDS = 0.1
-GARBAGE_OBJECTS = 20_000  # new ones between two collections, instead of Python's 700
 GIVE_UP_AFTER = 50  # questions that failed in a row
 
 
@@ -90,20 +88,12 @@ async def run_batch(
         raise ConfigError("output: got '-' and no pipe, or a shard; expected a stream to write to, or a file")
     if shard is not None:
         source = replace(source, part=shard.part)
+    checks = RowChecks(source, on_bad_row, shard.own_repeated if shard is not None else None)
     run = _Run(
-        cascade=cascade,
-        source=source,
-        output=output,
-        shard=shard,
-        concurrency=concurrency,
-        budget=budget,
-        checks=RowChecks(source, on_bad_row, shard.own_repeated if shard is not None else None),
-        give_up_after=give_up_after,
-        on_progress=on_progress,
-        stop=stop or Stop(),
-        clock=clock,
+        cascade=cascade, source=source, output=output, shard=shard, concurrency=concurrency, budget=budget,
+        checks=checks, give_up_after=give_up_after, on_progress=on_progress, stop=stop or Stop(), clock=clock,
         pipe=pipe,
-    )
+    )  # fmt: skip
     if output != "-":
         return await _into_file(run, format, settings)
     run.checks.survey()
@@ -116,11 +106,8 @@ async def _into_file(run: "_Run", format: FileFormat | None, settings: Mapping[s
     settings, shard, owner = settings or answer_settings(run.cascade), run.shard, None
     if shard is not None:
         make_folder(run.output)
-        journal, settings, owner = (
-            Journal(shard.journal(run.output)),
-            {**settings, "shard": shard.settings},
-            shard.owner,
-        )
+        journal, owner = Journal(shard.journal(run.output)), shard.owner
+        settings = {**settings, "shard": shard.settings}
     else:
         refuse_shards(run.output)
         journal = Journal(Path(f"{run.output}.journal"))
@@ -128,10 +115,10 @@ async def _into_file(run: "_Run", format: FileFormat | None, settings: Mapping[s
             return ended
     check_output(run.output, format, has_journal=shard is not None or journal.path.exists())
     run.checks.survey()
-    with journal.open(settings, run.restore, epoch=owner), _rare_garbage_collection():
+    with journal.open(settings, run.restore, epoch=owner), rare_garbage_collection():
         run.journal = journal
         if run.budget.limit_usd is not None:
-            run.bound_lost(journal)
+            bound_lost(run.cascade, run.source, journal.lost)
         run.budget.spent_usd = run.tally.ledger.cost_usd + journal.lost.at_most_usd
         run.check_room()
         summary = await run.ask_all()
@@ -142,22 +129,6 @@ async def _into_file(run: "_Run", format: FileFormat | None, settings: Mapping[s
             write_output(run.output, journal.traces(run.checks.rows), format)
             note_finished(journal, summary, settings, run.source)
     return summary
-
-
-@contextmanager
-def _rare_garbage_collection() -> Generator[None]:
-    """Collects cyclic garbage less often: a run makes many short-lived objects and hardly any cycles.
-
-    Without any collection, `bench/run.py` took 8 % less processor time a question (medians of 4 on a busy machine).
-    """
-    before = gc.get_threshold()
-    gc.freeze()
-    gc.set_threshold(GARBAGE_OBJECTS, *before[1:])
-    try:
-        yield
-    finally:
-        gc.set_threshold(*before)
-        gc.unfreeze()
 
 
 class InFlight(Struct, frozen=True):
@@ -212,15 +183,6 @@ class _Run:
         answered, size = self.journal.answered, self.journal.size
         each = size / answered if answered else answer_bytes_expected(self.cascade)
         check_room(self.output, rows=total, unanswered=max(0, total - answered), answer_bytes=each)
-
-    def bound_lost(self, journal: Journal) -> None:
-        """Bounds the cost of questions that were in flight at kills of a run without a budget."""
-        if not journal.lost.unbounded or self.source.is_pipe:
-            return
-        for row in self.source.rows():
-            if not isinstance(row, DataError) and (times := journal.lost.unbounded.pop(row.number, 0)):
-                worst = worst_case_usd(self.cascade, row.question)
-                journal.lost.at_most_usd = EXACT.add(journal.lost.at_most_usd, EXACT.multiply(worst, times))
 
     async def ask_all(self) -> RunSummary:
         """Asks the unanswered questions and summarises the run."""
