@@ -20,7 +20,6 @@ from corea.run.ray_workers import RayWorker, RayWorkers
 from corea.run.summary import RunOutcome
 
 pytestmark = [
-    pytest.mark.slow,
     pytest.mark.timeout(300),
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
@@ -38,6 +37,7 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     ray.shutdown()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("cluster")
 def test_a_killed_worker_is_started_again_and_every_row_is_answered_once(tmp_path: Path) -> None:
     (tmp_path / "questions.jsonl").write_bytes(question_lines(ROWS))
@@ -62,6 +62,7 @@ def test_a_worker_of_another_version_is_refused() -> None:
 
 
 def test_an_address_without_a_cluster_is_refused_in_one_line() -> None:
+    pytest.importorskip("ray")
     with pytest.raises(
         ConfigError, match=r"--address: got '127.0.0.1:1', where no Ray cluster can be joined"
     ) as caught:
@@ -69,6 +70,7 @@ def test_an_address_without_a_cluster_is_refused_in_one_line() -> None:
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_the_embedded_pair_answers_in_ray_workers(tmp_path: Path) -> None:
     pytest.importorskip("onnxruntime_genai")
     rows = [{"id": f"q{n}", "question": f"What is {n} + {n}?"} for n in range(4)]

@@ -6,6 +6,7 @@ environment variables of the keys, and the folder of the output. Source: https:/
 
 import asyncio
 import pickle
+import socket
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
@@ -21,6 +22,7 @@ from corea.run.summary import RunProgress
 from corea.run.worker import Ended, WorkerTask, other_version, run_worker
 from corea.version import VERSION
 
+REACH_SECONDS = 10.0
 RESTARTS = -1  # of the coordinator, without limit: it reads the grants again
 
 
@@ -91,8 +93,9 @@ class RayWorkers:
             began = True
             more: dict[str, Any] = {} if address else {"include_dashboard": False}
             try:
+                _reach(address or "")
                 ray.init(address=address or "local", log_to_driver=False, logging_level="ERROR", **more)
-            except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
+            except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
                 why = one_line(str(error))
                 raise ConfigError(
                     f"--address: got {address!r}, where no Ray cluster can be joined ({why}); start one with "
@@ -156,3 +159,10 @@ class RayWorkers:
         except self.ray.exceptions.RayTaskError as error:
             cause: Any = error.cause
             raise cause from None
+
+
+def _reach(address: str) -> None:
+    """Connects to HOST:PORT once, as Ray tries for minutes."""
+    host, _, port = address.rpartition(":")
+    if port.isdigit() and "/" not in host:
+        socket.create_connection((host, int(port)), REACH_SECONDS).close()
