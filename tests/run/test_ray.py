@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from decimal import Decimal
 from functools import partial
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from corea.errors import ConfigError
 from corea.run.answer_settings import answer_settings
 from corea.run.pool import PoolJob, run_pool
 from corea.run.ray_workers import RayWorker, RayWorkers
-from corea.run.summary import RunOutcome
+from corea.run.summary import RunOutcome, RunProgress
 
 pytestmark = [
     pytest.mark.timeout(300),
@@ -39,16 +40,26 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("cluster")
-def test_a_killed_worker_is_started_again_and_every_row_is_answered_once(tmp_path: Path) -> None:
+def test_killed_workers_and_coordinators_are_started_again_and_every_row_is_answered_once(tmp_path: Path) -> None:
+    workers, killed = RayWorkers.connect(None), list[int]()
+
+    def kill_coordinator(progress: RunProgress) -> None:
+        if not killed and progress.done:
+            workers.ray.kill(workers.coordinator, no_restart=False)
+            killed.append(progress.done)
+
     (tmp_path / "questions.jsonl").write_bytes(question_lines(ROWS))
     job = PoolJob(
-        build=partial(parts, str(tmp_path), ("q7", "q40")),
+        build=partial(parts, str(tmp_path), ("q7", "q40"), seconds=0.02),
         settings=answer_settings(cascade()),
         questions=str(tmp_path / "questions.jsonl"),
         output=str(tmp_path / "answers.jsonl"),
         concurrency=8,
+        budget_usd=Decimal("0.02"),
     )
-    summary = run_pool(RayWorkers.connect(None), job, 2)
+    summary = run_pool(workers, job, 2, on_progress=kill_coordinator)
+    assert len(killed) == 1
+    assert summary.ledger.cost_usd + summary.lost_usd_at_most <= Decimal("0.02")
     assert (summary.outcome, summary.done) == (RunOutcome.COMPLETE, ROWS)
     ids = [json.loads(line)["question_id"] for line in (tmp_path / "answers.jsonl").read_text().splitlines()]
     assert ids == [f"q{n}" for n in range(ROWS)]

@@ -117,9 +117,9 @@ def run_pool(
         )
     check_is_file(job.output)
     format = job.format or format_of(job.output, written=True)
+    plan = plan_shards(QuestionSource(job.questions), begun_count(job.output) or count, job.on_bad_row)
     make_folder(job.output)
     check_output(job.output, format, has_journal=True)
-    plan = plan_shards(QuestionSource(job.questions), begun_count(job.output) or count, job.on_bad_row)
     driver = _Driver(workers, job, plan, count, on_progress)
     workers.open(folder_of(job.output) / "grants", job, plan.count)
     try:
