@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from corea.datasets.question_source import QuestionSource
 from corea.errors import ConfigError, DataError
+from corea.ledger import Ledger
 from corea.run import grants as grants_module
 from corea.run.answer_settings import answer_settings
 from corea.run.coordinator import Coordinator, StopLevel
@@ -159,11 +160,7 @@ async def test_a_budget_too_small_ends_all_workers_within_it(folder: Path) -> No
 
 async def test_failures_in_a_row_count_over_all_workers(folder: Path) -> None:
     coordinator = _coordinator(folder, None, 12)
-
-    def broken(question: object) -> str:
-        raise ValueError("broken")
-
-    tasks = _tasks(folder, 3, coordinator, build=lambda: _parts(small=broken), budgeted=False)
+    tasks = _tasks(folder, 3, coordinator, budgeted=False)
     for task in tasks:
         ledger = RunProgress(done=0, total=20, ledger=_failed(0), rate=0.0, seconds_left=None)
         coordinator.report(task.shard.number, task.shard.owner or 0, ledger)
@@ -174,9 +171,7 @@ async def test_failures_in_a_row_count_over_all_workers(folder: Path) -> None:
     assert coordinator.stopping is StopLevel.FINISH
 
 
-def _failed(count: int) -> object:
-    from corea.ledger import Ledger
-
+def _failed(count: int) -> Ledger:
     return Ledger(questions=count, failed=count)
 
 
