@@ -120,13 +120,13 @@ class OpenAIBackend:
         )
         self._http = Http(settings)
         self._limit_field = settings.limit_field
+        self._only_limit_field = settings.only_limit_field is not None
         self._backoff = Backoff(
             base_seconds=settings.backoff_base_seconds,
             cap_seconds=settings.backoff_cap_seconds,
             retry_after_cap_seconds=settings.retry_after_cap_seconds,
         )
-        self.pace: Callable[[], Awaitable[None]] | None = None
-        """Awaited before each request, where requests per minute are limited."""
+        self.pace: Callable[[], Awaitable[None]] | None = None  # awaited before each request
         self._sleep = sleep
         self._rng = rng or random.Random()
 
@@ -381,7 +381,7 @@ class OpenAIBackend:
                 question,
                 sampling,
                 max_tokens_field=self._limit_field,
-                only_field=self.settings.only_limit_field is not None,
+                only_field=self._only_limit_field,
                 stream=stream,
                 stream_usage=self.settings.stream_usage,
             )
