@@ -378,6 +378,7 @@ class OpenAIBackend:
                 sampling,
                 max_tokens_field=self._limit_field,
                 only_field=self.settings.only_limit_field is not None,
+                seed_field=self.settings.seed_name,
                 stream=stream,
                 stream_usage=self.settings.stream_usage,
             )

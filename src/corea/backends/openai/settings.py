@@ -45,6 +45,15 @@ class MaxTokensField(StrEnum):
     NEW = "max_completion_tokens"
 
 
+class SeedField(StrEnum):
+    """The request field that carries the seed."""
+
+    AUTO = "auto"  # random_seed at Mistral, else seed
+    SEED = "seed"
+    RANDOM_SEED = "random_seed"
+    NONE = "none"  # the server refuses a seed; none is sent
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenAISettings:
     """One model on one server.
@@ -66,6 +75,7 @@ class OpenAISettings:
         api_version: The `api-version` query parameter (Azure).
         max_tokens_field: The request field that limits a completion, also where a client of the gateway named another;
             auto: the new one at OpenAI and Azure, else the client's, or the old one.
+        seed_field: The request field of the seed; "none" for a server that refuses one.
         stream: `complete` streams too: the time of the first token is measured, and proxies see no long silence.
         stream_usage: Ask for usage at the end of a stream; False for an old server that refuses `stream_options`.
         connect_timeout_seconds: To open a connection.
@@ -95,6 +105,7 @@ class OpenAISettings:
     azure_deployment: str | None = None
     api_version: str | None = None
     max_tokens_field: MaxTokensField = MaxTokensField.AUTO
+    seed_field: SeedField = SeedField.AUTO
     stream: bool = False
     stream_usage: bool = True
     connect_timeout_seconds: float = 10.0
@@ -156,6 +167,18 @@ class OpenAISettings:
         return self.azure_deployment is not None or (urlsplit(self.base_url).hostname or "").endswith(AZURE_HOSTS)
 
     @property
+    def at_mistral(self) -> bool:
+        """True for Mistral's own API, which refuses fields that it does not know."""
+        return urlsplit(self.base_url).hostname == "api.mistral.ai"
+
+    @property
+    def seed_name(self) -> str | None:
+        """The request field that carries the seed; None if the server takes none."""
+        if self.seed_field is SeedField.AUTO:
+            return (SeedField.RANDOM_SEED if self.at_mistral else SeedField.SEED).value
+        return None if self.seed_field is SeedField.NONE else self.seed_field.value
+
+    @property
     def url(self) -> str:
         """The URL of chat requests."""
         return self.url_of(CHAT_PATH)
@@ -180,6 +203,8 @@ class OpenAISettings:
             return self.max_tokens_field
         if self.api_version and self.api_version[:7] < "2024-09":
             return MaxTokensField.OLD  # Azure has the new field since o1, 2024-09-01-preview
+        if self.at_mistral:
+            return MaxTokensField.OLD
         new = self.on_azure or urlsplit(self.base_url).hostname == "api.openai.com"
         return MaxTokensField.NEW if new else None
 
