@@ -375,7 +375,7 @@ class OpenAIBackend:
             body = wire.request_body(
                 self.model,
                 question,
-                sampling,
+                self.settings.sent(sampling),
                 max_tokens_field=self._limit_field,
                 only_field=self.settings.only_limit_field is not None,
                 seed_field=self.settings.seed_name,
