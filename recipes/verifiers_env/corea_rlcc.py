@@ -29,7 +29,7 @@ class CoreaData(vf.TaskData):
     """A question with what its grader reads."""
 
     reference: str
-    options: dict[str, Any] = {}
+    options: dict[str, Any] = Field(default_factory=dict)
 
 
 class CoreaTask(vf.Task[CoreaData]):
@@ -39,7 +39,7 @@ class CoreaTask(vf.Task[CoreaData]):
 class CoreaTasksetConfig(vf.TasksetConfig):
     """The questions: a table `[questions]` of docs/training.md, and the prompt."""
 
-    questions: dict[str, Any] = {}
+    questions: dict[str, Any] = Field(default_factory=dict)
     prompt: str = "default"
 
 

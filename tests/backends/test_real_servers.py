@@ -12,6 +12,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,7 @@ from corea.backends.openai.client import OpenAIBackend, OpenAISettings
 from corea.errors import BackendError
 from corea.parsing import read_confidence
 from corea.signals.expected import Expected
-from corea.types import Completion, Message, Question, Sampling, replace
+from corea.types import Completion, Message, Question, Sampling
 
 pytestmark = [pytest.mark.slow, pytest.mark.network, pytest.mark.timeout(300)]
 

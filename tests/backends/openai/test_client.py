@@ -14,6 +14,7 @@ from tests.fakes.server import SSE, Act, Bytes, Drip, Fail, FakeServer, Hang, Re
 
 from corea.backends.openai.circuit_breaker import BreakerState
 from corea.backends.openai.client import OpenAIBackend, OpenAISettings
+from corea.backends.openai.settings import MaxTokensField
 from corea.costs.call_log import CallLog
 from corea.errors import BackendError, BackendRefused, BackendTimeout, ConfigError
 from corea.types import Completion, Message, Question, Sampling, Usage
@@ -450,7 +451,7 @@ async def test_advice_follows_what_the_server_complains_of() -> None:
 
 async def test_advice_names_the_field_of_the_limit_that_was_not_sent_and_that_of_the_seed() -> None:
     extra = "Extra inputs are not permitted: max_completion_tokens"
-    async with talking(Fail(422, extra), max_tokens_field="max_completion_tokens") as (backend, _, _):
+    async with talking(Fail(422, extra), max_tokens_field=MaxTokensField.NEW) as (backend, _, _):
         assert 'set max_tokens_field = "max_tokens"' in str(await raised_by(lambda: backend.complete(QUESTION, PLAIN)))
     async with talking(Fail(400, 'Unknown name "seed": Cannot find field.')) as (backend, _, _):
         error = str(await raised_by(lambda: backend.complete(QUESTION, PLAIN)))

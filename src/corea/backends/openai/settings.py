@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from urllib.parse import quote, urlencode, urlsplit
 
@@ -10,7 +10,7 @@ from corea.backends.openai.addresses import split_url
 from corea.backends.openai.api_keys import variable_name
 from corea.errors import ConfigError
 from corea.secrets import HIDDEN, Secret, marked, may_be_key, shown, shown_url
-from corea.types import Sampling, replace
+from corea.types import Sampling
 
 AZURE_HOSTS = (".openai.azure.com", ".cognitiveservices.azure.com", ".services.ai.azure.com")
 KEY_HEADER = re.compile(
