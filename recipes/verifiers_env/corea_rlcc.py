@@ -1,4 +1,4 @@
-# pyright: basic
+# pyright: basic, reportMissingImports=false
 # (verifiers is no dependency of ours)
 """RLCC's rewards as an environment of verifiers 0.4 (`pip install verifiers`), which prime-rl trains with.
 

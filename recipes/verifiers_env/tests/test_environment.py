@@ -1,3 +1,4 @@
+# pyright: reportPrivateUsage=false
 """The same groups through this environment, through TRL's trainer and by hand: equal rewards."""
 
 import asyncio
@@ -42,7 +43,7 @@ def test_trls_trainer_gives_the_same_rewards() -> None:
     torch = pytest.importorskip("torch")
     from corea.train.trainer import RlccTrainer
 
-    seat = SimpleNamespace(
+    seat: Any = SimpleNamespace(
         model=SimpleNamespace(training=False), num_generations=4, num_generations_eval=4, questions=QUESTIONS,
         grader=AutoGrader(), accelerator=SimpleNamespace(device=torch.device("cpu")), parts=parts(),
         held_out_facts=[], held_out_lengths=[], _numbers=lambda *_: {}, _metrics=defaultdict(lambda: defaultdict(list)),
