@@ -37,6 +37,9 @@ prompt = "answer_only"
 [stages.large.backend]
 kind = "recipes.smollm2.scripted_large:ScriptedLarge"
 
+[stages.large.sampling]
+max_tokens = 64
+
 [prices."smollm2-135m"]      # assumed: in proportion to parameters, 135M and 7B
 input_usd_per_mtok = "0.002"
 output_usd_per_mtok = "0.004"

@@ -28,4 +28,4 @@ class ScriptedLarge(FakeBackend):
     def _answer(self, question: Question) -> str:
         answer = int(self.known[question.text])
         wrong = int(hashlib.sha256(f"large {question.text}".encode()).hexdigest(), 16) % self.one_wrong_in == 0
-        return f"<think>It is known.</think><answer>{answer + 1 if wrong else answer}</answer>"
+        return f"<answer>{answer + 1 if wrong else answer}</answer>"
