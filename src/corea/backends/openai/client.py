@@ -364,9 +364,10 @@ class OpenAIBackend:
             body = wire.request_body(
                 self.model,
                 question,
-                sampling,
+                self.settings.sent(sampling),
                 max_tokens_field=self._limit_field,
                 only_field=self._only_limit_field,
+                seed_field=self.settings.seed_name,
                 stream=stream,
                 stream_usage=self.settings.stream_usage,
             )
