@@ -6,13 +6,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
 from corea.cli.console import amount, print_json, usd
 from corea.cli.options import ConfigOption, JsonOption, SetOption
 from corea.errors import ConfigError, unknown_name
+
+if TYPE_CHECKING:
+    from corea.gateway.billing.keys import KeyConnection
 
 T = TypeVar("T")
 keys: typer.Typer = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="API keys of `corea serve`.")
@@ -148,8 +151,9 @@ def _file(
     overrides: list[str] | None,
     cascades: list[str] | None = None,
     policy: str | None = None,
-) -> Iterator[sqlite3.Connection]:
+) -> "Iterator[KeyConnection]":
     from corea.gateway.billing.database import connect
+    from corea.gateway.billing.postgres import connected
 
     if state is None:
         from corea.cli.configuration import find_config, find_gateway, state_folder
@@ -160,6 +164,10 @@ def _file(
         settings = find_gateway(config)
         if policy is not None and policy not in settings.policies:
             raise unknown_name("--policy", policy, list(settings.policies))
+        if settings.storage.url is not None:
+            with connected(settings.storage.url) as shared:
+                yield shared
+            return
         if not settings.storage.path:
             raise ConfigError('gateway.storage.path: got "", expected a file; keys would be deleted with the server')
         state = state_folder(config, bundled=bundled) / settings.storage.path

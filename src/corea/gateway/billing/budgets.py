@@ -16,22 +16,27 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TypeVar
 
-from corea.gateway.billing.auth import Admission, Principal, SpendRequest
+from corea.gateway.billing.auth import (
+    Admission,
+    Principal,
+    SpendRequest,
+    accounts_unavailable,
+    check_route,
+    no_key,
+    wrong_key,
+)
 from corea.gateway.billing.budget_holds import boot_id, release_holds
 from corea.gateway.billing.database import connect
 from corea.gateway.billing.db_writer import DbWriter
 from corea.gateway.billing.keys import ApiKey, any_keys, find_key, read_key, spent_by_day
 from corea.gateway.billing.periods import DAY_SECONDS, BudgetLeft, budgets_left, check_budgets
 from corea.gateway.billing.rate_limit import RateLimits
-from corea.gateway.errors import GatewayError
 from corea.types import ZERO_USD
 
 log: logging.Logger = logging.getLogger("corea.gateway")
 T = TypeVar("T")
 HOLD_REQUESTS = 16  # requests like the present one that a hold covers
 REFILL_REQUESTS = 8  # requests left of a hold at which the next one is written, without waiting for it
-NO_KEY = "No API key: send `Authorization: Bearer corea-...`; the operator makes one with `corea keys create`."
-WRONG_KEY = "This API key is unknown or was revoked."
 
 
 @dataclass(slots=True)
@@ -90,11 +95,11 @@ class KeyAccounts:
         if not self.has_keys():
             return Principal()
         if secret is None:
-            raise GatewayError(401, NO_KEY, "authentication_error", "missing_api_key")
+            raise no_key()
         if (key := self.recently_read.get(secret)) is None:
             key = self._read(lambda: find_key(self.reading, secret))
             if key is None:
-                raise GatewayError(401, WRONG_KEY, "authentication_error", "invalid_api_key")
+                raise wrong_key()
             if not self.recently_read:  # shared by requests that have arrived already, not by later ones
                 asyncio.get_running_loop().call_soon(self.recently_read.clear)
             self.recently_read[secret] = key
@@ -105,10 +110,7 @@ class KeyAccounts:
         if not isinstance(principal, ApiKey):
             return Admission(key_id=None, request=request)
         key = principal
-        if not key.may_use(request.route):
-            allowed = ", ".join(sorted(key.cascades or ()))
-            message = f"model: this key may not use {request.route!r}, only {allowed}."
-            raise GatewayError(403, message, "permission_error", "model_not_allowed", "model")
+        check_route(key, request.route)
         account = self._account(key)
         reserve = ZERO_USD
         if budgets := self._budgets(key, account):
@@ -126,7 +128,7 @@ class KeyAccounts:
         self.under_way += 1
         return Admission(key_id=key.id, request=request, reserved_usd=reserve, reserved_tokens=tokens)
 
-    def count(self, principal: Principal) -> None:
+    async def count(self, principal: Principal) -> None:
         """Takes one request of the rate limit, as `Accounts`."""
         if isinstance(principal, ApiKey):
             self._take_rates(principal, self._account(principal), None)
@@ -184,7 +186,7 @@ class KeyAccounts:
         held, holding = account.held, account.holding
         synced = not waits or (holding is not None and await asyncio.shield(holding))
         if self.writer.failing or not synced:
-            raise _unavailable()
+            raise accounts_unavailable()
         if waits:
             account.safe = max(account.safe, held)
             self._check_again(key, account, reserve)
@@ -193,7 +195,7 @@ class KeyAccounts:
         """Checks a key again after a wait: it may have been revoked, or its budget reduced."""
         now = self._read(lambda: read_key(self.reading, key.id))
         if now is None or now.revoked_at is not None:
-            raise GatewayError(401, WRONG_KEY, "authentication_error", "invalid_api_key")
+            raise wrong_key()
         check_budgets(self._budgets(now, account), account.reserved - reserve, reserve, self.wall_clock())
 
     def _take_rates(self, key: ApiKey, account: _Account, request: SpendRequest | None) -> int:
@@ -213,9 +215,4 @@ class KeyAccounts:
             return read()
         except sqlite3.Error as error:
             log.error("the accounts cannot be read (%s)", error)
-            raise _unavailable() from error
-
-
-def _unavailable() -> GatewayError:
-    message = "The accounts cannot be read or written, so no key with a budget is admitted; try again."
-    return GatewayError(503, message, "api_error", "accounts_unavailable", headers=(("retry-after", "1"),))
+            raise accounts_unavailable() from error

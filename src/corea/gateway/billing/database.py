@@ -1,4 +1,4 @@
-"""The SQLite file of keys, spending and decisions: schema, opening, migration."""
+"""The SQLite file of keys, spending and decisions: opening and migration."""
 
 import contextlib
 import os
@@ -8,64 +8,9 @@ import time
 from pathlib import Path
 
 from corea.errors import ConfigError
+from corea.gateway.billing.migrations import MIGRATIONS
 
 BUSY_SECONDS = 10
-
-# Each brings the file one version further. Never change one that was released; add another. No ";" in comments.
-MIGRATIONS = (
-    """
-    CREATE TABLE keys (
-        id TEXT PRIMARY KEY,               -- public, part of the secret
-        name TEXT NOT NULL,
-        hash BLOB NOT NULL,                -- SHA-256 of the secret
-        created_at REAL NOT NULL,          -- seconds since 1970
-        revoked_at REAL,
-        cascades TEXT,                     -- JSON list, NULL: all
-        budget_usd TEXT,                   -- exact decimal, NULL: none
-        requests_per_minute INTEGER,
-        tokens_per_minute INTEGER,
-        spent_usd TEXT NOT NULL DEFAULT '0',
-        tokens INTEGER NOT NULL DEFAULT 0,
-        requests INTEGER NOT NULL DEFAULT 0,
-        held_usd TEXT,                     -- of the budget, while a server runs, see budget_holds.py
-        held_boot TEXT
-    ) WITHOUT ROWID;
-    CREATE TABLE decisions (
-        trace_id TEXT NOT NULL,
-        at REAL NOT NULL,                  -- end of the request, seconds since 1970
-        key_id TEXT,
-        cascade TEXT NOT NULL,
-        model TEXT NOT NULL,               -- as the request named it
-        stage TEXT,                        -- that answered, NULL: none
-        status TEXT NOT NULL,
-        error TEXT,                        -- code of the error response
-        deferred INTEGER NOT NULL,
-        confidence REAL,
-        threshold REAL,
-        cost_usd TEXT,
-        baseline_usd TEXT,
-        prompt_tokens INTEGER NOT NULL,
-        completion_tokens INTEGER NOT NULL,
-        seconds REAL NOT NULL,
-        first_text_seconds REAL,
-        streamed INTEGER NOT NULL,
-        cached INTEGER NOT NULL,
-        client_disconnected INTEGER NOT NULL,
-        steps TEXT NOT NULL,               -- JSON, without any text
-        prompt TEXT,                       -- only where store_text is on, redacted
-        answer TEXT
-    );
-    CREATE INDEX decisions_at ON decisions (at)
-    """,
-    # budgets per period as budget_usd; spent_days is JSON, USD by day since 1970 (UTC); policy names a RequestPolicy
-    """
-    ALTER TABLE keys ADD COLUMN budget_day_usd TEXT;
-    ALTER TABLE keys ADD COLUMN budget_week_usd TEXT;
-    ALTER TABLE keys ADD COLUMN budget_month_usd TEXT;
-    ALTER TABLE keys ADD COLUMN spent_days TEXT NOT NULL DEFAULT '{}';
-    ALTER TABLE keys ADD COLUMN policy TEXT
-    """,
-)
 
 
 def connect(path: str | Path) -> sqlite3.Connection:
@@ -135,8 +80,8 @@ def _migrate(connection: sqlite3.Connection, path: str) -> None:
             raise ConfigError(
                 f"gateway.storage.path: {path} is of version {at}, expected at most {newest}; install a newer corea"
             )
-        for script in MIGRATIONS[at:]:
-            for statement in script.split(";"):
+        for step in MIGRATIONS[at:]:
+            for statement in step.sqlite.split(";"):
                 connection.execute(statement)
         connection.execute(f"PRAGMA user_version={newest}")
         connection.execute("COMMIT")

@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from decimal import Decimal
+from enum import StrEnum
 from typing import Any
 
 from corea.errors import ConfigError
@@ -75,24 +76,41 @@ class GatewayTimeouts:
         check_numbers("gateway.timeouts", self, zero=("notice_seconds",))
 
 
+class OnDatabaseDown(StrEnum):
+    """What becomes of requests while PostgreSQL cannot be reached."""
+
+    REFUSE = "refuse"
+    ADMIT = "admit"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GatewayStorage:
-    """`[gateway.storage]`: the file of keys, spending and decisions.
+    """`[gateway.storage]`: the database of keys, spending and decisions.
 
     Args:
         path: The SQLite file; "" is a temporary one, deleted at the end.
+        url: A PostgreSQL database that several servers share, instead: "postgresql://user@host:5432/database".
+        on_database_down: While that is away: "refuse" requests with a 503, or "admit" those with a known key, beyond
+            their budgets too, and book them later.
         store_text: Store prompts and answers with each decision.
         redact: "package.module:function", str -> str, applied to every stored text.
         retention_days: Older decisions are deleted; 0 keeps them all. Spending is never deleted.
     """
 
     path: str = "corea.db"
+    url: str | None = None
+    on_database_down: OnDatabaseDown = OnDatabaseDown.REFUSE
     store_text: bool = False
     redact: str | None = None
     retention_days: int = 30
 
     def __post_init__(self) -> None:
         check_numbers("gateway.storage", self, zero=("retention_days",))
+        if self.url is not None and not self.url.startswith(("postgresql://", "postgres://")):
+            raise ConfigError(
+                "gateway.storage.url: got another address, expected postgresql://user@host:5432/database; "
+                "an SQLite file is named by path"
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

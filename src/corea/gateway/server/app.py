@@ -192,7 +192,7 @@ class GatewayApp:
         route = self.chat.routes.find(request.body.model)
         if not self._may_use(principal, request.body.model, route):
             raise _not_allowed(request.body.model)
-        self.chat.accounts.count(principal)
+        await self.chat.accounts.count(principal)
         count = await counted(request, route.cascade.stages[-1].backend)
         headers = [] if count.exact else [("x-corea-estimated", "true")]
         await send_response(response, encode_json({"input_tokens": count.tokens}), headers=headers)

@@ -18,18 +18,18 @@ import uvicorn
 
 from corea.cascade import Cascade
 from corea.errors import ConfigError, CoreaError, unknown_name
-from corea.gateway.billing.budgets import KeyAccounts
 from corea.gateway.billing.database import connect
-from corea.gateway.billing.db_writer import DbWriter
 from corea.gateway.billing.decision_log import DecisionLog, find_redact
 from corea.gateway.billing.keys import any_keys
+from corea.gateway.billing.postgres import connected
+from corea.gateway.billing.storage import FileStorage, PostgresStorage, Storage
 from corea.gateway.chat.request_state import CompletedRequest
 from corea.gateway.chat.routing import RoutingTable, as_asked
 from corea.gateway.chat.service import ChatService
 from corea.gateway.ops.affinity import SessionAffinity
 from corea.gateway.ops.cache import AnswerCache, useless_cache_lines
 from corea.gateway.ops.metrics import Metrics
-from corea.gateway.ops.settings import GatewaySettings
+from corea.gateway.ops.settings import GatewaySettings, GatewayStorage
 from corea.gateway.server.access import is_loopback
 from corea.gateway.server.app import GatewayApp
 from corea.gateway.server.connection import guard_with
@@ -38,7 +38,8 @@ from corea.protocols import Backend
 log: logging.Logger = logging.getLogger("corea.gateway")
 GARBAGE_OBJECTS = 20_000  # new objects, some megabytes, between collections
 FIXED = (
-    "host", "port", "storage.path", "limits.max_head_bytes", "limits.max_connections",
+    "host", "port", "storage.path", "storage.url", "storage.on_database_down",
+    "limits.max_head_bytes", "limits.max_connections",
     "timeouts.read_seconds", "timeouts.write_seconds", "timeouts.idle_seconds",
 )  # fmt: skip
 
@@ -63,25 +64,31 @@ class GatewayService:
 
     Args:
         load: Reads the configuration; called again at SIGHUP, in a thread.
-        path: The database.
+        path: The SQLite file; None: `storage.url` names a database.
         temporary: It is deleted at the end.
     """
 
-    def __init__(self, load: Callable[[], LiveConfig], config: LiveConfig, path: Path, *, temporary: bool) -> None:
+    def __init__(
+        self, load: Callable[[], LiveConfig], config: LiveConfig, path: Path | None, *, temporary: bool
+    ) -> None:
         self.load = load
         self.config: LiveConfig = config
         self.interrupted: bool = False
         self.decisions: DecisionLog = DecisionLog(config.settings.storage)
-        self.writer: DbWriter = DbWriter(path, self.decisions, durable=not temporary)
-        self.accounts: KeyAccounts = KeyAccounts.at(path, self.writer)
+        affinity = SessionAffinity()
+        self.storage: Storage = (
+            FileStorage.at(path, self.decisions, durable=not temporary)
+            if path is not None
+            else PostgresStorage.at(config.settings.storage, self.decisions, affinity)
+        )
         self.metrics: Metrics = Metrics(self._gauges, lambda: self.decisions.dropped, self._breakers)
         self.app: GatewayApp = GatewayApp(
-            self._chat(SessionAffinity()),
+            self._chat(affinity),
             metrics=self.metrics.text,
             refused=self.metrics.refused,
             starts=[self._start],
             stops=[self._stop],
-            local_only=lambda: not self.accounts.has_keys(),
+            local_only=lambda: not self.storage.has_keys(),
         )
         self.server: uvicorn.Server = uvicorn.Server(_uvicorn_config(self.app, config.settings))
         self._tasks: set[asyncio.Task[object]] = set()
@@ -91,7 +98,7 @@ class GatewayService:
         wanted = settings.cache
         cache = AnswerCache(wanted.entries, wanted.seconds, wanted.max_bytes) if wanted.entries else None
         routes = RoutingTable(self.config.cascades, settings)
-        return ChatService(routes, settings, self.accounts, self._record, affinity, cache)
+        return ChatService(routes, settings, self.storage.accounts, self._record, affinity, cache)
 
     async def reload(self) -> bool:
         """Reads the configuration again; running requests end as they began. An invalid one changes nothing."""
@@ -121,7 +128,7 @@ class GatewayService:
         await _close(backends)
 
     async def _start(self) -> None:
-        self.writer.start()
+        await self.storage.start()
         loop = asyncio.get_running_loop()
         with contextlib.suppress(RuntimeError, ValueError, NotImplementedError, AttributeError):  # Windows, or a thread
             loop.add_signal_handler(signal.SIGHUP, lambda: self._in_background(self.reload()))
@@ -148,9 +155,8 @@ class GatewayService:
             await asyncio.sleep(0.1)
         for task in list(self._tasks):
             task.cancel()
-        await self.writer.stop()
+        await self.storage.stop()
         await _close(list(self.config.backends))
-        self.accounts.close()
 
     def _in_background(self, work: Coroutine[Any, Any, object]) -> None:
         task = asyncio.get_running_loop().create_task(work)
@@ -166,7 +172,7 @@ class GatewayService:
         return {
             "corea_requests_running": chat.running,
             "corea_decisions_waiting": self.decisions.waiting,
-            "corea_accounts_failing": float(self.writer.failing),
+            "corea_accounts_failing": float(self.storage.failing),
             "corea_cache_entries": len(chat.cache.entries) if chat.cache is not None else 0,
         }
 
@@ -195,8 +201,7 @@ def serve(load: Callable[[], LiveConfig], *, say: Callable[[str], None] = lambda
     settings, warnings = config.settings, check_ready(config.cascades) + cache_lines(config)
     check_policies(config)
     with _state_file(config) as (path, temporary):
-        with contextlib.closing(connect(path)) as connection:
-            keys = any_keys(connection)
+        keys = have_keys(settings.storage, path)
         check_host(settings.host, keys=keys)
         listening = listen(settings)
         service = GatewayService(load, config, path, temporary=temporary)
@@ -246,12 +251,23 @@ def check_config(config: LiveConfig) -> list[str]:
     RoutingTable(config.cascades, settings)
     check_policies(config)
     find_redact(settings.storage.redact)
-    keys = False
-    if settings.storage.path and path.exists():
-        with contextlib.closing(connect(path)) as connection:
-            keys = any_keys(connection)
-    check_host(settings.host, keys=keys)
+    stored = settings.storage.url is not None or (settings.storage.path and path.exists())
+    check_host(settings.host, keys=bool(stored) and have_keys(settings.storage, path))
     return warnings
+
+
+def have_keys(storage: GatewayStorage, path: Path | None) -> bool:
+    """True if the database, which is created or brought up to date if need be, holds a key.
+
+    Raises:
+        ConfigError: It cannot be used.
+    """
+    if storage.url is not None:
+        with connected(storage.url) as connection:
+            return any_keys(connection)
+    assert path is not None
+    with contextlib.closing(connect(path)) as connection:
+        return any_keys(connection)
 
 
 def check_policies(config: LiveConfig) -> None:
@@ -325,8 +341,11 @@ def listen(settings: GatewaySettings) -> socket.socket:
 
 
 @contextlib.contextmanager
-def _state_file(config: LiveConfig) -> Iterator[tuple[Path, bool]]:
-    """The path of the database, locked, and whether it is temporary."""
+def _state_file(config: LiveConfig) -> Iterator[tuple[Path | None, bool]]:
+    """The path of the SQLite file, locked, and whether it is temporary; None where there is none."""
+    if config.settings.storage.url is not None:
+        yield None, False
+        return
     if not config.settings.storage.path:
         with tempfile.TemporaryDirectory(prefix="corea-") as folder:
             yield Path(folder) / "corea.db", True
