@@ -11,6 +11,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -104,11 +105,9 @@ async def fetch_async(url: str, statement: str, *parameters: Any) -> list[Any]:
 
 
 def _run(work: Coroutine[Any, Any, Any]) -> Any:
-    loop = asyncio.new_event_loop()
-    try:
-        return loop.run_until_complete(work)
-    finally:
-        loop.close()
+    """The result of a coroutine, in a thread of its own: this one may run a loop."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(asyncio.run, work).result()
 
 
 def _binaries(folder: Path, *, root: bool) -> Path:

@@ -144,6 +144,27 @@ def revoke(
     print(f"{ended.name} ({ended.id}) is revoked; it had spent {usd(ended.spent_usd)}.")
 
 
+@keys.command()
+def correct(
+    key: KeyArgument,
+    spent_usd: Annotated[str, typer.Option(help="What they had spent of it, by the provider's bill.")] = "0",
+    config: ConfigOption = None,
+    set_: SetOption = None,
+) -> None:
+    """Correct what was booked as spent for servers that died (with PostgreSQL), where the bill shows less."""
+    from corea.gateway.billing.keys import correct_leases, named_key, read_key
+
+    with _file(None, config, set_) as connection:
+        if isinstance(connection, sqlite3.Connection):
+            raise ConfigError("gateway.storage.url: is not set; only a PostgreSQL database has leases of dead servers")
+        found = named_key(connection, key)
+        freed = correct_leases(connection, found.id, amount(spent_usd))
+        now = read_key(connection, found.id) or found
+    print(
+        f"{now.name} ({now.id}): {usd(freed)} booked of dead servers is free again; it has spent {usd(now.spent_usd)}."
+    )
+
+
 @contextmanager
 def _file(
     state: Path | None,

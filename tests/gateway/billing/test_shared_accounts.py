@@ -128,8 +128,8 @@ async def test_400_requests_at_a_barrier_on_three_replicas_cannot_overrun_a_budg
                 owed += Decimal("0.03")
                 most = max(most, owed)
                 await asyncio.sleep(rng.random() / 50)
+                owed += cost - Decimal("0.03")  # the rest of its reserve is free from here on
                 await accounts.settle(admission, cost_usd=cost, tokens=1)
-                owed += cost - Decimal("0.03")
 
         costs = [Decimal("0.0123456789") if rng.random() < 0.5 else Decimal("0.03") for _ in range(200)]
         tasks = [asyncio.create_task(one((a, b, c)[n % 3], cost)) for n, cost in enumerate(costs)]

@@ -145,6 +145,16 @@ def revoke_key(connection: KeyConnection, key_id: str) -> ApiKey:
     return _existing(connection, key_id)
 
 
+def correct_leases(connection: KeyConnection, key_id: str, spent_usd: Decimal) -> Decimal:
+    """Corrects what was booked for dead replicas of a PostgreSQL database; the amount that is free again.
+
+    Args:
+        spent_usd: What they had spent of it, by the bill.
+    """
+    row = connection.execute("SELECT corea_correct(?, ?)", (key_id, spent_usd)).fetchone()
+    return row[0]
+
+
 def named_key(connection: KeyConnection, name: str) -> ApiKey:
     """The key with this id, else the only one with this name that is not revoked.
 

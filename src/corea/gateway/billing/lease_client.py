@@ -7,6 +7,7 @@ hears of changed keys; after a reconnect all are read again.
 
 import asyncio
 import logging
+import os
 import secrets
 import socket
 import time
@@ -228,7 +229,7 @@ class LeaseClient:
 
     async def _register(self, connection: "asyncpg.Connection") -> None:
         self.replica = secrets.token_hex(8)
-        await connection.execute(REGISTER, self.replica, socket.gethostname(), self.lease_seconds)
+        await connection.execute(REGISTER, self.replica, f"{socket.gethostname()}:{os.getpid()}", self.lease_seconds)
 
     async def _wait(self) -> None:
         if not self._stopping:

@@ -108,7 +108,7 @@ MIGRATIONS: tuple[Migration, ...] = (
         );
         CREATE TABLE replicas (
             id text PRIMARY KEY,
-            host text NOT NULL,
+            host text NOT NULL,                      -- name and process
             expires_at timestamptz NOT NULL,
             batch bigint NOT NULL DEFAULT 0,         -- number of its last batch: a repeated one changes nothing
             swept boolean NOT NULL DEFAULT false     -- it was taken for dead, and its leases are booked as spent
