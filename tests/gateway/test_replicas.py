@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import psutil
 import pytest
 from aiohttp import web
 from tests.clients.scene import LARGE, SURE, UNSURE
@@ -166,6 +167,12 @@ class Fleet:
         """The output of a command."""
         command = [sys.executable, "-m", "corea.cli.main", *words]
         return subprocess.run(command, cwd=self.folder, capture_output=True, text=True, check=True).stdout
+
+    async def metrics(self) -> str:
+        """What the last replica, or a worker of it, answers to /metrics."""
+        url = self.running[-1].url.removesuffix("v1") + "metrics"
+        async with aiohttp.ClientSession() as session, session.get(url) as response:
+            return await response.text()
 
     async def books(self) -> tuple[Decimal, Decimal, int, int]:
         """Spent, leased, requests, decisions."""
@@ -320,3 +327,41 @@ async def test_a_rolling_restart_loses_no_request(tmp_path: Path, database: str)
     assert (set(it.clients.statuses), it.clients.torn) == ({200}, 0)
     assert (spent, leased) == (it.bill, 0)
     assert requests == decisions == it.clients.statuses[200]
+
+
+def metric(text: str, name: str) -> float:
+    """The sum of a metric's samples."""
+    return sum(float(line.rpartition(" ")[2]) for line in text.splitlines() if line.partition("{")[0] == name)
+
+
+async def test_workers_of_one_machine_share_the_port_the_budget_and_the_metrics(tmp_path: Path, database: str) -> None:
+    """One of them is killed and replaced; the metrics go on from where they were, and none goes back."""
+    async with fleet(tmp_path, database, "--budget-usd", "5", replicas=0) as it:
+        server = await it.add("--workers", "2")
+        parent = psutil.Process(server.process.pid)
+        clients = Clients(server.url, it.key)
+        await clients.run(120, 24)
+        answering = [await it.metrics() for _ in range(4)]
+        assert {metric(text, "corea_requests_total") for text in answering} == {120.0}
+        assert {metric(text, "corea_request_seconds_count") for text in answering} == {120.0}
+        ids = {child.pid for child in parent.children()}
+        assert len(ids) == 2
+        psutil.Process(min(ids)).kill()
+        async with asyncio.timeout(30):
+            while len({child.pid for child in parent.children()} - {min(ids)}) < 2:
+                await asyncio.sleep(0.05)
+        await clients.run(60, 12, first=120)
+        assert metric(await it.metrics(), "corea_requests_total") == clients.statuses[200] >= 179
+        assert await it.stop_all() == [0]
+    assert any("another one is started" in line for line in server.lines)
+    spent, _, _, _ = await it.books()
+    assert it.bill <= spent <= 5
+
+
+def test_workers_need_a_database_that_they_can_share(tmp_path: Path) -> None:
+    write_config(tmp_path, "http://127.0.0.1:1/v1")
+    command = [sys.executable, "-m", "corea.cli.main", "serve", "--workers", "2"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "--workers: got 2, expected 1 with an SQLite file" in done.stderr
+    assert "Traceback" not in done.stderr

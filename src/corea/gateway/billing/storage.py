@@ -3,15 +3,22 @@
 `FileStorage` is an SQLite file, of one server; `PostgresStorage` a database that many servers (replicas) share.
 """
 
+import contextlib
+import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from corea.errors import ConfigError
 from corea.gateway.billing.auth import Accounts
 from corea.gateway.billing.budgets import KeyAccounts
+from corea.gateway.billing.database import connect
 from corea.gateway.billing.db_writer import DbWriter
 from corea.gateway.billing.decision_log import DecisionLog
+from corea.gateway.billing.keys import any_keys
 from corea.gateway.billing.lease_client import LeaseClient
+from corea.gateway.billing.postgres import connected
 from corea.gateway.billing.postgres_decisions import DecisionWriter
 from corea.gateway.billing.shared_accounts import SharedAccounts
 from corea.gateway.ops.affinity import SessionAffinity
@@ -112,3 +119,60 @@ class PostgresStorage:
         """Writes all that is left, returns the leases, and closes."""
         await self.client.stop()
         await self.writer.stop()
+
+
+def have_keys(storage: GatewayStorage, path: Path | None) -> bool:
+    """True if the database, which is created or brought up to date if need be, holds a key.
+
+    Raises:
+        ConfigError: It cannot be used.
+    """
+    if storage.url is not None:
+        with connected(storage.url) as connection:
+            return any_keys(connection)
+    assert path is not None
+    with contextlib.closing(connect(path)) as connection:
+        return any_keys(connection)
+
+
+@contextlib.contextmanager
+def state_file(storage: GatewayStorage, base: Path) -> Iterator[tuple[Path | None, bool]]:
+    """The path of the SQLite file, locked, and whether it is temporary; None where there is none.
+
+    Args:
+        base: The folder that `path` is relative to.
+
+    Raises:
+        ConfigError: It cannot be used, or another server uses it.
+    """
+    if storage.url is not None:
+        yield None, False
+        return
+    if not storage.path:
+        with tempfile.TemporaryDirectory(prefix="corea-") as folder:
+            yield Path(folder) / "corea.db", True
+        return
+    path = base / storage.path
+    with _locked(path):
+        yield path, False
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Two servers on one file would each let a key spend its whole budget."""
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        yield
+        return
+    where = f"gateway.storage.path: {path}"
+    try:
+        file = open(f"{path}.lock", "a")  # noqa: SIM115  # held to the end
+    except OSError as error:
+        raise ConfigError(f"{where} cannot be used ({error.strerror}); name a file that can be written") from error
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise ConfigError(f"{where} is in use by another `corea serve`; name another file") from error
+        yield

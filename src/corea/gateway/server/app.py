@@ -62,7 +62,7 @@ class GatewayApp:
     """
 
     chat: ChatService
-    metrics: Callable[[], bytes] = lambda: b""
+    metrics: Callable[[], bytes | Awaitable[bytes]] = lambda: b""
     refused: Callable[[GatewayError], None] = lambda error: None
     starts: list[Hook] = field(default_factory=list[Hook])
     stops: list[Hook] = field(default_factory=list[Hook])
@@ -235,7 +235,8 @@ class GatewayApp:
             state = "draining" if self.draining else "ready" if self.ready else "starting"
             status, body = 200 if state == "ready" else 503, encode_json(HealthObject(state))
         elif path == "/metrics":
-            body, content_type = self.metrics(), PROMETHEUS_TYPE
+            text, content_type = self.metrics(), PROMETHEUS_TYPE
+            body = text if isinstance(text, bytes) else await text
         elif path == "/openapi.json":
             body = encode_json(openapi_document([*APIS, COUNT]))
         else:

@@ -7,8 +7,7 @@ import logging
 import os
 import signal
 import socket
-import tempfile
-from collections.abc import Callable, Coroutine, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from operator import attrgetter
 from pathlib import Path
@@ -18,18 +17,16 @@ import uvicorn
 
 from corea.cascade import Cascade
 from corea.errors import ConfigError, CoreaError, unknown_name
-from corea.gateway.billing.database import connect
 from corea.gateway.billing.decision_log import DecisionLog, find_redact
-from corea.gateway.billing.keys import any_keys
-from corea.gateway.billing.postgres import connected
-from corea.gateway.billing.storage import FileStorage, PostgresStorage, Storage
+from corea.gateway.billing.storage import FileStorage, PostgresStorage, Storage, have_keys, state_file
 from corea.gateway.chat.request_state import CompletedRequest
 from corea.gateway.chat.routing import RoutingTable, as_asked
 from corea.gateway.chat.service import ChatService
 from corea.gateway.ops.affinity import SessionAffinity
 from corea.gateway.ops.cache import AnswerCache, useless_cache_lines
 from corea.gateway.ops.metrics import Metrics
-from corea.gateway.ops.settings import GatewaySettings, GatewayStorage
+from corea.gateway.ops.settings import GatewaySettings
+from corea.gateway.ops.worker_metrics import WorkerMetrics
 from corea.gateway.server.access import is_loopback
 from corea.gateway.server.app import GatewayApp
 from corea.gateway.server.connection import guard_with
@@ -66,10 +63,17 @@ class GatewayService:
         load: Reads the configuration; called again at SIGHUP, in a thread.
         path: The SQLite file; None: `storage.url` names a database.
         temporary: It is deleted at the end.
+        workers: The folder of all workers' metrics; None for a server of one process.
     """
 
     def __init__(
-        self, load: Callable[[], LiveConfig], config: LiveConfig, path: Path | None, *, temporary: bool
+        self,
+        load: Callable[[], LiveConfig],
+        config: LiveConfig,
+        path: Path | None,
+        *,
+        temporary: bool,
+        workers: Path | None = None,
     ) -> None:
         self.load = load
         self.config: LiveConfig = config
@@ -82,9 +86,10 @@ class GatewayService:
             else PostgresStorage.at(config.settings.storage, self.decisions, affinity)
         )
         self.metrics: Metrics = Metrics(self._gauges, lambda: self.decisions.dropped, self._breakers)
+        self.all_metrics: WorkerMetrics | None = WorkerMetrics(workers, self.metrics.text) if workers else None
         self.app: GatewayApp = GatewayApp(
             self._chat(affinity),
-            metrics=self.metrics.text,
+            metrics=self.all_metrics.text if self.all_metrics is not None else self.metrics.text,
             refused=self.metrics.refused,
             starts=[self._start],
             stops=[self._stop],
@@ -130,6 +135,9 @@ class GatewayService:
     async def _start(self) -> None:
         await self.storage.start()
         loop = asyncio.get_running_loop()
+        if self.all_metrics is not None:
+            await self.all_metrics.start()
+            self._in_background(self._end_with(os.getppid()))
         with contextlib.suppress(RuntimeError, ValueError, NotImplementedError, AttributeError):  # Windows, or a thread
             loop.add_signal_handler(signal.SIGHUP, lambda: self._in_background(self.reload()))
             for number in (signal.SIGTERM, signal.SIGINT):
@@ -156,7 +164,15 @@ class GatewayService:
         for task in list(self._tasks):
             task.cancel()
         await self.storage.stop()
+        if self.all_metrics is not None:
+            await self.all_metrics.stop()
         await _close(list(self.config.backends))
+
+    async def _end_with(self, parent: int) -> None:
+        """Stops this worker when the process that started it is gone."""
+        while os.getppid() == parent:
+            await asyncio.sleep(1)
+        self._on_stop_signal(signal.SIGTERM)
 
     def _in_background(self, work: Coroutine[Any, Any, object]) -> None:
         task = asyncio.get_running_loop().create_task(work)
@@ -186,11 +202,19 @@ class GatewayService:
         return found
 
 
-def serve(load: Callable[[], LiveConfig], *, say: Callable[[str], None] = lambda line: None) -> bool:
+def serve(
+    load: Callable[[], LiveConfig],
+    *,
+    say: Callable[[str], None] = lambda line: None,
+    listening: socket.socket | None = None,
+    workers: Path | None = None,
+) -> bool:
     """Serves until it is stopped; True if that was by Ctrl-C.
 
     Args:
         say: Called with the lines for a person at the terminal.
+        listening: The socket of all workers; None listens itself.
+        workers: The folder of all workers' metrics; None for a server of one process.
 
     Raises:
         ConfigError: The configuration is invalid, a key is missing, the address is in use or not allowed, another
@@ -200,11 +224,11 @@ def serve(load: Callable[[], LiveConfig], *, say: Callable[[str], None] = lambda
     config = load()
     settings, warnings = config.settings, check_ready(config.cascades) + cache_lines(config)
     check_policies(config)
-    with _state_file(config) as (path, temporary):
+    with state_file(settings.storage, config.base) as (path, temporary):
         keys = have_keys(settings.storage, path)
         check_host(settings.host, keys=keys)
-        listening = listen(settings)
-        service = GatewayService(load, config, path, temporary=temporary)
+        listening = listening or listen(settings)
+        service = GatewayService(load, config, path, temporary=temporary, workers=workers)
         for line in (*start_lines(listening, config, keys=keys), *warnings):
             say(line)
         gc.freeze()  # what is loaded by now stays; collecting it each time would take a tenth of the time
@@ -254,20 +278,6 @@ def check_config(config: LiveConfig) -> list[str]:
     stored = settings.storage.url is not None or (settings.storage.path and path.exists())
     check_host(settings.host, keys=bool(stored) and have_keys(settings.storage, path))
     return warnings
-
-
-def have_keys(storage: GatewayStorage, path: Path | None) -> bool:
-    """True if the database, which is created or brought up to date if need be, holds a key.
-
-    Raises:
-        ConfigError: It cannot be used.
-    """
-    if storage.url is not None:
-        with connected(storage.url) as connection:
-            return any_keys(connection)
-    assert path is not None
-    with contextlib.closing(connect(path)) as connection:
-        return any_keys(connection)
 
 
 def check_policies(config: LiveConfig) -> None:
@@ -338,42 +348,6 @@ def listen(settings: GatewaySettings) -> socket.socket:
         milliseconds = int(settings.timeouts.write_seconds * 1000)
         listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
     return listening
-
-
-@contextlib.contextmanager
-def _state_file(config: LiveConfig) -> Iterator[tuple[Path | None, bool]]:
-    """The path of the SQLite file, locked, and whether it is temporary; None where there is none."""
-    if config.settings.storage.url is not None:
-        yield None, False
-        return
-    if not config.settings.storage.path:
-        with tempfile.TemporaryDirectory(prefix="corea-") as folder:
-            yield Path(folder) / "corea.db", True
-        return
-    path = config.base / config.settings.storage.path
-    with _locked(path):
-        yield path, False
-
-
-@contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Two servers on one file would each let a key spend its whole budget."""
-    try:
-        import fcntl
-    except ImportError:  # Windows
-        yield
-        return
-    where = f"gateway.storage.path: {path}"
-    try:
-        file = open(f"{path}.lock", "a")  # noqa: SIM115  # held to the end
-    except OSError as error:
-        raise ConfigError(f"{where} cannot be used ({error.strerror}); name a file that can be written") from error
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise ConfigError(f"{where} is in use by another `corea serve`; name another file") from error
-        yield
 
 
 def _needing_restart(before: GatewaySettings, after: GatewaySettings) -> list[str]:
