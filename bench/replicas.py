@@ -30,6 +30,7 @@ from gateway import CONFIG, Server, ask, cpu_ms, free_port, make_key, ratio, spr
 
 SERVE = [sys.executable, "-m", "corea.cli.main", "serve"]
 BATCH = 16
+NOT_CPU = ("commits", "log_bytes")
 BOOK_SECONDS = 2.0
 
 
@@ -50,6 +51,16 @@ class Scene:
         assert self.database.process is not None
         main = psutil.Process(self.database.process.pid)
         return sum(sum(p.cpu_times()[:2]) for p in (main, *main.children()))
+
+    def log_bytes(self) -> int:
+        """Bytes written to the database's log (WAL) so far."""
+        return int(fetch(self.url, "SELECT pg_current_wal_insert_lsn() - '0/0'")[0][0])
+
+    def decision_bytes(self) -> float:
+        """Bytes of a stored decision, with its indexes."""
+        return float(
+            fetch(self.url, "SELECT pg_total_relation_size('decisions')::float / count(*) FROM decisions")[0][0]
+        )
 
     def commits(self) -> int:
         """Transactions committed so far."""
@@ -98,10 +109,11 @@ def two_cpu_ms(scene: Scene, requests: int) -> float:
 def one_round(scene: Scene, requests: int) -> dict[str, float]:
     """Milliseconds of processor time a request of each kind, and transactions a request."""
     found = {name: cpu_ms(getattr(scene, name), requests) for name in ("sqlite", "shared", "sqlite_budget")}
-    before, commits = scene.database_cpu(), scene.commits()
+    before, commits, written = scene.database_cpu(), scene.commits(), scene.log_bytes()
     found["shared_budget"] = cpu_ms(scene.shared_budget, requests)
     found["database"] = (scene.database_cpu() - before) * 1000 / requests
     found["commits"] = (scene.commits() - commits) / requests
+    found["log_bytes"] = (scene.log_bytes() - written) / requests
     found["two_budget"] = two_cpu_ms(scene, requests)
     found["lone_sqlite"] = cpu_ms(scene.sqlite_budget, requests // 4, concurrency=1)
     found["lone_shared"] = cpu_ms(scene.shared_budget, requests // 4, concurrency=1)
@@ -156,13 +168,16 @@ def measure(rounds: int, requests: int) -> dict[str, Any]:
         for _ in range(rounds):
             for name, value in one_round(it, requests).items():
                 seen.setdefault(name, []).append(value)
+        decision_bytes = it.decision_bytes()
         for replicas, one_key in ((1, True), (2, True), (8, True), (8, False)):
             name = f"{replicas} replicas, {'one key' if one_key else 'a key each'}"
             book[name] = asyncio.run(booked(it, replicas, one_key=one_key))
     return {
         "requests": requests,
         "rounds": rounds,
-        "cpu_ms_per_request": {name: spread(values) for name, values in seen.items() if name != "commits"},
+        "cpu_ms_per_request": {name: spread(values) for name, values in seen.items() if name not in NOT_CPU},
+        "log_bytes_per_request": spread(seen["log_bytes"]),
+        "bytes_per_decision": round(decision_bytes),
         "commits_per_request": spread(seen["commits"]),
         "cpu_postgres_over_sqlite": ratio(seen["shared"], seen["sqlite"]),
         "cpu_postgres_over_sqlite_budget": ratio(seen["shared_budget"], seen["sqlite_budget"]),

