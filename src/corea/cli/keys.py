@@ -147,7 +147,7 @@ def revoke(
 @keys.command()
 def correct(
     key: KeyArgument,
-    spent_usd: Annotated[str, typer.Option(help="What they had spent of it, by the provider's bill.")] = "0",
+    spent_usd: Annotated[str, typer.Option(help="Their part that was really spent, by the provider's bill.")] = "0",
     config: ConfigOption = None,
     set_: SetOption = None,
 ) -> None:

@@ -26,7 +26,7 @@ from corea.gateway.billing.postgres_decisions import DecisionWriter
 from corea.gateway.billing.storage import PostgresStorage
 from corea.gateway.errors import GatewayError
 from corea.gateway.ops.affinity import SessionAffinity
-from corea.gateway.ops.settings import GatewayStorage
+from corea.gateway.ops.settings import GatewayStorage, OnDatabaseDown
 from corea.types import Sampling
 
 
@@ -130,9 +130,8 @@ async def test_requests_are_admitted_while_the_database_is_away_where_that_is_se
     """Beyond the budget too; all that was spent is booked afterwards."""
     monkeypatch.setattr(lease_client, "RETRY_SECONDS", 0.02)
     database = await asyncio.to_thread(postgres.new_database)
-    settings = GatewayStorage(url=database, on_database_down="admit")  # pyright: ignore[reportArgumentType]
+    settings = GatewayStorage(url=database, on_database_down=OnDatabaseDown.ADMIT)
     storage = PostgresStorage.at(settings, DecisionLog(settings), SessionAffinity())
-    storage.accounts.admit_when_down = True
     await storage.start()
     _, secret = await make_key(database, budget_usd=Decimal("0.05"), requests_per_minute=600)
     await until(storage.has_keys)

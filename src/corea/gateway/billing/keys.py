@@ -149,7 +149,7 @@ def correct_leases(connection: KeyConnection, key_id: str, spent_usd: Decimal) -
     """Corrects what was booked for dead replicas of a PostgreSQL database; the amount that is free again.
 
     Args:
-        spent_usd: What they had spent of it, by the bill.
+        spent_usd: Their part that was really spent, by the provider's bill.
     """
     row = connection.execute("SELECT corea_correct(?, ?)", (key_id, spent_usd)).fetchone()
     return row[0]

@@ -12,7 +12,7 @@ from corea.gateway.billing.periods import DAY_SECONDS, BudgetLeft, calendar_peri
 from corea.gateway.errors import GatewayError
 from corea.types import ZERO_USD
 
-REFUSED_SECONDS = 0.1  # a refusal is repeated for so long, or each refused request would lock the key's row
+REFUSED_SECONDS = 0.1  # a refusal is repeated for this long, or each refused request would lock the key's row
 
 
 class KeyBalance(msgspec.Struct):

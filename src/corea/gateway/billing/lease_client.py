@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 
 log: logging.Logger = logging.getLogger("corea.gateway")
 
-LEASE_SECONDS = 15.0  # after so long without a batch, others book this replica's leases as spent
+LEASE_SECONDS = 15.0  # after this long without a batch, others book this replica's leases as spent
 MARGIN_SECONDS = 2.0  # this replica stops using them so much earlier
 HEARTBEAT_SECONDS = 3.0
-IDLE_SECONDS = 1.0  # a key that is not asked for so long returns its lease
+IDLE_SECONDS = 1.0  # a key that is not asked for this long returns its lease
 GATHER_SECONDS = 0.005  # maximum delay of a batch that no request alone waits for
 RETRY_SECONDS = 0.25
 DRAIN_SECONDS = 10.0  # for the last batch, if the database is away at the end
@@ -44,7 +44,7 @@ _encode = msgspec.json.Encoder(decimal_format="string").encode
 
 
 class BookReply(msgspec.Struct):
-    """What `corea_book` returns.
+    """Result of `corea_book`.
 
     Args:
         swept: This replica was taken for dead.
@@ -57,7 +57,7 @@ class BookReply(msgspec.Struct):
 
 
 class SweptReplica(msgspec.Struct):
-    """What `corea_sweep` returns: a dead replica, and what was booked for it."""
+    """Result of `corea_sweep`: a dead replica, and what was booked for it."""
 
     replica: str
     host: str
@@ -311,7 +311,7 @@ class LeaseClient:
             raise
         for key_id in changed:
             self.keys.pop(key_id, None)
-            self._return(key_id)  # so that the next request is held against the new limits
+            self._return(key_id)  # so that the next request is checked against the new limits
         self.keys.update({row[0]: key_of_row(tuple(row)) for row in rows})
 
     def _on_notification(self, connection: Any, pid: int, channel: str, payload: str) -> None:

@@ -26,7 +26,7 @@ from corea.gateway.ops.settings import GatewayStorage, OnDatabaseDown
 
 
 class Storage(Protocol):
-    """What a running server needs of its database."""
+    """The database of a running server."""
 
     @property
     def accounts(self) -> Accounts:

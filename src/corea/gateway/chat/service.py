@@ -176,7 +176,7 @@ class ChatService:
             self._record(state, trace, error, usage)
 
     def _keep_session(self, state: RequestState, trace: Trace) -> None:
-        """Before the settlement, with which other replicas are told; so before the client can ask again."""
+        """Before the settlement, which informs other replicas; so before the client can ask again."""
         turns = self.settings.sticky_turns if trace.deferred else state.sticky_turns - 1
         if self.settings.sticky_turns and turns >= 0 and trace.text is not None and not state.cached:
             calls = other_fields(trace).get("tool_calls")

@@ -77,7 +77,7 @@ class GatewayTimeouts:
 
 
 class OnDatabaseDown(StrEnum):
-    """What becomes of requests while PostgreSQL cannot be reached."""
+    """Treatment of requests while PostgreSQL cannot be reached."""
 
     REFUSE = "refuse"
     ADMIT = "admit"

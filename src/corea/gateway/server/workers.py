@@ -22,7 +22,7 @@ log: logging.Logger = logging.getLogger("corea.gateway")
 
 
 class WorkerPlace(NamedTuple):
-    """What a worker is given, as the option's text.
+    """The place of a worker, as the text of an option.
 
     Args:
         descriptor: Of the listening socket.
