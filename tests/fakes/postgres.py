@@ -31,7 +31,7 @@ class PostgresServer:
     def __init__(self, *options: str) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="corea-pg-"))
         self.options = (*FAST, *options)
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: subprocess.Popen[Any] | None = None
         self.user: dict[str, Any] = {}
         if os.name != "nt" and os.getuid() == 0:  # it refuses to run as root
             self.user = {"user": "nobody", "group": os.stat("/").st_gid, "extra_groups": []}
@@ -50,12 +50,12 @@ class PostgresServer:
     def start(self) -> None:
         """Starts it, or starts it again; returns when it answers."""
         words = [f"-c{option}" for option in (*self.options, f"unix_socket_directories={self.folder}")]
-        self.process = subprocess.Popen(
+        process = self.process = subprocess.Popen(
             [self.bin / "postgres", "-D", self.folder / "data", "-p", str(self.port), "-h", "127.0.0.1", *words],
             cwd=self.folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **self.user,
         )  # fmt: skip
         for _ in range(400):
-            assert self.process.poll() is None, "PostgreSQL does not start"
+            assert process.poll() is None, "PostgreSQL does not start"
             try:
                 self.execute("SELECT 1")
                 return
