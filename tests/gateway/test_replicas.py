@@ -24,6 +24,10 @@ from tests.fakes.server import Act, Asked, FakeServer
 from tests.gateway.loads import KINDS, SPOKEN, answer, received, request
 from tests.gateway.test_chaos import check_error
 
+from corea.errors import ConfigError
+from corea.gateway.ops.settings import GatewaySettings
+from corea.gateway.server.workers import serve_workers
+
 STORAGE = """
 [gateway.storage]
 url = "{url}"
@@ -358,10 +362,6 @@ async def test_workers_of_one_machine_share_the_port_the_budget_and_the_metrics(
     assert it.bill <= spent <= 5
 
 
-def test_workers_need_a_database_that_they_can_share(tmp_path: Path) -> None:
-    write_config(tmp_path, "http://127.0.0.1:1/v1")
-    command = [sys.executable, "-m", "corea.cli.main", "serve", "--workers", "2"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert done.returncode == 2
-    assert "--workers: got 2, expected 1 with an SQLite file" in done.stderr
-    assert "Traceback" not in done.stderr
+def test_workers_need_a_database_that_they_can_share() -> None:
+    with pytest.raises(ConfigError, match=r"^--workers: got 2, expected 1 with an SQLite file"):
+        serve_workers(GatewaySettings(), 2, [])
