@@ -17,7 +17,7 @@ from rich.text import Text
 
 OUT = Path(__file__).parent / "images" / "demo.svg"
 COLUMNS, PAUSE, LINE, TOP = 80, 0.7, 18, 44
-COLOURS = {"green": "#7ec699", "yellow": "#e6c07b", "blue": "#7aa6da", "cyan": "#70c0b1", "magenta": "#c397d8"}
+COLOURS = {"color(2)": "#7ec699", "color(3)": "#e6c07b", "color(5)": "#c397d8", "color(6)": "#70c0b1"}  # of ANSI
 FONT = '13px ui-monospace, Menlo, Consolas, "DejaVu Sans Mono", monospace'
 HEAD = f"""<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 700 HEIGHT" width="700" height="HEIGHT">
 <style>text {{ font: {FONT}; fill: #d7dae0; white-space: pre }}
