@@ -325,7 +325,6 @@ class Cascade:
             flags = (*flags, COST_INCOMPLETE)
         if self._calibrated_models:
             flags = (*flags, *_other_models(self._calibrated_models, steps))
-        cost = total([step.cost_usd for step in steps])
         baseline = last_stage_alone(self.baseline, self.stages, question, steps, in_order=self.in_order)
         return Trace(
             question_id=question.id,
@@ -335,7 +334,7 @@ class Cascade:
             text=text,
             stage=final.stage if final else None,
             error=error,
-            cost_usd=cost,
+            cost_usd=(cost := total([step.cost_usd for step in steps])),
             baseline_cost_usd=baseline.usd,
             baseline_estimated=baseline.estimated,
             baseline_assumed=baseline.assumed,
@@ -393,8 +392,7 @@ def _best_draft(steps: tuple[Step, ...]) -> Step | None:
 
 OTHER_MODEL = "calibration: another model"
 COST_INCOMPLETE = "cost incomplete: tools that ran at the server have no price"
-CUT_BY_LIMIT = "cut by the token limit"
-"""Flag of a trace whose answer was cut off by the token limit: its short answer may be missing or not final."""
+CUT_BY_LIMIT = "cut by the token limit"  # the trace's short answer may be missing or not final
 
 
 def new_id() -> str:

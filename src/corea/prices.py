@@ -52,8 +52,7 @@ class Price:
         cache_write_1h_usd_per_mtok: For those that are kept for an hour; None: as other cache writes.
         reasoning_usd_per_mtok: For reasoning tokens; None: as other completion tokens.
         usd_per_request: For each request, in addition.
-        usd_per_web_search, usd_per_tool_call: For each search on the web, and each call of another tool, that the
-            server ran itself; None: not known, so that the cost of an answer with any is incomplete.
+        usd_per_web_search, usd_per_tool_call: For a tool's call at the server; None: unknown, the cost is incomplete.
         tiers: Higher prices of long prompts, by increasing length: each has `above_prompt_tokens` and token prices.
         machine_usd_per_hour: Price of the machine; with `tokens_per_second` it replaces token prices.
         tokens_per_second: Completion tokens per second of the machine over all its requests, measured on similar work;
@@ -77,6 +76,7 @@ class Price:
     source: str = "given"
     assumed_free: bool = False
     _scale: int = field(default=0, init=False, repr=False, compare=False)
+    _calls: tuple[int, ...] = field(default=(), init=False, repr=False, compare=False)
     _rates: "tuple[_Rates, ...]" = field(default=(), init=False, repr=False, compare=False)
     _highest: "tuple[_HighestRates, ...]" = field(default=(), init=False, repr=False, compare=False)
 
@@ -115,7 +115,9 @@ class Price:
         for tier in self._rates[1:]:
             if prompt > tier.above:
                 rates = tier
-        units = rates.fresh * prompt + rates.written * usage.completion_tokens + rates.request * requests
+        request, search, tool = self._calls
+        units = rates.fresh * prompt + rates.written * usage.completion_tokens
+        units += request * requests + search * usage.web_searches + tool * usage.tool_calls
         if usage.cached_tokens or usage.cache_write_tokens:  # parts of the whole, whatever a server says
             cached = min(usage.cached_tokens, prompt)
             stored = min(usage.cache_write_tokens, prompt - cached)
@@ -123,14 +125,7 @@ class Price:
             units += (rates.stored_1h - rates.stored) * min(usage.cache_write_1h_tokens, stored)
         if usage.reasoning_tokens:
             units += (rates.reasoning - rates.written) * min(usage.reasoning_tokens, usage.completion_tokens)
-        if usage.web_searches or usage.tool_calls:
-            units += rates.search * usage.web_searches + rates.tool * usage.tool_calls
         return EXACT.scaleb(units, -self._scale) if units else ZERO_USD
-
-    def covers(self, usage: Usage) -> bool:
-        """True if everything that a usage is charged for has a price; the cost is otherwise that of the rest."""
-        searched = usage.web_searches and self.usd_per_web_search is None
-        return not (searched or (usage.tool_calls and self.usd_per_tool_call is None))
 
     def at_most(self, prompt_tokens: int, max_tokens: int) -> Decimal:
         """An upper bound in USD for one call with at most so many prompt tokens and tokens to write."""
@@ -138,8 +133,8 @@ class Price:
         for rates in self._highest:
             if rates.above and rates.above >= prompt_tokens:
                 break
-            units = max(units, rates.read * min(rates.end, prompt_tokens) + rates.written * max_tokens + rates.request)
-        return EXACT.scaleb(units, -self._scale)
+            units = max(units, rates.read * min(rates.end, prompt_tokens) + rates.written * max_tokens)
+        return EXACT.scaleb(units + self._calls[0], -self._scale)
 
     def _whole_rates(self) -> None:
         """Sets the rates as whole numbers of 10 ** -scale USD, with which a cost is whole-number arithmetic."""
@@ -150,7 +145,6 @@ class Price:
         decimals = max(decimals_of(rate) for rate in tokens if rate is not None)
         calls = (self.usd_per_request, self.usd_per_web_search or ZERO_USD, self.usd_per_tool_call or ZERO_USD)
         scale = max(decimals + 6, *map(decimals_of, calls))
-        request, search, tool = (int(EXACT.scaleb(usd, scale)) for usd in calls)
 
         def whole(*rates: Decimal | None) -> int:
             """The first rate that is given, per token."""
@@ -167,13 +161,11 @@ class Price:
                 ),
                 written=whole(output),
                 reasoning=whole(self.reasoning_usd_per_mtok, output),
-                request=request,
-                search=search,
-                tool=tool,
             )
             for above, output, column in columns
         )
         object.__setattr__(self, "_scale", scale)
+        object.__setattr__(self, "_calls", tuple(int(EXACT.scaleb(usd, scale)) for usd in calls))
         object.__setattr__(self, "_rates", rates)
         ends = (*(each.above for each in rates[1:]), maxsize)
         highest = (
@@ -182,7 +174,6 @@ class Price:
                 end,
                 read=max(each.fresh, each.cached, each.stored, each.stored_1h),
                 written=max(each.written, each.reasoning),
-                request=each.request,
             )
             for each, end in zip(rates, ends, strict=True)
         )
@@ -199,9 +190,6 @@ class _Rates(NamedTuple):
     stored_1h: int
     written: int
     reasoning: int
-    request: int
-    search: int
-    tool: int
 
 
 class _HighestRates(NamedTuple):
@@ -211,7 +199,6 @@ class _HighestRates(NamedTuple):
     end: int
     read: int
     written: int
-    request: int
 
 
 TIER_FIELDS = tuple(f.name for f in fields(PriceTier) if "usd_per" in f.name)

@@ -391,6 +391,8 @@ def all_priced(stages: Sequence[Stage], steps: Sequence[Step]) -> bool:
         made = step.completion
         if made is not None and made.cost_usd is None and (made.usage.web_searches or made.usage.tool_calls):
             price = next((stage.price for stage in stages if stage.name == step.stage), None)
-            if price is not None and not price.covers(made.usage):
+            searches = made.usage.web_searches if price and price.usd_per_web_search is None else 0
+            calls = made.usage.tool_calls if price and price.usd_per_tool_call is None else 0
+            if searches or calls:
                 return False
     return True

@@ -63,6 +63,8 @@ def quickstart(
     models = ModelOptions(budget_usd=budget_usd)
     rows, targets = RowOptions(questions=questions), TargetOptions(max_drop=max_drop)
     settings = merged(config, rows, targets, MethodOptions(), models)
+    if settings.judged:
+        raise ConfigError("quickstart: got [calibrate.judge], whose pairs people label; use `corea calibrate`")
     if all(getattr(settings, name) is None for name in ("max_drop", "max_risk", "max_cost_usd", "value_usd")):
         settings = replace(settings, max_drop=MAX_DROP)
     options, _ = settings.options, settings.targets  # checked before any model is asked

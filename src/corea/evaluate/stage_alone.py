@@ -10,11 +10,11 @@ from corea.calibrate.binding import free_signals
 from corea.cascade import Cascade
 from corea.costs.signal_calls import signal_calls
 from corea.errors import BackendError, BudgetError, ConfigError
-from corea.evaluate.extra_calls import CallSettings, at_most, cost_of, most_usd, repeat_stored, traces_in
+from corea.evaluate.extra_calls import CallSettings, at_most, cost_of, most_usd, repeat_stored, repeatable, traces_in
 from corea.policies.threshold import Threshold
 from corea.prices import EXACT, Price
 from corea.run.answer_settings import answer_settings
-from corea.run.journal import traces_beside
+from corea.run.recorded import traces_beside
 from corea.run.runner import run_batch
 from corea.run.shutdown import Stop
 from corea.run.summary import RunOutcome, RunProgress, RunSummary
@@ -124,7 +124,7 @@ class AskedStage:
 
     def plan(self) -> tuple[Decimal | None, str]:
         """The most that asking this stage can cost, and a line that says so; with stored answers also an estimate."""
-        again = min(self.settings.repeat, len(self.stored))
+        again = min(self.settings.repeat, len(repeatable(self.stage, self.known, self.stored)))
         most = total([most_usd(self.only, self.left), *[most_usd(self.only, [self.longest])] * again])
         said = f", and {again} of {len(self.stored):,} stored ones again" if again else ""
         if self.stored and self.left:

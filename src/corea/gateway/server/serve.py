@@ -29,8 +29,10 @@ from corea.gateway.billing.decision_log import DecisionLog, find_redact
 from corea.gateway.billing.keys import any_keys
 from corea.gateway.billing.state_file import state_file
 from corea.gateway.chat.request_state import CompletedRequest
-from corea.gateway.chat.routing import RoutingTable, as_asked
+from corea.gateway.chat.routing import RoutingTable
+from corea.gateway.chat.sampling import as_asked
 from corea.gateway.chat.service import ChatService
+from corea.gateway.errors import GatewayError
 from corea.gateway.ops.affinity import SessionAffinity
 from corea.gateway.ops.cache import AnswerCache, useless_cache_lines
 from corea.gateway.ops.health import Availability, servers_of, watch
@@ -40,7 +42,7 @@ from corea.gateway.ops.settings import GatewaySettings, GatewayTraces
 from corea.gateway.server.access import is_loopback
 from corea.gateway.server.admin import AdminApi
 from corea.gateway.server.app import GatewayApp
-from corea.gateway.server.connection import guard_with
+from corea.gateway.server.connection import guard_with, listen
 from corea.protocols import Backend
 from corea.registry import resolve
 
@@ -245,9 +247,13 @@ class GatewayService:
     def _budgets(self) -> Iterable[KeyBudget]:
         if not self.config.settings.metrics.keys:
             return ()
+        try:
+            found = self.accounts.all_budgets()
+        except GatewayError:  # the file cannot be read, which is in the log; the other metrics are wanted the more
+            return ()
         return [
             KeyBudget(key, budget.period or "life", float(budget.usd), float(budget.usd - budget.left_usd))
-            for key, budgets in self.accounts.all_budgets().items()
+            for key, budgets in found.items()
             for budget in budgets
         ]
 
@@ -281,7 +287,7 @@ def serve(load: Callable[[], LiveConfig], *, say: Callable[[str], None] = lambda
 
 
 def _tracing(settings: GatewayTraces) -> Any:
-    """What makes the spans; None where they are off.
+    """The maker of spans; None where they are off.
 
     Raises:
         ConfigError: The extra is missing.
@@ -384,26 +390,6 @@ def check_host(host: str, *, keys: bool) -> None:
             f"gateway.host: got {host!r} without any API key, expected loopback (127.0.0.1), since anyone could spend "
             "your money; make a key with `corea keys create`"
         )
-
-
-def listen(settings: GatewaySettings) -> socket.socket:
-    """A listening socket.
-
-    Raises:
-        ConfigError: The address cannot be used.
-    """
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    try:
-        listening = socket.create_server((settings.host, settings.port), family=family, backlog=2048)
-    except OSError as error:
-        raise ConfigError(
-            f"gateway: cannot listen on {settings.host} port {settings.port} ({error.strerror or error}); "
-            "choose another with --host or --port"
-        ) from error
-    if hasattr(socket, "TCP_USER_TIMEOUT"):  # the kernel drops a client that reads nothing; connections inherit it
-        milliseconds = int(settings.timeouts.write_seconds * 1000)
-        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
-    return listening
 
 
 def _needing_restart(before: GatewaySettings, after: GatewaySettings) -> list[str]:
