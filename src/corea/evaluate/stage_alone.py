@@ -42,8 +42,8 @@ class CollectSettings:
         baseline_sample: Questions that the last stage is also asked as they came, where its prompt adds words of ours.
         on_progress: Called with the stage's name and its progress.
         on_plan: Called with a line on what will be asked, and what it costs at most, before it is asked.
-        confirm: Called after that with the most that all of it can cost in USD (None: unbounded), where a model is to be
-            asked; what it raises ends the collection.
+        confirm: Called after that with the most in USD that all of it can cost (None: unbounded), where that is not 0;
+            what it raises ends the collection.
     """
 
     folder: Path
