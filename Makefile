@@ -8,14 +8,16 @@ SHELL := /bin/sh
 
 # For the demo: the core, the engine of the bundled pair, and what draws the picture.
 .venv/core.done: pyproject.toml constraints.txt
+	@echo "Setting up .venv, once: the core, the engine of the bundled pair, and what draws the picture ..."
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@$(PIP) -c constraints.txt hatchling editables
-	@$(PIP) -c constraints.txt --no-build-isolation -e '.[engine,report]'
+	@$(PIP:--quiet=) -c constraints.txt --no-build-isolation -e '.[engine,report]'
 	@touch $@
 
 # Everything: all extras and the developers' tools. torch comes first and by exact version, so that a CPU build that
 # lies on the machine is taken.
 .venv/all.done: pyproject.toml constraints.txt requirements-dev.txt
+	@echo "Setting up .venv, once: all extras and the developers' tools ..."
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@$(PIP) -c constraints.txt hatchling editables
 	@$(PIP) "$$(grep '^torch==' constraints.txt)"

@@ -82,7 +82,7 @@ def calibrate(
     older = _older(method.map_from or [], rows, table) if method.map_from else None
     found = fit(table, wanted, options, older=older, binding=binding)
     found = with_plain_baseline(found, table, without=RECORDED if rows.traces or store.from_store else "")
-    _write(_counted(found, out), out, report, json=json)
+    write_calibration(found, out, report, json=json)
 
 
 def _counted(found: "Calibration", out: Path) -> "Calibration":
@@ -128,12 +128,16 @@ def _asked(
     )  # fmt: skip
 
 
-def _write(found: "Calibration", out: Path, report: Path | None, *, json: bool) -> None:
-    """Writes the artefact and the report, and prints the result."""
+def write_calibration(found: "Calibration", out: Path, report: Path | None, *, json: bool = False) -> None:
+    """Writes the artefact and the report, and prints the result.
+
+    Raises:
+        ConfigError: The report needs a package that is missing; the artefact is written. DataError: Neither can be.
+    """
     from corea.report.calibration import calibration_lines
     from corea.report.html import calibration_page
 
-    path = out
+    found, path = _counted(found, out), out
     try:
         found.save(out)
         if report is not None:

@@ -17,7 +17,8 @@ from corea.errors import ConfigError, unknown_name
 from corea.report.terminal import ProgressBars
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
+    from decimal import Decimal
 
     from corea.calibrate.artefact import StageBinding
     from corea.calibrate.settings import CalibrateSettings, JudgeSettings
@@ -37,13 +38,20 @@ BUNDLED_NOTE = (
 
 
 def live_table(
-    wanted: "CalibrateSettings", configuration: ConfigOptions, models: ModelOptions, *, answers: Path, quiet: bool
+    wanted: "CalibrateSettings",
+    configuration: ConfigOptions,
+    models: ModelOptions,
+    *,
+    answers: Path,
+    quiet: bool,
+    confirm: "Callable[[Decimal | None], None] | None" = None,
 ) -> "tuple[OutcomeTable, tuple[StageBinding, ...], Targets]":
     """The answers of all stages as a table, the binding of the cascade that gave them, and the targets with a cap.
 
     Args:
         wanted: Questions, grader, further signals and budget.
         answers: The folder of the answers; the same folder resumes.
+        confirm: As in `CollectSettings`.
     """
     from corea.build import build
     from corea.cli.configuration import find_config
@@ -69,6 +77,7 @@ def live_table(
         extra_signals=wanted.extra_signals,
         grader=wanted.grader,
         group=wanted.group,
+        confirm=confirm,
         declared={stage.name: config.stages[stage.name].backend for stage in built.cascade.stages},
     )
 

@@ -42,6 +42,8 @@ class CollectSettings:
         baseline_sample: Questions that the last stage is also asked as they came, where its prompt adds words of ours.
         on_progress: Called with the stage's name and its progress.
         on_plan: Called with a line on what will be asked, and what it costs at most, before it is asked.
+        confirm: Called after that with the most in USD that all of it can cost (None: unbounded), where that is not 0;
+            what it raises ends the collection.
     """
 
     folder: Path
@@ -55,6 +57,7 @@ class CollectSettings:
     baseline_sample: int = 50
     on_progress: Callable[[str, RunProgress], None] | None = None
     on_plan: Callable[[str], None] | None = None
+    confirm: Callable[[Decimal | None], None] | None = None
     stop: Stop | None = None
 
     def __post_init__(self) -> None:
