@@ -29,6 +29,7 @@ import msgspec
 from corea.errors import ConfigError, DataError
 from corea.prices import EXACT
 from corea.run.answer_settings import differences, in_one_line
+from corea.run.journal_line import JournalLine, body_of, decoded_line
 from corea.types import ZERO_USD
 
 try:
@@ -39,26 +40,7 @@ except ImportError:  # Windows has none: two runs at once are then not noticed
 VERSION = 2
 BUFFER = 1 << 18  # bytes read or written at once
 ROWS_AHEAD = 1024  # room made for rows that will follow
-_PREFIX = b'{"crc":"'
-_BODY = len(b'{"crc":"00000000","line":')
 _UNTOUCHED, _STARTED = 0, 1  # offsets below the first done line, which is never here
-
-
-class JournalLine(msgspec.Struct):
-    """One line of a journal; the field that is set says of which kind."""
-
-    journal: int | None = None
-    settings: dict[str, Any] | None = None
-    rows: int | None = None
-    start: int | None = None
-    next: int | None = None
-    at_most_usd: Decimal = ZERO_USD
-    done: int | None = None
-    key: str = ""
-    trace: msgspec.Raw = msgspec.Raw(b"")
-
-
-_decode = msgspec.json.Decoder(JournalLine).decode
 
 
 @dataclass(slots=True)
@@ -150,7 +132,7 @@ class Journal:
         pending: dict[int, Decimal] = {}
         begun_with: dict[str, Any] | None = None
         for offset, body in self._good_lines():
-            line = _decode(body)
+            line = decoded_line(body, self.path)
             if line.journal is not None:
                 begun_with = self._settings_of(line)
             elif line.rows is not None:
@@ -201,7 +183,7 @@ class Journal:
             lines.seek(0)
             number, damaged = 0, 0
             for number, line in enumerate(lines, 1):
-                body = _body(line)
+                body = body_of(line)
                 if damaged:
                     raise DataError(
                         "a line before the last is damaged; restore the journal, or move it away to begin again",
@@ -300,7 +282,7 @@ class Journal:
             for offset in islice(self._offsets, rows):
                 if offset > _STARTED:
                     lines.seek(offset)
-                    body = _body(lines.readline())
+                    body = body_of(lines.readline())
                     assert body is not None, "a journal is not written by others while it is locked"
                     yield body[body.index(b'"trace":') + 8 : -1]
 
@@ -363,34 +345,3 @@ class Journal:
             self._keys.frombytes(bytes(8 * (more + ROWS_AHEAD)))
         self._offsets[row] = offset
         self._keys[row] = key
-
-
-def _body(line: bytes) -> bytes | None:
-    """The body of a line; None where it is incomplete or damaged."""
-    if not (line.startswith(_PREFIX) and line.endswith(b"}\n")):
-        return None
-    body = line[_BODY:-2]
-    return body if b"%08x" % zlib.crc32(body) == line[8:16] else None
-
-
-def traces_beside(output: str | Path) -> list[bytes]:
-    """The newest trace of every row, each one line of JSON, from the journal beside a run's output.
-
-    Raises:
-        DataError: There is none, or it is damaged.
-    """
-    path = Path(f"{output}.journal")
-    newest: dict[int, bytes] = {}
-    try:
-        with path.open("rb") as lines:
-            for line in lines:
-                body = _body(line)
-                if body is not None and (done := _decode(body)).done is not None:
-                    newest[done.done] = bytes(done.trace)
-    except FileNotFoundError as error:
-        raise DataError(
-            f"holds flat rows, and the journal with the traces, {path.name}, is not beside it; expected that, or "
-            "answers written as .jsonl",
-            path=str(output),
-        ) from error
-    return [newest[row] for row in sorted(newest)]
