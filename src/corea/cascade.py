@@ -392,8 +392,7 @@ def _best_draft(steps: tuple[Step, ...]) -> Step | None:
 
 OTHER_MODEL = "calibration: another model"
 COST_INCOMPLETE = "cost incomplete: tools that ran at the server have no price"
-CUT_BY_LIMIT = "cut by the token limit"
-"""Flag of a trace whose answer was cut off by the token limit: its short answer may be missing or not final."""
+CUT_BY_LIMIT = "cut by the token limit"  # the trace's short answer may be missing or not final
 
 
 def new_id() -> str:

@@ -30,7 +30,7 @@ from corea.gateway.errors import GatewayError
 from corea.gateway.ops.settings import GatewaySettings
 from corea.parsing import find_answer, find_confidence, is_refusal, is_well_formed, visible_text
 from corea.run.journal import Journal
-from corea.run.journal_line import traces_beside
+from corea.run.recorded import traces_beside
 from corea.types import Question
 
 FOLDER = TemporaryDirectory(prefix="corea-fuzz-")

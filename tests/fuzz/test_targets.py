@@ -9,7 +9,7 @@ from tests.gateway.test_fuzz import APP, post
 from corea.calibrate.artefact import load
 from corea.config import load_config
 from corea.errors import ConfigError, DataError
-from corea.run.journal_line import decoded_line
+from corea.run.journal_lines import decode_line
 
 DEEP, DIGITS = b"[" * 100_000, b"1" * 5_000
 FOUND = [
@@ -60,7 +60,7 @@ def test_a_calibration_that_cannot_be_read_is_one_line(tmp_path: Path, data: byt
 @pytest.mark.parametrize("body", [b'{"done":-1}', b'{"start":1,"at_most_usd":"NaN"}', b'{"done":1,"key":"","trace":1}'])
 def test_a_line_of_a_journal_that_corea_did_not_write_is_refused(body: bytes) -> None:
     with pytest.raises(DataError, match="a line that corea did not write"):
-        decoded_line(body, Path("j"))
+        decode_line(body, Path("j"))
 
 
 @pytest.mark.parametrize("depth", range(900, 1_000, 3))  # some can be read, and not be written further down

@@ -37,12 +37,7 @@ BUNDLED_NOTE = (
 
 
 def live_table(
-    wanted: "CalibrateSettings",
-    configuration: ConfigOptions,
-    models: ModelOptions,
-    *,
-    answers: Path,
-    quiet: bool,
+    wanted: "CalibrateSettings", configuration: ConfigOptions, models: ModelOptions, *, answers: Path, quiet: bool
 ) -> "tuple[OutcomeTable, tuple[StageBinding, ...], Targets]":
     """The answers of all stages as a table, the binding of the cascade that gave them, and the targets with a cap.
 

@@ -101,6 +101,7 @@ class OpenAIBackend:
             cap_seconds=settings.backoff_cap_seconds,
             retry_after_cap_seconds=settings.retry_after_cap_seconds,
         )
+        self.pace: Callable[[], Awaitable[None]] | None = None  # awaited before each request
         self._sleep = sleep
         self._rng = rng or random.Random()
 
@@ -284,6 +285,8 @@ class OpenAIBackend:
                 if held_back := self.breaker.admit():
                     raise errors.breaker_open_error(self.settings, self.breaker.failures, held_back)
                 try:
+                    if self.pace is not None:
+                        await self.pace()
                     result = await once(attempts.begin(self, question, request), question, attempts)
                 except BaseException as error:
                     attempts.ended(error=error)
@@ -361,9 +364,10 @@ class OpenAIBackend:
             body = wire.request_body(
                 self.model,
                 question,
-                sampling,
+                self.settings.sent(sampling),
                 max_tokens_field=self._limit_field,
                 only_field=self._only_limit_field,
+                seed_field=self.settings.seed_name,
                 stream=stream,
                 stream_usage=self.settings.stream_usage,
             )
