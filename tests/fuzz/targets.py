@@ -8,11 +8,14 @@ import re
 import zlib
 from collections.abc import Callable
 from contextlib import suppress
+from hashlib import sha256
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 import msgspec
+from tests.calibrate.test_ties import artefact as calibration
+from tests.calibrate.test_ties import cascade
 from tests.gateway.test_fuzz import APP, post
 
 from corea.backends.openai import wire
@@ -21,6 +24,7 @@ from corea.backends.openai.responses_api import read_event
 from corea.backends.openai.sse import EventReader
 from corea.backends.openai.texts_api import CompletionsReader, read_embeddings
 from corea.calibrate.artefact import load
+from corea.calibrate.binding import bind
 from corea.config import load_config
 from corea.datasets.question_source import QuestionSource
 from corea.errors import ConfigError, DataError
@@ -99,10 +103,23 @@ def _request(path: str) -> Callable[[bytes], None]:
 
 
 def artefact(data: bytes) -> None:
-    """A calibration file."""
+    """A calibration file: as it is, and with the right digest, bound to a cascade."""
     FILE.write_bytes(data)
     with suppress(ConfigError, DataError):
         load(FILE)
+    try:
+        fields = msgspec.json.decode(data, type=dict[str, Any])
+        whole = msgspec.json.encode({**fields, "digest": ""})
+    except (ValueError, RecursionError):
+        return
+    FILE.write_bytes(msgspec.json.encode({**fields, "digest": f"sha256:{sha256(whole).hexdigest()}"}))
+    with suppress(ConfigError, DataError):
+        bind(cascade(), FILE)
+
+
+def _artefact() -> bytes:
+    calibration().save(FILE)
+    return FILE.read_bytes()
 
 
 def journal(data: bytes) -> None:
@@ -169,7 +186,6 @@ RESPONSES = b"""{"model": "corea", "instructions": "i", "input": [{"type": "mess
 {"type": "function_call", "call_id": "c", "name": "f", "arguments": "{}"}, {"type": "function_call_output", "call_id": "c", "output": "1"},
 {"type": "reasoning", "summary": [], "encrypted_content": "corea.e30="}], "tools": [{"type": "function", "name": "f", "parameters": {}}],
 "text": {"format": {"type": "json_schema", "name": "n", "schema": {}}}, "include": ["reasoning.encrypted_content"], "metadata": {"session_id": "s"}}"""  # noqa: E501
-CALIBRATION = min((Path(__file__).parents[2] / "examples").rglob("*.calibration.json"), default=None)
 JOURNAL = b"""{"journal":2,"settings":{"a":1}}
 {"rows":3}
 {"start":1,"at_most_usd":"0.5"}
@@ -209,7 +225,7 @@ TARGETS = {
     "chat": Target(_request("/v1/chat/completions"), (CHAT,)),
     "messages": Target(_request("/v1/messages"), (MESSAGES,)),
     "responses": Target(_request("/v1/responses"), (RESPONSES,)),
-    "artefact": Target(artefact, (CALIBRATION.read_bytes() if CALIBRATION else b'{"version": 4}',)),
+    "artefact": Target(artefact, (_artefact(), b'{"version": 4}')),
     "journal": Target(journal, (JOURNAL,)),
     "configuration": Target(configuration, (TOML,)),
     "questions_jsonl": Target(_questions(FileFormat.JSONL), (ROWS, b"[" + ROWS.replace(b"\n", b",") + b"]")),
