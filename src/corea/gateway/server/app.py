@@ -77,7 +77,7 @@ class GatewayApp:
     """
 
     chat: ChatService
-    metrics: Callable[[], bytes] = lambda: b""
+    metrics: Callable[[], bytes | Awaitable[bytes]] = lambda: b""
     refused: Callable[[GatewayError], None] = lambda error: None
     starts: list[Hook] = field(default_factory=list[Hook])
     stops: list[Hook] = field(default_factory=list[Hook])
@@ -136,7 +136,7 @@ class GatewayApp:
             await send_response(response, body, status=status, headers=NO_STORE)
         elif self.audit is not None and path in METHODS:
             principal = self.chat.accounts.identify(secret_of(scope))
-            self.chat.accounts.count(principal)
+            await self.chat.accounts.count(principal)
             await self.audit.answer(path, scope, receive, response, principal)
         else:
             await self._page(scope, path, response)
@@ -223,7 +223,7 @@ class GatewayApp:
         route = self._find(principal, request.body.model)
         if not self._may_use(principal, request.body.model, route):
             raise _not_allowed(request.body.model)
-        self.chat.accounts.count(principal)
+        await self.chat.accounts.count(principal)
         count = await counted(request, route.cascade.stages[-1].backend)
         headers = [] if count.exact else [("x-corea-estimated", "true")]
         await send_response(response, encode_json({"input_tokens": count.tokens}), headers=headers)
@@ -270,7 +270,8 @@ class GatewayApp:
             found = HealthObject(state, dict(failed) or UNSET, sorted(self.chat.alarms) or UNSET)
             status, body = 200 if state == "ready" else 503, encode_json(found)
         elif path == "/metrics":
-            body, content_type = self.metrics(), PROMETHEUS_TYPE
+            text, content_type = self.metrics(), PROMETHEUS_TYPE
+            body = text if isinstance(text, bytes) else await text
         elif path == "/openapi.json":
             body = encode_json(openapi_document([*APIS, COUNT], audit=self.audit is not None))
         else:
