@@ -303,7 +303,7 @@ def load(path: str | Path) -> Calibration:
         found = msgspec.json.decode(data, type=Calibration)
     except FileNotFoundError as error:
         raise ConfigError(f"{path}: no such calibration; make it with `corea calibrate`") from error
-    except (OSError, msgspec.DecodeError) as error:
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise DataError(
             f"not a calibration ({error}), expected what `corea calibrate` wrote", path=str(path)
         ) from error

@@ -165,7 +165,7 @@ class Journal:
     def _read(self, on_trace: Callable[[int, bytes], bool]) -> None:
         pending: dict[int, Decimal] = {}
         for offset, body in self._lines():
-            line = decode_line(body)
+            line = decode_line(body, self.path)
             if line.journal is not None:
                 self.begun_with = self._settings_of(line)
             elif line.owner is not None:

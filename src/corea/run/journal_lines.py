@@ -2,12 +2,16 @@
 
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Any
+from pathlib import Path
+from typing import Annotated, Any
 
 import msgspec
 
+from corea.errors import DataError
 from corea.prices import EXACT
 from corea.types import ZERO_USD
+
+RowNumber = Annotated[int, msgspec.Meta(ge=0, lt=1 << 40)]
 
 
 class JournalLine(msgspec.Struct):
@@ -18,15 +22,30 @@ class JournalLine(msgspec.Struct):
     rows: int | None = None
     owner: int | None = None
     end: dict[str, Any] | None = None
-    start: int | None = None
-    next: int | None = None
+    start: RowNumber | None = None
+    next: RowNumber | None = None
     at_most_usd: Decimal = ZERO_USD
-    done: int | None = None
+    done: RowNumber | None = None
     key: str = ""
     trace: msgspec.Raw = msgspec.Raw(b"")
 
 
-decode_line = msgspec.json.Decoder(JournalLine).decode
+_decode = msgspec.json.Decoder(JournalLine).decode
+
+
+def decode_line(body: bytes, path: Path) -> JournalLine:
+    """The line of a body.
+
+    Raises:
+        DataError: Its checksum is right, but it is no line of a journal.
+    """
+    try:
+        line = _decode(body)
+        if line.at_most_usd.is_finite() and (line.done is None or (line.trace and int(line.key, 16) < 1 << 64)):
+            return line
+    except (ValueError, RecursionError):  # of JSON, or of the key
+        pass
+    raise DataError("holds a line that corea did not write; restore it, or move it away", path=str(path))
 
 
 @dataclass(slots=True)

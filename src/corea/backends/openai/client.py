@@ -203,7 +203,7 @@ class OpenAIBackend:
             raise errors.status_error(self.settings, response, received, redactor)
         try:
             return _decode_count(received).input_tokens
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, RecursionError) as error:
             raise errors.unreadable_error(self.settings, received, str(error)) from error
 
     def check(self) -> None:
@@ -231,12 +231,12 @@ class OpenAIBackend:
             raise errors.status_error(self.settings, response, received, redactor)
         try:
             reply, outside = request.reader()(received)
-        except msgspec.DecodeError as error:
+            written = wire.ReplyBuilder()
+            written.add(reply, outside)
+            if not written.answered:
+                raise errors.no_choices_error(self.settings, reply, received, redactor)
+        except (msgspec.DecodeError, RecursionError) as error:
             raise errors.unreadable_error(self.settings, received, str(error)) from error
-        written = wire.ReplyBuilder()
-        written.add(reply, outside)
-        if not written.answered:
-            raise errors.no_choices_error(self.settings, reply, received, redactor)
         return written.completion(
             question,
             self.model,

@@ -16,7 +16,7 @@ from corea.gateway.chat.request import ChatRequest
 from corea.gateway.chat.request_state import CLIENT_CLOSED_REQUEST, CompletedRequest, Recorder, RequestState
 from corea.gateway.chat.routing import RoutingTable
 from corea.gateway.chat.stream import EventStream, Heartbeat
-from corea.gateway.errors import GatewayError, upstream_error
+from corea.gateway.errors import GatewayError, unexpected, upstream_error
 from corea.gateway.ops.affinity import SessionAffinity
 from corea.gateway.ops.cache import AnswerCache
 from corea.gateway.ops.logs import KIND, REQUEST_ID
@@ -126,9 +126,8 @@ class ChatService:
             log.error("%s", cause, extra={KIND: ("config", str(cause))})
             message = "A model behind this server is not set up."
             error = GatewayError(502, message, "api_error", "upstream_not_configured")
-        except Exception:  # a bug, here or in a plug-in, ends this request alone
-            log.exception("an error inside the gateway")
-            error = GatewayError(500, "An error inside the gateway.", "api_error", "internal_error")
+        except Exception as cause:  # a bug, here or in a plug-in, ends this request alone
+            error = unexpected(cause)
         else:
             if cancellation.reason is CancelReason.DISCONNECTED:
                 message = "The client disconnected."

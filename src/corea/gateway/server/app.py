@@ -1,6 +1,5 @@
 """The ASGI application: paths, request bodies, API keys. `corea.gateway.chat` answers chat requests."""
 
-import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from contextlib import nullcontext
@@ -33,7 +32,7 @@ from corea.gateway.chat.request import ChatRequest, chat_request, parse_chat, re
 from corea.gateway.chat.request_state import CLIENT_CLOSED_REQUEST
 from corea.gateway.chat.routing import ModelRoute, is_alias
 from corea.gateway.chat.service import ChatService
-from corea.gateway.errors import GatewayError, bad_field, unsupported
+from corea.gateway.errors import GatewayError, bad_field, unexpected, unsupported
 from corea.gateway.ops.logs import REQUEST_ID, log_access
 from corea.gateway.ops.openapi import HealthObject, ModelList, ModelObject, openapi_document
 from corea.gateway.ops.policies import apply_policies, may_ask_directly, policies_of
@@ -46,7 +45,6 @@ from corea.gateway.server.connection import guard_of
 if TYPE_CHECKING:
     from corea.gateway.ops.tracing import Tracing
 
-log: logging.Logger = logging.getLogger("corea.gateway")
 Hook = Callable[[], Awaitable[None]]
 PAGES = (MODELS, "/healthz", "/readyz", "/metrics", "/openapi.json")
 SESSION_HEADERS = (  # Codex: one of a thread (a conversation) and of a session, by its versions
@@ -107,10 +105,8 @@ class GatewayApp:
             await response.refuse(error)
         except ClientDisconnected:
             return
-        except Exception:
-            log.exception("an error inside the gateway")
-            error = GatewayError(500, "An error inside the gateway.", "api_error", "internal_error")
-            await response.refuse(error)
+        except Exception as cause:
+            await response.refuse(unexpected(cause))
         finally:
             if guard is not None:
                 guard.answering -= 1
