@@ -152,7 +152,7 @@ async def test_400_requests_at_a_barrier_on_three_replicas_cannot_overrun_a_budg
     assert set(codes) <= {"budget_reserved", "insufficient_quota"}
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (1, 2))])
 async def test_at_every_moment_spent_and_leased_are_within_the_budget(database: str, seed: int) -> None:
     """Random work on two replicas, one of which dies; a witness in the database looks at every committed state."""
     key, secret = await make_key(database, budget_usd=Decimal(1), budget_day_usd=Decimal("0.9"))
@@ -344,7 +344,7 @@ async def test_tokens_per_minute_hold_over_all_replicas_and_unused_ones_return(d
     _, secret = await make_key(database, tokens_per_minute=1000)
     async with replica(database) as a, replica(database) as b:
         held = [await admit(accounts, secret, tokens=400) for accounts in (a, b)]
-        with pytest.raises(GatewayError, match=r"1000 tokens per minute; try again in 1[0-2]"):
+        with pytest.raises(GatewayError, match=r"1000 tokens per minute; try again in (\d|1[0-3])\.\d s"):
             await admit(a, secret, tokens=400)
         await a.settle(held[0], cost_usd=CENT, tokens=10)
         await asyncio.sleep(0.11)

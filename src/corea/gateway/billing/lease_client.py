@@ -67,7 +67,7 @@ class SweptReplica(msgspec.Struct):
 
 
 class KeySpending(NamedTuple):
-    """What all replicas have booked of a key.
+    """Bookings of all replicas on a key.
 
     Args:
         day: Of the last booking, since 1970.
