@@ -27,6 +27,7 @@ from corea.gateway.asgi import (
 from corea.gateway.audit.pages import METHODS, AuditPages
 from corea.gateway.billing.auth import Principal
 from corea.gateway.chat.request import ChatRequest, chat_request, parse_chat, read_json
+from corea.gateway.chat.request_state import RequestState
 from corea.gateway.chat.routing import ModelRoute, is_alias
 from corea.gateway.chat.service import ChatService
 from corea.gateway.errors import GatewayError, bad_field, unsupported
@@ -38,6 +39,7 @@ from corea.gateway.server.admin import NO_STORE, AdminApi
 from corea.gateway.server.body import ClientDisconnected, read_body, with_field
 from corea.gateway.server.connection import guard_of
 from corea.gateway.server.response import Response
+from corea.gateway.ui.pages import UI, UiPages
 
 if TYPE_CHECKING:
     from corea.gateway.ops.tracing import Tracing
@@ -70,6 +72,7 @@ class GatewayApp:
         admin: Manages the keys.
         tracing: Makes spans of the requests.
         audit: The paths of the audit; None: they are not served.
+        ui: The page for administrators, likewise.
         local_only: True while there are no keys, so that only programs on this machine may ask.
     """
 
@@ -79,6 +82,7 @@ class GatewayApp:
     starts: list[Hook] = field(default_factory=list[Hook])
     stops: list[Hook] = field(default_factory=list[Hook])
     audit: AuditPages | None = None
+    ui: UiPages | None = None
     local_only: Callable[[], bool] = lambda: False
     unavailable: Callable[[], Awaitable[Mapping[str, str]]] = _none_unavailable
     admin: AdminApi | None = None
@@ -133,11 +137,28 @@ class GatewayApp:
         elif path.startswith(ADMIN) and self.admin is not None:
             status, body = await self.admin(scope, receive, path, secret_of(scope), self.chat.settings)
             await send_response(response, body, status=status, headers=NO_STORE)
+        elif self.ui is not None and (path == UI or path.startswith(f"{UI}/")):
+            await self._ui(path, scope, receive, response)
         elif self.audit is not None and path in METHODS:
             principal = await self._key_or_admin(secret_of(scope))
             await self.audit.answer(path, scope, receive, response, principal)
         else:
             await self._page(scope, path, response)
+
+    async def _ui(self, path: str, scope: Scope, receive: Receive, response: Response) -> None:
+        assert self.ui is not None
+        chat, secret = self.chat, secret_of(scope)
+
+        async def ask(request: ChatRequest, key: str | None) -> tuple[RequestState, bytes]:
+            try:
+                permitted = self._permitted(request, chat.accounts.identify(key), response)
+                state = await chat.admit(permitted, key, response.request_id)
+            except GatewayError as error:
+                self.refused(error)
+                raise
+            return state, (await chat.answer(state, lambda: _disconnected(receive)))[0]
+
+        await self.ui.answer(path, scope, receive, response, secret, chat.settings, ask)
 
     async def _key_or_admin(self, secret: str | None) -> Principal:
         """The sender of a request that an admin key may make too; a request of another key is counted.

@@ -38,10 +38,12 @@ from corea.gateway.ops.health import Availability, servers_of, watch
 from corea.gateway.ops.logs import LogHandler, log_failures, start_log
 from corea.gateway.ops.metrics import KeyBudget, Metrics
 from corea.gateway.ops.settings import GatewaySettings, GatewayTraces
-from corea.gateway.server.access import is_loopback
+from corea.gateway.server.access import check_host
 from corea.gateway.server.admin import AdminApi
 from corea.gateway.server.app import GatewayApp
 from corea.gateway.server.connection import guard_with, listen
+from corea.gateway.ui.history import History
+from corea.gateway.ui.pages import UiPages
 from corea.protocols import Backend
 from corea.registry import resolve
 
@@ -124,7 +126,8 @@ class GatewayService:
             audit=AuditPages(self.auditor),
             local_only=lambda: not self.accounts.has_keys(),
             unavailable=self.availability.unavailable,
-            admin=AdminApi(path, lambda: list(self.config.cascades)),
+            admin=(admin := AdminApi(path, lambda: list(self.config.cascades))),
+            ui=UiPages(History(path), admin.check, lambda: self.config.cascades, self.availability.unavailable),
             tracing=_tracing(config.settings.traces),
         )
         self.server: uvicorn.Server = uvicorn.Server(_uvicorn_config(self.app, config.settings))
@@ -376,19 +379,6 @@ def check_ready(cascades: Mapping[str, Cascade]) -> list[str]:
     if problems and {name for names in broken.values() for name in names} == set(cascades):
         raise ConfigError(next(iter(problems.values())))
     return [f"{problems[stage]}; until then {', '.join(names)} cannot answer" for stage, names in broken.items()]
-
-
-def check_host(host: str, *, keys: bool) -> None:
-    """Without keys only loopback is allowed.
-
-    Raises:
-        ConfigError: It is another address.
-    """
-    if not keys and not is_loopback(host):
-        raise ConfigError(
-            f"gateway.host: got {host!r} without any API key, expected loopback (127.0.0.1), since anyone could spend "
-            "your money; make a key with `corea keys create`"
-        )
 
 
 def _needing_restart(before: GatewaySettings, after: GatewaySettings) -> list[str]:
