@@ -23,10 +23,10 @@ BUCKETS = (300.0, 3600.0, 6 * 3600.0, 86_400.0, 7 * 86_400.0, 30 * 86_400.0)
 MOST_BUCKETS = 60
 
 MONEY = """count(*) AS n, sum(status = 'answered') AS answered, sum(error IS NOT NULL) AS failed, sum(cached) AS cached,
-sum(deferred) AS deferred, sum(both) AS compared, sum(both AND NOT measured) AS estimated,
+sum(status = 'answered' AND NOT measured) AS kept, sum(both) AS compared, sum(both AND NOT measured) AS estimated,
 sum(cost IS NULL) AS unpriced, sum(cost) AS spent, sum(CASE WHEN both THEN cost END) AS cost,
 sum(CASE WHEN both THEN baseline END) AS baseline"""
-PRICED = """WITH priced AS (SELECT at, status, error, cached, deferred, CAST(cost_usd AS REAL) AS cost,
+PRICED = """WITH priced AS (SELECT at, status, error, cached, CAST(cost_usd AS REAL) AS cost,
 CAST(baseline_usd AS REAL) AS baseline, cost_usd IS NOT NULL AND baseline_usd IS NOT NULL AS both,
 stage IN (SELECT value FROM json_each(:last)) AS measured FROM decisions WHERE at >= :since AND
 (:cascade IS NULL OR cascade = :cascade))"""
@@ -63,7 +63,7 @@ class Money(Struct, kw_only=True):
     """Money of some decisions, USD; only those whose two costs are known are compared.
 
     Args:
-        n: Decisions. `failed`: those that ended in an error.
+        n: Decisions. `failed`: those that ended in an error; `kept`: answers of earlier stages than the last.
         compared: Those with a known cost and a known cost of the last stage alone: `cost`, `baseline`.
         estimated: Those compared where the last stage did not answer, so that its cost is an estimate.
         unpriced: Decisions of unknown cost. `spent`: the cost of all others.
@@ -73,7 +73,7 @@ class Money(Struct, kw_only=True):
     answered: int = 0
     failed: int = 0
     cached: int = 0
-    deferred: int = 0
+    kept: int = 0
     compared: int = 0
     estimated: int = 0
     unpriced: int = 0
@@ -87,7 +87,6 @@ class MoneyBucket(Struct, kw_only=True):
 
     at: float
     n: int
-    deferred: int
     cost: float
     baseline: float
 
@@ -187,10 +186,14 @@ class History:
         """
         return self._read(lambda connection: _summary(connection, now, since, cascade, last_stages))
 
-    def thresholds(self, since: float, cascade: str) -> ThresholdCurve:
-        """Costs that other thresholds of a cascade of two stages would have had."""
+    def thresholds(self, since: float, cascade: str, in_use: float | None) -> ThresholdCurve:
+        """Costs that other thresholds of a cascade of two stages would have had.
+
+        Args:
+            in_use: The present threshold, which is one of the points.
+        """
         rows = self._read(lambda c: c.execute(DECIDED, {"since": since, "cascade": cascade}).fetchall())
-        return curve_of(rows)
+        return curve_of(rows, in_use)
 
     def reliability(self, since: float, cascade: str | None) -> dict[str, list[ReliabilityBin]]:
         """Shares by confidence: drawn answers that agree with the last stage's, and labelled ones that are right."""
@@ -208,10 +211,11 @@ class History:
         return {name: StageTraffic(calls=n, failed=failed, mean_seconds=mean) for name, n, failed, mean in rows}
 
 
-def curve_of(rows: Iterable[tuple[Any, ...]]) -> ThresholdCurve:
+def curve_of(rows: Iterable[tuple[Any, ...]], in_use: float | None = None) -> ThresholdCurve:
     """The curve of rows by rising score: score, decisions, deferred ones, USD of small, large, all, baseline.
 
-    A row without a score is deferred at every threshold. Rows are joined to at most `MOST_POINTS` thresholds.
+    A row without a score is deferred at every threshold. Rows are joined to about `MOST_POINTS` thresholds, one of
+    which is that in use.
     """
     every = list(rows)
     scored = [row for row in every if row[0] is not None]
@@ -221,8 +225,10 @@ def curve_of(rows: Iterable[tuple[Any, ...]]) -> ThresholdCurve:
     cost = sum(row[3] for row in every) + sum(row[4] for row in every if row[0] is None)
     estimated, points = 0, list[ThresholdPoint]()
     for i, (score, count, late, _, large, _, _) in enumerate(scored):
-        if i % step == 0:
-            points.append(ThresholdPoint(threshold=score, deferred=deferred, cost_usd=cost, estimated=estimated))
+        used = in_use is not None and (i == 0 or scored[i - 1][0] < in_use) and in_use <= score
+        if i % step == 0 or used:
+            tau = in_use if used else score
+            points.append(ThresholdPoint(threshold=tau, deferred=deferred, cost_usd=cost, estimated=estimated))
         deferred, cost, estimated = deferred + count, cost + large, estimated + count - late
     points.append(ThresholdPoint(threshold=None, deferred=deferred, cost_usd=cost, estimated=estimated))
     return ThresholdCurve(
@@ -250,7 +256,7 @@ def _summary(
         now=now, since=since, money=money, audit_usd=audit_usd, saved_usd=saved,
         saved_share=saved / money.baseline if money.baseline else None, bucket_seconds=bucket,
         buckets=[
-            MoneyBucket(at=row["at"], n=row["n"], deferred=row["deferred"], cost=row["cost"] or 0.0,
+            MoneyBucket(at=row["at"], n=row["n"], cost=row["cost"] or 0.0,
                         baseline=row["baseline"] or 0.0)
             for row in _dicts(connection.execute(by_time, named))
         ],

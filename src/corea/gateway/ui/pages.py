@@ -91,12 +91,14 @@ class StageHealth(Struct, kw_only=True):
     """A stage as it is now.
 
     Args:
+        model: Its model's name, where its backend has one.
         breakers: State of the circuit breaker of each server; None for one without.
         unavailable: Why it cannot answer now; None where it can, or where that is not known (`checked` is false).
         calls, failed, mean_seconds: Among the newest decisions; None without a call.
     """
 
     name: str
+    model: str | None
     servers: int
     breakers: list[str | None]
     checked: bool
@@ -177,7 +179,7 @@ class UiPages:
         if name == "thresholds":
             if cascade is None or len(cascades[cascade].stages) != 2:
                 raise bad_field("cascade", cascade, "a cascade of two stages")
-            return await asyncio.to_thread(history.thresholds, since, cascade)
+            return await asyncio.to_thread(history.thresholds, since, cascade, first_threshold(cascades[cascade]))
         last = {each.stages[-1].name for each in cascades.values()}
         return await asyncio.to_thread(history.summary, now, since, cascade, last)
 
@@ -191,6 +193,7 @@ class UiPages:
             stages = [
                 StageHealth(
                     name=stage.name,
+                    model=getattr(getattr(servers_of(stage)[0], "settings", None), "model", None),
                     servers=len(servers_of(stage)),
                     breakers=[None if each is None else str(each) for each in breaker_states(stage)],
                     checked=stage is last,

@@ -1,6 +1,6 @@
 // Charts as SVG, drawn to the width of their place. Each has a label in words for those who do not see it.
 
-import { clock, day, number, percent, s, threshold, usd } from "./elements.js";
+import { axisUsd, clock, day, number, percent, s, threshold, usd } from "./elements.js";
 
 const LEFT = 54, RIGHT = 10, TOP = 10, BOTTOM = 26;
 
@@ -40,8 +40,8 @@ export function money(place, summary) {
   if (!found.length) return empty(place, "No decisions in this time.");
   const first = found[0].at, n = Math.round((found[found.length - 1].at - first) / span) + 1;
   const top = round(Math.max(...found.map((each) => Math.max(each.baseline, each.cost))));
-  const box = frame(place, 240, `Money over time: ${usd(summary.money.cost)} spent of ${usd(summary.money.baseline)} for the large model alone.`);
-  rows(box, top, usd);
+  const box = frame(place, 280, `Money over time: ${usd(summary.money.cost)} spent of ${usd(summary.money.baseline)} for the large model alone.`);
+  rows(box, top, axisUsd);
   const wide = (box.width - LEFT - RIGHT) / n, gap = Math.min(4, wide * 0.2), bar = Math.min(wide - gap, 56);
   for (const each of found) {
     const left = LEFT + Math.round((each.at - first) / span) * wide + (wide - bar) / 2;
@@ -60,7 +60,7 @@ export function histogram(place, summary, inUse) {
   const total = kept.map((each, i) => each + deferred[i]), all = total.reduce((a, b) => a + b, 0);
   if (!all) return empty(place, "No confidence was measured in this time.");
   const top = round(Math.max(...total));
-  const box = frame(place, 250, `Histogram of the confidence of ${number(all)} answers.`);
+  const box = frame(place, 310, `Histogram of the confidence of ${number(all)} answers.`);
   rows(box, top, number);
   for (let i = 0; i < bins; i++) {
     const left = box.x(i / bins) + 1, width = box.x((i + 1) / bins) - left - 1, low = box.y(0);
@@ -98,7 +98,7 @@ export function reliability(place, found) {
 export function curve(place, found, chosen, inUse) {
   const top = round(Math.max(found.baseline_usd, ...found.points.map((each) => each.cost_usd)));
   const box = frame(place, 220, "Cost by the share of questions that is deferred.");
-  rows(box, top, usd);
+  rows(box, top, axisUsd);
   under(box, [[0, "0 %"], [0.5, "deferred"], [1, "100 %"]]);
   const at = (point) => [box.x(point.deferred / found.n), box.y(point.cost_usd / top)];
   const large = box.y(found.baseline_usd / top);

@@ -30,15 +30,9 @@ export const percent = (share) => {
 export const decimal = (value, digits = 2) => (value === null || value === undefined ? "–" : value.toFixed(digits));
 export const seconds = (value) => (value === null || value === undefined ? "–" : `${value.toFixed(value < 10 ? 2 : 0)} s`);
 
-// A threshold must not look like one that it is not: .9996 is not 1.00.
-export function threshold(value) {
-  if (value === null || value === undefined) return "none";
-  for (const digits of [2, 3, 4, 5]) {
-    const text = value.toFixed(digits);
-    if (Math.abs(Number(text) - value) <= 1e-9 || (digits > 2 && Math.abs(Number(text) - value) < 5e-4 && Number(text) < 1)) return text;
-  }
-  return String(value);
-}
+// .99996 must not look like 1
+export const threshold = (value) =>
+  value === null || value === undefined ? "none" : String(Number(value.toPrecision(value > 0.999 && value < 1 ? 6 : 4)));
 
 export function usd(value) {
   if (value === null || value === undefined) return "unknown";
@@ -50,6 +44,7 @@ export function usd(value) {
   return `${sign}$${size.toFixed(Math.max(2, digits))}`;
 }
 
+export const axisUsd = (value) => usd(value).replace(/\.00$/, "");
 export const clock = (at) => new Date(at * 1000).toLocaleTimeString("en-GB");
 export const day = (at) => new Date(at * 1000).toLocaleDateString("en-GB", { day: "numeric", month: "short" });
 
@@ -62,8 +57,8 @@ export function table(head, rows, empty) {
     h("tbody", {}, rows.map((row) => h("tr", { class: row.kind }, cells("td", row.cells)))));
 }
 
-export function meter(share) {
+export function meter(share, warns = false) {
   const bar = h("i");
   bar.style.width = `${Math.max(0, Math.min(1, share)) * 100}%`;
-  return h("span", { class: share >= 0.9 ? "meter over" : "meter", "aria-hidden": "true" }, bar);
+  return h("span", { class: warns && share >= 0.9 ? "meter over" : "meter", "aria-hidden": "true" }, bar);
 }
