@@ -49,7 +49,8 @@ WHERE x BETWEEN 0 AND 1 GROUP BY 1"""
 # a label is of the answer that was served, so only kept answers say something of the small model
 LABELLED = f"""SELECT min(CAST(x * {RELIABILITY_BINS} AS INTEGER), {RELIABILITY_BINS - 1}), count(*), sum(x),
 sum(served) FROM (SELECT d.confidence AS x, l.served, max(l.sampled * 1e12 + l.at)
-FROM labels l JOIN decisions d USING (trace_id) WHERE l.at >= :since AND NOT d.deferred AND (:cascade IS NULL OR l.cascade = :cascade) GROUP BY l.trace_id)
+FROM labels l JOIN decisions d USING (trace_id)
+WHERE l.at >= :since AND NOT d.deferred AND (:cascade IS NULL OR l.cascade = :cascade) GROUP BY l.trace_id)
 WHERE x BETWEEN 0 AND 1 GROUP BY 1"""
 LIST = f"""SELECT trace_id, at, coalesce(k.name, key_id) AS key, d.cascade, stage, status, error, deferred, confidence,
 threshold, CAST(cost_usd AS REAL) AS cost_usd, CAST(baseline_usd AS REAL) AS baseline_usd, seconds, cached
@@ -243,12 +244,13 @@ def _summary(
     first = connection.execute("SELECT min(at) FROM decisions WHERE at >= ?", (since,)).fetchone()[0]
     bucket = bucket_seconds(now - max(since, first if first is not None else now))
     named = {"since": since, "cascade": cascade, "last": json.dumps(sorted(last_stages)), "bucket": bucket}
-    money = Money(**_given(_dicts(connection.execute(f"{PRICED} SELECT {MONEY} FROM priced", named))[0]))
+    by_time = f"{PRICED} SELECT CAST(at / :bucket AS INTEGER) * :bucket AS at, {MONEY} FROM priced GROUP BY 1"
+    rows = _dicts(connection.execute(by_time, named))
+    money = Money(**{name: sum(row[name] or 0 for row in rows) for name in Money.__struct_fields__})
     spent = """SELECT sum(CAST(coalesce(cost_usd, reserved_usd) AS REAL)) FROM audits
     WHERE kept AND at >= :since AND (:cascade IS NULL OR cascade = :cascade)"""
     audit_usd = connection.execute(spent, named).fetchone()[0] or 0.0
     saved = money.baseline - money.cost - audit_usd
-    by_time = f"{PRICED} SELECT CAST(at / :bucket AS INTEGER) * :bucket AS at, {MONEY} FROM priced GROUP BY 1"
     kept, deferred = [0] * BINS, [0] * BINS
     for number, was_deferred, count in connection.execute(HISTOGRAM, named):
         (deferred if was_deferred else kept)[number] = count
@@ -258,7 +260,7 @@ def _summary(
         buckets=[
             MoneyBucket(at=row["at"], n=row["n"], cost=row["cost"] or 0.0,
                         baseline=row["baseline"] or 0.0)
-            for row in _dicts(connection.execute(by_time, named))
+            for row in rows
         ],
         kept=kept, deferred=deferred,
     )  # fmt: skip
@@ -280,7 +282,3 @@ def _bins(rows: Iterable[tuple[int, int, float, float]]) -> list[ReliabilityBin]
 def _dicts(cursor: sqlite3.Cursor) -> list[dict[str, Any]]:
     names = [each[0] for each in cursor.description]
     return [dict(zip(names, row, strict=True)) for row in cursor]
-
-
-def _given(row: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in row.items() if value is not None}

@@ -149,7 +149,7 @@ function showMoney() {
       + (money.estimated ? ` It was not asked ${number(money.estimated)} of them: there its cost is an estimate.` : ""));
   }
   const facts = [
-    ["Spent", usd(money.spent + summary.audit_usd)], ["Requests", number(money.n)],
+    ["Spent in all", usd(money.spent + summary.audit_usd)], ["Requests", number(money.n)],
     ["Kept", money.n ? percent(money.kept / money.n) : "–"], ["Failed", money.n ? percent(money.failed / money.n) : "–"],
   ];
   if (money.cached) facts.push(["From the cache", number(money.cached)]);

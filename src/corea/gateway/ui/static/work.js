@@ -94,7 +94,7 @@ export async function showKeys(force = false) {
     kind: key.revoked_at === null ? null : "revoked",
     cells: [
       key.role === "key" ? key.name : `${key.name} (${key.role})`, key.role === "admin" ? "–" : usd(key.spent_usd), budget(key), number(key.requests),
-      key.revoked_at !== null ? "revoked" : key.role === "admin" ? h("span", { class: "note" }, "by corea keys alone") : [
+      key.revoked_at !== null ? "revoked" : key.role === "admin" ? h("span", { class: "note" }, "by corea keys") : [
         h("button", { type: "button", class: "small", "aria-label": `Limits of ${key.name}`, onclick: () => limit(key) }, "Limits"), " ",
         h("button", { type: "button", class: "small", "aria-label": `Revoke ${key.name}`, onclick: () => revoke(key) }, "Revoke"),
       ],
