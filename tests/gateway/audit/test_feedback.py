@@ -1,6 +1,7 @@
 """Labels: who may give them, what they are, and what they test."""
 
 import asyncio
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -9,6 +10,10 @@ from tests.gateway.conftest import OpenAccounts
 
 from corea.calibrate.monitor import Detector
 from corea.gateway.billing.auth import Admission, Principal, SpendRequest
+from corea.gateway.billing.database import connect
+from corea.gateway.billing.keys import Role, create_key
+from corea.gateway.errors import GatewayError
+from corea.gateway.server.admin import AdminApi
 
 SURE = "<answer>19</answer><confidence>0.9</confidence>"
 REVIEW = {"source": "review"}
@@ -19,7 +24,7 @@ class NamedPrincipal(Principal, frozen=True, kw_only=True):
 
 
 class Keys(OpenAccounts):
-    """The key's name is the secret; requests of the rate limit are counted."""
+    """The key's name is the secret, and an admin key is none of them; requests of the rate limit are counted."""
 
     def __init__(self) -> None:
         self.counted: list[str | None] = []
@@ -28,6 +33,8 @@ class Keys(OpenAccounts):
         self.counted.append(principal.id)
 
     def identify(self, secret: str | None) -> Principal:
+        if secret is not None and secret.startswith("corea-"):
+            raise GatewayError(401, "unknown", "authentication_error", "invalid_api_key")
         return NamedPrincipal(id=f"id-{secret}", name=secret or "")
 
     async def admit(self, principal: Principal, request: SpendRequest) -> Admission:
@@ -105,7 +112,10 @@ async def test_bad_bodies_are_one_line(audited: Make, body: bytes, status: int) 
 
 async def test_a_key_labels_its_own_traces_and_an_administrator_all(audited: Make) -> None:
     keys = Keys()
-    house = await audited(SURE, accounts=keys, audit={"admins": ["ops"]})
+    house = await audited(SURE, accounts=keys)
+    house.house.gateway.admin = AdminApi(house.path, lambda: ["corea"])
+    with closing(connect(house.path)) as connection:
+        _, ops = create_key(connection, "ops", role=Role.ADMIN)
     trace = (await house.ask(headers=bearer("alice"))).headers["x-corea-trace-id"]
 
     async def label(key: str, **given: Any) -> Any:
@@ -115,13 +125,14 @@ async def test_a_key_labels_its_own_traces_and_an_administrator_all(audited: Mak
     assert (await label("alice")).status_code == 200
     refused = await label("bob")
     assert (refused.status_code, refused.json()["error"]["code"]) == (404, "trace_not_found")
-    assert (await label("ops")).status_code == 200
+    assert (await label(ops)).status_code == 200
     reviewing = await label("alice", source="review")
     assert (reviewing.status_code, reviewing.json()["error"]["code"]) == (403, "admin_only")
-    assert (await label("ops", source="review")).json()["use"].startswith("tests the promise")
+    assert (await label(ops, source="review")).json()["use"].startswith("tests the promise")
     assert (await house.get("/v1/audit", headers=bearer("alice"))).status_code == 403
-    assert (await house.get("/v1/audit", headers=bearer("ops"))).status_code == 200
-    assert keys.counted == [f"id-{name}" for name in ("alice", "bob", "ops", "alice", "ops", "alice", "ops")]
+    assert (await house.get("/v1/audit", headers=bearer(f"{ops}x"))).status_code == 401
+    assert (await house.get("/v1/audit", headers=bearer(ops))).status_code == 200
+    assert keys.counted == [f"id-{name}" for name in ("alice", "bob", "alice", "alice")]
 
 
 def bearer(key: str) -> dict[str, str]:

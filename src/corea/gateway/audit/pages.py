@@ -7,6 +7,7 @@ from corea.gateway.audit.auditor import Auditor
 from corea.gateway.audit.evidence import evidence_of
 from corea.gateway.audit.feedback import take_feedback
 from corea.gateway.billing.auth import Principal
+from corea.gateway.billing.keys import Role
 from corea.gateway.errors import GatewayError
 from corea.gateway.server.body import read_body
 
@@ -35,10 +36,11 @@ class AuditPages:
             await send_response(send, encode_json(await take_feedback(self.auditor, body, principal, admin=admin)))
             return
         if not admin:
-            message = "This key may not read the audit: gateway.audit.admins names those that may."
+            message = "The audit is read with an admin key: `corea keys admin NAME` makes one."
             raise GatewayError(403, message, "permission_error", "admin_only")
         await send_response(send, encode_json(await self.auditor.store.run(evidence_of)))
 
-    def _may_administer(self, principal: Principal) -> bool:
-        """True for the keys that the settings name, and for everyone on a server that has no keys."""
-        return principal.id is None or getattr(principal, "name", None) in self.auditor.settings.audit.admins
+    @staticmethod
+    def _may_administer(principal: Principal) -> bool:
+        """True for admin keys, and for everyone on a server that has no keys."""
+        return principal.id is None or getattr(principal, "role", None) == Role.ADMIN

@@ -199,7 +199,6 @@ class GatewayAudit:
         on_alarm: `report`, or `defer`: the last stage answers everything until `corea audit --acknowledge`.
         webhook: URL to which an alarm is posted as JSON.
         webhook_seconds: Time limit of one attempt to post it.
-        admins: Names of the keys that may label any answer, also as reviewers, and read `GET /v1/audit`.
         reviewers: Sources of feedback whose labels were given to drawn answers whatever they said, such as those of
             people who label the list of `corea audit --select-for-labelling`. These alone test a guarantee.
     """
@@ -211,7 +210,6 @@ class GatewayAudit:
     on_alarm: OnAlarm = OnAlarm.REPORT
     webhook: str | None = None
     webhook_seconds: float = 10.0
-    admins: tuple[str, ...] = ()
     reviewers: tuple[str, ...] = ("review",)
 
     def __post_init__(self) -> None:

@@ -46,6 +46,19 @@ def is_loopback(host: str) -> bool:
         return False
 
 
+def check_host(host: str, *, keys: bool) -> None:
+    """Without keys only loopback is allowed.
+
+    Raises:
+        ConfigError: It is another address.
+    """
+    if not keys and not is_loopback(host):
+        raise ConfigError(
+            f"gateway.host: got {host!r} without any API key, expected loopback (127.0.0.1), since anyone could spend "
+            "your money; make a key with `corea keys create`"
+        )
+
+
 def check_local(scope: Scope, settings: GatewaySettings) -> None:
     """Checks a request to a server without keys: a web page in a browser on this machine must not spend.
 

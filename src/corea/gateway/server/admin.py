@@ -78,19 +78,38 @@ class AdminApi:
         if method not in allowed:
             headers = (("allow", ", ".join(allowed)),)
             raise GatewayError(405, f"{method} is not served here.", code="method_not_allowed", headers=headers)
-        await asyncio.to_thread(self._admin, secret)  # before anything is read
+        await self.check(secret)  # before anything is read
         body = await read_body(scope, receive, settings) if method in ("POST", "PATCH") else b""
         query = {name: values[-1] for name, values in parse_qs(scope["query_string"].decode("latin-1")).items()}
         return await asyncio.to_thread(self._answer, method, path, secret, body, query, settings)
 
-    def _admin(self, secret: str | None) -> ApiKey:
+    async def find(self, secret: str | None) -> ApiKey | None:
+        """The admin key of a secret; None if it is of none.
+
+        Raises:
+            GatewayError: 503, the database cannot be read.
+        """
+        return await asyncio.to_thread(self._find, secret)
+
+    async def check(self, secret: str | None) -> ApiKey:
+        """The admin key of a secret.
+
+        Raises:
+            GatewayError: 401, it is of none; 503, the database cannot be read.
+        """
+        return await asyncio.to_thread(self._admin, secret)
+
+    def _find(self, secret: str | None) -> ApiKey | None:
         try:
             with self.open() as connection:
-                found = None if secret is None else find_key(connection, secret, Role.ADMIN)
+                return None if secret is None else find_key(connection, secret, Role.ADMIN)
         except ConfigError as error:
             raise _unavailable(error) from error
+
+    def _admin(self, secret: str | None) -> ApiKey:
+        found = self._find(secret)
         if found is None:
-            log.warning("a request to manage keys was refused", extra={KIND: ("admin",)})
+            log.warning("a request without an admin key was refused", extra={KIND: ("admin",)})
             raise GatewayError(401, WRONG, "authentication_error", "invalid_api_key")
         return found
 

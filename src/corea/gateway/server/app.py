@@ -1,16 +1,15 @@
 """The ASGI application: paths, request bodies, API keys. `corea.gateway.chat` answers chat requests."""
 
 import time
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
 
 import msgspec
 from msgspec import UNSET
 
-from corea.cascade import new_id
 from corea.gateway.apis import APIS
 from corea.gateway.apis.api import Api, TranslatedResponse, native_of
 from corea.gateway.apis.messages import MESSAGES
@@ -22,25 +21,24 @@ from corea.gateway.asgi import (
     Send,
     encode_json,
     find_header,
-    send_error,
     send_response,
 )
 from corea.gateway.audit.pages import METHODS, AuditPages
 from corea.gateway.billing.auth import Principal
-from corea.gateway.chat.reply import header_text
 from corea.gateway.chat.request import ChatRequest, chat_request, parse_chat, read_json
-from corea.gateway.chat.request_state import CLIENT_CLOSED_REQUEST
+from corea.gateway.chat.request_state import RequestState
 from corea.gateway.chat.routing import ModelRoute, is_alias
 from corea.gateway.chat.service import ChatService
 from corea.gateway.errors import GatewayError, bad_field, unexpected, unsupported
 from corea.gateway.ops.logs import REQUEST_ID, log_access
 from corea.gateway.ops.openapi import HealthObject, ModelList, ModelObject, openapi_document
 from corea.gateway.ops.policies import apply_policies, may_ask_directly, policies_of
-from corea.gateway.ops.settings import GatewaySettings
 from corea.gateway.server.access import ADMIN, CHAT, MODELS, check_local, cors_headers, known_path, preflight_headers
 from corea.gateway.server.admin import NO_STORE, AdminApi
 from corea.gateway.server.body import ClientDisconnected, read_body, with_field
 from corea.gateway.server.connection import guard_of
+from corea.gateway.server.response import Response
+from corea.gateway.ui.pages import UI, UiPages
 
 if TYPE_CHECKING:
     from corea.gateway.ops.tracing import Tracing
@@ -51,7 +49,6 @@ SESSION_HEADERS = (  # Codex: one of a thread (a conversation) and of a session,
     b"x-corea-session", b"x-session-id", b"thread-id", b"thread_id", b"session-id", b"session_id",
     b"x-claude-code-session-id",
 )  # fmt: skip
-LONGEST_NAME, MOST_NAMES = 80, 50  # of dropped fields, some of which the client has named
 PROMETHEUS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
@@ -73,6 +70,7 @@ class GatewayApp:
         admin: Manages the keys.
         tracing: Makes spans of the requests.
         audit: The paths of the audit; None: they are not served.
+        ui: The page for administrators, likewise.
         local_only: True while there are no keys, so that only programs on this machine may ask.
     """
 
@@ -82,6 +80,7 @@ class GatewayApp:
     starts: list[Hook] = field(default_factory=list[Hook])
     stops: list[Hook] = field(default_factory=list[Hook])
     audit: AuditPages | None = None
+    ui: UiPages | None = None
     local_only: Callable[[], bool] = lambda: False
     unavailable: Callable[[], Awaitable[Mapping[str, str]]] = _none_unavailable
     admin: AdminApi | None = None
@@ -96,7 +95,7 @@ class GatewayApp:
         guard = guard_of(scope)
         if guard is not None:
             guard.answering += 1
-        response = _Response(scope, self.chat.settings, send)
+        response = Response(scope, self.chat.settings, send)
         REQUEST_ID.set(response.request_id)
         began = time.perf_counter()
         try:
@@ -114,7 +113,7 @@ class GatewayApp:
                 seconds, client = time.perf_counter() - began, (scope.get("client") or (None,))[0]
                 log_access(scope["method"], scope["path"], response.status, seconds, client)
 
-    async def _route(self, scope: Scope, receive: Receive, response: "_Response") -> None:
+    async def _route(self, scope: Scope, receive: Receive, response: Response) -> None:
         preflight = preflight_headers(scope)
         if preflight is not None and cors_headers(scope, self.chat.settings)[1:]:
             await send_response(response, b"", status=204, headers=preflight)
@@ -134,12 +133,44 @@ class GatewayApp:
         elif path.startswith(ADMIN) and self.admin is not None:
             status, body = await self.admin(scope, receive, path, secret_of(scope), self.chat.settings)
             await send_response(response, body, status=status, headers=NO_STORE)
+        elif self.ui is not None and (path == UI or path.startswith(f"{UI}/")):
+            await self._ui(path, scope, receive, response)
         elif self.audit is not None and path in METHODS:
-            principal = self.chat.accounts.identify(secret_of(scope))
-            await self.chat.accounts.count(principal)
+            principal = await self._key_or_admin(secret_of(scope))
             await self.audit.answer(path, scope, receive, response, principal)
         else:
             await self._page(scope, path, response)
+
+    async def _ui(self, path: str, scope: Scope, receive: Receive, response: Response) -> None:
+        assert self.ui is not None
+        chat, secret = self.chat, secret_of(scope)
+
+        async def ask(request: ChatRequest, key: str | None) -> tuple[RequestState, bytes]:
+            try:
+                permitted = self._permitted(request, chat.accounts.identify(key), response)
+                state = await chat.admit(permitted, key, response.request_id)
+            except GatewayError as error:
+                self.refused(error)
+                raise
+            return state, (await chat.answer(state, lambda: _disconnected(receive)))[0]
+
+        await self.ui.answer(path, scope, receive, response, secret, chat.settings, ask)
+
+    async def _key_or_admin(self, secret: str | None) -> Principal:
+        """The sender of a request that an admin key may make too; a request of another key is counted.
+
+        Raises:
+            GatewayError: 401, the secret is of no key; 429, over the rate limit.
+        """
+        accounts = self.chat.accounts
+        try:
+            principal = accounts.identify(secret)
+        except GatewayError:
+            if self.admin is None or (admin := await self.admin.find(secret)) is None:
+                raise
+            return admin
+        await accounts.count(principal)
+        return principal
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         await receive()
@@ -153,7 +184,7 @@ class GatewayApp:
             await stop()
         await send({"type": "lifespan.shutdown.complete"})
 
-    async def _chat(self, scope: Scope, receive: Receive, response: "_Response", model: str | None) -> None:
+    async def _chat(self, scope: Scope, receive: Receive, response: Response, model: str | None) -> None:
         """Answers a chat request.
 
         Args:
@@ -190,7 +221,7 @@ class GatewayApp:
             await send_response(send, answer, headers=headers)
 
     def _translated(
-        self, scope: Scope, api: Api, body: bytes, response: "_Response", principal: Principal
+        self, scope: Scope, api: Api, body: bytes, response: Response, principal: Principal
     ) -> tuple[ChatRequest, TranslatedResponse]:
         """The chat request for one of another API, and the `send` that translates its answer.
 
@@ -211,7 +242,7 @@ class GatewayApp:
         response.untranslated = found.dropped
         return request, TranslatedResponse(api, found.answers, response, response.request_id)
 
-    async def _count(self, scope: Scope, receive: Receive, response: "_Response") -> None:
+    async def _count(self, scope: Scope, receive: Receive, response: Response) -> None:
         """Answers a request for the number of tokens of a Messages request: it costs nothing, and asks no model.
 
         Raises:
@@ -228,7 +259,7 @@ class GatewayApp:
         headers = [] if count.exact else [("x-corea-estimated", "true")]
         await send_response(response, encode_json({"input_tokens": count.tokens}), headers=headers)
 
-    def _permitted(self, request: ChatRequest, principal: Principal, response: "_Response") -> ChatRequest:
+    def _permitted(self, request: ChatRequest, principal: Principal, response: Response) -> ChatRequest:
         """The request as the operator's policies permit it.
 
         Raises:
@@ -250,7 +281,7 @@ class GatewayApp:
         response.dropped = dropped
         return request
 
-    async def _page(self, scope: Scope, path: str, send: "_Response") -> None:
+    async def _page(self, scope: Scope, path: str, send: Response) -> None:
         """Answers a request to any other path."""
         method = scope["method"]
         model = path.removeprefix(f"{MODELS}/") if path.startswith(f"{MODELS}/") else None
@@ -307,56 +338,6 @@ class GatewayApp:
         """True for a name that the operator gave a stage, unlike "corea/0"."""
         settings = self.chat.settings
         return model in settings.passthrough or is_alias(settings.aliases, model)
-
-
-@dataclass(slots=True)
-class _Response:
-    """ASGI's `send`, which adds the headers that every response has.
-
-    Args:
-        api: The API of the request; None for chat completions and pages.
-        dropped: Request fields that the policies dropped.
-        untranslated: Request fields of the API that a chat request cannot carry.
-        native_stage: The stage that is sent the client's own request, with these fields.
-    """
-
-    scope: Scope
-    settings: GatewaySettings
-    send: Send
-    api: Api | None = None
-    dropped: Sequence[str] = ()
-    untranslated: Sequence[str] = ()
-    native_stage: str | None = None
-    status: int = CLIENT_CLOSED_REQUEST  # until a response begins
-    request_id: str = field(default_factory=new_id)
-
-    async def refuse(self, error: GatewayError) -> None:
-        """Sends an error in the form of the request's API."""
-        api, body = self.api, error.body()
-        await send_error(self, error, api and api.error(body["error"], error.status, self.request_id))
-
-    async def __call__(self, message: MutableMapping[str, Any]) -> None:
-        if message["type"] == "http.response.start":
-            self.status = message["status"]
-            message["headers"] = [*message["headers"], *self._added(message["headers"])]
-        await self.send(message)
-
-    def _added(self, own: Sequence[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
-        request_id = self.request_id.encode()
-        added = [(b"x-request-id", request_id)]
-        if self.api is not None:
-            added.append((b"request-id", request_id))
-        if self.dropped or self.untranslated:
-            native = self.native_stage is not None and (b"x-corea-stage", _header(self.native_stage)) in own
-            names = self.dropped if native else (*self.dropped, *self.untranslated)
-            if dropped := sorted({header_text(name[:LONGEST_NAME]) for name in names}):
-                added.append((b"x-corea-dropped", ", ".join(dropped[:MOST_NAMES]).encode()))
-        added += [(name.encode(), value.encode("latin-1")) for name, value in cors_headers(self.scope, self.settings)]
-        return added
-
-
-def _header(name: str) -> bytes:
-    return header_text(name).encode()
 
 
 def _in_session(scope: Scope, request: ChatRequest) -> ChatRequest:

@@ -40,6 +40,8 @@ from corea.gateway.server.access import check_host
 from corea.gateway.server.admin import AdminApi
 from corea.gateway.server.app import GatewayApp
 from corea.gateway.server.connection import guard_with, listen
+from corea.gateway.ui.history import History
+from corea.gateway.ui.pages import UiPages
 from corea.protocols import Backend
 from corea.registry import resolve
 
@@ -120,7 +122,10 @@ class GatewayService:
             audit=AuditPages(self.auditor) if self.auditor is not None else None,
             local_only=lambda: not self.storage.has_keys(),
             unavailable=self.availability.unavailable,
-            admin=AdminApi(partial(open_keys, config.settings.storage, path), lambda: list(self.config.cascades)),
+            admin=(
+                admin := AdminApi(partial(open_keys, config.settings.storage, path), lambda: [*self.config.cascades])
+            ),
+            ui=self._ui(path, admin),
             tracing=_tracing(config.settings.traces),
         )
         self.server: uvicorn.Server = uvicorn.Server(_uvicorn_config(self.app, config.settings))
@@ -133,6 +138,12 @@ class GatewayService:
         routes = RoutingTable(self.config.cascades, settings)
         alarms = self.auditor.alarms if self.auditor is not None else {}
         return ChatService(routes, settings, self.storage.accounts, self._record, affinity, cache, alarms)
+
+    def _ui(self, path: Path | None, admin: AdminApi) -> UiPages | None:
+        """The page at /ui, which reads an SQLite file alone."""
+        if path is None:
+            return None
+        return UiPages(History(path), admin.check, lambda: self.config.cascades, self.availability.unavailable)
 
     def _auditor(self, path: Path | None) -> Auditor | None:
         """The audit; None with a shared database, since its budget and detectors are of one process."""
