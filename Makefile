@@ -114,7 +114,7 @@ dist: .venv/tools/tools.done  ## wheel and sdist, the same bytes from the same f
 	@$(TOOLS)/python -m build -q --no-isolation .
 
 # What the image has, from the locks, and nothing else.
-IMAGE := gateway otel
+IMAGE := gateway otel postgres
 sbom: dist  ## out/corea.cdx.json (CycloneDX) and out/licences.md of the gateway's image
 	@$(BIN)/uv venv -q --clear .venv/image
 	@$(BIN)/uv pip install -q --python .venv/image --require-hashes $(IMAGE:%=-r locks/%.txt)
