@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tests.house import ROOT
 
-LIMITS = ["-timeout=20", "-rss_limit_mb=4096", "-max_len=4096", "-print_final_stats=1", "-close_fd_mask=1"]
+LIMITS = ["-timeout=20", "-rss_limit_mb=4096", "-max_len=4096", "-print_final_stats=1"]
 
 
 def main() -> int:
