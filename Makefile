@@ -103,7 +103,7 @@ lint: .venv/tools/tools.done  ## the files in deploy/, the workflow and CITATION
 	@$(TOOLS)/hadolint deploy/Dockerfile
 	@$(TOOLS)/check-jsonschema -q --builtin-schema vendor.compose-spec deploy/compose.yaml
 	@$(TOOLS)/compose-lint --fail-on high deploy/compose.yaml > .venv/compose.txt || { cat .venv/compose.txt; exit 1; }
-	@$(TOOLS)/kubernetes-validate --strict -q deploy/kubernetes.yaml
+	@$(TOOLS)/kubernetes-validate --strict --quiet deploy/kubernetes.yaml
 	@$(TOOLS)/check-jsonschema -q --builtin-schema vendor.github-workflows .github/workflows/release.yml
 	@$(TOOLS)/zizmor -q --offline --no-progress .github/workflows/release.yml
 	@$(TOOLS)/check-jsonschema -q --builtin-schema vendor.citation-file-format CITATION.cff
@@ -116,14 +116,14 @@ dist: .venv/tools/tools.done  ## wheel and sdist, the same bytes from the same f
 	@$(TOOLS)/python -m build -q --no-isolation .
 
 # What the image has, from the locks, and nothing else.
-IMAGE := gateway otel
+IMAGE := gateway otel postgres
 sbom: dist  ## out/corea.cdx.json (CycloneDX) and out/licences.md of the gateway's image
 	@$(BIN)/uv venv -q --clear .venv/image
 	@$(BIN)/uv pip install -q --python .venv/image --require-hashes $(IMAGE:%=-r locks/%.txt)
 	@$(BIN)/uv pip install -q --python .venv/image --no-deps dist/*.whl
 	@mkdir -p out
 	@$(TOOLS)/cyclonedx-py environment --output-reproducible --pyproject pyproject.toml -o out/corea.cdx.json .venv/image
-	@$(TOOLS)/pip-licenses --python .venv/image/bin/python --from=mixed --format=markdown --with-urls --output-file=out/licences.md
+	@PYTHONWARNINGS=ignore $(TOOLS)/pip-licenses --python .venv/image/bin/python --from=mixed --format=markdown --with-urls --output-file=out/licences.md
 
 changelog: .venv/all.done  ## gather changelog.d/ in CHANGELOG.md: make changelog VERSION=0.2.0
 	@$(BIN)/python changelog.d/gather.py $(VERSION)

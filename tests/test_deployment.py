@@ -1,4 +1,4 @@
-"""What the files in deploy/ name exists: paths, commands, options, variables, settings; and they agree with each other."""
+"""What the files in deploy/ name exists: paths, commands, options, variables, settings; and they agree."""
 
 import re
 import shlex
@@ -197,7 +197,7 @@ def test_the_unit_can_do_what_the_gateway_does() -> None:
 
 
 def test_all_name_the_same_version() -> None:
-    tags = {GATEWAY["image"], CONTAINER["image"], *re.findall(r"-t (\S+)", DOCKERFILE)}
+    tags = {GATEWAY["image"], CONTAINER["image"], *re.findall(r"docker build .*-t (\S+)", DOCKERFILE)}
     assert tags == {f"corea:{VERSION}"}
 
 

@@ -83,7 +83,7 @@ def _built(events: list[bytes], read: Callable[[bytes], tuple[wire.ChatResponse,
                 wire.error_of(reply.error)
             else:
                 builder.add(reply, outside)
-        except (msgspec.DecodeError, RecursionError):  # as `Stream` and `OpenAIBackend`, which call these
+        except (ValueError, RecursionError):  # as `Stream` and `OpenAIBackend`, which call these
             wire.find_usage(event)
             wire.read_error(event)
     msgspec.json.encode(builder.completion(QUESTION, "m"))

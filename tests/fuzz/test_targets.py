@@ -16,6 +16,7 @@ FOUND = [
     ("stream", b"xdata: " + DEEP + b"\n\n"),
     ("stream", b"xdata: " + b'{"error":' * 5_000 + b"1" + b"}" * 5_000 + b"\n\n"),
     ("stream", b'xdata: {"choices":[{"delta":{"content":' + b"[" * 1_000 + b"]" * 1_000 + b"}}]}\n\n"),
+    ("stream", b'x\n\ndata: {"type": "\xc5"}\n\n'),
     ("journal", b'{"done":-1,"key":"1","trace":1}'),
     ("journal", b'{"done":1,"key":"x","trace":1}'),
     ("journal", b'{"done":1}\n{"start":1,"at_most_usd":"sNaN"}'),

@@ -10,7 +10,7 @@ import httpx
 import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
-from tests.fakes.server import SSE, Bytes, FakeServer, Say
+from tests.fakes.server import SSE, Bytes, Fail, FakeServer, Say
 from tests.fuzzing import examples
 from tests.gateway.conftest import OpenAccounts
 
@@ -132,6 +132,25 @@ def test_deep_nesting_is_refused_or_answered(depth: int) -> None:
     message = b'{"role": "user", "content": "hi"}'
     nested = b'{"model": "corea", "messages": [' + message + b'], "metadata": ' + b'{"a":' * depth + b"1" + b"}" * depth
     check(post(APP, nested + b"}"))
+
+
+@pytest.mark.parametrize("split", [0, 1000])
+@pytest.mark.parametrize("sent", [b"[" * 5_000, b'{"choices": ' + b"[" * 5_000, b'{"error": "\xc5"}', b'"\xc5'])
+@pytest.mark.parametrize("status", [200, 500])
+async def test_an_answer_from_upstream_that_cannot_be_read_is_its_fault(sent: bytes, status: int, split: int) -> None:
+    for stream in (False, True):
+        body = b"data: " + sent + b"\n\n" if stream else sent
+        async with FakeServer(
+            Bytes(body, content_type=SSE if stream else "application/json", split_bytes=split)
+        ) as far:
+            far.script = [Fail(status, body=sent.decode("latin-1"))] if status != 200 else far.script
+            large = OpenAIBackend(OpenAISettings(model="large", base_url=far.base_url, max_retries=0, stream=stream))
+            app = gateway(FakeBackend("small", SURE.replace("0.9", "0.1")), large)
+            asked = {"model": "corea", "messages": [{"role": "user", "content": "12 + 7?"}]}
+            async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://gateway") as client:
+                response = await client.post("/v1/chat/completions", json=asked)
+            await large.close()
+        assert (response.status_code, response.json()["error"]["code"]) == (502, "upstream_error")
 
 
 EVENTS = st.lists(

@@ -72,7 +72,8 @@ def test_any_event_of_a_server_is_read(found: list[dict[str, Any]]) -> None:
 
 
 async def test_garbage_of_a_server_is_an_error_of_the_api() -> None:
-    for body in (b"", b"nonsense", b"[]", b"{}", json.dumps({"type": 5}).encode(), b'{"object": "chat.completion"}'):
+    bodies = (b"", b"nonsense", b"[]", b"{}", json.dumps({"type": 5}).encode(), b'{"object": "chat.completion"}')
+    for body in (*bodies, b'{"type": "\xc5"}', b'{"type": ' + b"[" * 5_000):
         async with upstreams(Bytes(body), KEPT, server={"apis": ["messages"]}) as it:
             for stream in (False, True):
                 response = await post(it, model="corea/large", stream=stream)

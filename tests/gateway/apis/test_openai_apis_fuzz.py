@@ -141,6 +141,8 @@ async def test_garbage_of_a_server_is_an_error_of_openais_form() -> None:
         json.dumps({"type": 5}).encode(),
         b'{"choices": 5}',
         b'{"object": 1}',
+        b'{"type": "\xc5"}',
+        b'{"type": ' + b"[" * 5_000,
     ):
         async with upstreams(Bytes(body), KEPT, server=server) as it:
             if body == b"{}":

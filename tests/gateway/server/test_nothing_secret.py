@@ -2,8 +2,11 @@
 
 import json
 import signal
+import subprocess
+import sys
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -12,6 +15,7 @@ from typing import Any
 import httpx
 import pytest
 from tests.fakes.server import Fail, Say, running
+from tests.gateway.audit.test_serve_audit import CONFIG, Models, folder, models, serve
 from tests.gateway.server.test_access import OPENAI
 from tests.gateway.server.test_serve import BODY, Running, servers, start, write
 
@@ -20,7 +24,7 @@ from corea.gateway.billing.key_admin import KeyAdmin
 from corea.gateway.billing.keys import Role
 from corea.gateway.billing.state import TABLES, backup, export
 
-assert servers  # the fixture
+FIXTURES = (servers, folder, models, serve)
 PROMPT, ANSWER, UPSTREAM_KEY = "PlantedPrompt77", "PlantedAnswer88", "sk-PlantedUpstreamKey99"
 SETTINGS = """
 [gateway.logs]
@@ -117,6 +121,64 @@ def test_planted_secrets_are_in_no_output(
     records = [json.loads(line) for line in server.lines[begins:]]
     assert all(record["message"] and record["time"] for record in records)
     assert len([record for record in records if record.get("status")]) >= 14  # the access log
+
+
+def test_planted_secrets_are_in_no_output_of_an_audit(
+    folder: Path, serve: Callable[[], Running], models: tuple[str, Models]
+) -> None:
+    """Its evidence, errors, alarm, webhook and command line; no text is stored, a label's neither."""
+    url, scripted = models
+    outputs = dict[str, str | bytes]()
+    with collector() as (hook, posted):
+        hook = f"{hook}/{UPSTREAM_KEY}"
+        settings = (
+            CONFIG.format(url=url, budget=10) + f'webhook = "{hook}"\n[gateway.logs]\nlevel = "debug"\naccess = true\n'
+        )
+        (folder / "corea.toml").write_text(settings)
+        with closing(connect(folder / "corea.db")) as connection:
+            keys = KeyAdmin(connection, "test")
+            made, admin = keys.create("alice")[1], keys.create("root", role=Role.ADMIN)[1]
+        server = serve()
+
+        def ask(number: int) -> str:
+            question = [{"role": "user", "content": f"Say {number} please {PROMPT}"}]
+            response = server.post({"model": "corea", "messages": question}, headers=bearer(made))
+            outputs["headers"] = str(response.headers) + str(outputs.get("headers", ""))
+            return response.headers["x-corea-trace-id"]
+
+        def label(key: str, **fields: Any) -> httpx.Response:
+            return httpx.post(f"{server.url}/v1/feedback", json=fields, headers=bearer(key), timeout=20)
+
+        trace = ask(7)
+        assert label(made, trace_id=trace, answer=f"{ANSWER} 7").status_code in (200, 409)
+        refused = [label(made, trace_id=trace, verdict=PROMPT), label(made, trace_id="unknown", score=1)]
+        refused += [label(f"{made}x", trace_id=trace, score=1)]
+        assert [each.status_code for each in refused] == [400, 404, 401]
+        outputs["refused"] = "".join(each.text for each in refused[1:])  # the first quotes its own field
+        scripted.good = False
+        deadline = time.monotonic() + 60
+        number = 1000
+        while not posted:
+            assert time.monotonic() < deadline
+            ask(number := number + 1)
+        for path in ("/v1/audit", "/readyz", "/readyz?deep", "/metrics", "/openapi.json"):
+            outputs[path] = httpx.get(f"{server.url}{path}", headers=bearer(admin), timeout=20).content
+        outputs["webhook"] = b"".join(posted)
+        done = subprocess.run(
+            [sys.executable, "-m", "corea.cli.main", "audit", "--json"], cwd=folder, capture_output=True, check=False
+        )
+        assert done.returncode == 1  # an alarm
+        outputs["corea audit"] = done.stdout + done.stderr
+        backup(folder / "corea.db", folder / "copy.db")
+        assert server.end() == 0
+        outputs["log"] = "\n".join(server.lines)
+    for path in folder.iterdir():
+        if path.name != "corea.toml":
+            outputs[path.name] = path.read_bytes()
+    assert "alarm" in str(outputs["log"])
+    assert b"corea" in outputs["webhook"]
+    secrets = (PROMPT, ANSWER, UPSTREAM_KEY, made.split("-", 2)[2], admin.split("-", 2)[2])
+    assert [(name, s) for name, out in outputs.items() for s in secrets if s.encode() in _bytes(out)] == []
 
 
 def bearer(key: str) -> dict[str, str]:

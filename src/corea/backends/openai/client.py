@@ -203,7 +203,7 @@ class OpenAIBackend:
             raise errors.status_error(self.settings, response, received, redactor)
         try:
             return _decode_count(received).input_tokens
-        except (msgspec.DecodeError, RecursionError) as error:
+        except (ValueError, RecursionError) as error:
             raise errors.unreadable_error(self.settings, received, str(error)) from error
 
     def check(self) -> None:
@@ -235,7 +235,7 @@ class OpenAIBackend:
             written.add(reply, outside)
             if not written.answered:
                 raise errors.no_choices_error(self.settings, reply, received, redactor)
-        except (msgspec.DecodeError, RecursionError) as error:
+        except (ValueError, RecursionError) as error:
             raise errors.unreadable_error(self.settings, received, str(error)) from error
         return written.completion(
             question,

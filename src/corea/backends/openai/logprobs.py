@@ -31,7 +31,7 @@ def read_tokens(raw: msgspec.Raw) -> list[ListedToken]:
     """The tokens of a choice; none if they are not in the form of the chat endpoint."""
     try:
         logprobs = _read_logprobs(raw)
-    except msgspec.DecodeError:
+    except (ValueError, RecursionError):
         return []
     return logprobs.content or []
 

@@ -5,7 +5,6 @@ from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 import aiohttp
-import msgspec
 
 from corea.backends.openai import errors, wire
 from corea.backends.openai.api_keys import KeyRedactor, without_frames
@@ -146,7 +145,7 @@ class Stream:
                     self._settings, error, self._redactor, default_status=500, spent=self._spent()
                 )
             piece = self._written.add(reply, outside)
-        except (msgspec.DecodeError, RecursionError) as error:
+        except (ValueError, RecursionError) as error:
             if (billed := wire.find_usage(data)) is not None:
                 self._written.billed = billed
             raise self._broken(f"an event is not JSON: {error}") from error

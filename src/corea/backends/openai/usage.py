@@ -55,7 +55,7 @@ def read_usage(raw: msgspec.Raw | bytes) -> Billed | None:
     """The counts of a usage object; None if it has none. Fields that cannot be read count as absent."""
     try:
         given: Any = _decode(raw)
-    except (msgspec.DecodeError, RecursionError):
+    except (ValueError, RecursionError):
         return None
     if not isinstance(given, dict):
         return None

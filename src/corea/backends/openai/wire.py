@@ -319,7 +319,7 @@ def read_error(received: bytes) -> ServerError:
     """The error in a response, in any of the servers' forms; also a page of HTML or plain text."""
     try:
         body = msgspec.json.decode(received)
-    except (msgspec.DecodeError, RecursionError):
+    except (ValueError, RecursionError):
         return ServerError(one_line(received.decode("utf-8", "replace")))
     return error_of(body)
 
