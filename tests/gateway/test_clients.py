@@ -225,6 +225,17 @@ async def test_langchain_asks_and_streams(langchain: Any) -> None:
     assert (await langchain.ainvoke("hard: 12 + 7?")).content == LARGE
 
 
+def test_langchain_keeps_the_headers(gateway: GatewayProcess) -> None:
+    from langchain_openai import ChatOpenAI
+    from pydantic import SecretStr
+
+    key = SecretStr(gateway.key)
+    made = ChatOpenAI(model="corea", base_url=gateway.url, api_key=key, include_response_headers=True)
+    headers = made.invoke("hard: 12 + 7?").response_metadata["headers"]
+    assert (headers["x-corea-stage"], headers["x-corea-confidence"]) == ("large", "0.2")
+    assert float(headers["x-corea-cost-usd"]) > 0
+
+
 def test_langchain_binds_tools(langchain: Any) -> None:
     answer = langchain.bind_tools(TOOLS).invoke("easy: 12 + 7?")
     assert [(call["name"], call["args"]) for call in answer.tool_calls] == [("add", {"a": 12, "b": 7})]
