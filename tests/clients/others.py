@@ -1,4 +1,4 @@
-"""LiteLLM, pydantic-ai, instructor, LlamaIndex, DSPy, `llm`, unchanged, against a gateway: python others.py BASE_URL KEY.
+"""LiteLLM, pydantic-ai, instructor and `llm`, unchanged, against a gateway: python others.py BASE_URL KEY.
 
 Runs in .venv/clients (`make clients`), without COREA: see requirements.txt.
 """
@@ -16,12 +16,9 @@ from pathlib import Path
 URL, KEY = sys.argv[1:]
 os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"  # no request for the prices of today
 
-import dspy  # noqa: E402
 import instructor  # noqa: E402
 import litellm  # noqa: E402
 import openai  # noqa: E402
-from llama_index.core.llms import ChatMessage  # noqa: E402
-from llama_index.llms.openai_like import OpenAILike  # noqa: E402
 from pydantic import BaseModel  # noqa: E402
 from pydantic_ai import Agent, NativeOutput  # noqa: E402
 from pydantic_ai.models.openai import OpenAIChatModel, OpenAIResponsesModel  # noqa: E402
@@ -101,21 +98,6 @@ def of_instructor():
     assert client.create(model="corea", messages=ask(EASY), response_model=Sum, max_retries=0).sum == 19
 
 
-def of_llama_index():
-    """Whole, streamed, as a chat."""
-    model = OpenAILike(model="corea", api_base=URL, api_key=KEY, is_chat_model=True, max_retries=0)
-    assert model.complete(EASY).text == "19"
-    assert "".join(piece.delta for piece in model.stream_complete(HARD)) == LARGE
-    assert model.chat([ChatMessage(role="user", content=HARD)]).message.content == LARGE
-
-
-def of_dspy():
-    """Whole, kept and deferred."""
-    model = dspy.LM("openai/corea", api_base=URL, api_key=KEY, cache=False, num_retries=0)
-    assert model(EASY) == ["19"]
-    assert model(messages=ask(HARD)) == [LARGE]
-
-
 def of_llm():
     """The command line, whole and streamed."""
     with tempfile.TemporaryDirectory() as folder:
@@ -128,7 +110,7 @@ def of_llm():
             assert (done.returncode, done.stdout.strip()) == (0, said), done
 
 
-for check in (of_litellm, of_pydantic_ai, of_instructor, of_llama_index, of_dspy, of_llm):
+for check in (of_litellm, of_pydantic_ai, of_instructor, of_llm):
     check()
     print(f"ok: {check.__name__[3:]}")
 print("all passed")

@@ -302,11 +302,14 @@ def test_npm_packages(gateway: GatewayProcess, package: str, script: str) -> Non
 
 @pytest.mark.network
 @pytest.mark.slow
-def test_python_packages_in_an_environment_of_their_own(gateway: GatewayProcess) -> None:
-    python = os.environ.get("COREA_CLIENTS_PYTHON")
+@pytest.mark.parametrize(
+    ("variable", "script"), [("COREA_CLIENTS_PYTHON", "others.py"), ("COREA_FRAMEWORKS_PYTHON", "frameworks.py")]
+)
+def test_python_packages_in_an_environment_of_their_own(gateway: GatewayProcess, variable: str, script: str) -> None:
+    python = os.environ.get(variable)
     if python is None:
-        pytest.skip("needs tests/clients/requirements.txt in COREA_CLIENTS_PYTHON; `make clients` brings them")
-    command = [python, str(CLIENTS / "others.py"), gateway.url, gateway.key]
+        pytest.skip(f"needs an environment with its packages in {variable}; `make clients` brings it")
+    command = [python, str(CLIENTS / script), gateway.url, gateway.key]
     bare = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=bare)
     assert done.returncode == 0, done.stderr
