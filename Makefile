@@ -71,8 +71,11 @@ bench: .venv/all.done  ## speed, as ratios in one run
 clients: .venv/all.done  ## real clients against a running gateway, npm packages too
 	@test -x .venv/clients/bin/python || $(PYTHON) -m venv .venv/clients
 	@.venv/clients/bin/python -m pip install --quiet --disable-pip-version-check -r tests/clients/requirements.txt
+	@test -x .venv/frameworks/bin/python || $(PYTHON) -m venv .venv/frameworks
+	@.venv/frameworks/bin/python -m pip install --quiet --disable-pip-version-check -r tests/clients/frameworks.txt
 	@cd tests/clients && npm install --silent --no-audit --no-fund --no-package-lock
-	@COREA_CLIENTS_PYTHON=.venv/clients/bin/python $(BIN)/python -m pytest --slow tests/gateway/test_clients.py tests/gateway/apis
+	@COREA_CLIENTS_PYTHON=.venv/clients/bin/python COREA_FRAMEWORKS_PYTHON=.venv/frameworks/bin/python \
+		$(BIN)/python -m pytest --slow tests/gateway/test_clients.py tests/gateway/apis
 
 real: .venv/all.done  ## real servers with a real model of 135M parameters (downloads 110 MB)
 	@test -x .venv/real/bin/python || $(PYTHON) -m venv .venv/real

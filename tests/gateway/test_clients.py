@@ -225,6 +225,17 @@ async def test_langchain_asks_and_streams(langchain: Any) -> None:
     assert (await langchain.ainvoke("hard: 12 + 7?")).content == LARGE
 
 
+def test_langchain_keeps_the_headers(gateway: GatewayProcess) -> None:
+    from langchain_openai import ChatOpenAI
+    from pydantic import SecretStr
+
+    key = SecretStr(gateway.key)
+    made = ChatOpenAI(model="corea", base_url=gateway.url, api_key=key, include_response_headers=True)
+    headers = made.invoke("hard: 12 + 7?").response_metadata["headers"]
+    assert (headers["x-corea-stage"], headers["x-corea-confidence"]) == ("large", "0.2")
+    assert float(headers["x-corea-cost-usd"]) > 0
+
+
 def test_langchain_binds_tools(langchain: Any) -> None:
     answer = langchain.bind_tools(TOOLS).invoke("easy: 12 + 7?")
     assert [(call["name"], call["args"]) for call in answer.tool_calls] == [("add", {"a": 12, "b": 7})]
@@ -291,11 +302,14 @@ def test_npm_packages(gateway: GatewayProcess, package: str, script: str) -> Non
 
 @pytest.mark.network
 @pytest.mark.slow
-def test_python_packages_in_an_environment_of_their_own(gateway: GatewayProcess) -> None:
-    python = os.environ.get("COREA_CLIENTS_PYTHON")
+@pytest.mark.parametrize(
+    ("variable", "script"), [("COREA_CLIENTS_PYTHON", "others.py"), ("COREA_FRAMEWORKS_PYTHON", "frameworks.py")]
+)
+def test_python_packages_in_an_environment_of_their_own(gateway: GatewayProcess, variable: str, script: str) -> None:
+    python = os.environ.get(variable)
     if python is None:
-        pytest.skip("needs tests/clients/requirements.txt in COREA_CLIENTS_PYTHON; `make clients` brings them")
-    command = [python, str(CLIENTS / "others.py"), gateway.url, gateway.key]
+        pytest.skip(f"needs an environment with its packages in {variable}; `make clients` brings it")
+    command = [python, str(CLIENTS / script), gateway.url, gateway.key]
     bare = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=bare)
     assert done.returncode == 0, done.stderr

@@ -38,14 +38,9 @@ BUNDLED_NOTE = (
 
 
 def live_table(
-    wanted: "CalibrateSettings",
-    configuration: ConfigOptions,
-    models: ModelOptions,
-    *,
-    answers: Path,
-    quiet: bool,
+    wanted: "CalibrateSettings", configuration: ConfigOptions, models: ModelOptions, *, answers: Path, quiet: bool,
     confirm: "Callable[[Decimal | None], None] | None" = None,
-) -> "tuple[OutcomeTable, tuple[StageBinding, ...], Targets]":
+) -> "tuple[OutcomeTable, tuple[StageBinding, ...], Targets]":  # fmt: skip
     """The answers of all stages as a table, the binding of the cascade that gave them, and the targets with a cap.
 
     Args:
@@ -74,12 +69,9 @@ def live_table(
         concurrency=config.run.concurrency if models.concurrency is None else models.concurrency,
         repeat=models.repeat,
         baseline_sample=models.baseline_sample,
-        extra_signals=wanted.extra_signals,
-        grader=wanted.grader,
-        group=wanted.group,
-        confirm=confirm,
+        extra_signals=wanted.extra_signals, grader=wanted.grader, group=wanted.group, confirm=confirm,
         declared={stage.name: config.stages[stage.name].backend for stage in built.cascade.stages},
-    )
+    )  # fmt: skip
 
     async def ask() -> "tuple[OutcomeTable, tuple[StageBinding, ...], Targets]":
         from corea.run.shutdown import stopping_on_signals

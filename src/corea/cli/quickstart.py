@@ -68,12 +68,7 @@ def quickstart(
     if all(getattr(settings, name) is None for name in ("max_drop", "max_risk", "max_cost_usd", "value_usd")):
         settings = replace(settings, max_drop=MAX_DROP)
     options, _ = settings.options, settings.targets  # checked before any model is asked
-    print("1. Check: both models are asked one question.\n")
-    checks = asyncio.run(run_checks(configuration, first_only=True))
-    show_checks(checks)
-    if not all(check.ok for check in checks):
-        complain("quickstart: a check failed; correct corea.toml (docs/troubleshooting.md) and start again")
-        raise typer.Exit(EXIT_FAILED)
+    _check(configuration)
     print(
         f"\n2. Calibrate: both models answer {questions}, once; a second start resumes from the stored answers.\n",
         flush=True,
@@ -92,8 +87,17 @@ def quickstart(
     print("\n".join(next_page(found, questions_per_month, out, configuration.config)))
 
 
+def _check(configuration: ConfigOptions) -> None:
+    print("1. Check: both models are asked one question.\n")
+    checks = asyncio.run(run_checks(configuration, first_only=True))
+    show_checks(checks)
+    if not all(check.ok for check in checks):
+        complain("quickstart: a check failed; correct corea.toml (docs/troubleshooting.md) and start again")
+        raise typer.Exit(EXIT_FAILED)
+
+
 def next_page(found: "Calibration", per_month: int | None, artefact: Path, config: Path | None = None) -> list[str]:
-    """What a calibration saves in USD, and the next steps, in lines.
+    """Lines with the money that a calibration saves, and the next steps.
 
     Args:
         per_month: Questions of a month; None: the money of 100,000 questions is stated.
