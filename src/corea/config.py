@@ -94,10 +94,18 @@ class RunSettings:
     Args:
         concurrency: Questions in flight at once.
         budget_usd: A run stops before more than this is spent, over all its starts.
+        requests_per_minute: The most requests to a server, retries included, over all workers of a run. By server: the
+            host of `base_url`, with its port if that names one.
     """
 
     concurrency: int = 32
     budget_usd: Decimal | None = None
+    requests_per_minute: Mapping[str, float] = field(default_factory=dict[str, float])
+
+    def __post_init__(self) -> None:
+        for server, limit in self.requests_per_minute.items():
+            if not limit > 0:
+                raise ConfigError(f"requests_per_minute.{server}: got {limit}, expected more than 0")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,7 +3,7 @@
 All money is exact: the total is the sum of the rows to the last digit, whatever was charged.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, is_dataclass
 from decimal import Decimal
 from functools import reduce
 from typing import Any
@@ -193,6 +193,10 @@ class Ledger:
         if trace.status is not Status.FAILED:
             self._add_baseline(trace)
 
+    def include(self, other: "Ledger") -> None:
+        """Adds all totals of another ledger."""
+        _include(self, other)
+
     def _add_baseline(self, trace: Trace) -> None:
         if trace.baseline_cost_usd is None:
             self.baseline_unknown += 1
@@ -291,6 +295,24 @@ class Ledger:
             "flags": dict(self.flags),
             "stages": {name: totals.as_dict() for name, totals in self.stages.items()},
         }
+
+
+def _include(total: Any, other: Any) -> None:
+    """Adds every field of a dataclass of totals to another of the same kind."""
+    for each in fields(total):
+        had, more = getattr(total, each.name), getattr(other, each.name)
+        if isinstance(more, dict):
+            for key, value in more.items():
+                if is_dataclass(value):
+                    _include(had.setdefault(key, type(value)()), value)
+                else:
+                    had[key] = had.get(key, 0) + value
+        elif is_dataclass(more):
+            _include(had, more)
+        elif isinstance(more, bool):
+            setattr(total, each.name, had or more)
+        else:
+            setattr(total, each.name, _add(had, more) if isinstance(more, Decimal) else had + more)
 
 
 MEAN_STEP = Decimal(1).scaleb(-15)  # a mean may have endless decimals; as an estimate it is rounded

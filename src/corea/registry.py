@@ -124,4 +124,5 @@ EXTRAS = {
     "sympy": "math",
     "pyarrow": "parquet",
     "jsonschema_rs": "schema",
+    "ray": "ray",
 }

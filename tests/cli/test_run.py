@@ -1,5 +1,6 @@
 """`corea run` as a person uses it: what it says at the end, its exit code, and the bar while it goes on."""
 
+import csv
 import io
 import json
 import re
@@ -190,3 +191,37 @@ def test_settings_that_cannot_be_are_refused_in_one_line_before_the_first_questi
     assert said in ran.err
     assert len(ran.err.strip().splitlines()) == 1
     assert not Path("a.jsonl.journal").exists()
+
+
+def test_processes_and_shards_answer_as_one_run(corea: Command) -> None:
+    costs = [corea("run", questions(20), "-o", "whole.csv", "--json").json["ledger"]["cost_usd"]]
+    costs.append(corea("run", "q.jsonl", "-o", "many.csv", "--processes", "2", "--json").json["ledger"]["cost_usd"])
+    for shard in ("1/2", "2/2"):
+        assert corea("run", "q.jsonl", "-o", "parts.csv", "--shard", shard).code == 0
+    costs.append(corea("merge", "parts.csv", "--json").json["ledger"]["cost_usd"])
+    assert costs[0] == costs[1] == costs[2]
+    columns = ["id", "answer", "text", "cost_usd", "stage"]
+    rows = [
+        [[row[name] for name in columns] for row in csv.DictReader(io.StringIO(Path(f"{name}.csv").read_text()))]
+        for name in ("whole", "many", "parts")
+    ]
+    assert rows[0] == rows[1] == rows[2]
+    assert [row[0] for row in rows[0]] == [f"q{n}" for n in range(20)]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--shard", "1/2", "--processes", "2"], "--shard: got it together with --processes, expected one of the two"),
+        (["--workers", "2"], "--address, --workers, --gpus-per-worker: got one without --engine ray; add that"),
+        (["--shard", "3/2"], "--shard: got '3/2', expected a number from 1 to the count of shards, such as 3/16"),
+        (
+            ["--set", "run.requests_per_minute.nowhere=5"],
+            "run.requests_per_minute: got 'nowhere', expected one of ",
+        ),
+    ],
+)
+def test_a_wrong_choice_of_workers_is_refused_in_one_line(corea: Command, options: list[str], said: str) -> None:
+    ran = corea("run", questions(3), "-o", "a.jsonl", *options)
+    assert ran.code == 2
+    assert said in ran.err

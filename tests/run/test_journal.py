@@ -133,3 +133,41 @@ def test_every_line_is_json_that_other_tools_can_read(tmp_path: Path) -> None:
     assert lines[0] == {"journal": 2, "settings": {"policy": {"tau": 0.5}}}
     assert lines[1] == {"start": 2, "at_most_usd": "0.5"}
     assert lines[4]["trace"] == {"n": 2}
+
+
+# --- owners -----------------------------------------------------------------------------------------------------------
+
+
+def _owned(path: Path, epoch: int) -> Journal:
+    return Journal(path).open({"a": 1}, lambda row, trace: True, epoch=epoch)
+
+
+def test_a_worker_earlier_than_the_owner_is_refused_and_changes_nothing(tmp_path: Path) -> None:
+    with _owned(tmp_path / "j", 7) as journal:
+        journal.done(0, 1, b"{}")
+    before = (tmp_path / "j").read_bytes()
+    for epoch in (7, 6):
+        with pytest.raises(DataError, match=f"j: its owner is worker 7, and this is the earlier worker {epoch}, which"):
+            _owned(tmp_path / "j", epoch)
+    assert (tmp_path / "j").read_bytes() == before
+
+
+def test_a_worker_that_wakes_up_after_another_took_over_appends_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("corea.run.journal.TAKEOVER_SECONDS", 0.0)
+    stale = _owned(tmp_path / "j", 1)
+    stale.start(0, None)
+    stale.flush()
+    with _owned(tmp_path / "j", 2) as owner:
+        assert owner.lost.questions == 1
+        owner.start(0, None)
+        owner.done(0, 1, b"{}")
+        owner.flush()
+        stale.done(0, 1, b"{}")
+        with pytest.raises(DataError, match="j: another worker has taken it over, and this one, worker 1, stops"):
+            stale.flush()
+        stale.close()
+        owner.done(1, 2, b"{}")
+    with _owned(tmp_path / "j", 3) as third:
+        assert (third.answered, third.owner, third.lost.questions) == (2, 2, 1)

@@ -387,7 +387,7 @@ async def test_answers_that_are_less_than_they_should_be_are_counted_over_all_st
 
 
 async def test_a_budget_too_small_for_one_question_says_what_one_may_cost(tmp_path: Path) -> None:
-    worst = runner.worst_case_usd(cascade(), Question(id="q0", messages=Question.of("What is number 0").messages))
+    worst = worst_case_usd(cascade(), Question(id="q0", messages=Question.of("What is number 0").messages))
     summary = await _run(tmp_path, budget_usd=Decimal("0.000001"))
     assert (summary.next_usd_at_most, summary.left_usd) == (worst, Decimal("0.000001"))
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from corea.build import BuiltCascade, build, bundled_config
+from corea.cascade import Cascade
 from corea.cli.options import CascadeOptions
 from corea.config import Config, load_config, settings
 from corea.errors import ConfigError
@@ -55,6 +56,23 @@ def settings_of_answers(config: Config, built: BuiltCascade) -> dict[str, Any]:
     artefact = None if calibration is None else sha256(config.path(calibration).read_bytes()).hexdigest()[:16]
     declared = {stage.name: config.stages[stage.name].backend for stage in built.cascade.stages}
     return answer_settings(built.uncalibrated, declared=declared, calibration=artefact and f"sha256:{artefact}")
+
+
+def worker_parts(options: CascadeOptions) -> tuple[Cascade, dict[str, Any]]:
+    """The cascade of a worker, and the settings that decide its answers."""
+    built, config, _ = build_cascade(options)
+    return built.cascade, settings_of_answers(config, built)
+
+
+def for_workers(options: CascadeOptions) -> CascadeOptions:
+    """The same options wherever a worker starts: with absolute paths."""
+    config = options.config or (DEFAULT if DEFAULT.exists() else None)
+    calibration = options.calibration
+    return replace(
+        options,
+        config=None if config is None else config.absolute(),
+        calibration=None if calibration is None else calibration.absolute(),
+    )
 
 
 def find_gateway(config: Config) -> GatewaySettings:

@@ -7,6 +7,7 @@ decides on it.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import IO, Any, cast
 
 from msgspec import Struct
@@ -45,6 +46,7 @@ class QuestionSource:
         format: By default given by the name; a pipe's is JSON lines.
         pipe: The input for "-"; by default standard input.
         category: The column that holds a question's category.
+        part: Only these rows of the file, numbered from 0; their ids and lines are those in the whole file.
 
     Raises:
         ConfigError: The name does not give the format.
@@ -54,6 +56,7 @@ class QuestionSource:
     format: FileFormat | None = None
     pipe: IO[bytes] | None = None
     category: str = "category"
+    part: range | None = None
 
     def __post_init__(self) -> None:
         _ = self.kind
@@ -116,10 +119,11 @@ class QuestionSource:
 
     def _numbered(self) -> Iterator[tuple[int, int, Record]]:
         """(number, line, record) of every row."""
-        number = -1
-        for number, (line, record) in enumerate(read_records(self.path, self.kind, pipe=self.pipe, expected=QUESTIONS)):
-            yield number, line, record
-        if number < 0 and not self.is_pipe:
+        number, part = -1, self.part
+        records = enumerate(read_records(self.path, self.kind, pipe=self.pipe, expected=QUESTIONS))
+        for number, (line, record) in records if part is None else islice(records, part.start, part.stop):
+            yield number if part is None else number - part.start, line, record
+        if number < 0 and not self.is_pipe and part is None:
             raise DataError("has no rows, expected at least one question", path=self.name)
 
 

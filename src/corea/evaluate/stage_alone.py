@@ -14,7 +14,7 @@ from corea.evaluate.extra_calls import CallSettings, at_most, cost_of, most_usd,
 from corea.policies.threshold import Threshold
 from corea.prices import EXACT, Price
 from corea.run.answer_settings import answer_settings
-from corea.run.journal import traces_beside
+from corea.run.recorded import traces_beside
 from corea.run.runner import run_batch
 from corea.run.shutdown import Stop
 from corea.run.summary import RunOutcome, RunProgress, RunSummary

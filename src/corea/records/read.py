@@ -21,7 +21,7 @@ from corea.metrics.score_map import SECOND_OPINION
 from corea.records.answer import AnswerSet, RecordedAnswer, answering_model, answers_of_traces, cluster_of
 from corea.records.join import join_answers, with_second_opinion
 from corea.records.table import OutcomeTable
-from corea.run.journal import traces_beside
+from corea.run.recorded import traces_beside
 from corea.trace_io import decode
 from corea.types import Question, Trace
 

@@ -6,10 +6,12 @@ from decimal import Decimal
 
 from corea.cascade import Cascade
 from corea.costs.bounds import question_bound, stage_bounds, unbounded
-from corea.errors import ConfigError
+from corea.datasets.question_source import QuestionSource
+from corea.errors import ConfigError, DataError
 from corea.hedge import LOST
 from corea.money import read_usd
 from corea.prices import EXACT
+from corea.run.journal_lines import LostInFlight
 from corea.stage import CUT_OFF, total
 from corea.types import ZERO_USD, Decision, Question, Step
 
@@ -34,13 +36,17 @@ class Budget:
 
     async def reserve(self, at_most_usd: Decimal) -> bool:
         """Sets a worst case aside, waiting for questions in flight to settle; False where it cannot fit."""
-        while not self._fits(at_most_usd):
+        while not self._fits(at_most_usd) and not await self.grow(at_most_usd):
             if not self.reserved_usd:
                 return False
             self._freed.clear()
             await self._freed.wait()
         self.reserved_usd = EXACT.add(self.reserved_usd, at_most_usd)
         return True
+
+    async def grow(self, at_most_usd: Decimal) -> bool:
+        """Raises the limit so that this much fits, where a budget of several workers has it; see `corea.run.grants`."""
+        return False
 
     def settle(self, at_most_usd: Decimal, cost_usd: Decimal | None) -> None:
         """Replaces the amount set aside by the actual cost; an unknown cost counts as its worst case."""
@@ -128,3 +134,13 @@ def worst_case_usd(cascade: Cascade, question: Question) -> Decimal:
     bound = question_bound(cascade.stages, question)
     assert bound is not None
     return bound
+
+
+def bound_lost(cascade: Cascade, source: QuestionSource, lost: LostInFlight) -> None:
+    """Bounds the cost of questions that were in flight at kills of a run without a budget."""
+    if not lost.unbounded or source.is_pipe:
+        return
+    for row in source.rows():
+        if not isinstance(row, DataError) and (times := lost.unbounded.pop(row.number, 0)):
+            worst = worst_case_usd(cascade, row.question)
+            lost.at_most_usd = EXACT.add(lost.at_most_usd, EXACT.multiply(worst, times))

@@ -7,6 +7,8 @@ An append-only file of JSON lines beside the output, each with a checksum over i
     {"crc":"5b1d3a07","line":{"start":7,"at_most_usd":"0.0021"}}      written before a question is asked
     {"crc":"c3d9a7f2","line":{"next":7,"at_most_usd":"0.0093"}}       written before its next stage is asked
     {"crc":"90ab12cd","line":{"done":7,"key":"...","trace":{...}}}    written when its trace is whole
+    {"crc":"0b6e2f81","line":{"owner":3}}                             of a shard: its lines are by worker 3 from here on
+    {"crc":"e91d7c55","line":{"end":{"outcome":"complete",...}}}      of a shard: how a start ended
 
 Every line is passed to the operating system at once, so a killed process loses no answer. `sync`, called about once a
 second, writes it to the disk: a power cut may lose that second. A start without a done was in flight at a kill: it may
@@ -14,7 +16,7 @@ have been paid for, is asked again, and is counted.
 """
 
 import os
-import zlib
+import time
 from array import array
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -27,59 +29,23 @@ from typing import Any
 import msgspec
 
 from corea.errors import ConfigError, DataError
-from corea.prices import EXACT
 from corea.run.answer_settings import differences, in_one_line
-from corea.types import ZERO_USD
-
-try:
-    import fcntl
-except ImportError:  # Windows has none: two runs at once are then not noticed
-    fcntl = None
+from corea.run.checked_lines import body_of, checked_line, good_lines, is_locked_error, lock, open_to_append
+from corea.run.journal_lines import JournalLine, LostInFlight, decode_line
 
 VERSION = 2
 BUFFER = 1 << 18  # bytes read or written at once
+TAKEOVER_SECONDS = 10.0  # that a worker has to end, before the next owner goes on without it
+KIND = ("a journal of corea", "move it away, or name another --out")
+AROUND = len(checked_line(b""))  # bytes of a line around its body
 ROWS_AHEAD = 1024  # room made for rows that will follow
-_PREFIX = b'{"crc":"'
-_BODY = len(b'{"crc":"00000000","line":')
 _UNTOUCHED, _STARTED = 0, 1  # offsets below the first done line, which is never here
 
 
-class JournalLine(msgspec.Struct):
-    """One line of a journal; the field that is set says of which kind."""
+class FollowedError(DataError):
+    """The journal has lines of another worker: it has taken the shard over, or was still ending."""
 
-    journal: int | None = None
-    settings: dict[str, Any] | None = None
-    rows: int | None = None
-    start: int | None = None
-    next: int | None = None
-    at_most_usd: Decimal = ZERO_USD
-    done: int | None = None
-    key: str = ""
-    trace: msgspec.Raw = msgspec.Raw(b"")
-
-
-_decode = msgspec.json.Decoder(JournalLine).decode
-
-
-@dataclass(slots=True)
-class LostInFlight:
-    """Questions in flight when a run was killed, over all its starts.
-
-    Args:
-        at_most_usd: Their worst-case cost by then, known under a budget; else 0.
-        unbounded: Rows whose worst case is unknown, with the number of times.
-    """
-
-    questions: int = 0
-    at_most_usd: Decimal = ZERO_USD
-    unbounded: dict[int, int] = field(default_factory=dict[int, int])
-
-    def add(self, row: int, at_most_usd: Decimal) -> None:
-        """Adds one more; 0 is unknown."""
-        self.questions += 1
-        self.at_most_usd = EXACT.add(self.at_most_usd, at_most_usd)
-        if not at_most_usd:
-            self.unbounded[row] = self.unbounded.get(row, 0) + 1
+    followed = True
 
 
 @dataclass(slots=True)
@@ -92,6 +58,9 @@ class Journal:
     Attributes:
         rows: The largest number of rows at an earlier start; 0 where unknown.
         failure: The error of the last write that failed: the lines that waited for it are lost.
+        owner: The highest number of an owner in it.
+        end: How the last start ended; None where it was killed.
+        begun_with: The settings in it.
     """
 
     path: Path
@@ -100,6 +69,10 @@ class Journal:
     answered: int = 0
     rows: int = 0
     failure: DataError | None = None
+    owner: int = 0
+    end: dict[str, Any] | None = None
+    begun_with: dict[str, Any] | None = None
+    _epoch: int | None = None
     _descriptor: int = -1
     _size: int = 0
     _synced: int = 0
@@ -109,56 +82,103 @@ class Journal:
     _keys: "array[int]" = field(default_factory=lambda: array("Q"))
     _again: set[int] = field(default_factory=set[int])
 
-    def open(self, settings: Mapping[str, Any], on_trace: Callable[[int, bytes], bool]) -> "Journal":
+    def open(
+        self, settings: Mapping[str, Any], on_trace: Callable[[int, bytes], bool], *, epoch: int | None = None
+    ) -> "Journal":
         """Opens or creates it, cuts off an incomplete last line, and restores the finished rows.
 
         Args:
             settings: All settings that decide the answers; a journal with answers under other settings is refused.
             on_trace: Receives each row and its trace as JSON; returns True if the question need not be asked
                 again.
+            epoch: The number of this owner, where a coordinator gives each owner a higher one: it may take the
+                journal over, and is refused once another has.
 
         Raises:
             ConfigError: Another run holds it, or it was begun with other settings; the message names them.
-            DataError: It is damaged in its middle, or cannot be opened.
+            DataError: It is damaged in its middle, cannot be opened, or has a later owner.
         """
+        self._descriptor = open_to_append(self.path)
+        self._epoch = epoch
         try:
-            self._descriptor = os.open(
-                self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0), 0o644
-            )
-        except OSError as error:
-            raise DataError(
-                f"cannot be opened ({error.strerror}); is the folder there, and writable?", path=str(self.path)
-            ) from error
-        self._lock()
-        try:
-            self._read(settings, on_trace)
+            self._lock()
+            self._read(on_trace)
+            self._check_epoch(epoch)
+            os.ftruncate(self._descriptor, self._size)  # an incomplete last line
+            self._continue(settings)
         except BaseException:
             self.close()
             raise
         return self
 
-    def _lock(self) -> None:
-        if fcntl is None:
-            return
-        try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            os.close(self._descriptor)
-            raise ConfigError(f"{self.path}: another run is writing it; wait for it, or name another --out") from error
+    def read(self, on_trace: Callable[[int, bytes], bool]) -> "Journal":
+        """Restores the finished rows as `open` does, only to read the traces; the file stays as it is.
 
-    def _read(self, settings: Mapping[str, Any], on_trace: Callable[[int, bytes], bool]) -> None:
+        Raises:
+            DataError: It is damaged in its middle, or cannot be opened.
+        """
+        try:
+            self._descriptor = os.open(self.path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+        except OSError as error:
+            raise DataError(f"cannot be read ({error.strerror}), expected a journal", path=str(self.path)) from error
+        try:
+            self._read(on_trace)
+        finally:
+            self.close()
+        return self
+
+    def _lock(self) -> None:
+        """Waits a while for an earlier owner that is ending, since this one is entitled to it; then goes on."""
+        waited = 0.0
+        while not lock(self._descriptor):
+            if self._epoch is None:
+                raise is_locked_error(self.path)
+            if waited >= TAKEOVER_SECONDS:
+                return
+            time.sleep(0.1)
+            waited += 0.1
+
+    def _check_epoch(self, epoch: int | None) -> None:
+        """Refuses to follow a later owner."""
+        if epoch is not None and epoch <= self.owner:
+            raise DataError(
+                f"its owner is worker {self.owner}, and this is the earlier worker {epoch}, which is refused; nothing "
+                "is lost",
+                path=str(self.path),
+            )
+
+    def _check_owner(self) -> None:
+        """Refuses to append after lines of another worker. The file is opened, so that NFS asks its server."""
+        try:
+            with self.path.open("rb") as now:
+                size = os.fstat(now.fileno()).st_size
+        except OSError:
+            size = -1
+        if size != self._size:
+            self._waiting.clear()
+            self.failure = FollowedError(
+                f"another worker has taken it over, and this one, worker {self._epoch}, stops; nothing is lost",
+                path=str(self.path),
+            )
+            raise self.failure
+
+    def _read(self, on_trace: Callable[[int, bytes], bool]) -> None:
         pending: dict[int, Decimal] = {}
-        begun_with: dict[str, Any] | None = None
-        for offset, body in self._good_lines():
-            line = _decode(body)
+        for offset, body in self._lines():
+            line = decode_line(body)
             if line.journal is not None:
-                begun_with = self._settings_of(line)
+                self.begun_with = self._settings_of(line)
+            elif line.owner is not None:
+                self.owner = max(self.owner, line.owner)
+            elif line.end is not None:
+                self.end = line.end
             elif line.rows is not None:
                 self.rows = max(self.rows, line.rows)
             elif line.start is not None:
                 if line.start in pending:
                     self.lost.add(line.start, pending[line.start])
                 pending[line.start] = line.at_most_usd
+                self.end = None
             elif line.next is not None:
                 pending[line.next] = line.at_most_usd
             elif line.done is not None:
@@ -169,22 +189,32 @@ class Journal:
             self.lost.add(row, at_most)
             if self._offset(row) == _UNTOUCHED:
                 self._set(row, _STARTED, 0)
-        if begun_with is None and self._size:
-            raise DataError("is not a journal of corea; move it away, or name another --out", path=str(self.path))
-        differing = differences(begun_with or {}, settings)
-        if begun_with is None or differing:
-            self._begin(settings, differing if begun_with is not None else [])
+        if self.begun_with is None and self._size:
+            raise DataError("is not {}; {}".format(*KIND), path=str(self.path))
 
-    def _begin(self, settings: Mapping[str, Any], differing: list[str]) -> None:
+    def _lines(self) -> Iterator[tuple[int, bytes]]:
+        """(offset, body) of every complete line; an incomplete or damaged end is cut off."""
+        with open(self._descriptor, "rb", closefd=False, buffering=BUFFER) as lines:
+            lines.seek(0)
+            for offset, body in good_lines(lines, self.path, *KIND):
+                yield offset, body
+                self._size = offset + len(body) + AROUND
+
+    def _continue(self, settings: Mapping[str, Any]) -> None:
         """Writes the settings of the following answers, unless the journal has answers under other settings."""
+        differing = [] if self.begun_with is None else differences(self.begun_with, settings)
         if differing and self.answered > len(self._again):
             raise ConfigError(
                 f"{self.path}: begun with another configuration: {in_one_line(differing)}; restore what it was, or "
                 "name another --out"
             )
-        self._append(msgspec.json.encode({"journal": VERSION, "settings": settings}))
-        self.flush()
-        self.sync()
+        if differing or self.begun_with is None:
+            self._append(msgspec.json.encode({"journal": VERSION, "settings": settings}))
+        if self._epoch is not None:
+            self._append(b'{"owner":%d}' % self._epoch)
+        if self._waiting:
+            self.flush()
+            self.sync()
 
     def _settings_of(self, line: JournalLine) -> dict[str, Any]:
         if line.journal != VERSION:
@@ -195,32 +225,10 @@ class Journal:
             )
         return line.settings or {}
 
-    def _good_lines(self) -> Iterator[tuple[int, bytes]]:
-        """(offset, body) of every complete line; an incomplete or damaged end is cut off."""
-        with open(self._descriptor, "rb", closefd=False) as lines:
-            lines.seek(0)
-            number, damaged = 0, 0
-            for number, line in enumerate(lines, 1):
-                body = _body(line)
-                if damaged:
-                    raise DataError(
-                        "a line before the last is damaged; restore the journal, or move it away to begin again",
-                        path=str(self.path),
-                        line=damaged,
-                    )
-                if body is None:
-                    damaged = number
-                else:
-                    yield self._size, body
-                    self._size += len(line)
-        if damaged > 1:
-            os.ftruncate(self._descriptor, self._size)
-        elif damaged == 1:
-            raise DataError("is not a journal of corea; move it away, or name another --out", path=str(self.path))
-
     def note_rows(self, count: int) -> None:
         """Writes the number of rows, for the next start to compare."""
         if count > self.rows:
+            self.rows = count
             self._append(b'{"rows":%d}' % count)
             self.flush()
 
@@ -256,6 +264,8 @@ class Journal:
         """
         if not self._waiting:
             return
+        if self._epoch is not None:
+            self._check_owner()
         data, written = b"".join(self._waiting), 0
         self._waiting.clear()
         self._waiting_size = 0
@@ -272,6 +282,12 @@ class Journal:
             )
             raise self.failure from error
         self._size += written
+
+    def note_end(self, facts: Mapping[str, Any]) -> None:
+        """Writes how this start has ended, to the disk."""
+        self._append(msgspec.json.encode({"end": facts}))
+        self.flush()
+        self.sync()
 
     def finished(self, row: int) -> bool:
         """True for a row that need not be asked."""
@@ -296,11 +312,11 @@ class Journal:
             rows: Only of the first so many rows; None: of all.
         """
         self.flush()
-        with open(self._descriptor, "rb", closefd=False, buffering=BUFFER) as lines:
+        with self.path.open("rb", buffering=BUFFER) as lines:
             for offset in islice(self._offsets, rows):
                 if offset > _STARTED:
                     lines.seek(offset)
-                    body = _body(lines.readline())
+                    body = body_of(lines.readline())
                     assert body is not None, "a journal is not written by others while it is locked"
                     yield body[body.index(b'"trace":') + 8 : -1]
 
@@ -340,7 +356,7 @@ class Journal:
 
     def _append(self, body: bytes) -> int:
         """Queues one line, and returns the offset where it will begin."""
-        line = b'{"crc":"%08x","line":%s}\n' % (zlib.crc32(body), body)
+        line = checked_line(body)
         offset = self._size + self._waiting_size
         self._waiting.append(line)
         self._waiting_size += len(line)
@@ -363,34 +379,3 @@ class Journal:
             self._keys.frombytes(bytes(8 * (more + ROWS_AHEAD)))
         self._offsets[row] = offset
         self._keys[row] = key
-
-
-def _body(line: bytes) -> bytes | None:
-    """The body of a line; None where it is incomplete or damaged."""
-    if not (line.startswith(_PREFIX) and line.endswith(b"}\n")):
-        return None
-    body = line[_BODY:-2]
-    return body if b"%08x" % zlib.crc32(body) == line[8:16] else None
-
-
-def traces_beside(output: str | Path) -> list[bytes]:
-    """The newest trace of every row, each one line of JSON, from the journal beside a run's output.
-
-    Raises:
-        DataError: There is none, or it is damaged.
-    """
-    path = Path(f"{output}.journal")
-    newest: dict[int, bytes] = {}
-    try:
-        with path.open("rb") as lines:
-            for line in lines:
-                body = _body(line)
-                if body is not None and (done := _decode(body)).done is not None:
-                    newest[done.done] = bytes(done.trace)
-    except FileNotFoundError as error:
-        raise DataError(
-            f"holds flat rows, and the journal with the traces, {path.name}, is not beside it; expected that, or "
-            "answers written as .jsonl",
-            path=str(output),
-        ) from error
-    return [newest[row] for row in sorted(newest)]

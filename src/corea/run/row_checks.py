@@ -6,7 +6,7 @@ row: 130 MB for a million), those of a pipe until it ends.
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from hashlib import blake2b
@@ -30,19 +30,23 @@ class OnBadRow(StrEnum):
 class RowChecks:
     """Finds bad rows and repeated ids.
 
+    Args:
+        repeated: Rows whose id an earlier row has, which this source may not show, each with that row's line.
+
     Attributes:
+        repeated: Those found, too.
         total: Questions of the source; None for a pipe.
         rows: Rows of the source, bad ones included; None while a pipe goes on.
         bad_rows: How many were left out; `messages` says why of the first few.
     """
 
-    def __init__(self, source: QuestionSource, on_bad_row: OnBadRow) -> None:
+    def __init__(self, source: QuestionSource, on_bad_row: OnBadRow, repeated: Mapping[int, int] | None = None) -> None:
         self.total: int | None = None
         self.rows: int | None = None
         self.bad_rows: int = 0
         self.messages: list[str] = []
         self._source, self._on_bad_row = source, on_bad_row
-        self._repeated: set[int] = set()
+        self.repeated: dict[int, int] = dict(repeated or {})
         self._lines: dict[int, int] = {}  # by the hash of an id
         self._surveyed = False
 
@@ -64,16 +68,18 @@ class RowChecks:
             self._refused(row)
             return None
         if self._surveyed:
-            return None if row.number in self._repeated else row
+            return None if row.number in self.repeated else row
         return row if self._is_new(row.number, row.line, row.question.id) else None
 
     def _is_new(self, number: int, line: int, identity: str) -> bool:
-        key = hash(identity)  # 64 bits, seeded in each process: collisions cannot be constructed
-        if key not in self._lines:
-            self._lines[key] = line
-            return True
-        self._repeated.add(number)
-        why = f"id {identity!r} was on line {self._lines[key]} already, expected an id of its own"
+        first = self.repeated.get(number)
+        if first is None:
+            key = hash(identity)  # 64 bits, seeded in each process: collisions cannot be constructed
+            if key not in self._lines:
+                self._lines[key] = line
+                return True
+            first = self.repeated[number] = self._lines[key]
+        why = f"id {identity!r} was on line {first} already, expected an id of its own"
         return self._refused(DataError(why, path=self._source.name, line=line))
 
     def _refused(self, why: DataError) -> bool:

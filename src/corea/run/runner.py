@@ -5,12 +5,10 @@ with stopping_on_signals() as stop:
 """
 
 import asyncio
-import gc
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Generator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from pathlib import Path
 from typing import IO, Any, cast
@@ -23,10 +21,13 @@ from corea.errors import ConfigError, DataError
 from corea.files.rows import FileFormat, format_of
 from corea.prices import EXACT
 from corea.run.answer_settings import answer_settings
-from corea.run.budget import Budget, WorstCase, check_bounded, worst_case_usd
+from corea.run.budget import Budget, WorstCase, bound_lost, check_bounded
+from corea.run.finished import finished_run, note_finished
+from corea.run.garbage import rare_garbage_collection
 from corea.run.journal import Journal
 from corea.run.output import answer_bytes_expected, check_is_file, check_output, check_room, write_output
 from corea.run.row_checks import OnBadRow, RowChecks, fingerprint_of, rows_of
+from corea.run.shards import Shard, make_folder, refuse_shards
 from corea.run.shutdown import Stop
 from corea.run.summary import RunOutcome, RunProgress, RunSummary, Tally
 from corea.trace_io import decode, encode
@@ -34,7 +35,6 @@ from corea.types import ZERO_USD, Question, Status, Step, Trace
 
 SYNC_SECONDS = 1.0  # of answers that a power cut may lose; a kill loses none
 PROGRESS_SECONDS = 0.1
-GARBAGE_OBJECTS = 20_000  # new ones between two collections, instead of Python's 700
 GIVE_UP_AFTER = 50  # questions that failed in a row
 
 
@@ -44,8 +44,10 @@ async def run_batch(
     output: str,
     *,
     format: FileFormat | None = None,
+    shard: Shard | None = None,
     concurrency: int = 32,
     budget_usd: Decimal | None = None,
+    budget: Budget | None = None,
     on_bad_row: OnBadRow = OnBadRow.STOP,
     settings: Mapping[str, Any] | None = None,
     give_up_after: int = GIVE_UP_AFTER,
@@ -62,7 +64,9 @@ async def run_batch(
     Args:
         output: A path whose suffix gives the format, or "-": traces are then written to `pipe` as they finish, as JSON
             lines, without a journal.
+        shard: Answers only this part of the source, into the shard's journal; no output is written.
         budget_usd: For all starts of this run together. No question is asked whose worst case does not fit.
+        budget: A budget shared with other runs, in place of `budget_usd`.
         settings: All settings that decide the answers (default: `answer_settings(cascade)`); they must equal those of
             earlier starts. Budget, concurrency, retries and prices may change.
         give_up_after: Ends the run after so many failed questions in a row.
@@ -76,23 +80,19 @@ async def run_batch(
     source = QuestionSource.of(source, category=cascade.calibrated.category_column)
     if concurrency < 1:
         raise ConfigError(f"concurrency: got {concurrency}, expected at least 1")
-    if budget_usd is not None:
+    budget = budget or Budget(budget_usd)
+    if budget.limit_usd is not None:
         check_bounded(cascade)
-    if output == "-" and pipe is None:
-        raise ConfigError("output: got '-' and no pipe, expected a stream to write to")
+    if output == "-" and (pipe is None or shard is not None):
+        raise ConfigError("output: got '-' and no pipe, or a shard; expected a stream to write to, or a file")
+    if shard is not None:
+        source = replace(source, part=shard.part)
+    checks = RowChecks(source, on_bad_row, shard.own_repeated if shard is not None else None)
     run = _Run(
-        cascade=cascade,
-        source=source,
-        output=output,
-        concurrency=concurrency,
-        budget=Budget(budget_usd),
-        checks=RowChecks(source, on_bad_row),
-        give_up_after=give_up_after,
-        on_progress=on_progress,
-        stop=stop or Stop(),
-        clock=clock,
+        cascade=cascade, source=source, output=output, shard=shard, concurrency=concurrency, budget=budget,
+        checks=checks, give_up_after=give_up_after, on_progress=on_progress, stop=stop or Stop(), clock=clock,
         pipe=pipe,
-    )
+    )  # fmt: skip
     run.tally.ledger.calibrated = cascade.calibrated
     if output != "-":
         return await _into_file(run, format, settings)
@@ -103,36 +103,32 @@ async def run_batch(
 async def _into_file(run: "_Run", format: FileFormat | None, settings: Mapping[str, Any] | None) -> RunSummary:
     check_is_file(run.output)
     format = format or format_of(run.output, written=True)
-    settings = settings or answer_settings(run.cascade)
-    journal = Journal(Path(f"{run.output}.journal"))
-    check_output(run.output, format, has_journal=journal.path.exists())
+    settings, shard, owner = settings or answer_settings(run.cascade), run.shard, None
+    if shard is not None:
+        make_folder(run.output)
+        journal, owner = Journal(shard.journal(run.output)), shard.owner
+        settings = {**settings, "shard": shard.settings}
+    else:
+        refuse_shards(run.output)
+        journal = Journal(Path(f"{run.output}.journal"))
+        if ended := finished_run(journal.path, settings, run.source, run.output, run.budget.limit_usd):
+            return ended
+    check_output(run.output, format, has_journal=shard is not None or journal.path.exists())
     run.checks.survey()
-    with journal.open(settings, run.restore), _rare_garbage_collection():
+    with journal.open(settings, run.restore, epoch=owner), rare_garbage_collection():
         run.journal = journal
         if run.budget.limit_usd is not None:
-            run.bound_lost(journal)
+            bound_lost(run.cascade, run.source, journal.lost)
         run.budget.spent_usd = run.tally.ledger.cost_usd + journal.lost.at_most_usd
         run.check_room()
         summary = await run.ask_all()
         journal.sync()
-        write_output(run.output, journal.traces(run.checks.rows), format)
+        if shard is not None:
+            journal.note_end(summary.as_dict())
+        else:
+            write_output(run.output, journal.traces(run.checks.rows), format)
+            note_finished(journal, summary, settings, run.source)
     return summary
-
-
-@contextmanager
-def _rare_garbage_collection() -> Generator[None]:
-    """Collects cyclic garbage less often: a run makes many short-lived objects and hardly any cycles.
-
-    Without any collection, `bench/run.py` took 8 % less processor time a question (medians of 4 on a busy machine).
-    """
-    before = gc.get_threshold()
-    gc.freeze()
-    gc.set_threshold(GARBAGE_OBJECTS, *before[1:])
-    try:
-        yield
-    finally:
-        gc.set_threshold(*before)
-        gc.unfreeze()
 
 
 class InFlight(Struct, frozen=True):
@@ -150,6 +146,7 @@ class _Run:
     cascade: Cascade
     source: QuestionSource
     output: str
+    shard: Shard | None
     concurrency: int
     budget: Budget
     checks: RowChecks
@@ -186,15 +183,6 @@ class _Run:
         answered, size = self.journal.answered, self.journal.size
         each = size / answered if answered else answer_bytes_expected(self.cascade)
         check_room(self.output, rows=total, unanswered=max(0, total - answered), answer_bytes=each)
-
-    def bound_lost(self, journal: Journal) -> None:
-        """Bounds the cost of questions that were in flight at kills of a run without a budget."""
-        if not journal.lost.unbounded or self.source.is_pipe:
-            return
-        for row in self.source.rows():
-            if not isinstance(row, DataError) and (times := journal.lost.unbounded.pop(row.number, 0)):
-                worst = worst_case_usd(self.cascade, row.question)
-                journal.lost.at_most_usd = EXACT.add(journal.lost.at_most_usd, EXACT.multiply(worst, times))
 
     async def ask_all(self) -> RunSummary:
         """Asks the unanswered questions and summarises the run."""
@@ -270,12 +258,14 @@ class _Run:
     async def _reserve(self, question: Question) -> WorstCase | None:
         """Sets the worst case of a question aside; None where the budget or a stop ends the run."""
         worst = WorstCase(self.cascade, question)
-        if not await self.budget.reserve(worst.at_most_usd):
-            self.outcome, self.next_usd_at_most = RunOutcome.BUDGET, worst.at_most_usd
-            return None
+        fits = await self.budget.reserve(worst.at_most_usd)
         if self.stop.asked:  # while it waited
-            self.budget.settle(worst.at_most_usd, ZERO_USD)
+            if fits:
+                self.budget.settle(worst.at_most_usd, ZERO_USD)
             self._note_stop()
+            return None
+        if not fits:
+            self.outcome, self.next_usd_at_most = RunOutcome.BUDGET, worst.at_most_usd
             return None
         return worst
 

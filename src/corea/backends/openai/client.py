@@ -101,6 +101,8 @@ class OpenAIBackend:
             cap_seconds=settings.backoff_cap_seconds,
             retry_after_cap_seconds=settings.retry_after_cap_seconds,
         )
+        self.pace: Callable[[], Awaitable[None]] | None = None
+        """Awaited before each request, where requests per minute are limited."""
         self._sleep = sleep
         self._rng = rng or random.Random()
 
@@ -284,6 +286,8 @@ class OpenAIBackend:
                 if held_back := self.breaker.admit():
                     raise errors.breaker_open_error(self.settings, self.breaker.failures, held_back)
                 try:
+                    if self.pace is not None:
+                        await self.pace()
                     result = await once(attempts.begin(self, question, request), question, attempts)
                 except BaseException as error:
                     attempts.ended(error=error)
