@@ -19,7 +19,13 @@ class NamedPrincipal(Principal, frozen=True, kw_only=True):
 
 
 class Keys(OpenAccounts):
-    """The key's name is the secret."""
+    """The key's name is the secret; requests of the rate limit are counted."""
+
+    def __init__(self) -> None:
+        self.counted: list[str | None] = []
+
+    def count(self, principal: Principal) -> None:
+        self.counted.append(principal.id)
 
     def identify(self, secret: str | None) -> Principal:
         return NamedPrincipal(id=f"id-{secret}", name=secret or "")
@@ -98,7 +104,8 @@ async def test_bad_bodies_are_one_line(audited: Make, body: bytes, status: int) 
 
 
 async def test_a_key_labels_its_own_traces_and_an_administrator_all(audited: Make) -> None:
-    house = await audited(SURE, accounts=Keys(), audit={"admins": ["ops"]})
+    keys = Keys()
+    house = await audited(SURE, accounts=keys, audit={"admins": ["ops"]})
     trace = (await house.ask(headers=bearer("alice"))).headers["x-corea-trace-id"]
 
     async def label(key: str, **given: Any) -> Any:
@@ -114,6 +121,7 @@ async def test_a_key_labels_its_own_traces_and_an_administrator_all(audited: Mak
     assert (await label("ops", source="review")).json()["use"].startswith("tests the promise")
     assert (await house.get("/v1/audit", headers=bearer("alice"))).status_code == 403
     assert (await house.get("/v1/audit", headers=bearer("ops"))).status_code == 200
+    assert keys.counted == [f"id-{name}" for name in ("alice", "bob", "ops", "alice", "ops", "alice", "ops")]
 
 
 def bearer(key: str) -> dict[str, str]:

@@ -99,7 +99,7 @@ class AuditEvidence(Struct, kw_only=True):
 def evidence_of(connection: sqlite3.Connection) -> AuditEvidence:
     """State and evidence of all cascades in a database."""
     monitors = {row.cascade: row for row in monitor_rows(connection)}
-    drawn, labels = drawn_rows(connection), label_rows(connection)
+    drawn, labels = drawn_rows(connection, whole=False), label_rows(connection)
     names = sorted({*monitors, *(row.cascade for row in drawn), *(label.cascade for label in labels)})
     return AuditEvidence(
         cascades=[

@@ -16,6 +16,7 @@ from corea.types import ZERO_USD
 T = TypeVar("T")
 DAY_SECONDS = 86_400
 ASKED, DONE, FAILED, LOST, OVER_BUDGET = "asked", "done", "failed", "lost", "budget"
+LONG = ("facts", "served", "reference")
 INSERT = "INSERT OR IGNORE INTO audits VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 LOSE = "UPDATE audits SET state = 'lost', cost_usd = reserved_usd WHERE state = 'asked'"
 FINISH = """UPDATE audits SET state = ?, cost_usd = ?, differ = ?, settled = ?, facts = ?, served = ?, reference = ?
@@ -114,9 +115,13 @@ def drawn_row(connection: sqlite3.Connection, trace_id: str) -> DrawnRow | None:
     return next(iter(drawn_rows(connection, "trace_id = ?", trace_id)), None)
 
 
-def drawn_rows(connection: sqlite3.Connection, where: str = "1", *values: object) -> list[DrawnRow]:
-    """Drawn questions in the order of time."""
-    names = DrawnRow.__struct_fields__
+def drawn_rows(connection: sqlite3.Connection, where: str = "1", *values: object, whole: bool = True) -> list[DrawnRow]:
+    """Drawn questions in the order of time.
+
+    Args:
+        whole: False leaves out facts and texts.
+    """
+    names = [name for name in DrawnRow.__struct_fields__ if whole or name not in LONG]
     found = connection.execute(f"SELECT {', '.join(names)} FROM audits WHERE {where} ORDER BY at, trace_id", values)
     return [msgspec.convert(dict(zip(names, row, strict=True)), DrawnRow, strict=False) for row in found]
 

@@ -140,6 +140,7 @@ class GatewayApp:
             await send_response(response, body, status=status, headers=NO_STORE)
         elif self.audit is not None and path in METHODS:
             principal = self.chat.accounts.identify(secret_of(scope))
+            self.chat.accounts.count(principal)
             await self.audit.answer(path, scope, receive, response, principal)
         else:
             await self._page(scope, path, response)
