@@ -1,5 +1,6 @@
 """A stage: one model with its prompt, confidence signal, policy and price."""
 
+import dataclasses
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -391,5 +392,5 @@ def with_signal_price(stage: Stage, stages: tuple[Stage, ...]) -> Stage:
             same = [other for other in stages if other.backend is call.backend]
             same += [other for other in stages if other.backend.model == call.backend.model]
             if same and same[0].price is not None:
-                return replace(stage, signal_price=same[0].price)
+                return dataclasses.replace(stage, signal_price=same[0].price)
     return stage
