@@ -99,13 +99,17 @@ class RunSettings:
         budget_usd: A run stops before more than this is spent, over all its starts.
         requests_per_minute: The most requests to a server, retries included, over all workers of a run. By server: the
             host of `base_url`, with its port if that names one.
+        batch_poll_seconds: Between two looks at batches under way.
     """
 
     concurrency: int = 32
     budget_usd: Decimal | None = None
     requests_per_minute: Mapping[str, float] = field(default_factory=dict[str, float])
+    batch_poll_seconds: float = 60.0
 
     def __post_init__(self) -> None:
+        if not self.batch_poll_seconds > 0:
+            raise ConfigError(f"batch_poll_seconds: got {self.batch_poll_seconds}, expected more than 0")
         for server, limit in self.requests_per_minute.items():
             if not limit > 0:
                 raise ConfigError(f"requests_per_minute.{server}: got {limit}, expected more than 0")

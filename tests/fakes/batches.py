@@ -1,4 +1,4 @@
-"""A server with a batch API, OpenAI's and Anthropic's, that loses its answers or dies when told, and keeps its own bill.
+"""A server with a batch API, OpenAI's and Anthropic's, that loses answers or dies when told, and keeps a bill.
 
     async with BatchServer(answer) as server:
         server.faults = {"create": "lose"}      # the first creation is done, and its answer lost
@@ -123,13 +123,15 @@ class BatchServer:
         anthropic = path.startswith("/messages")
         parts = path.strip("/").split("/")
         if step == "chat":
-            return web.json_response(self._reply(json.loads(raw), self.live_tokens))
+            return web.json_response(self.reply(json.loads(raw), self.live_tokens))
         if step == "create":
             body = json.loads(raw)
             lines = body["requests"] if anthropic else map(json.loads, self.files[body["input_file_id"]].splitlines())
             self.batches.append(Batch(f"batch-{self.created}", list(lines), body.get("metadata", {})))
             return web.json_response(self._state(self.batches[-1], anthropic=anthropic))
         if step == "list":
+            for batch in self.batches:
+                self._work(batch, anthropic=anthropic)
             data = [self._state(batch, anthropic=anthropic) for batch in reversed(self.batches)]
             after = request.query.get("after") or request.query.get("after_id")
             data = data[next((n for n, each in enumerate(data, 1) if each["id"] == after), 0) :]
@@ -145,10 +147,13 @@ class BatchServer:
         if step == "cancel":
             self._end(batch, anthropic=anthropic, cancelled=True)
         else:
-            batch.looks += 1
-            if batch.looks >= self.looks_needed and batch.status == "in_progress":
-                self._end(batch, anthropic=anthropic)
+            self._work(batch, anthropic=anthropic)
         return web.json_response(self._state(batch, anthropic=anthropic))
+
+    def _work(self, batch: Batch, *, anthropic: bool) -> None:
+        batch.looks += 1
+        if batch.looks >= self.looks_needed and batch.status == "in_progress":
+            self._end(batch, anthropic=anthropic)
 
     def _batch(self, identity: str) -> Batch:
         return next(batch for batch in self.batches if batch.id == identity)
@@ -187,7 +192,7 @@ class BatchServer:
         if fate == "expired" or isinstance(fate, int):
             batch.errors.append(json.dumps(_refusal(identity, fate, anthropic=anthropic)).encode())
             return
-        reply = self._reply(body, self.batch_tokens, anthropic=anthropic)
+        reply = self.reply(body, self.batch_tokens, anthropic=anthropic)
         if fate == "unreadable":
             reply = {"usage": reply["usage"], "type": "message", "choices": []}
         if fate == "wrong id":
@@ -200,7 +205,11 @@ class BatchServer:
         if fate == "twice":
             batch.output.append(json.dumps(line).replace(reply["model"], "other").encode())
 
-    def _reply(self, body: dict[str, Any], bill: Counter[str], *, anthropic: bool = False) -> dict[str, Any]:
+    def reply(
+        self, body: dict[str, Any], bill: Counter[str] | None = None, *, anthropic: bool = False
+    ) -> dict[str, Any]:
+        """A reply in the form of an API, put on a bill (by default of batches)."""
+        bill = self.batch_tokens if bill is None else bill
         texts = [message["content"] for message in body["messages"]]
         text = self.answer(texts[-1])
         prompt, written = sum(len(each.split()) for each in (*texts, body.get("system") or "")), len(text.split())
