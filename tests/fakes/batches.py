@@ -9,9 +9,12 @@
 Its steps: upload, create, list, look, fetch, cancel, chat. Its tokens are words.
 """
 
+import asyncio
 import json
+import threading
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -83,6 +86,8 @@ class BatchServer:
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         path, method = request.path.removeprefix("/v1"), request.method
+        if path.startswith("/no/"):
+            return web.json_response({"error": {"message": "no such path"}}, status=404)
         raw = await request.read() if path != "/files" else b""
         step = self._step(path, method)
         self.steps[step] += 1
@@ -241,3 +246,20 @@ def _refusal(identity: str, fate: Any, *, anthropic: bool) -> dict[str, Any]:
         return {"custom_id": identity, "response": None, "error": error}
     body = {"error": {"message": "refused", "code": None}}
     return {"custom_id": identity, "response": {"status_code": fate, "body": body}, "error": None}
+
+
+@contextmanager
+def running_batches(answer: Callable[[str], str]) -> Iterator[BatchServer]:
+    """A server that runs in a thread of its own, so that it outlives its clients."""
+    loop = asyncio.new_event_loop()
+    server = BatchServer(answer)
+    loop.run_until_complete(server.__aenter__())
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    thread.start()
+    try:
+        yield server
+    finally:
+        asyncio.run_coroutine_threadsafe(server.__aexit__(), loop).result(10)
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(10)
+        loop.close()

@@ -4,13 +4,12 @@ import asyncio
 import os
 import signal
 import sys
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from test_batches import STEPS, all_right, answers, bill, cascade, reply, run
-from tests.fakes.batches import BatchServer
+from tests.fakes.batches import BatchServer, running_batches
 
 from corea.run import runner
 from corea.run.journal import Journal
@@ -18,17 +17,8 @@ from corea.run.journal import Journal
 
 @pytest.fixture
 def server() -> Iterator[BatchServer]:
-    """In a thread of its own, so that it outlives its clients."""
-    loop = asyncio.new_event_loop()
-    made = BatchServer(reply)
-    loop.run_until_complete(made.__aenter__())
-    thread = threading.Thread(target=loop.run_forever, daemon=True)
-    thread.start()
-    yield made
-    asyncio.run_coroutine_threadsafe(made.__aexit__(), loop).result(10)
-    loop.call_soon_threadsafe(loop.stop)
-    thread.join(10)
-    loop.close()
+    with running_batches(reply) as made:
+        yield made
 
 
 def start(folder: Path, server: BatchServer, apis: tuple[str, ...], kill_at: int = 0) -> bool:
