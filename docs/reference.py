@@ -79,7 +79,7 @@ def settings_of(target: str) -> type | None:
 def sections() -> Iterator[tuple[str, Iterable[tuple[str, type]]]]:
     """Headings, each with the settings of its tables."""
     from corea.backends import BACKENDS
-    from corea.calibrate.settings import CalibrateSettings
+    from corea.calibrate.settings import CalibrateSettings, JudgeSettings
     from corea.config import CascadeSettings, RunSettings, StageSettings
     from corea.gateway.ops.settings import GatewaySettings
     from corea.policies import POLICIES, PRE_POLICIES
@@ -104,7 +104,7 @@ def sections() -> Iterator[tuple[str, Iterable[tuple[str, type]]]]:
     yield "Pre-policies: `[stages.NAME.pre_policy]`", registered(PRE_POLICIES)
     yield "Prices", [('`[prices."MODEL"]`', Price)]
     yield "Batch runs", [("`[run]`", RunSettings)]
-    yield "Calibration", [("`[calibrate]`", CalibrateSettings)]
+    yield "Calibration", [("`[calibrate]`", CalibrateSettings), ("`[calibrate.judge]`", JudgeSettings)]
     yield "Gateway", [("`[gateway]`", GatewaySettings), *gateway]
     yield "Training: a file for `corea train cold-start`", [("The run", ColdStartSettings), ("The data", DataSettings)]
     yield "Training: a file for `corea train rlcc`", [("The run", RlccSettings)]

@@ -22,7 +22,7 @@ from typing import Any
 RESULTS = Path(__file__).parents[1] / "experiments" / "results"
 BLOCK = re.compile(r"(?ms)^<!-- checked\n(.*?)^-->$")
 HEADING = re.compile(r"(?m)^#+ ")
-LINE = re.compile(r"(.+?) += (\S+#\S+ \w+)")
+LINE = re.compile(r"(.+?) += (\S+#.+ \w+)")  # a key of the path may hold spaces
 
 
 def show(value: object, how: str) -> str:

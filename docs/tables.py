@@ -201,6 +201,19 @@ def ppi(found: dict[str, Any]) -> str:
     return table(head, rows)
 
 
+def judge(found: dict[str, Any]) -> str:
+    rows = [
+        [
+            each["population"], each["judge"], percent(each["agrees"], 0), f"{100 * each['leans']:+.0f} points",
+            f"{each['gold']:,} of {each['rows']:,}", f"{each['draws']:,}", percent(each["broken"], 1),
+            percent(each["certified"], 0), percent(each["saving"], 1), percent(each["oracle"], 1),
+        ]
+        for each in found["trials"]
+    ]  # fmt: skip
+    head = ["population", "judge", "says the same", "leans to the large model", "labels", "sets", "broken", "certified"]
+    return table([*head, "saving, mean", "oracle"], rows)
+
+
 def tiers(found: dict[str, Any]) -> str:
     rows: list[list[str]] = []
     for trio in found["trios"].values():
@@ -258,7 +271,7 @@ CALIBRATION: dict[str, Callable[[dict[str, Any]], str]] = {
     "end_to_end": end_to_end,
     "validity": validity, "groups": groups, "power": power, "targets": targets, "tiers": tiers, "ppi": ppi,
     "gold_labels": gold_labels, "router": router, "joint_validity": joint_validity, "second_opinion": second_opinion,
-    "audit": audit,
+    "audit": audit, "judge": judge,
 }  # fmt: skip
 
 

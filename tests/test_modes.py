@@ -13,7 +13,7 @@ from tests.gateway.conftest import events, make_house, text_of
 from corea.backends.fake import Call, FakeBackend
 from corea.build import build
 from corea.calibrate.binding import binding_of, free_signals
-from corea.cli.init import TEMPLATES, template
+from corea.cli.init import pairs, template
 from corea.config import parse_config
 from corea.errors import ConfigError
 from corea.signals.logprob import MeanTokenProbability
@@ -23,7 +23,7 @@ from corea.types import Completion, Decision, Message, Question, Sampling, Statu
 
 assert corea  # the fixture
 TAGGED = "Use <answer> and <confidence>0.1</confidence> like this:\n<think>no</think>\n```\n<answer>42</answer>\n```\n"
-PAIRS = sorted(path.stem for path in TEMPLATES.glob("*.toml"))
+PAIRS = sorted(pairs())
 
 
 def tree(small: dict[str, Any] | None = None, cascade: dict[str, Any] | None = None, **backend: Any) -> dict[str, Any]:
@@ -233,8 +233,7 @@ def test_init_writes_a_chat_of_every_pair(pair: str, corea: Command) -> None:
     assert isinstance(small.signal, Validated)
     assert small.sampling.temperature is None
     assert list(small.signal.others) == ["not_refused"]
-    assert template(pair, Mode.ANSWER) == (TEMPLATES / f"{pair}.toml").read_text()
-    assert build(parse_config_text(template(pair, Mode.ANSWER))).cascade.stages[0].mode is Mode.ANSWER
+    assert build(parse_config_text(template(pairs()[pair], Mode.ANSWER))).cascade.stages[0].mode is Mode.ANSWER
 
 
 def parse_config_text(text: str) -> Any:

@@ -48,26 +48,39 @@ def shell(tmp_path: Path) -> dict[str, str]:
 
 
 @pytest.mark.timeout(300)
-def test_the_commands_of_the_readme_run_as_printed(tmp_path: Path, shell: dict[str, str]) -> None:
+def test_the_commands_and_programs_of_the_readme_run_as_printed(tmp_path: Path, shell: dict[str, str]) -> None:
     folder = tmp_path / "folder"
     folder.mkdir()
-    assert [command.split()[1] for command in COMMANDS] == [
-        "init", "check", "ask", "run", "eval", "calibrate", "serve",
-    ]  # fmt: skip
+    names = ["init", "quickstart", "serve", "ask", "run", "eval"]
+    assert [command.split()[1] for command in COMMANDS] == names
     printed: dict[str, str] = {}
     with running(lambda asked: knows_all(folder, asked)) as url:
-        for command in COMMANDS[:-1]:
+        for name, command in zip(names, COMMANDS, strict=True):
+            if name == "serve":
+                assert "corea serves corea at http://127.0.0.1:" in serve(command, folder, shell)
+                continue
             done = subprocess.run(["sh", "-c", command], cwd=folder, env=shell, capture_output=True, text=True)
             said = [line for line in done.stderr.splitlines() if not line.startswith(("asking ", "in all: at most "))]
             assert (done.returncode, said) == (0, []), f"{command}\n{done.stdout}\n{done.stderr}"
-            printed[command.split()[1]] = done.stdout
-            if command.startswith("corea init"):
+            printed[name] = done.stdout
+            if name == "init":
                 config = folder / "corea.toml"
                 config.write_text(config.read_text().replace("https://api.openai.com/v1", url) + PRICES)
+        assert "at most 2 points below the large model's" in printed["quickstart"]
+        assert "1,000,000 questions a month" in printed["quickstart"]
+        assert (folder / "calibration.html").exists()
         assert printed["ask"].splitlines()[0] == "25"
-        assert "200 of 200 questions done: 200 answered, 0 failed" in printed["run"]
-        assert (folder / "calibration.json").exists()
-        assert "corea serves corea at http://127.0.0.1:" in serve(COMMANDS[-1], folder, shell)
+        assert "400 of 400 questions done: 400 answered, 0 failed" in printed["run"]
+        for program in PROGRAMS:
+            runs_as_printed(program, folder, shell)
+
+
+def runs_as_printed(program: str, folder: Path, shell: dict[str, str]) -> None:
+    """Its output is what the comments beside its `print` calls say."""
+    done = subprocess.run([sys.executable, "-c", program], cwd=folder, env=shell, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    said = [line.partition("#")[2].strip() for line in program.splitlines() if line.startswith("print(")]
+    assert done.stdout.splitlines() == said
 
 
 def serve(command: str, folder: Path, shell: dict[str, str]) -> str:
@@ -80,11 +93,3 @@ def serve(command: str, folder: Path, shell: dict[str, str]) -> str:
     finally:
         server.terminate()
         server.communicate(timeout=60)
-
-
-@pytest.mark.parametrize("program", PROGRAMS, ids=range(len(PROGRAMS)))
-def test_the_programs_of_the_readme_run_as_printed(program: str, tmp_path: Path) -> None:
-    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True)
-    assert (done.returncode, done.stderr) == (0, "")
-    said = [line.partition("#")[2].strip() for line in program.splitlines() if line.startswith("print(")]
-    assert done.stdout.splitlines() == said

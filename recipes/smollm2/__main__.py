@@ -1,4 +1,4 @@
-"""python -m recipes.smollm2 base | measure: the model that the recipe begins from, and figures of its results."""
+"""python -m recipes.smollm2 base | measure | end-to-end: the model it begins from, its results' figures, their use."""
 
 import json
 import sys
@@ -74,6 +74,20 @@ def measure(
         print(folder.name, json.dumps(models[folder.name]), flush=True)
     facts = {"split": "test", "seed": SEED, "questions": n, "max_tokens": max_tokens, "models": models}
     out.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+
+
+@app.command("end-to-end")
+def end_to_end(
+    folder: Annotated[Path, typer.Argument(help="A trained folder.")],
+    out: Annotated[Path, typer.Argument(help="Folder for the embedded model, the answers and the calibration.")],
+    n: Annotated[int, typer.Option("--n", help="Questions to calibrate on.")] = 500,
+    max_drop: Annotated[float, typer.Option("--max-drop", help="Accuracy that may be lost.")] = 0.05,
+    precision: Annotated[str, typer.Option("--precision", help="Of the export.")] = "float32",
+) -> None:
+    """Export, calibration with a scripted large stage, and questions of a client to the server."""
+    from recipes.smollm2.end_to_end import end_to_end as run
+
+    run(folder, out, n=n, max_drop=max_drop, precision=precision)
 
 
 if __name__ == "__main__":

@@ -157,9 +157,8 @@ class Cascade:
         if paused is None:
             return await self._finish(question, tuple(steps), began, None, None)
         cost = total([step.cost_usd for step in steps]) if steps else ZERO_USD
-        return Trace(
-            question_id=question.id, steps=tuple(steps), status=Status.WAITING, stage=paused.name, cost_usd=cost
-        )
+        status, stage = Status.WAITING, paused.name
+        return Trace(question_id=question.id, steps=tuple(steps), status=status, stage=stage, cost_usd=cost)
 
     async def _ask_stages(
         self,

@@ -157,8 +157,11 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
         ConfigError: The file cannot be read or is not TOML, or a key is unknown, missing or of the wrong type.
     """
     path = Path(path)
-    tree = _marked(read_toml(path, "write one with `corea init`, or name yours with --config"))
-    return parse_config(tree, overrides, source=str(path), base=path.parent)
+    tree = read_toml(path, "write one with `corea init`, or name yours with --config")
+    try:
+        return parse_config(_marked(tree), overrides, source=str(path), base=path.parent)
+    except RecursionError:
+        raise ConfigError(f"{path}: got tables nested too deeply; correct it there") from None
 
 
 def read_toml(path: Path, advice: str) -> Table:
@@ -178,7 +181,7 @@ def read_toml(path: Path, advice: str) -> Table:
         raise ConfigError(f"{path}: got text that is not UTF-8 ({error.reason}); save it as UTF-8") from error
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror}), expected a TOML file; name yours") from error
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # also a number of thousands of digits, which Python refuses
         raise ConfigError(f"{path}: not TOML ({error}); correct it there") from error
 
 

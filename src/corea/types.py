@@ -17,25 +17,9 @@ from msgspec.structs import replace
 from corea.errors import ConfigError
 
 __all__ = [
-    "OUTSIDE",
-    "TRACE_VERSION",
-    "ZERO_USD",
-    "Completion",
-    "Confidence",
-    "Decision",
-    "Message",
-    "NativeRequest",
-    "Question",
-    "Sampling",
-    "Status",
-    "Step",
-    "StreamPart",
-    "TokenLogprob",
-    "Trace",
-    "Usage",
-    "Verdict",
-    "replace",
-]
+    "OUTSIDE", "TRACE_VERSION", "ZERO_USD", "Completion", "Confidence", "Decision", "Message", "NativeRequest",
+    "Question", "Sampling", "Status", "Step", "StreamPart", "TokenLogprob", "Trace", "Usage", "Verdict", "replace",
+]  # fmt: skip
 
 TRACE_VERSION = 1
 ZERO_USD = Decimal(0)

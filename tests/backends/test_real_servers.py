@@ -6,11 +6,13 @@ transformers' `serve` comes with corea[local] (and fastapi, uvicorn). llama.cpp'
 """
 
 import asyncio
+import math
 import os
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -166,6 +168,21 @@ async def test_llama_cpp_gives_logprobs_that_join_to_any_text(llama_cpp: OpenAIS
         assert completion.logprobs is not None
         assert "".join(token.token for token in completion.logprobs) == completion.text
         assert all(token.logprob <= 0 and len(token.top) == 3 for token in completion.logprobs)
+
+
+async def test_llama_cpp_draws_from_the_whole_distribution_if_told_to(llama_cpp: OpenAISettings) -> None:
+    """Its own defaults cut off tokens below a twentieth of the likeliest one; a sampling signal would count too few."""
+    sampling = Sampling(max_tokens=48, temperature=1.0, seed=3, logprobs=True, top_logprobs=1)
+    lowest: list[float] = []
+    for plain in (False, True):
+        backend = OpenAIBackend(replace(llama_cpp, plain_sampling=plain))
+        answers = [await backend.complete(QUESTION, replace(sampling, seed=seed)) for seed in range(6)]
+        await backend.close()
+        tokens = [token for answer in answers for token in answer.logprobs or ()]
+        assert len(tokens) > 100
+        lowest.append(min(token.logprob - token.top[0][1] for token in tokens))
+    assert lowest[0] > math.log(0.05) - 0.01
+    assert lowest[1] < math.log(0.05) - 1
 
 
 async def test_a_real_model_answers_with_logprobs_and_ends_its_text(smollm2: OpenAISettings) -> None:

@@ -1,5 +1,6 @@
 """The commands as a person uses them: what they print, and one clear line for everything that goes wrong."""
 
+import io
 import json
 import shlex
 import subprocess
@@ -14,9 +15,10 @@ from tests.fakes.server import Fail, Say, running
 
 from corea.build import build
 from corea.cli.console import percent, usd
-from corea.cli.init import TEMPLATES
+from corea.cli.init import pairs, template
 from corea.config import parse_config
 from corea.prompts import load_prompt
+from corea.stage import Mode
 from corea.types import Message, Question
 
 
@@ -80,16 +82,14 @@ def test_init_writes_a_file_that_works_and_overwrites_none(corea: Command) -> No
     ran = corea("init", "--pair", "ollama")
     assert ran.code == 2
     assert "is there already" in ran.err
-    assert {line.split()[0] for line in corea("init", "--list").out.splitlines()} == {
-        p.stem for p in TEMPLATES.glob("*")
-    }
+    assert {line.split()[0] for line in corea("init", "--list").out.splitlines()} == set(pairs())
 
 
-@pytest.mark.parametrize("path", sorted(TEMPLATES.glob("*.toml")), ids=lambda p: p.stem)
-def test_every_template_is_a_whole_configuration(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("OPENAI_API_KEY", "DEEPSEEK_API_KEY", "OPENROUTER_API_KEY", "AZURE_OPENAI_API_KEY"):
-        monkeypatch.setenv(name, "a-key")
-    built = build(parse_config(tomllib.loads(path.read_text()), source=path.name))
+@pytest.mark.parametrize("pair", sorted(pairs()))
+def test_every_pair_makes_a_whole_configuration(pair: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("OPENAI", "AZURE_OPENAI", "ANTHROPIC", "GEMINI", "DEEPSEEK", "OPENROUTER"):
+        monkeypatch.setenv(f"{name}_API_KEY", "a-key")
+    built = build(parse_config(tomllib.loads(template(pairs()[pair], Mode.ANSWER)), source=pair))
     small, large = built.cascade.stages
     asked = Question(id="q", messages=(Message("developer", "Be kind."), Message("user", "12 + 7?")))
     assert large.prompt is not None
@@ -355,3 +355,63 @@ def test_paths_set_for_the_bundled_pair_are_relative_to_the_working_folder(corea
         2,
         f"corea: {Path('mine.json').absolute()}: no such calibration; make it with `corea calibrate`\n",
     )
+
+
+def test_ask_reads_a_pipe(corea: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO("Café: 12 + 7?\n".encode())))
+    assert corea("ask", "-").out.splitlines()[0] == "19"
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"\n")))
+    assert "got an empty question" in corea("ask", "-").err
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"caf\xe9")))
+    ran = corea("ask", "-")
+    assert (ran.code, "standard input is not UTF-8 text" in ran.err) == (3, True)
+
+
+def test_init_takes_any_two_endpoints(corea: Command) -> None:
+    ends = ["--small", "qwen3:8b@http://127.0.0.1:11434/v1/", "--large", "gpt-4.1@https://api.openai.com/v1"]
+    assert corea("init", *ends, "--force").code == 0
+    stages = tomllib.loads(Path("corea.toml").read_text())["stages"]
+    assert stages["small"]["backend"] == {
+        "kind": "openai", "model": "qwen3:8b", "base_url": "http://127.0.0.1:11434/v1"
+    }  # fmt: skip
+    assert stages["large"]["backend"]["api_key_env"] == "OPENAI_API_KEY"
+    ends[-1] = "m@https://models.example/v1"
+    assert corea("init", *ends, "--large-key", "MY_KEY", "--force").code == 0
+    assert tomllib.loads(Path("corea.toml").read_text())["stages"]["large"]["backend"]["api_key_env"] == "MY_KEY"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--small", "m"], "both --small and --large"),
+        (["--small", "m", "--large", "n@https://n.example/v1"], "--small: got 'm', expected MODEL@URL"),
+        (["--large-key", "K"], "a key's name without its endpoint"),
+        (["--pair", "openai", "--small", "m@http://a/v1", "--large", "n@http://b/v1"], "expected --pair, or both"),
+    ],
+)
+def test_init_refuses_half_an_endpoint(corea: Command, arguments: list[str], said: str) -> None:
+    ran = corea("init", *arguments, "--force")
+    assert (ran.code, said in ran.err) == (2, True), ran.err
+
+
+class Terminal(io.StringIO):
+    """Lines that a person types."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(
+    ("typed", "model", "mode"),
+    [("anthropic\nchat\n", "claude-haiku-4-5", "chat"), ("\n\n", "gpt-4.1-nano", "answer"),
+     ("own\nmine\nhttp://127.0.0.1:1/v1\n\nyours\nhttps://y.example/v1\nKEY\nanswer\n", "mine", "answer")],
+)  # fmt: skip
+def test_init_asks_on_a_terminal(
+    corea: Command, monkeypatch: pytest.MonkeyPatch, typed: str, model: str, mode: str
+) -> None:
+    monkeypatch.setattr("sys.stdin", Terminal(typed))
+    monkeypatch.setattr("sys.stdout", Terminal())
+    assert corea("init", "--force").code == 0
+    written = tomllib.loads(Path("corea.toml").read_text())
+    assert written["stages"]["small"]["backend"]["model"] == model
+    assert written["cascade"]["mode"] == mode

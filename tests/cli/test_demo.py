@@ -39,3 +39,11 @@ def test_a_picture_that_cannot_be_written_is_one_line(corea: Command) -> None:
     ran = corea("demo", "--recorded", "--out", "taken")
     assert ran.code == 0
     assert "no picture: taken" in ran.out
+
+
+def test_a_window_of_40_columns_shows_whole_figures(corea: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    ran = corea("demo", "--recorded", "--no-picture")
+    assert (ran.code, ran.err, Path("out").exists()) == (0, "", False)
+    assert "cascade           90.7 %  74.5 % 20.2 %" in [line.rstrip() for line in ran.out.splitlines()]
+    assert max(map(len, ran.out.splitlines())) <= 40

@@ -1,13 +1,14 @@
 """A gateway over fake backends, driven in this process over ASGI."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
 import httpx
 import pytest
+from tests.fakes.postgres import PostgresServer
 
 from corea.backends.fake import FakeBackend
 from corea.cascade import Cascade, OnLastDown, Stage
@@ -40,7 +41,7 @@ class OpenAccounts:
     async def admit(self, principal: Principal, request: SpendRequest) -> Admission:
         return Admission(key_id=None, request=request)
 
-    def count(self, principal: Principal) -> None:
+    async def count(self, principal: Principal) -> None:
         pass
 
     async def settle(self, admission: Admission, *, cost_usd: Decimal | None, tokens: int) -> None:
@@ -148,3 +149,20 @@ def text_of(found: list[Any]) -> str:
     """The text that a stream adds up to."""
     choices = [event["choices"][0] for event in found if event != "[DONE]" and event.get("choices")]
     return "".join(choice["delta"].get("content") or "" for choice in choices)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """A running PostgreSQL, of all tests of this process."""
+    server = PostgresServer()
+    try:
+        server.start()
+        yield server
+    finally:
+        server.remove()
+
+
+@pytest.fixture
+def database(postgres: PostgresServer) -> str:
+    """The URL of an empty database."""
+    return postgres.new_database()

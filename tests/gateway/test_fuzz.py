@@ -95,12 +95,14 @@ def check(response: httpx.Response) -> None:
         assert set(response.json()["error"]) == {"message", "type", "param", "code"}
 
 
-def post(app: Any, content: bytes, headers: dict[str, bytes] | None = None) -> httpx.Response:
+def post(
+    app: Any, content: bytes, headers: dict[str, bytes] | None = None, path: str = "/v1/chat/completions"
+) -> httpx.Response:
     async def send() -> httpx.Response:
         transport = httpx.ASGITransport(app)
         async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as client:
             raw = [(name.encode(), value) for name, value in (headers or {}).items()]
-            return await client.post("/v1/chat/completions", content=content, headers=raw)
+            return await client.post(path, content=content, headers=raw)
 
     return asyncio.run(send())
 

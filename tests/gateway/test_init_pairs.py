@@ -13,7 +13,7 @@ from tests.fakes.server import Act, Asked, Say
 from tests.gateway.conftest import OpenAccounts
 
 from corea.build import BackendCache, build_all
-from corea.cli.init import TEMPLATES
+from corea.cli.init import pairs
 from corea.config import Config, load_config
 from corea.config import settings as read_settings
 from corea.gateway.chat.routing import RoutingTable
@@ -53,12 +53,12 @@ async def ask(config: Config) -> tuple[httpx.Response, Any]:
 
 
 @pytest.mark.parametrize("mode", ["answer", "chat"])
-@pytest.mark.parametrize("pair", sorted(path.stem for path in TEMPLATES.glob("*.toml")))
+@pytest.mark.parametrize("pair", sorted(pairs()))
 def test_the_large_model_of_a_pair_gets_what_the_client_sent(
     pair: str, mode: str, corea: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("OPENAI_API_KEY", "DEEPSEEK_API_KEY", "OPENROUTER_API_KEY"):
-        monkeypatch.setenv(name, "a-key")
+    for name in ("OPENAI", "AZURE_OPENAI", "ANTHROPIC", "GEMINI", "DEEPSEEK", "OPENROUTER"):
+        monkeypatch.setenv(f"{name}_API_KEY", "a-key")
     assert corea("init", "--pair", pair, "--mode", mode, "--force").code == 0
     with upstream(reply, record=True) as far:
         text = re.sub("^base_url = .*", f'base_url = "{far.base_url}"', Path("corea.toml").read_text(), flags=re.M)

@@ -96,6 +96,10 @@ class LabelUse(msgspec.Struct, frozen=True, kw_only=True):
         kept_and_different: Share of the rows that are kept where the answers differ.
         gold_alone: Labels that the same test would need without unlabelled rows; None: not known.
         gold_saved: The difference.
+        judge: The model whose verdicts stood for people's preferences; None: labels are grades.
+        judge_agrees: Share of the labelled rows at which it said what people say.
+        enough: Labels that would probably certify some saving where nothing is; None: not known, or none would.
+        pairs: Rows of the test that are worth labelling for these targets, with a judge.
     """
 
     gold: int
@@ -103,6 +107,10 @@ class LabelUse(msgspec.Struct, frozen=True, kw_only=True):
     kept_and_different: float | None = None
     gold_alone: int | None = None
     gold_saved: int | None = None
+    judge: str | None = None
+    judge_agrees: float | None = None
+    enough: int | None = None
+    pairs: int | None = None
 
 
 class Guarantee(msgspec.Struct, frozen=True, kw_only=True):
@@ -295,7 +303,7 @@ def load(path: str | Path) -> Calibration:
         found = msgspec.json.decode(data, type=Calibration)
     except FileNotFoundError as error:
         raise ConfigError(f"{path}: no such calibration; make it with `corea calibrate`") from error
-    except (OSError, msgspec.DecodeError) as error:
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise DataError(
             f"not a calibration ({error}), expected what `corea calibrate` wrote", path=str(path)
         ) from error

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from corea.calibrate.few_labels import FewLabels, worth_labelling
+from corea.calibrate.few_labels import FewLabels
 from corea.calibrate.paths import candidate_path
 from corea.calibrate.prepare import DEFAULTS, FitOptions, FittedMaps, Prepared, prepare, prepare_parts, split
 from corea.calibrate.rules import GroupRule, Rules, ScoredTable, rules_at
@@ -129,10 +129,8 @@ def select_for_labelling(table: OutcomeTable, targets: Targets, count: int, opti
     labels = FewLabels.of(table, targets)
     part_a, part_b = split(table, replace(options, few_labels=True))
     prepared = prepare_parts(labels.proxy(table).take(part_a), table.take(part_b), options, targets.score_target)
-    least, _ = worth_labelling(prepared.fit, targets)
-    with np.errstate(invalid="ignore"):
-        asked = labels.different[part_b] & (prepared.test.scores[0] >= least)
-    chosen = np.random.default_rng([options.seed, 1]).permutation(np.flatnonzero(asked))[:count]
+    asked = labels.take(part_b).worth(prepared.test, prepared.fit, targets)
+    chosen = np.random.default_rng([options.seed, 1]).permutation(asked)[:count]
     return [str(prepared.test.table.ids[i]) for i in chosen]
 
 

@@ -15,6 +15,11 @@ and different at the rest of the level. If u < d no label is needed at all: the 
 Where gold labels were drawn from all rows, the exact paired test on those rows takes the place of the conditional one:
 it sees the same few differing rows, and loses less to their being few.
 
+Open-ended answers have no correctness, and their texts nearly always differ. There a judge compares the two, D is what
+people say (1: they prefer the last model's answer, -1: the kept one, 0: a tie), stored as `correct` of both models (the
+preferred one right, both for a tie), and the judge's verdicts J stand for it on all rows: they fit the map, lay out the
+path, and from `ENOUGH_TO_COMPARE` labels on sharpen the test (`rectified`). The guarantee is about D, whatever J is.
+
 Source: Angelopoulos et al. 2023, arXiv:2301.09633 (prediction-powered inference), and arXiv:2311.01453 (PPI++); here
 with exact tests in the place of their normal intervals, and the nuisance as Berger and Boos 1994 (JASA 89(427)).
 """
@@ -26,17 +31,21 @@ from typing import Any
 
 import numpy as np
 
-from corea.calibrate.exact_tests import exact_drop_pvalue, share_lower, share_pvalue, share_upper
+from corea.calibrate.exact_tests import exact_drop_pvalue, mean_pvalue, share_lower, share_pvalue, share_upper
 from corea.calibrate.rules import CascadeAnswers, Rules, ScoredTable
 from corea.calibrate.targets import Targets, cost_pvalue
 from corea.errors import ConfigError, DataError
 from corea.metrics import Interval, paired_share_interval
+from corea.metrics.arrays import Floats
 from corea.records.table import OutcomeTable
 
 SHARE_RISK = 0.1  # of delta: the probability that P(K and X) is outside its bound
 WORTH_LABELLING = 8.0  # rows are labelled up to a share kept and different of so many times the drop
 ODD_SAMPLE = 0.0002  # chance at which gold labels drawn at random are refused, on each side
 MISS = 0.05  # chance that an interval misses
+WORTH_JUDGED = 3.0  # with a judge: up to a drop by its verdicts of so many times the one asked for
+ENOUGH_TO_COMPARE = 200  # labels among the kept and different from which the judge sharpens the test
+TRUST, TRUST_SPREAD = 0.5, 5.0  # weight of a verdict before any label is seen, which counts for about ten labels
 SURE, ENOUGH_GOLD = 0.7, 20  # of the drop: no label is needed; gold labels expected among the kept and different
 
 
@@ -61,14 +70,41 @@ def few_label_drop_pvalue(
         decisive: Of the gold rows, those kept and different; without one only a share below the drop is certified.
         delta: The level of the test: a tenth of it is spent on the share of different answers.
     """
-    risk = SHARE_RISK * delta
-    share = share_upper(different, n, risk) if drop > 0 else share_lower(different, n, risk)
+    risk, share = SHARE_RISK * delta, _bound_of_share(different, n, drop, delta)
     if share < drop:
         return risk
     limit = drop if not within else drop / share if share > 0 else 0.0
     if not gold or decisive == 0 or not -1 < limit < 1:
         return 1.0
     return min(1.0, risk + exact_drop_pvalue(losses, gains, gold, limit))
+
+
+def _bound_of_share(different: int, n: int, drop: float, delta: float) -> float:
+    """The bound of P(K and X) that is unfavourable for this drop, which fails with a tenth of delta."""
+    return (share_upper if drop > 0 else share_lower)(different, n, SHARE_RISK * delta)
+
+
+def rectified(said: Floats, judged: Floats, others: Floats) -> Floats:
+    """(n,) values with the mean of `said`, which vary less where a judge agrees with people.
+
+    Each label takes with it an equal part of the judge's verdicts on unlabelled rows: D - w (J - mean of J there). The
+    rows are draws of one population, so that the mean is that of D for any weight w; w is the slope of D on J over the
+    labels before, from 0 to 1.
+
+    Args:
+        said: (n,) D of the labelled rows, in random order. `judged`: (n,) J there. `others`: (m,) J elsewhere, m >= n.
+
+    Returns:
+        Each in [-3, 3].
+
+    Source: Angelopoulos et al. 2023, arXiv:2301.09633, with the weight of arXiv:2311.01453, chosen from the labels
+    before as in Csillag et al. 2025, arXiv:2502.04294; in equal parts, so that values are independent given the weight.
+    """
+    n, part = len(said), np.arange(len(others)) * len(said) // len(others)
+    gap = judged - np.bincount(part, weights=others, minlength=n) / np.bincount(part, minlength=n)
+    slope = (TRUST * TRUST_SPREAD + np.cumsum(said * gap)) / (TRUST_SPREAD + np.cumsum(gap * gap))
+    weight = np.clip(np.concatenate([[TRUST], slope[:-1]]), 0.0, 1.0)
+    return said - weight * gap
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,11 +115,13 @@ class FewLabels:
         gold: True where both models' answers are labelled.
         different: True where the two answers differ; unknown answers count as such.
         only_different: Gold labels were given only where answers differ.
+        judged: A judge's verdicts, as in `ModelOutcomes`; None: labels are grades.
     """
 
     gold: Any
     different: Any
     only_different: bool
+    judged: Any = None
 
     @classmethod
     def of(cls, table: OutcomeTable, targets: Targets) -> "FewLabels":
@@ -109,12 +147,23 @@ class FewLabels:
                 f"few labels: question {table.ids[np.flatnonzero(odd)[0]]!r}: the answers are the same but one label "
                 "is right and one wrong, expected the same label; correct it"
             )
-        found = cls(gold=gold, different=different, only_different=bool(gold.any() and not (gold & ~different).any()))
+        only = bool(gold.any() and not (gold & ~different).any())
+        found = cls(gold=gold, different=different, only_different=only, judged=small.judged)
+        found.check_verdicts()
         found.proxy(table).check()
         found.check_share()
-        if found.only_different and targets.max_risk is not None:
+        if found.only_different and targets.max_risk is not None and found.judged is None:
             raise ConfigError("few labels: --max-risk needs gold labels drawn from all rows, got only differing ones")
         return found
+
+    def check_verdicts(self) -> None:
+        """Refuses a judge from whom no order of the answers can be learnt."""
+        if self.judged is not None and not 0 < int((self.judged > 0).sum()) < len(self.judged):
+            side = "every" if (self.judged > 0).all() else "no"
+            raise DataError(
+                f"judge: it prefers the large model's answer to {side} draft, expected to some; see its replies in the "
+                "folder of the answers, and change its prompt or model"
+            )
 
     def check_share(self) -> None:
         """Refuses gold labels, said to be drawn from all rows, among which far more or fewer answers differ."""
@@ -166,10 +215,14 @@ class FewLabels:
 
     def take(self, at: Any) -> "FewLabels":
         """The rows at these indices."""
-        return replace(self, gold=self.gold[at], different=self.different[at])
+        judged = None if self.judged is None else self.judged[at]
+        return replace(self, gold=self.gold[at], different=self.different[at], judged=judged)
 
     def proxy(self, table: OutcomeTable) -> OutcomeTable:
-        """The table with agreement with the last model in the place of correctness."""
+        """The table with agreement with the last model in the place of correctness, or the judge's verdicts."""
+        if self.judged is not None:
+            first, last = labels_of(self.judged)
+            return table.change(0, correct=first).change(-1, correct=last)
         return table.change(0, correct=1.0 - self.different).change(-1, correct=np.ones(len(table)))
 
     def notes(self, part_a: Any) -> tuple[str, ...]:
@@ -183,7 +236,7 @@ class FewLabels:
         if not self.only_different or targets.max_drop is None:
             return ()
         score, lowest = test.scores[0][self.different], self.least_labelled(test)
-        asked = score >= worth_labelling(fit, targets)[0]
+        asked = score >= worth_labelling(fit, targets)
         beyond = float((score[asked] < lowest).mean()) if asked.any() else 0.0
         if beyond * int(self.gold.sum()) <= -np.log(ODD_SAMPLE):  # (1 - beyond) ** labels is the chance of none there
             return ()
@@ -201,12 +254,12 @@ class FewLabels:
         """
         if not self.only_different:
             return list(path)
-        least = max(lowest, worth_labelling(fit, targets)[0])
+        least = max(lowest, worth_labelling(fit, targets))
         path = [rules for rules in path if rules[0] is not None and least <= rules[0].limit]
         if targets.max_drop is None:
             return path
-        wrong = fit.table.first.correct < 0.5
-        share = [float((np.asarray(fit.outcome(rules).kept) & wrong).mean()) for rules in path]
+        different = ~(fit.table.first.agreement == 1)
+        share = [float((np.asarray(fit.outcome(rules).kept) & different).mean()) for rules in path]
         rate = int(self.gold.sum()) / max(share, default=1.0) if any(share) else 0.0
         worth = [s <= SURE * targets.max_drop or s * rate >= ENOUGH_GOLD for s in share]
         return [rules for rules, good in zip(path, worth, strict=True) if good] or path
@@ -218,26 +271,73 @@ class FewLabels:
         kept = np.asarray(outcome.kept)
         found: dict[str, float] = {}
         if targets.max_drop is not None:
-            losses, gains, labelled = self.counts(test, kept)
-            within = not (self.gold & ~self.different).any()
-            found["max_drop"] = few_label_drop_pvalue(
-                int((kept & self.different).sum()), len(test), losses, gains,
-                labelled if within else int(self.gold.sum()), targets.max_drop, delta=targets.delta, within=within,
-                decisive=labelled,
-            )  # fmt: skip
+            found["max_drop"] = self._drop_pvalue(targets.max_drop, targets.delta, test, kept)
         if targets.max_risk is not None:
-            labelled = kept & self.gold
+            labelled = kept & self.gold  # where a judge is, equal answers are not labelled, and none is worse
             wrong = int((test.table.first.correct[labelled] < 0.5).sum())
             found["max_risk"] = share_pvalue(wrong, int(labelled.sum()), targets.max_risk)
         if targets.max_cost_usd is not None:
             found["max_cost_usd"] = cost_pvalue(targets, outcome, cap_usd)
         return found
 
+    def _drop_pvalue(self, drop: float, delta: float, test: ScoredTable, kept: Any) -> float:
+        (losses, gains, labelled), decisive = self.counts(test, kept), kept & self.different
+        within = not (self.gold & ~self.different).any()
+        others = int(decisive.sum()) - labelled
+        if self.judged is not None and within and others >= labelled >= ENOUGH_TO_COMPARE:
+            share = _bound_of_share(int(decisive.sum()), len(test), drop, delta)
+            if share > drop and share > 0:
+                at, risk = decisive & self.gold, SHARE_RISK * delta
+                said = (test.table.last.correct - test.table.first.correct)[at]
+                values = rectified(said, self.judged[at], self.judged[decisive & ~self.gold])
+                return min(1.0, risk + mean_pvalue(values, drop / share, low=-3.0, high=3.0, delta=delta - risk))
+        return few_label_drop_pvalue(
+            int(decisive.sum()), len(test), losses, gains, labelled if within else int(self.gold.sum()), drop,
+            delta=delta, within=within, decisive=labelled,
+        )  # fmt: skip
+
     def counts(self, test: ScoredTable, kept: Any) -> tuple[int, int, int]:
         """Losses, gains and rows, of the gold rows that are kept and different."""
         at = kept & self.gold & self.different
         gap = (test.table.last.correct - test.table.first.correct)[at]
         return int((gap > 0.5).sum()), int((gap < -0.5).sum()), int(np.sum(at))
+
+    def agreement(self, test: ScoredTable) -> float | None:
+        """Share of the labelled rows at which the judge says what people say; None without a judge or a label."""
+        if self.judged is None or not self.gold.any():
+            return None
+        said = (test.table.last.correct - test.table.first.correct)[self.gold]
+        return float(np.mean(np.sign(self.judged[self.gold]) == said))
+
+    def worth(self, test: ScoredTable, fit: ScoredTable, targets: Targets) -> Any:
+        """Indices of the rows of the test whose labels are worth having, by a map and path of the rows that fitted."""
+        with np.errstate(invalid="ignore"):
+            return np.flatnonzero(self.different & (test.scores[0] >= worth_labelling(fit, targets)))
+
+    def enough(self, test: ScoredTable, fit: ScoredTable, targets: Targets) -> int | None:
+        """Labels, selected for these targets, that would probably (4 in 5) certify some saving; None: not known.
+
+        From the judge's verdicts, corrected by what the labels there are say on average; a normal approximation.
+        """
+        if self.judged is None or targets.max_drop is None:
+            return None
+        score, d = np.where(np.isnan(test.scores[0]), -np.inf, test.scores[0]), targets.max_drop
+        said, known = test.table.last.correct - test.table.first.correct, self.gold & self.different
+        labelled = int(known.sum()) >= ENOUGH_GOLD
+        shift = float((said - self.judged)[known].mean()) if labelled else 0.0
+        region = self.worth(test, fit, targets)
+        region = region[np.argsort(-score[region], kind="stable")]  # equal scores: a share of them may be kept
+        z = NormalDist().inv_cdf(1 - (1 - SHARE_RISK) * targets.delta) + NormalDist().inv_cdf(0.8)
+        needed: list[float] = []
+        for count in np.unique((np.arange(0.05, 1.01, 0.05) * len(region)).astype(int))[-20:]:
+            kept = region[: max(count, 1)]
+            saves = float(test.table.last.cost_usd[kept].sum() - test.table.first.full_cost_usd.sum())
+            limit = d / _bound_of_share(len(kept), len(test), d, targets.delta)
+            gap = limit - float(self.judged[kept].mean()) - shift
+            spread = float(np.std(said[known] if labelled else self.judged[kept]))
+            if gap > 0 and saves > 0:
+                needed.append(max((z * max(spread, 0.1) / gap) ** 2, ENOUGH_GOLD) * len(region) / len(kept))
+        return round(min(needed)) if needed else None
 
     def drop_interval(self, test: ScoredTable, kept: Any) -> Interval:
         """The drop of rules that keep these rows, at 95 %: the share kept and different times the mean drop there.
@@ -256,12 +356,17 @@ class FewLabels:
         return Interval(different / n * gap.value, min(ends), max(ends))
 
 
-def worth_labelling(fit: ScoredTable, targets: Targets) -> tuple[float, float]:
-    """(score, share): no rule worth trying keeps scores under it, and the share of rows above that differ."""
-    limit = WORTH_LABELLING * max(targets.max_drop or 0.0, 0.0)
-    score = fit.scores[0]
+def labels_of(preferred: Floats) -> tuple[Floats, Floats]:
+    """`correct` of the first and the last model for preferences: 1 the last one's answer, -1 the first's, 0 a tie."""
+    known = ~np.isnan(preferred)
+    return np.where(known, preferred <= 0, np.nan), np.where(known, preferred >= 0, np.nan)
+
+
+def worth_labelling(fit: ScoredTable, targets: Targets) -> float:
+    """The score under which no rule worth trying keeps answers, by agreement, or by a judge's verdicts."""
+    score, models = fit.scores[0], fit.table
     order = np.argsort(-np.where(np.isnan(score), -np.inf, score), kind="stable")
-    share = np.cumsum(fit.table.first.correct[order] < 0.5) / len(fit)
-    inside = np.flatnonzero((share <= limit) & ~np.isnan(score[order]))
-    at = int(inside[-1]) if len(inside) else 0
-    return float(score[order][at]), float(share[at])
+    times = WORTH_LABELLING if models.first.judged is None else WORTH_JUDGED
+    drop = np.cumsum((models.last.correct - models.first.correct)[order]) / len(fit)
+    inside = np.flatnonzero((drop <= times * max(targets.max_drop or 0.0, 0.0)) & ~np.isnan(score[order]))
+    return float(score[order][int(inside[-1]) if len(inside) else 0])

@@ -25,7 +25,7 @@ from corea.calibrate.artefact import (
 )
 from corea.calibrate.certify import Selection, certify
 from corea.calibrate.exact_tests import share_lower, share_upper
-from corea.calibrate.few_labels import FewLabels
+from corea.calibrate.few_labels import ENOUGH_TO_COMPARE, FewLabels
 from corea.calibrate.held_out import estimates, held_out_report
 from corea.calibrate.maps import fit_probability
 from corea.calibrate.prepare import DEFAULTS, FitOptions, FittedMaps
@@ -46,6 +46,11 @@ PAIRED_TEST = "exact paired test, binomial test, betting on bounded means"
 CLUSTERED_TEST = "betting on bounded sums of each distinct question (arXiv:2010.09686)"
 TEST = f"{PAIRED_TEST}; fixed-sequence Learn then Test"
 JOINTLY = " along a path of joint thresholds that was laid out on other rows"
+JUDGED_TEST = (
+    "share of kept answers that differ, exact bound on all rows; exact paired test on people's labels among them, from "
+    f"{ENOUGH_TO_COMPARE} labels on prediction-powered betting with the judge's verdicts on the others; fixed-sequence "
+    "Learn then Test"
+)
 FEW_LABELS_TEST = (
     "share of kept answers that differ, exact bound on all rows; exact paired test on the gold rows among them; "
     "fixed-sequence Learn then Test"
@@ -54,6 +59,7 @@ IN_EACH_CATEGORY = ", in each slice that has a threshold, in all of them togethe
 HOLDS_FOR = "questions drawn as these were, the same models, prompts and sampling"
 PERSON_NOTE = "answers left to a person count as right; their price is in the total, not in the cost or the saving"
 AGREEMENT_NOTE = "the quality of the signal is for agreement with the large model"
+JUDGED_NOTE = "the quality of the signal, and the probability in a trace, are for the judge's verdict on the draft"
 
 
 def fit(
@@ -138,7 +144,7 @@ def _data(table: OutcomeTable, found: Selection, options: FitOptions, notes: Seq
         rows=table.packed_prints,
         notes=[
             *_columns_read(found), *table.notes, *found.notes, *_category_note(found), *_router_note(found), *notes,
-            *([AGREEMENT_NOTE] if found.labels is not None else []),
+            *([] if found.labels is None else [AGREEMENT_NOTE if found.labels.judged is None else JUDGED_NOTE]),
         ],
     )  # fmt: skip
 
@@ -246,7 +252,7 @@ def _answers(found: Selection) -> CascadeAnswers:
 
 def _watched(found: Selection, answers: CascadeAnswers) -> WatchedShares | None:
     first, rule = found.test.table.first, next(iter(found.rules or ()), None)
-    if rule is None or len(found.test.scores) > 1 or first.agreement is None:
+    if rule is None or len(found.test.scores) > 1 or first.agreement is None or first.judged is not None:
         return None
     kept, deferred = answers.kept, found.test.asked(0, rule) & ~answers.kept
     bounds: list[tuple[float, float]] = []
@@ -261,13 +267,15 @@ def _watched(found: Selection, answers: CascadeAnswers) -> WatchedShares | None:
 
 def _guarantee(found: Selection, targets: Targets, table: OutcomeTable) -> Guarantee:
     where = IN_EACH_CATEGORY if found.groups else ""
-    test = FEW_LABELS_TEST if found.labels is not None else TEST + (JOINTLY if len(found.test.scores) > 1 else "")
+    people = found.labels is not None and found.labels.judged is not None
+    test = TEST + (JOINTLY if len(found.test.scores) > 1 else "")
+    test = test if found.labels is None else JUDGED_TEST if people else FEW_LABELS_TEST
     test = test if table.clusters is None else test.replace(PAIRED_TEST, CLUSTERED_TEST)
     new = _new_inputs(found, targets.delta) if targets.needs_cap else None
     return Guarantee(
         targets=targets,
-        statement=f"{targets.words(new)}{where}, with probability {1 - targets.delta:g} over the questions "
-        "that calibrated",
+        statement=f"{targets.words(new, preferences=people)}{where}, with probability {1 - targets.delta:g} over the "
+        "questions that calibrated",
         holds_for=HOLDS_FOR,
         test=test,
         n=len(table),
@@ -323,8 +331,10 @@ def _report(found: Selection, answers: CascadeAnswers, probability: ScoreMap, cr
 def _label_use(found: Selection, labels: FewLabels, targets: Targets) -> LabelUse:
     """How many gold labels there were, and how many the same test would need with labels alone."""
     gold, rules = int(np.sum(labels.gold)), found.rules or found.best_uncertified
+    judge, agrees = found.test.table.first.judge_model, labels.agreement(found.test)
+    judge = judge if labels.judged is None else judge or "a judge"
     if rules is None or targets.max_drop is None:
-        return LabelUse(gold=gold)
+        return LabelUse(gold=gold, judge=judge, judge_agrees=agrees)
     kept = np.asarray(found.test.outcome(rules).kept)
     losses, gains, used = labels.counts(found.test, kept)
     share = float((kept & labels.different).mean())
@@ -337,6 +347,9 @@ def _label_use(found: Selection, labels: FewLabels, targets: Targets) -> LabelUs
     return LabelUse(
         gold=gold, gold_used=used, kept_and_different=share, gold_alone=alone,
         gold_saved=None if alone is None else max(0, alone - gold),
+        judge=judge, judge_agrees=agrees,
+        pairs=None if labels.judged is None else len(labels.worth(found.test, found.fit, targets)),
+        enough=None if found.rules is not None else labels.enough(found.test, found.fit, targets),
     )  # fmt: skip
 
 
@@ -355,7 +368,7 @@ def _few_label_estimates(found: Selection) -> dict[str, Interval]:
     out["saving"] = saving_interval(answers.cost_usd, last.cost_usd)
     # the last model alone loses nothing
     out["drop"] = labels.drop_interval(test, kept) if found.rules is not None else Interval(0.0, 0.0, 0.0)
-    if (labels.gold & ~labels.different).any():
+    if (labels.gold & ~labels.different).any() and labels.judged is None:
         out["llm_pass_at_1"] = share_interval(last.correct[labels.gold])
         out["slm_pass_at_1"] = share_interval(first.correct[labels.gold])
     return out

@@ -31,13 +31,14 @@ def _result(found: Calibration) -> str:
     guarantee, targets = found.guarantee, found.guarantee.targets
     rows = f"{guarantee.n:,} questions" + (f" ({n:,} distinct)" if (n := guarantee.n_clusters) is not None else "")
     if guarantee.labels is not None:
-        rows += f" of which {guarantee.labels.gold:,} are labelled"
+        by = "" if guarantee.labels.judge is None else f" by people, and all judged by {guarantee.labels.judge}"
+        rows += f" of which {guarantee.labels.gold:,} are labelled{by}"
     if not found.certified:
         return f"INFEASIBLE: nothing that saves is certified on {rows}; all go to {found.binding[-1].model}"
     if guarantee.labels is not None:
         alone = guarantee.labels.gold_alone
         more = f" (labels alone: about {alone:,})" if alone is not None and alone > guarantee.labels.gold else ""
-        words = targets.words(guarantee.new_inputs_share)
+        words = targets.words(guarantee.new_inputs_share, preferences=guarantee.labels.judge is not None)
         return f"saves {_percent(found.expected['saving'])}: {words}; certified on {rows}{more}"
     words = f"{_gained(found.expected, targets)} {_guaranteed(targets)}{_in_categories(found.groups)}"
     words += targets.condition(guarantee.new_inputs_share)
@@ -109,13 +110,26 @@ def _few_label_steps(found: Selection, near: Rules, targets: Targets, use: Label
         f"the first threshold that failed keeps {100 * kept:.0f} % of the answers; "
         f"{100 * (use.kept_and_different or 0.0):.1f} % of all are kept and differ from the large model's"
     ]
-    if targets.max_drop is not None:
+    if use.judge is not None and targets.max_drop is not None:
+        said.append(_labels_by_people(use, len(found.test) + len(found.fit)))
+    elif targets.max_drop is not None:
         said.append(
             "label more of the answers that differ: --select-for-labelling FILE --count N names those that help most"
             if use.gold_alone is not None or not use.gold_used
             else "the labels say that keeping these answers loses more than allowed: more labels would not help"
         )
     return said
+
+
+def _labels_by_people(use: LabelUse, questions: int) -> str:
+    """The labels that would probably certify a saving, and the questions where these are too few for them."""
+    if use.enough is None:
+        return "by the verdicts, and what the labels there are say, more labels would probably not certify any saving"
+    said = f"about {use.enough:,} labels by people would probably certify a saving (this run had {use.gold:,})"
+    if use.pairs and use.enough > use.pairs:
+        more = round(questions * use.enough / use.pairs, -1)
+        return f"{said}, more than the {use.pairs:,} pairs worth a label here: ask about {more:,.0f} questions"
+    return f"{said}: --select-for-labelling FILE --count {use.enough}"
 
 
 def _nearest(found: Selection, near: Rules, targets: Targets) -> list[str]:

@@ -1,10 +1,32 @@
 """The table `[calibrate]` of a configuration: defaults of `corea calibrate`."""
 
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
 from decimal import Decimal
+from typing import Any
 
 from corea.calibrate.prepare import FitOptions
 from corea.calibrate.targets import Targets
+from corea.types import Sampling
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JudgeSettings:
+    """A model that compares the draft with the large model's answer, for answers that no grader can read.
+
+    Args:
+        backend: A stage's name, in a cascade or not, or a table as under a stage. None: there is no judge.
+        price: The model's name in the price table; by default the stage's, or the model's own.
+        prompt: A text file, relative to the configuration; None: the built-in one. It must hold `{question}`,
+            `{answer_a}` and `{answer_b}` once each, and ask for a last line `Verdict: A`, `Verdict: B` or
+            `Verdict: tie`.
+        sampling: Of each of the two calls for a pair of answers; default `{max_tokens = 1024, temperature = 0}`.
+    """
+
+    backend: str | Mapping[str, Any] | None = None
+    price: str | None = None
+    prompt: str | None = None
+    sampling: Sampling = Sampling(max_tokens=1024, temperature=0.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +63,12 @@ class CalibrateSettings:
     group: str = "category"
     extra_signals: tuple[str, ...] = ()
     budget_usd: Decimal | None = None
+    judge: JudgeSettings = JudgeSettings()
+
+    @property
+    def judged(self) -> bool:
+        """True where a judge is asked."""
+        return self.judge.backend is not None
 
     @property
     def targets(self) -> Targets:
@@ -55,4 +83,5 @@ class CalibrateSettings:
     def options(self) -> FitOptions:
         """The method."""
         names = ("map", "probability", "use_category", "pre_policy", "by_group", "few_labels", "router", "seed")
-        return FitOptions(**{name: getattr(self, name) for name in names})
+        options = FitOptions(**{name: getattr(self, name) for name in names})
+        return replace(options, few_labels=True) if self.judged else options

@@ -112,12 +112,24 @@ class Targets:
         out = outcome.cost_usd + (self.value_usd or 0.0) * (1 - outcome.correct)
         return out if self.abstain_usd is None else out + self.abstain_usd * outcome.abstained
 
-    def words(self, new_inputs: float | None = None) -> str:
-        """The guarantee, in one clause; `new_inputs` as in `condition`."""
+    def words(self, new_inputs: float | None = None, *, preferences: bool = False) -> str:
+        """The guarantee, in one clause.
+
+        Args:
+            new_inputs: As in `condition`.
+            preferences: Labels are people's, between the two answers.
+        """
         parts: list[str] = []
-        if self.max_drop is not None:
+        if preferences and self.max_drop is not None:
+            parts.append(
+                "of all questions, those where people prefer the large model's answer to the kept draft exceed those "
+                f"where they prefer the draft by at most {100 * self.max_drop:g} points"
+            )
+        if preferences and self.max_risk is not None:
+            parts.append(f"people prefer the large model's answer to at most {100 * self.max_risk:g} % of kept drafts")
+        if self.max_drop is not None and not preferences:
             parts.append(f"accuracy is at most {100 * self.max_drop:g} points below the large model's")
-        if self.max_risk is not None:
+        if self.max_risk is not None and not preferences:
             parts.append(f"at most {100 * self.max_risk:g} % of the kept answers are wrong")
         if self.max_cost_usd is not None:
             parts.append(f"the mean cost is at most {self.max_cost_usd:g} USD a question")

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from corea.cli.console import EXIT_BACKEND, EXIT_FAILED, complain, print_json, usd
+from corea.cli.console import EXIT_BACKEND, EXIT_FAILED, complain, print_json, read_stdin, usd
 from corea.cli.options import CascadeOptions, JsonOption, spread
 from corea.errors import ConfigError
 from corea.prices import COUNTED_AS_FREE
@@ -15,7 +15,7 @@ from corea.types import Question, Status, Step, Trace
 
 @spread
 def ask(
-    question: Annotated[str, typer.Argument(help="The question.")],
+    question: Annotated[str, typer.Argument(help="The question; `-` reads it from standard input.")],
     options: CascadeOptions,
     full: Annotated[bool, typer.Option("--full", help="Also print the whole text of the answer.")] = False,
     json: JsonOption = False,
@@ -24,6 +24,8 @@ def ask(
     from corea.cli.advice import defers_everything, refuse_unknown_inputs, why_one_is_unreadable
     from corea.cli.configuration import BUNDLED_NOTE, build_cascade
 
+    if question == "-":
+        question = read_stdin("corea ask -")
     if not question.strip():
         raise ConfigError("corea ask: got an empty question, expected some text; put it in quotes")
     built, _, bundled = build_cascade(options)

@@ -76,7 +76,10 @@ def opened(store: Path | None, config_path: Path | None, overrides: list[str] | 
 
     if store is None:
         config, bundled = find_config(config_path, overrides)
-        store = state_folder(config, bundled=bundled) / (find_gateway(config).storage.path or "corea.db")
+        storage = find_gateway(config).storage
+        if storage.url is not None:
+            raise ConfigError("gateway.storage.url: a server with PostgreSQL audits nothing; name another STORE")
+        store = state_folder(config, bundled=bundled) / (storage.path or "corea.db")
     if not store.is_file():
         raise ConfigError(f"{store}: no such file, expected the database of `corea serve`; name it")
     connection = connect(store)

@@ -19,7 +19,6 @@ from corea.errors import ConfigError, DataError
 if TYPE_CHECKING:
     from corea.calibrate import Calibration, OutcomeTable, Targets
     from corea.calibrate.artefact import StageBinding
-    from corea.calibrate.prepare import FitOptions
     from corea.calibrate.settings import CalibrateSettings
 
 MAX_BYTES = 50_000_000  # of a file beside --out that may be a calibration
@@ -55,14 +54,14 @@ def calibrate(
     if bool(rows.traces) != bool(rows.reference):
         raise ConfigError("calibrate: got one of --traces and --reference, expected both, or neither to ask models")
     if store.from_store is None:
-        refuse_unread(rows, method, models)
+        refuse_unread(rows, method, models, labels)
     elif rows.traces:
         raise ConfigError("calibrate: got --from-store and --traces, expected one source of rows; leave one out")
     settings = merged(_config(configuration, recorded=bool(rows.traces)), rows, targets, method, models, labels)
     wanted, options = settings.targets, settings.options  # checked before any model is asked
     if rows.traces:
         rows = replace(rows, group=settings.group)
-        table = read_rows(rows, method.tier or (), labelled=not settings.few_labels)
+        table = read_rows(rows, method.tier or (), labelled=not options.few_labels)
         if table.categories is None and settings.group != "category":
             raise ConfigError(f"--group: no row has a column {settings.group!r}, expected one of every row; name it")
         binding: tuple[StageBinding, ...] = ()
@@ -70,8 +69,12 @@ def calibrate(
         table, binding = stored_table(store.from_store, store.since, models.cascade, settings, configuration)
     else:
         table, binding, wanted = _asked(settings, configuration, models, out, quiet=json)
+        if labels.labels is not None:
+            from corea.evaluate.preferences import with_labels
+
+            table = with_labels(table, labels.labels)
     if labels.select_for_labelling is not None:
-        _write_ids(labels.select_for_labelling, table, wanted, options, labels.count)
+        _write_ids(labels.select_for_labelling, table, settings, labels.count)
         return
     from corea.calibrate import fit
     from corea.evaluate.plain_baseline import RECORDED, with_plain_baseline
@@ -79,7 +82,7 @@ def calibrate(
     older = _older(method.map_from or [], rows, table) if method.map_from else None
     found = fit(table, wanted, options, older=older, binding=binding)
     found = with_plain_baseline(found, table, without=RECORDED if rows.traces or store.from_store else "")
-    _write(_counted(found, out), out, report, json=json)
+    write_calibration(found, out, report, json=json)
 
 
 def _counted(found: "Calibration", out: Path) -> "Calibration":
@@ -125,12 +128,16 @@ def _asked(
     )  # fmt: skip
 
 
-def _write(found: "Calibration", out: Path, report: Path | None, *, json: bool) -> None:
-    """Writes the artefact and the report, and prints the result."""
+def write_calibration(found: "Calibration", out: Path, report: Path | None, *, json: bool = False) -> None:
+    """Writes the artefact and the report, and prints the result.
+
+    Raises:
+        ConfigError: The report needs a package that is missing; the artefact is written. DataError: Neither can be.
+    """
     from corea.report.calibration import calibration_lines
     from corea.report.html import calibration_page
 
-    path = out
+    found, path = _counted(found, out), out
     try:
         found.save(out)
         if report is not None:
@@ -149,17 +156,26 @@ def _write(found: "Calibration", out: Path, report: Path | None, *, json: bool) 
         print(f"report     {report}")
 
 
-def _write_ids(path: Path, table: "OutcomeTable", targets: "Targets", options: "FitOptions", count: int) -> None:
+def _write_ids(path: Path, table: "OutcomeTable", settings: "CalibrateSettings", count: int) -> None:
     from corea.calibrate import select_for_labelling
+    from corea.evaluate.preferences import write_pairs
 
-    ids = select_for_labelling(table, targets, count, options)
+    ids = select_for_labelling(table, settings.targets, count, settings.options)
+    drop = f"they are for --max-drop {settings.targets.max_drop:g}: at a larger one they certify no more"
+    if settings.judged:
+        write_pairs(path, table, ids, seed=settings.seed)
+        print(
+            f'{len(ids)} pairs to label: {path}; people set "better" to first, second or tie, from the top and without '
+            f"a gap; then run the same command with --labels {path}, without --select-for-labelling; {drop}"
+        )
+        return
     try:
         path.write_text("".join(f"{key}\n" for key in ids), encoding="utf-8")
     except OSError as error:
         raise DataError(f"cannot be written ({error}); name another --select-for-labelling", path=str(path)) from error
     print(
         f"{len(ids)} ids to label: {path}; then run the same command with the labels, without --select-for-labelling; "
-        f"they are for --max-drop {targets.max_drop:g}: at a larger one they certify no more"
+        f"{drop}"
     )
 
 

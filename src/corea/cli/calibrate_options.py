@@ -115,9 +115,13 @@ class LabelOptions:
         Path | None, _option(FEW_LABELS, FILE, "Write the ids most worth labelling there, and end.")
     ] = None
     count: Annotated[int, typer.Option(min=1, help="How many ids to select.", rich_help_panel=FEW_LABELS)] = 200
+    labels: Annotated[
+        Path | None,
+        _option(FEW_LABELS, FILE, "With [calibrate.judge]: the file of --select-for-labelling, labelled by people."),
+    ] = None
 
 
-def refuse_unread(rows: RowOptions, method: MethodOptions, models: ModelOptions) -> None:
+def refuse_unread(rows: RowOptions, method: MethodOptions, models: ModelOptions, labels: LabelOptions) -> None:
     """Refuses options that are only for the source of answers that was not chosen.
 
     Raises:
@@ -134,6 +138,8 @@ def refuse_unread(rows: RowOptions, method: MethodOptions, models: ModelOptions)
         for each in fields(options)
         if getattr(options, each.name) != each.default and (options is models or each.name not in read)
     ]
+    if labels.labels is not None and rows.traces:
+        given.append("--labels")
     if method.tier and not rows.traces:
         given.append("--tier")
     if given:
@@ -172,5 +178,7 @@ def merged(
     table = {} if config is None else dict(config.calibrate)
     if config is not None and "questions" in table:
         table["questions"] = str(config.path(str(table["questions"])))
+    if rows.traces:
+        table.pop("judge", None)  # it is asked with the models of the configuration
     table |= {name: value for name, value in given.items() if value is not None}
     return settings(f"{config.source if config else 'options'}: calibrate", CalibrateSettings, table)

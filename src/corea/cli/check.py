@@ -42,24 +42,25 @@ class Check:
 @spread
 def check(options: ConfigOptions, json: JsonOption = False) -> None:
     """Check a configuration: backends reached, logprobs returned, prices known, a question answered."""
-    checks = asyncio.run(_checks(options))
+    checks = asyncio.run(run_checks(options))
     passed = all(each.ok for each in checks)
     if json:
         print_json({"ok": passed, "checks": [asdict(each) for each in checks]})
     else:
-        _show(checks)
+        show_checks(checks)
     if not passed:
         raise typer.Exit(EXIT_FAILED)
 
 
-async def _checks(options: ConfigOptions) -> list[Check]:
+async def run_checks(options: ConfigOptions, *, first_only: bool = False) -> list[Check]:
+    """All checks of a configuration; `first_only`: those of its first cascade, without the gateway."""
     from corea.cli.configuration import find_config
 
     config, bundled = find_config(options.config, options.set_)
     checks = [Check("configuration", "is read", True, config.source)]
-    if config.gateway:
+    if config.gateway and not first_only:
         checks += _gateway(config, bundled=bundled)
-    for name in config.cascades:
+    for name in [config.cascade(None)[0]] if first_only else config.cascades:
         checks += await _cascade(config, name)
     return checks
 
@@ -191,7 +192,8 @@ def _signal(where: str, step: Step, stage: "Stage") -> Check:
     return Check(where, "states a confidence", value is not None, seen)
 
 
-def _show(checks: list[Check]) -> None:
+def show_checks(checks: list[Check]) -> None:
+    """Prints the checks as a table."""
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table

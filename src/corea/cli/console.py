@@ -46,6 +46,20 @@ def note(line: str) -> None:
         sys.stderr = open(os.devnull, "w")  # noqa: SIM115  # else Python's own message and exit code follow at its end
 
 
+def read_stdin(command: str) -> str:
+    """The text of standard input.
+
+    Raises:
+        DataError: It is closed, or is not UTF-8.
+    """
+    try:
+        return cast(Any, sys.stdin).buffer.read().decode("utf-8") if cast(Any, sys.stdin) is not None else ""
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(
+            f"{command}: standard input is not UTF-8 text ({error}); write the question as UTF-8"
+        ) from error
+
+
 def print_json(value: Any) -> None:
     """Prints one JSON object on one line; an amount of money keeps its exact decimal digits as a string."""
     print(json.dumps(value, default=_plain, ensure_ascii=False))

@@ -14,7 +14,7 @@ from corea.cli.options import JsonOption
 from corea.errors import ConfigError
 from corea.models import BUNDLED
 from corea.report.terminal import ProgressBars
-from corea.types import Question, Trace
+from corea.types import Decision, Question, Trace
 
 if TYPE_CHECKING:
     from corea.evaluate.demo import DemoResult
@@ -30,6 +30,7 @@ def demo(
     ] = False,
     questions: Annotated[int, typer.Option(min=1, max=2000, help="How many questions to ask in batch.")] = 400,
     out: Annotated[Path, typer.Option(help="Folder for the picture.")] = Path("out"),
+    no_picture: Annotated[bool, typer.Option("--no-picture", help="Draw no picture, and write no file.")] = False,
     json: JsonOption = False,
 ) -> None:
     """Show a cascade at work: questions one by one, then in batch, then a table and picture of accuracy and cost."""
@@ -55,13 +56,15 @@ def demo(
             await cascade.close()
 
     shown = asyncio.run(whole())
-    picture, no_picture = _draw(shown, out / ("recorded.png" if recorded else "demo.png"), title)
+    picture, why = None, ""
+    if not no_picture:
+        picture, why = _draw(shown, out / ("recorded.png" if recorded else "demo.png"), title)
     if json:
         print_json({**shown.as_dict(), "picture": picture})
         return
     taus = " and ".join(f"{tau:.2f}" for tau in shown.taus)
     console.print(f"{len(shown.outcomes)} questions; threshold {taus} chosen {shown.chosen_on}\n")
-    console.print(figures_table(shown.rows))
+    console.print(figures_table(shown.rows, console.width))
     signal = shown.signal
     console.print(
         f"\nconfidence: AUROC {signal.auroc:.3f} ({signal.auroc_low:.3f}-{signal.auroc_high:.3f}), "
@@ -75,7 +78,8 @@ def demo(
     )
     if shown.estimated:
         console.print(ESTIMATES)
-    console.print(f"picture: {picture}" if picture else f"no picture: {no_picture}", markup=False, soft_wrap=True)
+    if not no_picture:
+        console.print(f"picture: {picture}" if picture else f"no picture: {why}", markup=False, soft_wrap=True)
 
 
 def _draw(shown: "DemoResult", path: Path, title: str) -> tuple[Path | None, str]:
@@ -118,8 +122,10 @@ def _one(console: Any, question: Question, trace: Trace) -> None:
         sure = (
             f", confidence {step.confidence.value:.2f}" if step.confidence and step.confidence.value is not None else ""
         )
-        verb = f" -> {step.decision.value}" if step.confidence and step.decision else ""
-        console.print(f"  {step.stage}: {step.answer}{sure}{verb}", markup=False, highlight=False)
+        decision = step.decision if step.confidence else None
+        verb = f" -> {decision.value}" if decision else ""
+        style = {Decision.KEEP: "green", Decision.DEFER: "yellow"}.get(decision) if decision else None
+        console.print(f"  {step.stage}: {step.answer}{sure}{verb}", markup=False, highlight=False, style=style)
     right = "right" if trace.answer == question.reference else f"wrong, {question.reference} is right"
     console.print(f"  {right} · cost {usd(trace.cost_usd)}\n", markup=False, highlight=False)
 

@@ -101,7 +101,7 @@ def _show(console: Any, found: EvalResult) -> None:
         console.print(f"  {found.outside:,} deferred, as an input is unlike all rows that calibrated")
     _show_signal(console, found)
     if found.table is not None:
-        console.print(figures_table(found.table))
+        console.print(figures_table(found.table, console.width))
     if found.note:
         console.print(f"  {found.note}")
     if found.missing:

@@ -1,7 +1,6 @@
 """`corea keys`: API keys of `corea serve`, with budgets and rate limits."""
 
 import os
-import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -207,29 +206,41 @@ def revoke(
     print(f"{ended.name} ({ended.id}) is revoked; it had spent {usd(ended.spent_usd)}.")
 
 
+@keys.command()
+def correct(
+    key: KeyArgument,
+    spent_usd: Annotated[str, typer.Option(help="Their part that was really spent, by the provider's bill.")] = "0",
+    config: ConfigOption = None,
+    set_: SetOption = None,
+) -> None:
+    """Correct what was booked as spent for servers that died (with PostgreSQL), where the bill shows less."""
+    with _admin(None, config, set_) as admin:
+        now, freed = admin.correct(key, amount(spent_usd))
+    print(
+        f"{now.name} ({now.id}): {usd(freed)} booked of dead servers is free again; it has spent {usd(now.spent_usd)}."
+    )
+
+
 @contextmanager
 def _admin(state: Path | None, config_path: Path | None, overrides: list[str] | None) -> "Iterator[KeyAdmin]":
     """Changes of the keys in the database; without a configuration, names in it are not checked."""
-    from corea.gateway.billing.database import connect
     from corea.gateway.billing.key_admin import KeyAdmin
+    from corea.gateway.billing.storage import open_keys
+    from corea.gateway.ops.settings import GatewayStorage
 
-    cascades = policies = None
+    cascades, policies, storage = None, None, GatewayStorage()
     if state is None:
         from corea.cli.configuration import find_config, find_gateway, state_folder
 
         config, bundled = find_config(config_path, overrides)
         settings = find_gateway(config)
         cascades, policies = list(config.cascades), list(settings.policies)
-        if not settings.storage.path:
+        storage = settings.storage
+        if storage.url is None and not storage.path:
             raise ConfigError('gateway.storage.path: got "", expected a file; keys would be deleted with the server')
-        state = state_folder(config, bundled=bundled) / settings.storage.path
-    connection = connect(state)
-    try:
+        state = state_folder(config, bundled=bundled) / storage.path if storage.url is None else None
+    with open_keys(storage, state) as connection:
         yield KeyAdmin(connection, f"{_user()} (corea keys)", cascades, policies)
-    except sqlite3.Error as error:
-        raise ConfigError(f"{state}: {error}; is another program holding it?") from error
-    finally:
-        connection.close()
 
 
 def _user() -> str:

@@ -17,6 +17,7 @@ PANELS = {  # of `corea --help`: a name and the object that it runs
     "Set up": {
         "init": "corea.cli.init:init",
         "check": "corea.cli.check:check",
+        "quickstart": "corea.cli.quickstart:quickstart",
         "demo": "corea.cli.demo:demo",
     },
     "Answer questions": {

@@ -157,6 +157,7 @@ def run(
 
 def report(summary: RunSummary, built: BuiltCascade, *, free_text: bool, json: bool) -> None:
     """Prints the summary of a run, and exits with its code."""
+    summary.ledger.calibrated = built.cascade.calibrated  # which the journals of shards do not hold
     free_text = free_text or built.cascade.stages[-1].mode is Mode.CHAT
     if json:
         print_json(summary.as_dict())

@@ -1,6 +1,7 @@
 """`corea serve`: the OpenAI-compatible server."""
 
 import asyncio
+import socket
 import sys
 from dataclasses import replace
 from hashlib import sha256
@@ -13,6 +14,7 @@ from corea.cli.options import CalibrationOption, ConfigOption, ForceOption, SetO
 
 if TYPE_CHECKING:
     from corea.config import Config
+    from corea.gateway.ops.settings import GatewaySettings
 
 FEW_RETRIES: dict[str, int | float] = {"max_retries": 1, "retry_after_cap_seconds": 1.0}
 
@@ -24,6 +26,10 @@ def serve(
     force: ForceOption = False,
     host: Annotated[str | None, typer.Option(help="Address to listen on; other than loopback needs a key.")] = None,
     port: Annotated[int | None, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")] = None,
+    workers: Annotated[
+        int, typer.Option(min=1, help="Processes on this machine; more than one needs gateway.storage.url.")
+    ] = 1,
+    worker: Annotated[str | None, typer.Option(hidden=True)] = None,
 ) -> None:
     """Serve the cascades to any OpenAI client. SIGHUP reloads the configuration, SIGTERM stops gracefully."""
     from corea.build import BackendCache, build_all
@@ -41,8 +47,7 @@ def serve(
 
     def load() -> Any:
         found, bundled = read()
-        settings = find_gateway(found)
-        settings = replace(settings, host=host or settings.host, port=settings.port if port is None else port)
+        settings = _at(find_gateway(found), host, port)
         cascades, shared = build_all(found, backends)
         for cascade in cascades.values():
             refuse_unknown_inputs(cascade, "corea serve")
@@ -51,11 +56,29 @@ def serve(
         return loaded(settings, cascades, shared, state_folder(found, bundled=bundled), digest, calibrations)
 
     found, bundled = read()
-    if bundled:
+    if worker is None and bundled:
         say(BUNDLED_NOTE)
-    asyncio.run(_warn(found))
-    if server(load, say=say):
+    if worker is None:
+        asyncio.run(_warn(found))
+    if worker is not None:
+        place = resolve("corea serve", "corea.gateway.server.workers:WorkerPlace", {}).read(worker)
+        listening = socket.socket(fileno=place.descriptor)
+        interrupted = server(
+            load, say=say if place.first else lambda line: None, listening=listening, workers=place.folder
+        )
+    elif workers > 1:
+        from corea.gateway.server.workers import serve_workers, this_command
+
+        interrupted = serve_workers(_at(find_gateway(found), host, port), workers, this_command())
+    else:
+        interrupted = server(load, say=say)
+    if interrupted:
         raise typer.Exit(EXIT_INTERRUPTED)
+
+
+def _at(settings: "GatewaySettings", host: str | None, port: int | None) -> "GatewaySettings":
+    """The settings with the command line's address."""
+    return replace(settings, host=host or settings.host, port=settings.port if port is None else port)
 
 
 async def _warn(config: "Config") -> None:

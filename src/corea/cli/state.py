@@ -117,10 +117,11 @@ def _path(file: Path | None, config_path: Path | None, overrides: list[str] | No
     if file is not None:
         return file
     config, bundled = find_config(config_path, overrides)
-    stored = find_gateway(config).storage.path
-    if POSTGRES.search(stored):
-        tools = "use PostgreSQL's own tools: pg_dump, pg_restore, psql"
-        raise ConfigError(f"gateway.storage.path: `corea state` is for an SQLite file, this is PostgreSQL; {tools}")
+    storage = find_gateway(config).storage
+    stored = storage.path
+    if storage.url is not None or POSTGRES.search(stored):
+        name, tools = "path" if storage.url is None else "url", "use its own tools: pg_dump, pg_restore, psql"
+        raise ConfigError(f"gateway.storage.{name}: `corea state` is for an SQLite file, this is PostgreSQL; {tools}")
     if not stored:
         raise ConfigError('gateway.storage.path: got "", a temporary file, expected a database that stays')
     return state_folder(config, bundled=bundled) / stored

@@ -187,9 +187,12 @@ async def collect_traces(
     count = 0 if asks_plainly(last) else settings.baseline_sample
     plainly = PlainSample.of(last, known, settings.folder, count)
     everything = [*asked, *opinions.values()]
+    most, lines = _plan(everything, plainly, settings)
     if settings.on_plan is not None:
-        for line in _plan(everything, plainly, settings):
+        for line in lines:
             settings.on_plan(line)
+    if settings.confirm is not None and most != 0:
+        settings.confirm(most)
     paths = [path for kind in ("repeated", "plain-*") for path in settings.folder.glob(f"*.{kind}.jsonl")]
     spent = cost_of([trace for each in everything for trace in each.stored.values()])
     spent = EXACT.add(spent, cost_of([trace for path in paths for trace in traces_in(path)]))
@@ -213,8 +216,10 @@ async def collect_traces(
     )  # fmt: skip
 
 
-def _plan(stages: Sequence[AskedStage], plainly: PlainSample, settings: CollectSettings) -> list[str]:
-    """Lines with how many questions each stage will be asked, and the most that this can cost."""
+def _plan(
+    stages: Sequence[AskedStage], plainly: PlainSample, settings: CollectSettings
+) -> tuple[Decimal | None, list[str]]:
+    """The most that asking can cost, and lines with that and how many questions each stage will be asked."""
     bounds, lines = list[Decimal | None](), list[str]()
     for each in stages:
         most, said = each.plan()
@@ -225,7 +230,8 @@ def _plan(stages: Sequence[AskedStage], plainly: PlainSample, settings: CollectS
         name, n = plainly.cascade.name, len(plainly.missing)
         lines.append(f"asking {name} plainly, for the baseline: {n:,} questions, {at_most(bounds[-1])}")
     estimate = f"; the cost is estimated after the first {FIRST} answers of each" if settings.on_progress else ""
-    return [*lines, f"in all: {at_most(total(bounds))}{estimate if any(each.is_estimated for each in stages) else ''}"]
+    most = total(bounds)
+    return most, [*lines, f"in all: {at_most(most)}{estimate if any(each.is_estimated for each in stages) else ''}"]
 
 
 def _check(cascade: Cascade) -> None:

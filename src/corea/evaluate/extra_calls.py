@@ -24,7 +24,7 @@ from corea.run.answer_settings import answer_settings
 from corea.run.budget import check_bounded
 from corea.run.shutdown import Stop
 from corea.signals.agreement import same_answer
-from corea.stage import Stage, total
+from corea.stage import Mode, Stage, total
 from corea.trace_io import decode, encode
 from corea.types import ZERO_USD, Question, Status, Trace
 
@@ -178,8 +178,7 @@ async def repeat_stored(
         ConfigError: The model has changed. BudgetError, BackendError, InterruptedError: See `ask_into`.
     """
     stage, path = cascade.stages[0], folder / f"{cascade.stages[0].name}.repeated.jsonl"
-    greedy = stage.sampling.temperature == 0
-    ids = [key for key in stored if key in questions and (greedy or questions[key].reference is not None)]
+    greedy, ids = _greedy(stage), repeatable(stage, questions, stored)
     chosen = Random(len(traces_in(path))).sample(ids, min(count, len(ids)))
     if not chosen:
         return None
@@ -198,6 +197,15 @@ async def repeat_stored(
             "changed; name another folder with --answers, or --repeat 0 to use the stored answers all the same"
         )
     return {"asked": len(new), "changed": changed}
+
+
+def repeatable(stage: Stage, questions: Mapping[str, Question], stored: Mapping[str, Trace]) -> list[str]:
+    """The stored questions whose answers, asked for again, can be compared: not the texts of a chat."""
+    return [key for key in stored if key in questions and (_greedy(stage) or questions[key].reference is not None)]
+
+
+def _greedy(stage: Stage) -> bool:
+    return stage.sampling.temperature == 0 and stage.mode is Mode.ANSWER
 
 
 def _changed(first: RecordedAnswer, second: RecordedAnswer, *, greedy: bool) -> bool:

@@ -10,7 +10,7 @@ from corea.calibrate.binding import free_signals
 from corea.cascade import Cascade
 from corea.costs.signal_calls import signal_calls
 from corea.errors import BackendError, BudgetError, ConfigError
-from corea.evaluate.extra_calls import CallSettings, at_most, cost_of, most_usd, repeat_stored, traces_in
+from corea.evaluate.extra_calls import CallSettings, at_most, cost_of, most_usd, repeat_stored, repeatable, traces_in
 from corea.policies.threshold import Threshold
 from corea.prices import EXACT, Price
 from corea.run.answer_settings import answer_settings
@@ -42,6 +42,8 @@ class CollectSettings:
         baseline_sample: Questions that the last stage is also asked as they came, where its prompt adds words of ours.
         on_progress: Called with the stage's name and its progress.
         on_plan: Called with a line on what will be asked, and what it costs at most, before it is asked.
+        confirm: Called after that with the most in USD that all of it can cost (None: unbounded), where that is not 0;
+            what it raises ends the collection.
     """
 
     folder: Path
@@ -55,6 +57,7 @@ class CollectSettings:
     baseline_sample: int = 50
     on_progress: Callable[[str, RunProgress], None] | None = None
     on_plan: Callable[[str], None] | None = None
+    confirm: Callable[[Decimal | None], None] | None = None
     stop: Stop | None = None
 
     def __post_init__(self) -> None:
@@ -121,7 +124,7 @@ class AskedStage:
 
     def plan(self) -> tuple[Decimal | None, str]:
         """The most that asking this stage can cost, and a line that says so; with stored answers also an estimate."""
-        again = min(self.settings.repeat, len(self.stored))
+        again = min(self.settings.repeat, len(repeatable(self.stage, self.known, self.stored)))
         most = total([most_usd(self.only, self.left), *[most_usd(self.only, [self.longest])] * again])
         said = f", and {again} of {len(self.stored):,} stored ones again" if again else ""
         if self.stored and self.left:

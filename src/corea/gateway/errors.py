@@ -1,5 +1,6 @@
 """Errors as OpenAI's clients know them: a status, and {"error": {message, type, param, code}}."""
 
+import logging
 import re
 from dataclasses import dataclass
 from math import ceil
@@ -7,6 +8,8 @@ from typing import Any
 
 from corea.errors import BackendRefused, BackendTimeout
 from corea.types import Trace
+
+log: logging.Logger = logging.getLogger("corea.gateway")
 
 CLIENTS_FAULT = (400, 404, 413, 415, 422)
 OVERLOADED = (409, 425, 503, 529)
@@ -75,6 +78,14 @@ def upstream_error(trace: Trace) -> GatewayError:
         return GatewayError(503, message, "api_error", "upstream_unavailable", headers=retry)
     message = "The model behind this server failed, or its answer broke off."
     return GatewayError(502, message, "api_error", "upstream_error")
+
+
+def unexpected(cause: Exception) -> GatewayError:
+    """The error response to an exception that nothing expected, which is logged; call it where that is handled."""
+    if isinstance(cause, RecursionError):  # what could be read cannot always be written, some calls further down
+        return GatewayError(400, "The request, or the answer to it, is nested too deeply.", code="invalid_json")
+    log.exception("an error inside the gateway")
+    return GatewayError(500, "An error inside the gateway.", "api_error", "internal_error")
 
 
 def _refusal(status: int, body: Any) -> GatewayError:

@@ -42,6 +42,9 @@ class ModelOutcomes:
         needs_answer: An answer that cannot be read counts as one without a confidence, so that it is deferred.
         opinion_cost_usd: USD of the second opinion of each answer, 0 where none is asked for; None: there is none.
         opinion_model: The model that gives it.
+        judged: 1.0 where a judge prefers the last model's answer, -1.0 where it prefers this one, 0.0 for a tie; None:
+            there is no judge. Labels are then people's preferences: see `corea.calibrate.few_labels`.
+        judge_model: The model that judges.
     """
 
     name: str
@@ -59,6 +62,8 @@ class ModelOutcomes:
     needs_answer: bool = False
     opinion_cost_usd: Floats | None = None
     opinion_model: str | None = None
+    judged: Floats | None = None
+    judge_model: str | None = None
 
     @property
     def confidence(self) -> Floats:

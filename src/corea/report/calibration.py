@@ -22,6 +22,7 @@ COSTS = {  # the total is with errors, and questions left to people, at their pr
     "plain_llm_mean_cost_usd": "large model asked plainly",
     "total_usd": "cascade, total", "llm_total_usd": "large model, total",
 }  # fmt: skip
+PREFERRED = "large preferred, less draft"
 HIGHLIGHTED = ("pass_at_1", "saving", "mean_cost_usd")
 
 
@@ -38,7 +39,7 @@ def calibration_lines(found: Calibration) -> list[str]:
     lines = [found.sentence, "", f"{'guarantee' if found.certified else 'asked for':11}{found.guarantee.statement}"]
     lines += [f"{name:11}{said}" for name, said in facts(found)]
     lines += ["", f"{'on the rows of the test':34}{'value':>10}   95 % interval"]
-    for name, what in SHARES.items():
+    for name, what in _share_words(found).items():
         if name in found.expected:
             lines.append(_figure(what, found.expected[name], 100, " points" if name == "drop" else " %"))
     for name, what in COSTS.items():
@@ -89,7 +90,15 @@ def facts(found: Calibration) -> Iterator[tuple[str, str]]:
         yield "threshold", words
 
 
+def _share_words(found: Calibration) -> dict[str, str]:
+    judged = found.guarantee.labels is not None and found.guarantee.labels.judge is not None
+    return SHARES | ({"drop": PREFERRED} if judged else {})
+
+
 def _labels(use: LabelUse) -> str:
+    if use.judge is not None:
+        agrees = "" if use.judge_agrees is None else f", and says the same as people on {100 * use.judge_agrees:.0f} %"
+        return f"{use.gold:,} by people; {use.judge} judged all{agrees}"
     said = f"{use.gold:,} gold, the large model's answers are the reference for the rest"
     if use.gold_alone is None:
         return said
@@ -157,7 +166,7 @@ def baselines(found: Calibration) -> list[tuple[str, float | None, float]]:
 def share_rows(found: Calibration) -> list[TableRow]:
     """Accuracies, drop, savings and shares, in percent or points."""
     rows: list[TableRow] = []
-    for name, words in SHARES.items():
+    for name, words in _share_words(found).items():
         if each := found.expected.get(name):
             value = f"{100 * each.value:.1f}{' points' if name == 'drop' else ' %'}"
             rows.append(_row(name, words, value, f"{100 * each.low:.1f} to {100 * each.high:.1f}"))
@@ -178,12 +187,14 @@ def _row(name: str, *cells: str) -> TableRow:
 
 
 def baseline_rows(found: Calibration) -> list[TableRow]:
-    """The cascade and its baselines: cost and accuracy."""
+    """The cascade and its baselines: cost and accuracy; none with few labels, where accuracy is not known."""
     e, others = found.expected, baselines(found)
+    if not others:
+        return []
     ours = ("this cascade", e["mean_cost_usd"].value, e["pass_at_1"].value)
     return [
         TableRow((name, "" if cost is None else f"{1000 * cost:.3g}", f"{100 * accuracy:.1f}"), "" if i else "ours")
-        for i, (name, cost, accuracy) in enumerate([ours, *others] if others else [])
+        for i, (name, cost, accuracy) in enumerate([ours, *others])
     ]
 
 

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import msgspec
 
@@ -118,7 +118,7 @@ def _last_line(path: Path) -> _Stored | None:
     except OSError:
         return None
     body = body_of(last + b"}\n")
-    end = None if body is None else cast(Any, decode_line(body)).end
+    end = None if body is None else decode_line(body, path).end
     try:
         return None if end is None else msgspec.convert(end, _Stored, strict=False)
     except msgspec.ValidationError:  # the end of a shard

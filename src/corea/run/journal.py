@@ -171,7 +171,7 @@ class Journal:
     def _read(self, on_trace: Callable[[int, bytes], bool]) -> None:
         pending: dict[int, Decimal] = {}
         for offset, body in self._lines():
-            line = decode_line(body)
+            line = decode_line(body, self.path)
             if line.journal is not None:
                 self.begun_with = self._settings_of(line)
             elif line.owner is not None:
@@ -194,10 +194,10 @@ class Journal:
             elif line.wait is not None:
                 pending.pop(line.wait, None)
                 self.waiting.put(line.wait, offset)
-            elif line.batch is not None:
-                self.waiting.apply(line.batch)
             elif line.lost is not None:
                 self.lost.add(line.lost, line.at_most_usd)
+            elif line.batch is not None:
+                self.waiting.apply(line.batch)
         for row, at_most in pending.items():
             self.lost.add(row, at_most)
             if self._offset(row) == _UNTOUCHED:
@@ -305,9 +305,7 @@ class Journal:
     def waits(self, row: int, file: IO[bytes]) -> JournalLine:
         """The line by which a row waits, read from this journal's file."""
         file.seek(self.waiting.offset(row))
-        body = body_of(file.readline())
-        assert body is not None, "a journal is not written by others while it is locked"
-        return decode_line(body)
+        return decode_line(body_of(file.readline()) or b"", self.path)
 
     def finished(self, row: int) -> bool:
         """True for a row that need not be asked."""

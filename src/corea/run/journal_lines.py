@@ -5,12 +5,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
-from typing import Any
+from pathlib import Path
+from typing import Annotated, Any
 
 import msgspec
 
+from corea.errors import DataError
 from corea.prices import EXACT
 from corea.types import ZERO_USD
+
+RowNumber = Annotated[int, msgspec.Meta(ge=0, lt=1 << 40)]
 
 
 class BatchStep(StrEnum):
@@ -39,7 +43,7 @@ class BatchNote(msgspec.Struct, omit_defaults=True):
     key: str
     step: BatchStep
     stage: str = ""
-    rows: list[int] = []
+    rows: list[RowNumber] = []
     at_most_usd: Decimal | None = None
     at: float = 0.0
     id: str = ""
@@ -56,19 +60,35 @@ class JournalLine(msgspec.Struct):
     rows: int | None = None
     owner: int | None = None
     end: dict[str, Any] | None = None
-    start: int | None = None
-    next: int | None = None
+    start: RowNumber | None = None
+    next: RowNumber | None = None
     at_most_usd: Decimal = ZERO_USD
-    done: int | None = None
-    wait: int | None = None
-    lost: int | None = None
+    done: RowNumber | None = None
+    wait: RowNumber | None = None
+    lost: RowNumber | None = None
     batch: BatchNote | None = None
     tries: int = 0
     key: str = ""
     trace: msgspec.Raw = msgspec.Raw(b"")
 
 
-decode_line = msgspec.json.Decoder(JournalLine).decode
+_decode = msgspec.json.Decoder(JournalLine).decode
+
+
+def decode_line(body: bytes, path: Path) -> JournalLine:
+    """The line of a body.
+
+    Raises:
+        DataError: Its checksum is right, but it is no line of a journal.
+    """
+    try:
+        line = _decode(body)
+        keyless = line.done is None and line.wait is None
+        if line.at_most_usd.is_finite() and (keyless or (line.trace and int(line.key, 16) < 1 << 64)):
+            return line
+    except (ValueError, RecursionError):  # of JSON, or of the key
+        pass
+    raise DataError("holds a line that corea did not write; restore it, or move it away", path=str(path))
 
 
 @dataclass(slots=True)
@@ -134,12 +154,15 @@ class Waiting:
     def apply(self, batch: BatchNote) -> None:
         """Adds what a line says of a batch."""
         if batch.step is BatchStep.PLANNED:
+            rows = [row for row in batch.rows if self.offset(row)]
             number = len(self._keys)
             self._keys.append(batch.key)
-            self._members.append(len(batch.rows))
-            for row in batch.rows:
+            self._members.append(len(rows))
+            for row in rows:
                 self._batch[row] = number
             batch = msgspec.structs.replace(batch, rows=[], count=len(batch.rows))
+        elif batch.key not in self._keys:
+            return  # not of a journal that we wrote
         if batch.id:
             self.ids.add(batch.id)
         self.batches[batch.key] = batch

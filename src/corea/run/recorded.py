@@ -41,7 +41,7 @@ def settings_in(path: Path) -> dict[str, Any]:
     with path.open("rb") as lines:
         for line in lines:
             body = body_of(line)
-            read = None if body is None else decode_line(body)
+            read = None if body is None else decode_line(body, path)
             if read is None or (read.settings is None and read.owner is None and read.rows is None):
                 break
             found = read.settings or found

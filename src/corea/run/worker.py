@@ -146,7 +146,7 @@ class _Worker:
         try:
             summary = await run_batch(
                 self.cascade,
-                QuestionSource(task.questions),
+                QuestionSource(task.questions, category=self.cascade.calibrated.category_column),
                 task.output,
                 shard=task.shard,
                 settings=settings,

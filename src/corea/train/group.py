@@ -9,10 +9,11 @@ from enum import IntEnum
 from math import isnan, nan
 
 from corea.errors import TrainError
+from corea.graders import grade_all
 from corea.parsing import is_well_formed, read_confidence
-from corea.protocols import Reward
+from corea.protocols import Grader, Reward
 from corea.rewards.calibration import CalibrationReward
-from corea.types import Verdict
+from corea.types import Question, Verdict
 
 
 class RolloutFact(IntEnum):
@@ -61,6 +62,20 @@ def group_rewards(
         paid_PG = [part.reward(correct_G, stated_G, formed_G) for part in parts]
         rewards_RP += [list(paid_P) for paid_P in zip(*paid_PG, strict=True)]
     return rewards_RP
+
+
+def judged(
+    parts: Sequence[RewardPart], question: Question, texts: Sequence[str], grader: Grader
+) -> tuple[list[float], list[list[float]]]:
+    """Rewards of a question's G replies as one group, for trainers that are not TRL: in all (G,) and by part (G, P).
+
+    The sum has the parts' weights; the parts are unweighted.
+    """
+    verdicts = grade_all(grader, [(question, text) for text in texts])
+    facts_GF = [facts_of(verdict, 0, text) for verdict, text in zip(verdicts, texts, strict=True)]
+    paid_GP = group_rewards(parts, facts_GF, len(texts))
+    total_G = [sum(part.weight * paid for part, paid in zip(parts, paid_P, strict=True)) for paid_P in paid_GP]
+    return total_G, paid_GP
 
 
 def counterfactual_reward(

@@ -14,6 +14,7 @@ from tests.fakes.server import SSE, Act, Bytes, Drip, Fail, FakeServer, Hang, Re
 
 from corea.backends.openai.circuit_breaker import BreakerState
 from corea.backends.openai.client import OpenAIBackend, OpenAISettings
+from corea.backends.openai.settings import MaxTokensField
 from corea.costs.call_log import CallLog
 from corea.errors import BackendError, BackendRefused, BackendTimeout, ConfigError
 from corea.types import Completion, Message, Question, Sampling, Usage
@@ -446,6 +447,29 @@ async def test_advice_follows_what_the_server_complains_of() -> None:
         assert 'set max_tokens_field = "max_completion_tokens"' in str(
             await raised_by(lambda: backend.complete(QUESTION, PLAIN))
         )
+
+
+async def test_advice_names_the_field_of_the_limit_that_was_not_sent_and_that_of_the_seed() -> None:
+    extra = "Extra inputs are not permitted: max_completion_tokens"
+    async with talking(Fail(422, extra), max_tokens_field=MaxTokensField.NEW) as (backend, _, _):
+        assert 'set max_tokens_field = "max_tokens"' in str(await raised_by(lambda: backend.complete(QUESTION, PLAIN)))
+    async with talking(Fail(400, 'Unknown name "seed": Cannot find field.')) as (backend, _, _):
+        error = str(await raised_by(lambda: backend.complete(QUESTION, PLAIN)))
+    assert 'set seed_field = "random_seed" or "none", or leave the seed out' in error
+
+
+@pytest.mark.parametrize(
+    ("sampling", "sent"),
+    [
+        (Sampling(temperature=0.7), {"temperature": 0.7, "top_k": -1, "top_p": 1.0, "min_p": 0.0}),
+        (Sampling(top_p=0.9, extra={"top_k": 20}), {"top_k": 20, "top_p": 0.9, "min_p": 0.0}),
+        (Sampling(temperature=0), {"temperature": 0}),
+    ],
+)
+async def test_plain_sampling_sends_what_cuts_nothing_off(sampling: Sampling, sent: dict[str, Any]) -> None:
+    async with talking(plain_sampling=True) as (backend, server, _):
+        await backend.complete(QUESTION, sampling)
+    assert {key: value for key, value in server.requests[0].body.items() if key not in ("model", "messages")} == sent
 
 
 @pytest.mark.parametrize(

@@ -138,6 +138,14 @@ ROWS: dict[str, tuple[dict[str, Any], Usage]] = {
         {"prompt_tokens": 32, "completion_tokens": 9, "completion_tokens_details": {"reasoning_tokens": 94}},
         Usage(prompt_tokens=32, completion_tokens=103, reasoning_tokens=94),
     ),
+    "SGLang": (
+        {"prompt_tokens": 17, "completion_tokens": 10, "total_tokens": 27, "reasoning_tokens": 7},
+        Usage(prompt_tokens=17, completion_tokens=10, reasoning_tokens=7),
+    ),
+    "SGLang, cut off while it thought: one token too many": (
+        {"prompt_tokens": 75, "completion_tokens": 24, "total_tokens": 99, "reasoning_tokens": 25},
+        Usage(prompt_tokens=75, completion_tokens=24, reasoning_tokens=24),
+    ),
     "Gemini: thoughts only in the total": (
         {"prompt_tokens": 11, "completion_tokens": 40, "total_tokens": 151},
         Usage(prompt_tokens=11, completion_tokens=140, reasoning_tokens=100),

@@ -24,7 +24,7 @@ class Keys(OpenAccounts):
     def __init__(self) -> None:
         self.counted: list[str | None] = []
 
-    def count(self, principal: Principal) -> None:
+    async def count(self, principal: Principal) -> None:
         self.counted.append(principal.id)
 
     def identify(self, secret: str | None) -> Principal:

@@ -21,10 +21,11 @@ from tests.gateway.loads import KINDS, answer, request
 from corea.gateway.billing import db_writer as writer_module
 from corea.gateway.billing.budget_holds import boot_id, release_holds
 from corea.gateway.billing.budgets import KeyAccounts
-from corea.gateway.billing.database import MIGRATIONS, connect, version
+from corea.gateway.billing.database import connect, version
 from corea.gateway.billing.db_writer import Committed, DbWriter
 from corea.gateway.billing.decision_log import DecisionLog
 from corea.gateway.billing.keys import KeyLimits, create_key, list_keys
+from corea.gateway.billing.migrations import MIGRATIONS
 from corea.gateway.errors import GatewayError
 from corea.gateway.ops.settings import GatewayStorage
 from corea.types import Sampling

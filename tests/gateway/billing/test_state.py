@@ -18,10 +18,11 @@ from corea.cli.main import main
 from corea.errors import ConfigError
 from corea.gateway.billing import state
 from corea.gateway.billing.budgets import KeyAccounts
-from corea.gateway.billing.database import MIGRATIONS, connect, version
+from corea.gateway.billing.database import connect, version
 from corea.gateway.billing.db_writer import DbWriter
 from corea.gateway.billing.decision_log import DecisionLog
 from corea.gateway.billing.keys import KeyLimits, create_key, list_keys
+from corea.gateway.billing.migrations import MIGRATIONS
 from corea.gateway.billing.state_file import locked, state_file
 from corea.gateway.ops.settings import GatewayStorage
 
@@ -162,7 +163,7 @@ def older(path: Path, at: int) -> None:
     """A database as an older program made it."""
     with closing(sqlite3.connect(path)) as connection:
         for script in MIGRATIONS[:at]:
-            connection.executescript(script)
+            connection.executescript(script.sqlite)
         connection.execute(
             "INSERT INTO keys (id, name, hash, created_at, spent_usd) VALUES ('0123', 'old', x'00', 1, '1.5')"
         )

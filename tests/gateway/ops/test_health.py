@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import Any
@@ -37,7 +38,7 @@ def cascade_of(small: Any, large: Any) -> Cascade:
 
 def at(url: str, clock: Clock | None = None, **settings: Any) -> OpenAIBackend:
     options = {"max_retries": 0, "breaker_failures": 2, "breaker_cool_down_seconds": 30.0, **settings}
-    return OpenAIBackend(OpenAISettings(model="m", base_url=url, **options), **({"clock": clock} if clock else {}))
+    return OpenAIBackend(OpenAISettings(model="m", base_url=url, **options), clock=clock or time.monotonic)
 
 
 async def ask(backend: Any, times: int = 1) -> None:

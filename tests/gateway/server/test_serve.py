@@ -22,7 +22,7 @@ from tests.gateway.conftest import events
 from corea.config import settings as read_settings
 from corea.errors import ConfigError
 from corea.gateway.ops.settings import GatewaySettings
-from corea.gateway.server.serve import check_host
+from corea.gateway.server.access import check_host
 
 CONFIG = """
 [stages.small]

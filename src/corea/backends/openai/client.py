@@ -102,8 +102,7 @@ class OpenAIBackend:
             cap_seconds=settings.backoff_cap_seconds,
             retry_after_cap_seconds=settings.retry_after_cap_seconds,
         )
-        self.pace: Callable[[], Awaitable[None]] | None = None
-        """Awaited before each request, where requests per minute are limited."""
+        self.pace: Callable[[], Awaitable[None]] | None = None  # awaited before each request
         self._sleep = sleep
         self._rng = rng or random.Random()
 
@@ -204,7 +203,7 @@ class OpenAIBackend:
             raise errors.status_error(self.settings, response, received, redactor)
         try:
             return _decode_count(received).input_tokens
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, RecursionError) as error:
             raise errors.unreadable_error(self.settings, received, str(error)) from error
 
     def check(self) -> None:
@@ -247,12 +246,12 @@ class OpenAIBackend:
         """The completion of a whole response."""
         try:
             reply, outside = request.reader()(received)
-        except msgspec.DecodeError as error:
+            written = wire.ReplyBuilder()
+            written.add(reply, outside)
+            if not written.answered:
+                raise errors.no_choices_error(self.settings, reply, received, redactor)
+        except (msgspec.DecodeError, RecursionError) as error:
             raise errors.unreadable_error(self.settings, received, str(error)) from error
-        written = wire.ReplyBuilder()
-        written.add(reply, outside)
-        if not written.answered:
-            raise errors.no_choices_error(self.settings, reply, received, redactor)
         return written.completion(question, self.model, **known)
 
     def chat_body(self, question: Question, sampling: Sampling) -> bytes:
@@ -389,9 +388,10 @@ class OpenAIBackend:
             body = wire.request_body(
                 self.model,
                 question,
-                sampling,
+                self.settings.sent(sampling),
                 max_tokens_field=self._limit_field,
                 only_field=self._only_limit_field,
+                seed_field=self.settings.seed_name,
                 stream=stream,
                 stream_usage=self.settings.stream_usage,
             )

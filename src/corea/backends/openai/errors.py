@@ -221,7 +221,10 @@ def _advice(settings: OpenAISettings, status: int, error: wire.ServerError) -> s
         return "lower the concurrency, or raise max_retries"
     if status in (400, 422):
         if "max_completion_tokens" in error.message:
-            return 'set max_tokens_field = "max_completion_tokens"'
+            other = "max_tokens" if settings.limit_field == "max_completion_tokens" else "max_completion_tokens"
+            return f'set max_tokens_field = "{other}"'
+        if "seed" in error.message:
+            return 'set seed_field = "random_seed" or "none", or leave the seed out'
         if "stream_options" in error.message:
             return "set stream_usage = false"
         return "see the model's name, the sampling settings and the length of the question"

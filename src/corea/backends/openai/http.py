@@ -71,6 +71,7 @@ class Http:
     def __init__(self, settings: OpenAISettings) -> None:
         self.settings = settings
         self._urls = {path: URL(settings.url_of(path), encoded=True) for path in (*PATHS.values(), COUNT_PATH)}
+        self._key_headers = {path: settings.key_header(path) for path in self._urls}
         self._path_keys = tuple(map(Secret, keys_in_path(settings.base_url)))
         self._path_redactor = KeyRedactor(self._path_keys)
         self._first_byte_seconds = min(settings.first_byte_timeout_seconds, settings.total_timeout_seconds)
@@ -193,7 +194,7 @@ class Http:
         keys = tuple(secret.values())
         if settings.api_key_env:
             keys += (read_key(settings.api_key_env),)
-            header = settings.key_header(path)
+            header = self._key_headers[path]
             secret[header] = Secret(f"Bearer {keys[-1]}") if header == "Authorization" else keys[-1]
         return secret, KeyRedactor((*keys, *self._path_keys))
 

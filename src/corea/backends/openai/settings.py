@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from urllib.parse import quote, urlencode, urlsplit
 
@@ -10,6 +10,7 @@ from corea.backends.openai.addresses import split_url
 from corea.backends.openai.api_keys import variable_name
 from corea.errors import ConfigError
 from corea.secrets import HIDDEN, Secret, marked, may_be_key, shown, shown_url
+from corea.types import Sampling
 
 AZURE_HOSTS = (".openai.azure.com", ".cognitiveservices.azure.com", ".services.ai.azure.com")
 KEY_HEADER = re.compile(
@@ -24,6 +25,7 @@ PATHS = {  # after `base_url`, of each API
     "completions": "/completions",
     "embeddings": "/embeddings",
 }
+PLAIN_SAMPLING = {"top_k": -1, "top_p": 1.0, "min_p": 0.0}
 COUNT_PATH = f"{PATHS['messages']}/count_tokens"
 HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # a token of RFC 9110, section 5.6.2
 
@@ -43,6 +45,15 @@ class MaxTokensField(StrEnum):
     AUTO = "auto"  # max_completion_tokens at OpenAI and Azure, else max_tokens
     OLD = "max_tokens"
     NEW = "max_completion_tokens"
+
+
+class SeedField(StrEnum):
+    """The request field that carries the seed."""
+
+    AUTO = "auto"  # random_seed at Mistral, else seed
+    SEED = "seed"
+    RANDOM_SEED = "random_seed"
+    NONE = "none"  # the server refuses a seed; none is sent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +77,10 @@ class OpenAISettings:
         api_version: The `api-version` query parameter (Azure).
         max_tokens_field: The request field that limits a completion, also where a client of the gateway named another;
             auto: the new one at OpenAI and Azure, else the client's, or the old one.
+        seed_field: The request field of the seed; "none" for a server that refuses one.
+        plain_sampling: Draws from the model's own probabilities: `top_k`, `top_p` and `min_p` are sent so that they cut
+            nothing off, unless `sampling` sets them. For llama.cpp (which else keeps 40 tokens, those of a top_p of
+            0.95 and above a min_p of 0.05), vLLM and SGLang (which else take the model's own); others refuse it.
         stream: `complete` streams too: the time of the first token is measured, and proxies see no long silence.
         stream_usage: Ask for usage at the end of a stream; False for an old server that refuses `stream_options`.
         connect_timeout_seconds: To open a connection.
@@ -95,6 +110,8 @@ class OpenAISettings:
     azure_deployment: str | None = None
     api_version: str | None = None
     max_tokens_field: MaxTokensField = MaxTokensField.AUTO
+    seed_field: SeedField = SeedField.AUTO
+    plain_sampling: bool = False
     stream: bool = False
     stream_usage: bool = True
     connect_timeout_seconds: float = 10.0
@@ -156,6 +173,25 @@ class OpenAISettings:
         return self.azure_deployment is not None or (urlsplit(self.base_url).hostname or "").endswith(AZURE_HOSTS)
 
     @property
+    def at_mistral(self) -> bool:
+        """True for Mistral's own API, which refuses fields that it does not know."""
+        return urlsplit(self.base_url).hostname == "api.mistral.ai"
+
+    @property
+    def seed_name(self) -> str | None:
+        """The request field that carries the seed; None if the server takes none."""
+        if self.seed_field is SeedField.AUTO:
+            return (SeedField.RANDOM_SEED if self.at_mistral else SeedField.SEED).value
+        return None if self.seed_field is SeedField.NONE else self.seed_field.value
+
+    def sent(self, sampling: Sampling) -> Sampling:
+        """The sampling settings that are sent for these: with `plain_sampling`, in full."""
+        if not self.plain_sampling or sampling.temperature == 0:
+            return sampling
+        own = {} if sampling.top_p is None else {"top_p": sampling.top_p}
+        return replace(sampling, extra={**PLAIN_SAMPLING, **own, **sampling.extra})
+
+    @property
     def url(self) -> str:
         """The URL of chat requests."""
         return self.url_of(CHAT_PATH)
@@ -180,6 +216,8 @@ class OpenAISettings:
             return self.max_tokens_field
         if self.api_version and self.api_version[:7] < "2024-09":
             return MaxTokensField.OLD  # Azure has the new field since o1, 2024-09-01-preview
+        if self.at_mistral:
+            return MaxTokensField.OLD
         new = self.on_azure or urlsplit(self.base_url).hostname == "api.openai.com"
         return MaxTokensField.NEW if new else None
 

@@ -139,15 +139,17 @@ class Stream:
         data = self._redactor.hide_bytes(data)
         try:
             reply, outside = self._read(data)
-        except msgspec.DecodeError as error:
+            if reply.error:
+                self._written.add(wire.ChatResponse(usage=reply.usage))
+                error = wire.error_of(reply.error)
+                raise errors.server_error(
+                    self._settings, error, self._redactor, default_status=500, spent=self._spent()
+                )
+            piece = self._written.add(reply, outside)
+        except (msgspec.DecodeError, RecursionError) as error:
             if (billed := wire.find_usage(data)) is not None:
                 self._written.billed = billed
             raise self._broken(f"an event is not JSON: {error}") from error
-        if reply.error:
-            self._written.add(wire.ChatResponse(usage=reply.usage))
-            error = wire.error_of(reply.error)
-            raise errors.server_error(self._settings, error, self._redactor, default_status=500, spent=self._spent())
-        piece = self._written.add(reply, outside)
         if isinstance(piece, StreamPart) and not (piece.text or piece.fields or piece.logprobs):
             self._outside = joined_outside(self._outside, piece.outside)
             return ""  # it comes with the next piece, so that no fields alone look like the begin of an answer

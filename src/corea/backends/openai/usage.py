@@ -55,7 +55,7 @@ def read_usage(raw: msgspec.Raw | bytes) -> Billed | None:
     """The counts of a usage object; None if it has none. Fields that cannot be read count as absent."""
     try:
         given: Any = _decode(raw)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         return None
     if not isinstance(given, dict):
         return None
@@ -142,7 +142,8 @@ def _usage(given: _Fields) -> tuple[Usage, Lacks] | None:
         prompt, lacks = max(total - (completion or 0), 0), Lacks.NOTHING if total else Lacks.PROMPT
     if completion is None:
         completion, lacks = max(total - prompt, 0), Lacks.NOTHING if total else Lacks.COMPLETION
-    caches, reasoning = _caches(given, inside or _NO_FIELDS), _count(outside.get("reasoning_tokens")) or 0
+    caches = _caches(given, inside or _NO_FIELDS)
+    reasoning = _largest(outside.get("reasoning_tokens"), given.get("reasoning_tokens"))  # SGLang's is not inside
     if inside is None and _number(given.get("prompt_tokens")) is None:  # Anthropic's own way of counting
         prompt += caches.read + caches.written
         more = (0, max(total - prompt - completion, 0))
@@ -230,7 +231,8 @@ def _additional(prompt: int, completion: int, total: int, caches: _Caches, reaso
                 if fits and cache + thought == rest:
                     return cache, thought
     cache = caches.apart if caches.apart > prompt else 0
-    return cache, max(rest - cache, reasoning if reasoning > completion else 0)
+    beside = reasoning > completion and total != prompt + completion  # SGLang counts one token too many
+    return cache, max(rest - cache, reasoning if beside else 0)
 
 
 def _object(given: _Fields, *names: str) -> _Fields | None:

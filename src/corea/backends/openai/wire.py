@@ -125,6 +125,7 @@ def request_body(
     *,
     max_tokens_field: str,
     only_field: bool = True,
+    seed_field: str | None = "seed",
     stream: bool,
     stream_usage: bool = True,
 ) -> bytes:
@@ -132,6 +133,7 @@ def request_body(
 
     Args:
         max_tokens_field: The name of the limit.
+        seed_field: The name of the seed; None if the server takes none.
         only_field: The server takes no other name; else one in `sampling.extra` stays as it is.
     """
     fields: dict[str, Any] = {"model": model, "messages": [_message(message) for message in question.messages]}
@@ -142,8 +144,8 @@ def request_body(
         fields["temperature"] = sampling.temperature
     if sampling.top_p is not None:
         fields["top_p"] = sampling.top_p
-    if sampling.seed is not None:
-        fields["seed"] = sampling.seed
+    if sampling.seed is not None and seed_field:
+        fields[seed_field] = sampling.seed
     if sampling.stop:
         fields["stop"] = sampling.stop
     if sampling.logprobs:
@@ -317,7 +319,7 @@ def read_error(received: bytes) -> ServerError:
     """The error in a response, in any of the servers' forms; also a page of HTML or plain text."""
     try:
         body = msgspec.json.decode(received)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         return ServerError(one_line(received.decode("utf-8", "replace")))
     return error_of(body)
 

@@ -233,14 +233,14 @@ def _input(arguments: Any) -> JSON:
         return arguments or {}
     try:
         return _decode(arguments)
-    except (msgspec.DecodeError, TypeError):
+    except (msgspec.DecodeError, TypeError, RecursionError):
         return {INVALID: arguments}
 
 
 def _is_whole(arguments: str) -> bool:
     try:
         _decode(arguments or "{}")
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         return False
     return True
 

@@ -269,7 +269,7 @@ def _thoughts(item: JSON) -> JSON:
     if isinstance(encoded, str) and encoded.startswith(MARK):
         try:
             return msgspec.json.decode(base64.urlsafe_b64decode(encoded.removeprefix(MARK)), type=JSON)
-        except (msgspec.DecodeError, ValueError):
+        except (ValueError, RecursionError):
             return {}
     text = "".join(text for part in objects(item.get("content")) if isinstance(text := part.get("text"), str))
     return {"reasoning_content": text} if text else {}

@@ -15,7 +15,7 @@ import numpy as np
 from corea.calibrate.rules import CascadeAnswers
 from corea.errors import ConfigError, DataError
 from corea.gateway.audit.store import ASKED, DrawnRow, LabelRow, drawn_rows, label_rows
-from corea.gateway.audit.traffic import AskedStage, QuestionFacts, read_facts
+from corea.gateway.audit.traffic import QuestionFacts, StageFacts, read_facts
 from corea.records.answer import AnswerSet, RecordedAnswer
 from corea.records.join import join_answers
 from corea.records.table import OutcomeTable
@@ -213,10 +213,10 @@ def _cost(question: DrawnQuestion) -> float:
 
 
 def _recorded(
-    question: DrawnQuestion, stage: AskedStage | None, correct: float, missing_cost: float | None
+    question: DrawnQuestion, stage: StageFacts | None, correct: float, missing_cost: float | None
 ) -> RecordedAnswer:
     """An answer of the sample; of a call that failed, with the mean cost of the others."""
-    stage = stage or AskedStage(stage="")
+    stage = stage or StageFacts(stage="")
     cost = stage.cost_usd if stage.cost_usd is not None else missing_cost
     numbers = {name: value for name, value in stage.inputs.items() if name != "second_opinion"}
     numbers |= {"prompt_tokens": float(stage.prompt_tokens), "completion_tokens": float(stage.completion_tokens)}

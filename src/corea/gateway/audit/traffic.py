@@ -32,7 +32,7 @@ class GraderComparer:
         return not equivalent(question, served.answer, reference.answer)
 
 
-class AskedStage(Struct, kw_only=True, omit_defaults=True):
+class StageFacts(Struct, kw_only=True, omit_defaults=True):
     """Facts of one stage's answer, as calibrations read them; no text.
 
     Args:
@@ -64,8 +64,8 @@ class QuestionFacts(Struct, kw_only=True, omit_defaults=True):
 
     cluster: str = ""
     cost_usd: float | None = None
-    small: AskedStage | None = None
-    large: AskedStage | None = None
+    small: StageFacts | None = None
+    large: StageFacts | None = None
 
 
 class Traffic(Struct, kw_only=True):
@@ -141,13 +141,13 @@ def is_chat(traffic: Traffic) -> bool:
     return any(stage.mode is Mode.CHAT for stage in traffic.plan.cascade.stages)
 
 
-def facts_of(step: Step) -> AskedStage:
+def facts_of(step: Step) -> StageFacts:
     """The facts of one stage's answer."""
     completion, confidence = step.completion, step.confidence
     inputs = confidence.inputs if confidence is not None and confidence.inputs is not UNSET else {}
     if not inputs and confidence is not None and confidence.value is not None:
         inputs = {"confidence": confidence.value}
-    return AskedStage(
+    return StageFacts(
         stage=step.stage,
         model=completion.model if completion is not None else "",
         readable=step.answer is not None,

@@ -1,7 +1,7 @@
 """The detectors of a cascade over live traffic: their state in the database, and the alarms."""
 
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -181,8 +181,13 @@ def watches_of(
     return {name: CascadeWatch.of(name, found.get(name), settings.audit.every) for name in cascades}
 
 
-def audit_lines(cascades: Mapping[str, Cascade], settings: GatewaySettings) -> list[str]:
+def audit_lines(
+    cascades: Mapping[str, Cascade], settings: GatewaySettings, calibrated: Collection[str] = ()
+) -> list[str]:
     """Lines about an audit that finds nothing."""
+    if settings.storage.url is not None and calibrated:
+        names = ", ".join(calibrated)
+        return [f"gateway.storage.url: with PostgreSQL, {names} is not watched for a change; an SQLite file allows it"]
     if not settings.audit.share or settings.storage.store_text:
         return []
     chats = [name for name, each in cascades.items() if any(stage.mode is Mode.CHAT for stage in each.stages)]

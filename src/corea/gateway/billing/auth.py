@@ -5,6 +5,7 @@ from typing import Protocol
 
 import msgspec
 
+from corea.gateway.errors import GatewayError
 from corea.types import ZERO_USD
 
 
@@ -86,7 +87,7 @@ class Accounts(Protocol):
         """
         ...
 
-    def count(self, principal: Principal) -> None:
+    async def count(self, principal: Principal) -> None:
         """Takes one request of the rate limit, for a call that costs nothing.
 
         Raises:
@@ -101,3 +102,38 @@ class Accounts(Protocol):
             cost_usd: None, an unknown cost, books the reserve.
         """
         ...
+
+
+def no_key() -> GatewayError:
+    """The error of a request without an API key."""
+    message = "No API key: send `Authorization: Bearer corea-...`; the operator makes one with `corea keys create`."
+    return GatewayError(401, message, "authentication_error", "missing_api_key")
+
+
+def wrong_key() -> GatewayError:
+    """The error of a request with an unknown or revoked API key."""
+    message = "This API key is unknown or was revoked."
+    return GatewayError(401, message, "authentication_error", "invalid_api_key")
+
+
+def wrong_group() -> GatewayError:
+    """The error of a request whose key's group was revoked."""
+    return GatewayError(401, "The group of this API key was revoked.", "authentication_error", "invalid_api_key")
+
+
+def check_route(principal: Principal, route: str) -> None:
+    """Checks that a cascade is allowed.
+
+    Raises:
+        GatewayError: 403, it is not.
+    """
+    if not principal.may_use(route):
+        allowed = ", ".join(sorted(principal.cascades or ()))
+        message = f"model: this key may not use {route!r}, only {allowed}."
+        raise GatewayError(403, message, "permission_error", "model_not_allowed", "model")
+
+
+def accounts_unavailable() -> GatewayError:
+    """The error of a request that cannot be booked, and is therefore not admitted."""
+    message = "The accounts cannot be read or written, so no key with a budget is admitted; try again."
+    return GatewayError(503, message, "api_error", "accounts_unavailable", headers=(("retry-after", "1"),))

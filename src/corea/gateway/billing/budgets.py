@@ -16,24 +16,28 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TypeVar
 
-from corea.gateway.billing.auth import Admission, Principal, SpendRequest
+from corea.gateway.billing.auth import (
+    Admission,
+    Principal,
+    SpendRequest,
+    accounts_unavailable,
+    check_route,
+    no_key,
+    wrong_group,
+    wrong_key,
+)
 from corea.gateway.billing.budget_holds import boot_id, release_holds
 from corea.gateway.billing.database import connect
 from corea.gateway.billing.db_writer import DbWriter
-from corea.gateway.billing.keys import BUDGETS, ApiKey, any_keys, find_key, list_keys, read_key, spent_by_day
-from corea.gateway.billing.periods import DAY_SECONDS, BudgetLeft, budgets_left, check_budgets
+from corea.gateway.billing.keys import ApiKey, any_keys, find_key, list_keys, read_key, spent_by_day
+from corea.gateway.billing.periods import DAY_SECONDS, WHOSE, BudgetLeft, budgets_left, check_budgets
 from corea.gateway.billing.rate_limit import RateLimits
-from corea.gateway.errors import GatewayError
 from corea.types import ZERO_USD
 
 log: logging.Logger = logging.getLogger("corea.gateway")
 T = TypeVar("T")
 HOLD_REQUESTS = 16  # requests like the present one that a hold covers
 REFILL_REQUESTS = 8  # requests left of a hold at which the next one is written, without waiting for it
-NO_KEY = "No API key: send `Authorization: Bearer corea-...`; the operator makes one with `corea keys create`."
-WRONG_GROUP = "The group of this API key was revoked."
-WHOSE = {"key": "this key's", "group": "this key's group's"}
-WRONG_KEY = "This API key is unknown or was revoked."
 
 
 @dataclass(slots=True)
@@ -92,11 +96,11 @@ class KeyAccounts:
         if not self.has_keys():
             return Principal()
         if secret is None:
-            raise GatewayError(401, NO_KEY, "authentication_error", "missing_api_key")
+            raise no_key()
         if (key := self.recently_read.get(secret)) is None:
             key = self._read(lambda: find_key(self.reading, secret))
             if key is None:
-                raise GatewayError(401, WRONG_KEY, "authentication_error", "invalid_api_key")
+                raise wrong_key()
             if not self.recently_read:  # shared by requests that have arrived already, not by later ones
                 asyncio.get_running_loop().call_soon(self.recently_read.clear)
             self.recently_read[secret] = key
@@ -107,10 +111,7 @@ class KeyAccounts:
         if not isinstance(principal, ApiKey):
             return Admission(key_id=None, request=request)
         key = principal
-        if not key.may_use(request.route):
-            allowed = ", ".join(sorted(key.cascades or ()))
-            message = f"model: this key may not use {request.route!r}, only {allowed}."
-            raise GatewayError(403, message, "permission_error", "model_not_allowed", "model")
+        check_route(key, request.route)
         account = self._account(key)
         payers = [(key, account)]
         if key.group_id is not None:
@@ -136,7 +137,7 @@ class KeyAccounts:
             key_id=key.id, request=request, reserved_usd=reserve, reserved_tokens=tokens, group_id=key.group_id
         )
 
-    def count(self, principal: Principal) -> None:
+    async def count(self, principal: Principal) -> None:
         """Takes one request of the rate limit, as `Accounts`."""
         if isinstance(principal, ApiKey):
             self._take_rates(principal, self._account(principal), None)
@@ -163,7 +164,7 @@ class KeyAccounts:
         return {
             key.id: budgets_left(key, key.spent_usd, spent_by_day(self.reading, key.id), today)
             for key in self._read(lambda: list_keys(self.reading))
-            if key.revoked_at is None and any(getattr(key, name) is not None for name in BUDGETS)
+            if key.revoked_at is None and key.own_budget
         }
 
     def close(self) -> None:
@@ -185,7 +186,7 @@ class KeyAccounts:
         """
         group = self._read(lambda: read_key(self.reading, group_id))
         if group is None or group.revoked_at is not None:
-            raise GatewayError(401, WRONG_GROUP, "authentication_error", "invalid_api_key")
+            raise wrong_group()
         return group
 
     def _today(self) -> int:
@@ -215,7 +216,7 @@ class KeyAccounts:
         held, holding = account.held, account.holding
         synced = not waits or (holding is not None and await asyncio.shield(holding))
         if self.writer.failing or not synced:
-            raise _unavailable()
+            raise accounts_unavailable()
         if waits:
             account.safe = max(account.safe, held)
             self._check_again(key, account, reserve)
@@ -224,7 +225,7 @@ class KeyAccounts:
         """Checks a key again after a wait: it may have been revoked, or its budget reduced."""
         now = self._read(lambda: read_key(self.reading, key.id))
         if now is None or now.revoked_at is not None:
-            raise GatewayError(401, WRONG_KEY, "authentication_error", "invalid_api_key")
+            raise wrong_key()
         whose, budgets = WHOSE[now.role], self._budgets(now, account)
         check_budgets(budgets, account.reserved - reserve, reserve, self.wall_clock(), whose)
 
@@ -245,15 +246,10 @@ class KeyAccounts:
             return read()
         except sqlite3.Error as error:
             log.error("the accounts cannot be read (%s)", error)
-            raise _unavailable() from error
+            raise accounts_unavailable() from error
 
 
 def _book(account: _Account, cost: Decimal, day: int, admission: Admission) -> None:
     account.spent += cost
     account.by_day[day] = account.by_day.get(day, ZERO_USD) + cost
     account.reserved -= admission.reserved_usd
-
-
-def _unavailable() -> GatewayError:
-    message = "The accounts cannot be read or written, so no key with a budget is admitted; try again."
-    return GatewayError(503, message, "api_error", "accounts_unavailable", headers=(("retry-after", "1"),))

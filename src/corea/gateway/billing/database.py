@@ -1,4 +1,4 @@
-"""The SQLite file of keys, spending and decisions: schema, opening, migration."""
+"""The SQLite file of keys, spending and decisions: opening and migration."""
 
 import contextlib
 import logging
@@ -9,122 +9,14 @@ import time
 from pathlib import Path
 
 from corea.errors import ConfigError
+from corea.gateway.billing.migrations import MIGRATIONS
 
 log: logging.Logger = logging.getLogger("corea.gateway")
 BUSY_SECONDS = 10
 
-# Each brings the file one version further. Never change one that was released; add another. No ";" in comments.
-MIGRATIONS = (
-    """
-    CREATE TABLE keys (
-        id TEXT PRIMARY KEY,               -- public, part of the secret
-        name TEXT NOT NULL,
-        hash BLOB NOT NULL,                -- SHA-256 of the secret
-        created_at REAL NOT NULL,          -- seconds since 1970
-        revoked_at REAL,
-        cascades TEXT,                     -- JSON list, NULL: all
-        budget_usd TEXT,                   -- exact decimal, NULL: none
-        requests_per_minute INTEGER,
-        tokens_per_minute INTEGER,
-        spent_usd TEXT NOT NULL DEFAULT '0',
-        tokens INTEGER NOT NULL DEFAULT 0,
-        requests INTEGER NOT NULL DEFAULT 0,
-        held_usd TEXT,                     -- of the budget, while a server runs, see budget_holds.py
-        held_boot TEXT
-    ) WITHOUT ROWID;
-    CREATE TABLE decisions (
-        trace_id TEXT NOT NULL,
-        at REAL NOT NULL,                  -- end of the request, seconds since 1970
-        key_id TEXT,
-        cascade TEXT NOT NULL,
-        model TEXT NOT NULL,               -- as the request named it
-        stage TEXT,                        -- that answered, NULL: none
-        status TEXT NOT NULL,
-        error TEXT,                        -- code of the error response
-        deferred INTEGER NOT NULL,
-        confidence REAL,
-        threshold REAL,
-        cost_usd TEXT,
-        baseline_usd TEXT,
-        prompt_tokens INTEGER NOT NULL,
-        completion_tokens INTEGER NOT NULL,
-        seconds REAL NOT NULL,
-        first_text_seconds REAL,
-        streamed INTEGER NOT NULL,
-        cached INTEGER NOT NULL,
-        client_disconnected INTEGER NOT NULL,
-        steps TEXT NOT NULL,               -- JSON, without any text
-        prompt TEXT,                       -- only where store_text is on, redacted
-        answer TEXT
-    );
-    CREATE INDEX decisions_at ON decisions (at)
-    """,
-    # budgets per period as budget_usd; spent_days is JSON, USD by day since 1970 (UTC); policy names a RequestPolicy
-    """
-    ALTER TABLE keys ADD COLUMN budget_day_usd TEXT;
-    ALTER TABLE keys ADD COLUMN budget_week_usd TEXT;
-    ALTER TABLE keys ADD COLUMN budget_month_usd TEXT;
-    ALTER TABLE keys ADD COLUMN spent_days TEXT NOT NULL DEFAULT '{}';
-    ALTER TABLE keys ADD COLUMN policy TEXT
-    """,
-    # role is a keys.Role; group_id names the row whose budgets the key shares; changes is JSON, field: [before, after]
-    """
-    ALTER TABLE keys ADD COLUMN role TEXT NOT NULL DEFAULT 'key';
-    ALTER TABLE keys ADD COLUMN group_id TEXT;
-    CREATE TABLE key_changes (
-        at REAL NOT NULL,                  -- seconds since 1970
-        actor TEXT NOT NULL,               -- the admin key, or the user of the command line
-        action TEXT NOT NULL,              -- create, set, revoke
-        key_id TEXT NOT NULL,
-        changes TEXT NOT NULL
-    )
-    """,
-    # corea.gateway.audit: drawn questions, labels, and the detectors of each cascade
-    """
-    CREATE TABLE audits (
-        trace_id TEXT PRIMARY KEY,
-        at REAL NOT NULL,
-        day INTEGER NOT NULL,              -- since 1970 (UTC), of the budget
-        cascade TEXT NOT NULL,
-        calibration TEXT,                  -- digest of the artefact that decided
-        kept INTEGER NOT NULL,             -- 1: an earlier stage answered, and the last one was asked for the audit
-        probability REAL NOT NULL,         -- of being drawn, whatever the question
-        draw REAL NOT NULL,                -- uniform in [0, 1), below the probability
-        state TEXT NOT NULL,               -- asked, done, failed, lost (in flight at the end), budget (not asked)
-        reserved_usd TEXT NOT NULL,
-        cost_usd TEXT,                     -- of the audit's own call
-        differ INTEGER,                    -- NULL: cannot be compared
-        settled INTEGER NOT NULL,          -- 1: the detector of labels has seen it
-        facts TEXT NOT NULL,               -- JSON, without any text: cost, tokens, signals, models
-        served TEXT,                       -- only where store_text is on, redacted
-        reference TEXT                     -- likewise, the last stage's answer
-    ) WITHOUT ROWID;
-    CREATE INDEX audits_day ON audits (day);
-    CREATE INDEX decisions_trace ON decisions (trace_id);
-    CREATE TABLE labels (
-        trace_id TEXT NOT NULL,
-        source TEXT NOT NULL,
-        at REAL NOT NULL,
-        key_id TEXT,
-        cascade TEXT NOT NULL,
-        sampled INTEGER NOT NULL,          -- 1: by a reviewer, of a drawn question
-        served REAL NOT NULL,              -- correctness of the answer that was served, in [0, 1]
-        reference REAL,                    -- likewise of the last stage's answer
-        PRIMARY KEY (trace_id, source)
-    ) WITHOUT ROWID;
-    CREATE TABLE monitors (
-        cascade TEXT PRIMARY KEY,
-        bounds TEXT NOT NULL,              -- that the detectors are for
-        generation INTEGER NOT NULL,       -- one more at each acknowledgement
-        since REAL NOT NULL,
-        detectors TEXT NOT NULL,           -- JSON
-        alarm TEXT,                        -- names of the detectors that have alarmed
-        alarmed_at REAL,
-        notified_at REAL,                  -- of the webhook
-        acknowledged_at REAL               -- of the alarm before
-    ) WITHOUT ROWID
-    """,
-)
+
+class DatabaseUnavailable(ConfigError):
+    """A database that cannot be used now."""
 
 
 def connect(path: str | Path) -> sqlite3.Connection:
@@ -133,7 +25,8 @@ def connect(path: str | Path) -> sqlite3.Connection:
     WAL with synchronous=NORMAL: a commit survives the death of the process; `DbWriter` syncs against power cuts.
 
     Raises:
-        ConfigError: It cannot be opened, is not such a file, or was written by a newer COREA.
+        DatabaseUnavailable: It cannot be opened, or is not such a file.
+        ConfigError: It was written by a newer COREA.
     """
     try:
         _make_private(path)
@@ -143,11 +36,11 @@ def connect(path: str | Path) -> sqlite3.Connection:
         _migrate(connection, str(path))
     except (sqlite3.Error, OSError) as error:
         if isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError):
-            raise ConfigError(
+            raise DatabaseUnavailable(
                 f"gateway.storage.path: {path} is damaged, or no SQLite file ({error}); "
                 "`corea state restore COPY` puts a copy in its place"
             ) from error
-        raise ConfigError(
+        raise DatabaseUnavailable(
             f"gateway.storage.path: {path} cannot be used ({error}); name a file that can be written"
         ) from error
     return connection
@@ -221,8 +114,8 @@ def _migrate(connection: sqlite3.Connection, path: str) -> None:
             raise ConfigError(
                 f"gateway.storage.path: {path} is of version {at}, expected at most {newest}; install a newer corea"
             )
-        for script in MIGRATIONS[at:]:
-            for statement in script.split(";"):
+        for step in MIGRATIONS[at:]:
+            for statement in step.sqlite.split(";"):
                 connection.execute(statement)
         connection.execute(f"PRAGMA user_version={newest}")
         connection.execute("COMMIT")

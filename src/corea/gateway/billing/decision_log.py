@@ -37,9 +37,16 @@ LONGEST_TEXT = 200_000
 BATCH = 500
 LOG_SECONDS = 10.0
 DAY_SECONDS = 86_400
-ROW = f"({', '.join('?' * 23)})"
+COLUMNS = (
+    "trace_id", "at", "key_id", "cascade", "model", "stage", "status", "error", "deferred", "confidence", "threshold",
+    "cost_usd", "baseline_usd", "prompt_tokens", "completion_tokens", "seconds", "first_text_seconds", "streamed",
+    "cached", "client_disconnected", "steps", "prompt", "answer",
+)  # fmt: skip
+DELETED = 1000
+ROW = f"({', '.join('?' * len(COLUMNS))})"
+INSERT = f"INSERT INTO decisions ({', '.join(COLUMNS)}) VALUES"
 ROWS_AT_ONCE = 25  # in one statement: at each, the writer's thread gives up the interpreter
-DELETE = "DELETE FROM decisions WHERE rowid IN (SELECT rowid FROM decisions WHERE at < ? LIMIT 1000)"
+DELETE = f"DELETE FROM decisions WHERE rowid IN (SELECT rowid FROM decisions WHERE at < ? LIMIT {DELETED})"
 
 
 @dataclass(slots=True)
@@ -138,31 +145,46 @@ class DecisionLog:
             self._redacting = queued
             self.queue.append(self._redacted(queued))
 
-    def write(self, connection: sqlite3.Connection) -> int:
-        """Inserts a batch of what is queued in one transaction; how many. On the writer's thread, as `delete_old`."""
+    def batch(self) -> list[Row]:
+        """The oldest that are queued, in the order of `COLUMNS`: the same ones until `written` is called."""
         while self.queue and len(self._batch) < BATCH:
             queued = self.queue.popleft()
             self._text_out += queued.length
             self._batch.append((*queued.row, queued.prompt, queued.answer))
-        if not self._batch:
+        return self._batch
+
+    def written(self) -> None:
+        """The batch is stored."""
+        self._batch = []
+
+    def write(self, connection: sqlite3.Connection) -> int:
+        """Inserts a batch of what is queued in one transaction; how many. On the writer's thread, as `delete_old`."""
+        if not (batch := self.batch()):
             return 0
         connection.execute("BEGIN IMMEDIATE")
-        for start in range(0, len(self._batch), ROWS_AT_ONCE):
-            rows = self._batch[start : start + ROWS_AT_ONCE]
+        for start in range(0, len(batch), ROWS_AT_ONCE):
+            rows = batch[start : start + ROWS_AT_ONCE]
             try:
                 _insert(connection, rows)
             except (OverflowError, ValueError, TypeError):  # by one of them, such as a number beyond 64 bits
                 _insert_each(connection, rows)
         connection.execute("COMMIT")
-        written, self._batch = len(self._batch), []
-        return written
+        self.written()
+        return len(batch)
 
     def delete_old(self, connection: sqlite3.Connection) -> None:
         """Deletes decisions older than `retention_days`, at most 1,000 a second."""
+        if (before := self.oldest_kept()) is not None:
+            self.deleted(connection.execute(DELETE, (before,)).rowcount)
+
+    def oldest_kept(self) -> float | None:
+        """The time before which decisions are to be deleted now, some at a time; None: nothing is due."""
         now, days = self.clock(), self.settings.retention_days
-        if days and now >= self._next_deletion:
-            deleted = connection.execute(DELETE, (now - days * DAY_SECONDS,)).rowcount
-            self._next_deletion = now + (1 if deleted == 1000 else 3600)
+        return now - days * DAY_SECONDS if days and now >= self._next_deletion else None
+
+    def deleted(self, count: int) -> None:
+        """Notes that so many, at most `DELETED`, were deleted."""
+        self._next_deletion = self.clock() + (1 if count == DELETED else 3600)
 
     def _redacted(self, queued: QueuedDecision) -> QueuedDecision:
         row, length = queued.row, queued.length
@@ -190,7 +212,7 @@ class DecisionLog:
 
 
 def _insert(connection: sqlite3.Connection, rows: Sequence[Row]) -> None:
-    connection.execute(f"INSERT INTO decisions VALUES {', '.join([ROW] * len(rows))}", tuple(chain(*rows)))
+    connection.execute(f"{INSERT} {', '.join([ROW] * len(rows))}", tuple(chain(*rows)))
 
 
 def _insert_each(connection: sqlite3.Connection, rows: Sequence[Row]) -> None:
@@ -202,7 +224,7 @@ def _insert_each(connection: sqlite3.Connection, rows: Sequence[Row]) -> None:
 
 
 def row_of(completed: CompletedRequest, at: float) -> Row:
-    """The columns of `decisions` up to `steps`, in their order."""
+    """The columns of `decisions` up to `steps`, in the order of `COLUMNS`."""
     state, trace, usage = completed.state, completed.trace, completed.usage
     return (
         trace.trace_id,

@@ -14,8 +14,10 @@ from corea.gateway.billing.keys import (
     BUDGETS,
     UNLIMITED,
     ApiKey,
+    KeyConnection,
     KeyLimits,
     Role,
+    correct_leases,
     create_key,
     list_keys,
     named_key,
@@ -31,6 +33,8 @@ SHOWN = (
 )  # fmt: skip
 LONGEST_NAME = 200
 MOST_CHANGES = 1000
+BEGIN = ("BEGIN IMMEDIATE",)
+BEGIN_SHARED = ("BEGIN", "LOCK TABLE key_changes IN SHARE ROW EXCLUSIVE MODE")  # one change at a time, as in SQLite
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +44,7 @@ class KeyChange:
     Args:
         at: Seconds since 1970.
         actor: The admin key, or the user of the command line.
-        action: "create", "set" or "revoke".
+        action: "create", "set", "revoke" or "correct".
         changes: By field, its value before and after.
     """
 
@@ -60,7 +64,7 @@ class KeyAdmin:
         cascades, policies: The configured ones; None where the configuration is not known, and no name is checked.
     """
 
-    connection: sqlite3.Connection
+    connection: KeyConnection
     actor: str
     cascades: Collection[str] | None = None
     policies: Collection[str] | None = None
@@ -114,6 +118,24 @@ class KeyAdmin:
                 self._note("revoke", was.id, {"revoked_at": [None, now.revoked_at]})
         return now
 
+    def correct(self, name: str, spent_usd: Decimal) -> tuple[ApiKey, Decimal]:
+        """The key, with what dead servers' leases were booked with corrected, and the amount that is free again.
+
+        Args:
+            spent_usd: Their part that was really spent, by the provider's bill.
+
+        Raises:
+            ConfigError: There is no such key, or the database is an SQLite file, which has no leases.
+        """
+        if isinstance(self.connection, sqlite3.Connection):
+            raise ConfigError("gateway.storage.url: is not set; only a PostgreSQL database has leases of dead servers")
+        with self._transaction():
+            was = named_key(self.connection, name)
+            freed = correct_leases(self.connection, was.id, spent_usd)
+            now = read_key(self.connection, was.id) or was
+            self._note("correct", was.id, {"spent_usd": [str(was.spent_usd), str(now.spent_usd)]})
+        return now, freed
+
     def find_group(self, name: str) -> str:
         """Id of a group, by its id or name.
 
@@ -156,7 +178,8 @@ class KeyAdmin:
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
-        self.connection.execute("BEGIN IMMEDIATE")
+        for statement in BEGIN if isinstance(self.connection, sqlite3.Connection) else BEGIN_SHARED:
+            self.connection.execute(statement)
         try:
             yield
         except BaseException:

@@ -12,6 +12,7 @@ from corea.types import ZERO_USD
 EPOCH = date(1970, 1, 1)
 DAY_SECONDS = 86_400
 DAYS_KEPT = 31  # the longest period
+WHOSE = {"key": "this key's", "group": "this key's group's"}  # by role
 NO_BUDGETS = {"day": None, "week": None, "month": None}
 
 
@@ -48,6 +49,21 @@ def budgets_left(key: ApiKey, spent: Decimal, by_day: Mapping[int, Decimal], tod
         if (budget := periods[period]) is not None:
             used = sum((usd for day, usd in by_day.items() if day >= first), ZERO_USD)
             found.append(BudgetLeft(period, budget, budget - used, end - today))
+    return found
+
+
+def budgets_of(key: ApiKey, spent: Decimal, used: Mapping[str, Decimal], day: int, today: int) -> list[BudgetLeft]:
+    """The rest of every budget that a key has.
+
+    Args:
+        spent: Over the key's whole life.
+        used: By period, in the one that holds `day`.
+        day: Of the last booking, since 1970, as `today`.
+    """
+    found = [BudgetLeft("", key.budget_usd, key.budget_usd - spent, 0)] if key.budget_usd is not None else []
+    for period, (first, end) in calendar_periods(today).items():
+        if (budget := getattr(key, f"budget_{period}_usd")) is not None:
+            found.append(BudgetLeft(period, budget, budget - (used[period] if day >= first else ZERO_USD), end - today))
     return found
 
 

@@ -50,12 +50,17 @@ class RateLimits:
         wanted = ((self.requests, 1, "requests"), (self.tokens, tokens, "tokens"))
         for bucket, amount, unit in wanted:
             if bucket is not None and (wait := bucket.wait_seconds(amount)) > 0:
-                message = f"This key's limit is {bucket.per_minute} {unit} per minute; try again in {wait:.1f} s."
-                retry = (("retry-after", str(ceil(wait))),)
-                raise GatewayError(429, message, "rate_limit_error", "rate_limit_exceeded", headers=retry)
+                raise rate_limited(bucket.per_minute, unit, wait)
         for bucket, amount, _ in wanted:
             if bucket is not None:
                 bucket.level -= amount
+
+
+def rate_limited(per_minute: int, unit: str, wait: float) -> GatewayError:
+    """The error of a request that a limit refuses for so many seconds."""
+    message = f"This key's limit is {per_minute} {unit} per minute; try again in {wait:.1f} s."
+    retry = (("retry-after", str(ceil(wait))),)
+    return GatewayError(429, message, "rate_limit_error", "rate_limit_exceeded", headers=retry)
 
 
 def _refilled(bucket: TokenBucket | None, per_minute: int | None, now: float) -> TokenBucket | None:

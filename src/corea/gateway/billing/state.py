@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from corea.errors import ConfigError
-from corea.gateway.billing.database import MIGRATIONS, connect, copy_database, version
+from corea.gateway.billing.database import connect, copy_database, version
 from corea.gateway.billing.key_admin import SHOWN
+from corea.gateway.billing.migrations import MIGRATIONS
 from corea.gateway.billing.state_file import locked
 
 TABLES = ("keys", "decisions", "key_changes")

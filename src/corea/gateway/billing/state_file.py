@@ -47,7 +47,7 @@ def locked(path: Path, todo: str = "name another file") -> Iterator[None]:
     """Holds a database for one server: two would each let a key spend its whole budget.
 
     Args:
-        todo: What to do where another one holds it.
+        todo: Advice where another one holds it.
 
     Raises:
         ConfigError: Another one holds it, or the folder cannot be written.

@@ -2,7 +2,7 @@
 
 from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, is_dataclass, replace
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from fnmatch import fnmatchcase
 from typing import Any
@@ -11,28 +11,23 @@ import msgspec
 
 from corea.backends.openai.deployments import SESSION
 from corea.backends.openai.settings import CHAT
-from corea.backends.openai.wire import LIMIT_FIELDS
 from corea.cascade import Cascade, new_id
 from corea.costs.bounds import BoundAssumptions, request_tokens, stage_bounds
 from corea.errors import ConfigError, unknown_name
 from corea.gateway.chat.capabilities import capable, check_accepts, declaring, passed_through, without_stages
-from corea.gateway.chat.request import FORMS, WITH_TOOLS, ChatRequest
+from corea.gateway.chat.request import ChatRequest
+from corea.gateway.chat.sampling import as_asked, stage_for
 from corea.gateway.chat.visible import VisibleText, tags_of
 from corea.gateway.errors import GatewayError, bad_field, unsupported
 from corea.gateway.ops.affinity import session_of
 from corea.gateway.ops.settings import ALARM_FLAG, CONTROLS, GatewaySettings, OnAlarm
 from corea.hedge import hedged
-from corea.policies.threshold import Threshold, threshold_of
-from corea.protocols import Policy
-from corea.stage import Mode, Stage
-from corea.types import LIMITS, Question, Sampling
+from corea.policies.threshold import threshold_of
+from corea.stage import Stage
+from corea.types import LIMITS, Question
 
-AS_ASKED = Sampling()
 WITHOUT_CATEGORY = Question.of("")
 LEAST_DRAFT_TOKENS = 64  # a draft's reasoning, answer and confidence with their tags
-ABOUT_THE_USER = ("user", "metadata", "safety_identifier")
-PENALTIES = ("presence_penalty", "frequency_penalty")
-PASSED_TO_ALL = frozenset({*ABOUT_THE_USER, *WITH_TOOLS, *FORMS})  # the latter two only reach stages that accept them
 
 
 class RequestPlan(msgspec.Struct, frozen=True, kw_only=True):  # made in a tenth of a dataclass's time
@@ -233,7 +228,7 @@ class RoutingTable:
         if last is not None and len(cascade.stages) > 1:
             cascade = replace(cascade, stages=cascade.stages[-1:], flags=(*cascade.flags, last))
         stages = tuple(
-            _stage_for(stage, request, last=route.direct or number == len(cascade.stages), direct=route.direct)
+            stage_for(stage, request, last=route.direct or number == len(cascade.stages), direct=route.direct)
             for number, stage in enumerate(cascade.stages, 1)
         )
         lowered = None
@@ -288,14 +283,6 @@ def worst_costs(stages: Sequence[Stage], question: Question, settings: GatewaySe
     return [bound for bound in bounds if bound is not None]  # none is None, since something is assumed
 
 
-def at_threshold(policy: Policy | None, tau: float) -> Policy:
-    """The policy with another threshold; one without a threshold is replaced."""
-    if policy is not None and is_dataclass(policy) and not isinstance(policy, type) and hasattr(policy, "tau"):
-        changes: dict[str, Any] = {"tau": tau}
-        return replace(policy, **changes)
-    return Threshold(tau)
-
-
 def first_threshold(cascade: Cascade) -> float | None:
     """The threshold at the first of several stages, if it has one; a request has no category."""
     return threshold_of(cascade.stages[0].policy, WITHOUT_CATEGORY) if len(cascade.stages) > 1 else None
@@ -335,20 +322,6 @@ def _with_room(cascade: Cascade, limit: int | None) -> Cascade:
     return without_stages(cascade, [*left, last], f"max_tokens {limit} is too few for a draft")
 
 
-def as_asked(cascade: Cascade) -> Cascade:
-    """The cascade whose last stage sets nothing of its own: it is asked as the client asks."""
-    last = cascade.stages[-1]
-    if not _passes_through(last) or last.sampling == AS_ASKED:
-        return cascade
-    return replace(cascade, stages=(*cascade.stages[:-1], replace(last, sampling=AS_ASKED)))
-
-
-def _passes_through(stage: Stage) -> bool:
-    """True for a stage on a server that has no prompt and whose text has no tags."""
-    local = getattr(stage.backend, "capabilities", None) is not None
-    return stage.prompt is None and not local and not tags_of(stage)
-
-
 def _at_most(stage: Stage, tokens: int) -> Stage:
     own = stage.sampling
     extra = {name: min(value, tokens) if name in LIMITS else value for name, value in own.extra.items()}
@@ -357,55 +330,3 @@ def _at_most(stage: Stage, tokens: int) -> Stage:
 
 def _session(request: ChatRequest) -> Mapping[str, Any]:
     return {} if (named := session_of(request)) is None else {SESSION: named}
-
-
-def _stage_for(stage: Stage, request: ChatRequest, *, last: bool, direct: bool) -> Stage:
-    """The stage with the request's own settings; the same object if it has none."""
-    tagged = not last or (bool(request.stop) and not direct and bool(tags_of(stage)))
-    own = AS_ASKED if last and _passes_through(stage) else stage.sampling
-    sampling = _sampling(own, request, last=last, tagged=tagged, chat=stage.mode is Mode.CHAT)
-    tau = request.controls.threshold
-    if tau is not None:
-        return replace(stage, sampling=sampling, policy=at_threshold(stage.policy, tau))
-    return stage if sampling is stage.sampling else replace(stage, sampling=sampling)
-
-
-def _sampling(own: Sampling, request: ChatRequest, *, last: bool, tagged: bool, chat: bool) -> Sampling:
-    """The sampling of a stage for a request.
-
-    The last stage uses the request's settings. An earlier one keeps its own temperature and top_p (its confidence was
-    calibrated with them), and of further fields is sent those about the user, those that it was declared to accept and
-    those that the operator forces. `stop` would cut tags off: it is sent where there are none, else applied to the
-    visible text. max_tokens caps every stage: a truncated draft has no confidence, and is deferred. In
-    `mode = "chat"` an earlier stage is also sent the request's stop, and its temperature, top_p and penalties where it
-    sets none itself.
-    """
-    body, limit = request.body, request.max_tokens
-    if not (request.extra or request.sets_sampling):
-        return own
-    if not last:
-        capped = limit if own.max_tokens is None else own.max_tokens if limit is None else min(limit, own.max_tokens)
-        further = [key for key in PENALTIES if key not in own.extra] if chat else []
-        allowed = {*PASSED_TO_ALL, *request.forced, *further}
-        passed = {k: v for k, v in request.extra.items() if k in allowed}
-        return replace(
-            own,
-            max_tokens=capped,
-            temperature=body.temperature if chat and own.temperature is None else own.temperature,
-            top_p=body.top_p if chat and own.top_p is None else own.top_p,
-            seed=own.seed if body.seed is None else body.seed,
-            stop=request.stop or own.stop if chat else own.stop,
-            extra={**own.extra, **passed},
-        )
-    limits = {name: given for name in LIMIT_FIELDS if (given := getattr(body, name)) is not None}
-    return replace(
-        own,
-        max_tokens=own.max_tokens if limit is None else limit,
-        temperature=own.temperature if body.temperature is None else body.temperature,
-        top_p=own.top_p if body.top_p is None else body.top_p,
-        seed=own.seed if body.seed is None else body.seed,
-        stop=own.stop if tagged else request.stop or own.stop,
-        logprobs=own.logprobs or bool(body.logprobs),
-        top_logprobs=max(own.top_logprobs, body.top_logprobs or 0),
-        extra={**own.extra, **request.extra, **limits},
-    )

@@ -16,7 +16,7 @@ from corea.gateway.chat.request import ChatRequest
 from corea.gateway.chat.request_state import CLIENT_CLOSED_REQUEST, CompletedRequest, Recorder, RequestState
 from corea.gateway.chat.routing import RoutingTable
 from corea.gateway.chat.stream import EventStream, Heartbeat
-from corea.gateway.errors import GatewayError, upstream_error
+from corea.gateway.errors import GatewayError, unexpected, upstream_error
 from corea.gateway.ops.affinity import SessionAffinity
 from corea.gateway.ops.cache import AnswerCache
 from corea.gateway.ops.logs import KIND, REQUEST_ID
@@ -126,9 +126,8 @@ class ChatService:
             log.error("%s", cause, extra={KIND: ("config", str(cause))})
             message = "A model behind this server is not set up."
             error = GatewayError(502, message, "api_error", "upstream_not_configured")
-        except Exception:  # a bug, here or in a plug-in, ends this request alone
-            log.exception("an error inside the gateway")
-            error = GatewayError(500, "An error inside the gateway.", "api_error", "internal_error")
+        except Exception as cause:  # a bug, here or in a plug-in, ends this request alone
+            error = unexpected(cause)
         else:
             if cancellation.reason is CancelReason.DISCONNECTED:
                 message = "The client disconnected."
@@ -180,16 +179,20 @@ class ChatService:
         """Books the cost of a request, once; only then may its answer be sent."""
         state.ended = True
         usage = total_usage(trace)
+        self._keep_session(state, trace)
         try:
             await self.accounts.settle(state.admission, cost_usd=trace.cost_usd, tokens=usage.total_tokens)
         finally:  # also if the server stops meanwhile: the settlement is on its way all the same
             self._record(state, trace, error, usage)
 
-    def _record(self, state: RequestState, trace: Trace, error: GatewayError | None, usage: Usage) -> None:
+    def _keep_session(self, state: RequestState, trace: Trace) -> None:
+        """Before the settlement, which informs other replicas; so before the client can ask again."""
         turns = self.settings.sticky_turns if trace.deferred else state.sticky_turns - 1
         if self.settings.sticky_turns and turns >= 0 and trace.text is not None and not state.cached:
             calls = other_fields(trace).get("tool_calls")
             self.affinity.keep(state.request, state.admission.key_id, turns, shown_text(state, trace), calls)
+
+    def _record(self, state: RequestState, trace: Trace, error: GatewayError | None, usage: Usage) -> None:
         seconds = time.perf_counter() - state.began
         self.record(CompletedRequest(state=state, trace=trace, error=error, usage=usage, seconds=seconds))
 

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,9 +24,13 @@ class SessionAffinity:
     A conversation is the session that a request names, in a header or a field; else its history up to the answer before
     the last user turn, so that strangers who begin with the same words are distinguished by the answers that they got.
     Always together with the key.
+
+    Args:
+        on_keep: Called with what is kept here, so that other replicas `put` it too.
     """
 
     capacity: int = 10_000
+    on_keep: Callable[[str, int], None] = lambda session, turns: None
     turns_left: OrderedDict[str, int] = field(default_factory=OrderedDict[str, int])
 
     def turns(self, request: ChatRequest, key_id: str | None) -> int:
@@ -50,9 +54,14 @@ class SessionAffinity:
         named = session_of(request)
         if named is None:
             named = _history(request.messages[: _last_user(request.messages)], answer, calls)
-        key = _key(request, key_id, named)
-        self.turns_left[key] = turns
-        self.turns_left.move_to_end(key)
+        session = _key(request, key_id, named)
+        self.put(session, turns)
+        self.on_keep(session, turns)
+
+    def put(self, session: str, turns: int) -> None:
+        """Keeps a session deferred for its next `turns` requests."""
+        self.turns_left[session] = turns
+        self.turns_left.move_to_end(session)
         while len(self.turns_left) > self.capacity:
             self.turns_left.popitem(last=False)
 

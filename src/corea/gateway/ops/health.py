@@ -127,3 +127,22 @@ async def watch(lag: Callable[[float], None], each: Iterable[Callable[[], None]]
         lag(max(loop.time() - began - seconds, 0.0))
         for work in works:
             work()
+
+
+def check_ready(cascades: Mapping[str, Cascade]) -> list[str]:
+    """A line for each stage that cannot answer, since its key is missing.
+
+    Raises:
+        ConfigError: Every cascade has such a stage.
+    """
+    problems, broken = dict[str, str](), dict[str, list[str]]()
+    for name, cascade in cascades.items():
+        for stage in cascade.stages:
+            try:
+                stage.check()
+            except ConfigError as error:
+                problems[stage.name] = str(error)
+                broken.setdefault(stage.name, []).append(name)
+    if problems and {name for names in broken.values() for name in names} == set(cascades):
+        raise ConfigError(next(iter(problems.values())))
+    return [f"{problems[stage]}; until then {', '.join(names)} cannot answer" for stage, names in broken.items()]

@@ -2,10 +2,12 @@
 
 import platform
 import time
+from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import cache, partial
-from typing import Any, NamedTuple
+from functools import partial
+from itertools import accumulate
+from typing import NamedTuple
 
 from prometheus_client import (
     CollectorRegistry,
@@ -14,7 +16,7 @@ from prometheus_client import (
     disable_created_metrics,
     generate_latest,
 )
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 import corea
@@ -31,6 +33,12 @@ STAGE = ("cascade", "stage")
 SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
 SHORT_SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0)
 CONFIDENCE = (*(tenths / 10 for tenths in range(1, 10)), 0.95, 0.98, 0.99, 1.0)
+HISTOGRAMS = {
+    "corea_request_seconds": ("From admission to the end.", SECONDS),
+    "corea_first_text_seconds": ("From admission to the first streamed text.", SECONDS),
+    "corea_stage_seconds": ("A stage's call with retries and signal.", SECONDS),
+    "corea_confidence": ("Confidence of the answers of a stage.", CONFIDENCE),
+}  # the last one is not of last stages
 REFUSALS = (
     ("401", "missing_api_key"), ("401", "invalid_api_key"), ("429", "overloaded"), ("429", "rate_limit_exceeded"),
     ("429", "budget_reserved"), ("429", "insufficient_quota"), ("503", "accounts_unavailable"),
@@ -64,6 +72,31 @@ COUNTED: dict[str, tuple[type[CounterMetricFamily | GaugeMetricFamily], str, tup
     "corea_stage_errors": (CounterMetricFamily, "Failed calls of a stage, by kind.", (*STAGE, "kind")),
     "corea_hedges": (CounterMetricFamily, "Requests that two stages raced for, by the winner.", STAGE),
 }  # added up here: a client library's counter takes five times as long
+
+
+class Buckets:
+    """A histogram of one set of labels, added up by one thread, as the counters are.
+
+    Args:
+        bounds: Upper bounds, included, ascending.
+    """
+
+    __slots__ = ("bounds", "counts", "total")
+
+    def __init__(self, bounds: Sequence[float]) -> None:
+        self.bounds = bounds
+        self.counts: list[int] = [0] * (len(bounds) + 1)
+        self.total: float = 0.0
+
+    def observe(self, value: float) -> None:
+        """Counts a value."""
+        self.counts[bisect_left(self.bounds, value)] += 1
+        self.total += value
+
+    def cumulative(self) -> list[tuple[str, float]]:
+        """The counts up to each bound, as Prometheus writes them."""
+        names = [*map(str, self.bounds), "+Inf"]
+        return list(zip(names, map(float, accumulate(self.counts)), strict=True))
 
 
 class KeyBudget(NamedTuple):
@@ -103,14 +136,7 @@ class Metrics(Collector):
         ProcessCollector(registry=registry)
         registry.register(self)
         self.counts: dict[tuple[str, ...], float] = defaultdict(float)  # by metric and labels
-        self._child = cache(_child)  # finding a metric's child by its labels takes three times as long as counting
-        seconds = partial(Histogram, labelnames=STAGE, buckets=SECONDS, registry=registry)
-        self.seconds: Histogram = seconds("corea_request_seconds", "From admission to the end.")
-        self.first_text: Histogram = seconds("corea_first_text_seconds", "From admission to the first streamed text.")
-        self.stage_seconds: Histogram = seconds("corea_stage_seconds", "A stage's call with retries and signal.")
-        self.confidence: Histogram = partial(Histogram, labelnames=STAGE, buckets=CONFIDENCE, registry=registry)(
-            "corea_confidence", "Confidence of the answers of a stage."
-        )
+        self.histograms: dict[tuple[str, str, str], Buckets] = {}  # by metric, cascade and stage
         short = partial(Histogram, buckets=SHORT_SECONDS, registry=registry)
         self.commit: Histogram = short("corea_writer_commit_seconds", "Transactions of spending.")
         self.sync: Histogram = short("corea_writer_sync_seconds", "Syncs of the database's log.")
@@ -150,8 +176,8 @@ class Metrics(Collector):
                 self._add(f"corea_{metric}", cascade, stage, label, by=0)
         for metric in ("hedges", *(("outside_calibration",) if measured else ())):
             self._add(f"corea_{metric}", cascade, stage, by=0)
-        for histogram in (self.seconds, self.first_text, self.stage_seconds, *((self.confidence,) if measured else ())):
-            self._child(histogram, cascade, stage)
+        for metric in HISTOGRAMS if measured else tuple(HISTOGRAMS)[:-1]:
+            self._buckets(metric, cascade, stage)
 
     def collect(self) -> Iterable[Metric]:
         """The families whose values are read when /metrics is."""
@@ -159,6 +185,10 @@ class Metrics(Collector):
         for (name, *labels), value in self.counts.items():
             families[name].add_metric(labels, value)
         yield from families.values()
+        filled = {name: HistogramMetricFamily(name, text, labels=STAGE) for name, (text, _) in HISTOGRAMS.items()}
+        for (name, *labels), buckets in self.histograms.items():
+            filled[name].add_metric(labels, buckets.cumulative(), buckets.total)
+        yield from filled.values()
         yield CounterMetricFamily("corea_decisions_dropped", "Decisions that could not be stored.", self.dropped())
         for name, value in self.gauges().items():
             yield GaugeMetricFamily(name, GAUGES[name], value)
@@ -212,9 +242,9 @@ class Metrics(Collector):
         trace, cascade = completed.trace, completed.state.plan.route
         stage, add = trace.stage or "", self._add
         add("corea_requests", cascade, stage, str(completed.error.status) if completed.error is not None else "200")
-        self._child(self.seconds, cascade, stage).observe(completed.seconds)
+        self._buckets("corea_request_seconds", cascade, stage).observe(completed.seconds)
         if completed.first_text_seconds is not None:
-            self._child(self.first_text, cascade, stage).observe(completed.first_text_seconds)
+            self._buckets("corea_first_text_seconds", cascade, stage).observe(completed.first_text_seconds)
         if completed.client_disconnected:
             add("corea_requests_client_disconnected", cascade)
         if completed.state.cached:
@@ -247,15 +277,17 @@ class Metrics(Collector):
         for step in steps:
             if step.skipped is not None:
                 continue
-            self._child(self.stage_seconds, cascade, step.stage).observe(step.seconds)
+            self._buckets("corea_stage_seconds", cascade, step.stage).observe(step.seconds)
             if (kind := error_kind(step)) is not None:
                 self._add("corea_stage_errors", cascade, step.stage, kind)
             if step.confidence is not None and step.confidence.value is not None:
-                self._child(self.confidence, cascade, step.stage).observe(step.confidence.value)
+                self._buckets("corea_confidence", cascade, step.stage).observe(step.confidence.value)
+
+    def _buckets(self, metric: str, cascade: str, stage: str) -> Buckets:
+        found = self.histograms.get((metric, cascade, stage))
+        if found is None:
+            found = self.histograms[metric, cascade, stage] = Buckets(HISTOGRAMS[metric][1])
+        return found
 
     def _add(self, metric: str, *labels: str, by: float = 1.0) -> None:
         self.counts[metric, *labels] += by
-
-
-def _child(metric: Any, *labels: object) -> Any:
-    return metric.labels(*labels)

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from decimal import Decimal
 from enum import StrEnum
+from operator import attrgetter
 from typing import Any
 
 from corea.errors import ConfigError, unknown_name
@@ -17,6 +18,10 @@ LOG_FORMATS = ("text", "json")
 LOG_LEVELS = ("debug", "info", "warning", "error")
 ALARM_FLAG = "audit alarm: everything is deferred"  # of a trace
 CAPABILITIES = ("tools", "images", "structured")
+FIXED = (
+    "host", "port", "storage.path", "storage.url", "storage.on_database_down", "traces", "limits.max_head_bytes",
+    "limits.max_connections", "timeouts.read_seconds", "timeouts.write_seconds", "timeouts.idle_seconds",
+)  # fmt: skip
 
 
 def check_numbers(table: str, settings: Any, *, zero: tuple[str, ...] = ()) -> None:
@@ -80,24 +85,41 @@ class GatewayTimeouts:
         check_numbers("gateway.timeouts", self, zero=("notice_seconds",))
 
 
+class OnDatabaseDown(StrEnum):
+    """Treatment of requests while PostgreSQL cannot be reached."""
+
+    REFUSE = "refuse"
+    ADMIT = "admit"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GatewayStorage:
-    """`[gateway.storage]`: the file of keys, spending and decisions.
+    """`[gateway.storage]`: the database of keys, spending and decisions.
 
     Args:
         path: The SQLite file; "" is a temporary one, deleted at the end.
+        url: A PostgreSQL database that several servers share, instead: "postgresql://user@host:5432/database".
+        on_database_down: While that is away: "refuse" requests with a 503, or "admit" those with a known key, beyond
+            their budgets too, and book them later.
         store_text: Store prompts and answers with each decision.
         redact: "package.module:function", str -> str, applied to every stored text.
         retention_days: Older decisions are deleted; 0 keeps them all. Spending is never deleted.
     """
 
     path: str = "corea.db"
+    url: str | None = None
+    on_database_down: OnDatabaseDown = OnDatabaseDown.REFUSE
     store_text: bool = False
     redact: str | None = None
     retention_days: int = 30
 
     def __post_init__(self) -> None:
         check_numbers("gateway.storage", self, zero=("retention_days",))
+        if self.url is not None and not self.url.startswith(("postgresql://", "postgres://")):
+            raise ConfigError(
+                "gateway.storage.url: got another address, expected postgresql://user@host:5432/database; "
+                "an SQLite file is named by path"
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -310,3 +332,15 @@ class GatewaySettings:
         check_numbers("gateway", self, zero=("port", "sticky_turns"))
         if self.port > 65535:
             raise ConfigError(f"gateway.port: got {self.port}, expected 0 to 65535")
+        audit = self.audit
+        if self.storage.url is not None and (audit.share or audit.webhook or audit.on_alarm is OnAlarm.DEFER):
+            raise ConfigError(
+                "gateway.audit: got it with gateway.storage.url, expected an SQLite file (gateway.storage.path): one "
+                "process keeps the budget and the detectors; remove the table, or the url"
+            )
+
+
+def needing_restart(before: GatewaySettings, after: GatewaySettings) -> list[str]:
+    """A line for each changed setting that a reload cannot apply."""
+    changed = [name for name in FIXED if attrgetter(name)(before) != attrgetter(name)(after)]
+    return [f"gateway.{name}: was changed; that needs a restart" for name in changed]

@@ -186,7 +186,7 @@ class RequestSpans:
             _fail(self.span, completed.error.code or str(completed.error.status))
 
     def end(self, status: int, kind: str | None) -> None:
-        """Ends the request's span, and those of calls that no step told of."""
+        """Ends the request's span, and those of calls without a step."""
         for call in self.calls:
             call.span.end(call.at)
         self.span.set_attribute(names.STATUS, status)

@@ -4,6 +4,7 @@ import ipaddress
 import re
 from urllib.parse import urlsplit
 
+from corea.errors import ConfigError
 from corea.gateway.asgi import JSON_TYPE, Headers, Scope, find_header
 from corea.gateway.errors import GatewayError
 from corea.gateway.ops.settings import GatewaySettings
@@ -116,3 +117,16 @@ def _text(scope: Scope, header: bytes) -> str:
 
 def _forbidden(message: str) -> GatewayError:
     return GatewayError(403, message, "permission_error", "local_only")
+
+
+def check_host(host: str, *, keys: bool) -> None:
+    """Without keys only loopback is allowed.
+
+    Raises:
+        ConfigError: It is another address.
+    """
+    if not keys and not is_loopback(host):
+        raise ConfigError(
+            f"gateway.host: got {host!r} without any API key, expected loopback (127.0.0.1), since anyone could spend "
+            "your money; make a key with `corea keys create`"
+        )

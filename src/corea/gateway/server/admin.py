@@ -2,12 +2,10 @@
 
 import asyncio
 import logging
-import sqlite3
 from collections.abc import Callable, Sequence
-from contextlib import closing
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -16,9 +14,9 @@ from msgspec import UNSET, Struct, UnsetType
 
 from corea.errors import ConfigError
 from corea.gateway.asgi import Headers, Receive, Scope, encode_json, find_header
-from corea.gateway.billing.database import connect
+from corea.gateway.billing.database import DatabaseUnavailable
 from corea.gateway.billing.key_admin import LIMITED, MOST_CHANGES, KeyAdmin, key_fields
-from corea.gateway.billing.keys import BUDGETS, ApiKey, KeyLimits, Role, find_key, list_keys, read_key
+from corea.gateway.billing.keys import BUDGETS, ApiKey, KeyConnection, KeyLimits, Role, find_key, list_keys, read_key
 from corea.gateway.errors import GatewayError, bad_field
 from corea.gateway.ops.logs import FIELDS, KIND
 from corea.gateway.ops.settings import GatewaySettings
@@ -58,11 +56,11 @@ class AdminApi:
     """Answers the requests below /admin.
 
     Args:
-        path: The database.
+        open: Opens the database.
         cascades: Names of the configured ones.
     """
 
-    path: Path
+    open: Callable[[], AbstractContextManager[KeyConnection]]
     cascades: Callable[[], Sequence[str]]
 
     async def __call__(
@@ -87,9 +85,9 @@ class AdminApi:
 
     def _admin(self, secret: str | None) -> ApiKey:
         try:
-            with closing(connect(self.path)) as connection:
+            with self.open() as connection:
                 found = None if secret is None else find_key(connection, secret, Role.ADMIN)
-        except (ConfigError, sqlite3.Error) as error:
+        except ConfigError as error:
             raise _unavailable(error) from error
         if found is None:
             log.warning("a request to manage keys was refused", extra={KIND: ("admin",)})
@@ -101,7 +99,7 @@ class AdminApi:
     ) -> tuple[int, bytes]:
         admin = self._admin(secret)  # again: it may have been revoked while the body arrived
         try:
-            with closing(connect(self.path)) as connection:
+            with self.open() as connection:
                 actor = f"{admin.name} ({admin.id})"
                 keys = KeyAdmin(connection, actor, self.cascades(), settings.policies)
                 if path == CHANGES:
@@ -116,10 +114,10 @@ class AdminApi:
                 if method in ("GET", "HEAD"):
                     return 200, encode_json(key_fields(key))
                 now = keys.revoke(key.id) if action else keys.change(key.id, _limits(_read(body, KeyChangeBody)))
+        except DatabaseUnavailable as error:
+            raise _unavailable(error) from error
         except ConfigError as error:
             raise GatewayError(400, f"{error}.", code="invalid_value", param=str(error).partition(":")[0]) from error
-        except sqlite3.Error as error:
-            raise _unavailable(error) from error
         _log_change(actor, "revoked" if action else "changed", now)
         return 200, encode_json(key_fields(now))
 
@@ -139,7 +137,7 @@ def _log_change(actor: str, action: str, key: ApiKey) -> None:
     log.warning("%s %s %s %s", actor, action, key.role, key.name, extra={FIELDS: {"key_id": key.id}})
 
 
-def _managed(connection: sqlite3.Connection, key_id: str, *, changes: bool) -> ApiKey:
+def _managed(connection: KeyConnection, key_id: str, *, changes: bool) -> ApiKey:
     key = read_key(connection, key_id)
     if key is None:
         raise GatewayError(404, f"There is no key {key_id[:40]!r}.", code="not_found")

@@ -1,6 +1,5 @@
 """The ASGI application: paths, request bodies, API keys. `corea.gateway.chat` answers chat requests."""
 
-import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from contextlib import nullcontext
@@ -33,7 +32,7 @@ from corea.gateway.chat.request import ChatRequest, chat_request, parse_chat, re
 from corea.gateway.chat.request_state import CLIENT_CLOSED_REQUEST
 from corea.gateway.chat.routing import ModelRoute, is_alias
 from corea.gateway.chat.service import ChatService
-from corea.gateway.errors import GatewayError, bad_field, unsupported
+from corea.gateway.errors import GatewayError, bad_field, unexpected, unsupported
 from corea.gateway.ops.logs import REQUEST_ID, log_access
 from corea.gateway.ops.openapi import HealthObject, ModelList, ModelObject, openapi_document
 from corea.gateway.ops.policies import apply_policies, may_ask_directly, policies_of
@@ -46,7 +45,6 @@ from corea.gateway.server.connection import guard_of
 if TYPE_CHECKING:
     from corea.gateway.ops.tracing import Tracing
 
-log: logging.Logger = logging.getLogger("corea.gateway")
 Hook = Callable[[], Awaitable[None]]
 PAGES = (MODELS, "/healthz", "/readyz", "/metrics", "/openapi.json")
 SESSION_HEADERS = (  # Codex: one of a thread (a conversation) and of a session, by its versions
@@ -79,7 +77,7 @@ class GatewayApp:
     """
 
     chat: ChatService
-    metrics: Callable[[], bytes] = lambda: b""
+    metrics: Callable[[], bytes | Awaitable[bytes]] = lambda: b""
     refused: Callable[[GatewayError], None] = lambda error: None
     starts: list[Hook] = field(default_factory=list[Hook])
     stops: list[Hook] = field(default_factory=list[Hook])
@@ -107,10 +105,8 @@ class GatewayApp:
             await response.refuse(error)
         except ClientDisconnected:
             return
-        except Exception:
-            log.exception("an error inside the gateway")
-            error = GatewayError(500, "An error inside the gateway.", "api_error", "internal_error")
-            await response.refuse(error)
+        except Exception as cause:
+            await response.refuse(unexpected(cause))
         finally:
             if guard is not None:
                 guard.answering -= 1
@@ -140,7 +136,7 @@ class GatewayApp:
             await send_response(response, body, status=status, headers=NO_STORE)
         elif self.audit is not None and path in METHODS:
             principal = self.chat.accounts.identify(secret_of(scope))
-            self.chat.accounts.count(principal)
+            await self.chat.accounts.count(principal)
             await self.audit.answer(path, scope, receive, response, principal)
         else:
             await self._page(scope, path, response)
@@ -227,7 +223,7 @@ class GatewayApp:
         route = self._find(principal, request.body.model)
         if not self._may_use(principal, request.body.model, route):
             raise _not_allowed(request.body.model)
-        self.chat.accounts.count(principal)
+        await self.chat.accounts.count(principal)
         count = await counted(request, route.cascade.stages[-1].backend)
         headers = [] if count.exact else [("x-corea-estimated", "true")]
         await send_response(response, encode_json({"input_tokens": count.tokens}), headers=headers)
@@ -274,7 +270,8 @@ class GatewayApp:
             found = HealthObject(state, dict(failed) or UNSET, sorted(self.chat.alarms) or UNSET)
             status, body = 200 if state == "ready" else 503, encode_json(found)
         elif path == "/metrics":
-            body, content_type = self.metrics(), PROMETHEUS_TYPE
+            text, content_type = self.metrics(), PROMETHEUS_TYPE
+            body = text if isinstance(text, bytes) else await text
         elif path == "/openapi.json":
             body = encode_json(openapi_document([*APIS, COUNT], audit=self.audit is not None))
         else:

@@ -6,6 +6,7 @@ follows the bytes with a parser of its own, and passes on what is within the lim
 
 import asyncio
 import re
+import socket
 from functools import partial
 from http import HTTPStatus
 from typing import Any, cast
@@ -13,6 +14,7 @@ from typing import Any, cast
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from corea.errors import ConfigError
 from corea.gateway.asgi import Scope, encode_json
 from corea.gateway.errors import GatewayError
 from corea.gateway.ops.settings import GatewaySettings
@@ -205,6 +207,26 @@ class ConnectionGuard(asyncio.Protocol):
             head = f"content-type: application/json\r\ncontent-length: {len(body)}\r\nconnection: close\r\n\r\n"
             self.transport.write(f"{status}{head}".encode() + body)
         self.transport.close()
+
+
+def listen(settings: GatewaySettings) -> socket.socket:
+    """A listening socket.
+
+    Raises:
+        ConfigError: The address cannot be used.
+    """
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    try:
+        listening = socket.create_server((settings.host, settings.port), family=family, backlog=2048)
+    except OSError as error:
+        raise ConfigError(
+            f"gateway: cannot listen on {settings.host} port {settings.port} ({error.strerror or error}); "
+            "choose another with --host or --port"
+        ) from error
+    if hasattr(socket, "TCP_USER_TIMEOUT"):  # the kernel drops a client that reads nothing; connections inherit it
+        milliseconds = int(settings.timeouts.write_seconds * 1000)
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
+    return listening
 
 
 def guard_with(settings: GatewaySettings) -> type[asyncio.Protocol]:

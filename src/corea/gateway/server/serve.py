@@ -9,47 +9,42 @@ import signal
 import socket
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass, field
-from operator import attrgetter
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import uvicorn
 
 from corea.cascade import Cascade
-from corea.errors import ConfigError, CoreaError, unknown_name
+from corea.errors import CoreaError, unknown_name
 from corea.gateway.audit.auditor import Auditor
 from corea.gateway.audit.metrics import AuditMetrics
 from corea.gateway.audit.pages import AuditPages
 from corea.gateway.audit.store import AuditStore
 from corea.gateway.audit.watch import audit_lines, watches_of
-from corea.gateway.billing.budgets import KeyAccounts
-from corea.gateway.billing.database import connect
-from corea.gateway.billing.db_writer import DbWriter
 from corea.gateway.billing.decision_log import DecisionLog, find_redact
-from corea.gateway.billing.keys import any_keys
-from corea.gateway.billing.state_file import state_file
+from corea.gateway.billing.storage import Storage, have_keys, open_keys, open_state, storage_at
 from corea.gateway.chat.request_state import CompletedRequest
-from corea.gateway.chat.routing import RoutingTable, as_asked
+from corea.gateway.chat.routing import RoutingTable
+from corea.gateway.chat.sampling import as_asked
 from corea.gateway.chat.service import ChatService
+from corea.gateway.errors import GatewayError
 from corea.gateway.ops.affinity import SessionAffinity
 from corea.gateway.ops.cache import AnswerCache, useless_cache_lines
-from corea.gateway.ops.health import Availability, servers_of, watch
+from corea.gateway.ops.health import Availability, check_ready, servers_of, watch
 from corea.gateway.ops.logs import LogHandler, log_failures, start_log
 from corea.gateway.ops.metrics import KeyBudget, Metrics
-from corea.gateway.ops.settings import GatewaySettings, GatewayTraces
-from corea.gateway.server.access import is_loopback
+from corea.gateway.ops.settings import GatewaySettings, GatewayTraces, needing_restart
+from corea.gateway.ops.worker_metrics import WorkerMetrics
+from corea.gateway.server.access import check_host
 from corea.gateway.server.admin import AdminApi
 from corea.gateway.server.app import GatewayApp
-from corea.gateway.server.connection import guard_with
+from corea.gateway.server.connection import guard_with, listen
 from corea.protocols import Backend
 from corea.registry import resolve
 
 log: logging.Logger = logging.getLogger("corea.gateway")
 GARBAGE_OBJECTS = 20_000  # new objects, some megabytes, between collections
-FIXED = (
-    "host", "port", "storage.path", "limits.max_head_bytes", "limits.max_connections",
-    "traces", "timeouts.read_seconds", "timeouts.write_seconds", "timeouts.idle_seconds",
-)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +67,9 @@ class LiveConfig:
 
     @property
     def path(self) -> Path | None:
-        """The database; None is a temporary one."""
-        return self.base / self.settings.storage.path if self.settings.storage.path else None
+        """The SQLite file; None is a temporary one, or a database elsewhere."""
+        storage = self.settings.storage
+        return self.base / storage.path if storage.path and storage.url is None else None
 
 
 class GatewayService:
@@ -81,19 +77,21 @@ class GatewayService:
 
     Args:
         load: Reads the configuration; called again at SIGHUP, in a thread.
-        path: The database.
+        path: The SQLite file; None: `storage.url` names a database.
         temporary: It is deleted at the end.
         handler: Writes the log.
+        workers: The folder of all workers' metrics; None for a server of one process.
     """
 
     def __init__(
         self,
         load: Callable[[], LiveConfig],
         config: LiveConfig,
-        path: Path,
+        path: Path | None,
         *,
         temporary: bool,
         handler: LogHandler | None = None,
+        workers: Path | None = None,
     ) -> None:
         self.load = load
         self.config: LiveConfig = config
@@ -101,29 +99,28 @@ class GatewayService:
         self.handler = handler
         self.availability: Availability = Availability(lambda: self.config.cascades)
         self.decisions: DecisionLog = DecisionLog(config.settings.storage)
-        self.writer: DbWriter = DbWriter(path, self.decisions, durable=not temporary)
-        self.accounts: KeyAccounts = KeyAccounts.at(path, self.writer)
+        affinity = SessionAffinity()
+        self.storage: Storage = storage_at(
+            path, config.settings.storage, self.decisions, affinity, durable=not temporary
+        )
         self.metrics: Metrics = Metrics(self._gauges, lambda: self.decisions.dropped, self._breakers)
         self.metrics.budgets, self.metrics.retries = self._budgets, self._retries
         self.metrics.use(config.cascades, config.digest)
-        self.writer.on_commit, self.writer.on_sync = self.metrics.commit.observe, self.metrics.sync.observe
-        self.auditor: Auditor = Auditor(
-            settings=config.settings,
-            store=AuditStore(path),
-            watches=watches_of(config.cascades, config.calibrations, config.settings),
-            redact=self.decisions.redact,
-        )
-        self.metrics.registry.register(AuditMetrics(self.auditor))
+        self.storage.observe(self.metrics.commit.observe, self.metrics.sync.observe)
+        self.auditor: Auditor | None = self._auditor(path)
+        if self.auditor is not None:
+            self.metrics.registry.register(AuditMetrics(self.auditor))
+        self.all_metrics: WorkerMetrics | None = WorkerMetrics(workers, self.metrics.text) if workers else None
         self.app: GatewayApp = GatewayApp(
-            self._chat(SessionAffinity()),
-            metrics=self.metrics.text,
+            self._chat(affinity),
+            metrics=self.all_metrics.text if self.all_metrics is not None else self.metrics.text,
             refused=self.metrics.refused,
             starts=[self._start],
             stops=[self._stop],
-            audit=AuditPages(self.auditor),
-            local_only=lambda: not self.accounts.has_keys(),
+            audit=AuditPages(self.auditor) if self.auditor is not None else None,
+            local_only=lambda: not self.storage.has_keys(),
             unavailable=self.availability.unavailable,
-            admin=AdminApi(path, lambda: list(self.config.cascades)),
+            admin=AdminApi(partial(open_keys, config.settings.storage, path), lambda: list(self.config.cascades)),
             tracing=_tracing(config.settings.traces),
         )
         self.server: uvicorn.Server = uvicorn.Server(_uvicorn_config(self.app, config.settings))
@@ -134,7 +131,17 @@ class GatewayService:
         wanted = settings.cache
         cache = AnswerCache(wanted.entries, wanted.seconds, wanted.max_bytes) if wanted.entries else None
         routes = RoutingTable(self.config.cascades, settings)
-        return ChatService(routes, settings, self.accounts, self._record, affinity, cache, self.auditor.alarms)
+        alarms = self.auditor.alarms if self.auditor is not None else {}
+        return ChatService(routes, settings, self.storage.accounts, self._record, affinity, cache, alarms)
+
+    def _auditor(self, path: Path | None) -> Auditor | None:
+        """The audit; None with a shared database, since its budget and detectors are of one process."""
+        if path is None:
+            return None
+        watches = watches_of(self.config.cascades, self.config.calibrations, self.config.settings)
+        return Auditor(
+            settings=self.config.settings, store=AuditStore(path), watches=watches, redact=self.decisions.redact
+        )
 
     async def reload(self) -> bool:
         """Reads the configuration again; running requests end as they began. An invalid one changes nothing."""
@@ -148,7 +155,8 @@ class GatewayService:
             replacement = self._chat(chat.affinity)
             self.decisions.use(config.settings.storage)
             self.app.chat = replacement
-            await self.auditor.use(config.settings, watches, self.decisions.redact)
+            if self.auditor is not None:
+                await self.auditor.use(config.settings, watches, self.decisions.redact)
         except (CoreaError, OSError) as error:
             self.config, self.metrics.reload_ok = before, False
             log.error("the configuration was not reloaded, the old one stays: %s", error)
@@ -156,7 +164,7 @@ class GatewayService:
         self.metrics.use(config.cascades, config.digest)
         if self.handler is not None:
             self.handler.use(config.settings.logs)
-        for line in (*warnings, *_needing_restart(before.settings, config.settings)):
+        for line in (*warnings, *needing_restart(before.settings, config.settings)):
             log.warning("%s", line)
         kept = {id(backend) for backend in config.backends}
         self._in_background(self._retire(chat, [b for b in before.backends if id(b) not in kept]))
@@ -169,11 +177,15 @@ class GatewayService:
         await _close(backends)
 
     async def _start(self) -> None:
-        self.writer.start()
-        await self.auditor.start()
+        await self.storage.start()
+        if self.auditor is not None:
+            await self.auditor.start()
         works = [self.availability.log_changes, *([self.handler.write_ended] if self.handler is not None else [])]
         self._in_background(watch(self.metrics.loop_lag.observe, works))
         loop = asyncio.get_running_loop()
+        if self.all_metrics is not None:
+            await self.all_metrics.start()
+            self._in_background(self._end_with(os.getppid()))
         with contextlib.suppress(RuntimeError, ValueError, NotImplementedError, AttributeError):  # Windows, or a thread
             loop.add_signal_handler(signal.SIGHUP, lambda: self._in_background(self.reload()))
             for number in (signal.SIGTERM, signal.SIGINT):
@@ -199,12 +211,20 @@ class GatewayService:
             await asyncio.sleep(0.1)
         for task in list(self._tasks):
             task.cancel()
-        await self.auditor.stop()
-        await self.writer.stop()
+        if self.auditor is not None:
+            await self.auditor.stop()
+        await self.storage.stop()
+        if self.all_metrics is not None:
+            await self.all_metrics.stop()
         await _close(list(self.config.backends))
-        self.accounts.close()
         if self.app.tracing is not None:
             await asyncio.to_thread(self.app.tracing.close)
+
+    async def _end_with(self, parent: int) -> None:
+        """Stops this worker when the process that started it is gone."""
+        while os.getppid() == parent:
+            await asyncio.sleep(1)
+        self._on_stop_signal(signal.SIGTERM)
 
     def _in_background(self, work: Coroutine[Any, Any, object]) -> None:
         task = asyncio.get_running_loop().create_task(work)
@@ -218,14 +238,15 @@ class GatewayService:
         if completed.error is not None or any(step.error is not None for step in completed.trace.steps):
             log_failures(completed, error_texts=self.config.settings.logs.error_texts)
         self.decisions.record(completed)
-        self.auditor.record(completed)
+        if self.auditor is not None:
+            self.auditor.record(completed)
 
     def _gauges(self) -> Mapping[str, float]:
         chat = self.app.chat
         return {
             "corea_requests_running": chat.running,
             "corea_decisions_waiting": self.decisions.waiting,
-            "corea_accounts_failing": float(self.writer.failing),
+            "corea_accounts_failing": float(self.storage.failing),
             "corea_cache_entries": len(chat.cache.entries) if chat.cache is not None else 0,
         }
 
@@ -245,18 +266,30 @@ class GatewayService:
     def _budgets(self) -> Iterable[KeyBudget]:
         if not self.config.settings.metrics.keys:
             return ()
+        try:
+            found = self.storage.all_budgets()
+        except GatewayError:  # the file cannot be read, which is in the log; the other metrics are wanted the more
+            return ()
         return [
             KeyBudget(key, budget.period or "life", float(budget.usd), float(budget.usd - budget.left_usd))
-            for key, budgets in self.accounts.all_budgets().items()
+            for key, budgets in found.items()
             for budget in budgets
         ]
 
 
-def serve(load: Callable[[], LiveConfig], *, say: Callable[[str], None] = lambda line: None) -> bool:
+def serve(
+    load: Callable[[], LiveConfig],
+    *,
+    say: Callable[[str], None] = lambda line: None,
+    listening: socket.socket | None = None,
+    workers: Path | None = None,
+) -> bool:
     """Serves until it is stopped; True if that was by Ctrl-C.
 
     Args:
         say: Called with the lines for a person at the terminal.
+        listening: The socket of all workers; None listens itself.
+        workers: The folder of all workers' metrics; None for a server of one process.
 
     Raises:
         ConfigError: The configuration is invalid, a key is missing, the address is in use or not allowed, another
@@ -266,12 +299,11 @@ def serve(load: Callable[[], LiveConfig], *, say: Callable[[str], None] = lambda
     handler = start_log(config.settings.logs)
     settings, warnings = config.settings, check_ready(config.cascades) + all_lines(config)
     check_policies(config)
-    with state_file(config.path) as (path, temporary):
-        with contextlib.closing(connect(path)) as connection:
-            keys = any_keys(connection)
+    with open_state(settings.storage, config.path) as (path, temporary):
+        keys = have_keys(settings.storage, path)
         check_host(settings.host, keys=keys)
-        listening = listen(settings)
-        service = GatewayService(load, config, path, temporary=temporary, handler=handler)
+        listening = listening or listen(settings)
+        service = GatewayService(load, config, path, temporary=temporary, handler=handler, workers=workers)
         for line in (*start_lines(listening, config, keys=keys), *warnings):
             say(line)
         gc.freeze()  # what is loaded by now stays; collecting it each time would take a tenth of the time
@@ -281,7 +313,7 @@ def serve(load: Callable[[], LiveConfig], *, say: Callable[[str], None] = lambda
 
 
 def _tracing(settings: GatewayTraces) -> Any:
-    """What makes the spans; None where they are off.
+    """The maker of spans; None where they are off.
 
     Raises:
         ConfigError: The extra is missing.
@@ -327,11 +359,8 @@ def check_config(config: LiveConfig) -> list[str]:
     RoutingTable(config.cascades, settings)
     check_policies(config)
     find_redact(settings.storage.redact)
-    keys = False
-    if path is not None and path.exists():
-        with contextlib.closing(connect(path)) as connection:
-            keys = any_keys(connection)
-    check_host(settings.host, keys=keys)
+    stored = settings.storage.url is not None or (path is not None and path.exists())
+    check_host(settings.host, keys=stored and have_keys(settings.storage, path))
     return warnings
 
 
@@ -351,64 +380,7 @@ def all_lines(config: LiveConfig) -> list[str]:
     """Lines about a response cache that cannot hit, and an audit that finds nothing."""
     asked = {name: as_asked(cascade) for name, cascade in config.cascades.items()}
     useless = useless_cache_lines(asked) if config.settings.cache.entries else []
-    return useless + audit_lines(config.cascades, config.settings)
-
-
-def check_ready(cascades: Mapping[str, Cascade]) -> list[str]:
-    """A line for each stage that cannot answer, since its key is missing.
-
-    Raises:
-        ConfigError: Every cascade has such a stage.
-    """
-    problems, broken = dict[str, str](), dict[str, list[str]]()
-    for name, cascade in cascades.items():
-        for stage in cascade.stages:
-            try:
-                stage.check()
-            except ConfigError as error:
-                problems[stage.name] = str(error)
-                broken.setdefault(stage.name, []).append(name)
-    if problems and {name for names in broken.values() for name in names} == set(cascades):
-        raise ConfigError(next(iter(problems.values())))
-    return [f"{problems[stage]}; until then {', '.join(names)} cannot answer" for stage, names in broken.items()]
-
-
-def check_host(host: str, *, keys: bool) -> None:
-    """Without keys only loopback is allowed.
-
-    Raises:
-        ConfigError: It is another address.
-    """
-    if not keys and not is_loopback(host):
-        raise ConfigError(
-            f"gateway.host: got {host!r} without any API key, expected loopback (127.0.0.1), since anyone could spend "
-            "your money; make a key with `corea keys create`"
-        )
-
-
-def listen(settings: GatewaySettings) -> socket.socket:
-    """A listening socket.
-
-    Raises:
-        ConfigError: The address cannot be used.
-    """
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    try:
-        listening = socket.create_server((settings.host, settings.port), family=family, backlog=2048)
-    except OSError as error:
-        raise ConfigError(
-            f"gateway: cannot listen on {settings.host} port {settings.port} ({error.strerror or error}); "
-            "choose another with --host or --port"
-        ) from error
-    if hasattr(socket, "TCP_USER_TIMEOUT"):  # the kernel drops a client that reads nothing; connections inherit it
-        milliseconds = int(settings.timeouts.write_seconds * 1000)
-        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
-    return listening
-
-
-def _needing_restart(before: GatewaySettings, after: GatewaySettings) -> list[str]:
-    changed = [name for name in FIXED if attrgetter(name)(before) != attrgetter(name)(after)]
-    return [f"gateway.{name}: was changed; that needs a restart" for name in changed]
+    return useless + audit_lines(config.cascades, config.settings, config.calibrations)
 
 
 async def _close(backends: list[Backend]) -> None:

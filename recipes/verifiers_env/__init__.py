@@ -1,0 +1,1 @@
+"""RLCC as an environment of verifiers; see `corea_rlcc.py`."""
