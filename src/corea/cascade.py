@@ -21,10 +21,7 @@ from corea.protocols import Backend
 from corea.question_stream import Questions, as_question, question_stream
 from corea.stage import OnError, OnKeep, OnStep, Stage, all_priced, attempt, skip, total, with_signal_price
 from corea.text_sink import OnPart, OnText, TextSink
-from corea.trace_flags import COST_INCOMPLETE as COST_INCOMPLETE
-from corea.trace_flags import CUT_BY_LIMIT as CUT_BY_LIMIT
-from corea.trace_flags import best_draft, other_models
-from corea.trace_flags import new_id as new_id
+from corea.trace_flags import COST_INCOMPLETE, CUT_BY_LIMIT, best_draft, new_id, other_models
 from corea.types import ZERO_USD, Decision, Question, Status, Step, Trace
 
 
@@ -46,6 +43,10 @@ class Begun(Struct, frozen=True):
     cascade: "Cascade"
     steps: tuple[Step, ...] = ()
     pause_at: Collection[str] = ()
+
+    def go_on(self, question: Question, on_step: OnStep) -> Awaitable[Trace]:
+        """Asks its further stages."""
+        return self.cascade.go_on(question, self, on_step=on_step)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,11 +145,7 @@ class Cascade:
         return await self._finish(question, tuple(steps), began, sink, trace_id)
 
     async def go_on(self, question: Question, begun: Begun, *, on_step: OnStep | None = None) -> Trace:
-        """Asks the further stages of a question, as `ask` does; the trace has status WAITING if it pauses.
-
-        Args:
-            on_step: Receives the further steps.
-        """
+        """Asks the further stages of a question, as `ask` does; the trace has status WAITING if it pauses."""
         began, steps, done = self.clock(), list(begun.steps), begun.steps[-1].stage if begun.steps else None
         first = next((n for n, stage in enumerate(self.stages, 1) if stage.name == done), 0)
         paused = await self._ask_stages(
@@ -266,10 +263,9 @@ class Cascade:
             concurrency: As for `ask_many`; failures are treated as there.
             on_step: Receives each step of each question as it ends, before the next stage is asked.
             before: Awaited before each question is asked; an error that it raises counts as one of `questions`.
-            begun: Gives how far a question is, and the cascade that goes on with it.
+            begun: Gives how far a question is.
         """
-        if concurrency < 1:
-            raise ConfigError(f"concurrency: got {concurrency}, expected at least 1")
+        _check_concurrency(concurrency)
         source, taking = question_stream(questions), asyncio.Lock()
         number, ended = -1, False
         failure: Exception | None = None
@@ -293,14 +289,11 @@ class Cascade:
                 except Exception as error:
                     failure, ended = error, True
                     return
-                so_far = None if begun is None else begun(asked)
-                steps: list[Step] = [] if so_far is None else list(so_far.steps)
+                so_far = begun(asked) if begun else None
+                steps = [*so_far.steps] if so_far else list[Step]()
                 note = steps.append if on_step is None else partial(_note, steps, asked, on_step)
                 try:
-                    if so_far is None:
-                        trace = await self.ask(asked, on_step=note)
-                    else:
-                        trace = await so_far.cascade.go_on(asked, so_far, on_step=note)
+                    trace = await (so_far.go_on(asked, note) if so_far else self.ask(asked, on_step=note))
                 except Exception as error:  # a plug's bug must not cancel the other questions
                     trace = self._broken(asked, steps, error)
                 await take(place, trace)
@@ -393,6 +386,11 @@ class Cascade:
             flags=(*flags, *self.calibrated.flags(cost)),
             trace_id=trace_id or new_id(),
         )
+
+
+def _check_concurrency(concurrency: int) -> None:
+    if concurrency < 1:
+        raise ConfigError(f"concurrency: got {concurrency}, expected at least 1")
 
 
 def _note(steps: list[Step], question: Question, on_step: Callable[[Question, Step], None], step: Step) -> None:

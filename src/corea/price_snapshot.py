@@ -8,14 +8,16 @@ from genai_prices import __version__
 from genai_prices.data_snapshot import get_snapshot
 from genai_prices.types import ConditionalPrice, ModelInfo, ModelPrice, Provider, StartDateConstraint
 
-from corea.prices import STEP, TIER_FIELDS, Price, PriceTier
 from corea.types import ZERO_USD
 
+Fields = dict[str, Any]  # of a Price, its tiers as fields of theirs
+NOT_IN_TIERS = ("reasoning_usd_per_mtok",)
+STEP = Decimal(1).scaleb(-9)  # of a price
 HALF, HALF_IN_BATCH = Decimal("0.5"), ("anthropic/", "openai/")  # providers whose batch API charges half
 
 
-def from_snapshot(model: str, provider: str | None, api_url: str | None, at: datetime) -> Price | None:
-    """A model's price; None where the snapshot has none."""
+def from_snapshot(model: str, provider: str | None, api_url: str | None, at: datetime) -> Fields | None:
+    """The fields of a model's Price; None where the snapshot has none."""
     snapshot = get_snapshot()
     tries = [(model, provider, None if provider else api_url)]
     seller, slash, rest = model.partition("/")
@@ -31,8 +33,8 @@ def from_snapshot(model: str, provider: str | None, api_url: str | None, at: dat
     return None
 
 
-def _converted(provider: Provider, info: ModelInfo, at: datetime) -> Price | None:
-    """A snapshot's entry as a Price; None where it has no price for text tokens.
+def _converted(provider: Provider, info: ModelInfo, at: datetime) -> Fields | None:
+    """A snapshot's entry as the fields of a Price; None where it has no price for text tokens.
 
     Where a price depends on the time of day, the highest is taken, so that a total is never too small.
     """
@@ -42,10 +44,10 @@ def _converted(provider: Provider, info: ModelInfo, at: datetime) -> Price | Non
     current = dated[since[-1] :] if since else dated or entries[:1]  # later entries take precedence over earlier ones
     source = f"{provider.id}/{info.id}, genai-prices {__version__}"
     prices = [p for p in (_one_price(e.prices, source) for e in current) if p is not None]
-    return max(prices, key=lambda p: (p.output_usd_per_mtok, p.input_usd_per_mtok), default=None)
+    return max(prices, key=lambda p: (p["output_usd_per_mtok"], p["input_usd_per_mtok"]), default=None)
 
 
-def _one_price(entry: ModelPrice, source: str) -> Price | None:
+def _one_price(entry: ModelPrice, source: str) -> Fields | None:
     columns = {
         "input_usd_per_mtok": entry.input_mtok,
         "output_usd_per_mtok": entry.output_mtok,
@@ -61,16 +63,14 @@ def _one_price(entry: ModelPrice, source: str) -> Price | None:
     }
     starts = sorted({tier.start for v in columns.values() for tier in getattr(v, "tiers", ())})
     tiers = tuple(
-        PriceTier(
-            above_prompt_tokens=start,
-            **{n: _rounded(_at_length(v, start + 1)) for n, v in columns.items() if v is not None and n in TIER_FIELDS},
-        )
+        {n: _rounded(_at_length(v, start + 1)) for n, v in columns.items() if v is not None and n not in NOT_IN_TIERS}
+        | {"above_prompt_tokens": start}
         for start in starts
     )
     per_thousand = entry.requests_kcount
     per_request = _rounded(_at_length(per_thousand, 0).scaleb(-3)) if per_thousand is not None else ZERO_USD
     batch = HALF if source.startswith(HALF_IN_BATCH) else None
-    return Price(**base, tiers=tiers, usd_per_request=per_request, batch=batch, source=source)
+    return {**base, "tiers": tiers, "usd_per_request": per_request, "batch": batch, "source": source}
 
 
 def _at_length(value: Any, prompt_tokens: int) -> Decimal:

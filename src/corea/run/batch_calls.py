@@ -91,7 +91,7 @@ class BatchCalls:
                 self.note(msgspec.structs.replace(note, step=BatchStep.CREATED, id=found))
 
     async def _create(self, note: BatchNote) -> str | None:
-        """The id of a batch, which is there already or is created; None where that cannot be told yet."""
+        """The id of a batch, which is there already or is created; None where that is not known yet."""
         api, path, failed = self.apis[note.stage], self.folder / f"{note.key}.jsonl", 0
         settings = self.apis[note.stage].backend.settings
         while True:

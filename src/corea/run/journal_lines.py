@@ -79,7 +79,7 @@ def decode_line(body: bytes, path: Path) -> JournalLine:
     """The line of a body.
 
     Raises:
-        DataError: Its checksum is right, but it is no line of a journal.
+        DataError: Its checksum is right, but it is not a line of a journal.
     """
     try:
         line = _decode(body)

@@ -76,19 +76,12 @@ async def run_batch(
         DataError: A bad row under `OnBadRow.STOP`; also after a question was asked, a changed input or a full disk.
     """
     source = QuestionSource.of(source, category=cascade.calibrated.category_column)
-    if concurrency < 1:
-        raise ConfigError(f"concurrency: got {concurrency}, expected at least 1")
+    _check(output, concurrency, has_pipe=pipe is not None and shard is None)
     budget, live = budget or Budget(budget_usd), cascade
-    if not any(stage.batch for stage in cascade.stages):
-        batches = None
-    if batches is not None:
-        if output == "-" or source.is_pipe:
-            raise ConfigError("batch: got a pipe, expected files, since the questions are read again")
-        cascade = in_batches(cascade)
+    if batches is not None and any(stage.batch for stage in cascade.stages):
+        cascade = _in_batches(cascade, pipe=output == "-" or source.is_pipe)
     if budget.limit_usd is not None:
         check_bounded(cascade)
-    if output == "-" and (pipe is None or shard is not None):
-        raise ConfigError("output: got '-' and no pipe, or a shard; expected a stream to write to, or a file")
     if shard is not None:
         source = replace(source, part=shard.part)
     checks = RowChecks(source, on_bad_row, shard.own_repeated if shard is not None else None)
@@ -102,6 +95,19 @@ async def run_batch(
         return await _into_file(run, format, settings or answer_settings(live), live, batches)
     run.checks.survey()
     return await run.ask_all()
+
+
+def _check(output: str, concurrency: int, *, has_pipe: bool) -> None:
+    if concurrency < 1:
+        raise ConfigError(f"concurrency: got {concurrency}, expected at least 1")
+    if output == "-" and not has_pipe:
+        raise ConfigError("output: got '-' and no pipe, or a shard; expected a stream to write to, or a file")
+
+
+def _in_batches(cascade: Cascade, *, pipe: bool) -> Cascade:
+    if pipe:
+        raise ConfigError("batch: got a pipe, expected files, since the questions are read again")
+    return in_batches(cascade)
 
 
 async def _into_file(
@@ -126,7 +132,7 @@ async def _into_file(
         if run.budget.limit_usd is not None:
             bound_lost(run.cascade, run.source, journal.lost)
         run.budget.spent_usd = run.tally.ledger.cost_usd + journal.lost.at_most_usd
-        if batches is not None:
+        if batches is not None and live is not run.cascade:
             folder = journal.path.with_suffix(".batches")
             stages = {stage.name: stage for stage in live.stages if stage.batch}
             calls = BatchCalls(
