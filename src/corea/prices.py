@@ -271,7 +271,8 @@ class PriceTable:
 
             found = from_snapshot(model, provider, api_url, self.at or datetime.now(UTC))
             if found is not None:
-                return Price(**{**found, "tiers": tuple(PriceTier(**tier) for tier in found["tiers"])})
+                tiers = tuple(PriceTier(**tier) for tier in found.pop("tiers"))
+                return Price(**found, tiers=tiers)
         raise ConfigError(
             f"prices: no price is known for model {model!r}; add to corea.toml: "
             f'[prices."{model}"] with input_usd_per_mtok = "..." and output_usd_per_mtok = "..." '

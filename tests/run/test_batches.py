@@ -355,6 +355,7 @@ def test_batches_cost_a_part_of_the_token_prices_alone() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 async def test_memory_does_not_grow_with_the_rows(tmp_path: Path) -> None:
     peaks: list[int] = []
     for count in (2_000, 20_000):
