@@ -124,7 +124,7 @@ def last_stage_alone(
     """
     last, step = stages[-1], steps[-1] if steps else None  # no stage is asked after the last
     if step is not None and step.stage == last.name and step.error is None and step.completion is not None:
-        draft = _draft_shown(stages, steps) if in_order else None
+        draft = draft_after(stages, steps[:-1]) if in_order else None
         if draft is not None:
             return BaselineCost(_cost_without_draft(estimator, last, question, step, draft), estimated=True)
         estimator.observe(question, step.completion)
@@ -142,12 +142,12 @@ def last_stage_alone(
     return BaselineCost(None, estimated=True)
 
 
-def _draft_shown(stages: Sequence[Stage], steps: Sequence[Step]) -> str | None:
-    """The draft that the last stage was shown, if any."""
+def draft_after(stages: Sequence[Stage], steps: Sequence[Step]) -> str | None:
+    """The draft that the stage after these steps is shown, if any."""
     passing = {stage.name for stage in stages if stage.pass_draft}
     if not passing:
         return None
-    drafts = (s.completion.text for s in reversed(steps[:-1]) if s.stage in passing and not s.error and s.completion)
+    drafts = (s.completion.text for s in reversed(steps) if s.stage in passing and not s.error and s.completion)
     return next(drafts, None)
 
 

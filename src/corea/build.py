@@ -239,6 +239,7 @@ def _stage(
         on_error=declared.on_error,
         pass_draft=declared.pass_draft,
         confidence_first=declared.confidence_first,
+        batch=declared.batch,
         keep_logprobs=declared.sampling.logprobs or declared.sampling.top_logprobs > 0,
         mode=mode,
         second_opinion=None if second is None else Agreement(second.backend, 1, _greedy(declared.sampling)),

@@ -5,28 +5,24 @@ COREA calls this and reads the trace.
 """
 
 import asyncio
-import logging
-import os
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from dataclasses import dataclass, field, replace
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
-from functools import cached_property, lru_cache, partial
-from random import Random
+from functools import cached_property, partial
 from typing import Self
 
+from msgspec import Struct
+
 from corea.background import background
-from corea.baseline_cost import BaselineEstimator, CalibrationFacts, last_stage_alone
-from corea.costs.signal_calls import signal_calls
-from corea.early_exit import CUT
+from corea.baseline_cost import BaselineEstimator, CalibrationFacts, draft_after, last_stage_alone
 from corea.errors import ConfigError
 from corea.protocols import Backend
 from corea.question_stream import Questions, as_question, question_stream
-from corea.stage import OnError, OnKeep, OnPart, OnStep, OnText, Stage, TextSink, all_priced, attempt, skip, total
-from corea.types import Decision, Question, Status, Step, Trace
-
-log: logging.Logger = logging.getLogger("corea")
-_random = Random(os.urandom(32))
+from corea.stage import OnError, OnKeep, OnStep, Stage, all_priced, attempt, skip, total, with_signal_price
+from corea.text_sink import OnPart, OnText, TextSink
+from corea.trace_flags import COST_INCOMPLETE, CUT_BY_LIMIT, best_draft, new_id, other_models
+from corea.types import ZERO_USD, Decision, Question, Status, Step, Trace
 
 
 class OnLastDown(StrEnum):
@@ -34,6 +30,23 @@ class OnLastDown(StrEnum):
 
     FAIL = "fail"  # the question fails
     BEST = "best"  # the kept-back answer with the highest confidence is returned, with status FALLBACK
+
+
+class Begun(Struct, frozen=True):
+    """A question that goes on after some steps.
+
+    Args:
+        cascade: Asks its further stages.
+        pause_at: Names of stages before which it pauses.
+    """
+
+    cascade: "Cascade"
+    steps: tuple[Step, ...] = ()
+    pause_at: Collection[str] = ()
+
+    def go_on(self, question: Question, on_step: OnStep) -> Awaitable[Trace]:
+        """Asks its further stages."""
+        return self.cascade.go_on(question, self, on_step=on_step)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +90,7 @@ class Cascade:
                     f"cascade {self.name}, stage {stage.name}: got no signal or no policy, expected both before the "
                     "last stage; without them nothing would ever be deferred"
                 )
-        object.__setattr__(self, "stages", tuple(_with_signal_price(stage, self.stages) for stage in self.stages))
+        object.__setattr__(self, "stages", tuple(with_signal_price(stage, self.stages) for stage in self.stages))
 
     @cached_property
     def _calibrated_models(self) -> dict[str, str]:
@@ -127,11 +140,40 @@ class Cascade:
             question = as_question(question)
         began = self.clock()
         steps: list[Step] = []
-        draft: str | None = None
         sink = TextSink(on_text, on_part) if on_text else None
-        for stage in self.stages:
+        await self._ask_stages(self.stages, question, steps, sink, on_step, on_keep)
+        return await self._finish(question, tuple(steps), began, sink, trace_id)
+
+    async def go_on(self, question: Question, begun: Begun, *, on_step: OnStep | None = None) -> Trace:
+        """Asks the further stages of a question, as `ask` does; the trace has status WAITING if it pauses."""
+        began, steps, done = self.clock(), list(begun.steps), begun.steps[-1].stage if begun.steps else None
+        first = next((n for n, stage in enumerate(self.stages, 1) if stage.name == done), 0)
+        paused = await self._ask_stages(
+            self.stages[first:], question, steps, None, on_step, None, draft_after(self.stages, steps), begun.pause_at
+        )
+        if paused is None:
+            return await self._finish(question, tuple(steps), began, None, None)
+        cost = total([step.cost_usd for step in steps]) if steps else ZERO_USD
+        status, stage = Status.WAITING, paused.name
+        return Trace(question_id=question.id, steps=tuple(steps), status=status, stage=stage, cost_usd=cost)
+
+    async def _ask_stages(
+        self,
+        stages: Sequence[Stage],
+        question: Question,
+        steps: list[Step],
+        sink: TextSink | None,
+        on_step: OnStep | None,
+        on_keep: OnKeep | None,
+        draft: str | None = None,
+        pause_at: Collection[str] = (),
+    ) -> Stage | None:
+        """Adds the steps of these stages; returns the stage before which it paused."""
+        for stage in stages:
             last = stage is self.stages[-1]
             skipped = None if last or stage.pre_policy is None else skip(stage, question)
+            if skipped is None and stage.name in pause_at:
+                return stage
             step = skipped or await attempt(
                 stage, question, draft, sink, last=last, on_keep=on_keep, on_cut=on_step, clock=self.clock
             )
@@ -147,7 +189,7 @@ class Cascade:
                 break
             elif stage.pass_draft and step.completion is not None:
                 draft = step.completion.text
-        return await self._finish(question, tuple(steps), began, sink, trace_id)
+        return None
 
     def ask_sync(self, question: Question | str) -> Trace:
         """`ask` for synchronous code: callable from any thread, also within a running event loop.
@@ -211,6 +253,7 @@ class Cascade:
         concurrency: int = 32,
         on_step: Callable[[Question, Step], None] | None = None,
         before: Callable[[], Awaitable[None]] | None = None,
+        begun: Callable[[Question], Begun] | None = None,
     ) -> None:
         """Answers a stream of questions and passes each trace to `take` as it finishes: `ask_many` without a queue.
 
@@ -220,9 +263,9 @@ class Cascade:
             concurrency: As for `ask_many`; failures are treated as there.
             on_step: Receives each step of each question as it ends, before the next stage is asked.
             before: Awaited before each question is asked; an error that it raises counts as one of `questions`.
+            begun: Gives how far a question is.
         """
-        if concurrency < 1:
-            raise ConfigError(f"concurrency: got {concurrency}, expected at least 1")
+        _check_concurrency(concurrency)
         source, taking = question_stream(questions), asyncio.Lock()
         number, ended = -1, False
         failure: Exception | None = None
@@ -246,10 +289,11 @@ class Cascade:
                 except Exception as error:
                     failure, ended = error, True
                     return
-                steps: list[Step] = []
+                so_far = begun(asked) if begun else None
+                steps = [*so_far.steps] if so_far else list[Step]()
                 note = steps.append if on_step is None else partial(_note, steps, asked, on_step)
                 try:
-                    trace = await self.ask(asked, on_step=note)
+                    trace = await (so_far.go_on(asked, note) if so_far else self.ask(asked, on_step=note))
                 except Exception as error:  # a plug's bug must not cancel the other questions
                     trace = self._broken(asked, steps, error)
                 await take(place, trace)
@@ -310,7 +354,7 @@ class Cascade:
             status, final = Status.FAILED, None
             given = sink is not None and sink.begun  # text that was passed on cannot be withdrawn
             if self.on_last_down is OnLastDown.BEST and not given and steps[-1].stage == self.stages[-1].name:
-                final = _best_draft(steps)
+                final = best_draft(steps)
                 status = Status.FALLBACK if final else Status.FAILED
         elif final.decision is Decision.ABSTAIN:
             status = Status.ABSTAINED
@@ -324,7 +368,7 @@ class Cascade:
         if not all_priced(self.stages, steps):
             flags = (*flags, COST_INCOMPLETE)
         if self._calibrated_models:
-            flags = (*flags, *_other_models(self._calibrated_models, steps))
+            flags = (*flags, *other_models(self._calibrated_models, steps))
         baseline = last_stage_alone(self.baseline, self.stages, question, steps, in_order=self.in_order)
         return Trace(
             question_id=question.id,
@@ -344,57 +388,11 @@ class Cascade:
         )
 
 
-def _other_models(calibrated: dict[str, str], steps: tuple[Step, ...]) -> list[str]:
-    """A flag for each step whose server stated another model than at calibration."""
-    flags: list[str] = []
-    for step in steps:
-        expected, completion = calibrated.get(step.stage), step.completion
-        if expected is None or completion is None or step.error is not None or completion.finish_reason == CUT:
-            continue  # the name in an answer that was cut off is the configured one
-        if completion.model != expected:
-            flag = f"{OTHER_MODEL}: stage {step.stage} answered as {completion.model!r}, calibrated as {expected!r}"
-            flags.append(flag)
-            _warn_once(flag)
-    return flags
-
-
-@lru_cache(maxsize=256)
-def _warn_once(flag: str) -> None:
-    log.warning("%s; calibrate again", flag)
+def _check_concurrency(concurrency: int) -> None:
+    if concurrency < 1:
+        raise ConfigError(f"concurrency: got {concurrency}, expected at least 1")
 
 
 def _note(steps: list[Step], question: Question, on_step: Callable[[Question, Step], None], step: Step) -> None:
     steps.append(step)
     on_step(question, step)
-
-
-def _with_signal_price(stage: Stage, stages: tuple[Stage, ...]) -> Stage:
-    """The stage with the price of its signal's model, where that is another stage's model."""
-    calls = signal_calls(stage.signal) if stage.signal_price is None and stage.signal is not None else ()
-    for call in calls:
-        if stage.price_of(call.backend) is None:
-            same = [other for other in stages if other.backend is call.backend]
-            same += [other for other in stages if other.backend.model == call.backend.model]
-            if same and same[0].price is not None:
-                return replace(stage, signal_price=same[0].price)
-    return stage
-
-
-def _best_draft(steps: tuple[Step, ...]) -> Step | None:
-    """The deferred answer with the highest confidence; a missing one counts as lowest, the later of equals wins."""
-    drafts = [s for s in steps if s.error is None and s.completion is not None and s.completion.finish_reason != CUT]
-
-    def confidence_of(step: Step) -> float:
-        return step.confidence.value if step.confidence and step.confidence.value is not None else -1.0
-
-    return max(reversed(drafts), key=confidence_of, default=None)
-
-
-OTHER_MODEL = "calibration: another model"
-COST_INCOMPLETE = "cost incomplete: tools that ran at the server have no price"
-CUT_BY_LIMIT = "cut by the token limit"  # the trace's short answer may be missing or not final
-
-
-def new_id() -> str:
-    """A unique trace id. It need not be secret, so the operating system's random source is not needed for each."""
-    return _random.randbytes(16).hex()

@@ -18,7 +18,7 @@ from corea.cascade import OnLastDown
 from corea.errors import ConfigError, unknown_name
 from corea.money import read_usd
 from corea.secrets import HIDDEN, marked, may_be_key, shown
-from corea.stage import Mode, OnError
+from corea.stage import Batch, Mode, OnError
 from corea.types import Sampling
 
 T = TypeVar("T")
@@ -49,6 +49,8 @@ class StageSettings:
         on_error: Reaction if this stage is down: ask the next stage, or fail the question.
         pass_draft: Show this stage's text to the next stage.
         confidence_first: Decide as soon as a confidence is stated before the answer; needs a prompt that asks for it.
+        batch: `corea run` asks by the provider's batch API, at a lower price and within a day; a question that fails
+            there twice then fails here, or with `live` is asked live. `file`: by a program that reads and writes files.
     """
 
     backend: Mapping[str, Any]
@@ -63,6 +65,7 @@ class StageSettings:
     on_error: OnError = OnError.NEXT
     pass_draft: bool = False
     confidence_first: bool = False
+    batch: Batch = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,13 +99,17 @@ class RunSettings:
         budget_usd: A run stops before more than this is spent, over all its starts.
         requests_per_minute: The most requests to a server, retries included, over all workers of a run. By server: the
             host of `base_url`, with its port if that names one.
+        batch_poll_seconds: Between two looks at batches under way.
     """
 
     concurrency: int = 32
     budget_usd: Decimal | None = None
     requests_per_minute: Mapping[str, float] = field(default_factory=dict[str, float])
+    batch_poll_seconds: float = 60.0
 
     def __post_init__(self) -> None:
+        if not self.batch_poll_seconds > 0:
+            raise ConfigError(f"batch_poll_seconds: got {self.batch_poll_seconds}, expected more than 0")
         for server, limit in self.requests_per_minute.items():
             if not limit > 0:
                 raise ConfigError(f"requests_per_minute.{server}: got {limit}, expected more than 0")

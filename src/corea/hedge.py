@@ -12,7 +12,8 @@ from corea.cascade import Cascade
 from corea.early_exit import PartialCompletion
 from corea.prompts import with_draft
 from corea.question_stream import as_question
-from corea.stage import CUT_OFF, OnError, OnKeep, OnPart, OnStep, OnText, Stage, TextSink, attempt, skip
+from corea.stage import CUT_OFF, OnError, OnKeep, OnStep, Stage, attempt, skip
+from corea.text_sink import OnPart, OnText, TextSink
 from corea.types import Decision, Question, Step, StreamPart, Trace, replace
 
 LOST = "Hedged"  # the `error_kind` of a call that was cut off since another was faster

@@ -301,7 +301,9 @@ def _include(total: Any, other: Any) -> None:
     """Adds every field of a dataclass of totals to another of the same kind."""
     for each in fields(total):
         had, more = getattr(total, each.name), getattr(other, each.name)
-        if isinstance(more, dict):
+        if isinstance(more, CalibrationFacts):
+            setattr(total, each.name, more)  # of the same run
+        elif isinstance(more, dict):
             for key, value in more.items():
                 if is_dataclass(value):
                     _include(had.setdefault(key, type(value)()), value)

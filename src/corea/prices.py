@@ -11,15 +11,12 @@ from datetime import UTC, datetime
 from decimal import ROUND_UP, Context, Decimal, Inexact, InvalidOperation
 from ipaddress import ip_address
 from sys import maxsize
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import Any, NamedTuple, cast
 from urllib.parse import urlsplit
 
 from corea.errors import ConfigError, unknown_name
 from corea.money import decimals_of, read_usd
 from corea.types import ZERO_USD, Usage
-
-if TYPE_CHECKING:
-    from genai_prices.types import ModelInfo, ModelPrice, Provider
 
 EXACT = Context(prec=120, traps=[Inexact, InvalidOperation])  # rounding raises an error
 WIDE = Context(prec=120)
@@ -57,6 +54,7 @@ class Price:
         machine_usd_per_hour: Price of the machine; with `tokens_per_second` it replaces token prices.
         tokens_per_second: Completion tokens per second of the machine over all its requests, measured on similar work;
             this includes the time for prompts, so prompts cost nothing extra.
+        batch: The part of the token prices that the provider's batch API charges; None: not known.
         source: Origin of the price, for readers.
         assumed_free: A self-hosted model without a known price; its tokens are counted as free.
     """
@@ -73,6 +71,7 @@ class Price:
     tiers: tuple[PriceTier, ...] = ()
     machine_usd_per_hour: Decimal | None = None
     tokens_per_second: Decimal | None = None
+    batch: Decimal | None = None
     source: str = "given"
     assumed_free: bool = False
     _scale: int = field(default=0, init=False, repr=False, compare=False)
@@ -100,6 +99,20 @@ class Price:
                     f"price of {self.source}: got a machine-hour and token prices, expected one of the two"
                 )
         self._whole_rates()
+
+    @property
+    def in_batch(self) -> "Price | None":
+        """The price by the provider's batch API; None where that is not known. Requests and tools cost the same."""
+        if self.batch is None:
+            return self if self.assumed_free else None
+        whole, rates = self.batch, (*TIER_FIELDS, "reasoning_usd_per_mtok", "machine_usd_per_hour")
+
+        def cut(rated: Any, names: tuple[str, ...]) -> dict[str, Decimal]:
+            found = {name: getattr(rated, name) for name in names}
+            return {name: EXACT.multiply(rate, whole) for name, rate in found.items() if rate is not None}
+
+        tiers = tuple(replace(tier, **cut(tier, TIER_FIELDS)) for tier in self.tiers)
+        return replace(self, **cut(self, rates), tiers=tiers, batch=None, source=f"{self.source}, {whole} in a batch")
 
     @property
     def machine_usd_per_mtok(self) -> Decimal:
@@ -254,9 +267,12 @@ class PriceTable:
         if model in self.own:
             return read_price(model, self.own[model])
         if self.snapshot and not (api_url and is_local(api_url)):
-            found = _from_snapshot(model, provider, api_url, self.at or datetime.now(UTC))
+            from corea.price_snapshot import from_snapshot  # brings pydantic
+
+            found = from_snapshot(model, provider, api_url, self.at or datetime.now(UTC))
             if found is not None:
-                return found
+                tiers = tuple(PriceTier(**tier) for tier in found.pop("tiers"))
+                return Price(**found, tiers=tiers)
         raise ConfigError(
             f"prices: no price is known for model {model!r}; add to corea.toml: "
             f'[prices."{model}"] with input_usd_per_mtok = "..." and output_usd_per_mtok = "..." '
@@ -287,7 +303,9 @@ class PriceTable:
         name = model.rpartition("/")[2].lower()
         if not self.snapshot or any(part in name for part in OPEN_WEIGHTS):
             return False
-        return any(_from_snapshot(name, maker, None, self.at or datetime.now(UTC)) for maker in MAKERS)
+        from corea.price_snapshot import from_snapshot
+
+        return any(from_snapshot(name, maker, None, self.at or datetime.now(UTC)) for maker in MAKERS)
 
 
 def read_price(model: str, table: Any) -> Price:
@@ -302,7 +320,7 @@ def read_price(model: str, table: Any) -> Price:
     if not isinstance(table, Mapping) or not table:
         raise ConfigError(f"{where}: got {table!r}, expected a table with input_usd_per_mtok and output_usd_per_mtok")
     entries = cast(Mapping[str, Any], table)
-    known = (*MONEY_FIELDS, "tokens_per_second")
+    known = (*MONEY_FIELDS, "tokens_per_second", "batch")
     values: dict[str, Decimal] = {}
     for key, value in entries.items():
         if key not in known:
@@ -324,77 +342,3 @@ def is_local(url: str) -> bool:
         return ip_address(host).is_private
     except ValueError:
         return host == "localhost" or host.endswith((".localhost", ".local", ".internal")) or "." not in host
-
-
-def _from_snapshot(model: str, provider: str | None, api_url: str | None, at: datetime) -> Price | None:
-    from genai_prices.data_snapshot import get_snapshot  # brings pydantic: only when a price is looked up
-
-    snapshot = get_snapshot()
-    tries = [(model, provider, None if provider else api_url)]
-    seller, slash, rest = model.partition("/")
-    if slash and provider is None and api_url is None:
-        tries.append((rest, seller, None))
-    for name, provider_id, url in tries:
-        try:
-            found = snapshot.find_provider_model(name, None, provider_id, url)
-        except LookupError:
-            continue
-        if (price := _converted(*found, at)) is not None:
-            return price
-    return None
-
-
-def _converted(provider: "Provider", info: "ModelInfo", at: datetime) -> Price | None:
-    """A snapshot's entry as a Price; None where it has no price for text tokens.
-
-    Where a price depends on the time of day, the highest is taken, so that a total is never too small.
-    """
-    from genai_prices import __version__
-    from genai_prices.types import ConditionalPrice, StartDateConstraint
-
-    entries = info.prices if isinstance(info.prices, list) else [ConditionalPrice(prices=info.prices)]
-    dated = [e for e in entries if not isinstance(e.constraint, StartDateConstraint) or e.constraint.active(at)]
-    since = [n for n, e in enumerate(dated) if e.constraint is None or isinstance(e.constraint, StartDateConstraint)]
-    current = dated[since[-1] :] if since else dated or entries[:1]  # later entries take precedence over earlier ones
-    source = f"{provider.id}/{info.id}, genai-prices {__version__}"
-    prices = [p for p in (_one_price(e.prices, source) for e in current) if p is not None]
-    return max(prices, key=lambda p: (p.output_usd_per_mtok, p.input_usd_per_mtok), default=None)
-
-
-def _one_price(entry: "ModelPrice", source: str) -> Price | None:
-    columns = {
-        "input_usd_per_mtok": entry.input_mtok,
-        "output_usd_per_mtok": entry.output_mtok,
-        "cached_input_usd_per_mtok": entry.cache_read_mtok,
-        "cache_write_usd_per_mtok": entry.cache_write_mtok,
-        "cache_write_1h_usd_per_mtok": entry.cache_write_1h_mtok,
-        "reasoning_usd_per_mtok": entry.output_reasoning_mtok,
-    }
-    if columns["input_usd_per_mtok"] is None or columns["output_usd_per_mtok"] is None:
-        return None
-    base: dict[str, Any] = {
-        name: _rounded(_at_length(value, 0)) for name, value in columns.items() if value is not None
-    }
-    starts = sorted({tier.start for v in columns.values() for tier in getattr(v, "tiers", ())})
-    tiers = tuple(
-        PriceTier(
-            above_prompt_tokens=start,
-            **{n: _rounded(_at_length(v, start + 1)) for n, v in columns.items() if v is not None and n in TIER_FIELDS},
-        )
-        for start in starts
-    )
-    per_thousand = entry.requests_kcount
-    per_request = _rounded(_at_length(per_thousand, 0).scaleb(-3)) if per_thousand is not None else ZERO_USD
-    return Price(**base, tiers=tiers, usd_per_request=per_request, source=source)
-
-
-def _at_length(value: Any, prompt_tokens: int) -> Decimal:
-    """A snapshot's price at a prompt length: a Decimal, or one with tiers that hold above their start."""
-    if isinstance(value, Decimal):
-        return value
-    reached = [tier.price for tier in value.tiers if prompt_tokens > tier.start]
-    return reached[-1] if reached else value.base
-
-
-def _rounded(value: Decimal) -> Decimal:
-    return value.quantize(STEP, rounding=ROUND_UP).normalize() + 0

@@ -1,11 +1,12 @@
 """A stage: one model with its prompt, confidence signal, policy and price."""
 
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+import dataclasses
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
 from functools import reduce
-from typing import Any
+from typing import Any, Literal
 
 from msgspec import Struct
 
@@ -20,13 +21,13 @@ from corea.prompts import Prompt, with_draft
 from corea.protocols import Backend, Policy, PrePolicy, Signal, Streamer
 from corea.signals.measured import REQUEST, checked, measuring
 from corea.signals.tokens import used_logprobs
-from corea.types import ZERO_USD, Completion, Confidence, Decision, Question, Sampling, Step, StreamPart, replace
+from corea.text_sink import TextSink
+from corea.types import ZERO_USD, Completion, Confidence, Decision, Question, Sampling, Step, replace
 
 CUT_OFF = "CutOff"  # the `error_kind` of a call that was cancelled
 DECLINED = "the text says that it does not know"
 CUT_DRAFT = "the draft was cut off by the token limit"
-OnText = Callable[[str], Awaitable[None]]
-OnPart = Callable[[StreamPart], Awaitable[None]]
+Batch = bool | Literal["live", "file"]
 OnKeep = Callable[[str, Confidence], None]
 OnStep = Callable[[Step], None]
 
@@ -64,6 +65,8 @@ class Stage:
             name is flagged. None: not known.
         second_opinion: Asks another model the same question; read where a calibration's map has this column.
         second_price: Price of that model.
+        batch: In a run, asked by its provider's batch API, at `price.in_batch`: a question that fails there twice is
+            then asked live ("live"), or fails. "file": by a program that reads and writes files.
         mode: In CHAT, no answer is read from the text, and a draft that the token limit cut is deferred.
     """
 
@@ -84,6 +87,7 @@ class Stage:
     mode: Mode = Mode.ANSWER
     second_opinion: Signal | None = None
     second_price: Price | None = None
+    batch: Batch = False
 
     @property
     def backends(self) -> list[Backend]:
@@ -123,32 +127,16 @@ class Stage:
         return replace(step, cost_usd=total(costs))
 
 
-class TextSink:
-    """Passes an answer on to the caller, and records whether any of it has been passed.
-
-    Args:
-        on_part: Receives the pieces that have more than text; None: only their text is passed.
-    """
-
-    def __init__(self, on_text: OnText, on_part: OnPart | None = None) -> None:
-        self.on_text = on_text
-        self.on_part = on_part
-        self.begun: bool = False
-
-    async def __call__(self, piece: str | StreamPart) -> None:
-        self.begun = self.begun or bool(piece)
-        if isinstance(piece, str):
-            await self.on_text(piece)
-        elif self.on_part is not None:
-            await self.on_part(piece)
-        elif piece.text:
-            await self.on_text(piece.text)
-
-
 def as_measured(stage: Stage, asked: Question) -> Question:
     """A question as signals get it: in its meta under "request", the further fields that the stage is sent."""
     extra = stage.sampling.extra
     return replace(asked, meta={**asked.meta, REQUEST: extra}) if extra else asked
+
+
+def as_asked(stage: Stage, question: Question, draft: str | None) -> Question:
+    """A question as it is sent to the stage's model."""
+    asked = stage.prompt.render(question) if stage.prompt else question
+    return asked if draft is None else with_draft(asked, draft)
 
 
 def skip(stage: Stage, question: Question) -> Step | None:
@@ -182,9 +170,7 @@ def attempt(
         partial: Collects the streamed text; given, the answer is streamed although no sink waits for it.
     """
     began = clock()
-    asked = stage.prompt.render(question) if stage.prompt else question
-    if draft is not None:
-        asked = with_draft(asked, draft)
+    asked = as_asked(stage, question, draft)
     return Attempt(stage, question, asked, partial, clock, began, CallLog()).run(sink, last, on_keep, on_cut)
 
 
@@ -396,3 +382,15 @@ def all_priced(stages: Sequence[Stage], steps: Sequence[Step]) -> bool:
             if searches or calls:
                 return False
     return True
+
+
+def with_signal_price(stage: Stage, stages: tuple[Stage, ...]) -> Stage:
+    """The stage with the price of its signal's model, where that is another stage's model."""
+    calls = signal_calls(stage.signal) if stage.signal_price is None and stage.signal is not None else ()
+    for call in calls:
+        if stage.price_of(call.backend) is None:
+            same = [other for other in stages if other.backend is call.backend]
+            same += [other for other in stages if other.backend.model == call.backend.model]
+            if same and same[0].price is not None:
+                return dataclasses.replace(stage, signal_price=same[0].price)
+    return stage

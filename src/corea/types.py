@@ -45,6 +45,7 @@ class Status(StrEnum):
     FALLBACK = "fallback"  # the last stage was down; the best deferred answer was returned instead
     ABSTAINED = "abstained"
     FAILED = "failed"
+    WAITING = "waiting"  # for a batch API, before its next stage; only in the journal of a run
 
 
 class Message(Struct, frozen=True):

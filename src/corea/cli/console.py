@@ -16,10 +16,10 @@ from typing import Any, cast
 from corea.errors import BackendError, BudgetError, ConfigError, CoreaError, DataError
 from corea.money import read_usd
 
-EXIT_FAILED, EXIT_CONFIG, EXIT_DATA, EXIT_BACKEND, EXIT_BUDGET, EXIT_INTERRUPTED = 1, 2, 3, 4, 5, 130
+EXIT_FAILED, EXIT_CONFIG, EXIT_DATA, EXIT_BACKEND, EXIT_BUDGET, EXIT_WAITING, EXIT_INTERRUPTED = 1, 2, 3, 4, 5, 6, 130
 EXIT_CODES = """Exit codes: 0 done; 1 done, but something failed (a question, an unreadable answer, a check); 2 wrong
 usage or configuration; 3 a data file is wrong or cannot be written; 4 a model could not be reached or refused;
-5 stopped by the budget; 130 interrupted."""
+5 stopped by the budget; 6 batches are under way, run it again; 130 interrupted."""
 CODE_OF: dict[type[CoreaError], int] = {
     ConfigError: EXIT_CONFIG,
     DataError: EXIT_DATA,

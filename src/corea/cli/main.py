@@ -23,6 +23,7 @@ PANELS = {  # of `corea --help`: a name and the object that it runs
     "Answer questions": {
         "ask": "corea.cli.ask:ask",
         "run": "corea.cli.run:run",
+        "status": "corea.cli.status:status",
         "merge": "corea.cli.merge:merge",
         "serve": "corea.cli.serve:serve",
         "keys": "corea.cli.keys:keys",

@@ -33,7 +33,7 @@ from corea.stage import Mode
 if TYPE_CHECKING:
     from corea.run.pool import PoolJob, Workers
 
-WORKERS = "Many workers"
+WORKERS, BATCHES = "Many workers", "Stages that are asked by a batch API"
 
 
 class RunEngine(StrEnum):
@@ -75,6 +75,20 @@ class WorkerOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
+class BatchApiOptions:
+    """How a run waits for the batches of its stages with `batch`."""
+
+    no_wait: Annotated[
+        bool,
+        typer.Option("--no-wait", help="Submit and leave; the same command goes on later.", rich_help_panel=BATCHES),
+    ] = False
+    cancel_batches: Annotated[
+        bool,
+        typer.Option("--cancel-batches", help="Ctrl-C cancels batches under way.", rich_help_panel=BATCHES),
+    ] = False
+
+
+@dataclass(frozen=True, kw_only=True)
 class _Wanted:
     """One start, as the command line and the configuration describe it."""
 
@@ -85,6 +99,7 @@ class _Wanted:
     on_bad_row: OnBadRow
     silent: bool
     workers: WorkerOptions
+    batches: BatchApiOptions
     options: CascadeOptions
     built: BuiltCascade
     config: Config
@@ -98,6 +113,7 @@ def run(
     out: Annotated[str, typer.Option("--out", "-o", help="File of the answers; - writes traces to a pipe.")],
     options: CascadeOptions,
     workers: WorkerOptions,
+    batches: BatchApiOptions,
     concurrency: ConcurrencyOption = None,
     budget_usd: BudgetOption = None,
     on_bad_row: Annotated[OnBadRow, typer.Option(help="Action on an invalid row.")] = OnBadRow.STOP,
@@ -123,11 +139,18 @@ def run(
         on_bad_row=on_bad_row,
         silent=quiet or json,
         workers=workers,
+        batches=batches,
         options=options,
         built=built,
         config=config,
     )
     many = workers.processes or workers.engine
+    batched = next((stage.name for stage in built.cascade.stages if stage.batch), None)
+    if many and batched is not None:
+        raise ConfigError(
+            f"--processes, --engine: got one while stage {batched} is asked by batches, expected none, since the "
+            f"provider does that work; leave it out, or use --shard, or --set stages.{batched}.batch=false"
+        )
     summary = _run_many(wanted) if many else asyncio.run(_run_one(wanted))
     report(summary, built, free_text=free_text, json=json)
 
@@ -150,6 +173,7 @@ async def _run_one(wanted: _Wanted) -> RunSummary:
     from corea.cli.advice import blind_stages
     from corea.cli.configuration import settings_of_answers
     from corea.datasets.question_source import QuestionSource
+    from corea.run.batch_calls import BatchOptions
     from corea.run.pace import pace
     from corea.run.shards import plan_shards, read_shard
     from corea.run.shutdown import stopping_on_signals
@@ -175,6 +199,11 @@ async def _run_one(wanted: _Wanted) -> RunSummary:
                 on_progress=None if wanted.silent else partial(show_progress, bars, "answering"),
                 stop=stop,
                 pipe=sys.stdout.buffer if wanted.out == "-" else None,
+                batches=BatchOptions(
+                    wait=not wanted.batches.no_wait,
+                    cancel=wanted.batches.cancel_batches,
+                    poll_seconds=wanted.config.run.batch_poll_seconds,
+                ),
             )
     finally:
         await cascade.close()

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from corea.baseline_cost import OVER_CAP
 from corea.cli.advice import Advice, traces_of
-from corea.cli.console import EXIT_BACKEND, EXIT_BUDGET, EXIT_FAILED, EXIT_INTERRUPTED, percent, usd
+from corea.cli.console import EXIT_BACKEND, EXIT_BUDGET, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_WAITING, percent, usd
 from corea.ledger import Ledger
 from corea.report.terminal import ProgressBars
 from corea.run.shortcomings import ShortcomingKind
@@ -16,6 +16,7 @@ def show_progress(bars: ProgressBars, phase: str, progress: RunProgress) -> None
     """Counts, rate, deferral rate, money spent and saved, and time left."""
     ledger = progress.ledger
     left = f" · {progress.seconds_left:,.0f} s left" if progress.seconds_left is not None else ""
+    left += f" · {progress.waiting:,} wait for a batch" if progress.waiting else ""
     facts = (
         f"{progress.rate:,.0f}/s{left} · deferred {percent(ledger.defer_rate)} · spent {usd(ledger.cost_usd)} · "
         f"saved {usd(ledger.saved_usd)}"
@@ -48,11 +49,24 @@ def describe(summary: RunSummary, stages: Sequence[Stage], *, free_text: bool = 
             f"in flight when an earlier start was killed: {_number(summary.lost, 'question')}, asked again and "
             "perhaps paid twice"
         )
+    lines += _about_batches(summary)
     if summary.outcome is RunOutcome.BUDGET:
         lines.append(_budget_ended(summary))
-    if summary.failed and summary.last_error:
+    if summary.last_error and (summary.failed or summary.outcome is RunOutcome.GAVE_UP):
         lines.append(f"last error: {summary.last_error}")
     return [*lines, f"answers: {summary.output}"]
+
+
+def _about_batches(summary: RunSummary) -> list[str]:
+    lines: list[str] = []
+    if summary.ignored_results:
+        lines.append(f"lines of batch results that are not used: {summary.ignored_results:,}")
+    if summary.waiting:
+        lines.append(
+            f"waiting for a batch: {_number(summary.waiting, 'question')}, {summary.batches:,} under way; start "
+            f"the same command again, or see `corea status {summary.output}`"
+        )
+    return lines
 
 
 def _prompted(stages: Sequence[Stage]) -> str:
@@ -136,6 +150,11 @@ def _how_known(ledger: Ledger) -> str:
 
 def exit_code_of(summary: RunSummary, *, free_text: bool = False) -> int:
     """The exit code of a run that ended normally."""
-    codes = {RunOutcome.BUDGET: EXIT_BUDGET, RunOutcome.INTERRUPTED: EXIT_INTERRUPTED, RunOutcome.GAVE_UP: EXIT_BACKEND}
+    codes = {
+        RunOutcome.BUDGET: EXIT_BUDGET,
+        RunOutcome.WAITING: EXIT_WAITING,
+        RunOutcome.INTERRUPTED: EXIT_INTERRUPTED,
+        RunOutcome.GAVE_UP: EXIT_BACKEND,
+    }
     unreadable = summary.shortcomings.unreadable(free_text=free_text)
     return codes.get(summary.outcome, EXIT_FAILED if summary.failed or summary.bad_rows or unreadable else 0)

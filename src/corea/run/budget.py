@@ -1,6 +1,7 @@
 """A budget that stops a run before it is exceeded: each question's worst case is set aside before it is asked."""
 
 import asyncio
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from decimal import Decimal
 
@@ -110,6 +111,18 @@ class WorstCase:
         if step.stage == self._stages[-1].name or step.error_kind in (CUT_OFF, LOST):
             return False
         return step.skipped is not None or step.error is not None or step.decision is Decision.DEFER
+
+    def after(self, steps: Iterable[Step]) -> "WorstCase":
+        """The same after these steps."""
+        for step in steps:
+            if self.goes_on(step):
+                self.advance(step)
+        return self
+
+    @property
+    def rest_usd(self) -> Decimal:
+        """The part that is not spent yet."""
+        return EXACT.subtract(self.at_most_usd, self._spent_usd)
 
     def advance(self, step: Step) -> None:
         """Adds the cost of a finished stage, before the next one is asked."""

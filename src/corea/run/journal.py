@@ -7,6 +7,8 @@ An append-only file of JSON lines beside the output, each with a checksum over i
     {"crc":"5b1d3a07","line":{"start":7,"at_most_usd":"0.0021"}}      written before a question is asked
     {"crc":"c3d9a7f2","line":{"next":7,"at_most_usd":"0.0093"}}       written before its next stage is asked
     {"crc":"90ab12cd","line":{"done":7,"key":"...","trace":{...}}}    written when its trace is whole
+    {"crc":"4410ab8e","line":{"wait":8,"tries":0,"key":...}}          its next stage is asked by a batch; with its steps
+    {"crc":"2c07d119","line":{"batch":{"key":...,"step":...}}}        how far a batch is; before it is created, its rows
     {"crc":"0b6e2f81","line":{"owner":3}}                             of a shard: its lines are by worker 3 from here on
     {"crc":"e91d7c55","line":{"end":{"outcome":"complete",...}}}      of a shard: how a start ended
 
@@ -24,14 +26,14 @@ from decimal import Decimal
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import IO, Any
 
 import msgspec
 
 from corea.errors import ConfigError, DataError
 from corea.run.answer_settings import differences, in_one_line
 from corea.run.checked_lines import body_of, checked_line, good_lines, is_locked_error, lock, open_to_append
-from corea.run.journal_lines import JournalLine, LostInFlight, decode_line
+from corea.run.journal_lines import JournalLine, LostInFlight, Waiting, decode_line
 
 VERSION = 2
 BUFFER = 1 << 18  # bytes read or written at once
@@ -81,6 +83,10 @@ class Journal:
     _offsets: "array[int]" = field(default_factory=lambda: array("Q"))
     _keys: "array[int]" = field(default_factory=lambda: array("Q"))
     _again: set[int] = field(default_factory=set[int])
+    waiting: Waiting = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.waiting = Waiting(self._append)
 
     def open(
         self, settings: Mapping[str, Any], on_trace: Callable[[int, bytes], bool], *, epoch: int | None = None
@@ -185,6 +191,13 @@ class Journal:
                 pending.pop(line.done, None)
                 finished = on_trace(line.done, bytes(line.trace))
                 self._set_done(line.done, offset, int(line.key, 16), again=not finished)
+            elif line.wait is not None:
+                pending.pop(line.wait, None)
+                self.waiting.put(line.wait, offset)
+            elif line.lost is not None:
+                self.lost.add(line.lost, line.at_most_usd)
+            elif line.batch is not None:
+                self.waiting.apply(line.batch)
         for row, at_most in pending.items():
             self.lost.add(row, at_most)
             if self._offset(row) == _UNTOUCHED:
@@ -203,7 +216,7 @@ class Journal:
     def _continue(self, settings: Mapping[str, Any]) -> None:
         """Writes the settings of the following answers, unless the journal has answers under other settings."""
         differing = [] if self.begun_with is None else differences(self.begun_with, settings)
-        if differing and self.answered > len(self._again):
+        if differing and (self.answered > len(self._again) or self.waiting.count):
             raise ConfigError(
                 f"{self.path}: begun with another configuration: {in_one_line(differing)}; restore what it was, or "
                 "name another --out"
@@ -289,6 +302,11 @@ class Journal:
         self.flush()
         self.sync()
 
+    def waits(self, row: int, file: IO[bytes]) -> JournalLine:
+        """The line by which a row waits, read from this journal's file."""
+        file.seek(self.waiting.offset(row))
+        return decode_line(body_of(file.readline()) or b"", self.path)
+
     def finished(self, row: int) -> bool:
         """True for a row that need not be asked."""
         return self._offset(row) > _STARTED and row not in self._again
@@ -367,6 +385,7 @@ class Journal:
 
     def _set_done(self, row: int, offset: int, key: int, *, again: bool) -> None:
         self.answered += self._offset(row) <= _STARTED
+        self.waiting.done(row)
         self._set(row, offset, key)
         if again:
             self._again.add(row)

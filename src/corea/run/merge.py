@@ -22,7 +22,9 @@ from corea.types import ZERO_USD, Status
 from corea.version import VERSION
 
 NUMBERS_SHOWN = 5
-GRAVEST = (RunOutcome.GAVE_UP, RunOutcome.BUDGET, RunOutcome.INTERRUPTED, RunOutcome.COMPLETE)
+GRAVEST = (
+    RunOutcome.GAVE_UP, RunOutcome.BUDGET, RunOutcome.INTERRUPTED, RunOutcome.WAITING, RunOutcome.COMPLETE
+)  # fmt: skip
 
 
 def merge_shards(
@@ -173,6 +175,8 @@ class _Merged:
             shortcomings=self.tally.shortcomings,
             unused=dict(unused),
             next_usd_at_most=min(bounds, default=None),
+            waiting=_sum(ends, "waiting"),
+            batches=_sum(ends, "batches"),
             left_usd=None if budget_usd is None else max(ZERO_USD, EXACT.subtract(budget_usd, spent)),
         )
 

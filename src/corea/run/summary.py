@@ -18,6 +18,7 @@ class RunOutcome(StrEnum):
     COMPLETE = "complete"  # every question has an answer or an error
     BUDGET = "budget"  # the next question could have cost more than what was left
     INTERRUPTED = "interrupted"  # it was asked to stop
+    WAITING = "waiting"  # batches are under way; the next start goes on with their results
     GAVE_UP = "gave up"  # too many questions failed in a row
 
 
@@ -56,6 +57,7 @@ class RunProgress:
         ledger: Everything paid so far; it goes on changing, so do not keep it.
         rate: Questions per second in this start.
         seconds_left: None while unknown.
+        waiting: Questions that wait for a batch.
     """
 
     done: int
@@ -63,6 +65,7 @@ class RunProgress:
     ledger: Ledger
     rate: float
     seconds_left: float | None
+    waiting: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +86,8 @@ class RunSummary:
         unused: Settings of rows in OpenAI's batch format that were not used, each with its number of rows.
         next_usd_at_most: Worst-case cost of the first question that did not fit in the budget; None where all did.
         left_usd: The rest of the budget then.
+        waiting: Questions that wait for a batch; their earlier stages are in no cost yet. `batches` are under way.
+        ignored_results: Lines of results that this start could not use.
         repeated_usd: The part of the cost spent on failed attempts that a later start repeated.
         tokens_per_second: Completion tokens by stage and second of this start: the throughput for a machine-hour
             price.
@@ -112,6 +117,9 @@ class RunSummary:
     unused: dict[str, int] = field(default_factory=dict[str, int])
     next_usd_at_most: Decimal | None = None
     left_usd: Decimal | None = None
+    waiting: int = 0
+    batches: int = 0
+    ignored_results: int = 0
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON; money as strings, exact."""
@@ -131,6 +139,9 @@ class RunSummary:
             "bad_row_messages": list(self.bad_row_messages),
             "in_flight_at_kills": self.lost,
             "in_flight_at_kills_usd_at_most": usd_text(self.lost_usd_at_most),
+            "waiting": self.waiting,
+            "batches": self.batches,
+            "ignored_results": self.ignored_results,
             "repeated_usd": usd_text(self.repeated_usd),
             "budget_usd": usd_text(self.budget_usd),
             "next_question_usd_at_most": usd_text(self.next_usd_at_most),

@@ -15,6 +15,7 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 
 from corea.backends.openai import errors, wire
+from corea.backends.openai.api_keys import KeyRedactor
 from corea.backends.openai.apis import APIS, COUNTING, WireRequest, native_request
 from corea.backends.openai.attempts import Attempts
 from corea.backends.openai.circuit_breaker import Breaker, BreakerState
@@ -93,7 +94,7 @@ class OpenAIBackend:
             settings.breaker_failures, settings.breaker_cool_down_seconds, clock, on_change=self._log_breaker
         )
         self.retried: int = 0  # calls after which another attempt followed
-        self._http = Http(settings)
+        self.http: Http = Http(settings)
         self._limit_field = settings.limit_field
         self._only_limit_field: bool = settings.only_limit_field is not None
         self._backoff = Backoff(
@@ -177,9 +178,8 @@ class OpenAIBackend:
                     model=completion.model,
                     seconds=completion.seconds,
                 )
-        reachable = error.status is not None
-        accepted = reachable and error.status not in (401, 403)
-        return Probe(reachable=reachable, key_accepted=accepted, logprobs=False, error=str(error))
+        accepted = error.status is not None and error.status not in (401, 403)
+        return Probe(reachable=error.status is not None, key_accepted=accepted, logprobs=False, error=str(error))
 
     async def count_tokens(self, body: Mapping[str, Any], headers: Mapping[str, str]) -> int:
         """The tokens of a Messages request, as the server counts them; one attempt.
@@ -193,9 +193,9 @@ class OpenAIBackend:
         """
         began = time.perf_counter()
         request = WireRequest(_encode({**body, "model": self.model}), COUNTING, {**COUNTING.headers, **headers})
-        response, redactor = await self._http.post(request, lambda: None)
+        response, redactor = await self.http.post(request, lambda: None)
         try:
-            received = redactor.hide_bytes(await self._http.read(response, began))
+            received = redactor.hide_bytes(await self.http.read(response, began))
         finally:
             if not response.closed:
                 response.release()
@@ -212,23 +212,38 @@ class OpenAIBackend:
         Raises:
             ConfigError: The key's environment variable holds none.
         """
-        self._http.check()
+        self.http.check()
 
     async def close(self) -> None:
         """Closes the connections."""
-        await self._http.close()
+        await self.http.close()
 
     async def _whole(self, request: WireRequest, question: Question, attempts: Attempts) -> Completion:
         """One attempt at a whole response."""
         began = time.perf_counter()
-        response, redactor = await self._http.post(request, attempts.sent)
+        response, redactor = await self.http.post(request, attempts.sent)
         try:
-            received = redactor.hide_bytes(await self._http.read(response, began))
+            received = redactor.hide_bytes(await self.http.read(response, began))
         finally:
             if not response.closed:  # a body read to its end has closed it, and a release takes a while
                 response.release()
         if response.status != 200:
             raise errors.status_error(self.settings, response, received, redactor)
+        return self._read_whole(
+            request,
+            received,
+            redactor,
+            question,
+            seconds=time.perf_counter() - began,
+            retries=attempts.retries,
+            wasted=attempts.wasted,
+            extra=attempts.extra,
+        )
+
+    def _read_whole(
+        self, request: WireRequest, received: bytes, redactor: KeyRedactor, question: Question, **known: Any
+    ) -> Completion:
+        """The completion of a whole response."""
         try:
             reply, outside = request.reader()(received)
             written = wire.ReplyBuilder()
@@ -237,14 +252,23 @@ class OpenAIBackend:
                 raise errors.no_choices_error(self.settings, reply, received, redactor)
         except (ValueError, RecursionError) as error:
             raise errors.unreadable_error(self.settings, received, str(error)) from error
-        return written.completion(
-            question,
-            self.model,
-            seconds=time.perf_counter() - began,
-            retries=attempts.retries,
-            wasted=attempts.wasted,
-            extra=attempts.extra,
-        )
+        return written.completion(question, self.model, **known)
+
+    def chat_body(self, question: Question, sampling: Sampling) -> bytes:
+        """A chat request, not streamed, as it is sent."""
+        return self._request(question, sampling, stream=False).body
+
+    def completion_of(
+        self, received: bytes, question: Question, sampling: Sampling, *, api: str = CHAT
+    ) -> Completion | BackendError:
+        """The completion in a response that came in another way, or its error; without the response itself."""
+        try:
+            request = WireRequest(b"", APIS[api])
+            read = self._read_whole(request, received, KeyRedactor(()), question, extra=sampling.extra)
+        except BackendError as error:
+            return error
+        raw = {name: value for name, value in (read.raw or {}).items() if name != wire.NATIVE}
+        return msgspec.structs.replace(read, raw=raw or None)
 
     async def _collected(self, request: WireRequest, question: Question, attempts: Attempts) -> Completion:
         """One attempt at a whole response by a stream; one that breaks off is retried, as nothing was passed on."""
@@ -262,13 +286,13 @@ class OpenAIBackend:
     async def _open(self, request: WireRequest, question: Question, attempts: Attempts) -> Stream:
         """One attempt at a stream, up to its first event."""
         began = time.perf_counter()
-        response, redactor = await self._http.post(request, attempts.sent)
+        response, redactor = await self.http.post(request, attempts.sent)
         stream = Stream(
-            self.settings, response, question, redactor, began, self._http.deadlines, request, attempts.extra
+            self.settings, response, question, redactor, began, self.http.deadlines, request, attempts.extra
         )
         try:
             if response.status != 200:
-                received = redactor.hide_bytes(await self._http.read(response, began))
+                received = redactor.hide_bytes(await self.http.read(response, began))
                 raise errors.status_error(self.settings, response, received, redactor)
             await stream.first()
         except BaseException:

@@ -3,9 +3,10 @@
 import asyncio
 import time
 import weakref
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
 import aiohttp
 from aiohttp.abc import AbstractStreamWriter
@@ -96,20 +97,43 @@ class Http:
         headers, redactor = self._with_keys(request.api.path)
         if request.headers:
             headers = {**request.headers, **(headers or {})}
+        payload = _Body(request.body)
+        payload.on_sent = on_sent
+        url = self._urls[request.api.path]
+        return await self._open("POST", url, payload, headers, redactor, self._first_byte_seconds), redactor
+
+    async def send(
+        self, method: str, path: str, body: Any, headers: Mapping[str, str]
+    ) -> tuple[aiohttp.ClientResponse, KeyRedactor]:
+        """The response to a request beside the chats, such as one with a file; as for `post`.
+
+        Args:
+            path: After `base_url`, with its query.
+        """
+        keys, redactor = self._with_keys(path)
+        plain, _, query = path.partition("?")
+        url = URL(self.settings.url_of(plain), encoded=True)
+        url = url.update_query(query) if query else url
+        seconds = self.settings.total_timeout_seconds
+        return await self._open(method, url, body, {**headers, **(keys or {})}, redactor, seconds), redactor
+
+    async def _open(
+        self,
+        method: str,
+        url: URL,
+        body: Any,
+        headers: Mapping[str, str] | None,
+        redactor: KeyRedactor,
+        seconds: float,
+    ) -> aiohttp.ClientResponse:
         settings, loop = self.settings, asyncio.get_running_loop()
         pool = self._pools.get(loop)
         if pool is None or pool.session.closed:
             pool = await self._open_pool(loop)
-        payload = _Body(request.body)
-        payload.on_sent = on_sent
         try:
-            with pool.deadlines.within(self._first_byte_seconds):
-                response = await pool.session.post(
-                    self._urls[request.api.path],
-                    data=payload,
-                    headers=headers,
-                    allow_redirects=False,
-                    proxy=settings.proxy,
+            with pool.deadlines.within(seconds):
+                return await pool.session.request(
+                    method, url, data=body, headers=headers, allow_redirects=False, proxy=settings.proxy
                 )
         except aiohttp.ConnectionTimeoutError as error:
             raise errors.connect_timeout_error(settings) from without_frames(error)
@@ -117,7 +141,6 @@ class Http:
             raise errors.first_byte_timeout_error(settings) from without_frames(error)
         except (aiohttp.ClientError, OSError) as error:
             raise errors.connection_error(settings, error, redactor) from without_frames(error)
-        return response, redactor
 
     async def read(self, response: aiohttp.ClientResponse, began: float) -> bytes:
         """The whole body; `began` is when the request was sent, by `time.perf_counter`."""
