@@ -19,9 +19,7 @@ def text_features(texts: tuple[str, ...]) -> Any:
     from sklearn.preprocessing import Normalizer
 
     words = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, min_df=2, max_features=20_000)
-    return make_pipeline(
-        words, TruncatedSVD(min(DIMENSIONS, len(texts) // 4), random_state=0), Normalizer()
-    ).fit(texts)
+    return make_pipeline(words, TruncatedSVD(min(DIMENSIONS, len(texts) // 4), random_state=0), Normalizer()).fit(texts)
 
 
 def cross_fitted(model: Any, inputs: Any, labels: Any, seed: int) -> tuple[Any, Floats]:

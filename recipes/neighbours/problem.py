@@ -107,7 +107,7 @@ def cheapest_threshold(score: Floats, rows: Rows, *, before: bool = False, max_d
     """
     score = np.where(np.isnan(score), -np.inf, score)
     order = np.argsort(-score, kind="stable")
-    ends = np.flatnonzero(np.append(np.diff(score[order]) != 0, True) & np.isfinite(score[order]))
+    ends = np.flatnonzero(np.append(score[order][1:] != score[order][:-1], True) & np.isfinite(score[order]))
     small, large = rows.table.first.cost_usd[order], rows.table.last.cost_usd[order]
     asked = np.cumsum(small)[ends] if before else small.sum()
     cost = asked + large.sum() - np.cumsum(large)[ends]

@@ -9,7 +9,9 @@ import numpy as np
 from mapie.risk_control import BinaryClassificationController, BinaryRisk
 
 warnings.simplefilter("ignore")
-LOST = BinaryRisk(lambda true, kept: (true == 1) & (kept == 1), lambda true, kept: np.ones(len(true), dtype=bool), False)
+LOST = BinaryRisk(
+    lambda true, kept: (true == 1) & (kept == 1), lambda true, kept: np.ones(len(true), dtype=bool), False
+)
 KEPT = BinaryRisk(lambda true, kept: kept == 1, lambda true, kept: np.ones(len(true), dtype=bool), True)
 
 
@@ -20,8 +22,13 @@ def probabilities(x):
 def decide(split, how):
     grid = np.linspace(0.99, 0, 100) if how == "fixed_sequence" else np.linspace(0, 0.99, 100)
     controller = BinaryClassificationController(
-        probabilities, LOST, target_level=split["max_drop"], confidence_level=0.95, best_predict_param_choice=KEPT,
-        list_predict_params=grid, fwer_method=how,
+        probabilities,
+        LOST,
+        target_level=split["max_drop"],
+        confidence_level=0.95,
+        best_predict_param_choice=KEPT,
+        list_predict_params=grid,
+        fwer_method=how,
     )
     lost = (np.array(split["large"]) > np.array(split["small"])).astype(int)
     controller.calibrate(np.array(split["score"])[:, None], lost)
