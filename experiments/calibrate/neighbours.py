@@ -21,6 +21,7 @@ from populations import CSQA, GSM8K, TARGETS, rows_of
 from recipes.neighbours.installed import PINNED, available, megabytes
 from recipes.neighbours.measure import measure
 from recipes.neighbours.problem import MAX_DROP, Rows
+from recipes.paper.measured_code import stamped
 from recipes.paper.provenance import commit
 
 RESULTS = Path(__file__).parents[1] / "results"
@@ -86,7 +87,7 @@ def main() -> None:
             "commit": made, "target": MAX_DROP, "packages": {name: PINNED[name] for name in sizes},
             "megabytes": sizes, "pairs": list(found.values()),
         }  # fmt: skip
-        given.out.write_text(json.dumps(stored, indent=1) + "\n")
+        given.out.write_text(json.dumps(stamped(stored, __file__), indent=1) + "\n")
 
 
 if __name__ == "__main__":

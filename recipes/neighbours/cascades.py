@@ -114,8 +114,9 @@ def ucci(rows: Rows, seed: int) -> Decide | None:
 
 
 def frugal(rows: Rows, seed: int) -> Decide | None:
-    """A trained scorer of question and answer, and the optimiser of its threshold: the most accurate one under a budget,
-    at the smallest budget that meets the target.
+    """A trained scorer of question and answer, and the optimiser of its threshold: the most accurate under a budget.
+
+    The budget is the smallest that meets the target on the labelled rows.
 
     The scorer is a logistic regression on word features (on the signals where no text was recorded) instead of
     DistilBERT, whose weights are not part of the package; the optimiser tries 40 quantiles, as the original.

@@ -18,8 +18,10 @@ def text_features(texts: tuple[str, ...]) -> Any:
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import Normalizer
 
-    words = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, min_df=2, max_features=20_000)
-    return make_pipeline(words, TruncatedSVD(min(DIMENSIONS, len(texts) // 4), random_state=0), Normalizer()).fit(texts)
+    words = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, min_df=2, max_features=20_000).fit(texts)
+    size = min(DIMENSIONS, len(texts) // 4, len(words.vocabulary_) - 1)
+    rest = make_pipeline(TruncatedSVD(size, random_state=0), Normalizer()).fit(words.transform(texts))
+    return make_pipeline(words, rest)
 
 
 def cross_fitted(model: Any, inputs: Any, labels: Any, seed: int) -> tuple[Any, Floats]:

@@ -1,4 +1,7 @@
-"""LiteLLM's complexity router as shipped, on each question: JSON in and out. The first two tiers are the small model's."""
+"""LiteLLM's complexity router as shipped, on each question: JSON in and out.
+
+Questions of its tiers up to MEDIUM go to the small model.
+"""
 
 import contextlib
 import json
