@@ -28,8 +28,8 @@ from corea.prices import Price, PriceTable
 from corea.records.table import ModelOutcomes, OutcomeTable
 from corea.signals import SIGNALS
 from corea.types import Usage
-from recipes.paper.pair_map import PairPoint, draw_pairs, measure_pair
 from recipes.paper.measured_code import stamped
+from recipes.paper.pair_map import PairPoint, draw_pairs, measure_pair
 from recipes.paper.provenance import provenance
 
 ROOT = Path(__file__).parents[2]
