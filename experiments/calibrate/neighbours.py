@@ -10,8 +10,8 @@ model are left out. Writes experiments/results/neighbours.json after each pair.
 import argparse
 import json
 import os
-from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import router
@@ -53,6 +53,23 @@ def plain(folder: Path, pair: str) -> Rows:
     return Rows(table=table.take(both), opinions=opinions.take([where[table.ids[i]] for i in both]))
 
 
+def figures(name: str, rows: Rows, given: argparse.Namespace, before: dict[str, Any] | None) -> dict[str, Any]:
+    """One pair's figures; with --way that way's are put in the place of the stored ones."""
+    ways = measure(
+        rows, splits=before["ways"][0]["splits"] if before else given.splits, environments=given.environments,
+        only=given.way, say=lambda said: print(said, flush=True),
+    )  # fmt: skip
+    if before:
+        fresh = {each["way"]: each for each in ways}
+        return {**before, "ways": [fresh.get(each["way"], each) for each in before["ways"]]}
+    table = rows.table
+    return {
+        "pair": name, "n": len(table), "small": float(table.first.correct.mean()),
+        "large": float(table.last.correct.mean()), "texts": bool(rows.texts),
+        "price_ratio": float(table.last.cost_usd.mean() / table.first.cost_usd.mean()), "ways": ways,
+    }  # fmt: skip
+
+
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument(
@@ -61,28 +78,20 @@ def main() -> None:
     options.add_argument("--splits", type=int, default=20)
     options.add_argument("--environments", type=Path, default=Path(".venv/neighbours"))
     options.add_argument("--only", default="", help="only pairs whose name holds this; the stored others stay")
+    options.add_argument("--way", default="", help="only this way, on the pairs stored; their other figures stay")
     options.add_argument("--out", type=Path, default=RESULTS / "neighbours.json")
     given = options.parse_args()
-    made, found = commit(), dict[str, dict[str, object]]()
-    if given.only and given.out.exists():
+    found: dict[str, dict[str, Any]] = {}
+    if (given.only or given.way) and given.out.exists():
         found = {each["pair"]: each for each in json.loads(given.out.read_text())["pairs"]}
     sizes = {name: round(megabytes(given.environments / name)) for name in available(given.environments)}
-    with_text = worded(given.data)
+    with_text, made = worded(given.data), commit()
     for name in [*with_text, *TARGETS]:
         if given.only not in name:
             continue
         rows = with_text[name] if name in with_text else plain(given.data, name)
-        table = rows.table
-        print(f"{name}, {len(table):,} questions", flush=True)
-        found[name] = {
-            "pair": name, "n": len(table), "small": float(table.first.correct.mean()),
-            "large": float(table.last.correct.mean()), "texts": bool(rows.texts),
-            "price_ratio": float(table.last.cost_usd.mean() / table.first.cost_usd.mean()),
-            "ways": measure(
-                replace(rows), splits=given.splits, environments=given.environments,
-                say=lambda said: print(said, flush=True),
-            ),
-        }  # fmt: skip
+        print(f"{name}, {len(rows):,} questions", flush=True)
+        found[name] = figures(name, rows, given, found.get(name) if given.way else None)
         stored = {
             "commit": made, "target": MAX_DROP, "packages": {name: PINNED[name] for name in sizes},
             "megabytes": sizes, "pairs": list(found.values()),

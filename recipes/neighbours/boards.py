@@ -129,7 +129,9 @@ def _prompt(text: object) -> str:
 def _lines(path: Path) -> list[Row]:
     try:
         return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-    except (OSError, json.JSONDecodeError) as error:
+    except OSError as error:
+        raise DataError(f"{path}: {error.strerror}; name a file of the board") from error
+    except json.JSONDecodeError as error:
         raise DataError(f"{path}: got {error}, expected one JSON object a line") from error
 
 

@@ -91,10 +91,12 @@ def published_corea(rows: Rows, seed: int) -> Decide | None:
 
 
 def ucci(rows: Rows, seed: int) -> Decide | None:
-    """Isotonic regression from a token signal to the probability of an error; the cheapest threshold that meets the
-    target by these probabilities. The stated number where no token signal was recorded.
+    """Isotonic regression from a token signal to the probability that the answer is right, on three fifths of the rows.
 
-    Source: Kotte 2026, arXiv:2605.18796 (margin of the two likeliest tokens; here the mean token probability).
+    The threshold is the cheapest that meets the target on the other rows. The signal is the mean token probability, for
+    the margin of the two likeliest tokens; the stated number where no token signal was recorded.
+
+    Source: Kotte 2026, arXiv:2605.18796, sec. 4 and 6.1.
     """
     from sklearn.isotonic import IsotonicRegression
 
@@ -102,14 +104,10 @@ def ucci(rows: Rows, seed: int) -> Decide | None:
         found = some.table.first.signals.get(TOKEN_SIGNAL, some.table.first.confidence)
         return np.where(np.isnan(found), -1.0, found)
 
-    order = np.random.default_rng(seed).permutation(len(rows))
-    fit, choose = rows.take(order[: len(rows) // 2]), rows.take(order[len(rows) // 2 :])
+    order, n = np.random.default_rng(seed).permutation(len(rows)), 3 * len(rows) // 5
+    fit, choose = rows.take(order[:n]), rows.take(order[n:])
     model = IsotonicRegression(out_of_bounds="clip").fit(signal(fit), fit.table.first.correct)
-    right = model.predict(signal(choose))
-    expected = choose.table.change(0, correct=right).change(
-        -1, correct=np.full(len(choose), fit.table.last.correct.mean())
-    )
-    tau = cheapest_threshold(right, replace(choose, table=expected))
+    tau = cheapest_threshold(model.predict(signal(choose)), choose)
     return None if tau is None else lambda new: Choice.cascade(model.predict(signal(new)) >= tau)
 
 

@@ -74,18 +74,21 @@ def halves(n: int, splits: int) -> list[tuple[Any, Any]]:
     return [(order[: n // 2], order[n // 2 :]) for order in orders]
 
 
-def measure(rows: Rows, *, splits: int, environments: Path | None = None, say: Say = print) -> list[dict[str, Any]]:
+def measure(
+    rows: Rows, *, splits: int, environments: Path | None = None, only: str = "", say: Say = print
+) -> list[dict[str, Any]]:
     """The figures of each way that the rows allow.
 
     Args:
         environments: A folder with the neighbours' environments; None: none is run.
+        only: Of the ways that need no environment, the one with this name; "": all.
     """
     cuts, found = halves(len(rows), splits), list[dict[str, Any]]()
     for way in WAYS:
-        if way.applies(rows):
+        if way.applies(rows) and only in ("", way.name):
             found.append(summary(way.name, way.kind, *_judged(rows, cuts, way.fit)))
             say(line(found[-1]))
-    there = available(environments) if environments else []
+    there = available(environments) if environments and not only else []
     for name in there:
         if environments and (name in ("mapie", "automix") or _texts_for(name, rows)):
             found += _installed(environments, name, rows, cuts)

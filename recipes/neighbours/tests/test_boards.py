@@ -88,5 +88,5 @@ def test_the_entry_names_a_model_for_each_prompt_of_the_data_set(tmp_path: Path)
 
 
 def test_a_missing_file_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
-    assert main(["compare", str(tmp_path / "none.jsonl"), "--small", "a", "--large", "b"]) == 2
+    assert main(["compare", str(tmp_path / "none.jsonl"), "--small", "a", "--large", "b"]) == 3
     assert "none.jsonl" in capsys.readouterr().err

@@ -78,8 +78,26 @@ def test_every_way_runs_on_the_same_halves():
     assert all(each["splits"] == 1 for each in found.values())
     assert found["oracle"]["drop_mean"] <= 0
     assert found["oracle"]["saving_median"] > found["random"]["saving_median"] > 0
-    assert 0 < found["kNN"]["saving_median"] <= found["oracle"]["saving_high"]
+    assert found["COREA, router"]["drop_high"] < 0.2
+    assert 0 <= found["kNN"]["saving_median"] <= found["oracle"]["saving_high"]
     assert len(said) == len(found)
+
+
+def test_a_classifier_sends_the_questions_it_knows_to_the_small_model():
+    rows = made(400)
+    right = np.array([float("add" in text) for text in rows.texts])  # the words tell
+    rows = Rows(table=rows.table.change(0, correct=right).change(-1, correct=np.ones(len(rows))))
+    for make in (routers.knn, routers.factorised):
+        choice = _decided(routers.trained(make), rows)
+        assert choice.asked.tolist() == [text.startswith("add") for text in rows.texts]
+    assert outcome(rows, _decided(routers.similarity_weighted, rows)).drop <= 0.02
+
+
+def test_ucci_chooses_on_rows_that_did_not_fit_its_map():
+    rows = made(400)
+    found = outcome(rows, _decided(cascades.ucci, rows))
+    assert found.saving > 0.2
+    assert found.drop < 0.05
 
 
 def test_routers_alone_where_no_confidence_was_recorded():
