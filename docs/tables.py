@@ -155,7 +155,11 @@ def second_opinion(found: dict[str, Any]) -> str:
 
 def neighbours(found: dict[str, Any]) -> str:
     head = ["way", "kind", "saving, median (range)", "95 % of one half", "points lost, mean (most)", "target missed in"]
-    parts: list[str] = []
+    whole = [
+        [way, str(each["pairs"]), percent(each["saving"], 1), f"{each['broken']} of {each['halves']}"]
+        for way, each in found["overall"].items()
+    ]  # fmt: skip
+    parts = [table(["way", "pairs", "saving, mean of the medians", "target missed in"], whole)]
     for pair in found["pairs"]:
         rows: list[list[str]] = []
         for each in pair["ways"]:

@@ -10,6 +10,7 @@ model are left out. Writes experiments/results/neighbours.json after each pair.
 import argparse
 import json
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,21 @@ def plain(folder: Path, pair: str) -> Rows:
     return Rows(table=table.take(both), opinions=opinions.take([where[table.ids[i]] for i in both]))
 
 
+def overall(pairs: Iterable[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Over all pairs that a way was measured on: halves that miss the target, and the mean of its median savings."""
+    by_way: dict[str, list[dict[str, Any]]] = {}
+    for pair in pairs:
+        for each in pair["ways"]:
+            by_way.setdefault(each["way"], []).append(each)
+    return {
+        way: {
+            "pairs": len(each), "saving": float(np.mean([one["saving_median"] for one in each])),
+            "broken": sum(one["broken"] for one in each), "halves": sum(one["splits"] for one in each),
+        }
+        for way, each in by_way.items()
+    }  # fmt: skip
+
+
 def figures(name: str, rows: Rows, given: argparse.Namespace, before: dict[str, Any] | None) -> dict[str, Any]:
     """One pair's figures; with --way that way's are put in the place of the stored ones."""
     ways = measure(
@@ -94,7 +110,7 @@ def main() -> None:
         found[name] = figures(name, rows, given, found.get(name) if given.way else None)
         stored = {
             "commit": made, "target": MAX_DROP, "packages": {name: PINNED[name] for name in sizes},
-            "megabytes": sizes, "pairs": list(found.values()),
+            "megabytes": sizes, "overall": overall(found.values()), "pairs": list(found.values()),
         }  # fmt: skip
         given.out.write_text(json.dumps(stamped(stored, __file__), indent=1) + "\n")
 
