@@ -156,8 +156,8 @@ def second_opinion(found: dict[str, Any]) -> str:
 def neighbours(found: dict[str, Any]) -> str:
     head = ["way", "kind", "saving, median (range)", "95 % of one half", "points lost, mean (most)", "target missed in"]
     whole = [
-        [way, str(each["pairs"]), percent(each["saving"], 1), f"{each['broken']} of {each['halves']}"]
-        for way, each in found["overall"].items()
+        [each["way"], str(each["pairs"]), percent(each["saving"], 1), f"{each['broken']} of {each['halves']}"]
+        for each in found["overall"]
     ]  # fmt: skip
     parts = [table(["way", "pairs", "saving, mean of the medians", "target missed in"], whole)]
     for pair in found["pairs"]:

@@ -54,19 +54,19 @@ def plain(folder: Path, pair: str) -> Rows:
     return Rows(table=table.take(both), opinions=opinions.take([where[table.ids[i]] for i in both]))
 
 
-def overall(pairs: Iterable[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+def overall(pairs: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     """Over all pairs that a way was measured on: halves that miss the target, and the mean of its median savings."""
     by_way: dict[str, list[dict[str, Any]]] = {}
     for pair in pairs:
         for each in pair["ways"]:
             by_way.setdefault(each["way"], []).append(each)
-    return {
-        way: {
-            "pairs": len(each), "saving": float(np.mean([one["saving_median"] for one in each])),
+    return [
+        {
+            "way": way, "pairs": len(each), "saving": float(np.mean([one["saving_median"] for one in each])),
             "broken": sum(one["broken"] for one in each), "halves": sum(one["splits"] for one in each),
         }
         for way, each in by_way.items()
-    }  # fmt: skip
+    ]  # fmt: skip
 
 
 def figures(name: str, rows: Rows, given: argparse.Namespace, before: dict[str, Any] | None) -> dict[str, Any]:
