@@ -22,14 +22,14 @@ def environment(folder: Path, name: str) -> Path | None:
 
 
 def megabytes(folder: Path) -> float:
-    """What the files of an environment take, its Python and installer left out, in MB."""
+    """Size of an environment's packages in MB, without the installer."""
     files = [file for file in folder.glob("lib/python*/site-packages/**/*") if file.is_file() and not file.is_symlink()]
     tools = ("pip", "setuptools", "_distutils_hack")
     return sum(file.stat().st_size for file in files if file.relative_to(folder).parts[3] not in tools) / 1e6
 
 
 def run(folder: Path, name: str, given: dict[str, Any]) -> dict[str, Any]:
-    """What a neighbour's worker answers; JSON both ways.
+    """Answer of a neighbour's worker; JSON both ways.
 
     Raises:
         ConfigError: The worker fails.

@@ -30,7 +30,7 @@ class Way:
     needs_opinion: bool = False
 
     def applies(self, rows: Rows) -> bool:
-        """Whether the rows have what it needs."""
+        """True if the rows have what it needs."""
         stated = not np.isnan(rows.table.first.confidence).all()
         if self.kind == "cascade" and not stated:
             return False

@@ -50,7 +50,7 @@ class Rows:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
-    """What a way does with N questions.
+    """Decisions of a way on N questions.
 
     Args:
         asked: (N,) True where the small model is asked. `kept`: where its answer is returned.
