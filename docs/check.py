@@ -1,8 +1,8 @@
 """Builds the documentation, strictly: quoted numbers are the stored ones, links lead somewhere, snippets run.
 
 Numbers and tables come from experiments/results/, settings and commands from the code: see stored_values.py, tables.py
-and reference.py. `--refresh` first puts the stored
-values in: read the diff, the words around a number may no longer be true.
+and reference.py; a result whose measured code has changed since is an error, see stamps.py. `--refresh` first puts the
+stored values in: read the diff, the words around a number may no longer be true.
 
 A Python snippet runs in an empty folder, in a process of its own, unless the line before its fence is
 `<!-- no-run: why -->`. Snippets of one page share their folder, in order. A `console` snippet runs each
@@ -24,6 +24,7 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from urllib.request import urlopen
 
+import stamps
 import stored_values
 import tables
 
@@ -118,7 +119,7 @@ def main() -> int:
     chosen = options.parse_args()
     if chosen.refresh:
         tables.write()
-    found = tables.stale()
+    found = tables.stale() + stamps.stale()
     for page in [p for p in pages() if not chosen.only or chosen.only in p.name]:
         if chosen.refresh:
             page.write_text(stored_values.refreshed(page.read_text()))
@@ -128,6 +129,7 @@ def main() -> int:
             found += failing_snippets(page)
     for line in found:
         print(line, file=sys.stderr)
+    print(f"results that do not name the code they measured: {', '.join(stamps.unstamped()) or 'none'}")
     if not found and not chosen.no_site:
         return subprocess.run([sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet"], cwd=ROOT).returncode
     return 1 if found else 0

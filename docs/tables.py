@@ -153,6 +153,31 @@ def second_opinion(found: dict[str, Any]) -> str:
     return table([*head, "second model asked"], rows)
 
 
+def neighbours(found: dict[str, Any]) -> str:
+    head = ["way", "kind", "saving, median (range)", "95 % of one half", "points lost, mean (most)", "target missed in"]
+    whole = [
+        [each["way"], str(each["pairs"]), percent(each["saving"], 1), f"{each['broken']} of {each['halves']}"]
+        for each in found["overall"]
+    ]  # fmt: skip
+    parts = [table(["way", "pairs", "saving, mean of the medians", "target missed in"], whole)]
+    for pair in found["pairs"]:
+        rows: list[list[str]] = []
+        for each in pair["ways"]:
+            median, low, high = (percent(each[f"saving_{name}"], 1) for name in ("median", "low", "high"))
+            rows.append([
+                each["way"], each["kind"], f"{median} ({low} to {high})",
+                " to ".join(percent(end, 1) for end in each["interval"]),
+                f"{100 * each['drop_mean']:.2f} ({100 * each['drop_high']:.1f})",
+                f"{each['broken']} of {each['splits']}", "" if each["ms"] is None else f"{each['ms']:.2g}",
+            ])  # fmt: skip
+        parts.append(
+            f"**{pair['pair']}**: {pair['n']:,} questions, small model {percent(pair['small'], 1)} right, large one "
+            f"{percent(pair['large'], 1)}, price ratio {pair['price_ratio']:.1f}.\n\n"
+            + table([*head, "ms a decision"], rows)
+        )
+    return "\n".join(parts)
+
+
 def audit(found: dict[str, Any]) -> str:
     rows: list[list[str]] = []
     for name, each in found["scenarios"].items():
@@ -280,6 +305,7 @@ def tables() -> dict[str, str]:
     made = {template.name: filled(template.read_text()) for template in sorted((DOCS / "_tables").glob("*.md"))}
     for name, make in CALIBRATION.items():
         made[f"calibration-{name}.md"] = make(json.loads((RESULTS / "calibrate" / f"{name}.json").read_text()))
+    made["neighbours.md"] = neighbours(json.loads((RESULTS / "neighbours.json").read_text()))
     made["intervals.md"] = intervals(json.loads((RESULTS / "intervals.json").read_text()))
     made["calibration-schema.md"] = schema()
     return {**made, **reference.pages()}

@@ -30,6 +30,7 @@ from corea.models import FOLDER as MODELS
 from corea.parsing import read_answer, read_confidence
 from corea.types import Question, Sampling
 from recipes.bundled_pair.dataset import Generated
+from recipes.paper.measured_code import stamped
 from recipes.paper.provenance import commit
 
 RESULTS = Path(__file__).parents[1] / "results" / "calibrate"
@@ -170,7 +171,8 @@ def main() -> None:
             print(name, ratio, len(table), flush=True)
             for way, each in figures.items():
                 print("   ", f"{way:20}", " ".join(f"{key} {value:.3f}" for key, value in each.items()), flush=True)
-    given.out.write_text(json.dumps({"commit": commit(), "target": TARGET.max_drop, "pairs": found}, indent=1) + "\n")
+    text = stamped({"commit": commit(), "target": TARGET.max_drop, "pairs": found}, __file__)
+    given.out.write_text(json.dumps(text, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -28,6 +28,7 @@ from corea.calibrate.rules import Rules, ScoredTable
 from corea.records.answer import AnswerSet
 from corea.records.join import join_answers, with_second_opinion
 from corea.records.read import RowSource, read_answers
+from recipes.paper.measured_code import stamped
 from recipes.paper.provenance import commit
 
 RESULTS = Path(__file__).parents[1] / "results" / "calibrate"
@@ -155,7 +156,7 @@ def main() -> None:
                 said = " ".join(f"{key} {each['saving']:.3f}/{each['drop']:.4f}" for key, each in figures.items())
                 print(f"{pair} ({second}) {way}: {said}; opinions {figures['corea']['opinions']:.3f}", flush=True)
         text = {"commit": commit(), "target": TARGET.max_drop, "repeats": given.repeats, "pairs": found}
-        given.out.write_text(json.dumps(text, indent=1) + "\n")
+        given.out.write_text(json.dumps(stamped(text, __file__), indent=1) + "\n")
 
 
 if __name__ == "__main__":

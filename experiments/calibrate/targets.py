@@ -25,6 +25,7 @@ from corea.calibrate.targets import Targets
 from corea.metrics import oracle_point
 from corea.metrics.score_map import apply_map
 from corea.records.table import OutcomeTable
+from recipes.paper.measured_code import stamped
 from recipes.paper.provenance import commit
 
 RESULTS = Path(__file__).parents[1] / "results" / "calibrate"
@@ -96,7 +97,8 @@ def main() -> None:
     out = chosen.out or RESULTS / ("developed_on.json" if chosen.develop else "targets.json")
     out.parent.mkdir(parents=True, exist_ok=True)
     spent = round(time.process_time() - began)
-    out.write_text(json.dumps({"commit": made, "cpu_seconds": spent, "pairs": found}, indent=1) + "\n")
+    text = stamped({"commit": made, "cpu_seconds": spent, "pairs": found}, __file__)
+    out.write_text(json.dumps(text, indent=1) + "\n")
 
 
 if __name__ == "__main__":

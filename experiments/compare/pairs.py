@@ -28,6 +28,7 @@ from corea.prices import Price, PriceTable
 from corea.records.table import ModelOutcomes, OutcomeTable
 from corea.signals import SIGNALS
 from corea.types import Usage
+from recipes.paper.measured_code import stamped
 from recipes.paper.pair_map import PairPoint, draw_pairs, measure_pair
 from recipes.paper.provenance import provenance
 
@@ -292,7 +293,7 @@ def write(points: list[PairPoint], path: Path, made_by: dict[str, Any] | None = 
         "pairs": [p.as_dict() for p in points], "provenance": made_by,
     }  # fmt: skip
     path.parent.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(found, default=float, indent=1)
+    text = json.dumps(stamped(found, __file__), default=float, indent=1)
     path.write_text(text + "\n")
 
 

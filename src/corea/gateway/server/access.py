@@ -130,16 +130,3 @@ def _text(scope: Scope, header: bytes) -> str:
 
 def _forbidden(message: str) -> GatewayError:
     return GatewayError(403, message, "permission_error", "local_only")
-
-
-def check_host(host: str, *, keys: bool) -> None:
-    """Without keys only loopback is allowed.
-
-    Raises:
-        ConfigError: It is another address.
-    """
-    if not keys and not is_loopback(host):
-        raise ConfigError(
-            f"gateway.host: got {host!r} without any API key, expected loopback (127.0.0.1), since anyone could spend "
-            "your money; make a key with `corea keys create`"
-        )
