@@ -4,7 +4,7 @@
 
 In each world, questions of some topics are hard for the small model. A set draws the rows that calibrate; the cascade
 that it certifies is judged on 8,000 other questions by the known chance that each answer is right. The older rows are
-of another mixture (more hard questions) with a weaker signal; they fit the maps and the router, of each set anew, or
+of another mixture (more hard questions) with a weaker signal; they fit the maps and the router, again for each set, or
 once, as the artefact of their own calibration. Writes experiments/results/calibrate/joint_validity.json
 after each way.
 """
