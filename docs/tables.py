@@ -39,7 +39,7 @@ def table(head: list[str], rows: list[list[str]]) -> str:
 
 
 def validity(found: dict[str, Any]) -> str:
-    goals = list(dict.fromkeys(each["goal"] for world in found["worlds"] for each in world["goals"]))
+    goals = [each["goal"] for each in max((world["goals"] for world in found["worlds"]), key=len)]
     rows: list[list[str]] = []
     for world in found["worlds"]:
         by_goal = {each["goal"]: each for each in world["goals"]}
@@ -49,8 +49,9 @@ def validity(found: dict[str, Any]) -> str:
             else "not run"
             for goal in goals
         ]
-        rows.append([world["world"], world["map"], str(world["n"]), *cells])
-    return table(["population", "map", "n", *goals], rows)
+        sets = f"{world['goals'][0]['draws']:,}"
+        rows.append([world["world"], world["map"], str(world["n"]), sets, *cells])
+    return table(["population", "map", "n", "sets", *goals], rows)
 
 
 def intervals(found: dict[str, Any]) -> str:

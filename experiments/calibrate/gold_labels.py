@@ -17,6 +17,7 @@ import numpy as np
 from ppi import simulated
 
 from corea.calibrate.certify import certify, select_for_labelling
+from corea.calibrate.rules import ScoredTable
 from corea.calibrate.targets import Targets
 from corea.errors import DataError
 from corea.records.table import OutcomeTable
@@ -73,11 +74,11 @@ WAYS: dict[str, tuple[float, Labelled]] = {
 }  # fmt: skip
 
 
-def trial(population: OutcomeTable, max_drop: float, labelled: Labelled, seed: int) -> tuple[bool, bool, bool, float]:
+def trial(population: ScoredTable, max_drop: float, labelled: Labelled, seed: int) -> tuple[bool, bool, bool, float]:
     """Refused, certified and broken, and the saving."""
     rng = np.random.default_rng([seed, 5])
     at = rng.integers(len(population), size=N)
-    rows = replace(population.take(at), ids=np.array([f"d{seed}-{i}" for i in range(N)], dtype=object))
+    rows = replace(population.table.take(at), ids=np.array([f"d{seed}-{i}" for i in range(N)], dtype=object))
     targets = Targets(max_drop=max_drop)
     try:
         found = certify(hidden_labels(rows, labelled(rows, rng, seed)), targets, replace(LINEAR, seed=seed))
@@ -92,7 +93,8 @@ def main() -> None:
     options.add_argument("--draws", type=int, default=1000)
     options.add_argument("--out", type=Path, default=OUT)
     chosen = options.parse_args()
-    population, ways = simulated(), []
+    made = commit()
+    population, ways = ScoredTable.of(simulated()), []
     for name, (max_drop, labelled) in WAYS.items():
         refused, certified, broken, saving = np.array(
             [trial(population, max_drop, labelled, seed) for seed in range(chosen.draws)]
@@ -102,7 +104,8 @@ def main() -> None:
             "certified": certified.mean(), "broken": broken.mean(), "saving": saving.mean(),
         })  # fmt: skip
         print(json.dumps(ways[-1]), flush=True)
-    chosen.out.write_text(json.dumps({"commit": commit(), "rows": N, "gold": GOLD, "ways": ways}, indent=1) + "\n")
+        chosen.out.parent.mkdir(parents=True, exist_ok=True)
+        chosen.out.write_text(json.dumps({"commit": made, "rows": N, "gold": GOLD, "ways": ways}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -17,9 +17,8 @@ from populations import TARGETS, mmlu_pro
 
 from corea.calibrate.certify import certify
 from corea.calibrate.prepare import FitOptions
-from corea.calibrate.rules import ScoredTable, ThresholdRule
+from corea.calibrate.rules import ScoredTable
 from corea.calibrate.targets import Targets
-from corea.metrics.score_map import apply_map
 from corea.records.table import OutcomeTable
 from recipes.guarantee.simulated import simulated_pairs
 from recipes.paper.provenance import commit
@@ -35,25 +34,28 @@ def main() -> None:
     options.add_argument("--out", type=Path, default=OUT)
     chosen = options.parse_args()
     populations = {
-        "simulated: several signals": (simulated_pairs(20_000, columns=True), 1000, 0.05),
+        "simulated: several signals": (simulated_pairs(8000, columns=True), 1000, 0.05),
         **{name: (mmlu_pro(chosen.data, name), 4000, 0.03) for name in TARGETS[:2]},
     }
-    found = [{"population": name, **tried(*how, chosen.draws)} for name, how in populations.items()]
-    chosen.out.parent.mkdir(parents=True, exist_ok=True)
-    chosen.out.write_text(json.dumps({"commit": commit(), "populations": found}, indent=1) + "\n")
+    found, made = list[dict[str, Any]](), commit()
+    for name, how in populations.items():
+        found.append({"population": name, **tried(*how, chosen.draws)})
+        chosen.out.parent.mkdir(parents=True, exist_ok=True)
+        chosen.out.write_text(json.dumps({"commit": made, "populations": found}, indent=1) + "\n")
 
 
 def tried(population: OutcomeTable, n: int, max_drop: float, draws: int) -> dict[str, Any]:
     """Shares of the sets with a promise to some slice, and with a broken one; `slices` promised on average."""
     targets, each = Targets(max_drop=max_drop), list[tuple[int, int]]()
     whole = ScoredTable.of(population, population.first.confidence)
+    gap = population.last.correct - population.first.correct
     places = {name: np.flatnonzero(whole.slice_of == at) for at, name in enumerate(whole.slices)}
     for draw in range(draws):
         rows = population.take(np.random.default_rng([draw, 3]).integers(len(population), size=n))
         found = certify(rows, targets, FitOptions(by_group=True, seed=draw))
-        score = apply_map(found.prepared.maps[0], population.columns(0))
+        scored = whole.with_maps(found.prepared.maps)
         drops = [
-            slice_drop(population.take(at), score[at], found.groups[name].threshold)
+            float((gap * scored.kept(0, found.groups[name].threshold))[at].mean())
             for name, at in places.items()
             if name in found.groups and found.groups[name].threshold is not None
         ]
@@ -65,10 +67,6 @@ def tried(population: OutcomeTable, n: int, max_drop: float, draws: int) -> dict
     }  # fmt: skip
     print(json.dumps(out), flush=True)
     return out
-
-
-def slice_drop(rows: OutcomeTable, score: np.ndarray, threshold: ThresholdRule) -> float:
-    return float((rows.last.correct - ScoredTable.of(rows, score).outcome((threshold,)).correct).mean())
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ A draw is 1,000 questions (of recorded pairs 2,000) with replacement, of which s
 and each certificate is judged on the whole population. Populations: a simulated pair, and with --data recorded answers
 whose grades stand for people: the right answer is preferred, two right or two wrong ones are a tie. There one judge
 reads text: it prefers the answer that agrees with a third recorded model's. Writes
-experiments/results/calibrate/judge.json; a second start goes on.
+experiments/results/calibrate/judge.json; a second start of the same commit goes on.
 """
 
 import argparse
@@ -230,6 +230,8 @@ def run(path: Path, name: str, judged: str, population: Population, draws: int) 
         "agrees": float(np.mean(first.judged == said)), "leans": float(np.mean(first.judged - said)),
         "oracle": oracle(population.table, WANTED.max_drop or 0.0), "rows": population.rows, "commit": commit(),
     }  # fmt: skip
+    if stored(path, name, judged, population.golds[-1]).get("commit") != fixed["commit"]:
+        forget(path, name, judged)
     while (done := stored(path, name, judged, population.golds[-1]).get("draws", 0)) < draws:
         more = min(PIECE, draws - done)
         new = summary(population, range(FIRST_SEED + done, FIRST_SEED + done + more))
@@ -251,6 +253,14 @@ def stored(path: Path, name: str, judged: str, gold: int) -> dict[str, Any]:
     trials = json.loads(path.read_text())["trials"] if path.exists() else []
     key = (name, judged, gold)
     return next((each for each in trials if (each["population"], each["judge"], each["gold"]) == key), {})
+
+
+def forget(path: Path, name: str, judged: str) -> None:
+    """Takes out what another commit found."""
+    if path.exists():
+        out = json.loads(path.read_text())
+        out["trials"] = [each for each in out["trials"] if (each["population"], each["judge"]) != (name, judged)]
+        path.write_text(json.dumps(out, indent=1) + "\n")
 
 
 def store(path: Path, name: str, judged: str, gold: int, found: dict[str, Any]) -> None:

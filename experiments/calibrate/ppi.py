@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from populations import mmlu_pro_table
 
+from corea.calibrate.rules import ScoredTable
 from corea.calibrate.targets import Targets
 from corea.records.table import OutcomeTable
 from recipes.guarantee.few_label_trials import few_label_trial
@@ -27,7 +28,7 @@ FIRST_SEED = 1000  # the design was chosen on draws of lower seeds
 N, GOLDS, WANTED = 2000, (100, 300), Targets(max_drop=0.02)
 
 
-def simulated(n: int = 20_000, seed: int = 0) -> OutcomeTable:
+def simulated(n: int = 8000, seed: int = 0) -> OutcomeTable:
     """A pair with known truth: stated values are few, and both wrong means the same answer in 2 of 5 cases."""
     pairs = simulated_pairs(n, seed=seed, slm=0.5, llm=0.9, sharp=2.0, columns=True)
     both_wrong = (pairs.first.correct < 0.5) & (pairs.last.correct < 0.5)
@@ -66,10 +67,10 @@ def main() -> None:
     for name, pair in names.items():
         if given.world not in name:
             continue
-        population = recorded(given.traces, *pair) if pair else simulated()
+        rows = ScoredTable.of(recorded(given.traces, *pair) if pair else simulated())
         for gold in (given.gold,) if given.gold else GOLDS:
             seeds = range(FIRST_SEED, FIRST_SEED + given.draws)
-            trials = [few_label_trial(population, WANTED, n=N, gold=gold, seed=seed) for seed in seeds]
+            trials = [few_label_trial(rows, WANTED, n=N, gold=gold, seed=seed) for seed in seeds]
             store(given.out, name, gold, {"draws": given.draws, "commit": commit(), **summary(trials)})
 
 

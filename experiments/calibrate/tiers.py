@@ -20,7 +20,6 @@ from corea.calibrate import FitOptions, OutcomeTable, Targets, fit
 from corea.calibrate.certify import certify
 from corea.calibrate.rules import ScoredTable
 from corea.evaluate.apply import apply_calibration
-from corea.metrics.score_map import apply_map
 from recipes.paper.provenance import commit
 
 ROOT = Path(__file__).parents[2]
@@ -64,6 +63,7 @@ def example(table: OutcomeTable) -> dict[str, Any]:
 def validity(table: OutcomeTable, draws: int, n: int = 2000) -> dict[str, Any]:
     """How often rules certified on a draw lose more than the target over all rows."""
     rows: list[tuple[bool, float, float]] = []
+    whole = ScoredTable.of(table)
     for seed in range(draws):
         at = np.random.default_rng([seed, 7]).integers(len(table), size=n)
         ids = np.array([f"d{seed}-{i}" for i in range(n)], dtype=object)
@@ -71,8 +71,7 @@ def validity(table: OutcomeTable, draws: int, n: int = 2000) -> dict[str, Any]:
         if found.rules is None:
             rows.append((False, 0.0, 0.0))
             continue
-        scores = [apply_map(stored, table.columns(i)) for i, stored in enumerate(found.prepared.maps)]
-        answers = ScoredTable.of(table, *scores).outcome(found.rules)
+        answers = whole.with_maps(found.prepared.maps).outcome(found.rules)
         drop = float((table.last.correct - answers.correct).mean())
         rows.append((True, 1 - float(answers.cost_usd.mean() / table.last.cost_usd.mean()), drop))
     return {

@@ -12,7 +12,7 @@ from corea.calibrate.prepare import FitOptions
 from corea.calibrate.rules import Rules, ScoredTable
 from corea.calibrate.targets import Targets
 from corea.errors import ConfigError
-from corea.metrics.score_map import ScoreMap, apply_map
+from corea.metrics.score_map import ScoreMap
 from corea.records.table import OutcomeTable
 
 LINEAR = FitOptions(map="linear", few_labels=True)  # some hundred times faster to fit than trees
@@ -34,7 +34,7 @@ class Trial:
 
 
 def few_label_trial(
-    population: OutcomeTable, targets: Targets, *, n: int, gold: int, seed: int, options: FitOptions = LINEAR
+    population: ScoredTable, targets: Targets, *, n: int, gold: int, seed: int, options: FitOptions = LINEAR
 ) -> dict[str, Trial]:
     """One draw of n rows with `gold` labels, spent in three ways.
 
@@ -46,7 +46,7 @@ def few_label_trial(
         raise ConfigError("few_label_trial: got no max_drop, expected one")
     rng = np.random.default_rng(seed)
     at = rng.integers(len(population), size=n)
-    rows = replace(population.take(at), ids=np.array([f"d{seed}-{i}" for i in range(n)], dtype=object))
+    rows = replace(population.table.take(at), ids=np.array([f"d{seed}-{i}" for i in range(n)], dtype=object))
     options = replace(options, seed=seed)
     wanted = set(select_for_labelling(rows, targets, gold, options))
     chosen = np.array([key in wanted for key in rows.ids])
@@ -82,12 +82,11 @@ def _gold_alone(found: Selection, targets: Targets) -> Rules | None:
     return min(useful, key=lambda rules: cost[rules], default=None)
 
 
-def judge(population: OutcomeTable, targets: Targets, rules: Rules | None, stored: ScoreMap) -> Trial:
+def judge(population: ScoredTable, targets: Targets, rules: Rules | None, stored: ScoreMap) -> Trial:
     """Rules with their map on the whole population."""
     if rules is None:
         return Trial(certified=False, saving=0.0, drop=0.0, broken=False)
-    every = ScoredTable.of(population, apply_map(stored, population.columns(0)))
-    answers, last = every.outcome(rules), population.last
+    answers, last = population.with_maps((stored,)).outcome(rules), population.table.last
     drop = float((last.correct - answers.correct).mean())
     saving = 1 - float(answers.cost_usd.mean() / last.cost_usd.mean())
     return Trial(certified=True, saving=saving, drop=drop, broken=drop > (targets.max_drop or 0.0))

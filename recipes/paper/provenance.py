@@ -9,6 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+CODE = ("src", "recipes", "experiments/*.py")
 PACKAGES = (
     "corea",
     "numpy",
@@ -40,7 +41,7 @@ def provenance(*, command: str, config: str, config_sha256: str, now: datetime |
 
 
 def commit() -> str:
-    """The commit of the checkout that runs, with "+changes" where files differ; "no checkout" for an installed copy."""
+    """The commit of the checkout that runs, with "+changes" where its code differs; "no checkout" where none is."""
     here = Path(__file__).parent
     try:
         head = subprocess.run(
@@ -49,7 +50,7 @@ def commit() -> str:
         if head.returncode:
             return "no checkout"
         changed = subprocess.run(
-            ["git", "status", "--porcelain", "--untracked-files=no", "."],
+            ["git", "status", "--porcelain", "--untracked-files=no", "--", *(f":/{part}" for part in CODE)],
             cwd=here,
             capture_output=True,
             text=True,

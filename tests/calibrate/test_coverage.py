@@ -1,14 +1,16 @@
 """The promises, tried out on many calibrations."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from corea.calibrate import OutcomeTable, fit
 from corea.calibrate.coverage import CoverageResult, coverage, hard_targets, missed_targets
-from corea.calibrate.prepare import FitOptions
+from corea.calibrate.prepare import FitOptions, FittedMaps
 from corea.calibrate.rules import ScoredTable, ThresholdRule
 from corea.calibrate.targets import Targets
 from corea.cli.main import main
@@ -51,6 +53,36 @@ def test_other_rows_than_the_population_may_judge() -> None:
     (lost,) = coverage(population, targets, n=400, draws=20, judged=wrong)
     assert kept.certified == lost.certified == lost.broken > 5
     assert kept.holds
+
+
+def test_maps_may_come_from_other_rows_or_an_artefact() -> None:
+    population = simulated_pairs(4000, columns=True)
+    other = simulated_pairs(600, columns=True, seed=1)
+    other = replace(other, ids=np.array([f"old-{key}" for key in other.ids], dtype=object))
+    targets = {"drop": Targets(max_drop=0.03, delta=0.1)}
+    fitted = fit(other, Targets(max_drop=0.03), FitOptions(map="linear"))
+    stored = FittedMaps(maps=tuple(stage.map for stage in fitted.stages), categories=fitted.categories, router=None)
+    for older in (other, stored):
+        (found,) = coverage(population, targets, n=400, draws=30, options=FitOptions(map="linear"), older=older)
+        assert found.certified > 10
+        assert found.holds
+    shuffled = replace(stored, maps=tuple(fit(shuffle(other), Targets(max_drop=0.03)).stages[0].map for _ in "1"))
+    (useless,) = coverage(population, targets, n=400, draws=30, older=shuffled)
+    assert useless.saving < found.saving / 2, "the maps given decide, not those of the set"
+    assert useless.holds
+
+
+def shuffle(table: OutcomeTable) -> OutcomeTable:
+    """The rows with right and wrong answers of the first model dealt anew: a map has nothing to learn."""
+    return table.change(0, correct=np.random.default_rng(0).permutation(table.first.correct))
+
+
+def test_the_cap_covers_the_second_opinion() -> None:
+    population = simulated_pairs(400)
+    asked = population.change(0, opinion_cost_usd=np.full(400, 0.5), opinion_model="second")
+    caps = [hard_targets(each)["max-cost"].cost_cap_usd for each in (population, asked)]
+    assert caps[1] == pytest.approx((caps[0] or 0) + 0.5)
+    assert hard_targets(asked)["max-cost"].cap(asked) == caps[1]
 
 
 def test_a_broken_promise_is_seen_as_broken() -> None:

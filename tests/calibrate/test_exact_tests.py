@@ -85,3 +85,17 @@ def test_bad_counts_are_refused() -> None:
         exact_drop_pvalue(5, 6, 10, 0.02)
     with pytest.raises(ConfigError, match="max-drop"):
         exact_drop_pvalue(0, 0, 10, 2.0)
+
+
+KNOWN_BETS = {3: 0.5110243015825465, 64: 0.47054336062597807, 500: 0.03213893957220122, 5000: 1.6432736847110148e-13}
+
+
+@pytest.mark.parametrize("n", KNOWN_BETS)
+def test_a_bet_is_the_same_on_lists_and_on_arrays(n: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    x = np.random.default_rng(n).random(n)
+    found: list[float] = []
+    for few in (0, 10**6):
+        monkeypatch.setattr(exact_tests, "FEW_VALUES", few)
+        found.append(mean_pvalue(x, 0.55, low=0, high=1.5))
+    assert found[0] == pytest.approx(found[1], rel=1e-9)
+    assert found[0] == pytest.approx(KNOWN_BETS[n], rel=1e-6)

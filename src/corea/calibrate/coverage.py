@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from corea.calibrate.certify import certify_prepared
-from corea.calibrate.prepare import DEFAULTS, FitOptions, Prepared, prepare
+from corea.calibrate.prepare import DEFAULTS, FitOptions, FittedMaps, Prepared, prepare
 from corea.calibrate.rules import Rules, ScoredTable, rules_at
 from corea.calibrate.targets import Targets
 from corea.errors import ConfigError
@@ -67,7 +67,7 @@ def hard_targets(population: OutcomeTable, *, delta: float = 0.05) -> dict[str, 
     person costs as much as the last model and its errors do on average.
     """
     rows = ScoredTable.of(population, population.first.confidence)
-    last, cap = population.last, float((population.first.cost_usd + population.last.cost_usd).max())
+    last, cap = population.last, float((population.first.full_cost_usd + population.last.cost_usd).max())
     half, everything = (rows.outcome((rule,)) for rule in rules_at(rows.scores[0], [EDGE_COVERAGE, 1.0]))
     drops = [float((last.correct - each.correct).mean()) for each in (half, everything)]
     risks = [float(1 - population.first.correct[each.kept].mean()) for each in (half, everything)]
@@ -97,11 +97,13 @@ def coverage(
     options: FitOptions = DEFAULTS,
     seed: int = 0,
     judged: OutcomeTable | None = None,
+    older: OutcomeTable | FittedMaps | None = None,
 ) -> list[CoverageResult]:
     """How often each guarantee is broken, over calibration sets of n questions drawn with replacement.
 
     Args:
         judged: The rows whose mean is the truth, such as traffic with new inputs; the population by default.
+        older: Rows that fit the maps of every set, or maps, as in `certify`.
 
     Raises:
         ConfigError: n or draws is too small.
@@ -110,6 +112,8 @@ def coverage(
         raise ConfigError(f"coverage: got n = {n} and draws = {draws}, expected at least 20 questions and one draw")
     judged = population if judged is None else judged
     whole = ScoredTable.of(judged, judged.first.confidence)
+    if isinstance(older, FittedMaps):
+        whole = whole.with_maps(older.maps, older.categories, older.router)
     certified, broken = dict.fromkeys(targets, 0), dict.fromkeys(targets, 0)
     saved = dict.fromkeys(targets, 0.0)
     for draw in range(draws):
@@ -119,7 +123,7 @@ def coverage(
         ready: dict[str, tuple[Prepared, ScoredTable]] = {}
         for name, each in targets.items():
             if each.score_target not in ready:
-                ready[each.score_target] = _prepared(rows, whole, replace(options, seed=draw), each.score_target)
+                ready[each.score_target] = _prepared(rows, whole, replace(options, seed=draw), each.score_target, older)
             prepared, scored = ready[each.score_target]
             rules = certify_prepared(prepared, each, options, cap_usd=each.cap(rows)).rules
             if rules is None:
@@ -147,9 +151,17 @@ def _draw(population: OutcomeTable, rng: np.random.Generator, n: int) -> Outcome
     return replace(population.take(np.concatenate(drawn)), clusters=names)
 
 
-def _prepared(rows: OutcomeTable, whole: ScoredTable, options: FitOptions, target: str) -> tuple[Prepared, ScoredTable]:
+def _prepared(
+    rows: OutcomeTable,
+    whole: ScoredTable,
+    options: FitOptions,
+    target: str,
+    older: OutcomeTable | FittedMaps | None,
+) -> tuple[Prepared, ScoredTable]:
     """Maps fitted on one calibration set, and the population with their scores."""
-    prepared = prepare(rows, options, target=target)
+    if isinstance(older, FittedMaps):
+        return prepare(rows, options, target=target, fitted=older), whole
+    prepared = prepare(rows, options, target=target, older=older)
     return prepared, whole.with_maps(prepared.maps, prepared.categories)
 
 

@@ -209,11 +209,15 @@ def _fit_trees(x: Floats, rows: _FitRows, target: str, seed: int) -> TreeEnsembl
     targets = np.column_stack([wanted, rows.correct, COST_WEIGHT * rows.relative_cost])
     filled = np.where(np.isnan(x), UNMEASURED, x).astype(np.float32)
     seeds = np.random.default_rng(seed).integers(2**31, size=N_TREES).tolist()
-    grown = [
-        grower(min_samples_leaf=leaf_rows, max_features=None, random_state=s).fit(filled, targets, check_input=False)
-        for s in seeds
-    ]
-    return _stored_trees([each.tree_ for each in grown], with_cost=target == "regret")
+    dice, grown = (
+        np.random.RandomState(0),
+        list[Any](),
+    )  # one generator, seeded again: making one takes as long as a tree
+    for each in seeds:
+        dice.seed(each)
+        tree = grower(min_samples_leaf=leaf_rows, max_features=None, random_state=dice)
+        grown.append(tree.fit(filled, targets, check_input=False).tree_)
+    return _stored_trees(grown, with_cost=target == "regret")
 
 
 def _stored_trees(trees: Sequence[Any], *, with_cost: bool) -> TreeEnsemble:

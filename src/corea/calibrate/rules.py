@@ -171,10 +171,10 @@ class ScoredTable:
                 cost = cost + np.where(reached & self.asked(index, rule), models[index].cost_usd, 0.0)
                 if (extra := models[index].opinion_cost_usd) is not None:
                     cost = cost + np.where(reached & self.opinion_asked(index, rule), extra, 0.0)
-        correct = np.stack([*(model.correct for model in models), np.ones(len(self))])
-        return CascadeAnswers(
-            stage=stage, last=last, cost_usd=cost, correct=correct[stage, np.arange(len(self))]
-        )  # a person's answer, the row at index -1, counts as right
+        correct = np.where(stage == PERSON, 1.0, models[-1].correct)  # a person's answer counts as right
+        for index in self.stages:
+            correct = np.where(stage == index, models[index].correct, correct)
+        return CascadeAnswers(stage=stage, last=last, cost_usd=cost, correct=correct)
 
     def last_alone(self) -> "CascadeAnswers":
         """The last model answers every question, and no other one is asked."""
