@@ -1,4 +1,4 @@
-"""Gathers the fragments in changelog.d/ as a new section of CHANGELOG.md, and deletes them: `make changelog VERSION=0.2.0`.
+"""Gathers the fragments in changelog.d/ as a new section of CHANGELOG.md: `make changelog VERSION=0.2.0`.
 
 Not towncrier: a fragment here is a list of several bullets about one piece of work, without a number of an issue or a
 type in its name; towncrier makes one bullet of each file.
@@ -27,7 +27,7 @@ def gather(root: Path, version: str, day: str) -> list[Path]:
         raise ValueError(f"CHANGELOG.md: has {version} already, expected a new version")
     for fragment, body in zip(fragments, bodies, strict=True):
         if not body.startswith("- "):
-            raise ValueError(f"changelog.d/{fragment.name}: begins with {body[:20]!r}, expected a list: \"- ...\"")
+            raise ValueError(f'changelog.d/{fragment.name}: begins with {body[:20]!r}, expected a list: "- ..."')
     section = f"\n## {version} ({day})\n\n" + "\n".join(bodies) + "\n"
     changelog.write_text(f"{head}{section}{mark}{rest}", encoding="utf-8")
     return fragments

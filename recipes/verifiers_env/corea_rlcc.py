@@ -1,5 +1,5 @@
 # pyright: basic, reportMissingImports=false
-# (verifiers is no dependency of ours)
+# (verifiers is not one of our dependencies)
 """RLCC's rewards as an environment of verifiers 0.4 (`pip install verifiers`), which prime-rl trains with.
 
 An episode is one question and its G replies; when the last one is there, the group is rewarded as a whole by

@@ -21,7 +21,7 @@ from corea.backends.openai.client import OpenAIBackend, OpenAISettings
 from corea.errors import BackendError
 from corea.parsing import read_confidence
 from corea.signals.expected import Expected
-from corea.types import Completion, Message, Question, Sampling
+from corea.types import Completion, Message, Question, Sampling, StreamPart
 
 pytestmark = [pytest.mark.slow, pytest.mark.network, pytest.mark.timeout(300)]
 
@@ -112,7 +112,7 @@ async def asked(settings: OpenAISettings, sampling: Sampling) -> tuple[Completio
     *pieces, last = [piece async for piece in backend.stream(QUESTION, sampling)]
     await backend.close()
     assert isinstance(last, Completion)
-    return whole, [str(piece) for piece in pieces], last
+    return whole, [piece.text if isinstance(piece, StreamPart) else str(piece) for piece in pieces], last
 
 
 async def test_it_answers_whole_and_streamed_and_counts(settings: OpenAISettings) -> None:
@@ -141,7 +141,7 @@ async def test_many_at_once_are_answered(settings: OpenAISettings) -> None:
 async def test_what_it_refuses_is_told_in_its_own_words(settings: OpenAISettings) -> None:
     backend = OpenAIBackend(settings)
     with pytest.raises(BackendError) as caught:
-        await backend.complete(QUESTION, Sampling(max_tokens=4, extra={"response_format": "no object"}))
+        await backend.complete(QUESTION, Sampling(max_tokens=4, extra={"temperature": "warm"}))
     await backend.close()
     assert caught.value.status is not None
     assert caught.value.status >= 400

@@ -17,7 +17,6 @@ from typing import Any
 
 import torch
 from accelerate.utils import gather
-from trl.trainer import utils as trl_utils
 from trl.trainer.grpo_trainer import GRPOTrainer
 from trl.trainer.utils import RepeatSampler
 
@@ -88,8 +87,6 @@ class RlccTrainer(GRPOTrainer):
     ) -> None:
         # TRL names and weighs rewards by its functions, but hands them one process's slice: ours never run there
         super().__init__(*args, reward_funcs=[_named(part.name) for part in parts], **kwargs)
-        # without Triton, TRL projects the prompt's positions to the vocabulary as well: a quarter of a pass on a CPU
-        trl_utils._use_triton = lambda device: device.type != "neuron"
         # torch copies a frozen head for each row of a batch whose hidden states are a slice: 9 of 10 seconds on a CPU
         self.model.get_output_embeddings().register_forward_pre_hook(lambda _, given: (given[0].contiguous(),))
         self.parts: tuple[RewardPart, ...] = tuple(parts)
