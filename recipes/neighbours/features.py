@@ -33,5 +33,7 @@ def cross_fitted(model: Any, inputs: Any, labels: Any, seed: int) -> tuple[Any, 
     if len(np.unique(labels)) < 2 or np.bincount(labels).min() < FOLDS:
         raise ValueError("features: fewer than 4 rows of a class, nothing to fit")
     for fit, rest in StratifiedKFold(FOLDS, shuffle=True, random_state=seed).split(score, labels):
-        score[rest] = clone(model).fit(inputs[fit], labels[fit]).predict_proba(inputs[rest])[:, 1]
-    return clone(model).fit(inputs, labels), score
+        fresh: Any = clone(model)
+        score[rest] = fresh.fit(inputs[fit], labels[fit]).predict_proba(inputs[rest])[:, 1]
+    last: Any = clone(model)
+    return last.fit(inputs, labels), score

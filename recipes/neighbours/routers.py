@@ -37,7 +37,7 @@ def svm() -> Any:
     from sklearn.calibration import CalibratedClassifierCV
     from sklearn.svm import SVC
 
-    return CalibratedClassifierCV(SVC(class_weight="balanced"), ensemble=False, cv=3)
+    return CalibratedClassifierCV(SVC(class_weight="balanced"), ensemble=False, cv=3)  # pyright: ignore[reportArgumentType]
 
 
 def mlp() -> Any:

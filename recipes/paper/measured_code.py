@@ -83,7 +83,7 @@ def _file(module: str, name: str | None, path: str, read: Read) -> Iterator[str]
     if name is not None and read(f"{base}/{name}.py") is not None:
         yield f"{base}/{name}.py"
     elif (package := read(f"{base}/__init__.py")) is not None:
-        origin = next((n.module for n in ast.walk(ast.parse(package)) if _binds(n, name)), None)
+        origin = next((getattr(n, "module", None) for n in ast.walk(ast.parse(package)) if _binds(n, name)), None)
         yield from _file(origin, name, path, read) if origin and origin != module else (f"{base}/__init__.py",)
     else:
         yield f"{base}.py"

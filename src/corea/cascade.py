@@ -10,7 +10,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Seq
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property, partial
-from typing import Self
+from typing import Self, cast
 
 from msgspec import Struct
 
@@ -260,15 +260,13 @@ class Cascade:
         Args:
             take: Receives the question's position in the stream, from 0, and its trace. The next question is read when
                 it has returned; an error that it raises ends everything.
-            concurrency: As for `ask_many`; failures are treated as there.
             on_step: Receives each step of each question as it ends, before the next stage is asked.
             before: Awaited before each question is asked; an error that it raises counts as one of `questions`.
             begun: Gives how far a question is.
         """
         _check_concurrency(concurrency)
         source, taking = question_stream(questions), asyncio.Lock()
-        number, ended = -1, False
-        failure: Exception | None = None
+        number, ended, failure = -1, False, cast(Exception | None, None)
 
         async def worker() -> None:
             nonlocal number, ended, failure

@@ -236,7 +236,7 @@ async def test_a_batch_that_fails_or_expires_is_followed_by_another(tmp_path: Pa
     ("apis", "limit"),
     [(("chat",), {"max_lines": 2}), (("chat",), {"max_bytes": 520}), (("messages",), {"max_bytes": 400})],
 )
-async def test_both_limits_split_files(tmp_path: Path, apis: tuple[str, ...], limit: dict[str, int]) -> None:
+async def test_both_limits_split_files(tmp_path: Path, apis: tuple[str, ...], limit: dict[str, Any]) -> None:
     async with BatchServer(reply) as server:
         summary = await run(tmp_path, cascade(server.base_url, apis=apis), **limit)
     check(tmp_path, server, summary, batches=2)

@@ -12,7 +12,7 @@ import warnings
 
 import numpy as np
 import pandas as pd
-from automix import POMDP, Automix, Threshold
+from automix import POMDP, Automix, Threshold  # pyright: ignore[reportMissingImports]
 
 warnings.simplefilter("ignore")
 BINS = 8

@@ -8,7 +8,7 @@ import time
 
 logging.disable(logging.CRITICAL)
 with contextlib.redirect_stdout(sys.stderr):
-    from cascadeflow.quality import ProductionConfidenceEstimator, QualityConfig, QualityValidator
+    from cascadeflow.quality import ProductionConfidenceEstimator, QualityConfig, QualityValidator  # pyright: ignore[reportMissingImports]
 
     given = json.load(sys.stdin)
     estimator, check = ProductionConfidenceEstimator(), QualityValidator(QualityConfig.for_cascade())

@@ -12,7 +12,7 @@ from unittest.mock import MagicMock
 
 logging.disable(logging.CRITICAL)
 with contextlib.redirect_stdout(sys.stderr):
-    from litellm.router_strategy.complexity_router.complexity_router import ComplexityRouter
+    from litellm.router_strategy.complexity_router.complexity_router import ComplexityRouter  # pyright: ignore[reportMissingImports]
 
     given = json.load(sys.stdin)
     router = ComplexityRouter("auto", MagicMock(), derive_savings_baseline=False)

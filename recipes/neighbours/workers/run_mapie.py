@@ -6,7 +6,7 @@ import time
 import warnings
 
 import numpy as np
-from mapie.risk_control import BinaryClassificationController, BinaryRisk
+from mapie.risk_control import BinaryClassificationController, BinaryRisk  # pyright: ignore[reportMissingImports]
 
 warnings.simplefilter("ignore")
 LOST = BinaryRisk(

@@ -68,22 +68,21 @@ async def run_batch(
             earlier starts. Budget, concurrency, retries and prices may change.
         give_up_after: Ends the run after so many failed questions in a row.
         on_progress: Called at most ten times a second, and at the end.
-        batches: Asks the stages with `batch` by their providers' batch APIs; by default all are asked live.
+        batches: Asks the stages with `batch` by their batch APIs; by default all are asked live.
 
     Raises:
-        ConfigError: The budget cannot be bounded, a key is missing, the format is unknown, the output is not a file, or
+        ConfigError: The budget cannot be bounded, a key is missing, the format is unknown, the output is no file, or
             the journal belongs to another run.
         DataError: A bad row under `OnBadRow.STOP`; also after a question was asked, a changed input or a full disk.
     """
-    source = QuestionSource.of(source, category=cascade.calibrated.category_column)
     _check(output, concurrency, has_pipe=pipe is not None and shard is None)
+    source = QuestionSource.of(source, category=cascade.calibrated.category_column)
     budget, live = budget or Budget(budget_usd), cascade
-    if batches is not None and any(stage.batch for stage in cascade.stages):
+    if batches is not None:
         cascade = _in_batches(cascade, pipe=output == "-" or source.is_pipe)
     if budget.limit_usd is not None:
         check_bounded(cascade)
-    if shard is not None:
-        source = replace(source, part=shard.part)
+    source = source if shard is None else replace(source, part=shard.part)
     checks = RowChecks(source, on_bad_row, shard.own_repeated if shard is not None else None)
     run = Run(
         cascade=cascade, source=source, output=output, shard=shard, concurrency=concurrency, budget=budget,
@@ -105,6 +104,8 @@ def _check(output: str, concurrency: int, *, has_pipe: bool) -> None:
 
 
 def _in_batches(cascade: Cascade, *, pipe: bool) -> Cascade:
+    if not any(stage.batch for stage in cascade.stages):
+        return cascade
     if pipe:
         raise ConfigError("batch: got a pipe, expected files, since the questions are read again")
     return in_batches(cascade)

@@ -244,7 +244,12 @@ def test_both_databases_have_the_same_tables(tmp_path: Path, postgres: PostgresS
 def test_an_audit_is_refused_with_a_shared_database(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     storage = GatewayStorage(url="postgresql://db/corea")
     assert GatewaySettings(storage=storage).audit.share == 0
-    for wanted in ({"share": 0.05}, {"on_alarm": OnAlarm.DEFER}, {"webhook": "https://example.com/alarm"}):
+    asked: list[dict[str, Any]] = [
+        {"share": 0.05},
+        {"on_alarm": OnAlarm.DEFER},
+        {"webhook": "https://example.com/alarm"},
+    ]
+    for wanted in asked:
         with pytest.raises(ConfigError, match=r"gateway\.audit: .*gateway\.storage\.url"):
             GatewaySettings(storage=storage, audit=GatewayAudit(**wanted))
     config = write_config(tmp_path, "http://127.0.0.1:9", gateway='[gateway.storage]\nurl = "postgresql://db/corea"')

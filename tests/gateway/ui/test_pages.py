@@ -4,6 +4,7 @@ import re
 from collections.abc import AsyncIterator
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from corea.gateway.billing.db_writer import DbWriter
 from corea.gateway.billing.decision_log import DecisionLog
 from corea.gateway.billing.key_admin import KeyAdmin
 from corea.gateway.billing.keys import Role, list_keys
+from corea.gateway.billing.storage import open_keys
 from corea.gateway.ops.settings import GatewayStorage
 from corea.gateway.server.admin import AdminApi
 from corea.gateway.ui.history import History
@@ -62,7 +64,7 @@ async def make(tmp_path: Path) -> AsyncIterator[Any]:
 
     def desk(small: str = SURE, *, history: bool = True, unavailable: dict[str, str] | None = None) -> Desk:
         house = make_house(small, accounts=accounts)
-        house.gateway.admin = AdminApi(path, lambda: ["corea"])
+        house.gateway.admin = AdminApi(partial(open_keys, GatewayStorage(), path), lambda: ["corea"])
 
         async def reasons() -> dict[str, str]:
             return unavailable or {}

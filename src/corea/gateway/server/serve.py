@@ -126,7 +126,12 @@ class GatewayService:
             admin=(
                 admin := AdminApi(partial(open_keys, config.settings.storage, path), lambda: [*self.config.cascades])
             ),
-            ui=self._ui(path, admin),
+            ui=UiPages(
+                History(path) if path else None,
+                admin.check,
+                lambda: self.config.cascades,
+                self.availability.unavailable,
+            ),
             tracing=_tracing(config.settings.traces),
         )
         self.server: uvicorn.Server = uvicorn.Server(_uvicorn_config(self.app, config.settings))
@@ -139,12 +144,6 @@ class GatewayService:
         routes = RoutingTable(self.config.cascades, settings)
         alarms = self.auditor.alarms if self.auditor is not None else {}
         return ChatService(routes, settings, self.storage.accounts, self._record, affinity, cache, alarms)
-
-    def _ui(self, path: Path | None, admin: AdminApi) -> UiPages | None:
-        """The page at /ui, which reads an SQLite file alone."""
-        if path is None:
-            return None
-        return UiPages(History(path), admin.check, lambda: self.config.cascades, self.availability.unavailable)
 
     def _auditor(self, path: Path | None) -> Auditor | None:
         """The audit; None with a shared database, since its budget and detectors are of one process."""
