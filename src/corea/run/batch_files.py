@@ -70,8 +70,8 @@ class Results:
 
     def __init__(self, path: Path, note: BatchNote, waiting: Waiting) -> None:
         self.note = note
-        self.ignored = 0
-        self.lost = False
+        self.ignored: int = 0
+        self.lost: bool = False
         self.held_usd: Decimal = note.at_most_usd or ZERO_USD
         self._offsets = array("Q")
         self._file = path.open("rb")
@@ -129,7 +129,8 @@ class Results:
 class FileBatches(ChatBatches):
     """Batches in OpenAI's format for a program such as `vllm run-batch -i KEY.jsonl -o KEY.answers.jsonl`."""
 
-    max_lines, max_bytes = 1_000_000, 2_000_000_000
+    max_lines: int = 1_000_000
+    max_bytes: int = 2_000_000_000
 
     def __init__(self, backend: OpenAIBackend, folder: Path) -> None:
         super().__init__(backend)

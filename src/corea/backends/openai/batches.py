@@ -23,7 +23,7 @@ import msgspec
 from corea.backends.openai import errors, wire
 from corea.backends.openai.api_keys import KeyRedactor
 from corea.backends.openai.client import OpenAIBackend
-from corea.backends.openai.settings import CHAT_PATH
+from corea.backends.openai.settings import CHAT_PATH, OpenAISettings
 from corea.errors import BackendError
 from corea.types import Completion, Question, Sampling
 
@@ -109,7 +109,7 @@ class ApiServer:
 
     def __init__(self, backend: OpenAIBackend) -> None:
         self.backend = backend
-        self.settings = backend.settings
+        self.settings: OpenAISettings = backend.settings
         self.headers: Mapping[str, str] = {}
 
     async def json(self, method: str, path: str, data: Any = None, headers: Mapping[str, str] | None = None) -> Any:
@@ -165,8 +165,11 @@ class ApiServer:
 class ChatBatches(ApiServer):
     """OpenAI's Batch API, also of other servers that have it."""
 
-    head, joint, tail = b"", b"\n", b"\n"
-    max_lines, max_bytes = 50_000, 200_000_000
+    head: bytes = b""
+    joint: bytes = b"\n"
+    tail: bytes = b"\n"
+    max_lines: int = 50_000
+    max_bytes: int = 200_000_000
 
     def line(self, custom_id: str, question: Question, sampling: Sampling) -> bytes:
         """One request."""

@@ -1,6 +1,6 @@
 """Anthropic's Message Batches, and the choice of a server's batch API."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -44,12 +44,15 @@ def batches_of(backend: Any, where: str) -> BatchApi:
 class MessageBatches(ApiServer):
     """Anthropic's Message Batches."""
 
-    head, joint, tail = b'{"requests":[\n', b",\n", b"\n]}"
-    max_lines, max_bytes = 100_000, 256_000_000
+    head: bytes = b'{"requests":[\n'
+    joint: bytes = b",\n"
+    tail: bytes = b"\n]}"
+    max_lines: int = 100_000
+    max_bytes: int = 256_000_000
 
     def __init__(self, backend: OpenAIBackend) -> None:
         super().__init__(backend)
-        self.headers = APIS["messages"].headers
+        self.headers: Mapping[str, str] = APIS["messages"].headers
 
     def line(self, custom_id: str, question: Question, sampling: Sampling) -> bytes:
         """One request."""

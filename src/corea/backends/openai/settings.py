@@ -25,7 +25,7 @@ PATHS = {  # after `base_url`, of each API
     "completions": "/completions",
     "embeddings": "/embeddings",
 }
-PLAIN_SAMPLING = {"top_k": -1, "top_p": 1.0, "min_p": 0.0}
+PLAIN_SAMPLING: dict[str, float] = {"top_k": -1, "top_p": 1.0, "min_p": 0.0}
 COUNT_PATH = f"{PATHS['messages']}/count_tokens"
 HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # a token of RFC 9110, section 5.6.2
 

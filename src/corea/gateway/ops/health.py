@@ -15,7 +15,7 @@ from corea.stage import Stage
 
 log: logging.Logger = logging.getLogger("corea.gateway")
 CONNECT_SECONDS = 1.0
-UP = {None, BreakerState.CLOSED}
+UP: set[BreakerState | None] = {None, BreakerState.CLOSED}
 FRESH_SECONDS = 1.0  # an answer of `Availability.unavailable` is used again
 Connect = Callable[[str, int], Awaitable[Any]]
 

@@ -33,7 +33,7 @@ STAGE = ("cascade", "stage")
 SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
 SHORT_SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0)
 CONFIDENCE = (*(tenths / 10 for tenths in range(1, 10)), 0.95, 0.98, 0.99, 1.0)
-HISTOGRAMS = {
+HISTOGRAMS: dict[str, tuple[str, Sequence[float]]] = {
     "corea_request_seconds": ("From admission to the end.", SECONDS),
     "corea_first_text_seconds": ("From admission to the first streamed text.", SECONDS),
     "corea_stage_seconds": ("A stage's call with retries and signal.", SECONDS),
@@ -84,7 +84,7 @@ class Buckets:
     __slots__ = ("bounds", "counts", "total")
 
     def __init__(self, bounds: Sequence[float]) -> None:
-        self.bounds = bounds
+        self.bounds: Sequence[float] = bounds
         self.counts: list[int] = [0] * (len(bounds) + 1)
         self.total: float = 0.0
 
