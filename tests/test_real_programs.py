@@ -342,7 +342,7 @@ async def test_retries_and_the_breakers_changes_are_logged(caplog: pytest.LogCap
         async with cascade_of_one(server, breaker_failures=2, breaker_cool_down_seconds=0.0) as cascade:
             assert (await cascade.ask("?")).text == "7"
     said = [(record.levelname, record.getMessage()) for record in caplog.records if record.name.startswith("corea")]
-    assert [level for level, _ in said] == ["INFO", "WARNING", "INFO", "INFO", "INFO"]
+    assert [level for level, _ in said] == ["INFO", "WARNING", "INFO", "INFO", "WARNING"]
     assert "HTTP 503" in said[0][1]
     assert "attempt 2 follows in " in said[0][1]
     assert "2 failures in a row" in said[1][1]

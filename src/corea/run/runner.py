@@ -71,8 +71,8 @@ async def run_batch(
         batches: Asks the stages with `batch` by their batch APIs; by default all are asked live.
 
     Raises:
-        ConfigError: The budget cannot be bounded, a key is missing, the format is unknown, the output is no file, or
-            the journal belongs to another run.
+        ConfigError: The budget cannot be bounded, a key is missing, the format is unknown, the output is not a file,
+            or the journal belongs to another run.
         DataError: A bad row under `OnBadRow.STOP`; also after a question was asked, a changed input or a full disk.
     """
     _check(output, concurrency, has_pipe=pipe is not None and shard is None)

@@ -1,4 +1,4 @@
-"""What a stage is asked of a request: its own sampling, and the request's."""
+"""The sampling of a stage for a request: its own, and the request's."""
 
 from dataclasses import is_dataclass, replace
 from typing import Any
