@@ -346,7 +346,9 @@ async def test_retries_and_the_breakers_changes_are_logged(caplog: pytest.LogCap
     assert "HTTP 503" in said[0][1]
     assert "attempt 2 follows in " in said[0][1]
     assert "2 failures in a row" in said[1][1]
-    assert [text.rsplit(" ", 1)[1] for _, text in said[3:]] == ["half-open", "closed"]
+    assert [text.rsplit(": ", 1)[1] for _, text in said[3:]] == [
+        "one call may go, to see if it answers", "answered, so all calls may go again",
+    ]  # fmt: skip
 
 
 def cascade_of_one(server: FakeServer, **settings: Any) -> Cascade:

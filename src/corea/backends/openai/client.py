@@ -324,8 +324,8 @@ class OpenAIBackend:
                 if wait is None:
                     attempts.note(error, self.model)
                     raise
-                # without the error's text, which may quote a prompt
-                kind, number = type(error).__name__, attempts.retries + attempts.refusals + 1
+                kind = f"HTTP {error.status}" if error.status else type(error).__name__  # its text may quote a prompt
+                number = attempts.retries + attempts.refusals + 1
                 log.info("%s: %s, attempt %d follows in %.2f s", self.settings.where, kind, number, wait)
             await self._sleep(wait)
 
