@@ -133,7 +133,7 @@ class ThresholdCurve(Struct, kw_only=True):
 
     Args:
         n: Decisions, among the newest `at_most`.
-        actual_usd: What they cost. `baseline_usd`: the last stage alone, estimated where it was not asked.
+        actual_usd: Their cost. `baseline_usd`: the last stage alone, estimated where it was not asked.
         points: By rising threshold.
     """
 
