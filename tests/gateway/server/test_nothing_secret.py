@@ -101,6 +101,9 @@ def test_planted_secrets_are_in_no_output(
         outputs["metrics"] = server.get("/metrics").content
         for path in ("keys", "changes"):
             outputs[path] = httpx.get(f"{server.url}/admin/{path}", headers=bearer(admin), timeout=20).content
+        for path in ("state", "summary", "decisions"):
+            answer = httpx.get(f"{server.url}/ui/api/{path}", headers=bearer(admin), timeout=20)
+            outputs[f"ui/{path}"] = answer.raise_for_status().content
         backup(database, tmp_path / "copy.db")
         server.process.send_signal(signal.SIGHUP)
         server.wait_for("was reloaded")

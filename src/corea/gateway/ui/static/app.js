@@ -212,7 +212,7 @@ function showThreshold() {
   charts.curve($("threshold-chart"), points, chosen, used);
   show(note, `From ${number(points.n)} stored decisions${points.n >= points.at_most ? ", the newest" : ""}. `
     + (point.estimated ? `Estimate: ${number(point.estimated)} of the questions deferred here were kept, and ${largeName()} was not asked. ` : "")
-    + "The amount saved rests on estimates wherever it was not asked. This is about cost alone: corea calibrate --from-store says how right the answers would be.");
+    + "The amount saved rests on estimates wherever the large model was not asked, and leaves out the audit. This is about cost alone: corea calibrate --from-store says how right the answers would be.");
 }
 
 function showQuality() {
