@@ -123,9 +123,7 @@ class GatewayService:
             audit=AuditPages(self.auditor) if self.auditor is not None else None,
             local_only=lambda: not self.storage.has_keys(),
             unavailable=self.availability.unavailable,
-            admin=(
-                admin := AdminApi(partial(open_keys, config.settings.storage, path), lambda: [*self.config.cascades])
-            ),
+            admin=admin,
             ui=UiPages(
                 History(path) if path else None,
                 admin.check,
