@@ -335,6 +335,7 @@ def measure(rounds: int, requests: int, *, litellm: str | None) -> dict[str, Any
         busy_mb = servers.corea.process.memory_info().rss / 1e6
         if servers.litellm is not None:
             other["after_load_mb"] = round(tree_mb(servers.litellm.process), 1)
+    added = {name: [v - u for v, u in zip(values, waits["upstream"], strict=True)] for name, values in waits.items()}
     result: dict[str, Any] = {
         "requests": requests,
         "rounds": rounds,
@@ -345,17 +346,16 @@ def measure(rounds: int, requests: int, *, litellm: str | None) -> dict[str, Any
         "cpu_deferred_over_kept": ratio(cpu["deferred"], cpu["kept"]),
         "cpu_ms_per_chunk": spread([(s - d) / CHUNKS for s, d in zip(cpu["stream"], cpu["deferred"], strict=True)]),
         "latency_ms": {name: spread(values) for name, values in waits.items()},
-        "added_latency_ms": spread([c - u for c, u in zip(waits["corea"], waits["upstream"], strict=True)]),
-        "added_latency_budget_ms": spread([c - u for c, u in zip(waits["budget"], waits["upstream"], strict=True)]),
+        "added_latency_ms": spread(added["corea"]),
+        "added_latency_budget_ms": spread(added["budget"]),
         "start_to_first_answer_seconds": spread(servers.starts),
         "idle_mb": round(idle_mb, 1),
         "after_load_mb": round(busy_mb, 1),
     }
     if "litellm" in cpu:
         result["cpu_litellm_over_kept"] = ratio(cpu["litellm"], cpu["kept"])
-        added = [a - u for a, u in zip(waits["litellm"], waits["upstream"], strict=True)]
-        ours = [c - u for c, u in zip(waits["corea"], waits["upstream"], strict=True)]
-        result["litellm"] = {**other, "added_latency_ms": spread(added), "added_latency_over_ours": ratio(added, ours)}
+        over = ratio(added["litellm"], added["corea"])
+        result["litellm"] = {**other, "added_latency_ms": spread(added["litellm"]), "added_latency_over_ours": over}
     return result
 
 
@@ -371,11 +371,8 @@ def ratio(values: list[float], others: list[float]) -> dict[str, float]:
 
 def spread(values: list[float]) -> dict[str, float]:
     """Median and ends."""
-    return {
-        "median": round(statistics.median(values), 4),
-        "low": round(min(values), 4),
-        "high": round(max(values), 4),
-    }
+    found = (("median", statistics.median(values)), ("low", min(values)), ("high", max(values)))
+    return {name: round(value, 4) for name, value in found}
 
 
 def main() -> None:
@@ -384,13 +381,8 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="one JSON object")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--requests", type=int, default=400, help="of each kind in a round")
-    parser.add_argument(
-        "--litellm",
-        nargs="?",
-        const="install",
-        metavar="VENV",
-        help="also LiteLLM's proxy, installed for it, or in VENV",
-    )
+    about = "also LiteLLM's proxy, installed for it, or in VENV"
+    parser.add_argument("--litellm", nargs="?", const="install", metavar="VENV", help=about)
     parser.add_argument("--child", choices=["upstream", "bare"], help=argparse.SUPPRESS)
     parser.add_argument("--port", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--upstream", help=argparse.SUPPRESS)

@@ -227,7 +227,8 @@ def measure_all(chosen: argparse.Namespace) -> list[PairPoint]:
     return points
 
 
-def write(points: list[PairPoint], path: Path, made_by: dict[str, Any] | None = None) -> None:
+def summarised(points: list[PairPoint]) -> dict[str, Any]:
+    """Counts and correlations over all pairs."""
     savings = np.array([0.0 if p.certified is None else p.certified.saving.value for p in points])
     blended = np.array([0.0 if p.certified_blend is None else p.certified_blend.saving.value for p in points])
     recorded = [p.certified_recorded for p in points if p.certified_recorded is not None]
@@ -243,7 +244,7 @@ def write(points: list[PairPoint], path: Path, made_by: dict[str, Any] | None = 
     def related(x: np.ndarray) -> float:
         return float(np.corrcoef(rank(x), rank(savings))[0, 1])
 
-    summary = {
+    return {
         "pairs": len(points),
         "certified_saving_above_0": int((savings > 0).sum()),
         "certified_saving_above_10_percent": int((savings > 0.1).sum()),
@@ -282,6 +283,10 @@ def write(points: list[PairPoint], path: Path, made_by: dict[str, Any] | None = 
         "pairs_where_gap_under_15_points": int((gaps < 0.15).sum()),
         "pairs_where_gap_15_points_or_more": int((gaps >= 0.15).sum()),
     }  # fmt: skip
+
+
+def write(points: list[PairPoint], path: Path, made_by: dict[str, Any] | None = None) -> None:
+    """Writes the file of all pairs."""
     best = sorted(points, key=lambda p: -(p.certified.saving.value if p.certified else 0))[:10]
     if made_by is None:
         made_by = provenance(command="python experiments/compare/pairs.py --data FOLDER", config="", config_sha256="")
@@ -289,7 +294,8 @@ def write(points: list[PairPoint], path: Path, made_by: dict[str, Any] | None = 
     found = {
         "max_drop": 0.02, "delta": 0.05, "prompt_tokens_assumed": PROMPT_TOKENS,
         "rule_usd_per_mtok_and_billion": str(RULE_USD),
-        "listed": LISTED, "by_rule_billions": BILLIONS, "summary": summary, "best": [p.as_dict() for p in best],
+        "listed": LISTED, "by_rule_billions": BILLIONS, "summary": summarised(points),
+        "best": [p.as_dict() for p in best],
         "pairs": [p.as_dict() for p in points], "provenance": made_by,
     }  # fmt: skip
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -97,11 +97,6 @@ def measure_pair(
     tie = np.array([uniform_of(str(key), policy.salt) < policy.tie_fraction for key in judged.ids])
     keep = (filled > policy.tau) | ((filled == policy.tau) & tie)
     both = judged.first.cost_usd + judged.last.cost_usd
-    gain = judged.first.correct - judged.last.correct
-    oracle = float(
-        1
-        - (judged.first.cost_usd + np.where(gain >= 0, 0.0, judged.last.cost_usd)).mean() / judged.last.cost_usd.mean()
-    )
     return PairPoint(
         dataset=dataset,
         small=pairs.first.name,
@@ -124,9 +119,16 @@ def measure_pair(
         certified_recorded=certified(
             recorded if blend else None, FitOptions(map="linear", use_category=True, pre_policy=False)
         ),
-        oracle_saving=oracle,
+        oracle_saving=_oracle_saving(judged),
         assumed_price=assumed,
     )
+
+
+def _oracle_saving(rows: OutcomeTable) -> float:
+    """The saving where the large model is asked exactly where it is right and the small one is not."""
+    needed = rows.first.correct < rows.last.correct
+    cost_usd = rows.first.cost_usd + np.where(needed, rows.last.cost_usd, 0.0)
+    return float(1 - cost_usd.mean() / rows.last.cost_usd.mean())
 
 
 def certify_and_judge(

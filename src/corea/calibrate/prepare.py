@@ -170,6 +170,11 @@ def prepare(
 
 
 def prepare_parts(fit: OutcomeTable, test: OutcomeTable, options: FitOptions, target: str) -> Prepared:
+    """The maps and the router fitted on `fit`, and the rows of both parts with their scores.
+
+    Args:
+        target: The labels that the maps are fitted to, as in `prepare`.
+    """
     rows = readable(fit, options)
     categories = None if rows.categories is None else tuple(sorted({str(c) for c in rows.categories if c is not None}))
     fitted = [

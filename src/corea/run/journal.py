@@ -118,7 +118,7 @@ class Journal:
         return self
 
     def read(self, on_trace: Callable[[int, bytes], bool]) -> "Journal":
-        """Restores the finished rows as `open` does, only to read the traces; the file stays as it is.
+        """Restores the finished rows as `open` does, to read the traces; the file stays as it is.
 
         Raises:
             DataError: It is damaged in its middle, or cannot be opened.
@@ -126,7 +126,8 @@ class Journal:
         try:
             self._descriptor = os.open(self.path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
         except OSError as error:
-            raise DataError(f"cannot be read ({error.strerror}), expected a journal", path=str(self.path)) from error
+            why = f"{error.strerror}, expected the journal of a run; name its --out"
+            raise DataError(why, path=str(self.path)) from error
         try:
             self._read(on_trace)
         finally:
@@ -148,8 +149,7 @@ class Journal:
         """Refuses to follow a later owner."""
         if epoch is not None and epoch <= self.owner:
             raise DataError(
-                f"its owner is worker {self.owner}, and this is the earlier worker {epoch}, which is refused; nothing "
-                "is lost",
+                f"its owner is worker {self.owner}; this earlier worker, {epoch}, is refused; nothing is lost",
                 path=str(self.path),
             )
 

@@ -134,7 +134,7 @@ def prune(path: Path, before: float) -> int:
         ConfigError: The database cannot be written.
     """
     if not path.exists():
-        raise ConfigError(f"{path}: there is no such database")
+        raise ConfigError(f"{path}: no such file, expected the database of `corea serve`; name it")
     deleted = 0
     with closing(connect(path)) as connection:
         try:
@@ -178,7 +178,7 @@ def check(path: Path) -> None:
 def _open(path: Path) -> sqlite3.Connection:
     """A connection that creates and upgrades nothing."""
     if not path.is_file():
-        raise ConfigError(f"{path}: there is no such database")
+        raise ConfigError(f"{path}: no such file, expected the database of `corea serve`; name it")
     connection = sqlite3.connect(path, timeout=10, isolation_level=None)
     connection.execute("PRAGMA query_only=ON")
     return connection
