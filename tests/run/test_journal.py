@@ -147,7 +147,7 @@ def test_a_worker_earlier_than_the_owner_is_refused_and_changes_nothing(tmp_path
         journal.done(0, 1, b"{}")
     before = (tmp_path / "j").read_bytes()
     for epoch in (7, 6):
-        with pytest.raises(DataError, match=f"j: its owner is worker 7, and this is the earlier worker {epoch}, which"):
+        with pytest.raises(DataError, match=f"j: its owner is worker 7; this earlier worker, {epoch}, is refused"):
             _owned(tmp_path / "j", epoch)
     assert (tmp_path / "j").read_bytes() == before
 
