@@ -97,6 +97,7 @@ class OpenAIBackend:
         self.http: Http = Http(settings)
         self._limit_field = settings.limit_field
         self._only_limit_field: bool = settings.only_limit_field is not None
+        self._seed_field: str | None = settings.seed_name
         self._backoff = Backoff(
             base_seconds=settings.backoff_base_seconds,
             cap_seconds=settings.backoff_cap_seconds,
@@ -391,7 +392,7 @@ class OpenAIBackend:
                 self.settings.sent(sampling),
                 max_tokens_field=self._limit_field,
                 only_field=self._only_limit_field,
-                seed_field=self.settings.seed_name,
+                seed_field=self._seed_field,
                 stream=stream,
                 stream_usage=self.settings.stream_usage,
             )

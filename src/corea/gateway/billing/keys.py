@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
+from operator import attrgetter
 from typing import Any, Protocol
 
 from corea.errors import ConfigError
@@ -26,6 +27,8 @@ LIMITS = (
     "tokens_per_minute, group_id"
 )
 BUDGETS = ("budget_usd", "budget_day_usd", "budget_week_usd", "budget_month_usd")
+NO_BUDGETS = (None,) * len(BUDGETS)
+_budgets_of = attrgetter(*BUDGETS)
 MARKS = ", ".join("?" * len(LIMITS.split(",")))
 NO_HASH = bytes(32)
 
@@ -90,7 +93,7 @@ class ApiKey(Principal, frozen=True, kw_only=True):
     @property
     def own_budget(self) -> bool:
         """True if it has a budget itself, whether or not its group has one."""
-        return any(getattr(self, name) is not None for name in BUDGETS)
+        return _budgets_of(self) != NO_BUDGETS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
