@@ -1,6 +1,7 @@
 """Limits of a connection: on a head's length, on the time that a request takes to arrive, on connections.
 
-uvicorn has none of them. `ConnectionGuard` is its protocol with further checks where a request's parts arrive.
+uvicorn has none of them. `ConnectionGuard` is an `asyncio.Protocol` between the transport and uvicorn's protocol: it
+follows the bytes with a parser of its own, and passes on what is within the limits.
 """
 
 import asyncio
@@ -50,8 +51,8 @@ class JoinedWrites:
             self._transport.write(b"".join(waiting))
 
 
-class ConnectionGuard(HttpToolsProtocol):
-    """uvicorn's protocol of one connection, with limits: for its `http` setting by way of `guard_with`.
+class ConnectionGuard(asyncio.Protocol):
+    """One connection, for uvicorn's `http` setting by way of `guard_with`.
 
     Attributes:
         answering: Requests that the application is answering; it counts them.
@@ -59,54 +60,60 @@ class ConnectionGuard(HttpToolsProtocol):
     """
 
     def __init__(
-        self, settings: GatewaySettings, guarded: "set[ConnectionGuard]", app_state: dict[str, Any], **uvicorn: Any
+        self, settings: GatewaySettings, connections: "set[ConnectionGuard]", app_state: dict[str, Any], **uvicorn: Any
     ) -> None:
-        super().__init__(app_state={**app_state, "connection": self}, **uvicorn)
         self.limit: int = settings.limits.max_head_bytes
         self.most_connections: int = settings.limits.max_connections
         self.read_seconds: float = settings.timeouts.read_seconds
-        self.guarded = guarded
+        self.connections = connections
         self.answering: int = 0
+        self._http = HttpToolsProtocol(app_state={**app_state, "connection": self}, **uvicorn)
+        self._parser = self._new_parser()
         self.arriving: bool = False
-        self._in_head = self._refused = self._upgrade = False
+        self._in_head = self._refused = False
         self._completed = False  # a request, in the present chunk of data
+        self._url = b""
         self._head_bytes = 0
         self._data = b""
         self._head = b""  # what has arrived of a request, until its head is complete
         self._timer: asyncio.TimerHandle | None = None
 
+    def _new_parser(self) -> Any:
+        parser = httptools.HttpRequestParser(self)
+        parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn's
+        return parser
+
     def connection_made(self, transport: asyncio.Transport) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Counts the connection and starts the timer of its first request."""
-        self.guarded.add(self)
-        super().connection_made(cast(asyncio.Transport, JoinedWrites(transport)))
-        if len(self.guarded) > self.most_connections:
+        self.transport: asyncio.Transport = cast(asyncio.Transport, JoinedWrites(transport))
+        self.connections.add(self)
+        self._http.connection_made(self.transport)
+        if len(self.connections) > self.most_connections:
             transport.abort()
         else:
             self._start_timer()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forgets the connection."""
-        self.guarded.discard(self)
+        self.connections.discard(self)
         self._stop_timer()
-        super().connection_lost(exc)
+        self._http.connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Reads on, unless the data exceeds a limit or is not HTTP."""
+        """Passes data on unless it exceeds a limit or is not HTTP."""
         if self._refused:
             return
-        if self.timeout_keep_alive_task is not None:
-            self.timeout_keep_alive_task.cancel()
-            self.timeout_keep_alive_task = None
         self._data, self._completed = data, False
         if self._head or not self.arriving:
             self._head += data
         try:
-            self.parser.feed_data(data)
+            self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
-            self._without_upgrade()
-            return
+            if self._head:
+                self._without_upgrade()
+                return
         except httptools.HttpParserError:
-            self._refuse(_not_http())
+            self._refuse(GatewayError(400, "Invalid HTTP request.", code="invalid_http"))
         if self._in_head and not self._completed:  # else the chunk may hold a part of another request
             self._head_bytes += len(data)
             self._check_head(self._head_bytes)
@@ -114,8 +121,11 @@ class ConnectionGuard(HttpToolsProtocol):
             return
         if self._timer is None and (self.arriving or not (self._completed or self.answering)):
             self._start_timer()
-        if not self._in_head or self._completed:
-            self._head = b""
+        if not self._head:
+            self._http.data_received(data)
+        elif not self._in_head or self._completed:
+            head, self._head = self._head, b""
+            self._http.data_received(head)
 
     def _without_upgrade(self) -> None:
         """Starts again without the header that asks for another protocol: we speak HTTP/1.1 alone.
@@ -124,40 +134,44 @@ class ConnectionGuard(HttpToolsProtocol):
         """
         head, end, rest = self._head.partition(b"\r\n\r\n")
         plain = re.sub(rb"\r\nupgrade:[^\r]*", b"", head, flags=re.IGNORECASE)
-        self._head, self._data, self.arriving, self._upgrade = b"", b"", False, False
-        self.parser = httptools.HttpRequestParser(self)
-        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn's
-        if plain == head:  # its lines end in another way, or it came behind another request
-            self._refuse(_not_http())
+        self._head, self._parser, self._data, self.arriving = b"", self._new_parser(), b"", False
+        if plain == head:  # its lines end in another way
+            self._refuse(GatewayError(400, "Invalid HTTP request.", code="invalid_http"))
             return
         self.data_received(plain + end + rest)
+
+    def eof_received(self) -> None:
+        """The client sends no more."""
+        self._http.eof_received()
+
+    def pause_writing(self) -> None:
+        """The client reads too slowly."""
+        self._http.pause_writing()
+
+    def resume_writing(self) -> None:
+        """The client has caught up."""
+        self._http.resume_writing()
 
     def on_message_begin(self) -> None:
         """A head begins."""
         self._in_head = self.arriving = True
-        self._head_bytes = 0
-        super().on_message_begin()
+        self._head_bytes, self._url = 0, b""
+
+    def on_url(self, url: bytes) -> None:
+        """A part of the URL."""
+        self._url += url
 
     def on_headers_complete(self) -> None:
-        """A head has arrived: the application starts, unless it is refused."""
+        """A head has arrived."""
         self._in_head = False
         if not self._completed and self._head_bytes + len(self._data) > self.limit:  # perhaps with some of the body
             self._check_head(self._head_bytes + self._data.find(b"\r\n\r\n"))
-        self._upgrade = self.parser.should_upgrade()
-        if not (self._refused or self._upgrade):
-            super().on_headers_complete()
-
-    def on_body(self, body: bytes) -> None:
-        """A part of a body has arrived."""
-        if not (self._refused or self._upgrade):
-            super().on_body(body)
+        httptools.parse_url(self._url)
 
     def on_message_complete(self) -> None:
         """A whole request has arrived."""
         self.arriving, self._completed = False, True
         self._stop_timer()
-        if not (self._refused or self._upgrade):
-            super().on_message_complete()
 
     def _check_head(self, length: int) -> None:
         if length > self.limit:
@@ -165,7 +179,7 @@ class ConnectionGuard(HttpToolsProtocol):
             self._refuse(GatewayError(431, message, code="head_too_large"))
 
     def _start_timer(self) -> None:
-        self._timer = self.loop.call_later(self.read_seconds, self._too_slow)
+        self._timer = asyncio.get_running_loop().call_later(self.read_seconds, self._too_slow)
 
     def _stop_timer(self) -> None:
         if self._timer is not None:
@@ -192,9 +206,6 @@ class ConnectionGuard(HttpToolsProtocol):
             status = f"HTTP/1.1 {error.status} {HTTPStatus(error.status).phrase}\r\n"
             head = f"content-type: application/json\r\ncontent-length: {len(body)}\r\nconnection: close\r\n\r\n"
             self.transport.write(f"{status}{head}".encode() + body)
-            begun = cast(Any, self.cycle)  # in the same chunk of data; None before the first request
-            if begun is not None:
-                begun.disconnected = True  # its application gets no request
         self.transport.close()
 
 
@@ -226,10 +237,6 @@ def guard_with(settings: GatewaySettings) -> type[asyncio.Protocol]:
 def guard_of(scope: Scope) -> ConnectionGuard | None:
     """The guard of the connection that a request came on; None where another server runs the application."""
     return scope.get("state", {}).get("connection")
-
-
-def _not_http() -> GatewayError:
-    return GatewayError(400, "Invalid HTTP request.", code="invalid_http")
 
 
 def late() -> GatewayError:
