@@ -95,9 +95,8 @@ class OpenAIBackend:
         )
         self.retried: int = 0  # calls after which another attempt followed
         self.http: Http = Http(settings)
-        self._limit_field = settings.limit_field
+        self._limit_field, self._seed_field = settings.limit_field, settings.seed_name
         self._only_limit_field: bool = settings.only_limit_field is not None
-        self._seed_field: str | None = settings.seed_name
         self._backoff = Backoff(
             base_seconds=settings.backoff_base_seconds,
             cap_seconds=settings.backoff_cap_seconds,

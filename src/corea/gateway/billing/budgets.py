@@ -37,7 +37,6 @@ from corea.types import ZERO_USD
 log: logging.Logger = logging.getLogger("corea.gateway")
 T = TypeVar("T")
 HOLD_REQUESTS = 16  # requests like the present one that a hold covers
-FRESH_SECONDS = 0.005  # a key read is good for; less than `corea keys revoke` takes to end
 REFILL_REQUESTS = 8  # requests left of a hold at which the next one is written, without waiting for it
 
 
@@ -62,7 +61,7 @@ class _Account:
 
 @dataclass(slots=True)
 class KeyAccounts:
-    """Accounts whose source of truth is the file: a key is read again 5 ms after it was, so that a revocation is seen.
+    """Accounts whose source of truth is the file: keys are read at every request, so that a revocation is immediate.
 
     While no key was ever made, every request is admitted, and nothing is booked.
 
@@ -75,7 +74,7 @@ class KeyAccounts:
     clock: Callable[[], float] = time.monotonic
     wall_clock: Callable[[], float] = time.time  # seconds since 1970
     accounts: dict[str, _Account] = field(default_factory=dict[str, _Account])
-    recently_read: dict[str, ApiKey] = field(default_factory=dict[str, ApiKey])  # in the last FRESH_SECONDS
+    recently_read: dict[str, ApiKey] = field(default_factory=dict[str, ApiKey])  # in this turn of the event loop
     under_way: int = 0  # admitted, and not settled
     locked: bool = False  # a key exists: keys are never deleted, so this is not checked again
 
@@ -102,8 +101,8 @@ class KeyAccounts:
             key = self._read(lambda: find_key(self.reading, secret))
             if key is None:
                 raise wrong_key()
-            if not self.recently_read:
-                asyncio.get_running_loop().call_later(FRESH_SECONDS, self.recently_read.clear)
+            if not self.recently_read:  # shared by requests that have arrived already, not by later ones
+                asyncio.get_running_loop().call_soon(self.recently_read.clear)
             self.recently_read[secret] = key
         return key
 

@@ -43,10 +43,6 @@ class Storage(Protocol):
         """True once a key was made."""
         ...
 
-    def keys_changed(self) -> None:
-        """This process has changed a key: the next request reads it again."""
-        ...
-
     def all_budgets(self) -> Mapping[str, list[BudgetLeft]]:
         """The rest of every budget of each key and group that is not revoked, as committed.
 
@@ -89,10 +85,6 @@ class FileStorage:
     def has_keys(self) -> bool:
         """True once a key was made."""
         return self.accounts.has_keys()
-
-    def keys_changed(self) -> None:
-        """This process has changed a key: the next request reads it again."""
-        self.accounts.recently_read.clear()
 
     def all_budgets(self) -> Mapping[str, list[BudgetLeft]]:
         """The rest of every budget of each key and group that is not revoked, as committed."""
@@ -138,9 +130,6 @@ class PostgresStorage:
     def has_keys(self) -> bool:
         """True once a key was made."""
         return self.accounts.has_keys()
-
-    def keys_changed(self) -> None:
-        """Nothing to do: the database has notified this process, too."""
 
     def all_budgets(self) -> Mapping[str, list[BudgetLeft]]:
         """The rest of every budget of each key and group that is not revoked, as committed."""

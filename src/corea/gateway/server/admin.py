@@ -58,12 +58,10 @@ class AdminApi:
     Args:
         open: Opens the database.
         cascades: Names of the configured ones.
-        changed: Called after each change, before it is answered.
     """
 
     open: Callable[[], AbstractContextManager[KeyConnection]]
     cascades: Callable[[], Sequence[str]]
-    changed: Callable[[], None] = lambda: None
 
     async def __call__(
         self, scope: Scope, receive: Receive, path: str, secret: str | None, settings: GatewaySettings
@@ -83,10 +81,7 @@ class AdminApi:
         await self.check(secret)  # before anything is read
         body = await read_body(scope, receive, settings) if method in ("POST", "PATCH") else b""
         query = {name: values[-1] for name, values in parse_qs(scope["query_string"].decode("latin-1")).items()}
-        try:
-            return await asyncio.to_thread(self._answer, method, path, secret, body, query, settings)
-        finally:
-            self.changed()
+        return await asyncio.to_thread(self._answer, method, path, secret, body, query, settings)
 
     async def find(self, secret: str | None) -> ApiKey | None:
         """The admin key of a secret; None if it is of none.

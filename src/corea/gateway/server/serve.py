@@ -113,11 +113,7 @@ class GatewayService:
         if self.auditor is not None:
             self.metrics.registry.register(AuditMetrics(self.auditor))
         self.all_metrics: WorkerMetrics | None = WorkerMetrics(workers, self.metrics.text) if workers else None
-        admin = AdminApi(
-            partial(open_keys, config.settings.storage, path),
-            lambda: list(self.config.cascades),
-            self.storage.keys_changed,
-        )
+        admin = AdminApi(partial(open_keys, config.settings.storage, path), lambda: list(self.config.cascades))
         self.app: GatewayApp = GatewayApp(
             self._chat(affinity),
             metrics=self.all_metrics.text if self.all_metrics is not None else self.metrics.text,
