@@ -110,6 +110,16 @@ def server(command: str, folder: str, environment: dict[str, str]) -> Iterator[i
         running.wait(timeout=60)
 
 
+def built() -> int:
+    """Builds the site; prints its warnings, of which each is an error (`--quiet` would hide them from `--strict`)."""
+    environment = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}  # about a release of mkdocs that is not ours
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict"]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    if done.returncode:
+        print("\n".join(line for line in done.stderr.splitlines() if not line.startswith("INFO")), file=sys.stderr)
+    return done.returncode
+
+
 def main() -> int:
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--no-snippets", action="store_true", help="leave the snippets out (they take minutes)")
@@ -131,8 +141,7 @@ def main() -> int:
         print(line, file=sys.stderr)
     print(f"results that do not name the code they measured: {', '.join(stamps.unstamped()) or 'none'}")
     if not found and not chosen.no_site:
-        quiet = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}  # about a release of mkdocs that is not ours
-        return subprocess.run([sys.executable, "-m", "mkdocs", "build", "--strict", "-q"], cwd=ROOT, env=quiet).returncode
+        return built()
     return 1 if found else 0
 
 
