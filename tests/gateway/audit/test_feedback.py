@@ -7,10 +7,9 @@ from typing import Any
 
 import pytest
 from tests.gateway.audit.conftest import AuditHouse, Draws, Make, watched
-from tests.gateway.conftest import OpenAccounts
 
 from corea.calibrate.monitor import Detector
-from corea.gateway.billing.auth import Admission, Principal, SpendRequest
+from corea.gateway.billing.auth import Admission, OpenAccounts, Principal, SpendRequest
 from corea.gateway.billing.database import connect
 from corea.gateway.billing.keys import Role, create_key
 from corea.gateway.billing.storage import open_keys
