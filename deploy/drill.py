@@ -307,7 +307,7 @@ class Drill:
         self.must("the log says that they are available again", "is available again" in self.gateway.lines)
 
     def break_promise(self) -> None:
-        """5. The small model is swapped for one that is sure of everything: the promise is broken; the audit sees it."""
+        """5. The small model is swapped for one that is sure of everything: the promise breaks; the audit sees it."""
         self.small.swapped = True
         print(f"  answers by stage: {dict(self.gateway.load(self.key, self.seconds))}")
         changed = self.gateway.seen()
