@@ -40,7 +40,7 @@ def compare(
     ] = None,
     values: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="NAME=VALUE", help="What {NAME} in the file stands for; may be repeated."),
+        typer.Option("--set", metavar="NAME=VALUE", help="Value of {NAME} in the file; may be repeated."),
     ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars.")] = False,
     json: JsonOption = False,
