@@ -28,6 +28,10 @@ from corea.parsing.text import clause_before, clause_end, positions, regex
 
 _AHEAD, _BACK, _MOST = 200, 90, 24
 _SURE_WORDS = ("conf", " sure", "unsure", "certain", "chance", "likel", "probab")
+_SAID_BY = regex(
+    r"[^\"”\n]{0,60}[,.!?][\"”]\s(?!i\s)(?:\w{1,12}\s){0,2}(?:said|says|replied|told|wrote|thought|answered)(?!\w)"
+)
+"""The end of someone's speech: 'sure," said Tom'."""
 _FIRST_PERSON = regex(r"(?<![\w])(?:i|i'm|i'd|i've|we|we're|my|our|me)(?![\w])")
 _NEGATED = regex(
     r"(?<!\w)(?:need|want|wish|require|take|enough|hope|try"
@@ -36,7 +40,7 @@ _NEGATED = regex(
     r"|at\smost)\s(?:\w{1,12}(?:'\w{1,2})?\s){0,4}[\s*_~]{0,3}$"
 )
 _LINK = regex(
-    r"(?<![a-z])(?:is|of|at|as|a|an|be|was|to|am|around|about|approximately|roughly|nearly|almost|over|above|say|than"
+    r"(?<![a-z])(?:is|of|at|as|a|an|be|was|to|am|around|about|approximately|roughly|nearly|almost|over|above|say|than|maybe|perhaps|probably"
     r"|the|near|level|now|[:=~≈(,])[\s*_`$(\[\\~≈]{0,6}$"
 )
 _JOIN = regex(r"[\s*_`$)\\\]-]{0,6}(?:level\sof\s|of\s)?")
@@ -162,7 +166,13 @@ def _at(low: str, start: int, end: int, at: int) -> StatedConfidence | None:
         return None
     words = window.lstrip()
     at_level = window.startswith("confidence level") and _LEVEL.search(before)  # "at the 95% confidence level"
-    if at_level or _DENIES.match(words) or _ELSEWHERE.match(words) or is_statistical(low, at, end):
+    if (
+        at_level
+        or _SAID_BY.match(window)
+        or _DENIES.match(words)
+        or _ELSEWHERE.match(words)
+        or is_statistical(low, at, end)
+    ):
         return None
     if is_supposed(clause + " " + _first_clause(window)):
         return None

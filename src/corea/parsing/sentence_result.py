@@ -79,7 +79,8 @@ _TOTAL_AFTER = regex(
     r"\s?(?:[a-z]{1,14}\s){0,2}(?:in\stotal|altogether|in\sall|total|all\stogether|overall|remaining"
     r"|left(?!\sover))(?![a-z])"
 )
-_IN_REMARK = regex(r"\w\s\([^()]*[a-z][^()]*$")  # "the Pacific Ocean (about 165 million km²)"
+_IN_REMARK = regex(r"\w\s\([^()]*[a-z][^()]*$|\w,?\s(?:because|since)\s[^,;]*$")
+"""A remark before a number: "the Pacific Ocean (about 165 million km²)", "it is prime because 7 has no factors"."""
 _JOINED_UNIT = regex(r"\s?[a-z]{1,14}\.?,?\s(?:and\s)?")
 _BETWEEN = regex(
     r"\s?(?:[a-z]{1,14}\s?){0,3}(?:,\s?(?:and|or)?|\s?(?:and|or|to|by|[-–]))\s?(?:[a-z]\s?=\s?)?(?:a\stotal\sof\s)?$"
