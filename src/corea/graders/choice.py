@@ -127,7 +127,8 @@ _LETTER_SAID = re.compile(
 
 _ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth")
 _COUNTED = re.compile(
-    rf"(?:it['’]s\s|it\sis\s)?(?:the\s)?(?:({'|'.join(_ORDINALS)})\s(?:option|choice|answer|one)|(?:option|choice)\s(?:number\s|#\s?)?(\d))",
+    rf"(?:it['’]s\s|it\sis\s)?(?:the\s)?(?:({'|'.join(_ORDINALS)})\s(?:option|choice|answer|one)"
+    r"|(?:option|choice)\s(?:number\s|#\s?)?(\d))(?:\sis\s(?:the\s)?(?:correct|right|best)(?:\s(?:one|answer))?)?",
     re.I,
 )
 _REMARKED = re.compile(r"\(?([A-Z])\)?\s\([^()]*\)")

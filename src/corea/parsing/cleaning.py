@@ -22,6 +22,7 @@ _ANOTHER = regex(r"(?:\band\b|\bor\b|[,;/&]|\n)\s{0,3}(?:option\s)?(?:\([A-Z]\)|
 _MARKUP = regex(r"\\text(?:bf|it)?|\\mathrm|\*\*|[{}*]")
 _INITIALS = regex(r"[A-Z]\.\s?[A-Z]\.")
 _WRAPPED = regex(STYLED + r"\{", re.I)
+_TAGGED = regex(r"<(?!answer)([a-z]{1,16})>([^<>]*)</\1>", re.I)
 _SURE = r"(?:confiden(?:ce|t)|certain(?:ty)?|sure|probability|likelihood)"
 _CONFIDENCE_TAIL = regex(
     r"[\s,;.(|\[–—-]{1,4}(?:(?:and|with|at|conf\.?|i(?:'m|\sam))\s)?(?:a\s|an\s|my\s|the\s|about\s"
@@ -32,7 +33,7 @@ _CONFIDENCE_TAIL = regex(
 _PERCENT_TAIL = regex(r"[,;|]?\s{1,2}\(?\d{1,3}(?:\.\d{1,2})?\s?%\)?\s?$")
 _SAYS = regex(
     rf"^(?:[^\n.!?]|\.(?=\S)){{0,300}}?(?<![a-z])(?<!this\s)(?<!that\s){CONCLUSIONS}(?:answer|choice|option)(?:\schoice"
-    r"|\soption)?\s(?:is|would\sbe)(?!\snot\s)[\s:]{1,3}(?=\S)",
+    r"|\soption)?\s(?:is|would\sbe)(?!\s(?:not|correct|right|wrong|incorrect|clear)(?![a-z]))[\s:]{1,3}(?=\S)",
     re.I,
 )
 _HEDGE = regex(
@@ -188,6 +189,8 @@ def _inner(text: str, start: int, end: int) -> tuple[int, int]:
         start, end = _unpaired(text, *_unquoted(text, start, end))
         if (match := _WRAPPED.match(text, start, end)) and closing_brace(text, match.end() - 1, end) == end - 1:
             start, end = match.end(), end - 1
+        if match := _TAGGED.fullmatch(text, start, end):
+            start, end = match.span(2)
         if (start, end) == before:
             break
     return start, end
