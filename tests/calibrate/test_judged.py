@@ -11,8 +11,9 @@ from corea.calibrate import FitOptions, OutcomeTable, Targets, fit, select_for_l
 from corea.calibrate.certify import certify
 from corea.calibrate.exact_tests import mean_pvalue
 from corea.calibrate.few_labels import ENOUGH_TO_COMPARE, TRUST, FewLabels, labels_of, rectified
-from corea.calibrate.rules import rules_at
+from corea.calibrate.rules import ScoredTable, ThresholdRule, rules_at
 from corea.errors import ConfigError, DataError
+from corea.evaluate.judged_promise import preferences_met_pvalues
 
 TARGETS, JUDGED = Targets(max_drop=0.06), FitOptions(few_labels=True, map="identity")
 
@@ -161,3 +162,47 @@ def test_a_judge_that_says_the_same_of_all_is_refused(side: float, said: str) ->
     table, _ = pairs(100)
     with pytest.raises(DataError, match=f"judge: it prefers the large model's answer {said}"):
         fit(table.change(0, judged=np.full(100, side)), TARGETS, JUDGED)
+
+
+# --- a locked rule on fresh pairs -------------------------------------------------------------------------------------
+
+DRAWN = Targets(max_drop=0.1, max_risk=0.2, delta=0.1)
+
+
+def drawn(rng: Any, worse: float, *, gold: int, judge: bool, n: int = 1300) -> dict[str, tuple[float, float]]:
+    """p-values of missed and met; half is kept, 0.8 of it differs, people find `worse` of that worse and 0.1 better."""
+    kept, different = rng.random(n) < 0.5, rng.random(n) < 0.8
+    said = rng.choice([1.0, 0.0, -1.0], size=n, p=[worse, 0.9 - worse, 0.1])
+    judged = np.where(rng.random(n) < 0.8, said, rng.choice([1.0, 0.0, -1.0], size=n)) if judge else None
+    pool = rng.permutation(np.flatnonzero(kept & different))[:gold]
+    first, last = labels_of(np.where(np.isin(np.arange(n), pool), said, np.nan))
+    table = OutcomeTable.from_arrays(
+        correct=np.column_stack([first, last]), cost_usd=[1.0, 20.0], confidence=kept.astype(float)
+    ).change(0, judged=judged)
+    rows = ScoredTable.of(table, kept.astype(float))
+    labels = FewLabels(gold=np.isin(np.arange(n), pool), different=different, only_different=True, judged=judged)
+    answers = rows.outcome((ThresholdRule(tau=0.5, tie_fraction=1.0),))
+    missed = labels.pvalues(DRAWN, rows, answers, cap_usd=0.0)
+    met = preferences_met_pvalues(labels, DRAWN, rows, answers, cap_usd=0.0)
+    return {name: (missed[name], met[name]) for name in met}
+
+
+@pytest.mark.parametrize(("gold", "judge"), [(60, False), (200, True)])
+def test_a_locked_promise_at_its_very_limit_is_neither_confirmed_nor_refuted_beyond_delta(
+    gold: int, judge: bool
+) -> None:
+    rng, sets, delta = np.random.default_rng(2), 400, DRAWN.delta
+    noise = 2.5 * math.sqrt(delta * (1 - delta) / sets)
+    for name, worse in (("max_drop", 0.1 / (0.5 * 0.8) + 0.1), ("max_risk", 0.2 / 0.8)):
+        found = [drawn(rng, worse, gold=gold, judge=judge)[name] for _ in range(sets)]
+        assert np.mean([missed <= delta for missed, _ in found]) <= delta + noise
+        assert np.mean([met <= delta / 2 for _, met in found]) <= delta / 2 + noise
+
+
+@pytest.mark.parametrize(("gold", "judge"), [(60, False), (200, True)])
+def test_a_locked_promise_is_refuted_where_it_is_broken_and_confirmed_where_it_holds(gold: int, judge: bool) -> None:
+    rng = np.random.default_rng(3)
+    broken = drawn(rng, 0.7, gold=gold, judge=judge)
+    assert all(met <= DRAWN.delta / 2 < missed for missed, met in broken.values())
+    kept = drawn(rng, 0.05, gold=gold, judge=judge)
+    assert all(missed <= DRAWN.delta < met for missed, met in kept.values())

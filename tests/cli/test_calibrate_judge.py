@@ -87,8 +87,12 @@ class Scripted(FakeBackend):
 
 def write(count: int = COUNT, config: str = CONFIG) -> None:
     Path("corea.toml").write_text(config)
-    rows = [{"id": f"q{n}", "question": f"Write about #{n} please"} for n in range(count)]
-    Path("q.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    questions("q.jsonl", range(count))
+
+
+def questions(path: str, numbers: range) -> None:
+    rows = [{"id": f"q{n}", "question": f"Write about #{n} please"} for n in numbers]
+    Path(path).write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
 def label(path: str, *, upset: bool = False) -> None:
@@ -219,3 +223,97 @@ def test_a_judge_that_is_the_model_of_a_stage_is_warned_of_and_references_are_re
     Path("q.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     ran = corea("calibrate")
     assert (ran.code, "calibrate.judge: question '0' has a reference answer" in ran.err) == (3, True), ran.err
+
+
+# --- a judged artefact in use -----------------------------------------------------------------------------------------
+
+FRESH = ("verify", "--calibration", "calibration.json", "--questions", "new.jsonl",
+         "--fresh", "fresh/large.jsonl", "--fresh", "fresh/small.jsonl")  # fmt: skip
+
+
+def calibrated(corea: Command) -> None:
+    """A certified artefact, and fresh answers of both models with the judge's verdicts."""
+    write()
+    assert corea("calibrate", "--select-for-labelling", "pairs.jsonl", "--count", "200").code == 0
+    label("pairs.jsonl")
+    assert corea("calibrate", "--labels", "pairs.jsonl").code == 0
+    questions("new.jsonl", range(COUNT - 60, 3 * COUNT))  # 60 of them calibrated
+    ran = corea("calibrate", "--questions", "new.jsonl", "--answers", "fresh", "--out", "other/new.json", "--json")
+    assert ran.code == 0, ran.err
+
+
+def test_a_judged_calibration_is_applied_and_tested_on_fresh_labels_of_people(corea: Command) -> None:
+    Path("other").mkdir()
+    calibrated(corea)
+    rows = ("--traces", "fresh/small.jsonl", "--reference", "fresh/large.jsonl", "--questions", "new.jsonl")
+    ran = corea("calibrate", "apply", "calibration.json", *rows, "--json")
+    assert ran.code == 0, ran.err
+    assert ran.json["saving"] == pytest.approx(0.64, abs=0.05)
+    assert (ran.json["n_tested"], ran.json["contradicted"]) == (2 * COUNT, [])
+    assert {"pass_at_1", "drop", "selective_risk"}.isdisjoint(ran.json)
+    assert "the guarantee is about people's preferences" in ran.json["notes"][-1]
+
+    ran = corea("calibrate", *FRESH, "--select-for-labelling", "test.jsonl", "--count", "300")
+    assert ran.code == 0, ran.err
+    chosen = [json.loads(line) for line in Path("test.jsonl").read_text().splitlines()]
+    numbers = [number(row["question"]) for row in chosen]
+    assert len(chosen) == 300
+    assert min(numbers) >= COUNT  # none that calibrated
+    assert all(n % 3 for n in numbers)  # only what is kept
+    assert 110 < sum(row["first"].startswith("small-model") for row in chosen) < 190
+
+    label("test.jsonl")
+    (judged,) = Path("fresh").glob("judge-*.jsonl")
+    for more in ((), ("--verdicts", str(judged))):
+        ran = corea("calibrate", *FRESH, "--labels", "test.jsonl", *more, "--json")
+        assert ran.code == 0, ran.err
+        assert (ran.json["n"], ran.json["shared"], ran.json["labels"]) == (2 * COUNT, 60, 300)
+        assert ran.json["verdicts"] == {"max_drop": "met"}
+        assert ran.json["met"] == {"max_drop": True}
+        assert ran.json["p_missed"]["max_drop"] < 0.01
+
+    label("test.jsonl", upset=True)
+    ran = corea("calibrate", *FRESH, "--labels", "test.jsonl")
+    assert ran.code == 1
+    assert "max_drop      broken" in ran.out
+    assert "people labelled 300 of the 480 kept drafts that differ from the large model's answer" in ran.out
+    ran = corea("calibrate", *FRESH)
+    assert (ran.code, "max_drop        open" in ran.out) == (0, True)
+    assert "people labelled 0 of the 480" in ran.out
+
+
+def test_a_test_of_people_refuses_what_is_no_random_sample(corea: Command) -> None:
+    Path("other").mkdir()
+    calibrated(corea)
+    assert corea("calibrate", *FRESH, "--select-for-labelling", "test.jsonl", "--count", "30").code == 0
+    label("test.jsonl")
+    marked = Path("test.jsonl").read_text()
+    (judged,) = Path("fresh").glob("judge-*.jsonl")
+    verdicts = judged.read_text()
+    said = "was drawn for a new calibration, expected one for a test of sha256:"
+    Path("test.jsonl").write_text("".join(
+        json.dumps({k: v for k, v in json.loads(line).items() if k != "calibration"}) + "\n"
+        for line in marked.splitlines()
+    ))  # fmt: skip
+    ran = corea("calibrate", *FRESH, "--labels", "test.jsonl")
+    assert (ran.code, said in ran.err) == (3, True), ran.err
+    Path("test.jsonl").write_text(marked)
+    ran = corea("calibrate", "--labels", "test.jsonl", "--questions", "new.jsonl", "--answers", "fresh")
+    assert (ran.code, "was drawn for a test of sha256:" in ran.err) == (3, True), ran.err
+    judged.write_text("".join(verdicts.splitlines(keepends=True)[:-40]))
+    ran = corea("calibrate", *FRESH, "--labels", "test.jsonl", "--verdicts", str(judged))
+    assert (ran.code, "kept pairs that differ have no verdict" in ran.err) == (3, True), ran.err
+    for arguments, code, words in (
+        (("--labels", "none.jsonl"), 2, "--labels none.jsonl: no such file"),
+        (("--verdicts", "none.jsonl"), 2, "--verdicts none.jsonl: no such file"),
+        (("--fresh", "q.jsonl"), 2, "--fresh: got 3 files, expected a run of each of the two models"),
+    ):
+        ran = corea("calibrate", *FRESH, *arguments)
+        assert (ran.code, words in ran.err) == (code, True), ran.err
+    ran = corea("calibrate", *FRESH[:5], "--fresh", "fresh/small.jsonl", "--fresh", "fresh/small.jsonl")
+    assert (ran.code, "got answers of small-model, small-model, expected runs of" in ran.err) == (3, True), ran.err
+    ran = corea("calibrate", "verify", "--calibration", "calibration.json", "--labels", "test.jsonl")
+    assert (ran.code, "expected --fresh with them" in ran.err) == (2, True), ran.err
+    rows = ("--traces", "fresh/small.jsonl", "--reference", "fresh/large.jsonl", "--questions", "new.jsonl")
+    ran = corea("calibrate", "verify", "--calibration", "calibration.json", *rows)
+    assert (ran.code, "is about people's preferences, which recorded rows do not hold" in ran.err) == (2, True), ran.err

@@ -239,6 +239,11 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         return self.verdict == CERTIFIED
 
     @property
+    def judged(self) -> bool:
+        """True where the guarantee is about people's preferences between the two answers, with a judge."""
+        return self.guarantee.labels is not None and self.guarantee.labels.judge is not None
+
+    @property
     def categories(self) -> tuple[str, ...] | None:
         """The categories that a question must have one of not to be deferred; None: the category plays no part."""
         return self.stages[0].categories

@@ -271,7 +271,7 @@ class FewLabels:
         kept = np.asarray(outcome.kept)
         found: dict[str, float] = {}
         if targets.max_drop is not None:
-            found["max_drop"] = self._drop_pvalue(targets.max_drop, targets.delta, test, kept)
+            found["max_drop"] = self.drop_pvalue(targets.max_drop, targets.delta, test, kept)
         if targets.max_risk is not None:
             labelled = kept & self.gold  # where a judge is, equal answers are not labelled, and none is worse
             wrong = int((test.table.first.correct[labelled] < 0.5).sum())
@@ -280,13 +280,14 @@ class FewLabels:
             found["max_cost_usd"] = cost_pvalue(targets, outcome, cap_usd)
         return found
 
-    def _drop_pvalue(self, drop: float, delta: float, test: ScoredTable, kept: Any) -> float:
+    def drop_pvalue(self, drop: float, delta: float, test: ScoredTable, kept: Any) -> float:
+        """p-value of the drop being missed by rules that keep these rows, at level `delta` only."""
         (losses, gains, labelled), decisive = self.counts(test, kept), kept & self.different
         within = not (self.gold & ~self.different).any()
         others = int(decisive.sum()) - labelled
         if self.judged is not None and within and others >= labelled >= ENOUGH_TO_COMPARE:
             share = _bound_of_share(int(decisive.sum()), len(test), drop, delta)
-            if share > drop and share > 0:
+            if share > drop and share > 0 and -share < drop:
                 at, risk = decisive & self.gold, SHARE_RISK * delta
                 said = (test.table.last.correct - test.table.first.correct)[at]
                 values = rectified(said, self.judged[at], self.judged[decisive & ~self.gold])

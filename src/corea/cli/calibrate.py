@@ -195,7 +195,8 @@ def apply(
     if not rows.traces or not rows.reference:
         raise ConfigError("calibrate apply: got no rows of one model, expected --traces and --reference")
     found = load(calibration)
-    figures = apply_calibration(found, read_rows(*rows_for(found, rows)), force=force)
+    table = read_rows(*rows_for(found, rows), labelled=not found.judged)
+    figures = apply_calibration(found, table, force=force)
     if json:
         print_json(figures)
     else:

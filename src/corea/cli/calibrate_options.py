@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from corea.calibrate.settings import CalibrateSettings
     from corea.config import Config
 
-METHOD, FEW_LABELS, STORE = "Method", "Few labels", "A gateway's audit"
+METHOD, FEW_LABELS, STORE, PEOPLE = "Method", "Few labels", "A gateway's audit", "A judge and people"
 
 
 def _option(panel: str, metavar: str | None, text: str, *names: str) -> Any:
@@ -119,6 +119,27 @@ class LabelOptions:
         Path | None,
         _option(FEW_LABELS, FILE, "With [calibrate.judge]: the file of --select-for-labelling, labelled by people."),
     ] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PeopleOptions:
+    """People's labels of fresh answers, for a calibration that was made with a judge."""
+
+    labels: Annotated[
+        Path | None,
+        _option(PEOPLE, FILE, "With --fresh: the file of --select-for-labelling, labelled by people."),
+    ] = None
+    verdicts: Annotated[
+        Path | None,
+        _option(
+            PEOPLE, FILE, "With --labels: a judge's verdicts on these answers, judge-*.jsonl of `corea calibrate`."
+        ),
+    ] = None
+    select_for_labelling: Annotated[
+        Path | None,
+        _option(PEOPLE, FILE, "With --fresh: write blind pairs there, drawn from what the calibration keeps, and end."),
+    ] = None
+    count: Annotated[int, typer.Option(min=1, help="How many pairs to select.", rich_help_panel=PEOPLE)] = 200
 
 
 def refuse_unread(rows: RowOptions, method: MethodOptions, models: ModelOptions, labels: LabelOptions) -> None:

@@ -39,13 +39,9 @@ def read_rows(rows: RowOptions, tiers: Sequence[str] = (), *, labelled: bool = T
         paths=rows.reference or [], model=rows.llm, variant=rows.llm_variant, option="--llm",
         variant_option="--llm-variant",
     )  # fmt: skip
-    prices = {
-        name: (float(each.input_usd_per_mtok), float(each.output_usd_per_mtok))
-        for name, each in prices_of(rows.price).items()
-    }
     return read_table(
         [*sources, last],
-        prices=prices,
+        prices=usd_per_mtok(rows.price),
         signals=_signals(rows.signals),
         group=rows.group or "category",
         labelled=labelled,
@@ -87,6 +83,14 @@ def names_of(text: str) -> tuple[str, ...]:
 def prices_of(texts: list[str] | None) -> "dict[str, Price]":
     """Prices given as NAME=IN/OUT, by name."""
     return dict(map(_price, texts or []))
+
+
+def usd_per_mtok(texts: list[str] | None) -> dict[str, tuple[float, float]]:
+    """Likewise, as USD per million prompt and completion tokens."""
+    return {
+        name: (float(each.input_usd_per_mtok), float(each.output_usd_per_mtok))
+        for name, each in prices_of(texts).items()
+    }
 
 
 def _price(text: str) -> "tuple[str, Price]":

@@ -8,9 +8,12 @@ from corea.calibrate.artefact import Calibration, StageBinding
 from corea.calibrate.binding import differences
 from corea.calibrate.held_out import estimates
 from corea.errors import ConfigError
+from corea.evaluate.judged_promise import unlabelled_estimates, unlabelled_promise
 from corea.evaluate.promise import check_promise, deferred_outside
 from corea.metrics import Interval
 from corea.records.table import OutcomeTable
+
+PEOPLE = "the guarantee is about people's preferences: `corea calibrate verify --fresh` tests it on their labels"
 
 
 def apply_calibration(found: Calibration, table: OutcomeTable, *, force: bool = False) -> dict[str, Any]:
@@ -23,7 +26,8 @@ def apply_calibration(found: Calibration, table: OutcomeTable, *, force: bool = 
         n, pass_at_1, llm_pass_at_1, slm_pass_at_1, drop, mean_cost_usd, llm_mean_cost_usd, slm_mean_cost_usd, saving,
         llm_share as numbers, the same with 95 % intervals under `intervals`, the verdict; and of the `n_tested` rows
         that did not calibrate `targets_met` (their own noise included), the exact test's `verdicts`, the targets that
-        it shows to be missed as `contradicted`, and `headline`, which says so.
+        it shows to be missed as `contradicted`, and `headline`, which says so. Of a calibration about people's
+        preferences costs and shares alone: a grade is none.
 
     Raises:
         ConfigError: The rows are of other models than the artefact is for, or of fewer.
@@ -39,17 +43,22 @@ def apply_calibration(found: Calibration, table: OutcomeTable, *, force: bool = 
     if differing and not force:
         raise ConfigError(f"calibration: {'; '.join(differing)}; use rows of these models, or give --force")
     answers = found.apply(table)
-    promise = check_promise(found, table, answers)
-    intervals = estimates(table, answers, found.guarantee.targets)
+    notes: list[str] = []
+    if found.judged:
+        promise, intervals = unlabelled_promise(found, table), unlabelled_estimates(found, table, answers)
+        notes.append(PEOPLE)
+    else:
+        promise = check_promise(found, table, answers)
+        intervals = estimates(table, answers, found.guarantee.targets)
     if not answers.abstained.any() and "abstained_share" not in found.expected:
         intervals.pop("abstained_share", None)
     values = {name: each.value for name, each in intervals.items()}
     kept = answers.kept
-    wrong = float(1 - answers.correct[kept].mean()) if np.any(kept) else 0.0
+    if not found.judged:
+        values["selective_risk"] = float(1 - answers.correct[kept].mean()) if np.any(kept) else 0.0
     return {
         "n": len(table),
         **values,
-        "selective_risk": wrong,
         "verdict": found.verdict,
         "headline": promise.headline,
         "n_tested": promise.n,
@@ -61,6 +70,7 @@ def apply_calibration(found: Calibration, table: OutcomeTable, *, force: bool = 
             *table.notes,
             *deferred_outside(found, table),
             *promise.notes,
+            *notes,
             *(f"forced: {each}" for each in differing),
         ],
     }

@@ -229,18 +229,7 @@ class Judge:
         return self._read(pairs, stored, len(missing))
 
     def _read(self, pairs: Sequence[AnswerPair], stored: Mapping[str, Trace], new: int) -> Verdicts:
-        preferred, counts = np.zeros(len(pairs)), {"failed": 0, "unread": 0, "order": 0}
-        for i, pair in enumerate(pairs):
-            if pair.draft is None:
-                preferred[i] = 1.0
-            elif pair.asked:
-                replies = [_reply(stored.get(pair.key(order))) for order in ORDERS]
-                said = [None if reply is None else read_verdict(reply) for reply in replies]
-                first, second = said[0], {A: B, B: A}.get(said[1], said[1]) if said[1] is not None else None
-                counts["failed"] += None in replies
-                counts["unread"] += None in said and None not in replies
-                counts["order"] += None not in said and first != second
-                preferred[i] = {A: -1.0, B: 1.0}.get(first or TIE, 0.0) if first == second else 0.0
+        preferred, counts = read_verdicts(pairs, stored)
         keys = [pair.key(order) for pair in pairs if pair.asked for order in ORDERS]
         cost = cost_of(priced_now(self.stage, stored, keys))
         return Verdicts(preferred, (self._words(pairs, preferred, counts), _cost_words(keys, new, cost)))
@@ -259,11 +248,46 @@ class Judge:
         )
 
 
+def read_verdicts(pairs: Sequence[AnswerPair], stored: Mapping[str, Trace]) -> tuple[Any, dict[str, int]]:
+    """The preferences, as in `Verdicts`, and the ties by their reason: failed, unread, order.
+
+    Args:
+        stored: The judge's calls, by id; one that is missing counts as failed.
+    """
+    preferred, counts = np.zeros(len(pairs)), {"failed": 0, "unread": 0, "order": 0}
+    for i, pair in enumerate(pairs):
+        if pair.draft is None:
+            preferred[i] = 1.0
+        elif pair.asked:
+            replies = [reply_of(stored.get(pair.key(order))) for order in ORDERS]
+            preferred[i], why = both_orders(*replies)
+            if why is not None:
+                counts[why] += 1
+    return preferred, counts
+
+
+def both_orders(first: Completion | None, second: Completion | None) -> tuple[float, str | None]:
+    """The verdict of the two replies to a pair, 1.0 for the large model's answer, and why it is none: a tie.
+
+    Args:
+        first: The reply where the draft came first; None: the call failed. `second`: Where it came second.
+    """
+    if first is None or second is None:
+        return 0.0, "failed"
+    said, turned = read_verdict(first), read_verdict(second)
+    if said is None or turned is None:
+        return 0.0, "unread"
+    if said != {A: B, B: A}.get(turned, turned):
+        return 0.0, "order"
+    return {A: -1.0, B: 1.0}.get(said, 0.0), None
+
+
 def _cost_words(keys: Sequence[str], new: int, cost: Decimal) -> str:
     return f"judging cost {float(cost):.4g} USD for {len(keys):,} calls, {len(keys) - new:,} of them stored before"
 
 
-def _reply(trace: Trace | None) -> Completion | None:
+def reply_of(trace: Trace | None) -> Completion | None:
+    """The completion of a stage that was asked alone; None where there is none."""
     return trace.steps[0].completion if trace is not None and trace.steps else None
 
 
@@ -298,21 +322,17 @@ def pairs_of(
 ) -> list[AnswerPair]:
     """The two answers to each question of a table, in its order."""
     small, large = found.stages
-    return [
-        AnswerPair(
-            question=known[key],
-            draft=_draft(cascade.stages[0], small[key]),
-            answer=(_reply(large[key]) or Completion(text="", model="")).text,
-        )
-        for key in table.ids
-    ]
+    chat = cascade.stages[0].mode is Mode.CHAT
+    return [pair_of(known[key], small[key], large[key], chat=chat) for key in map(str, table.ids)]
 
 
-def _draft(stage: Stage, trace: Trace) -> str | None:
-    reply = _reply(trace)
-    if trace.status is Status.FAILED or reply is None or not reply.text.strip():
-        return None
-    return None if stage.mode is Mode.CHAT and reply.cut_by_limit else reply.text
+def pair_of(question: Question, small: Trace, large: Trace, *, chat: bool) -> AnswerPair:
+    """The two answers to a question, of the traces of the stages asked alone."""
+    answer = (reply_of(large) or Completion(text="", model="")).text
+    reply = reply_of(small)
+    if small.status is Status.FAILED or reply is None or not reply.text.strip() or (chat and reply.cut_by_limit):
+        return AnswerPair(question=question, draft=None, answer=answer)
+    return AnswerPair(question=question, draft=reply.text, answer=answer)
 
 
 async def judged_table(
@@ -335,14 +355,25 @@ async def judged_table(
         said = await judge.verdicts(pairs, settings.folder, calls, spent)
     finally:
         await judge.cascade.close()
+    table = with_pairs(table, pairs, said.preferred, judge.stage.backend.model)
+    return replace(table, notes=(*table.notes, *said.notes))
+
+
+def with_pairs(
+    table: OutcomeTable, pairs: Sequence[AnswerPair], preferred: Any = None, judge: str | None = None
+) -> OutcomeTable:
+    """The table with both answers and the conversations as whole texts, and no label.
+
+    Args:
+        preferred: (N,) as in `Verdicts`, with the `judge` that gave it; None: there are no verdicts.
+    """
     unknown = np.full(len(table), np.nan)
     first = replace(
-        table.first, correct=unknown, judged=said.preferred, judge_model=judge.stage.backend.model,
+        table.first, correct=unknown, judged=preferred, judge_model=judge,
         agreement=np.array([float(pair.same) for pair in pairs]), answers=_texts([pair.draft for pair in pairs]),
     )  # fmt: skip
     last = replace(table.last, correct=unknown, answers=_texts([pair.answer for pair in pairs]))
-    shown = _texts([conversation(pair.question) for pair in pairs])
-    return replace(table, models=(first, last), texts=shown, notes=(*table.notes, *said.notes))
+    return replace(table, models=(first, last), texts=_texts([conversation(pair.question) for pair in pairs]))
 
 
 def _texts(texts: Sequence[str | None]) -> Strings:

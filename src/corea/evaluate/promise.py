@@ -27,6 +27,7 @@ class PromiseTest:
             test shows that it is missed (at delta over the number of targets), else "open". Empty where n is 0.
         p_missed, p_met: By target, the p-value of its being missed, and of its being met.
         over_cap: Rows that cost more than the bound that a guarantee of costs assumes: it then confirms nothing.
+        labels: People's labels that test it, of the `to_label` kept answers that differ; None: every row has a grade.
     """
 
     n: int
@@ -36,6 +37,8 @@ class PromiseTest:
     p_missed: Mapping[str, float]
     p_met: Mapping[str, float]
     over_cap: int = 0
+    labels: int | None = None
+    to_label: int = 0
 
     @property
     def contradicted(self) -> list[str]:
@@ -54,6 +57,11 @@ class PromiseTest:
     def notes(self) -> list[str]:
         """Remarks on rows that calibrated too, and on those outside the conditions."""
         notes: list[str] = []
+        if self.labels is not None and self.n:
+            notes.append(
+                f"people labelled {self.labels:,} of the {self.to_label:,} kept drafts that differ from the large "
+                "model's answer" + ("" if self.labels else "; label some with --select-for-labelling")
+            )
         if self.over_cap:
             notes.append(
                 f"{self.over_cap:,} questions cost more than the guarantee assumes at most: it says nothing of the cost"
@@ -92,14 +100,18 @@ def check_promise(found: Calibration, table: OutcomeTable, answers: CascadeAnswe
         met = broken_pvalues(targets, rows, given, cap_usd=cap)
         if targets.needs_cap and (over := int((given.cost_usd > cap * (1 + 1e-9)).sum())):
             missed |= {name: 1.0 for name in missed if name.endswith("_usd")}
-        verdicts = {
-            name: BROKEN if met[name] <= targets.delta / len(met) else MET if missed[name] <= targets.delta else OPEN
-            for name in met
-        }
+        verdicts = verdicts_of(missed, met, targets.delta)
     return PromiseTest(
         n=len(at) if len(fresh) else 0, shared=int(shared.sum()), met=_met(targets, rows.table, given),
         verdicts=verdicts, p_missed=missed, p_met=met, over_cap=over,
     )  # fmt: skip
+
+
+def verdicts_of(missed: Mapping[str, float], met: Mapping[str, float], delta: float) -> dict[str, str]:
+    """The verdict on each target, as in `PromiseTest`, from the p-values of its being missed and of its being met."""
+    return {
+        name: BROKEN if met[name] <= delta / len(met) else MET if missed[name] <= delta else OPEN for name in met
+    }  # fmt: skip
 
 
 def _met(targets: Targets, table: OutcomeTable, answers: CascadeAnswers) -> dict[str, bool]:

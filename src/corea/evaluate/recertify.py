@@ -6,7 +6,7 @@ from corea.calibrate.artefact import Calibration
 from corea.calibrate.rules import CascadeAnswers, ScoredTable
 from corea.calibrate.targets import broken_pvalues, target_pvalues
 from corea.errors import ConfigError
-from corea.evaluate.promise import BROKEN, MET, OPEN
+from corea.evaluate.promise import BROKEN, verdicts_of
 from corea.records.table import OutcomeTable
 
 Decided = tuple[OutcomeTable, CascadeAnswers]
@@ -53,8 +53,4 @@ def recertify(found: Calibration, worst: Decided, best: Decided) -> DecidedTest:
     met = broken_pvalues(targets, ScoredTable.of(best[0]), best[1], cap_usd=cap)
     if cap and (worst[1].cost_usd > cap * (1 + 1e-9)).any():
         missed |= {name: 1.0 for name in missed if "cost" in name}
-    verdicts = {
-        name: BROKEN if met[name] <= targets.delta / len(met) else MET if missed[name] <= targets.delta else OPEN
-        for name in met
-    }
-    return DecidedTest(verdicts=verdicts, p_missed=missed, p_met=met)
+    return DecidedTest(verdicts=verdicts_of(missed, met, targets.delta), p_missed=missed, p_met=met)
