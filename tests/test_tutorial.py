@@ -15,7 +15,7 @@ def test_the_tutorial_runs_and_certifies_a_cascade(tmp_path: Path) -> None:
     cells = json.loads(NOTEBOOK.read_text(encoding="utf-8"))["cells"]
     code = [cell for cell in cells if cell["cell_type"] == "code"]
     assert [cell["outputs"] for cell in code] == [[]] * len(code)
-    program = "\n".join(cell["source"] for cell in code)
+    program = "\n".join("".join(cell["source"]) for cell in code)  # a text, or its lines
     done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "914 questions" in done.stdout
