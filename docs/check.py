@@ -29,6 +29,7 @@ import stored_values
 import tables
 
 ROOT = Path(__file__).parents[1]
+SECONDS = 120  # for a snippet's command
 LINK = re.compile(r"(?<!!)\[[^\]\n]*\]\(([^)\s]+)\)|!\[[^\]\n]*\]\(([^)\s]+)\)")
 INCLUDE = re.compile(r'(?m)^--8<-- "(.+)"$')
 FENCE = re.compile(r"(?m)^(?:<!-- (no-run|serve): ([^\n]*?) *-->\n)?```(\w+)[^\n]*\n(.*?)^```", re.S)
@@ -77,13 +78,17 @@ def failing_snippets(page: Path) -> list[str]:
             with server(said, folder, environment) if mark == "serve" else nullcontext(8000) as port:
                 for command in commands:
                     words = [word.replace("127.0.0.1:8000", f"127.0.0.1:{port}") for word in command]
-                    done = subprocess.run(
-                        words, cwd=folder, env=environment, capture_output=True, text=True, timeout=600
-                    )
+                    where = f"{page.relative_to(ROOT)}: a {language} snippet"
+                    try:
+                        done = subprocess.run(
+                            words, cwd=folder, env=environment, capture_output=True, text=True, timeout=SECONDS
+                        )
+                    except subprocess.TimeoutExpired:
+                        found.append(f"{where} does not end within {SECONDS} s: {command[-1][:80]!r}")
+                        continue
                     if done.returncode:
                         tail = (done.stderr or done.stdout).strip().splitlines()[-1:]
-                        where = page.relative_to(ROOT)
-                        found.append(f"{where}: a {language} snippet fails: {command[-1][:80]!r}: {tail}")
+                        found.append(f"{where} fails: {command[-1][:80]!r}: {tail}")
     return found
 
 
