@@ -27,7 +27,7 @@ from corea.gateway.billing.keys import ApiKey, KeyLimits, Role, create_key, revo
 from corea.gateway.billing.lease_client import LeaseClient
 from corea.gateway.billing.postgres import connected
 from corea.gateway.billing.shared_accounts import SharedAccounts
-from corea.gateway.billing.storage import open_keys
+from corea.gateway.billing.storage import open_database
 from corea.gateway.errors import GatewayError
 from corea.gateway.ops.settings import GatewayAudit, GatewaySettings, GatewayStorage, OnAlarm
 from corea.gateway.server.admin import AdminApi
@@ -171,7 +171,7 @@ async def test_keys_are_managed_over_http_and_each_change_is_on_record(database:
         await until(lambda: bool(accounts.client.keys))
         assert not accounts.has_keys()  # an admin key asks no model
         house = make_house(accounts=accounts)
-        house.gateway.admin = AdminApi(partial(open_keys, GatewayStorage(url=database), None), lambda: ["corea"])
+        house.gateway.admin = AdminApi(partial(open_database, GatewayStorage(url=database), None), lambda: ["corea"])
         house.gateway.local_only = lambda: not accounts.has_keys()
 
         async def ask(method: str, path: str, body: Any = None, secret: str = secret) -> Any:
@@ -205,7 +205,9 @@ async def test_keys_are_managed_over_http_and_each_change_is_on_record(database:
         assert [
             each["action"] for each in (await ask("GET", f"changes?key={made['id']}&limit=1")).json()["changes"]
         ] == ["revoke"]
-        house.gateway.admin = AdminApi(partial(open_keys, GatewayStorage(url=f"{database}x"), None), lambda: ["corea"])
+        house.gateway.admin = AdminApi(
+            partial(open_database, GatewayStorage(url=f"{database}x"), None), lambda: ["corea"]
+        )
         away = await ask("GET", "keys")
         assert (away.status_code, away.json()["error"]["code"]) == (503, "accounts_unavailable")
 

@@ -19,7 +19,7 @@ from corea.gateway.billing.db_writer import DbWriter
 from corea.gateway.billing.decision_log import DecisionLog
 from corea.gateway.billing.key_admin import KeyAdmin
 from corea.gateway.billing.keys import Role, list_keys
-from corea.gateway.billing.storage import open_keys
+from corea.gateway.billing.storage import open_database
 from corea.gateway.ops.settings import GatewayStorage
 from corea.gateway.server.admin import AdminApi
 from corea.gateway.ui.history import History
@@ -64,7 +64,7 @@ async def make(tmp_path: Path) -> AsyncIterator[Any]:
 
     def desk(small: str = SURE, *, history: bool = True, unavailable: dict[str, str] | None = None) -> Desk:
         house = make_house(small, accounts=accounts)
-        house.gateway.admin = AdminApi(partial(open_keys, GatewayStorage(), path), lambda: ["corea"])
+        house.gateway.admin = AdminApi(partial(open_database, GatewayStorage(), path), lambda: ["corea"])
 
         async def reasons() -> dict[str, str]:
             return unavailable or {}
