@@ -239,15 +239,13 @@ class Auditor:
         traffic, row = item.traffic, item.row
         assert row is not None
         reserve = worst_costs(traffic.plan.cascade.stages[-1:], traffic.plan.question, self.settings)[0]
-        row.day, was_closed = self.budget.today(self.clock()), self.budget.closed
+        row.day = self.budget.today(self.clock())
         row.facts, row.replica = encoded(traffic), self.store.replica
         fits = await self.run(lambda connection: self._reserve(connection, row, reserve))
         if fits is None:
             return False
         if not fits:
             self._count(row)
-            if not was_closed:
-                log.warning("audit: the budget of the day is used up; no further question is drawn on it")
             return False
         step = await self._last_stage(traffic)
         cost = reserve if step is None or step.cost_usd is None else step.cost_usd
@@ -258,7 +256,10 @@ class Auditor:
 
     def _reserve(self, connection: SqlConnection, row: DrawnRow, reserve: Decimal) -> bool:
         """Stores a question before it is asked, with its reserve if the day's budget covers that."""
+        was_closed = self.budget.closed
         fits = self.budget.take(connection, row.day, reserve, self.settings.audit.budget_day_usd)
+        if not fits and not was_closed:
+            log.warning("audit: the budget of the day is used up; no further question is drawn on it")
         row.reserved_usd, row.state = (str(reserve), ASKED) if fits else ("0", OVER_BUDGET)
         add_drawn(connection, row)
         return fits
