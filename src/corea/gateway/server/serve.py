@@ -112,7 +112,8 @@ class GatewayService:
         self.auditor: Auditor = self._auditor(path)
         self.metrics.registry.register(AuditMetrics(self.auditor))
         self.all_metrics: WorkerMetrics | None = WorkerMetrics(workers, self.metrics.text) if workers else None
-        admin = AdminApi(partial(open_database, config.settings.storage, path), lambda: list(self.config.cascades))
+        database = partial(open_database, config.settings.storage, path)
+        admin = AdminApi(database, lambda: list(self.config.cascades))
         self.app: GatewayApp = GatewayApp(
             self._chat(affinity),
             metrics=self.all_metrics.text if self.all_metrics is not None else self.metrics.text,
@@ -124,7 +125,7 @@ class GatewayService:
             unavailable=self.availability.unavailable,
             admin=admin,
             ui=UiPages(
-                History(path) if path else None,
+                History(database),
                 admin.check,
                 lambda: self.config.cascades,
                 self.availability.unavailable,
