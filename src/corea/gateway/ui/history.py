@@ -43,7 +43,7 @@ class Dialect(NamedTuple):
 
 
 SQLITE = Dialect("CAST({} AS INTEGER)", "{}", "json_each({})")
-POSTGRES = Dialect("floor({})", "CAST({} AS JSON)", "json_array_elements(CAST({} AS JSON))")
+POSTGRES = Dialect("floor({})", "CAST({} AS JSONB)", "jsonb_array_elements(CAST({} AS JSONB))")
 
 
 def by_time(dialect: Dialect, last_stages: int) -> str:
