@@ -28,8 +28,20 @@ def shown(url: str) -> str:
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
-async def open_connection(url: str) -> "asyncpg.Connection":
-    """A connection whose calls end within `COMMAND_SECONDS`.
+def shown_with_user(url: str) -> str:
+    """A URL without its password, for a command line."""
+    parts = urlsplit(url)
+    user, _, host = parts.netloc.rpartition("@")
+    name = user.partition(":")[0]
+    options = "&".join(each for each in parts.query.split("&") if not each.startswith("password="))
+    return parts._replace(netloc=f"{name}@{host}" if name else host, query=options).geturl()
+
+
+async def open_connection(url: str, *, seconds: float = COMMAND_SECONDS) -> "asyncpg.Connection":
+    """A connection.
+
+    Args:
+        seconds: Time limit of a call.
 
     Raises:
         ConfigError: asyncpg is not installed, or the URL is invalid.
@@ -41,7 +53,7 @@ async def open_connection(url: str) -> "asyncpg.Connection":
         raise ConfigError("gateway.storage.url: needs asyncpg; install 'corea[postgres]'") from error
     try:
         return await asyncpg.connect(
-            url, timeout=CONNECT_SECONDS, command_timeout=COMMAND_SECONDS,
+            url, timeout=CONNECT_SECONDS, command_timeout=seconds,
             server_settings={
                 "application_name": "corea", "idle_in_transaction_session_timeout": str(IDLE_MILLISECONDS),
             },
@@ -126,8 +138,12 @@ class FetchedRows:
 
 
 @contextmanager
-def connected(url: str) -> Iterator[PostgresConnection]:
-    """A connection for a command, to a database that is brought up to date.
+def connected(url: str, *, seconds: float = COMMAND_SECONDS, up_to_date: bool = True) -> Iterator[PostgresConnection]:
+    """A connection for a command.
+
+    Args:
+        seconds: Time limit of a call.
+        up_to_date: Bring the database up to date first; False changes nothing.
 
     Raises:
         DatabaseUnavailable: It cannot be reached, or refuses a statement.
@@ -135,9 +151,10 @@ def connected(url: str) -> Iterator[PostgresConnection]:
     """
 
     async def open_current() -> "asyncpg.Connection":
-        made = await open_connection(url)
+        made = await open_connection(url, seconds=seconds)
         try:
-            await migrate(made, url)
+            if up_to_date:
+                await migrate(made, url)
         except BaseException:
             made.terminate()
             raise
