@@ -7,6 +7,7 @@ import json
 import signal
 import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -20,6 +21,7 @@ from tests.gateway.server.test_serve import Running, start
 
 from corea.calibrate import FitOptions, fit, load
 from corea.calibrate.targets import Targets
+from corea.gateway.billing.connection import SqlConnection
 from corea.gateway.billing.storage import open_database
 from corea.gateway.ops.settings import GatewayStorage
 from corea.records.table import OutcomeTable
@@ -72,12 +74,15 @@ class Place:
     folder: Path
     url: str | None
 
-    def configure(self, url: str, budget: Any) -> None:
+    def configure(self, url: str, budget: Any, more: str = "") -> None:
         storage = f'[gateway.storage]\nurl = "{self.url}"\n' if self.url else ""
-        (self.folder / "corea.toml").write_text(CONFIG.format(url=url, budget=budget) + storage)
+        (self.folder / "corea.toml").write_text(CONFIG.format(url=url, budget=budget) + more + storage)
+
+    def database(self) -> AbstractContextManager[SqlConnection]:
+        return open_database(GatewayStorage(url=self.url), None if self.url else self.folder / "corea.db")
 
     def rows(self, columns: str = "state, reserved_usd, cost_usd") -> list[tuple[Any, ...]]:
-        with open_database(GatewayStorage(url=self.url), None if self.url else self.folder / "corea.db") as connection:
+        with self.database() as connection:
             return connection.execute(f"SELECT {columns} FROM audits").fetchall()
 
     @property

@@ -233,7 +233,7 @@ class AuditStore:
     def __init__(
         self, path: str | Path | None, settings: GatewayStorage = FILE, replica: Callable[[], str] = str
     ) -> None:
-        self.path = None if path is None else Path(path)
+        self.path: Path | None = None if path is None else Path(path)
         self.settings = settings
         self.server: str = secrets.token_hex(8)
         self._replica = replica
