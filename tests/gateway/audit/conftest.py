@@ -147,6 +147,8 @@ async def audited(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterat
         storage: Mapping[str, Any] | None = None,
         small_stage: dict[str, Any] | None = None,
         settings: Mapping[str, Any] | None = None,
+        judge: Any = None,
+        judged: bool = False,
     ) -> AuditHouse:
         placed = await asyncio.to_thread(place_of, name, storage)
         given = {"audit": {"share": 1.0, "every": EVERY, **(audit or {})}, "storage": placed, **(settings or {})}
@@ -160,7 +162,8 @@ async def audited(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterat
             settings=configured,
             store=AuditStore(path, configured.storage, lambda: kept.replica),
             draw=draws or (lambda: 0.5),
-            watches={"corea": CascadeWatch("corea", "sha256:1", monitor, configured.audit.every)},
+            watches={"corea": CascadeWatch("corea", "sha256:1", monitor, configured.audit.every, judged=judged)},
+            judge=judge,
         )
         found = AuditHouse(house, auditor, kept, configured.storage, path)
         auditor.clock = lambda: found.now[0]

@@ -42,14 +42,21 @@ class AuditItem:
 
 
 def compare(
-    batch: list[AuditItem], comparer: AnswerComparer, storage: GatewayStorage, redact: Callable[[str], str]
+    batch: list[AuditItem],
+    comparers: tuple[AnswerComparer, AnswerComparer],
+    storage: GatewayStorage,
+    redact: Callable[[str], str],
 ) -> None:
-    """Compares the two answers to each question, and completes its row; blocks."""
+    """Compares the two answers to each question, and completes its row; blocks.
+
+    Args:
+        comparers: Of short answers, and of the texts that a judge compares.
+    """
     for item in batch:
         traffic, row = item.traffic, item.row
         draft, reference = traffic.draft, traffic.reference
         if draft is not None and reference is not None and reference.error is None:
-            item.differ = comparer.differ(traffic.plan.question, draft, reference)
+            item.differ = comparers[bool(traffic.judge)].differ(traffic.plan.question, draft, reference)
         if row is not None:
             row.differ, row.facts = item.differ, encoded(traffic)
             row.served, row.reference = _texts(traffic, redact) if storage.store_text else (None, None)
