@@ -86,7 +86,6 @@ class Prompt:
                 messages.insert(0, self._system_message)
         return _with_messages(question, tuple(messages))
 
-
     def characters(self, question: Question) -> int:
         """The characters of the messages that `render` gives."""
         if len(question.messages) == 1 and (only := question.messages[0]).role == "user" and only.raw is None:
