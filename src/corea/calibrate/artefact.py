@@ -149,11 +149,12 @@ class WatchedShares(msgspec.Struct, frozen=True, kw_only=True):
 
     Args:
         deferred_differ, kept_differ: Exact bounds, 99 % each side, of the share of answers that differ from the last
-            model's: of the questions asked and deferred, and of those kept.
+            model's: of the questions asked and deferred, and of those kept. With a judge, of kept answers to which it
+            prefers the last model's; deferred ones are then not compared.
         kept_share: Of all questions.
     """
 
-    deferred_differ: tuple[float, float]
+    deferred_differ: tuple[float, float] | None
     kept_differ: tuple[float, float]
     kept_share: float
 

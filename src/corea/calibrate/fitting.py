@@ -252,9 +252,13 @@ def _answers(found: Selection) -> CascadeAnswers:
 
 def _watched(found: Selection, answers: CascadeAnswers) -> WatchedShares | None:
     first, rule = found.test.table.first, next(iter(found.rules or ()), None)
-    if rule is None or len(found.test.scores) > 1 or first.agreement is None or first.judged is not None:
+    if rule is None or len(found.test.scores) > 1 or first.agreement is None:
         return None
     kept, deferred = answers.kept, found.test.asked(0, rule) & ~answers.kept
+    if first.judged is not None:
+        worse, n = int((kept & (first.judged > 0)).sum()), int(kept.sum())
+        bound = share_lower(worse, n, WATCH_RISK), share_upper(worse, n, WATCH_RISK)
+        return WatchedShares(deferred_differ=None, kept_differ=bound, kept_share=float(kept.mean()))
     bounds: list[tuple[float, float]] = []
     for rows in (deferred, kept):
         there = rows & ~np.isnan(first.agreement)

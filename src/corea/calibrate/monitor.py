@@ -124,12 +124,13 @@ class Monitor:
     """The detectors of a calibrated cascade of two models.
 
     Args:
-        deferred: Answers that differ, of deferred questions.
-        audited: Answers that differ, of kept questions that the large model was asked too.
+        deferred: Answers that differ, of deferred questions; None where these are not compared.
+        audited: Answers that differ, of kept questions that the large model was asked too; with a judge, those to which
+            it prefers the large model's.
         labelled: Accuracy lost, of kept questions with a label: 1 only the large model right, -1 only the small.
     """
 
-    deferred: Detector
+    deferred: Detector | None
     audited: Detector
     labelled: Detector | None = None
 
@@ -137,7 +138,7 @@ class Monitor:
     def of(
         cls,
         *,
-        deferred_differ: tuple[float, float],
+        deferred_differ: tuple[float, float] | None,
         kept_differ: tuple[float, float],
         kept_share: float,
         max_drop: float | None = None,
@@ -150,12 +151,14 @@ class Monitor:
             kept_share: Of all questions; the loss on kept ones is then at most `max_drop / kept_share`.
             every: For each detector.
         """
-        low, high = _inside(deferred_differ)
-        labelled = None
+        deferred = labelled = None
+        if deferred_differ is not None:
+            low, high = _inside(deferred_differ)
+            deferred = Detector(name="deferred", low=low, high=high, every=every)
         if max_drop is not None and kept_share > max(max_drop, 0.0):
             labelled = Detector(name="labelled", high=max_drop / kept_share, least=-1.0, every=every)
         return cls(
-            deferred=Detector(name="deferred", low=low, high=high, every=every),
+            deferred=deferred,
             audited=Detector(name="audited", high=_inside(kept_differ)[1], every=every),
             labelled=labelled,
         )

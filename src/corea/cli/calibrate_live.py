@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from decimal import Decimal
 
+    from corea.build import BackendCache
     from corea.calibrate.artefact import StageBinding
     from corea.calibrate.settings import CalibrateSettings, JudgeSettings
     from corea.calibrate.targets import Targets
@@ -101,17 +102,27 @@ def _judge(
     config: "Config", wanted: "CalibrateSettings", cascade: "Cascade", known: "Mapping[str, Question]"
 ) -> "Judge":
     """The judge of a configuration, with its warnings printed."""
-    from corea.evaluate.judge import Judge, check_judge, load_judge_prompt
+    from corea.evaluate.judge import check_judge
 
-    prompt = wanted.judge.prompt
-    judge = Judge(judge_stage(config, wanted.judge), load_judge_prompt(None if prompt is None else config.path(prompt)))
+    judge = configured_judge(config, wanted.judge)
     for warning in check_judge(judge, cascade, known):
         complain(warning)
     return judge
 
 
-def judge_stage(config: "Config", judge: "JudgeSettings") -> "Stage":
+def configured_judge(config: "Config", wanted: "JudgeSettings", backends: "BackendCache | None" = None) -> "Judge":
+    """The judge of a configuration; raises as `judge_stage` does, or where its prompt cannot be used."""
+    from corea.evaluate.judge import Judge, load_judge_prompt
+
+    prompt = None if wanted.prompt is None else config.path(wanted.prompt)
+    return Judge(judge_stage(config, wanted, backends), load_judge_prompt(prompt))
+
+
+def judge_stage(config: "Config", judge: "JudgeSettings", backends: "BackendCache | None" = None) -> "Stage":
     """The stage of the model that judges pairs of answers, with its price.
+
+    Args:
+        backends: Shared with other cascades.
 
     Raises:
         ConfigError: Its stage is unknown, its table is none of a backend, or it has no price.
@@ -129,7 +140,7 @@ def judge_stage(config: "Config", judge: "JudgeSettings") -> "Stage":
         raise ConfigError(f'{where}: got no kind, expected a stage\'s name, or a table with kind = "..."; add it')
     stages = {"judge": StageSettings(backend=asked, sampling=judge.sampling, price=price)}
     cascades = {"judge": CascadeSettings(mode=Mode.CHAT, stages=("judge",))}
-    return build(replace(config, stages=stages, cascades=cascades)).cascade.stages[0]
+    return build(replace(config, stages=stages, cascades=cascades), backends=backends).cascade.stages[0]
 
 
 def _questions(path: str | None, answers: Path, *, bundled: bool) -> Path:

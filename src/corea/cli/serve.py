@@ -11,9 +11,12 @@ import typer
 
 from corea.cli.console import EXIT_INTERRUPTED
 from corea.cli.options import CalibrationOption, ConfigOption, ForceOption, SetOption
+from corea.errors import ConfigError
 
 if TYPE_CHECKING:
+    from corea.build import BackendCache
     from corea.config import Config
+    from corea.evaluate.live_judge import LiveJudge
     from corea.gateway.ops.settings import GatewaySettings
 
 FEW_RETRIES: dict[str, int | float] = {"max_retries": 1, "retry_after_cap_seconds": 1.0}
@@ -49,11 +52,13 @@ def serve(
         found, bundled = read()
         settings = _at(find_gateway(found), host, port)
         cascades, shared = build_all(found, backends)
+        judge = audit_judge(found, settings, backends)
+        shared = shared if judge is None else backends.end()
         for cascade in cascades.values():
             refuse_unknown_inputs(cascade, "corea serve")
         digest = sha256(repr(found).encode()).hexdigest()[:16]
         calibrations = {n: found.path(c.calibration) for n, c in found.cascades.items() if c.calibration is not None}
-        return loaded(settings, cascades, shared, state_folder(found, bundled=bundled), digest, calibrations)
+        return loaded(settings, cascades, shared, state_folder(found, bundled=bundled), digest, calibrations, judge)
 
     found, bundled = read()
     if worker is None and bundled:
@@ -101,6 +106,32 @@ def for_clients(config: "Config") -> "Config":
         for name, stage in config.stages.items()
     }
     return replace(config, stages=stages)
+
+
+def audit_judge(config: "Config", settings: "GatewaySettings", backends: "BackendCache") -> "LiveJudge | None":
+    """The model of `[calibrate.judge]`, where the audit is to compare answers by it.
+
+    Raises:
+        ConfigError: It is wanted and not configured, or has no price or key.
+    """
+    if not settings.audit.judge:
+        return None
+    from corea.calibrate.settings import CalibrateSettings
+    from corea.cli.calibrate_live import configured_judge
+    from corea.config import settings as read_settings
+    from corea.evaluate.live_judge import LiveJudge
+
+    wanted = read_settings(f"{config.source}: calibrate", CalibrateSettings, dict(config.calibrate)).judge
+    if wanted.backend is None:
+        raise ConfigError(
+            f"{config.source}: gateway.audit.judge: got true and no [calibrate.judge], expected the model that "
+            "compares answers; add that table"
+        )
+    judge = configured_judge(config, wanted, backends)
+    judge.stage.check()
+    return LiveJudge(
+        judge=judge, seconds=settings.timeouts.request_seconds, assumed_tokens=settings.budgets.default_reserve_tokens
+    )
 
 
 def say(line: str) -> None:

@@ -70,7 +70,7 @@ def stage_bounds(
     for stage in stages:
         added = 0 if stage.prompt is None or stage.prompt.is_plain else stage.prompt.size + MESSAGE_TOKENS
         prompt = plain + draft_tokens + added
-        limit = _limit(stage.sampling, assumed)
+        limit = answer_limit(stage.sampling, assumed)
         bounds.append(_stage_bound(stage, prompt, limit, assumed))
         if stage.pass_draft:  # the words around it, and itself; it stays until another one takes its place
             draft_tokens = max(draft_tokens, _note_tokens() + RETOKENIZED * (limit or 0))
@@ -81,7 +81,7 @@ def _stage_bound(stage: Stage, prompt: int, limit: int | None, assumed: BoundAss
     worst = _call_bound(stage.price, stage.backend, stage.sampling, prompt, limit, assumed)
     for calls in signal_calls(stage.signal):
         price = stage.price_of(calls.backend)
-        written = _limit(calls.sampling, assumed)
+        written = answer_limit(calls.sampling, assumed)
         one = _call_bound(price, calls.backend, calls.sampling, _signal_prompt(calls, prompt, limit), written, assumed)
         if worst is None or one is None:
             return None
@@ -120,11 +120,11 @@ def unbounded(stages: Sequence[Stage]) -> tuple[Stage, str] | None:
         calls = signal_calls(stage.signal)
         if stage.price is None:
             return stage, "price"
-        if _limit(stage.sampling, NOTHING_ASSUMED) is None:
+        if answer_limit(stage.sampling, NOTHING_ASSUMED) is None:
             return stage, "sampling.max_tokens"
         if any(stage.price_of(each.backend) is None for each in calls):
             return stage, "signal price"
-        if any(_limit(each.sampling, NOTHING_ASSUMED) is None for each in calls):
+        if any(answer_limit(each.sampling, NOTHING_ASSUMED) is None for each in calls):
             return stage, "signal.sampling.max_tokens"
     return None
 
@@ -183,7 +183,7 @@ def _extra_tokens(sampling: Sampling) -> int:
     return sum(TOOL_TOKENS + len(_encode(sampling.extra[name])) for name in IN_PROMPT if sampling.extra.get(name))
 
 
-def _limit(sampling: Sampling, assumed: BoundAssumptions) -> int | None:
+def answer_limit(sampling: Sampling, assumed: BoundAssumptions) -> int | None:
     """The most tokens of one answer: of all limits that are sent the largest, as servers differ in which one rules."""
     if not sampling.extra:
         return sampling.max_tokens or assumed.max_tokens

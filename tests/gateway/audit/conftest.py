@@ -123,6 +123,8 @@ async def audited(tmp_path: Path) -> AsyncIterator[Make]:
         storage: Mapping[str, Any] | None = None,
         small_stage: dict[str, Any] | None = None,
         settings: Mapping[str, Any] | None = None,
+        judge: Any = None,
+        judged: bool = False,
     ) -> AuditHouse:
         given = {"audit": {"share": 1.0, "every": EVERY, **(audit or {})}, "storage": dict(storage or {}),
                  **(settings or {})}  # fmt: skip
@@ -133,7 +135,8 @@ async def audited(tmp_path: Path) -> AsyncIterator[Make]:
         writer.start()
         auditor = Auditor(
             settings=configured, store=AuditStore(tmp_path / name), draw=draws or (lambda: 0.5),
-            watches={"corea": CascadeWatch("corea", "sha256:1", monitor, configured.audit.every)},
+            watches={"corea": CascadeWatch("corea", "sha256:1", monitor, configured.audit.every, judged=judged)},
+            judge=judge,
         )  # fmt: skip
         found = AuditHouse(house, auditor, writer, tmp_path / name)
         auditor.clock = lambda: found.now[0]

@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from corea.gateway.audit.budget import AuditBudget
+from corea.gateway.audit.calls import AuditCalls, PairJudge
 from corea.gateway.audit.store import (
     ASKED,
     DAY_SECONDS,
@@ -32,14 +33,12 @@ from corea.gateway.audit.store import (
     finish_drawn,
     set_notified,
 )
-from corea.gateway.audit.traffic import AnswerComparer, GraderComparer, Traffic, is_chat, traffic_of
+from corea.gateway.audit.traffic import AnswerComparer, GraderComparer, TextComparer, Traffic, is_chat, traffic_of
 from corea.gateway.audit.watch import CascadeWatch, observe_label
 from corea.gateway.audit.webhook import post_alarm
 from corea.gateway.chat.request_state import CompletedRequest
-from corea.gateway.chat.routing import worst_costs
 from corea.gateway.ops.settings import GatewaySettings, OnAlarm
-from corea.stage import attempt
-from corea.types import ZERO_USD, Step
+from corea.types import ZERO_USD
 
 log: logging.Logger = logging.getLogger("corea.gateway")
 T = TypeVar("T")
@@ -49,6 +48,7 @@ BATCH = 200
 TIDY_SECONDS = 3600.0
 POLL_SECONDS = 1.0  # while an alarm stands: someone may acknowledge it in another process
 LOG_SECONDS = 10.0
+UNJUDGED = "unjudged"  # the outcome of a question that the last stage answered and the judge did not compare
 
 
 class RecentAnswer(msgspec.Struct, kw_only=True):
@@ -86,7 +86,8 @@ class Auditor:
     Args:
         watches: By cascade.
         redact: Applied to every text before it is stored.
-        comparer: Compares the two answers to a question.
+        judge: Compares the answers of chats, and of cascades that were calibrated with it; None: there is none.
+        comparer, texts: Compare the two answers to a question; `texts` those that a judge compares.
         draw: Uniform in [0, 1).
         clock: Seconds since 1970.
 
@@ -102,7 +103,9 @@ class Auditor:
     store: AuditStore
     watches: Mapping[str, CascadeWatch]
     redact: Callable[[str], str] = str
+    judge: PairJudge | None = None
     comparer: AnswerComparer = field(default_factory=GraderComparer)
+    texts: AnswerComparer = field(default_factory=TextComparer)
     draw: Callable[[], float] = field(default_factory=lambda: random.Random(os.urandom(32)).random)
     clock: Callable[[], float] = time.time
     alarms: dict[str, OnAlarm] = field(default_factory=dict[str, OnAlarm])
@@ -157,10 +160,14 @@ class Auditor:
         await self.store.close()
 
     async def use(
-        self, settings: GatewaySettings, watches: Mapping[str, CascadeWatch], redact: Callable[[str], str]
+        self,
+        settings: GatewaySettings,
+        watches: Mapping[str, CascadeWatch],
+        redact: Callable[[str], str],
+        judge: PairJudge | None = None,
     ) -> None:
         """Applies a reloaded configuration; the number of calls at once stays until a restart."""
-        self.settings, self.watches, self.redact = settings, watches, redact
+        self.settings, self.watches, self.redact, self.judge = settings, watches, redact, judge
         await self.refresh()
 
     async def refresh(self) -> None:
@@ -206,7 +213,10 @@ class Auditor:
     def _drawn(self, traffic: Traffic, watch: CascadeWatch) -> DrawnRow | None:
         """The row of a question that is drawn; None for one that is not."""
         share, now = self.settings.audit.share, self.clock()
-        if not share or (is_chat(traffic) and not self.settings.storage.store_text):
+        if self.judge is not None and (is_chat(traffic) or watch.judged):
+            traffic.judge = self.judge.model
+        readable = traffic.judge or self.settings.storage.store_text or not is_chat(traffic)
+        if not share or not readable:
             return None
         day = self.budget.today(now)
         if self.budget.closed or (draw := self.draw()) >= share:
@@ -244,7 +254,8 @@ class Auditor:
         """Asks the last stage about a kept question; False where it was not asked."""
         traffic, row = item.traffic, item.row
         assert row is not None
-        reserve = worst_costs(traffic.plan.cascade.stages[-1:], traffic.plan.question, self.settings)[0]
+        calls = AuditCalls(self.settings, self.judge)
+        reserve = calls.reserve(traffic)
         row.day, was_closed = self.budget.today(self.clock()), self.budget.closed
         fits = self.budget.take(reserve, self.settings.audit.budget_day_usd)
         row.reserved_usd, row.state = (str(reserve), ASKED) if fits else ("0", OVER_BUDGET)
@@ -258,26 +269,14 @@ class Auditor:
             return False
         if not fits:
             return False
-        step = await self._last_stage(traffic)
-        cost = reserve if step is None or step.cost_usd is None else step.cost_usd
+        cost, step = await calls.ask(traffic, reserve), traffic.reference
         self.budget.settle(row.day, reserve, cost)
         self.spent[row.cascade] = self.spent.get(row.cascade, ZERO_USD) + cost
         row.cost_usd, row.state = str(cost), FAILED if step is None or step.error is not None else DONE
-        traffic.reference = step
         return True
 
-    async def _last_stage(self, traffic: Traffic) -> Step | None:
-        """The last stage's step; None where it failed in another way than by its server."""
-        last, question = traffic.plan.cascade.stages[-1], traffic.plan.question
-        try:
-            async with asyncio.timeout(self.settings.timeouts.request_seconds):
-                return await attempt(last, question, None, None, last=True, clock=time.perf_counter)
-        except Exception as error:  # also a bug in a plug-in: the audit goes on
-            log.warning("audit of %s: the last stage failed (%s)", traffic.trace.trace_id, type(error).__name__)
-            return None
-
-    def _count(self, row: DrawnRow) -> None:
-        key = row.cascade, row.state
+    def _count(self, row: DrawnRow, *, unjudged: bool = False) -> None:
+        key = row.cascade, UNJUDGED if unjudged and row.state == DONE else row.state
         self.outcomes[key] = self.outcomes.get(key, 0) + 1
 
     # --- comparing and watching -------------------------------------------------------------------------------------
@@ -301,7 +300,8 @@ class Auditor:
             traffic, row = item.traffic, item.row
             draft, reference = traffic.draft, traffic.reference
             if draft is not None and reference is not None and reference.error is None:
-                item.differ = self.comparer.differ(traffic.plan.question, draft, reference)
+                comparer = self.texts if traffic.judge else self.comparer
+                item.differ = comparer.differ(traffic.plan.question, draft, reference)
             if row is not None:
                 row.differ, row.facts = item.differ, encoded(traffic)
                 row.served, row.reference = self._texts(traffic)
@@ -324,13 +324,14 @@ class Auditor:
             watch, row, kept = self.watches.get(item.traffic.plan.route), item.row, item.traffic.kept
             if row is not None:
                 if kept:
-                    self._count(row)
+                    self._count(row, unjudged=bool(item.traffic.judge) and item.traffic.preferred is None)
                 else:
                     add_drawn(connection, row)
-            if watch is not None and item.differ is not None:
-                watch.observe("audited" if kept else "deferred", float(item.differ))
-                if row is not None and kept:
-                    observe_label(connection, watch, row)
+            seen = item.traffic.worse if item.traffic.judge else item.differ
+            if watch is not None and seen is not None:
+                watch.observe("audited" if kept else "deferred", float(seen))
+            if watch is not None and item.differ is not None and row is not None and kept:
+                observe_label(connection, watch, row)
             if row is not None and kept:
                 finish_drawn(connection, row)
             known = self.recent.get(item.traffic.trace.trace_id)

@@ -192,8 +192,8 @@ def read_sample(connection: sqlite3.Connection, cascade: str | None, *, since: f
 
 
 def _question(row: DrawnRow, labels: Mapping[str, LabelRow]) -> DrawnQuestion:
-    label, possible = labels.get(row.trace_id), list(OUTCOMES)
-    if row.differ is not None:
+    label, possible, facts = labels.get(row.trace_id), list(OUTCOMES), read_facts(row.facts)
+    if row.differ is not None and not (row.differ and facts.judge):  # of two texts that differ both may be right
         possible = [(a, b) for a, b in possible if (a == b if not row.differ else not (a and b))]
     if label is not None and label.served in (0.0, 1.0) and label.reference in (0.0, 1.0) and row.kept:
         possible = [(label.served, label.reference)]
@@ -201,7 +201,7 @@ def _question(row: DrawnRow, labels: Mapping[str, LabelRow]) -> DrawnQuestion:
         served = 1 - row.kept
         if label.served in (0.0, 1.0):
             possible = [outcome for outcome in possible if outcome[served] == label.served]
-    return DrawnQuestion(row=row, facts=read_facts(row.facts), possible=tuple(possible))
+    return DrawnQuestion(row=row, facts=facts, possible=tuple(possible))
 
 
 def _cost(question: DrawnQuestion) -> float:

@@ -32,6 +32,14 @@ class GraderComparer:
         return not equivalent(question, served.answer, reference.answer)
 
 
+class TextComparer:
+    """By the whole texts, but for spaces: what a judge compares and people label."""
+
+    def differ(self, question: Question, served: Step, reference: Step) -> bool | None:
+        first, second = text_of(served), text_of(reference)
+        return None if first is None or second is None else first.split() != second.split()
+
+
 class StageFacts(Struct, kw_only=True, omit_defaults=True):
     """Facts of one stage's answer, as calibrations read them; no text.
 
@@ -60,12 +68,16 @@ class QuestionFacts(Struct, kw_only=True, omit_defaults=True):
         cluster: A hash that equal questions share, as `corea.records.answer.cluster_of`.
         cost_usd: Of the answer, as the client's key paid it.
         small, large: None where the stage was not asked.
+        judge: The model that compares the two answers; "" where a grader does.
+        judged: Its verdict: 1.0 for the last stage's answer, -1.0 for the other, 0.0 a tie; None without one.
     """
 
     cluster: str = ""
     cost_usd: float | None = None
     small: StageFacts | None = None
     large: StageFacts | None = None
+    judge: str = ""
+    judged: float | None = None
 
 
 class Traffic(Struct, kw_only=True):
@@ -75,6 +87,7 @@ class Traffic(Struct, kw_only=True):
         kept: An earlier stage answered.
         draft: The earlier stage's step: the one that answered, else the last that had an answer.
         reference: The last stage's step; of a kept one, once it was asked.
+        judge, preferred: As `judge` and `judged` of `QuestionFacts`.
     """
 
     plan: RequestPlan
@@ -83,6 +96,13 @@ class Traffic(Struct, kw_only=True):
     draft: Step | None
     reference: Step | None = None
     key_id: str | None = None
+    judge: str = ""
+    preferred: float | None = None
+
+    @property
+    def worse(self) -> float | None:
+        """1.0 where the judge prefers the last stage's answer to the kept one, else 0.0; None: not known."""
+        return None if self.preferred is None else float(self.preferred > 0)
 
     @property
     def served(self) -> Step | None:
@@ -98,6 +118,8 @@ class Traffic(Struct, kw_only=True):
             cost_usd=None if cost is None else float(cost),
             small=None if self.draft is None else facts_of(self.draft),
             large=None if self.reference is None else facts_of(self.reference),
+            judge=self.judge,
+            judged=self.preferred,
         )
 
 
@@ -139,6 +161,11 @@ def _uses_tools(completed: CompletedRequest) -> bool:
 def is_chat(traffic: Traffic) -> bool:
     """True where no short answer is read from the text."""
     return any(stage.mode is Mode.CHAT for stage in traffic.plan.cascade.stages)
+
+
+def text_of(step: Step | None) -> str | None:
+    """The text of a step's answer."""
+    return None if step is None or step.completion is None else step.completion.text
 
 
 def facts_of(step: Step) -> StageFacts:

@@ -10,6 +10,7 @@ import msgspec
 from corea.calibrate.artefact import Calibration, load
 from corea.calibrate.monitor import Detector, Monitor
 from corea.cascade import Cascade
+from corea.errors import ConfigError
 from corea.gateway.audit.store import (
     DrawnRow,
     LabelRow,
@@ -19,6 +20,7 @@ from corea.gateway.audit.store import (
     save_monitor,
     start_monitor,
 )
+from corea.gateway.audit.traffic import read_facts
 from corea.gateway.ops.settings import GatewaySettings
 from corea.stage import Mode
 
@@ -59,6 +61,7 @@ class CascadeWatch:
 
     Args:
         calibration: Digest of the artefact that decides; None: none does.
+        judged: That artefact is about people's preferences: the two answers are compared by its judge.
         monitor: None where there is nothing to compare traffic with.
         new_alarm: Names of the detectors that have alarmed and were not reported yet.
     """
@@ -70,13 +73,29 @@ class CascadeWatch:
     row: MonitorRow | None = None
     changed: bool = False
     new_alarm: str | None = None
+    judged: bool = False
 
     @classmethod
-    def of(cls, cascade: str, found: Calibration | None, every: float) -> "CascadeWatch":
-        """The watch of a cascade; without detectors where its artefact has no shares to watch."""
-        watched = found is not None and found.watched is not None
-        monitor = Monitor.of_calibration(found, every=every) if found is not None and watched else None
-        return cls(cascade, found.digest if found is not None else None, monitor, every)
+    def of(cls, cascade: str, found: Calibration | None, every: float, judge: str | None = None) -> "CascadeWatch":
+        """The watch of a cascade; without detectors where its artefact has no shares to watch.
+
+        Args:
+            judge: The model that compares answers here; None: there is none, and no judged artefact is watched.
+
+        Raises:
+            ConfigError: Another model judged at calibration.
+        """
+        if found is None:
+            return cls(cascade, None, None, every)
+        by = found.guarantee.labels.judge if found.judged and found.guarantee.labels is not None else None
+        if by is not None and judge is not None and judge != by:
+            raise ConfigError(
+                f"gateway.audit.judge: cascade {cascade} was calibrated with the verdicts of {by!r}, got {judge!r}; "
+                "name that one in [calibrate.judge], or calibrate again"
+            )
+        watched = found.watched is not None and (by is None or judge is not None)
+        monitor = Monitor.of_calibration(found, every=every) if watched else None
+        return cls(cascade, found.digest, monitor, every, judged=by is not None)
 
     @property
     def alarm(self) -> str | None:
@@ -143,13 +162,16 @@ def gap_of(row: DrawnRow, label: LabelRow | None) -> float | None:
     """The last stage's correctness minus the served answer's: 1, 0 or -1; None where a label does not settle it.
 
     Two answers that are the same are right or wrong together. Of two that differ, one that is right makes the other
-    wrong; where the served one is wrong, the label must say of the last stage's too.
+    wrong; where the served one is wrong, the label must say of the last stage's too. Of texts that a judge compares
+    both may be right, so that a label must always say of both; the judge's own verdict is never a label.
     """
     if not row.kept or row.differ is None:
         return None
     if not row.differ:
         return 0.0
     if label is None or label.served not in (0.0, 1.0):
+        return None
+    if label.reference is None and read_facts(row.facts).judge:
         return None
     reference = 0.0 if label.served and label.reference is None else label.reference
     return None if reference not in (0.0, 1.0) else reference - label.served
@@ -167,18 +189,22 @@ def observe_label(connection: sqlite3.Connection, watch: CascadeWatch, row: Draw
 
 
 def watches_of(
-    cascades: Mapping[str, Cascade], calibrations: Mapping[str, Path], settings: GatewaySettings
+    cascades: Mapping[str, Cascade],
+    calibrations: Mapping[str, Path],
+    settings: GatewaySettings,
+    judge: str | None = None,
 ) -> dict[str, CascadeWatch]:
     """The detectors of each cascade.
 
     Args:
         calibrations: The artefact of each cascade that has one.
+        judge: The model that compares the answers of judged ones.
 
     Raises:
-        ConfigError, DataError: An artefact cannot be read.
+        ConfigError, DataError: An artefact cannot be read, or was made with another judge.
     """
     found = {name: load(path) for name, path in calibrations.items()}
-    return {name: CascadeWatch.of(name, found.get(name), settings.audit.every) for name in cascades}
+    return {name: CascadeWatch.of(name, found.get(name), settings.audit.every, judge) for name in cascades}
 
 
 def audit_lines(
@@ -188,11 +214,11 @@ def audit_lines(
     if settings.storage.url is not None and calibrated:
         names = ", ".join(calibrated)
         return [f"gateway.storage.url: with PostgreSQL, {names} is not watched for a change; an SQLite file allows it"]
-    if not settings.audit.share or settings.storage.store_text:
+    if not settings.audit.share or settings.storage.store_text or settings.audit.judge:
         return []
     chats = [name for name, each in cascades.items() if any(stage.mode is Mode.CHAT for stage in each.stages)]
     return [
         f"gateway.audit: {name} answers chats, whose texts people must compare, so none of its answers is audited; "
-        "set gateway.storage.store_text = true"
+        "set gateway.storage.store_text = true, or gateway.audit.judge = true"
         for name in chats
     ]

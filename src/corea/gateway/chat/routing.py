@@ -277,10 +277,14 @@ def is_alias(aliases: Mapping[str, str], model: str) -> bool:
 
 def worst_costs(stages: Sequence[Stage], question: Question, settings: GatewaySettings) -> list[Decimal]:
     """Upper bounds of each stage's cost."""
-    budgets = settings.budgets
-    assumed = BoundAssumptions(max_tokens=budgets.default_reserve_tokens, usd_per_call=budgets.default_reserve_usd)
-    bounds = stage_bounds(stages, question, assumed)
+    bounds = stage_bounds(stages, question, bound_assumptions(settings))
     return [bound for bound in bounds if bound is not None]  # none is None, since something is assumed
+
+
+def bound_assumptions(settings: GatewaySettings) -> BoundAssumptions:
+    """Assumptions on calls without a limit or a price."""
+    budgets = settings.budgets
+    return BoundAssumptions(max_tokens=budgets.default_reserve_tokens, usd_per_call=budgets.default_reserve_usd)
 
 
 def first_threshold(cascade: Cascade) -> float | None:

@@ -201,6 +201,8 @@ class GatewayAudit:
         webhook_seconds: Time limit of one attempt to post it.
         reviewers: Sources of feedback whose labels were given to drawn answers whatever they said, such as those of
             people who label the list of `corea audit --select-for-labelling`. These alone test a guarantee.
+        judge: The model of `[calibrate.judge]` compares the answers of chats, and of cascades calibrated with it: two
+            calls for each kept question that is drawn, within the budget.
     """
 
     share: float = 0.0
@@ -211,6 +213,7 @@ class GatewayAudit:
     webhook: str | None = None
     webhook_seconds: float = 10.0
     reviewers: tuple[str, ...] = ("review",)
+    judge: bool = False
 
     def __post_init__(self) -> None:
         check_numbers("gateway.audit", self, zero=("share",))

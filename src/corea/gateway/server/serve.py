@@ -8,20 +8,18 @@ import os
 import signal
 import socket
 from collections.abc import Callable, Coroutine, Iterable, Mapping
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import uvicorn
 
-from corea.cascade import Cascade
 from corea.errors import CoreaError, unknown_name
 from corea.gateway.audit.auditor import Auditor
 from corea.gateway.audit.metrics import AuditMetrics
 from corea.gateway.audit.pages import AuditPages
 from corea.gateway.audit.store import AuditStore
-from corea.gateway.audit.watch import audit_lines, watches_of
+from corea.gateway.audit.watch import audit_lines
 from corea.gateway.billing.decision_log import DecisionLog, find_redact
 from corea.gateway.billing.storage import Storage, have_keys, open_keys, open_state, storage_at
 from corea.gateway.chat.request_state import CompletedRequest
@@ -40,6 +38,7 @@ from corea.gateway.server.access import check_host
 from corea.gateway.server.admin import AdminApi
 from corea.gateway.server.app import GatewayApp
 from corea.gateway.server.connection import guard_with, listen
+from corea.gateway.server.live_config import LiveConfig
 from corea.gateway.ui.history import History
 from corea.gateway.ui.pages import UiPages
 from corea.protocols import Backend
@@ -47,31 +46,6 @@ from corea.registry import resolve
 
 log: logging.Logger = logging.getLogger("corea.gateway")
 GARBAGE_OBJECTS = 20_000  # new objects, some megabytes, between collections
-
-
-@dataclass(frozen=True, slots=True)
-class LiveConfig:
-    """A configuration with its built cascades.
-
-    Args:
-        base: The folder that `settings.storage.path` is relative to.
-        digest: The start of the configuration's SHA-256.
-        backends: Those of all cascades; an unchanged one is the same object after a reload.
-        calibrations: The artefact of each cascade that has one.
-    """
-
-    settings: GatewaySettings
-    cascades: Mapping[str, Cascade]
-    backends: tuple[Backend, ...]
-    base: Path = Path()
-    digest: str = ""
-    calibrations: Mapping[str, Path] = field(default_factory=dict[str, Path])
-
-    @property
-    def path(self) -> Path | None:
-        """The SQLite file; None is a temporary one, or a database elsewhere."""
-        storage = self.settings.storage
-        return self.base / storage.path if storage.path and storage.url is None else None
 
 
 class GatewayService:
@@ -147,10 +121,10 @@ class GatewayService:
         """The audit; None with a shared database, since its budget and detectors are of one process."""
         if path is None:
             return None
-        watches = watches_of(self.config.cascades, self.config.calibrations, self.config.settings)
         return Auditor(
-            settings=self.config.settings, store=AuditStore(path), watches=watches, redact=self.decisions.redact
-        )
+            settings=self.config.settings, store=AuditStore(path), watches=self.config.watches(),
+            redact=self.decisions.redact, judge=self.config.judge,
+        )  # fmt: skip
 
     async def reload(self) -> bool:
         """Reads the configuration again; running requests end as they began. An invalid one changes nothing."""
@@ -159,13 +133,13 @@ class GatewayService:
             config = await asyncio.to_thread(self.load)
             warnings = check_ready(config.cascades) + all_lines(config)
             check_policies(config)
-            watches = await asyncio.to_thread(watches_of, config.cascades, config.calibrations, config.settings)
+            watches = await asyncio.to_thread(config.watches)
             self.config = config
             replacement = self._chat(chat.affinity)
             self.decisions.use(config.settings.storage)
             self.app.chat = replacement
             if self.auditor is not None:
-                await self.auditor.use(config.settings, watches, self.decisions.redact)
+                await self.auditor.use(config.settings, watches, self.decisions.redact, config.judge)
         except (CoreaError, OSError) as error:
             self.config, self.metrics.reload_ok = before, False
             log.error("the configuration was not reloaded, the old one stays: %s", error)
