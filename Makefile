@@ -21,7 +21,7 @@ SHELL := /bin/sh
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@$(PIP) -c constraints.txt hatchling editables
 	@$(PIP) "$$(grep '^torch==' constraints.txt)"
-	@$(PIP) -c constraints.txt --no-build-isolation -e '.[engine,math,parquet,schema,report,calibrate,local,gateway,postgres,otel,train,ray]' -r requirements-dev.txt
+	@$(PIP) -c constraints.txt --no-build-isolation -e '.[engine,math,parquet,schema,report,calibrate,local,gateway,postgres,otel,langchain,train,ray]' -r requirements-dev.txt
 	@touch $@ .venv/core.done
 
 demo: .venv/core.done  ## a real cascade, live, with no key and no GPU
@@ -45,7 +45,7 @@ fuzz: .venv/all.done  ## the property tests with new examples, twenty times as m
 
 # The lowest declared version of each dependency. torch is the exception: its lowest wheel on the package index is a
 # CUDA build of several gigabytes, so the locked one is taken. The newest versions of what these need are taken too.
-EXTRAS := engine math parquet schema report calibrate local gateway postgres otel train ray
+EXTRAS := engine math parquet schema report calibrate local gateway postgres otel langchain train ray
 .venv-floors/floors.done: pyproject.toml requirements-dev.txt .venv/all.done
 	@test -x .venv-floors/bin/python || $(PYTHON) -m venv .venv-floors
 	@$(BIN)/uv pip compile -q pyproject.toml $(EXTRAS:%=--extra %) --resolution lowest-direct --no-annotate --no-header \

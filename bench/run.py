@@ -1,6 +1,7 @@
 """How fast and how lean a batch run is, beside a bare aiohttp loop in the same minutes.
 
     python bench/run.py [--json] [--rounds 5] [--questions 4000] [--memory] [--http-memory] [--million]
+                        [--finished 1000000]
 
 Speed: requests per second of `run_batch` (OpenAI-compatible backend, verbalized signal, threshold, prices, ledger, with
 journal) against 32 bare workers that post the same bodies with aiohttp and read the JSON answer. Rounds alternate;
@@ -10,6 +11,9 @@ one request bears all the work of a question.
 Memory: peak resident memory in a fresh process: of a run at 10,000 and at 200,000 rows, and of `ask_many` alone at
 1,000 and at 1,000,000 questions, with a backend that answers at once in the process; and of `corea run`, the whole
 command, over HTTP.
+
+A finished run: `corea run` over HTTP of so many rows, then the same command again, with its questions as they were, and
+again after the file was touched, so that every row is compared with the journal.
 """
 
 import argparse
@@ -209,16 +213,43 @@ output_usd_per_mtok = "0.60"
 def command_peak_mb(count: int, url: str) -> float:
     """The same of `corea run` itself, as its user starts it, over HTTP."""
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        write_questions(folder / "questions.jsonl", count)
-        (folder / "corea.toml").write_text(CONFIG.format(url=url))
-        command = [sys.executable, "-m", "corea.cli.main", "run", "questions.jsonl", "--out", "answers.jsonl", "--json"]
-        process = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE)
-        assert process.stdout is not None
-        summary = json.loads(process.stdout.read())
-        usage = os.wait4(process.pid, 0)[2]
-        assert (summary["done"], summary["failed"]) == (count, 0), summary
-    return usage.ru_maxrss * 1024 / 1e6
+        return command(prepared(Path(name), count, url), count)["peak_mb"]
+
+
+def prepared(folder: Path, count: int, url: str) -> Path:
+    """The folder, with questions and a configuration."""
+    write_questions(folder / "questions.jsonl", count)
+    (folder / "corea.toml").write_text(CONFIG.format(url=url))
+    return folder
+
+
+def command(folder: Path, count: int) -> dict[str, float]:
+    """`corea run`, once: seconds by the clock, seconds of the processor, and peak resident memory in 10^6 bytes."""
+    words = [sys.executable, "-m", "corea.cli.main", "run", "questions.jsonl", "--out", "answers.jsonl", "--json"]
+    began = time.perf_counter()
+    process = subprocess.Popen(words, cwd=folder, stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    summary = json.loads(process.stdout.read())
+    usage = os.wait4(process.pid, 0)[2]
+    seconds = time.perf_counter() - began
+    assert (summary["done"], summary["failed"]) == (count, 0), summary
+    return {
+        "seconds": round(seconds, 2),
+        "processor_seconds": round(usage.ru_utime + usage.ru_stime, 2),
+        "peak_mb": round(usage.ru_maxrss * 1024 / 1e6, 1),
+    }
+
+
+def finished(count: int, url: str) -> dict[str, Any]:
+    """A run of so many rows, then the same command again, and again with a questions file that was touched."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = prepared(Path(name), count, url)
+        first = command(folder, count)
+        sizes = {path.name: path.stat().st_size for path in folder.iterdir() if path.name != "corea.toml"}
+        again = command(folder, count)
+        (folder / "questions.jsonl").touch()
+        touched = command(folder, count)
+    return {"rows": count, "first": first, "again": again, "touched": touched, "bytes": sizes}
 
 
 def peak_mb(kind: str, count: int) -> float:
@@ -251,6 +282,7 @@ def main() -> None:
     parser.add_argument("--memory", action="store_true", help="also the memory of a run (minutes)")
     parser.add_argument("--http-memory", action="store_true", help="also that of the command over HTTP (minutes)")
     parser.add_argument("--million", action="store_true", help="also the memory of ask_many over a million (minutes)")
+    parser.add_argument("--finished", type=int, metavar="ROWS", help="also a finished run of so many rows (minutes)")
     parser.add_argument("--no-speed", action="store_true", help="leave the speed part out")
     parser.add_argument("--child", choices=["batch", "ask_many"], help=argparse.SUPPRESS)
     given = parser.parse_args()
@@ -268,6 +300,9 @@ def main() -> None:
             result["run_http_memory"] = memory(lambda count: command_peak_mb(count, url), [10_000, 200_000])
     if given.million:
         result["ask_many_memory"] = memory(lambda count: peak_mb("ask_many", count), [1_000, 1_000_000])
+    if given.finished:
+        with loopback() as url:
+            result["finished"] = finished(given.finished, url)
     print(json.dumps(result) if given.json else "\n".join(report(result)))
 
 

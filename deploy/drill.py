@@ -1,4 +1,4 @@
-"""A drill: start, load, kill the models, break the promise, use a budget up, restore from a backup.
+"""A drill: calibrate, start, load, kill the models, break the promise, use a budget up, restore from a backup.
 
     python deploy/drill.py [--seconds 3]
 
@@ -9,8 +9,10 @@ prints at each step what its operator saw: /readyz?deep, the counters that chang
 
 import argparse
 import asyncio
+import itertools
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -30,8 +32,7 @@ CONFIG = """
 [cascade]
 name = "corea"
 stages = ["small", "large"]
-[stages.small]
-threshold = 0.8
+{calibration}
 [stages.small.backend]
 kind = "openai"
 model = "small"
@@ -54,6 +55,10 @@ input_usd_per_mtok = "2.5"
 output_usd_per_mtok = "10"
 [gateway]
 port = 0
+[gateway.audit]
+share = 0.25
+budget_day_usd = 5
+on_alarm = "defer"
 [gateway.logs]
 repeat_seconds = 1
 [gateway.metrics]
@@ -62,7 +67,7 @@ keys = true
 SHOWN = (  # counters, by the start of their name
     "corea_requests_total", "corea_requests_refused_total", "corea_decisions_total", "corea_stage_errors_total",
     "corea_stage_retries_total", "corea_spent_usd_total", "corea_confidence_sum", "corea_confidence_count",
-    "corea_audit", "corea_promise", "corea_monitor",
+    "corea_audits_total", "corea_audit_alarm",
 )  # fmt: skip
 
 
@@ -71,7 +76,7 @@ class Model:
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.confident = 0.7  # share of the answers that are
+        self.swapped = False  # for a model that is sure of everything, and mostly wrong
         self.answers = 0
         self.port = 0
         self._stop: tuple[asyncio.AbstractEventLoop, asyncio.Event] | None = None
@@ -107,10 +112,13 @@ class Model:
         await runner.cleanup()
 
     async def _answer(self, request: web.Request) -> web.Response:
-        await request.read()
         self.answers += 1
-        sure = self.answers % 10 < self.confident * 10
-        text = f"<think>12 + 7</think><answer>19</answer><confidence>{0.9 if sure else 0.3}</confidence>"
+        asked = (await request.json())["messages"][-1]["content"]
+        number = int(re.findall(r"(\d+) \+ 7", asked)[-1])
+        sure = self.swapped or self.answers % 10 < 7
+        right = self.name == "large" or number % 3 == 0 or (sure and not self.swapped and number % 20 != 1)
+        answer, confidence = number + (7 if right else 6), 0.9 if sure else 0.3
+        text = f"<think>{number} + 7</think><answer>{answer}</answer><confidence>{confidence}</confidence>"
         choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
         usage = {"prompt_tokens": 50, "completion_tokens": 30, "total_tokens": 80}
         return web.json_response({"id": "x", "object": "chat.completion", "created": 1, "model": self.name,
@@ -124,6 +132,7 @@ class Gateway:
         self.folder = folder
         self.log: list[str] = []
         self.url = ""
+        self.numbers = itertools.count(1000)
         self.counters: dict[str, float] = {}
 
     def start(self) -> None:
@@ -160,7 +169,8 @@ class Gateway:
 
     def ask(self, key: str) -> str:
         """The outcome of a question: the stage that answered, or the code of the error."""
-        body = {"model": "corea", "max_tokens": 100, "messages": [{"role": "user", "content": "12 + 7?"}]}
+        question = {"role": "user", "content": f"What is {next(self.numbers)} + 7?"}
+        body = {"model": "corea", "max_tokens": 100, "messages": [question]}
         headers = {"content-type": "application/json", "authorization": f"Bearer {key}"}
         request = urllib.request.Request(f"{self.url}/v1/chat/completions", json.dumps(body).encode(), headers)
         try:
@@ -251,13 +261,19 @@ class Drill:
             self.failed.append(what)
 
     def start(self) -> None:
-        """1. Start."""
+        """1. Calibrate, and start."""
         self.small.start()
         self.large.start()
-        (self.gateway.folder / "corea.toml").write_text(CONFIG.format(small=self.small.url, large=self.large.url))
-        self.key = json.loads(self.gateway.corea("keys", "create", "alice", "--budget-usd", "100", "--json").stdout)[
-            "key"
-        ]
+        folder, servers = self.gateway.folder, {"small": self.small.url, "large": self.large.url}
+        (folder / "corea.toml").write_text(CONFIG.format(calibration="", **servers))
+        questions = [{"id": f"q{n}", "question": f"What is {n} + 7?", "reference": str(n + 7)} for n in range(600)]
+        (folder / "questions.jsonl").write_text("\n".join(map(json.dumps, questions)) + "\n")
+        made = self.gateway.corea("calibrate", "--questions", "questions.jsonl", "--max-drop", "0.05")
+        print(f"  {next((line for line in made.stdout.splitlines() if 'certified' in line), made.stderr).strip()}")
+        self.must("a certified calibration", made.returncode == 0)
+        (folder / "corea.toml").write_text(CONFIG.format(calibration='calibration = "calibration.json"', **servers))
+        created = self.gateway.corea("keys", "create", "alice", "--budget-usd", "100", "--json")
+        self.key = json.loads(created.stdout)["key"]
         self.gateway.start()
         self.gateway.seen()
         self.must("ready", self.gateway.get("/readyz?deep")[0] == 200)
@@ -291,16 +307,24 @@ class Drill:
         self.must("the log says that they are available again", "is available again" in self.gateway.lines)
 
     def break_promise(self) -> None:
-        """5. The small model is swapped for one that is confident of everything: the promise is broken."""
-        self.small.confident = 1.0
+        """5. The small model is swapped for one that is sure of everything: the promise breaks; the audit sees it."""
+        self.small.swapped = True
         print(f"  answers by stage: {dict(self.gateway.load(self.key, self.seconds))}")
         changed = self.gateway.seen()
         mean = _sum(changed, "corea_confidence_sum") / max(_sum(changed, "corea_confidence_count"), 1)
         print(f"  mean confidence: {mean:.2f}")
-        self.must("the mean confidence has moved", mean > 0.85)
-        audited = [name for name in changed if name.startswith(("corea_audit", "corea_monitor", "corea_promise"))]
-        print(f"  the audit's metrics: {audited or 'none; only an audit of kept answers can show that they are wrong'}")
-        self.small.confident = 0.7
+        self.must("the mean confidence has moved", mean > 0.75)
+        self.must("the audit's alarm in the log", "audit alarm: cascade corea" in self.gateway.lines)
+        self.must("the alarm in the metrics", _sum(changed, "corea_audit_alarm") > 0)
+        self.must("the alarm in /readyz", '"alarms":["corea"]' in self.gateway.get("/readyz")[1])
+        self.must("the large model answers everything", {self.gateway.ask(self.key) for _ in range(20)} == {"large"})
+        evidence = self.gateway.corea("audit")
+        print("".join(f"  audit: {line}\n" for line in evidence.stdout.splitlines()), end="")
+        self.must("exit code 1 of corea audit", evidence.returncode == 1)
+        self.small.swapped = False
+        self.gateway.corea("audit", "--acknowledge")
+        time.sleep(2.5)  # the server follows within two seconds
+        self.must("the small model again, after a person looked", "small" in self.gateway.load(self.key, 1))
 
     def exhaust(self) -> None:
         """6. A key uses its budget up."""

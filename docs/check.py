@@ -29,6 +29,7 @@ import stored_values
 import tables
 
 ROOT = Path(__file__).parents[1]
+SECONDS = 120  # for a snippet's command
 LINK = re.compile(r"(?<!!)\[[^\]\n]*\]\(([^)\s]+)\)|!\[[^\]\n]*\]\(([^)\s]+)\)")
 INCLUDE = re.compile(r'(?m)^--8<-- "(.+)"$')
 FENCE = re.compile(r"(?m)^(?:<!-- (no-run|serve): ([^\n]*?) *-->\n)?```(\w+)[^\n]*\n(.*?)^```", re.S)
@@ -77,13 +78,17 @@ def failing_snippets(page: Path) -> list[str]:
             with server(said, folder, environment) if mark == "serve" else nullcontext(8000) as port:
                 for command in commands:
                     words = [word.replace("127.0.0.1:8000", f"127.0.0.1:{port}") for word in command]
-                    done = subprocess.run(
-                        words, cwd=folder, env=environment, capture_output=True, text=True, timeout=600
-                    )
+                    where = f"{page.relative_to(ROOT)}: a {language} snippet"
+                    try:
+                        done = subprocess.run(
+                            words, cwd=folder, env=environment, capture_output=True, text=True, timeout=SECONDS
+                        )
+                    except subprocess.TimeoutExpired:
+                        found.append(f"{where} does not end within {SECONDS} s: {command[-1][:80]!r}")
+                        continue
                     if done.returncode:
                         tail = (done.stderr or done.stdout).strip().splitlines()[-1:]
-                        where = page.relative_to(ROOT)
-                        found.append(f"{where}: a {language} snippet fails: {command[-1][:80]!r}: {tail}")
+                        found.append(f"{where} fails: {command[-1][:80]!r}: {tail}")
     return found
 
 
@@ -110,6 +115,16 @@ def server(command: str, folder: str, environment: dict[str, str]) -> Iterator[i
         running.wait(timeout=60)
 
 
+def built() -> int:
+    """Builds the site; prints its warnings, of which each is an error (`--quiet` would hide them from `--strict`)."""
+    environment = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}  # about a release of mkdocs that is not ours
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict"]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    if done.returncode:
+        print("\n".join(line for line in done.stderr.splitlines() if not line.startswith("INFO")), file=sys.stderr)
+    return done.returncode
+
+
 def main() -> int:
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--no-snippets", action="store_true", help="leave the snippets out (they take minutes)")
@@ -131,7 +146,7 @@ def main() -> int:
         print(line, file=sys.stderr)
     print(f"results that do not name the code they measured: {', '.join(stamps.unstamped()) or 'none'}")
     if not found and not chosen.no_site:
-        return subprocess.run([sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet"], cwd=ROOT).returncode
+        return built()
     return 1 if found else 0
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from corea.errors import ConfigError
 from corea.parsing import is_well_formed
-from corea.prompts import BUILT_IN, Prompt, load_prompt, parse_prompt, with_draft
+from corea.prompts import BUILT_IN, Prompt, characters_of, load_prompt, parse_prompt, with_draft
 from corea.types import Message, Question
 
 
@@ -61,6 +61,28 @@ def test_braces_in_a_question_and_a_prompt_are_left_alone() -> None:
 def test_the_hash_is_of_the_wording() -> None:
     assert Prompt("a", user="{question}").sha256 == Prompt("b", user="{question}").sha256
     assert Prompt("a", user="{question}").sha256 != Prompt("a", user="{question}", system="x").sha256
+
+
+SYSTEM, USER = Message("system", "Be brief."), Message("user", "How many?")
+IMAGE = Message("user", "", raw={"role": "user", "content": [{"type": "image_url"}]})
+
+
+@pytest.mark.parametrize(
+    "prompt", [Prompt("bare"), Prompt("own", user="Q: {question}\n", system="Think."), load_prompt("default")]
+)
+@pytest.mark.parametrize(
+    "question",
+    [
+        Question(id="q", messages=(USER,)),
+        Question(id="q", messages=(USER,), choices=("ä", "two")),
+        Question(id="q", messages=(SYSTEM, USER)),
+        Question(id="q", messages=(SYSTEM, USER, Message("assistant", "Two"), USER), choices=("1", "2")),
+        Question(id="q", messages=(IMAGE,)),
+        Question(id="q", messages=(Message("system", "No question"),)),
+    ],
+)  # fmt: skip
+def test_characters_are_those_of_the_rendered_messages(prompt: Prompt, question: Question) -> None:
+    assert prompt.characters(question) == characters_of(prompt.render(question))
 
 
 def test_a_draft_is_named_as_one_that_may_be_wrong() -> None:

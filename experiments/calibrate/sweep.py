@@ -2,7 +2,7 @@
 
     python experiments/calibrate/sweep.py --data FOLDER [--out FOLDER]     (FOLDER holds traces/)
 
-About three hours on one core. Each experiment writes its file piece by piece; with --out to another folder than the
+About two hours on one core. Each experiment writes its file piece by piece; with --out to another folder than the
 stored results.
 """
 

@@ -2,8 +2,7 @@
 
     python experiments/calibrate/validity.py --data FOLDER     (FOLDER holds traces/; or COREA_DATA)
 
-Where maps are trees that each set fits, there are --tree-draws sets, as these take most of the time. A second start
-goes on. Writes experiments/results/calibrate/validity.json, which docs/guarantee.md quotes.
+A second start goes on. Writes experiments/results/calibrate/validity.json, which docs/guarantee.md quotes.
 """
 
 import argparse
@@ -157,7 +156,6 @@ def main() -> None:
         "--data", type=Path, default=os.environ.get("COREA_DATA"), required="COREA_DATA" not in os.environ
     )
     options.add_argument("--draws", type=int, default=1000)
-    options.add_argument("--tree-draws", type=int, default=200)
     options.add_argument("--part", default="0/1", help="K/N: only every N-th part from the K-th; the file is added to")
     options.add_argument("--world", default="", help="only the parts whose population has this in its name")
     options.add_argument("--out", type=Path, default=RESULTS / "validity.json")
@@ -165,9 +163,9 @@ def main() -> None:
     made, plan = commit(), plan_of(chosen.data)
     part, parts = map(int, chosen.part.split("/"))
     mine = [world for world in plan[part::parts] if chosen.world in world.name]
-    for done in range(0, max(chosen.draws, chosen.tree_draws), PIECE):
+    for done in range(0, chosen.draws, PIECE):
         for world in mine:
-            draws = min(PIECE, (chosen.tree_draws if world.map == "trees" else chosen.draws) - done)
+            draws = min(PIECE, chosen.draws - done)
             before = found_in(chosen.out, world, made)
             if draws <= 0 or any(each["draws"] > done for each in before):
                 continue

@@ -11,7 +11,7 @@ from corea.calibrate.paths import candidate_path
 from corea.calibrate.prepare import FitOptions
 from corea.calibrate.rules import Rules, ScoredTable
 from corea.calibrate.targets import Targets
-from corea.errors import ConfigError
+from corea.errors import ConfigError, DataError
 from corea.metrics.score_map import ScoreMap
 from corea.records.table import OutcomeTable
 
@@ -33,6 +33,9 @@ class Trial:
     broken: bool
 
 
+REFUSED = Trial(certified=False, saving=0.0, drop=0.0, broken=False)
+
+
 def few_label_trial(
     population: ScoredTable, targets: Targets, *, n: int, gold: int, seed: int, options: FitOptions = LINEAR
 ) -> dict[str, Trial]:
@@ -51,12 +54,22 @@ def few_label_trial(
     wanted = set(select_for_labelling(rows, targets, gold, options))
     chosen = np.array([key in wanted for key in rows.ids])
     by_chance = np.isin(np.arange(n), rng.permutation(n)[:gold])
-    near, random = (certify(hidden_labels(rows, known), targets, options) for known in (chosen, by_chance))
+    near, random = (_found(hidden_labels(rows, known), targets, options) for known in (chosen, by_chance))
     return {
-        "ppi": judge(population, targets, near.rules, near.prepared.maps[0]),
-        "ppi random": judge(population, targets, random.rules, random.prepared.maps[0]),
-        "gold alone": judge(population, targets, _gold_alone(random, targets), random.prepared.maps[0]),
+        "ppi": judge(population, targets, near.rules, near.prepared.maps[0]) if near else REFUSED,
+        "ppi random": judge(population, targets, random.rules, random.prepared.maps[0]) if random else REFUSED,
+        "gold alone": judge(population, targets, _gold_alone(random, targets), random.prepared.maps[0])
+        if random
+        else REFUSED,
     }
+
+
+def _found(rows: OutcomeTable, targets: Targets, options: FitOptions) -> Selection | None:
+    """The certification; None where the labels are refused, as an honest sample is once in a thousand times."""
+    try:
+        return certify(rows, targets, options)
+    except DataError:
+        return None
 
 
 def hidden_labels(rows: OutcomeTable, gold: Any) -> OutcomeTable:
@@ -85,7 +98,7 @@ def _gold_alone(found: Selection, targets: Targets) -> Rules | None:
 def judge(population: ScoredTable, targets: Targets, rules: Rules | None, stored: ScoreMap) -> Trial:
     """Rules with their map on the whole population."""
     if rules is None:
-        return Trial(certified=False, saving=0.0, drop=0.0, broken=False)
+        return REFUSED
     answers, last = population.with_maps((stored,)).outcome(rules), population.table.last
     drop = float((last.correct - answers.correct).mean())
     saving = 1 - float(answers.cost_usd.mean() / last.cost_usd.mean())

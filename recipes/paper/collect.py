@@ -27,7 +27,7 @@ class Model:
     Args:
         role: "slm", "rlvr", "brier", "l1", "llm", or a custom one.
         open: Makes its backend and signals; called only if a question must be asked.
-        probe: True if hidden states of its answers are stored too.
+        probe: Makes the backend that reads the hidden states of its answers; None: they are not stored.
         seeds: The seeds whose questions it answers, where a role has a training run for each; None: all.
         trained: The seed of its training run, where a role has several.
     """
@@ -38,7 +38,7 @@ class Model:
     sampling: Sampling
     prompt: Prompt
     price: Price
-    probe: bool = False
+    probe: Callable[[], Backend] | None = None
     seeds: frozenset[int] | None = None
     trained: int | None = None
 

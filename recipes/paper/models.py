@@ -1,5 +1,6 @@
 """A comparison's file and its models: read, located, and made ready to be asked; nothing is loaded yet."""
 
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, replace
@@ -20,13 +21,27 @@ from recipes.paper.collect import Model
 from recipes.paper.methods import TITLES
 from recipes.paper.settings import CompareSettings, DatasetSettings, ModelSettings
 
+NOTHING: Mapping[str, str] = {}
+PLACE = re.compile(r"\{([a-z_]+)\}")
 
-def read_settings(path: Path, data: Path | None = None) -> tuple[str, CompareSettings, Path]:
-    """A comparison's file: its text, its settings, and the folder that relative paths start from."""
 
+def read_settings(
+    path: Path, data: Path | None = None, values: Mapping[str, str] = NOTHING
+) -> tuple[str, CompareSettings, Path]:
+    """A comparison's file: its text, its settings, and the folder that relative paths start from.
+
+    Args:
+        values: Of further names in braces.
+
+    Raises:
+        ConfigError: It cannot be read, is not such a file, or has a name in braces without a value.
+    """
     try:
         text = path.read_text(encoding="utf-8")
-        tree = tomllib.loads(text if data is None else text.replace("{data}", str(data.resolve())))
+        filled = text if data is None else text.replace("{data}", str(data.resolve()))
+        for name, value in values.items():
+            filled = filled.replace(f"{{{name}}}", value)
+        tree = tomllib.loads(filled)
     except FileNotFoundError as error:
         raise ConfigError(f"{path}: no such file; recipes/paper/configs/ has examples") from error
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
@@ -36,6 +51,8 @@ def read_settings(path: Path, data: Path | None = None) -> tuple[str, CompareSet
         ) from error
     if "{data}" in text and data is None:
         raise ConfigError(f"{path}: names files in {{data}}; say where that is with --data FOLDER (or COREA_DATA)")
+    if left := sorted(set(PLACE.findall(re.sub(r"(?m)#.*$", "", filled))) - {"seed", "data"}):
+        raise ConfigError(f"{path}: names {{{left[0]}}}, expected its value; give it with --set {left[0]}=VALUE")
     models = {
         role: checked_settings(f"{path}: models.{role}", ModelSettings, table)
         for role, table in tree.pop("models", {}).items()
@@ -99,15 +116,7 @@ def _runs(role: str, declared: ModelSettings, settings: CompareSettings, base: P
 def _model(role: str, declared: ModelSettings, base: Path, folder: Path) -> Model:
 
     where = f"models.{role}"
-    options = dict(declared.backend)
-    for key in ("folder", "path", "name"):
-        named = options.get(key)
-        if isinstance(named, str) and (key != "name" or (base / named).exists() or named.startswith((".", "/"))):
-            if key == "name" and options.get("kind") == "replay":
-                continue  # there it is the name of the model
-            options[key] = str(base / named)
-            if not Path(options[key]).exists():
-                raise ConfigError(f"{where}.backend.{key}: got {named!r}, which is not there")
+    options = _there(f"{where}.backend", declared.backend, base)
     signals = {
         s if isinstance(s, str) else s["kind"]: {"kind": s} if isinstance(s, str) else dict(s) for s in declared.signals
     }
@@ -128,10 +137,34 @@ def _model(role: str, declared: ModelSettings, base: Path, folder: Path) -> Mode
         backend: Backend = make(f"{where}.backend", options, BACKENDS)
         return backend, {n: make(f"{where}.signals.{n}", o, SIGNALS, backend=backend) for n, o in signals.items()}
 
+    def open_probe() -> Backend:
+        if isinstance(declared.probe, bool):
+            return open_it()[0]
+        backend: Backend = make(f"{where}.probe", _there(f"{where}.probe", declared.probe, base), BACKENDS)
+        return backend
+
     return Model(
         role=role, cache=AnswerCache(folder, identity), open=open_it, sampling=sampling, prompt=prompt, price=price,
-        probe=declared.probe,
+        probe=open_probe if declared.probe else None,
     )  # fmt: skip
+
+
+def _there(where: str, backend: Mapping[str, Any], base: Path) -> dict[str, Any]:
+    """A backend's settings with their paths resolved.
+
+    Raises:
+        ConfigError: Something that they name is not there.
+    """
+    options = dict(backend)
+    for key in ("folder", "path", "name"):
+        named = options.get(key)
+        if isinstance(named, str) and (key != "name" or (base / named).exists() or named.startswith((".", "/"))):
+            if key == "name" and options.get("kind") == "replay":
+                continue  # there it is the name of the model
+            options[key] = str(base / named)
+            if not Path(options[key]).exists():
+                raise ConfigError(f"{where}.{key}: got {named!r}, which is not there")
+    return options
 
 
 def _with_logprobs(declared: ModelSettings, signals: Mapping[str, Mapping[str, Any]]) -> Sampling:

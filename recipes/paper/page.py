@@ -10,12 +10,14 @@ from corea.report.html import inline_svg, render
 from recipes.paper import plots
 from recipes.paper.text import (
     HEAD,
+    MEAN_HEAD,
     TESTED,
     bound,
     cells,
     checks,
     explanations,
     heading,
+    mean_cells,
     provenance_lines,
     saved_head,
 )
@@ -34,6 +36,8 @@ def page(results: Json) -> str:
         lines=[*explanations(results), *results["notes"]],
         head=[*HEAD, *map(saved_head, results["max_drops"]), *TESTED],
         datasets=[_dataset(dataset, results) for dataset in results["datasets"]],
+        mean_head=MEAN_HEAD,
+        means=[TableRow(tuple(mean_cells(row))) for row in results["means"]],
         provenance=provenance_lines(results),
         config=results["provenance"]["config"],
     )

@@ -20,13 +20,14 @@ from recipes.paper.apply_methods import SeedSplit
 from recipes.paper.collect import Model, answered, answers, collect
 from recipes.paper.comparison_table import ComparisonInputs, make_table
 from recipes.paper.examples import failures, reliability
+from recipes.paper.means import means
 from recipes.paper.methods import methods
 from recipes.paper.probe import hidden_states
 from recipes.paper.settings import CompareSettings
 from recipes.paper.splits import DatasetSplits, contamination
 
 RESULTS = "results.json"
-VERSION = 3
+VERSION = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +82,7 @@ async def compare(
         "models": {_name(m): _about(m) for m in models},
         "not_there": dict(missing),
         "datasets": datasets,
+        "means": means(datasets, {name: each.group for name, each in settings.datasets.items()}, settings.operate_at),
         "model_calls": called,
         "provenance": dict(provenance),
     }
@@ -182,7 +184,8 @@ def _apart(models: Sequence[Model], asked: DatasetSplits) -> list[frozenset[int]
 def _hidden(model: Model, questions: Sequence[Question]) -> Mapping[str, Any] | None:
     """Hidden states; None where the backend gives none, which the probe's row then reports."""
     try:
-        return hidden_states(model.cache, lambda: model.open()[0], model.prompt, questions)
+        assert model.probe is not None
+        return hidden_states(model.cache, model.probe, model.prompt, questions)
     except ConfigError:
         return None
 

@@ -19,7 +19,8 @@ class ModelSettings:
         signals: Kinds, or tables with a `kind` and options; the first is what the stored rows call `confidence`.
         price: The fields of `corea.prices.Price`; without it the model's name is looked up in the public list.
         title: Name of a further model in the tables; its role by default.
-        probe: True if hidden states are stored too (backend kind "hf").
+        probe: True if hidden states are stored too (backend kind "hf"); or, where a server answers, the settings of a
+            backend of kind "hf" with the same weights, which reads them from the stored answers.
     """
 
     backend: Mapping[str, Any]
@@ -28,7 +29,7 @@ class ModelSettings:
     signals: tuple[Any, ...] = ()
     price: Mapping[str, Any] | None = None
     title: str = ""
-    probe: bool = False
+    probe: bool | Mapping[str, Any] = False
 
     @property
     def by_seed(self) -> bool:
@@ -51,6 +52,9 @@ class DatasetSettings:
         judge: The evaluation split.
         fit: The split that thresholds and classifiers are fitted on; None halves `judge` by a hash of each question.
         fit_share: The share that goes to fitting then.
+        fit_on: Another dataset of the comparison, whose questions of `fit` fit this one's thresholds and classifiers;
+            all of `judge` is then judged.
+        group: Datasets of one group have a mean in the results.
         trained_on: Training data of the models, of the same kind of dataset, for the contamination guard: tables
             of a `split`, and of options over `options`.
         seeded: The dataset draws other questions with each of the run's seeds (its option `seed`).
@@ -62,6 +66,8 @@ class DatasetSettings:
     judge: str = "test"
     fit: str | None = None
     fit_share: float = 0.5
+    fit_on: str | None = None
+    group: str = ""
     trained_on: tuple[Mapping[str, Any], ...] = ()
     seeded: bool = False
     limit: int = 0
@@ -72,6 +78,8 @@ class DatasetSettings:
                 f"datasets: fit: got {self.fit!r}, which is the split that is judged; expected another, or none "
                 "(a part of the questions is then set aside for fitting)"
             )
+        if self.fit is not None and self.fit_on is not None:
+            raise ConfigError(f"datasets: fit_on: got {self.fit_on!r} beside fit {self.fit!r}, expected one of them")
         if any("split" not in trained for trained in self.trained_on):
             raise ConfigError('datasets: trained_on: got a table without split, expected one such as split = "train"')
         if not 0.05 <= self.fit_share <= 0.95:
@@ -114,6 +122,10 @@ class CompareSettings:
             raise ConfigError(f"models: got {list(self.models)}, expected llm and at least one small model")
         if not self.datasets:
             raise ConfigError('datasets: got none, expected at least one; add [datasets."NAME"] with a kind')
+        for name, dataset in self.datasets.items():
+            has_own = [other for other, d in self.datasets.items() if d.fit_on is None]
+            if dataset.fit_on is not None and dataset.fit_on not in has_own:
+                raise unknown_name(f"datasets.{name}.fit_on", dataset.fit_on, has_own)
         apart = [role for role, m in self.models.items() if m.by_seed]
         fixed = [name for name, d in self.datasets.items() if not d.seeded]
         if apart and fixed:

@@ -1,5 +1,6 @@
 """A dataset's questions, the calibration and the evaluation part kept apart, and the guard against contamination."""
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -51,7 +52,9 @@ def load_splits(name: str, declared: DatasetSettings, seeds: Sequence[int]) -> D
     for draw in draws:
         options = {**declared.options, **draw}
         loaded = load_dataset(declared.kind, split=declared.judge, labelled=True, **options)
-        if declared.fit is not None:
+        if declared.fit_on is not None:
+            own, other = loaded, list[Question]()
+        elif declared.fit is not None:
             own, other = loaded, load_dataset(declared.kind, split=declared.fit, labelled=True, **options)
         else:
             own = [q for q in loaded if _uniform(q) >= declared.fit_share]
@@ -80,12 +83,29 @@ def load_splits(name: str, declared: DatasetSettings, seeds: Sequence[int]) -> D
         facts={
             "kind": declared.kind,
             "judge": declared.judge,
-            "fit": declared.fit or "a part of judge",
+            "fit": declared.fit or declared.fit_on or "a part of judge",
             "graders": graders_in_words(count_graders(map(grader_name, (*fit.values(), *judge.values())))),
             **({"repeated": repeated} if repeated else {}),
             **facts,
         },
     )
+
+
+def load_all(datasets: Mapping[str, DatasetSettings], seeds: Sequence[int]) -> list[DatasetSplits]:
+    """Every dataset's questions; one with `fit_on` is fitted on that other one's, without those that it judges.
+
+    Raises:
+        DataError: As `load_splits`.
+    """
+    loaded = {name: load_splits(name, declared, seeds) for name, declared in datasets.items()}
+    for name, declared in datasets.items():
+        if declared.fit_on is not None:
+            own, donor = loaded[name], loaded[declared.fit_on]
+            judged = {question_hash(q) for q in own.judge}
+            fit = tuple(q for q in donor.fit if question_hash(q) not in judged)
+            seed_of = {**donor.seed_of, **own.seed_of}
+            loaded[name] = dataclasses.replace(own, fit=fit, seed_of=seed_of, dropped=len(donor.fit) - len(fit))
+    return list(loaded.values())
 
 
 def _distinct(questions: Mapping[str, Question]) -> tuple[Question, ...]:

@@ -4,13 +4,32 @@ from collections.abc import Mapping
 from typing import Any
 
 Json = Mapping[str, Any]
+MEANT = ("accuracy", "drop", "llm_share", "saving")
 HEAD = ("method", "pass@1", "USD / 1,000", "LLM%", "ECE", "AUROC", "Brier", "AURC")
+MEAN_HEAD = (
+    "group", "method", "pass@1", "points lost", "LLM%", "saved, %", "ECE", "AUROC",
+    "rule of thumb: pass@1", "points lost", "LLM%", "saved, %",
+)  # fmt: skip
 TESTED = ("pass@1 − COREA's", "cost − COREA's, % of the LLM's", "AUROC − COREA's")
 
 
 def tables(results: Json) -> str:
-    """Every dataset's table."""
-    return "\n".join(f"{heading(d)}\n\n{table(d, results)}\n" for d in results["datasets"])
+    """Every dataset's table, and the means of groups."""
+    found = "\n".join(f"{heading(d)}\n\n{table(d, results)}\n" for d in results["datasets"])
+    return found + (f"\n### Means\n\n{means_table(results)}\n" if results["means"] else "")
+
+
+def means_table(results: Json) -> str:
+    """The means of groups of datasets."""
+    rows = [MEAN_HEAD, ["---"] * len(MEAN_HEAD), *map(mean_cells, results["means"])]
+    return "\n".join("| " + " | ".join(line) + " |" for line in rows)
+
+
+def mean_cells(row: Json) -> list[str]:
+    """The cells of a group's method: at the threshold of the tables, then at the paper's rule of thumb."""
+    shares = [[interval(point[n], ".1f", 100) for n in MEANT] for point in (row, row["rule"])]
+    group = f"{row['group']} ({len(row['datasets'])})"
+    return [group, row["method"], *shares[0], *(interval(row[n], ".3f") for n in ("ece", "auroc")), *shares[1]]
 
 
 def heading(dataset: Json) -> str:
@@ -115,6 +134,8 @@ def markdown(results: Json) -> str:
     lines += [f"- {note}" for note in (*explanations(results), *results["notes"])]
     for dataset in results["datasets"]:
         lines += ["", heading(dataset), "", table(dataset, results), "", *(f"- {line}" for line in checks(dataset))]
+    if results["means"]:
+        lines += ["", "## Means of the groups", "", means_table(results)]
     lines += ["", "## Provenance", ""]
     lines += [f"- {name}: {value}" for name, value in provenance_lines(results)]
     lines += ["", "```toml", results["provenance"]["config"].strip(), "```"]

@@ -8,7 +8,7 @@ from threading import Lock
 from msgspec import Struct
 
 from corea.prices import EXACT, Price
-from corea.prompts import with_draft
+from corea.prompts import characters_of, with_draft
 from corea.stage import Stage
 from corea.types import ZERO_USD, Completion, Question, Step, Usage, replace
 
@@ -77,7 +77,7 @@ class BaselineEstimator:
 
     def observe(self, question: Question, completion: Completion) -> None:
         """Adds one call that was made."""
-        length = _characters(question)
+        length = characters_of(question)
         with self._lock:
             self.calls += 1
             self.characters += length
@@ -91,7 +91,7 @@ class BaselineEstimator:
         if not self.calls:
             return None
         spread = self.calls * self.characters_squared - self.characters * self.characters
-        mean_prompt, length = self.prompt_tokens / self.calls, _characters(question)
+        mean_prompt, length = self.prompt_tokens / self.calls, characters_of(question)
         if spread > 0:
             slope = (self.calls * self.characters_times_prompt - self.characters * self.prompt_tokens) / spread
             prompt = mean_prompt + min(max(slope, 0.0), 1.0) * (length - self.characters / self.calls)
@@ -137,7 +137,7 @@ def last_stage_alone(
             usage = answered.completion.usage
             stage = next((each for each in stages if each.name == answered.stage), None)
             if stage is not None and stage.prompt is not None:
-                usage = as_shown(usage, _rendered(last, question), _rendered(stage, question))
+                usage = as_shown(usage, _characters_shown(last, question), _characters_shown(stage, question))
             return BaselineCost(last.price.cost(usage), estimated=True, assumed=True)
     return BaselineCost(None, estimated=True)
 
@@ -156,8 +156,8 @@ def _cost_without_draft(
 ) -> Decimal | None:
     """The cost of the last stage's call, had it not been shown a draft."""
     assert step.completion is not None
-    alone = _rendered(last, question)
-    usage = as_shown(step.completion.usage, alone, with_draft(alone, draft))
+    alone = last.prompt.render(question) if last.prompt else question
+    usage = as_shown(step.completion.usage, characters_of(alone), characters_of(with_draft(alone, draft)))
     estimator.observe(question, replace(step.completion, usage=usage))
     if last.price is None or step.cost_usd is None:
         return step.cost_usd
@@ -165,13 +165,16 @@ def _cost_without_draft(
     return max(EXACT.subtract(step.cost_usd, saved), ZERO_USD)
 
 
-def _rendered(stage: Stage, question: Question) -> Question:
-    return stage.prompt.render(question) if stage.prompt else question
+def _characters_shown(stage: Stage, question: Question) -> int:
+    """The characters of a question as a stage is asked it."""
+    return stage.prompt.characters(question) if stage.prompt else characters_of(question)
 
 
-def as_shown(usage: Usage, alone: Question, shown: Question) -> Usage:
-    """The usage of a call, had it been sent `alone`, not `shown`: its prompt tokens follow the characters."""
-    share = _characters(alone) / max(_characters(shown), 1)
+def as_shown(usage: Usage, alone: int, shown: int) -> Usage:
+    """The usage of a call, had it been sent `alone` characters, not `shown`: its prompt tokens follow them."""
+    if alone == shown:
+        return usage if usage.estimated else replace(usage, estimated=True)
+    share = alone / max(shown, 1)
     return replace(
         usage,
         prompt_tokens=round(usage.prompt_tokens * share),
@@ -180,7 +183,3 @@ def as_shown(usage: Usage, alone: Question, shown: Question) -> Usage:
         cache_write_1h_tokens=round(usage.cache_write_1h_tokens * share),
         estimated=True,
     )
-
-
-def _characters(question: Question) -> int:
-    return sum(len(message.content) for message in question.messages)

@@ -377,7 +377,10 @@ class Trace(Struct, frozen=True, kw_only=True):
     @property
     def deferred(self) -> bool:
         """True where any stage deferred."""
-        return any(step.decision is Decision.DEFER for step in self.steps)
+        for step in self.steps:  # noqa: SIM110  # `any` takes four times as long, and each request passes here
+            if step.decision is Decision.DEFER:
+                return True
+        return False
 
     @property
     def saved_usd(self) -> Decimal | None:

@@ -97,6 +97,8 @@ def test_an_artefact_says_what_to_watch(tmp_path: Path) -> None:
     found.save(tmp_path / "c.json")
     monitor, watched = Monitor.of_calibration(load(tmp_path / "c.json"), every=500), found.watched
     assert watched is not None
+    assert watched.deferred_differ is not None
+    assert monitor.deferred is not None
     assert monitor.deferred.low == watched.deferred_differ[0] < watched.deferred_differ[1] == monitor.deferred.high
     assert monitor.audited.high == watched.kept_differ[1] < watched.deferred_differ[0]
     assert [each.every for each in monitor.detectors] == [500, 500, 500]

@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 from tests.fakes.gateway import serving
-from tests.gateway.conftest import OpenAccounts
 
 from corea import Cascade, Question, Stage
 from corea.backends.fake import FakeBackend
@@ -23,6 +22,7 @@ from corea.calibrate import Calibration, FitOptions, OutcomeTable, Targets, fit
 from corea.calibrate.binding import bind
 from corea.calibrate.coverage import missed_targets
 from corea.calibrate.rules import ScoredTable
+from corea.gateway.billing.auth import OpenAccounts
 from corea.gateway.chat.routing import RoutingTable
 from corea.gateway.chat.service import ChatService
 from corea.gateway.ops.settings import GatewaySettings

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 from tests.cli.conftest import Command
-from tests.gateway.conftest import OpenAccounts
 
 from corea.backends.fake import FakeBackend
 from corea.build import build
 from corea.cascade import Cascade
 from corea.config import load_config
+from corea.gateway.billing.auth import OpenAccounts
 from corea.gateway.chat.routing import RoutingTable
 from corea.gateway.chat.service import ChatService
 from corea.gateway.ops.settings import GatewaySettings

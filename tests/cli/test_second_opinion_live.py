@@ -14,12 +14,12 @@ import pytest
 from tests.cli.conftest import Command
 from tests.fakes.gateway import upstream
 from tests.fakes.server import Asked, FakeServer, Say
-from tests.gateway.conftest import OpenAccounts
 
 from corea.build import build
 from corea.calibrate import load
 from corea.calibrate.rules import ScoredTable
 from corea.config import load_config
+from corea.gateway.billing.auth import OpenAccounts
 from corea.gateway.chat.routing import RoutingTable
 from corea.gateway.chat.service import ChatService
 from corea.gateway.ops.settings import GatewaySettings

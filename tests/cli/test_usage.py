@@ -50,7 +50,11 @@ ENDINGS = ".jsonl, .ndjson, .json, .csv, .tsv, .parquet"
             "--slm-accuracy: got 'x', expected a number",
             "calibrate plan",
         ),
-        ("calibrate q.jsonl", "calibrate: no such command 'q.jsonl'", "calibrate"),
+        (
+            "calibrate q.jsonl",
+            "calibrate: no such command 'q.jsonl', it is a file; did you mean --questions q.jsonl?",
+            "calibrate",
+        ),
         ("export", "folder: got nothing, expected a value", "export"),
         ("demo --out", "--out: got no value, expected one", "demo"),
         ("--verzion", "got '--verzion', expected one of its options; did you mean --version?", ""),

@@ -204,6 +204,7 @@ class FakeServer:
         running, peak: Requests under way now, and at most.
         hanging: Those that will never be answered.
         connections: Connections opened so far.
+        free: Requests are held before their answers while it is not set.
     """
 
     def __init__(self, otherwise: Otherwise | None = None, *, keys: Sequence[str] = (), record: bool = True) -> None:
@@ -219,6 +220,8 @@ class FakeServer:
         self.peak = 0
         self.connections = 0
         self.base_url = ""
+        self.free = asyncio.Event()
+        self.free.set()
         self._record = record
         self._runner: web.AppRunner | None = None
         self._seen: set[int] = set()
@@ -270,6 +273,7 @@ class FakeServer:
         try:
             if act.delay_seconds:
                 await asyncio.sleep(act.delay_seconds)
+            await self.free.wait()
             return await self._perform(act, asked, request, charge)
         except (asyncio.CancelledError, ConnectionError):
             self.hung_up += 1

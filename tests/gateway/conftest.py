@@ -13,7 +13,7 @@ from tests.fakes.postgres import PostgresServer
 from corea.backends.fake import FakeBackend
 from corea.cascade import Cascade, OnLastDown, Stage
 from corea.config import settings as read_settings
-from corea.gateway.billing.auth import Accounts, Admission, Principal, SpendRequest
+from corea.gateway.billing.auth import Accounts, OpenAccounts
 from corea.gateway.chat.request_state import CompletedRequest
 from corea.gateway.chat.routing import RoutingTable
 from corea.gateway.chat.service import ChatService
@@ -30,22 +30,6 @@ SURE = "<think>12 + 7 = 19</think><answer>19</answer><confidence>0.9</confidence
 UNSURE = "<think>12 + 7 = 18?</think><answer>18</answer><confidence>0.2</confidence>"
 LARGE = "It is <answer>nineteen</answer>, surely."
 QUESTION = [{"role": "user", "content": "12 + 7?"}]
-
-
-class OpenAccounts:
-    """Accounts without keys: every request is admitted, and nothing is booked."""
-
-    def identify(self, secret: str | None) -> Principal:
-        return Principal()
-
-    async def admit(self, principal: Principal, request: SpendRequest) -> Admission:
-        return Admission(key_id=None, request=request)
-
-    async def count(self, principal: Principal) -> None:
-        pass
-
-    async def settle(self, admission: Admission, *, cost_usd: Decimal | None, tokens: int) -> None:
-        pass
 
 
 @dataclass

@@ -12,11 +12,11 @@ from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 from tests.fakes.server import SSE, Bytes, Fail, FakeServer, Say
 from tests.fuzzing import examples
-from tests.gateway.conftest import OpenAccounts
 
 from corea.backends.fake import FakeBackend
 from corea.backends.openai.client import OpenAIBackend, OpenAISettings
 from corea.cascade import Cascade, Stage
+from corea.gateway.billing.auth import OpenAccounts
 from corea.gateway.chat.request_state import CompletedRequest
 from corea.gateway.chat.routing import RoutingTable
 from corea.gateway.chat.service import ChatService

@@ -10,12 +10,12 @@ import pytest
 from tests.cli.conftest import Command, corea
 from tests.fakes.gateway import upstream
 from tests.fakes.server import Act, Asked, Say
-from tests.gateway.conftest import OpenAccounts
 
 from corea.build import BackendCache, build_all
 from corea.cli.init import pairs
 from corea.config import Config, load_config
 from corea.config import settings as read_settings
+from corea.gateway.billing.auth import OpenAccounts
 from corea.gateway.chat.routing import RoutingTable
 from corea.gateway.chat.service import ChatService
 from corea.gateway.ops.settings import GatewaySettings

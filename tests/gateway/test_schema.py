@@ -12,10 +12,10 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 from tests.fuzzing import examples
-from tests.gateway.conftest import OpenAccounts
 
 from corea.backends.fake import FakeBackend
 from corea.cascade import Cascade, Stage
+from corea.gateway.billing.auth import OpenAccounts
 from corea.gateway.chat.routing import RoutingTable
 from corea.gateway.chat.service import ChatService
 from corea.gateway.ops.openapi import openapi_document

@@ -1,7 +1,6 @@
 """`corea audit`: state and evidence of the audit of `corea serve`."""
 
 import json as json_lines
-import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,9 +15,13 @@ from corea.errors import ConfigError, DataError, unknown_name
 
 if TYPE_CHECKING:
     from corea.gateway.audit.evidence import AuditEvidence, CascadeEvidence
+    from corea.gateway.billing.connection import SqlConnection
 
 StoreArgument = Annotated[
-    Path | None, typer.Argument(metavar="STORE", help="The database file. Default: path of [gateway.storage].")
+    str | None,
+    typer.Argument(
+        metavar="STORE", help="The database: a file, or postgresql://.... Default: that of [gateway.storage]."
+    ),
 ]
 
 
@@ -44,17 +47,10 @@ def audit(
     Exit code 1 where an alarm stands. A running server follows an acknowledgement within two seconds.
     """
     from corea.gateway.audit.evidence import evidence_of
-    from corea.gateway.audit.store import acknowledge as acknowledge_in
-    from corea.gateway.audit.store import monitor_rows
 
     with opened(store, config, set_) as connection:
         if acknowledge:
-            rows = [row for row in monitor_rows(connection) if cascade in (None, row.cascade)]
-            if cascade is not None and not rows:
-                raise unknown_name("--cascade", cascade, [row.cascade for row in monitor_rows(connection)])
-            for row in rows:
-                if row.alarm is not None:
-                    acknowledge_in(connection, row.cascade, time.time())
+            _acknowledge(connection, cascade)
         if select_for_labelling is not None:
             _write_list(connection, select_for_labelling, cascade)
         found = evidence_of(connection)
@@ -65,33 +61,49 @@ def audit(
 
 
 @contextmanager
-def opened(store: Path | None, config_path: Path | None, overrides: list[str] | None) -> Iterator[sqlite3.Connection]:
+def opened(store: str | None, config_path: Path | None, overrides: list[str] | None) -> "Iterator[SqlConnection]":
     """The database of a gateway, which must be there.
+
+    Args:
+        store: A file or a URL; None: that of the configuration.
 
     Raises:
         ConfigError: It is not, or cannot be used.
     """
     from corea.cli.configuration import find_config, find_gateway, state_folder
-    from corea.gateway.billing.database import connect
+    from corea.gateway.billing.storage import open_database
+    from corea.gateway.ops.settings import POSTGRES, GatewayStorage
 
     if store is None:
         config, bundled = find_config(config_path, overrides)
         storage = find_gateway(config).storage
-        if storage.url is not None:
-            raise ConfigError("gateway.storage.url: a server with PostgreSQL audits nothing; name another STORE")
-        store = state_folder(config, bundled=bundled) / (storage.path or "corea.db")
-    if not store.is_file():
-        raise ConfigError(f"{store}: no such file, expected the database of `corea serve`; name it")
-    connection = connect(store)
-    try:
+        path = state_folder(config, bundled=bundled) / (storage.path or "corea.db") if storage.url is None else None
+    elif store.startswith(POSTGRES):
+        storage, path = GatewayStorage(url=store), None
+    else:
+        storage, path = GatewayStorage(), Path(store)
+    if path is not None and not path.is_file():
+        raise ConfigError(f"{path}: no such file, expected the database of `corea serve`; name it")
+    with open_database(storage, path) as connection:
         yield connection
-    except sqlite3.Error as error:
-        raise ConfigError(f"{store}: cannot be used ({error}); is another program holding it?") from error
-    finally:
-        connection.close()
 
 
-def _write_list(connection: sqlite3.Connection, path: Path, cascade: str | None) -> None:
+def _acknowledge(connection: "SqlConnection", cascade: str | None) -> None:
+    """Acknowledges the alarms of a cascade, or of all."""
+    from corea.gateway.audit.store import LOCK, acknowledge, monitor_rows
+    from corea.gateway.billing.connection import transaction
+
+    with transaction(connection, LOCK):
+        rows = monitor_rows(connection)
+        names = [row.cascade for row in rows]
+        if cascade is not None and cascade not in names:
+            raise unknown_name("--cascade", cascade, names)
+        for row in rows:
+            if row.alarm is not None and cascade in (None, row.cascade):
+                acknowledge(connection, row.cascade, time.time())
+
+
+def _write_list(connection: "SqlConnection", path: Path, cascade: str | None) -> None:
     """Writes the questions to label, with their texts where these are stored."""
     from corea.gateway.audit.evidence import to_label
     from corea.gateway.audit.store import drawn_rows, label_rows

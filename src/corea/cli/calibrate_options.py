@@ -98,7 +98,10 @@ class StoreOptions:
     """Questions that the audit of a gateway drew, in place of recorded rows."""
 
     from_store: Annotated[
-        Path | None, _option(STORE, FILE, "Database of `corea serve`: the questions that its audit drew.")
+        str | None,
+        _option(
+            STORE, FILE, "Database of `corea serve`, a file or postgresql://...: the questions that its audit drew."
+        ),
     ] = None
     since: Annotated[str | None, _option(STORE, "DATE", "Only those drawn from this day on (UTC).")] = None
 

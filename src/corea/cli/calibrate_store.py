@@ -23,7 +23,7 @@ UNLABELLED = "an open one counts as lost to confirm the guarantee, and as not lo
 
 
 def stored_table(
-    store: Path, since: str | None, cascade: str | None, settings: "CalibrateSettings", configuration: ConfigOptions
+    store: str, since: str | None, cascade: str | None, settings: "CalibrateSettings", configuration: ConfigOptions
 ) -> "tuple[OutcomeTable, tuple[StageBinding, ...]]":
     """The drawn questions of a cascade of a configuration, and its binding.
 
@@ -49,7 +49,7 @@ def stored_table(
     return replace(table, notes=(*notes_of(sample), *table.notes)), binding
 
 
-def verify_stored(path: Path | None, store: Path, cascade: str | None, since: str | None, *, json: bool) -> None:
+def verify_stored(path: Path | None, store: str, cascade: str | None, since: str | None, *, json: bool) -> None:
     """Tests an artefact on the questions that the audit drew and that it decided.
 
     Raises:
@@ -61,6 +61,7 @@ def verify_stored(path: Path | None, store: Path, cascade: str | None, since: st
     if path is None:
         raise ConfigError("calibrate verify --from-store: got no --calibration, expected the file to test; name it")
     found, drawn = load(path), read(store, cascade, since)
+    store = _shown(store)
     decided = drawn.decided_by(found.digest)
     if not len(decided):
         raise DataError(
@@ -93,17 +94,24 @@ def verify_stored(path: Path | None, store: Path, cascade: str | None, since: st
         raise typer.Exit(EXIT_FAILED)
 
 
-def read(store: Path, cascade: str | None, since: str | None) -> "StoredSample":
+def read(store: str, cascade: str | None, since: str | None) -> "StoredSample":
     """The sample of a database.
 
     Raises:
-        ConfigError: The date is none, or the file cannot be used.
+        ConfigError: The date is none, or the database cannot be used.
         DataError: No question was drawn.
     """
     from corea.gateway.audit.sample import read_sample
 
     with opened(store, None, None) as connection:
         return read_sample(connection, cascade, since=_seconds(since))
+
+
+def _shown(store: str) -> str:
+    """A store without user and password."""
+    from corea.gateway.billing.postgres import shown
+
+    return shown(store) if "://" in store else store
 
 
 def _seconds(since: str | None) -> float:

@@ -225,7 +225,7 @@ def correct(
 def _admin(state: Path | None, config_path: Path | None, overrides: list[str] | None) -> "Iterator[KeyAdmin]":
     """Changes of the keys in the database; without a configuration, names in it are not checked."""
     from corea.gateway.billing.key_admin import KeyAdmin
-    from corea.gateway.billing.storage import open_keys
+    from corea.gateway.billing.storage import open_database
     from corea.gateway.ops.settings import GatewayStorage
 
     cascades, policies, storage = None, None, GatewayStorage()
@@ -239,7 +239,7 @@ def _admin(state: Path | None, config_path: Path | None, overrides: list[str] | 
         if storage.url is None and not storage.path:
             raise ConfigError('gateway.storage.path: got "", expected a file; keys would be deleted with the server')
         state = state_folder(config, bundled=bundled) / storage.path if storage.url is None else None
-    with open_keys(storage, state) as connection:
+    with open_database(storage, state) as connection:
         yield KeyAdmin(connection, f"{_user()} (corea keys)", cascades, policies)
 
 

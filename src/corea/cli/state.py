@@ -34,8 +34,12 @@ def backup(
 ) -> None:
     """Write a complete copy of one moment, also while the server runs; a plain copy of the file would not be one."""
     from corea.gateway.billing import state as care
+    from corea.gateway.billing.postgres_state import backup_command
 
-    _show(care.backup(_path(file, config, set_), target), json)
+    path = _place(file, config, set_)
+    if isinstance(path, str):
+        raise _own_tool("backup", backup_command(path, target))
+    _show(care.backup(path, target), json)
 
 
 @state.command()
@@ -47,8 +51,11 @@ def restore(
 ) -> None:
     """Put a copy in the place of the database, which is kept under another name. The server must be stopped."""
     from corea.gateway.billing import state as care
+    from corea.gateway.billing.postgres_state import restore_command
 
-    path = _path(file, config, set_)
+    path = _place(file, config, set_)
+    if isinstance(path, str):
+        raise _own_tool("restore", restore_command(path, source), "stop all servers, then ")
     kept = care.restore(path, source)
     print(f"{path} is now the copy {source}." + (f" The one before it is {kept}." if kept else ""))
     newest = care.summary(path).newest_decision
@@ -66,12 +73,17 @@ def export(
     texts: Annotated[bool, typer.Option("--texts", help="With the stored prompts and answers.")] = False,
 ) -> None:
     """Print the rows of a table, a line of JSON each, the oldest first; a key's hash is left out."""
+    from corea.gateway.billing import postgres_state
     from corea.gateway.billing import state as care
 
     if table not in care.TABLES:
         raise unknown_name("table", table, list(care.TABLES))
-    start = None if since is None else _read_time(since)
-    for row in care.export(_path(file, config, set_), table, since=start, texts=texts):
+    start, place = None if since is None else _read_time(since), _place(file, config, set_)
+    if isinstance(place, str):
+        rows = postgres_state.export(place, table, since=start, texts=texts)
+    else:
+        rows = care.export(place, table, since=start, texts=texts)
+    for row in rows:
         print_json(row)
 
 
@@ -86,10 +98,16 @@ def prune(
     ] = False,
 ) -> None:
     """Delete old decisions, also while the server runs. Spending and the record of changes stay."""
+    from corea.gateway.billing import postgres_state
     from corea.gateway.billing import state as care
 
-    path = _path(file, config, set_)
-    deleted = care.prune(path, time.time() - older_than_days * DAY_SECONDS)
+    path, before = _place(file, config, set_), time.time() - older_than_days * DAY_SECONDS
+    if isinstance(path, str):
+        if compact:
+            raise _own_tool("prune --compact", postgres_state.vacuum_command(path))
+        print(f"{postgres_state.prune(path, before):,} decisions were deleted.")
+        return
+    deleted = care.prune(path, before)
     print(f"{deleted:,} decisions were deleted.")
     if compact:
         care.compact(path)
@@ -101,16 +119,25 @@ def version(
     config: ConfigOption = None, set_: SetOption = None, file: FileOption = None, json: JsonOption = False
 ) -> None:
     """Show the version and contents of the database, without a change to it."""
+    from corea.gateway.billing import postgres_state
     from corea.gateway.billing import state as care
 
-    _show(care.summary(_path(file, config, set_)), json)
+    place = _place(file, config, set_)
+    _show(postgres_state.summary(place) if isinstance(place, str) else care.summary(place), json)
 
 
-def _path(file: Path | None, config_path: Path | None, overrides: list[str] | None) -> Path:
-    """The database.
+def _own_tool(command: str, words: str, first: str = "") -> ConfigError:
+    """The error of what PostgreSQL's own tools do better."""
+    return ConfigError(
+        f"corea state {command}: got a PostgreSQL database, expected an SQLite file; {first}run: {words}"
+    )
+
+
+def _place(file: Path | None, config_path: Path | None, overrides: list[str] | None) -> Path | str:
+    """The database: a file, or PostgreSQL's URL.
 
     Raises:
-        ConfigError: It is not an SQLite file.
+        ConfigError: It is a temporary file, or a URL where a path is expected.
     """
     from corea.cli.configuration import find_config, find_gateway, state_folder
 
@@ -119,9 +146,10 @@ def _path(file: Path | None, config_path: Path | None, overrides: list[str] | No
     config, bundled = find_config(config_path, overrides)
     storage = find_gateway(config).storage
     stored = storage.path
-    if storage.url is not None or POSTGRES.search(stored):
-        name, tools = "path" if storage.url is None else "url", "use its own tools: pg_dump, pg_restore, psql"
-        raise ConfigError(f"gateway.storage.{name}: `corea state` is for an SQLite file, this is PostgreSQL; {tools}")
+    if storage.url is not None:
+        return storage.url
+    if POSTGRES.search(stored):
+        raise ConfigError("gateway.storage.path: got an address, expected a file; set gateway.storage.url to it")
     if not stored:
         raise ConfigError('gateway.storage.path: got "", a temporary file, expected a database that stays')
     return state_folder(config, bundled=bundled) / stored
@@ -129,7 +157,7 @@ def _path(file: Path | None, config_path: Path | None, overrides: list[str] | No
 
 def _show(found: "StateSummary", json: bool) -> None:
     if json:
-        print_json({**asdict(found), "path": str(found.path)})
+        print_json(asdict(found))
         return
     last = f", the last of {_time(found.newest_decision)}" if found.newest_decision is not None else ""
     print(

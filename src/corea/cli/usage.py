@@ -1,10 +1,12 @@
 """Wrong usage of the command line as one line: the option or argument, the value given, the value expected."""
 
+from pathlib import Path
 from typing import Any
 
 import typer
 
 UNEXPECTED, QUOTE = "got unexpected extra argument", "put a text with spaces in quotes"
+UNKNOWN = "no such command '"
 EXPECTED = {  # by the kind of pydantic's error, which typer checks values with
     "int_parsing": "a whole number",
     "int_from_float": "a whole number",
@@ -32,12 +34,21 @@ def _message(error: Any, where: str) -> str:
         return _wrong_option(error, str(option), where)
     if param is None:
         message = _plain(error.format_message())
-        more = f", expected none; {QUOTE}" if message.startswith(UNEXPECTED) else ""
+        more = f", expected none; {QUOTE}" if message.startswith(UNEXPECTED) else _file_hint(error, message)
         return f"{where}{message}{more}"
     name = next((each for each in param.opts if each.startswith("--")), param.name)
     if str(error).startswith("Missing parameter"):
         return f"{name}: got nothing, expected a value"
     return f"{name}: {_wrong_value(error)}"
+
+
+def _file_hint(error: Any, message: str) -> str:
+    """The option for a file that stands where a command is expected."""
+    name = message.removeprefix(UNKNOWN).removesuffix("'")
+    if name == message or not Path(name).is_file():
+        return ""
+    options = {option for param in error.ctx.command.params for option in param.opts}
+    return f", it is a file; did you mean --questions {name}?" if "--questions" in options else ", it is a file"
 
 
 def _wrong_option(error: Any, option: str, where: str) -> str:

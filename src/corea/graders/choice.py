@@ -99,7 +99,7 @@ def option_letter(answer: str, options: Sequence[str], *, written: str | None = 
         return _letter(index)
     if written.endswith("*"):
         return None
-    letter = letter or _letter_said(written, len(options))
+    letter = letter or _letter_said(written, len(options)) or listed.counted(written)
     if letter:
         return letter if (len(written) < 4 and "?" not in written) or listed.agrees(written, _index(letter)) else None
     index = listed.equal_number(written)
@@ -125,6 +125,12 @@ _LETTER_SAID = re.compile(
 )
 
 
+_ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth")
+_COUNTED = re.compile(
+    rf"(?:it['’]s\s|it\sis\s)?(?:the\s)?(?:({'|'.join(_ORDINALS)})\s(?:option|choice|answer|one)"
+    r"|(?:option|choice)\s(?:number\s|#\s?)?(\d))(?:\sis\s(?:the\s)?(?:correct|right|best)(?:\s(?:one|answer))?)?",
+    re.I,
+)
 _REMARKED = re.compile(r"\(?([A-Z])\)?\s\([^()]*\)")
 
 
@@ -155,7 +161,7 @@ class OptionTexts:
         labels = [chr(ord("A") + i) for i in range(len(options))]
         return cls(
             exact=tuple(map(as_written, options)),
-            normal=tuple(_normal(as_written(option)) for option in options),
+            normal=tuple(_normal(_CANNOT.sub("cannot", as_written(option))) for option in options),
             amounts=tuple(map(read_number, options)),
             may_look_lettered=any(choice_letter(option, 26) or _LABEL.match(option) for option in options),
             are_letters=all(option.strip().upper() in labels for option in options),
@@ -166,7 +172,7 @@ class OptionTexts:
         plain = as_written(answer)
         if plain in self.exact:
             return _only(self.exact, plain)
-        return _only(self.normal, _normal(plain))
+        return _only(self.normal, _normal(_CANNOT.sub("cannot", plain)))
 
     def agrees(self, written: str, index: int) -> bool:
         """True if the words beside a letter may go with it: not those of another option, nor a name ("E. coli")."""
@@ -191,6 +197,16 @@ class OptionTexts:
         begun = [i for i, option in enumerate(self.normal) if len(option) > 2 and said.startswith(f"{option} ")]
         return max(begun, key=lambda i: len(self.normal[i]), default=None)
 
+    def counted(self, answer: str) -> str | None:
+        """The letter of the option that an answer counts: "the second option", "Option 2"; None if 2 is an option."""
+        match = _COUNTED.fullmatch(as_written(answer))
+        if not match:
+            return None
+        if match[2] and any(amount and amount.value == int(match[2]) for amount in self.amounts):
+            return None
+        index = int(match[2]) - 1 if match[2] else _ORDINALS.index(match[1].casefold())
+        return _letter(index) if 0 <= index < len(self.exact) else None
+
     def equal_number(self, answer: str) -> int | None:
         """The only option with the same number, and the same unit where both have one: "4.0" for "4"."""
         said = read_number(answer)
@@ -201,7 +217,7 @@ class OptionTexts:
 
     def inside(self, answer: str) -> int | None:
         """The only option whose words are in the answer, where no word beside them changes what it says."""
-        plain = CONTRAST.sub("", as_written(answer))
+        plain = CONTRAST.sub("", _CANNOT.sub("cannot", as_written(answer)))
         said = normalise(plain)
         found = [i for i, option in enumerate(self.normal) if len(option) > 1 and _has_words(said, option)]
         longest = [i for i in found if not any(i != j and _has_words(self.normal[j], self.normal[i]) for j in found)]
@@ -263,6 +279,7 @@ DENIED = re.compile(
     r"(?:be\s|the\s|option\s|choice\s|answer\s){0,3}[(*\"']*$",
     re.I,
 )
+_CANNOT = re.compile(r"\b(?:can['’]t|can not)\b", re.I)
 CONTRAST = re.compile(r"(?:,\s*|\s)(?:and\s)?(?:not|rather than|instead of)\s[^,.;]*$", re.I)
 _EXPLAINS = re.compile(r"[,;:.!]\s|\s[-(]|\s(?:because|since|as)\s", re.I)
 _SENTENCE = 4  # words beside an option of several words that make a sentence: "New York City" is none

@@ -36,7 +36,7 @@ _PHRASE = regex(
     r"|given)(?!\w)[^\n:]{0,80}?)?(?:[*_]{0,2}\s(?:is|are|was|would\sbe|should\sbe|must(?:\stherefore)?\sbe|will\sbe"
     r"|has\sto\sbe|seems\s(?:to\sbe|like)|appears\sto\sbe|turns\sout\sto\sbe|comes\s(?:out\s)?to(?:\sbe)?|becomes"
     r"|equals|=)|'s|’s|(?<=n\sanswer)\sof|(?<=final\sanswer)\sof|(?<=answer):(?=[ *_]{1,4}[^\s*_]))(?:\s(?:therefore"
-    r"|thus|then|simply|clearly|just|actually|indeed))?(?:\snot\s[^.\n]{1,60}?,?\sbut(?:\srather)?)?(?!\s(?:not|in|to"
+    r"|thus|then|simply|clearly|just|actually|indeed|\w{4,10}ly(?=\snot\s)))?(?:\snot\s[^.\n]{1,60}?,?\sbut(?:\srather)?)?(?!\s(?:(?:\w{4,10}ly\s)?not|in|to"
     r"|that|the\sone|the\ssame|wrong|correct|incorrect|right|valid|invalid|as\sfollows|based|given|obtained|found"
     r"|unclear|clear|unique|consistent|different|likely)(?!\w)(?!\s{0,3}\())[\s:*_]{1,8}"
 )

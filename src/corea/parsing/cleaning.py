@@ -1,6 +1,7 @@
 """Cleaning of answers: markup, "the answer is", "with confidence 0.9" and the text of a lettered choice are removed."""
 
 import re
+import unicodedata
 
 from corea.parsing.discourse import refuses
 from corea.parsing.text import CONCLUSIONS, LONGEST, STYLED, Extracted, closing_brace, is_blank, lead, regex
@@ -19,14 +20,9 @@ _TRAILING = regex(r"\s\(?(?:option|choice|answer)?\s?\(([A-Z])\)$|\s\((?:option|
 _GLOSSED = regex(r"([A-Z])\s\([^()\n]{1,80}\)")  # C (Paris)
 _ANOTHER = regex(r"(?:\band\b|\bor\b|[,;/&]|\n)\s{0,3}(?:option\s)?(?:\([A-Z]\)|[A-Z][).:])")
 _MARKUP = regex(r"\\text(?:bf|it)?|\\mathrm|\*\*|[{}*]")
-_WIDE = {
-    ord(wide): letter
-    for i, letter in enumerate("ABCDEFGHIJKLMNOPQRSTUVWXYZ")
-    for wide in map(chr, (0xFF21 + i, 0x24B6 + i, 0xFF41 + i, 0x24D0 + i))
-}
-"""Full-width and circled letters: Ｂ, Ⓑ."""
 _INITIALS = regex(r"[A-Z]\.\s?[A-Z]\.")
 _WRAPPED = regex(STYLED + r"\{", re.I)
+_TAGGED = regex(r"<(?!answer)([a-z]{1,16})>([^<>]*)</\1>", re.I)
 _SURE = r"(?:confiden(?:ce|t)|certain(?:ty)?|sure|probability|likelihood)"
 _CONFIDENCE_TAIL = regex(
     r"[\s,;.(|\[–—-]{1,4}(?:(?:and|with|at|conf\.?|i(?:'m|\sam))\s)?(?:a\s|an\s|my\s|the\s|about\s"
@@ -37,7 +33,7 @@ _CONFIDENCE_TAIL = regex(
 _PERCENT_TAIL = regex(r"[,;|]?\s{1,2}\(?\d{1,3}(?:\.\d{1,2})?\s?%\)?\s?$")
 _SAYS = regex(
     rf"^(?:[^\n.!?]|\.(?=\S)){{0,300}}?(?<![a-z])(?<!this\s)(?<!that\s){CONCLUSIONS}(?:answer|choice|option)(?:\schoice"
-    r"|\soption)?\s(?:is|would\sbe)(?!\snot\s)[\s:]{1,3}(?=\S)",
+    r"|\soption)?\s(?:is|would\sbe)(?!\s(?:not|correct|right|wrong|incorrect|clear)(?![a-z]))[\s:]{1,3}(?=\S)",
     re.I,
 )
 _HEDGE = regex(
@@ -80,7 +76,7 @@ def choice_letter(answer: str, choices: int | None = None) -> str | None:
     """
     if choices == 0 or (answer[:1].isdigit() and not answer.endswith(")")):
         return None
-    answer = answer if answer.isascii() else answer.translate(_WIDE)
+    answer = answer if answer.isascii() else unicodedata.normalize("NFKC", answer)
     text = _MARKUP.sub("", answer).replace("\\ ", " ").strip(" _`$\\.,。")
     named = _NAMED.match(text) if text[1:2].isalpha() or text[1:2] in "'’" else None
     text = text[named.end() :] if named else text
@@ -193,6 +189,8 @@ def _inner(text: str, start: int, end: int) -> tuple[int, int]:
         start, end = _unpaired(text, *_unquoted(text, start, end))
         if (match := _WRAPPED.match(text, start, end)) and closing_brace(text, match.end() - 1, end) == end - 1:
             start, end = match.end(), end - 1
+        if match := _TAGGED.fullmatch(text, start, end):
+            start, end = match.span(2)
         if (start, end) == before:
             break
     return start, end

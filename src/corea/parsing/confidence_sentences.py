@@ -28,6 +28,10 @@ from corea.parsing.text import clause_before, clause_end, positions, regex
 
 _AHEAD, _BACK, _MOST = 200, 90, 24
 _SURE_WORDS = ("conf", " sure", "unsure", "certain", "chance", "likel", "probab")
+_SAID_BY = regex(
+    r"[^\"”\n]{0,60}[,.!?][\"”]\s(?!i\s)(?:\w{1,12}\s){0,2}(?:said|says|replied|told|wrote|thought|answered)(?!\w)"
+)
+"""The end of someone's speech: 'sure," said Tom'."""
 _FIRST_PERSON = regex(r"(?<![\w])(?:i|i'm|i'd|i've|we|we're|my|our|me)(?![\w])")
 _NEGATED = regex(
     r"(?<!\w)(?:need|want|wish|require|take|enough|hope|try"
@@ -36,7 +40,7 @@ _NEGATED = regex(
     r"|at\smost)\s(?:\w{1,12}(?:'\w{1,2})?\s){0,4}[\s*_~]{0,3}$"
 )
 _LINK = regex(
-    r"(?<![a-z])(?:is|of|at|as|a|an|be|was|to|am|around|about|approximately|roughly|nearly|almost|over|above|say|than"
+    r"(?<![a-z])(?:is|of|at|as|a|an|be|was|to|am|around|about|approximately|roughly|nearly|almost|over|above|say|than|maybe|perhaps|probably"
     r"|the|near|level|now|[:=~≈(,])[\s*_`$(\[\\~≈]{0,6}$"
 )
 _JOIN = regex(r"[\s*_`$)\\\]-]{0,6}(?:level\sof\s|of\s)?")
@@ -58,12 +62,15 @@ _DENIES = regex(
 _ADJECTIVE = regex(r"\s?(?:confident(?:ly)?|sure(?:ly)?|unsure|certain(?:ly)?|uncertain)(?![a-z])")
 _BESIDE_ADJECTIVE = regex(
     r"(?:[\W_]|(?<=[,(:-]\s)about(?![a-z])|(?<=[,(:-])about(?![a-z])|(?:(?:in|of|about|on)\s(?:this|that|it|my\sanswer"
-    r"|the\sanswer|this\sanswer)(?!\sof)|at|to|the|a|an|around|approximately|roughly|maybe|say|level|i'd|with"
+    r"|the\sanswer|this\sanswer)(?!\sof)|at|to|the|a|an|around|approximately|roughly|maybe|perhaps|probably|say|level|i'd|with"
     r"|degree)(?![a-z])){0,40}"
 )
 _STATES_ANSWER = regex(
     r"(?:(?P<own>in|of|for|about)\s)?(?:(?:the|my|this|our)\s)?(?:(?:final|correct|right)\s)?(?:answer|result|value"
     r"|probability|rate|total|solution)\s(?P<link>is|=|of|equals)\W{0,6}$"
+)
+_TO_ANSWER = regex(
+    r"[ \t*_`$%\\)]{0,4}(?:to|for)\s(?:this|my|the)\s(?:final\s)?(?:answer|solution|result|conclusion)(?!\w)"
 )
 _THAT = regex(r"[ \t*_`$%\\)]{0,4}(?:that|of)\s")
 _EARLIER = regex(r"(?<!\w)(?:initially|originally|at\sfirst|previously|earlier|used\sto\sbe|started)(?!\w)")
@@ -83,7 +90,7 @@ _DENIED = regex(
 )
 _DENIED_BEHIND = regex(r"[^.\n。]{0,30}(?:ません|않|नहीं|ない(?!か))")
 _OF_OTHERS = regex(
-    r"(?<!\w)(?:‹third_person›)\s(?:(?!‹first_person›)\w{1,12}\s){0,3}\W*$"
+    r"(?<!\w)(?:‹third_person›)\s(?:(?!‹first_person›)\w{1,12}[\s']){0,3}\W*$"
     r"|(?:^|[,，。.!?\n])\s?(?![^,，。]{0,12}(?:我|对|對|此|所以|目前|大概|大约|应该|至少|仍|还|也|只))[\u4e00-\u9fff]{1,6}有$"
     r"|(?:‹other_people›)[^我,，。.]{0,12}$"
 )
@@ -162,7 +169,13 @@ def _at(low: str, start: int, end: int, at: int) -> StatedConfidence | None:
         return None
     words = window.lstrip()
     at_level = window.startswith("confidence level") and _LEVEL.search(before)  # "at the 95% confidence level"
-    if at_level or _DENIES.match(words) or _ELSEWHERE.match(words) or is_statistical(low, at, end):
+    if (
+        at_level
+        or _SAID_BY.match(window)
+        or _DENIES.match(words)
+        or _ELSEWHERE.match(words)
+        or is_statistical(low, at, end)
+    ):
         return None
     if is_supposed(clause + " " + _first_clause(window)):
         return None
@@ -187,7 +200,10 @@ def _number_before(before: str, window: str) -> WrittenNumber | None:
     if _NEGATED.search(clause) or of_another(clause) or heads_another(clause):
         return None
     if _names_event(window):
-        is_own = _speaks_of_answer(window) and not _BY_CHANCE.search(_first_clause(window))
+        about = (
+            _first_clause(window) if not clause.rstrip().endswith(("with", "with a", "with an")) else clause + window
+        )
+        is_own = _speaks_of_answer(about) and not _BY_CHANCE.search(about)
     else:
         is_own = _is_own(clause)
     return number[0] if is_own else None
@@ -249,6 +265,8 @@ def _is_of_own_answer(before: str, window: str, pos: int, number: WrittenNumber,
     if _ADJECTIVE.match(window):  # "I'm confident the answer is 0.75"
         return _BESIDE_ADJECTIVE.fullmatch(between) is not None
     if _names_event(window) and (_BY_CHANCE.search(between) or not _speaks_of_answer(between)):
+        if _TO_ANSWER.match(window, number.stop) and _FIRST_PERSON.search(before):
+            return True
         that = _THAT.match(window, number.stop)
         clause = _first_clause(window[that.end() : that.end() + 60]) if that else ""
         return _speaks_of_answer(clause) and not _BY_CHANCE.search(between + clause)
@@ -263,7 +281,7 @@ def _speaks_of_answer(words: str) -> bool:
 def stated_in_foreign_sentence(low: str, start: int, end: int) -> StatedConfidence | None:
     """The last such sentence in another language; a percentage or a fraction only."""
     for at in positions(low, stems("sure_stems", low), start, end, 24):
-        if is_statistical(low, at, end):
+        if is_statistical(low, at, end) or _SAID_BY.match(low, at, end):
             continue
         begin = max(start, at - 50)
         window, stem = plain(low[begin : min(end, at + 60)]), at - begin

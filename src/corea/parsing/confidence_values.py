@@ -44,7 +44,7 @@ _NOUN = regex(
     r"|given|due|but|and|with|which|i|my|this|the|if|or|so|it|though|although|out|overall|points?|stars?|level|score"
     r"|percent|probability|chance|after|from)(?![a-z]{4}))(?:[a-z]{3,}|of\s(?:the|my|all|th[eo]se|them)(?![a-z]))"
 )
-_SHARE_OF = regex(r"[ \t*_]{1,4}of\s(?:the|my|all|th[eo]se|them)(?![a-z])")  # "50% of the facts verified"
+_SHARE_OF = regex(r"[ \t*_]{1,4}of\s(?!(?:being|confidence|certainty|probability)(?![a-z]))[a-z]")  # "50% of facts"
 _OVERALL_BEHIND = regex(r"[^\n.;]{0,100}?(?:\.\d[^\n.;]{0,60}?){0,3}(?:overall|final|total|combined|answer)")
 WITHHELD = regex(
     r"[\s*_`\"'$\\()\[\]{}:=|<>-]{0,12}(?:n/a|na|none|null|nan|unknown|withheld|not\s(?:applicable|available|stated"

@@ -65,8 +65,8 @@ _CHAT_TURN = regex(r"<\|(?:im_start|start_header_id|user|start)\|>|<start_of_tur
 _INTRODUCTION = regex(r"\W{0,6}(?:‹introduction›)(?![a-z])")
 _LONGEST = 300  # characters of a text that says no more than that
 _SAYING = regex(r"‹refusal›", re.I)
-_SORRY = regex(r"(?:(?:i'?m|i am)\s)?(?:very\s|so\s)?(?:sorry|my apologies)(?:\s(?:about|for)\s(?:that|this))?", re.I)
-_ENDS = regex(r"[.!。]+(?:\s+|$)|\n+")
+_SORRY = regex(r"(?:my\s)?(?:‹sorry›)(?:\s(?:about|for)\s(?:that|this))?", re.I)
+_ENDS = regex(r"[.!]+(?:\s+|$)|。+|\n+")
 
 
 def is_doubtful(low: str, start: int, at: int) -> bool:

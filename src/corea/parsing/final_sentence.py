@@ -28,7 +28,7 @@ _SUBJECT = regex(
 )
 _BUT = regex(r"[\s,;](?:but|however|yet|though|in\sfact|actually)[,\s]")
 _NOT_SAID = regex(
-    r"\banswers?\s(?:is|are)\s(?:not|_{2,})(?![^.]*\bbut\b)"
+    r"\banswers?\s(?:is|are)\s(?:(?:\w{4,10}ly\s)?not|_{2,})(?![^.]*\bbut\b)"
     r"|:\s{0,3}_{2,}"
     r"|^(?:so,?\s|thus,?\s|therefore,?\s)?(?:the\s|my\s)?(?:\w{2,10}\s)?answer(?:\sis)?[:\s]*$"
 )

@@ -43,6 +43,7 @@ _START = regex(
     r"|hundred)(?!\w))"
 )
 _PERCENT = regex(r"[ \t*_$`\\,-]{0,5}(?:%|per\s?cent[so]?(?!\w)|pct(?!\w)|‹percent›)")
+_PERCENT_FIRST = regex(r"(?<![\w.,%\\)}])(?<![\d)}] )%(\d{1,3}(?:[.,]\d{1,4})?)(?![\d%]|\s%)")
 _OUT_OF = regex(
     r"[*_$`}]{0,3}[ \t]{0,3}(?:/|\(?out\s{1,2}of|of|in(?=\s(?:\d|ten|five))|\(?on\sa\sscale\s(?:of"
     r"|from)(?:\s\d{1,3}\s?(?:-|to))?|(?:‹out_of›)(?=\s10))[\s*_$`]{0,3}(?:a\s(?:possible\s"
@@ -106,8 +107,9 @@ class WrittenNumber(Struct, frozen=True):
 
 
 def plain(window: str) -> str:
-    """A window of equal length with full-width and other digits, signs and dashes in ASCII."""
-    return window if window.isascii() else window.translate(_ALIKE)
+    """A window of equal length with full-width and other digits, signs and dashes in ASCII, "%80" as "80%"."""
+    window = window if window.isascii() else window.translate(_ALIKE)
+    return _PERCENT_FIRST.sub(r"\1%", window) if "%" in window else window
 
 
 def first_number(window: str, start: int, context: NumberContext) -> WrittenNumber | None:

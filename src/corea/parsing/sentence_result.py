@@ -16,7 +16,9 @@ _RESULT = regex(
     r"\W{0,8}(?:(?:the|final|overall|grand|net)\s){0,2}(?:total|result|sum|solution"
     r"|value)(?:\s\w{1,12}){0,2}[\s*_]{0,3}[:：][\s*_]{1,4}(?=\S)"
 )
-_FIELD = regex(r"(?!\W{0,4}(?:option|choice)\s\(?[a-j]\)?:)[^:=\n]{0,8}?[a-z][\w '’/()*-]{0,48}[:：][\s*_]{1,4}(?=\S)")
+_FIELD = regex(
+    r"(?!\W{0,4}(?:option|choice)\s\(?[a-j]\)?:)[^:=\n]{0,8}?[^\W\d_][\w '’/()*-]{0,48}[:：][\s*_]{1,4}(?=\S)"
+)
 _FORMULA_WITH_UNIT = regex(r"(\$[^$]*=[^$]*\$)\s[a-z²³^/\d]{1,14}\W{0,3}")
 _ASSIGNMENTS = regex(
     r"(?:[a-z](?:_\w)?\s?=\s?[-−]?[\d.,/]{1,20}\d|[a-z](?:_\w)?\s?=\s?[-−]?\d)(?:\s?(?:,|and|or|,\s?and"
@@ -80,6 +82,7 @@ _TOTAL_AFTER = regex(
     r"|left(?!\sover))(?![a-z])"
 )
 _IN_REMARK = regex(r"\w\s\([^()]*[a-z][^()]*$")  # "the Pacific Ocean (about 165 million km²)"
+_IN_REASON = regex(r"\w,?\s(?:because|since)\s[^,;]*$")  # "it is prime because 7 has no factors"
 _JOINED_UNIT = regex(r"\s?[a-z]{1,14}\.?,?\s(?:and\s)?")
 _BETWEEN = regex(
     r"\s?(?:[a-z]{1,14}\s?){0,3}(?:,\s?(?:and|or)?|\s?(?:and|or|to|by|[-–]))\s?(?:[a-z]\s?=\s?)?(?:a\stotal\sof\s)?$"
@@ -144,6 +147,8 @@ def _of_numbers(text: str, low: str, start: int, end: int) -> AnswerSpan | None:
     if joined and _TWO_SUBJECTS.search(low, start, end):
         return None
     found = amounts(low, start, end)
+    if found and _IN_REASON.search(low, start, found[0].start) and conclusion_of(low, start, end) == start:
+        return None
     formulas = [amount for amount in found if amount.is_formula]
     if formulas:
         chosen = _formula(low, found, start, end)

@@ -86,6 +86,18 @@ class Prompt:
                 messages.insert(0, self._system_message)
         return _with_messages(question, tuple(messages))
 
+    def characters(self, question: Question) -> int:
+        """The characters of the messages that `render` gives."""
+        if len(question.messages) == 1 and (only := question.messages[0]).role == "user" and only.raw is None:
+            choices = len(lettered(question.choices)) if question.choices else 0
+            return len(self.system) + len(self.user) - len("{question}") + len(only.content) + choices
+        return characters_of(self.render(question))
+
+
+def characters_of(question: Question) -> int:
+    """The characters of a question's messages."""
+    return sum(len(message.content) for message in question.messages)
+
 
 def _with_messages(question: Question, messages: tuple[Message, ...]) -> Question:
     """The question with other messages; written out, because `replace` takes five times as long and this is hot."""

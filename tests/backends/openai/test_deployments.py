@@ -10,7 +10,7 @@ import httpx
 import pytest
 from tests.fakes.server import Act, Bytes, Fail, FakeServer, Reset, Say
 from tests.gateway.chat.upstreams import streamed
-from tests.gateway.conftest import OpenAccounts, chat
+from tests.gateway.conftest import chat
 
 from corea.backends.openai.circuit_breaker import BreakerState
 from corea.backends.openai.deployments import SESSION, Deployments
@@ -20,6 +20,7 @@ from corea.cascade import Cascade, Stage
 from corea.config import parse_config
 from corea.costs.bounds import attempts_at_most
 from corea.errors import BackendError
+from corea.gateway.billing.auth import OpenAccounts
 from corea.gateway.chat.routing import RoutingTable
 from corea.gateway.chat.service import ChatService
 from corea.gateway.ops.settings import GatewaySettings

@@ -92,6 +92,10 @@ ANSWER: dict[str, tuple[dict[str, Any], Any]] = {
     "refusal": ({"refusal": "No."}, "refusal"),
     "annotations, audio, images and unknown fields": ({"made_up": {"a": 1}, "annotations": [{"a": 1}]}, None),
 }
+UNREAD = ("container", "context_management", "diagnostics", "stop_details", "input_transformations")
+RESPONSE = {  # fields of the API's own response, each with what a server that speaks the API gave
+    **message(ASKED), "stop_sequence": "STOP", **{name: {"a": [1, None]} for name in UNREAD},
+}  # fmt: skip
 HOW = {
     "text": "a block; kept: without the tags that the prompt asked for",
     "reasoning": "a block of thinking, if the request has `thinking`",
@@ -156,12 +160,42 @@ async def answer_row(name: str) -> list[str]:
     return cells
 
 
+async def response_rows() -> dict[str, list[str]]:
+    """The cells of each field of a response: what the gateway gives itself, and what it makes of a server's own."""
+    rows: dict[str, list[str]] = {name: [] for name in RESPONSE}
+    for native in (False, True):
+        found: list[dict[str, Any]] = []
+        for stream in (False, True):
+            large = served(RESPONSE, stream) if native else answer("19", stream)
+            async with upstreams(large, server={"apis": ["chat", "messages"]} if native else {}) as it:
+                response = await post(it, model="corea/large", stream=stream)
+            if stream:
+                came = events(response)
+                added = {"content": blocks(came), "usage": came[0]["message"]["usage"] | came[-2]["usage"]}
+                found.append({**came[0]["message"], **came[-2]["delta"], **added})
+            else:
+                found.append(response.json())
+        for name, cells in rows.items():
+            words = [_given(name, each, native=native) for each in found]
+            cells.append(words[0] if words[0] == words[1] else f"{words[0]} / {words[1]}")
+    return rows
+
+
+def _given(name: str, found: dict[str, Any], *, native: bool) -> str:
+    """What a response has in a field."""
+    if native:
+        return "passes" if found.get(name) == RESPONSE[name] else "changed"
+    return "absent" if name not in found else "null" if found[name] is None else "given"
+
+
 async def table() -> str:
-    """Both tables as Markdown."""
+    """All tables as Markdown."""
     lines = ["| request | " + " | ".join(SITUATIONS) + " |", "|---|" + "---|" * len(SITUATIONS)]
     lines += [f"| {name} | {' | '.join(await request_row(name))} |" for name in REQUEST]
     lines += ["", "| answer of a chat server | kept | deferred | direct stage | how |", "|---|" + "---|" * 4]
     lines += [f"| {name} | {' | '.join(await answer_row(name))} | {HOW[name]} |" for name in ANSWER]
+    lines += ["", "| response | translated | passed through |", "|---|---|---|"]
+    lines += [f"| `{name}` | {' | '.join(cells)} |" for name, cells in (await response_rows()).items()]
     return "\n".join(lines) + "\n"
 
 

@@ -59,6 +59,20 @@ SPELT = [name for name, value in REQUEST.items() if isinstance(value, dict) and 
 ONE_MARK = "MARK"
 
 
+COMPLETED = {"id": "r", "object": "response", "status": "completed", "output": []}
+UNREAD = (
+    "access_programs", "error", "incomplete_details", "instructions", "metadata", "parallel_tool_calls",
+    "temperature", "tool_choice", "tools", "top_p", "background", "completed_at", "conversation", "image",
+    "input_transformations", "max_output_tokens", "max_tool_calls", "moderation", "previous_response_id", "prompt",
+    "prompt_cache_diagnostics", "prompt_cache_key", "prompt_cache_options", "prompt_cache_retention", "reasoning",
+    "safety_identifier", "service_tier", "text", "tool_usage", "top_logprobs", "truncation", "user",
+)  # fmt: skip
+RESPONSE = {  # fields of the API's own response, each with what a server that speaks the API gave
+    **COMPLETED, "created_at": 5, "model": "served", **{name: {"a": [1, None]} for name in UNREAD},
+    "usage": {"input_tokens": 5, "output_tokens": 2, "total_tokens": 7, "a": 1},
+}  # fmt: skip
+
+
 async def request_columns() -> dict[str, list[str]]:
     """The cells of each request field."""
     rows: dict[str, list[str]] = {name: [] for name in REQUEST}
@@ -112,8 +126,7 @@ def _word(fields: dict[str, Any], plain: dict[str, Any], sent: dict[str, Any] | 
     return f"as {', '.join(changed)}" if changed else "not sent"
 
 
-def _native(stream: bool) -> Bytes:
-    response = {"id": "r", "object": "response", "status": "completed", "output": []}
+def _native(stream: bool, response: dict[str, Any] = COMPLETED) -> Bytes:
     if not stream:
         return Bytes(json.dumps(response).encode())
     event = {"type": "response.completed", "sequence_number": 0, "response": response}
@@ -172,12 +185,38 @@ def _found(response: Any, name: str) -> str:
     return "no"
 
 
+async def response_rows() -> dict[str, list[str]]:
+    """The cells of each field of a response: what the gateway gives itself, and what it makes of a server's own."""
+    rows: dict[str, list[str]] = {name: [] for name in RESPONSE}
+    for native in (False, True):
+        found: list[dict[str, Any]] = []
+        for stream in (False, True):
+            large = _native(stream, RESPONSE) if native else answer("19", stream)
+            async with upstreams(large, server=NATIVE if native else {}) as it:
+                body = {"model": "corea/large", "input": "12?", "stream": stream}
+                response = await it.request("POST", "/v1/responses", json=body)
+            found.append(_final(response.content) if stream else response.json())
+        for name, cells in rows.items():
+            words = [_given(name, each, native=native) for each in found]
+            cells.append(words[0] if words[0] == words[1] else f"{words[0]} / {words[1]}")
+    return rows
+
+
+def _given(name: str, found: dict[str, Any], *, native: bool) -> str:
+    """What a response has in a field."""
+    if native:
+        return "passes" if found.get(name) == RESPONSE[name] else "changed"
+    return "absent" if name not in found else "null" if found[name] is None else "given"
+
+
 async def table() -> str:
-    """Both tables as Markdown."""
+    """All tables as Markdown."""
     lines = [f"| request | {' | '.join(SITUATIONS)} |", "|---|" + "---|" * len(SITUATIONS)]
     lines += [f"| `{name}` | {' | '.join(cells)} |" for name, cells in (await request_columns()).items()]
     lines += ["", "| chat answer of a stage | kept | deferred or direct stage |", "|---|---|---|"]
     lines += [f"| `{name}` | {' | '.join(await answer_row(name))} |" for name in ("content", *MESSAGE)]
+    lines += ["", "| response | translated | passed through |", "|---|---|---|"]
+    lines += [f"| `{name}` | {' | '.join(cells)} |" for name, cells in (await response_rows()).items()]
     return "\n".join(lines) + "\n"
 
 

@@ -10,10 +10,10 @@ import pytest
 from tests.fakes.server import SSE, Asked, Bytes, Drip, Fail, Say
 from tests.gateway.apis.messages_wire import ask
 from tests.gateway.chat.upstreams import DEFERRED, KEPT, Upstreams, streamed, upstreams, whole
-from tests.gateway.conftest import DEAR, OpenAccounts
+from tests.gateway.conftest import DEAR
 from tests.gateway.loads import KINDS, answer, failing, request
 
-from corea.gateway.billing.auth import Accounts, Admission, Principal, SpendRequest
+from corea.gateway.billing.auth import Accounts, Admission, OpenAccounts, Principal, SpendRequest
 from corea.gateway.ops.policies import RequestPolicy
 from corea.types import Sampling
 

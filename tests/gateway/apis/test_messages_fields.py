@@ -3,7 +3,7 @@
 from typing import get_type_hints
 
 import pytest
-from tests.gateway.apis.messages_table import FILE, REQUEST, table
+from tests.gateway.apis.messages_table import FILE, REQUEST, RESPONSE, table
 
 
 async def test_the_tables_are_what_scripted_servers_and_a_client_see() -> None:
@@ -20,3 +20,11 @@ def test_every_field_that_the_anthropic_package_sends_has_a_row() -> None:
     fields = {**get_type_hints(plain.MessageCreateParamsBase), **get_type_hints(beta.MessageCreateParamsBase)}
     rows = {name.partition(".")[0] for name in REQUEST}
     assert fields.keys() - rows == {"model", "messages"}  # the latter as `content`
+
+
+def test_every_field_that_the_anthropic_package_reads_has_a_row() -> None:
+    pytest.importorskip("anthropic")
+    from anthropic.types import Message
+    from anthropic.types.beta import BetaMessage
+
+    assert Message.model_fields.keys() | BetaMessage.model_fields.keys() == RESPONSE.keys()

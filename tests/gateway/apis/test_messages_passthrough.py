@@ -11,12 +11,11 @@ import pytest
 from tests.fakes.server import SSE, Bytes, Drip, Fail, FakeServer, Say
 from tests.gateway.apis.messages_wire import TOOL, USAGE, USE, ask, events, message, post, served, sse, streamed
 from tests.gateway.chat.upstreams import KEPT, Upstreams, upstreams
-from tests.gateway.conftest import OpenAccounts
 
 from corea.backends.openai.client import KeyStyle, OpenAIBackend, OpenAISettings
 from corea.backends.openai.deployments import Deployments
 from corea.cascade import COST_INCOMPLETE
-from corea.gateway.billing.auth import Principal
+from corea.gateway.billing.auth import OpenAccounts, Principal
 from corea.prices import Price
 from corea.prompts import load_prompt
 from corea.types import Completion, NativeRequest, Question, Sampling, replace

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from tests.fakes.server import SSE, Bytes, Fail
 from tests.gateway.chat.upstreams import Upstreams, upstreams
-from tests.gateway.conftest import CHEAP, OpenAccounts
+from tests.gateway.conftest import CHEAP
 
-from corea.gateway.billing.auth import Admission, Principal, SpendRequest
+from corea.gateway.billing.auth import Admission, OpenAccounts, Principal, SpendRequest
 from corea.gateway.errors import GatewayError
 
 USAGE = {"prompt_tokens": 5, "completion_tokens": 3, "total_tokens": 8}

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
+from tests.fakes.postgres import PostgresServer, fetch_async
 from tests.gateway.conftest import House, make_house
 
 from corea.calibrate.monitor import Monitor
@@ -15,14 +16,16 @@ from corea.config import settings as read_settings
 from corea.gateway.audit.auditor import Auditor
 from corea.gateway.audit.metrics import AuditMetrics
 from corea.gateway.audit.pages import AuditPages
-from corea.gateway.audit.store import AuditStore
+from corea.gateway.audit.store import AuditStore, DrawnRow, LabelRow, MonitorRow
 from corea.gateway.audit.watch import CascadeWatch
-from corea.gateway.billing.db_writer import DbWriter
 from corea.gateway.billing.decision_log import DecisionLog
+from corea.gateway.billing.storage import Storage, open_database, storage_at
 from corea.gateway.chat.request_state import CompletedRequest
-from corea.gateway.ops.settings import GatewaySettings
+from corea.gateway.ops.affinity import SessionAffinity
+from corea.gateway.ops.settings import GatewaySettings, GatewayStorage
 
 EVERY = 200.0
+ROWS: Mapping[str, Any] = {"audits": DrawnRow, "labels": LabelRow, "monitors": MonitorRow}
 
 
 class Draws:
@@ -42,8 +45,9 @@ class AuditHouse:
 
     house: House
     auditor: Auditor
-    writer: DbWriter
-    path: Path
+    storage: Storage
+    place: GatewayStorage
+    path: Path | None
     now: list[float] = field(default_factory=lambda: [86_400.0 * 20_000])
     ended: bool = False
 
@@ -62,19 +66,30 @@ class AuditHouse:
     async def rows(self, table: str = "audits") -> list[dict[str, Any]]:
         """The rows of a table."""
 
-        def read(connection: Any) -> list[dict[str, Any]]:
-            found = connection.execute(f"SELECT * FROM {table}")
-            names = [each[0] for each in found.description]
-            return [dict(zip(names, row, strict=True)) for row in found]
+        names = ROWS[table].__struct_fields__
+        query = f"SELECT {', '.join(names)} FROM {table} ORDER BY 1, 2"
 
-        return await self.auditor.store.run(read)
+        def read(connection: Any) -> list[dict[str, Any]]:
+            return [dict(zip(names, row, strict=True)) for row in connection.execute(query)]
+
+        return await self.auditor.store.run(read, reads=True)
+
+    async def die(self) -> None:
+        """Makes other servers take this one for dead, as after kill -9; a file has one server, and need not be told."""
+        if self.place.url is not None:
+            dead = "UPDATE replicas SET expires_at = now() - interval '1 second' WHERE id = $1"
+            await fetch_async(self.place.url, dead, self.storage.replica)
 
     async def end(self) -> None:
         """Stops the audit and the writer, once."""
         if not self.ended:
             self.ended = True
             await self.auditor.stop()
-            await self.writer.stop()
+            await self.storage.stop()
+
+    def open(self) -> Any:
+        """A connection to the database."""
+        return open_database(self.place, self.path)
 
     async def tasks(self) -> None:
         """Waits until alarms are posted, or given up."""
@@ -106,10 +121,19 @@ def watched(**named: Any) -> Monitor:
     )  # fmt: skip
 
 
-@pytest.fixture
-async def audited(tmp_path: Path) -> AsyncIterator[Make]:
-    """Makes a gateway with an audit; a second one on the same file is one after a restart."""
+@pytest.fixture(params=["sqlite", "postgres"])
+async def audited(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[Make]:
+    """Makes a gateway with an audit, on either database; a second one on the same is one after a restart."""
     made: list[AuditHouse] = []
+    server: PostgresServer | None = request.getfixturevalue("postgres") if request.param == "postgres" else None
+    urls: dict[str, str] = {}
+
+    def place_of(name: str, storage: Mapping[str, Any] | None) -> dict[str, Any]:
+        if server is None:
+            return dict(storage or {})
+        if name not in urls:
+            urls[name] = server.new_database()
+        return {"url": urls[name], **(storage or {})}
 
     async def make(
         small: Any = "<answer>19</answer><confidence>0.9</confidence>",
@@ -126,19 +150,22 @@ async def audited(tmp_path: Path) -> AsyncIterator[Make]:
         judge: Any = None,
         judged: bool = False,
     ) -> AuditHouse:
-        given = {"audit": {"share": 1.0, "every": EVERY, **(audit or {})}, "storage": dict(storage or {}),
-                 **(settings or {})}  # fmt: skip
+        placed = await asyncio.to_thread(place_of, name, storage)
+        given = {"audit": {"share": 1.0, "every": EVERY, **(audit or {})}, "storage": placed, **(settings or {})}
         house = make_house(small, large, accounts=accounts, small_stage=small_stage, **given)
         configured = read_settings("gateway", GatewaySettings, given)
         decisions = DecisionLog(configured.storage)
-        writer = DbWriter(tmp_path / name, decisions, durable=False)
-        writer.start()
+        path = tmp_path / name if server is None else None
+        kept = storage_at(path, configured.storage, decisions, SessionAffinity(), durable=False)
+        await kept.start()
         auditor = Auditor(
-            settings=configured, store=AuditStore(tmp_path / name), draw=draws or (lambda: 0.5),
+            settings=configured,
+            store=AuditStore(path, configured.storage, lambda: kept.replica),
+            draw=draws or (lambda: 0.5),
             watches={"corea": CascadeWatch("corea", "sha256:1", monitor, configured.audit.every, judged=judged)},
             judge=judge,
-        )  # fmt: skip
-        found = AuditHouse(house, auditor, writer, tmp_path / name)
+        )
+        found = AuditHouse(house, auditor, kept, configured.storage, path)
         auditor.clock = lambda: found.now[0]
         await auditor.start()
 

@@ -44,7 +44,9 @@ async def test_a_drawn_kept_question_is_asked_of_the_last_stage_too(audited: Mak
         "small-model", {"confidence": 0.9}, "large-model",
     )  # fmt: skip
     assert (row["served"], row["reference"]) == (None, None)  # no text without store_text
-    assert b"12 + 7" not in house.path.read_bytes()
+    assert "12 + 7" not in str(row)
+    if house.path is not None:
+        assert b"12 + 7" not in house.path.read_bytes()
 
 
 async def test_a_question_is_drawn_by_the_number_alone(audited: Make) -> None:
@@ -116,6 +118,7 @@ async def test_a_call_in_flight_when_the_process_dies_counts_at_its_reserve(audi
     assert (rows[0]["state"], rows[0]["cost_usd"]) == ("asked", None)
     reserved = Decimal(rows[0]["reserved_usd"])
     assert reserved > 0
+    await first.die()
     again = await audited(SURE, "<answer>20</answer>")  # while the first still hangs: as after kill -9
     (row,) = await again.rows()
     assert (row["state"], row["cost_usd"]) == ("lost", row["reserved_usd"])

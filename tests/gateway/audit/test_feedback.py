@@ -1,21 +1,15 @@
 """Labels: who may give them, what they are, and what they test."""
 
 import asyncio
-from contextlib import closing
-from functools import partial
 from typing import Any
 
 import pytest
 from tests.gateway.audit.conftest import AuditHouse, Draws, Make, watched
-from tests.gateway.conftest import OpenAccounts
 
 from corea.calibrate.monitor import Detector
-from corea.gateway.billing.auth import Admission, Principal, SpendRequest
-from corea.gateway.billing.database import connect
+from corea.gateway.billing.auth import Admission, OpenAccounts, Principal, SpendRequest
 from corea.gateway.billing.keys import Role, create_key
-from corea.gateway.billing.storage import open_keys
 from corea.gateway.errors import GatewayError
-from corea.gateway.ops.settings import GatewayStorage
 from corea.gateway.server.admin import AdminApi
 
 SURE = "<answer>19</answer><confidence>0.9</confidence>"
@@ -116,9 +110,13 @@ async def test_bad_bodies_are_one_line(audited: Make, body: bytes, status: int) 
 async def test_a_key_labels_its_own_traces_and_an_administrator_all(audited: Make) -> None:
     keys = Keys()
     house = await audited(SURE, accounts=keys)
-    house.house.gateway.admin = AdminApi(partial(open_keys, GatewayStorage(), house.path), lambda: ["corea"])
-    with closing(connect(house.path)) as connection:
-        _, ops = create_key(connection, "ops", role=Role.ADMIN)
+    house.house.gateway.admin = AdminApi(house.open, lambda: ["corea"])
+
+    def make() -> str:
+        with house.open() as connection:
+            return create_key(connection, "ops", role=Role.ADMIN)[1]
+
+    ops = await asyncio.to_thread(make)
     trace = (await house.ask(headers=bearer("alice"))).headers["x-corea-trace-id"]
 
     async def label(key: str, **given: Any) -> Any:

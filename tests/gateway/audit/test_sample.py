@@ -120,7 +120,7 @@ def artefact(folder: Path, **targets: Any) -> Any:
 
 async def stop(house: AuditHouse) -> str:
     await house.end()
-    return str(house.path)
+    return str(house.path or house.place.url)
 
 
 async def test_a_locked_artefact_is_confirmed_and_refuted_on_drawn_decisions(audited: Make, tmp_path: Path) -> None:

@@ -1,21 +1,29 @@
-"""A server process of its own: a calibration, an alarm, kill -9 during an audit's call, and the command line."""
+"""Server processes of their own: a calibration, an alarm, kill -9 during an audit's call, and the command line.
+
+On a file, and on PostgreSQL with two workers, of which any may get a request.
+"""
 
 import json
 import signal
-import sqlite3
 import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from tests.fakes.postgres import fetch
 from tests.fakes.server import Asked, Hang, Say, running
 from tests.gateway.server.test_serve import Running, start
 
 from corea.calibrate import FitOptions, fit, load
 from corea.calibrate.targets import Targets
+from corea.gateway.billing.connection import SqlConnection
+from corea.gateway.billing.storage import open_database
+from corea.gateway.ops.settings import GatewayStorage
 from corea.records.table import OutcomeTable
 
 CONFIG = """
@@ -59,9 +67,36 @@ class Models:
         return Say(f"<answer>{answer}</answer><confidence>0.95</confidence>", model="small-model")
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """A folder with a calibration: the small model is right in 95 % of the answers of which it is sure."""
+@dataclass
+class Place:
+    """A folder with a calibration, and the database of the servers in it."""
+
+    folder: Path
+    url: str | None
+
+    def configure(self, url: str, budget: Any, more: str = "") -> None:
+        storage = f'[gateway.storage]\nurl = "{self.url}"\n' if self.url else ""
+        (self.folder / "corea.toml").write_text(CONFIG.format(url=url, budget=budget) + more + storage)
+
+    def database(self) -> AbstractContextManager[SqlConnection]:
+        return open_database(GatewayStorage(url=self.url), None if self.url else self.folder / "corea.db")
+
+    def rows(self, columns: str = "state, reserved_usd, cost_usd") -> list[tuple[Any, ...]]:
+        with self.database() as connection:
+            return connection.execute(f"SELECT {columns} FROM audits").fetchall()
+
+    @property
+    def states(self) -> list[str]:
+        return sorted(row[0] for row in self.rows())
+
+    @property
+    def spent(self) -> Decimal:
+        return sum((Decimal(cost or reserved) for _, reserved, cost in self.rows()), Decimal(0))
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def place(tmp_path: Path, request: pytest.FixtureRequest) -> Place:
+    """The small model of the calibration is right in 95 % of the answers of which it is sure."""
     rng = np.random.default_rng(1)
     confidence = np.where(rng.random(800) < 0.6, 0.95, np.round(rng.random(800) * 0.5, 3))
     small = (rng.random(800) < confidence).astype(float)
@@ -73,16 +108,16 @@ def folder(tmp_path: Path) -> Path:
     assert found.certified
     assert found.watched is not None
     found.save(tmp_path / "calibration.json")
-    return tmp_path
+    return Place(tmp_path, request.getfixturevalue("database") if request.param == "postgres" else None)
 
 
 @pytest.fixture
-def serve(folder: Path) -> Iterator[Callable[[], Running]]:
+def serve(place: Place) -> Iterator[Callable[..., Running]]:
     """Starts a server in the folder; all are ended."""
     made: list[Running] = []
 
-    def begin() -> Running:
-        made.append(start(folder))
+    def begin(*words: str) -> Running:
+        made.append(start(place.folder, *words))
         return made[-1]
 
     yield begin
@@ -107,17 +142,6 @@ def ask(server: Running, number: int) -> Any:
     return response
 
 
-def rows(folder: Path) -> list[tuple[Any, ...]]:
-    with sqlite3.connect(folder / "corea.db") as connection:
-        found = connection.execute("SELECT state, reserved_usd, cost_usd FROM audits").fetchall()
-    connection.close()
-    return found
-
-
-def spent(folder: Path) -> Decimal:
-    return sum((Decimal(cost or reserved) for _, reserved, cost in rows(folder)), Decimal(0))
-
-
 def wait_until(said: Any) -> None:
     deadline = time.monotonic() + 20
     while not said():
@@ -126,33 +150,32 @@ def wait_until(said: Any) -> None:
 
 
 def test_from_calibration_to_alarm_and_back(
-    folder: Path, models: tuple[str, Models], serve: Callable[[], Running]
+    place: Place, models: tuple[str, Models], serve: Callable[..., Running]
 ) -> None:
     """A good model raises no alarm; another one does, is not asked any more, and is again after a person looked."""
     url, scripted = models
-    (folder / "corea.toml").write_text(CONFIG.format(url=url, budget=10))
-    server = serve()
+    place.configure(url, 10)
+    server = serve("--workers", "2") if place.url else serve()
     for number in range(8):
         assert ask(server, number).headers["x-corea-stage"] == "small"
-    wait_until(lambda: [row[0] for row in rows(folder)] == ["done"] * 8)
+    wait_until(lambda: place.states == ["done"] * 8)
     assert "alarms" not in server.get("/readyz").json()
     scripted.good = False
     first = next(n for n in range(200) if "x-corea-audit" in ask(server, 1000 + n).headers)
     assert first < 60
-    assert ask(server, 5).headers["x-corea-stage"] == "large"
+    wait_until(lambda: {ask(server, 5).headers["x-corea-stage"] for _ in range(8)} == {"large"})
     assert server.get("/readyz").json()["alarms"] == ["corea"]
+    assert 'corea_audit_alarm{cascade="corea",detector="audited"} 1.0' in server.get("/metrics").text
     server.wait_for("audit alarm: cascade corea, audited")
-    digest = load(folder / "calibration.json").digest
+    digest = load(place.folder / "calibration.json").digest
     said = json.loads(server.corea("audit", "--acknowledge", "--json"))
     assert [each["alarm"] for each in said["cascades"]] == [None]
-    wait_until(lambda: "alarms" not in server.get("/readyz").json())
+    wait_until(lambda: not any("alarms" in server.get("/readyz").json() for _ in range(8)))
     scripted.good = True
     assert ask(server, 6).headers["x-corea-stage"] == "small"
     assert 'corea_audits_total{cascade="corea",outcome="done"}' in server.get("/metrics").text
     server.end(signal.SIGTERM)
-    with sqlite3.connect(folder / "corea.db") as connection:
-        facts, calibration = connection.execute("SELECT facts, calibration FROM audits LIMIT 1").fetchone()
-    connection.close()
+    facts, calibration = place.rows("facts, calibration")[0]
     assert calibration == digest
     small = json.loads(facts)["small"]
     assert small["inputs"]["confidence"] == 0.95
@@ -160,33 +183,34 @@ def test_from_calibration_to_alarm_and_back(
 
 
 def test_a_killed_server_has_lost_what_was_in_flight_and_the_budget_holds(
-    folder: Path, models: tuple[str, Models], serve: Callable[[], Running]
+    place: Place, models: tuple[str, Models], serve: Callable[..., Running]
 ) -> None:
     url, scripted = models
-    (folder / "corea.toml").write_text(CONFIG.format(url=url, budget="0.02"))
+    place.configure(url, "0.02")
     server = serve()
     for number in range(3):
         ask(server, number)
-    wait_until(lambda: [row[0] for row in rows(folder)] == ["done"] * 3)
+    wait_until(lambda: place.states == ["done"] * 3)
     scripted.hangs = True
     for number in range(4):  # two calls at once, the others wait
         ask(server, 10 + number)
-    wait_until(lambda: sum(row[0] == "asked" for row in rows(folder)) == 2)
-    before = spent(folder)
+    wait_until(lambda: place.states.count("asked") == 2)
+    before = place.spent
     server.end(signal.SIGKILL)
     scripted.hangs = False
-    reserve = max(Decimal(reserved) for _, reserved, _ in rows(folder))
+    if place.url:  # as 15 seconds later
+        fetch(place.url, "UPDATE replicas SET expires_at = now() - interval '1 second'")
+    reserve = max(Decimal(reserved) for _, reserved, _ in place.rows())
     budget = before + reserve + Decimal("0.0002")  # a few calls more, until a whole reserve does not fit
-    (folder / "corea.toml").write_text(CONFIG.format(url=url, budget=budget))
+    place.configure(url, budget)
     again = serve()
-    states = [row[0] for row in rows(folder)]
-    assert sorted(states) == ["done"] * 3 + ["lost"] * 2
-    assert spent(folder) == before
+    assert place.states == ["done"] * 3 + ["lost"] * 2
+    assert place.spent == before
     number = 0
-    while not any(row[0] == "budget" for row in rows(folder)):
+    while "budget" not in place.states:
         ask(again, 100 + number)
         number += 1
         assert number < 30
-        assert spent(folder) <= budget
-    assert spent(folder) <= budget
+        assert place.spent <= budget
+    assert place.spent <= budget
     again.end(signal.SIGTERM)

@@ -16,10 +16,7 @@ from tests.gateway.billing.test_shared_accounts import CENT, admit, change, die,
 from tests.gateway.conftest import make_house
 from typer.testing import CliRunner
 
-from corea.cli.audit import audit
 from corea.cli.keys import keys as commands
-from corea.cli.main import main
-from corea.errors import ConfigError
 from corea.gateway.billing import lease_client
 from corea.gateway.billing.database import connect
 from corea.gateway.billing.key_admin import KeyAdmin
@@ -27,9 +24,9 @@ from corea.gateway.billing.keys import ApiKey, KeyLimits, Role, create_key, revo
 from corea.gateway.billing.lease_client import LeaseClient
 from corea.gateway.billing.postgres import connected
 from corea.gateway.billing.shared_accounts import SharedAccounts
-from corea.gateway.billing.storage import open_keys
+from corea.gateway.billing.storage import open_database
 from corea.gateway.errors import GatewayError
-from corea.gateway.ops.settings import GatewayAudit, GatewaySettings, GatewayStorage, OnAlarm
+from corea.gateway.ops.settings import GatewayStorage
 from corea.gateway.server.admin import AdminApi
 
 WITNESS = (
@@ -171,7 +168,7 @@ async def test_keys_are_managed_over_http_and_each_change_is_on_record(database:
         await until(lambda: bool(accounts.client.keys))
         assert not accounts.has_keys()  # an admin key asks no model
         house = make_house(accounts=accounts)
-        house.gateway.admin = AdminApi(partial(open_keys, GatewayStorage(url=database), None), lambda: ["corea"])
+        house.gateway.admin = AdminApi(partial(open_database, GatewayStorage(url=database), None), lambda: ["corea"])
         house.gateway.local_only = lambda: not accounts.has_keys()
 
         async def ask(method: str, path: str, body: Any = None, secret: str = secret) -> Any:
@@ -205,7 +202,9 @@ async def test_keys_are_managed_over_http_and_each_change_is_on_record(database:
         assert [
             each["action"] for each in (await ask("GET", f"changes?key={made['id']}&limit=1")).json()["changes"]
         ] == ["revoke"]
-        house.gateway.admin = AdminApi(partial(open_keys, GatewayStorage(url=f"{database}x"), None), lambda: ["corea"])
+        house.gateway.admin = AdminApi(
+            partial(open_database, GatewayStorage(url=f"{database}x"), None), lambda: ["corea"]
+        )
         away = await ask("GET", "keys")
         assert (away.status_code, away.json()["error"]["code"]) == (503, "accounts_unavailable")
 
@@ -239,22 +238,3 @@ def test_both_databases_have_the_same_tables(tmp_path: Path, postgres: PostgresS
             assert here - there == only.get(table, set()), table
             more = there - here
             assert all(name.endswith(("_usd", "_level", "_at")) or name in ("day", "rowid") for name in more), more
-
-
-def test_an_audit_is_refused_with_a_shared_database(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    storage = GatewayStorage(url="postgresql://db/corea")
-    assert GatewaySettings(storage=storage).audit.share == 0
-    asked: list[dict[str, Any]] = [
-        {"share": 0.05},
-        {"on_alarm": OnAlarm.DEFER},
-        {"webhook": "https://example.com/alarm"},
-    ]
-    for wanted in asked:
-        with pytest.raises(ConfigError, match=r"gateway\.audit: .*gateway\.storage\.url"):
-            GatewaySettings(storage=storage, audit=GatewayAudit(**wanted))
-    config = write_config(tmp_path, "http://127.0.0.1:9", gateway='[gateway.storage]\nurl = "postgresql://db/corea"')
-    with pytest.raises(ConfigError, match=r"gateway\.storage\.url"):
-        audit(config=config)
-    for words in (["backup", "x.db"], ["version"], ["export"], ["prune", "--older-than-days", "1"]):
-        assert main(["state", *words, "--config", str(config)]) == 2
-        assert "pg_dump" in capsys.readouterr().err

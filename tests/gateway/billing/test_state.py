@@ -262,7 +262,11 @@ def test_the_commands_copy_and_restore(folder: Path, capsys: pytest.CaptureFixtu
 
 @pytest.mark.parametrize(
     ("path", "why"),
-    [("postgresql://db/corea", "pg_dump"), ("", "temporary"), ("none.db", "no such file, expected the database")],
+    [
+        ("postgresql://db/corea", "set gateway.storage.url"),
+        ("", "temporary"),
+        ("none.db", "no such file, expected the database"),
+    ],
 )
 def test_what_is_no_file_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], path: str, why: str

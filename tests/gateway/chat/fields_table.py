@@ -40,7 +40,8 @@ MESSAGE: dict[str, Any] = {
 CHOICE: dict[str, Any] = {"finish_reason": "length", "logprobs": None, "stop_reason": 5}
 OUTSIDE: dict[str, Any] = {
     "id": "chatcmpl-1", "created": 5, "model": "served", "system_fingerprint": "fp", "service_tier": "default",
-    "usage": {"prompt_tokens": 5, "completion_tokens": 2, "total_tokens": 7, "a": 1}, "citations": ["u"],
+    "usage": {"prompt_tokens": 5, "completion_tokens": 2, "total_tokens": 7, "a": 1}, "metadata": {"a": "b"},
+    "moderation": {"results": []}, "obfuscation": "x8", "citations": ["u"],
 }  # fmt: skip
 HOW = {
     "content": "kept: without the tags that the prompt asked for, and cut at `stop`",

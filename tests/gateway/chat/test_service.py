@@ -7,13 +7,13 @@ from decimal import Decimal
 from typing import Any, ClassVar
 
 import pytest
-from tests.gateway.conftest import LARGE, QUESTION, SURE, UNSURE, OpenAccounts, chat, events, make_house, text_of
+from tests.gateway.conftest import LARGE, QUESTION, SURE, UNSURE, chat, events, make_house, text_of
 
 from corea.backends.fake import FakeBackend
 from corea.build import build, bundled_config
 from corea.cascade import OnLastDown
 from corea.errors import BackendError, BackendRefused, BackendTimeout, ConfigError
-from corea.gateway.billing.auth import Admission
+from corea.gateway.billing.auth import Admission, OpenAccounts
 from corea.gateway.billing.decision_log import steps_of
 from corea.gateway.chat.request import parse_chat
 from corea.gateway.chat.routing import RoutingTable

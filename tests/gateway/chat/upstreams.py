@@ -8,12 +8,12 @@ from typing import Any
 
 import httpx
 from tests.fakes.server import SSE, Act, Bytes, FakeServer, Say
-from tests.gateway.conftest import SURE, UNSURE, OpenAccounts, chat, events
+from tests.gateway.conftest import SURE, UNSURE, chat, events
 
 from corea.backends.openai.client import OpenAIBackend, OpenAISettings
 from corea.cascade import Cascade, Stage
 from corea.config import settings as read_settings
-from corea.gateway.billing.auth import Accounts
+from corea.gateway.billing.auth import Accounts, OpenAccounts
 from corea.gateway.chat.request_state import CompletedRequest
 from corea.gateway.chat.routing import RoutingTable
 from corea.gateway.chat.service import ChatService

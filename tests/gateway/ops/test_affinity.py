@@ -3,9 +3,9 @@
 from typing import Any
 
 import pytest
-from tests.gateway.conftest import LARGE, SURE, UNSURE, House, OpenAccounts, make_house
+from tests.gateway.conftest import LARGE, SURE, UNSURE, House, make_house
 
-from corea.gateway.billing.auth import Admission, Principal, SpendRequest
+from corea.gateway.billing.auth import Admission, OpenAccounts, Principal, SpendRequest
 from corea.gateway.errors import GatewayError
 from corea.gateway.ops.affinity import SessionAffinity
 

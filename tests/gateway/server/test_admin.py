@@ -22,7 +22,7 @@ from corea.gateway.billing.db_writer import DbWriter
 from corea.gateway.billing.decision_log import DecisionLog
 from corea.gateway.billing.key_admin import KeyAdmin
 from corea.gateway.billing.keys import KeyLimits, Role, list_keys
-from corea.gateway.billing.storage import open_keys
+from corea.gateway.billing.storage import open_database
 from corea.gateway.ops.settings import GatewayStorage
 from corea.gateway.server.admin import AdminApi
 from corea.money import parse_usd
@@ -57,7 +57,7 @@ async def office(tmp_path: Path) -> AsyncIterator[Office]:
     accounts = KeyAccounts.at(path, writer)
     policies = {"trial": {"max_tokens": 8}}
     house = make_house(accounts=accounts, policies=policies, security={"origins": ["https://app.example"]})
-    house.gateway.admin = AdminApi(partial(open_keys, GatewayStorage(), path), lambda: ["corea"])
+    house.gateway.admin = AdminApi(partial(open_database, GatewayStorage(), path), lambda: ["corea"])
     house.gateway.local_only = lambda: not accounts.has_keys()
     yield Office(path, house, secret)
     await writer.stop()

@@ -15,7 +15,7 @@ from typing import Any
 import httpx
 import pytest
 from tests.fakes.server import Fail, Say, running
-from tests.gateway.audit.test_serve_audit import CONFIG, Models, folder, models, serve
+from tests.gateway.audit.test_serve_audit import Models, Place, models, place, serve
 from tests.gateway.server.test_access import OPENAI
 from tests.gateway.server.test_serve import BODY, Running, servers, start, write
 
@@ -24,7 +24,7 @@ from corea.gateway.billing.key_admin import KeyAdmin
 from corea.gateway.billing.keys import Role
 from corea.gateway.billing.state import TABLES, backup, export
 
-FIXTURES = (servers, folder, models, serve)
+FIXTURES = (servers, place, models, serve)
 PROMPT, ANSWER, UPSTREAM_KEY = "PlantedPrompt77", "PlantedAnswer88", "sk-PlantedUpstreamKey99"
 SETTINGS = """
 [gateway.logs]
@@ -127,18 +127,15 @@ def test_planted_secrets_are_in_no_output(
 
 
 def test_planted_secrets_are_in_no_output_of_an_audit(
-    folder: Path, serve: Callable[[], Running], models: tuple[str, Models]
+    place: Place, serve: Callable[[], Running], models: tuple[str, Models]
 ) -> None:
     """Its evidence, errors, alarm, webhook and command line; no text is stored, a label's neither."""
-    url, scripted = models
+    (url, scripted), folder = models, place.folder
     outputs = dict[str, str | bytes]()
     with collector() as (hook, posted):
         hook = f"{hook}/{UPSTREAM_KEY}"
-        settings = (
-            CONFIG.format(url=url, budget=10) + f'webhook = "{hook}"\n[gateway.logs]\nlevel = "debug"\naccess = true\n'
-        )
-        (folder / "corea.toml").write_text(settings)
-        with closing(connect(folder / "corea.db")) as connection:
+        place.configure(url, 10, f'webhook = "{hook}"\n[gateway.logs]\nlevel = "debug"\naccess = true\n')
+        with place.database() as connection:
             keys = KeyAdmin(connection, "test")
             made, admin = keys.create("alice")[1], keys.create("root", role=Role.ADMIN)[1]
         server = serve()
@@ -172,9 +169,15 @@ def test_planted_secrets_are_in_no_output_of_an_audit(
         )
         assert done.returncode == 1  # an alarm
         outputs["corea audit"] = done.stdout + done.stderr
-        backup(folder / "corea.db", folder / "copy.db")
+        if place.url is None:
+            backup(folder / "corea.db", folder / "copy.db")
         assert server.end() == 0
         outputs["log"] = "\n".join(server.lines)
+    with place.database() as connection:
+        for table in ("keys", "key_changes", "decisions", "audits", "labels", "monitors"):
+            rows = connection.execute(f"SELECT * FROM {table}").fetchall()
+            assert rows or table == "labels"
+            outputs[table] = repr(rows)
     for path in folder.iterdir():
         if path.name != "corea.toml":
             outputs[path.name] = path.read_bytes()

@@ -1,14 +1,16 @@
 """Rows of a database for the tests of the page."""
 
 import json
-import sqlite3
 from typing import Any
+
+from corea.gateway.billing.connection import SqlConnection
+from corea.gateway.billing.decision_log import COLUMNS
 
 NOW = 1_764_500_000.0
 HOSTILE = "<img src=x onerror=\"document.title='owned'\">"
 
 
-def decide(connection: sqlite3.Connection, trace_id: str, **given: Any) -> None:
+def decide(connection: SqlConnection, trace_id: str, **given: Any) -> None:
     """Stores a decision of two stages: `x` is the confidence, `kept` decides, `small` and `large` are costs in USD."""
     x, kept, small, large = (
         given.get(n, v) for n, v in (("x", 0.9), ("kept", True), ("small", "0.001"), ("large", "0.01"))
@@ -40,19 +42,20 @@ def decide(connection: sqlite3.Connection, trace_id: str, **given: Any) -> None:
         x, 0.7, cost, given.get("baseline", large), 100, 50, 1.0, None, 0, int(given.get("cached", False)), 0,
         json.dumps([first] if kept else [first, last]), given.get("prompt"), None,
     )  # fmt: skip
-    connection.execute(f"INSERT INTO decisions VALUES ({', '.join('?' * len(row))})", row)
+    names = ", ".join(COLUMNS)
+    connection.execute(f"INSERT INTO decisions ({names}) VALUES ({', '.join('?' * len(row))})", row)
 
 
-def draw(connection: sqlite3.Connection, trace_id: str, x: float, differ: bool | None, **given: Any) -> None:
+def draw(connection: SqlConnection, trace_id: str, x: float, differ: bool | None, **given: Any) -> None:
     """Stores a drawn question."""
     at, kept = given.get("at", NOW), given.get("kept", True)
     facts = json.dumps({"small": {"stage": "small", "confidence": x}})
     row = (trace_id, at, int(at // 86_400), "corea", None, int(kept), 0.1, 0.05, "done", "0.05",
-           given.get("cost", "0.02"), differ, 0, facts, None, None)  # fmt: skip
+           given.get("cost", "0.02"), differ, 0, facts, None, None, None)  # fmt: skip
     connection.execute(f"INSERT INTO audits VALUES ({', '.join('?' * len(row))})", row)
 
 
-def label(connection: sqlite3.Connection, trace_id: str, served: float, source: str = "user", **given: Any) -> None:
+def label(connection: SqlConnection, trace_id: str, served: float, source: str = "user", **given: Any) -> None:
     """Stores a label."""
     at, sampled = given.get("at", NOW), int(given.get("sampled", False))
     row = (trace_id, source, at, None, "corea", sampled, served, None)

@@ -1,6 +1,6 @@
 """The page in a real browser: Chromium through Playwright. Skipped where one of them is missing.
 
-`COREA_SCREENSHOTS=FOLDER pytest --slow tests/gateway/ui/test_browser.py` keeps the screenshots.
+`COREA_SCREENSHOTS=FOLDER pytest tests/gateway/ui/test_browser.py` keeps the screenshots.
 """
 
 import os
@@ -25,7 +25,7 @@ from corea.gateway.billing.keys import Role
 
 sync_api: Any = pytest.importorskip("playwright.sync_api")
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(CHROMIUM is None, reason="needs chromium")]
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs chromium")
 WIDTHS, THEMES = (360, 1600), ("light", "dark")
 expect: Any = sync_api.expect
 
@@ -330,6 +330,32 @@ def test_motion_is_reduced_where_that_is_asked_for(clean: Site) -> None:
             )
         )
     assert names == ["arrive", "none"]
+
+
+def test_an_alarm_is_a_banner_until_it_is_acknowledged(clean: Site) -> None:
+    page = clean.page(None)
+    alarm = [f"kept answers: 31 % differ {HOSTILE}"]
+
+    def answer(route: Any) -> None:
+        response = route.fetch()
+        found = response.json()
+        assert [each["alarm"] for each in found["cascades"]] == [None]
+        found["cascades"][0]["alarm"] = alarm[0] if alarm else None
+        route.fulfill(response=response, json=found)
+
+    page.route("**/v1/audit*", answer)
+    page.fill("#secret", clean.admin)
+    page.keyboard.press("Enter")
+    loaded(page)
+    banner = page.locator("#alarm")
+    expect(banner).to_contain_text(f"Audit alarm: cascade corea, {alarm[0]}. Look at its evidence")
+    assert banner.get_attribute("role") == "alert"  # read aloud
+    assert (page.title(), page.evaluate(LOW_CONTRAST)) == ("COREA", [])
+    page.screenshot(path=clean.shots / "alarm.png")
+    alarm.clear()
+    page.reload()
+    loaded(page)
+    expect(banner).to_be_hidden()
 
 
 def test_without_decisions_and_with_models_down_it_says_so(sites: tuple[Site, Site]) -> None:

@@ -1,25 +1,29 @@
 """Figures of stored decisions, each worked out by hand."""
 
-from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import pytest
 from tests.gateway.ui.rows import NOW, decide, draw, label
 
-from corea.gateway.billing.database import connect
+from corea.gateway.billing.storage import open_database
+from corea.gateway.ops.settings import GatewayStorage
 from corea.gateway.ui.history import MOST_BUCKETS, MOST_POINTS, History, bucket_seconds, curve_of
 from corea.metrics.intervals import wilson_interval
 
 HOUR = 3600.0
 
 
-@pytest.fixture
-def history(tmp_path: Path) -> History:
-    return History(tmp_path / "corea.db")
+@pytest.fixture(params=["sqlite", "postgres"])
+def history(tmp_path: Path, request: pytest.FixtureRequest) -> History:
+    if request.param == "postgres":
+        settings = GatewayStorage(url=request.getfixturevalue("database"))
+        return History(partial(open_database, settings, None))
+    return History(partial(open_database, GatewayStorage(), tmp_path / "corea.db"))
 
 
 def test_the_saving_is_the_baseline_less_all_that_was_spent_for_it(history: History) -> None:
-    with closing(connect(history.path)) as c:
+    with history.open() as c:
         decide(c, "kept", x=0.9)
         decide(c, "deferred", x=0.3, kept=False, at=NOW - 10 * HOUR)
         decide(c, "failed", x=0.4, kept=False, error="upstream_timeout", baseline=None)
@@ -54,7 +58,7 @@ def test_without_decisions_nothing_is_claimed(history: History) -> None:
 
 def test_another_threshold_costs_what_the_stored_calls_say(history: History) -> None:
     """Scores .9 and .8 are kept (large: an estimate of .01, .02), .3 is deferred (large: .04); one has no score."""
-    with closing(connect(history.path)) as c:
+    with history.open() as c:
         decide(c, "a", x=0.9)
         decide(c, "b", x=0.8, large="0.02")
         decide(c, "c", x=0.3, kept=False, large="0.04")
@@ -74,7 +78,7 @@ def test_another_threshold_costs_what_the_stored_calls_say(history: History) -> 
 
 
 def test_the_score_and_not_the_confidence_is_compared_where_there_is_one(history: History) -> None:
-    with closing(connect(history.path)) as c:
+    with history.open() as c:
         decide(c, "a", x=0.99, score=0.25)
         decide(c, "b", x=0.98, score=0.75)
     assert [p.threshold for p in history.thresholds(0.0, "corea", None).points] == [0.25, 0.75, None]
@@ -90,7 +94,7 @@ def test_many_scores_are_joined_and_the_threshold_in_use_stays_exact() -> None:
 
 
 def test_reliability_is_of_the_small_models_answers_alone(history: History) -> None:
-    with closing(connect(history.path)) as c:
+    with history.open() as c:
         for i, (x, differ) in enumerate([(0.95, False), (0.97, True), (0.2, True)]):
             draw(c, f"drawn{i}", x, differ, kept=x > 0.7)
         draw(c, "unknown", 0.9, None)
@@ -108,7 +112,7 @@ def test_reliability_is_of_the_small_models_answers_alone(history: History) -> N
 
 
 def test_the_list_holds_no_text_and_the_newest_first(history: History) -> None:
-    with closing(connect(history.path)) as c:
+    with history.open() as c:
         decide(c, "a", at=NOW - 5, prompt="secret prompt")
         decide(c, "b", kept=False, error="upstream_timeout")
     first, second = history.newest()

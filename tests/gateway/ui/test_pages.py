@@ -1,8 +1,8 @@
 """The page over HTTP: for holders of an admin key alone, safe in a browser, and readable in both themes."""
 
 import re
-from collections.abc import AsyncIterator
-from contextlib import closing
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,13 +13,13 @@ import pytest
 from tests.gateway.conftest import SURE, UNSURE, House, make_house
 from tests.gateway.ui.rows import decide
 
-from corea.gateway.billing.budgets import KeyAccounts
-from corea.gateway.billing.database import connect
-from corea.gateway.billing.db_writer import DbWriter
+from corea.gateway.billing.connection import SqlConnection
+from corea.gateway.billing.database import DatabaseUnavailable
 from corea.gateway.billing.decision_log import DecisionLog
 from corea.gateway.billing.key_admin import KeyAdmin
 from corea.gateway.billing.keys import Role, list_keys
-from corea.gateway.billing.storage import open_keys
+from corea.gateway.billing.storage import open_database, storage_at
+from corea.gateway.ops.affinity import SessionAffinity
 from corea.gateway.ops.settings import GatewayStorage
 from corea.gateway.server.admin import AdminApi
 from corea.gateway.ui.history import History
@@ -33,7 +33,7 @@ class Desk:
     """A gateway with the page, an admin key and a key that pays."""
 
     house: House
-    path: Path
+    open: Callable[[], AbstractContextManager[SqlConnection]]
     admin: str
     payer: str
 
@@ -47,36 +47,35 @@ class Desk:
     def _named(self, secret: str | None, headers: dict[str, str]) -> dict[str, str]:
         return {"authorization": f"Bearer {secret or self.admin}", **headers}
 
-    def spent(self) -> float:
-        with closing(connect(self.path)) as connection:
+    async def spent(self) -> float:
+        with self.open() as connection:
             return sum(float(key.spent_usd) for key in list_keys(connection))
 
 
-@pytest.fixture
-async def make(tmp_path: Path) -> AsyncIterator[Any]:
-    path = tmp_path / "corea.db"
-    with closing(connect(path)) as connection:
+@pytest.fixture(params=["sqlite", "postgres"])
+async def make(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[Any]:
+    url = request.getfixturevalue("database") if request.param == "postgres" else None
+    path, settings = None if url else tmp_path / "corea.db", GatewayStorage(url=url, retention_days=0)
+    database = partial(open_database, settings, path)
+    with database() as connection:
         keys = KeyAdmin(connection, "test")
         admin, payer = keys.create("root", role=Role.ADMIN)[1], keys.create("app")[1]
-    writer = DbWriter(path, DecisionLog(GatewayStorage()))
-    writer.start()
-    accounts = KeyAccounts.at(path, writer)
+    storage = storage_at(path, settings, DecisionLog(settings), SessionAffinity(), durable=False)
+    await storage.start()
 
-    def desk(small: str = SURE, *, history: bool = True, unavailable: dict[str, str] | None = None) -> Desk:
-        house = make_house(small, accounts=accounts)
-        house.gateway.admin = AdminApi(partial(open_keys, GatewayStorage(), path), lambda: ["corea"])
+    def desk(small: str = SURE, *, unavailable: dict[str, str] | None = None, opened: Any = database) -> Desk:
+        house = make_house(small, accounts=storage.accounts)
+        house.gateway.admin = AdminApi(database, lambda: ["corea"])
 
         async def reasons() -> dict[str, str]:
             return unavailable or {}
 
         cascades = {"corea": house.gateway.chat.routes.find("corea").cascade}
-        pages = UiPages(History(path) if history else None, house.gateway.admin.check, lambda: cascades, reasons)
-        house.gateway.ui = pages
-        return Desk(house, path, admin, payer)
+        house.gateway.ui = UiPages(History(opened), house.gateway.admin.check, lambda: cascades, reasons)
+        return Desk(house, database, admin, payer)
 
     yield desk
-    await writer.stop()
-    accounts.close()
+    await storage.stop()
 
 
 async def test_the_files_need_no_key_and_allow_no_script_but_their_own(make: Any) -> None:
@@ -138,10 +137,10 @@ async def test_the_playground_shows_the_draft_the_decision_and_its_price(make: A
     assert small["threshold"] > small["confidence"]
     assert (large["stage"], found["corea"]["stage"], found["text"]) == ("large", "large", large["text"])
     assert found["corea"]["cost_usd"] == pytest.approx(small["cost_usd"] + large["cost_usd"])
-    assert desk.spent() == pytest.approx(found["corea"]["cost_usd"])
+    assert await desk.spent() == pytest.approx(found["corea"]["cost_usd"])
     alone = (await desk.ask(model="corea/large")).json()
     assert [step["stage"] for step in alone["steps"]] == ["large"]
-    assert desk.spent() == pytest.approx(found["corea"]["cost_usd"] + alone["corea"]["cost_usd"])
+    assert await desk.spent() == pytest.approx(found["corea"]["cost_usd"] + alone["corea"]["cost_usd"])
 
 
 async def test_a_kept_answer_is_the_draft(make: Any) -> None:
@@ -155,7 +154,7 @@ async def test_the_playground_spends_on_a_key_that_asks_and_on_no_other(make: An
     for key in (desk.admin, None, "corea-1-2"):
         assert (await desk.ask(key=key)).status_code == 401
     assert (await desk.ask(desk.payer)).status_code == 401  # the key of the page itself
-    assert desk.spent() == 0
+    assert await desk.spent() == 0
     for body, status in (
         ({"question": " "}, 400),
         ({"question": "x" * 20_001}, 400),
@@ -168,7 +167,7 @@ async def test_the_playground_spends_on_a_key_that_asks_and_on_no_other(make: An
 
 async def test_the_state_names_stages_breakers_and_reasons(make: Any) -> None:
     desk = make(unavailable={"large": "unreachable"})
-    with closing(connect(desk.path)) as connection:
+    with desk.open() as connection:
         decide(connection, "a", kept=False)
     (cascade,) = (await desk.get("/ui/api/state")).json()["cascades"]
     small, large = cascade["stages"]
@@ -177,12 +176,14 @@ async def test_the_state_names_stages_breakers_and_reasons(make: Any) -> None:
     assert cascade["threshold"] == 0.8
 
 
-async def test_without_a_file_of_decisions_the_page_says_so(make: Any) -> None:
-    desk = make(history=False)
-    assert (await desk.get("/ui/api/state")).json()["history"] is False
-    for name in API[1:]:
+async def test_while_the_database_is_away_the_page_gets_one_line(make: Any) -> None:
+    def away() -> Any:
+        raise DatabaseUnavailable("gateway.storage.url: cannot be used")
+
+    desk = make(opened=away)
+    for name in API:
         answer = await desk.get(f"/ui/api/{name}")
-        assert (answer.status_code, answer.json()["error"]["code"]) == (501, "history_unavailable")
+        assert (answer.status_code, answer.json()["error"]["code"]) == (503, "accounts_unavailable")
 
 
 def test_the_page_asks_no_other_server_and_makes_no_markup_of_data() -> None:

@@ -95,7 +95,7 @@ class OpenAIBackend:
         )
         self.retried: int = 0  # calls after which another attempt followed
         self.http: Http = Http(settings)
-        self._limit_field = settings.limit_field
+        self._limit_field, self._seed_field = settings.limit_field, settings.seed_name
         self._only_limit_field: bool = settings.only_limit_field is not None
         self._backoff = Backoff(
             base_seconds=settings.backoff_base_seconds,
@@ -391,7 +391,7 @@ class OpenAIBackend:
                 self.settings.sent(sampling),
                 max_tokens_field=self._limit_field,
                 only_field=self._only_limit_field,
-                seed_field=self.settings.seed_name,
+                seed_field=self._seed_field,
                 stream=stream,
                 stream_usage=self.settings.stream_usage,
             )

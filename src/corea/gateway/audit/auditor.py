@@ -8,7 +8,6 @@ import asyncio
 import logging
 import os
 import random
-import sqlite3
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Mapping
@@ -16,10 +15,9 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, TypeVar
 
-import msgspec
-
 from corea.gateway.audit.budget import AuditBudget
 from corea.gateway.audit.calls import AuditCalls, PairJudge
+from corea.gateway.audit.items import AuditItem, RecentAnswer, compare
 from corea.gateway.audit.store import (
     ASKED,
     DAY_SECONDS,
@@ -29,13 +27,26 @@ from corea.gateway.audit.store import (
     AuditStore,
     DrawnRow,
     add_drawn,
+    begin_batch,
+    cost_on,
     delete_before,
     finish_drawn,
+    lose_asked,
     set_notified,
 )
-from corea.gateway.audit.traffic import AnswerComparer, GraderComparer, TextComparer, Traffic, is_chat, traffic_of
+from corea.gateway.audit.traffic import (
+    AnswerComparer,
+    GraderComparer,
+    TextComparer,
+    Traffic,
+    encoded,
+    is_chat,
+    traffic_of,
+)
 from corea.gateway.audit.watch import CascadeWatch, observe_label
 from corea.gateway.audit.webhook import post_alarm
+from corea.gateway.billing.connection import SqlConnection
+from corea.gateway.billing.database import DatabaseUnavailable
 from corea.gateway.chat.request_state import CompletedRequest
 from corea.gateway.ops.settings import GatewaySettings, OnAlarm
 from corea.types import ZERO_USD
@@ -46,37 +57,12 @@ CAPACITY = 1000  # questions that wait to be asked or compared; further ones are
 RECENT = 10_000  # answers that feedback can be graded against although no text is stored
 BATCH = 200
 TIDY_SECONDS = 3600.0
-POLL_SECONDS = 1.0  # while an alarm stands: someone may acknowledge it in another process
+LOSE_SECONDS = 20.0  # between looks for calls of other servers that have died
+POLL_SECONDS = 1.0  # while an alarm stands: someone may acknowledge it elsewhere; on a shared database, always
+RETRY_SECONDS = 0.5
+LONGEST_OUTAGE = 600.0  # of the database, after which a batch is dropped and counted
 LOG_SECONDS = 10.0
 UNJUDGED = "unjudged"  # the outcome of a question that the last stage answered and the judge did not compare
-
-
-class RecentAnswer(msgspec.Struct, kw_only=True):
-    """A served answer, in memory only.
-
-    Args:
-        answer: Its short answer, if one was read.
-        reference: The last stage's, where it was asked too.
-    """
-
-    key_id: str | None
-    cascade: str
-    answer: str | None
-    reference: str | None = None
-
-
-@dataclass(slots=True)
-class AuditItem:
-    """A question on its way.
-
-    Args:
-        row: None: it was not drawn, and is only watched.
-        differ: The two answers differ; None: not known.
-    """
-
-    traffic: Traffic
-    row: DrawnRow | None
-    differ: bool | None = None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -94,7 +80,8 @@ class Auditor:
     Attributes:
         alarms: Cascades with an alarm that no one has acknowledged.
         outcomes: Number of drawn kept questions, by cascade and outcome. `spent`: USD, by cascade.
-        dropped: Questions that came faster than they could be compared.
+        dropped: Questions that came faster than they could be compared, or could not be stored for long.
+        failing: The database cannot be used now.
         notifying: Alarms that are being posted.
         busy: Questions that wait, or are being asked or compared.
     """
@@ -112,6 +99,7 @@ class Auditor:
     outcomes: dict[tuple[str, str], int] = field(default_factory=dict[tuple[str, str], int])
     spent: dict[str, Decimal] = field(default_factory=dict[str, Decimal])
     dropped: int = 0
+    failing: bool = False
     busy: int = 0
     notifying: "set[asyncio.Task[None]]" = field(default_factory=lambda: set[asyncio.Task[None]]())
     recent: "OrderedDict[str, RecentAnswer]" = field(default_factory=OrderedDict[str, RecentAnswer])
@@ -120,13 +108,19 @@ class Auditor:
     _to_watch: "asyncio.Queue[AuditItem]" = field(default_factory=lambda: asyncio.Queue[AuditItem]())
     _tasks: "set[asyncio.Task[None]]" = field(default_factory=lambda: set[asyncio.Task[None]]())
     _logged_at: float = float("-inf")
+    _batch: int = 0
 
     # --- what the gateway calls -------------------------------------------------------------------------------------
+
+    @property
+    def watching(self) -> bool:
+        """True where a cascade has detectors."""
+        return any(watch.monitor is not None for watch in self.watches.values())
 
     def record(self, completed: CompletedRequest) -> None:
         """Takes a completed request; does not block."""
         self._remember(completed)
-        if not self.settings.audit.share and all(watch.monitor is None for watch in self.watches.values()):
+        if not self.settings.audit.share and not self.watching:
             return
         if (traffic := traffic_of(completed)) is None:
             return
@@ -142,12 +136,14 @@ class Auditor:
 
     async def start(self) -> None:
         """Takes the stored state, and starts the tasks."""
-        await self.run(lambda connection: self.budget.begin(connection, self.clock()))
-        await self.refresh()
+        await self.run(self._begin)
+        self._follow_alarms()
         for _ in range(self.settings.audit.concurrency):
             self._spawn(self._ask_all())
-        for work in (self._watch_all(), self._tidy(), self._poll()):
+        for work in (self._watch_all(), self._poll(), self._every(TIDY_SECONDS, self.delete_old)):
             self._spawn(work)
+        if self.store.shared:
+            self._spawn(self._every(LOSE_SECONDS, self._lose))
         for watch in self.watches.values():
             if watch.alarm is not None and watch.row is not None and watch.row.notified_at is None:
                 self._notify_soon(watch)
@@ -168,23 +164,33 @@ class Auditor:
     ) -> None:
         """Applies a reloaded configuration; the number of calls at once stays until a restart."""
         self.settings, self.watches, self.redact, self.judge = settings, watches, redact, judge
-        await self.refresh()
+        await self.run(self._begin_watches)
+        self._follow_alarms()
 
     async def refresh(self) -> None:
-        """Takes the stored state of the detectors, which another process may have acknowledged."""
+        """Takes the stored state of the detectors, which another process may have changed or acknowledged."""
         await self.run(self._refresh_watches)
         self._follow_alarms()
 
-    async def run(self, work: Callable[[sqlite3.Connection], T]) -> T | None:
-        """Runs some work on the database; None, with a line in the log, if it fails."""
+    async def run(self, work: Callable[[SqlConnection], T]) -> T | None:
+        """Runs some work on the database; None, with a line in the log, if it cannot be used."""
         try:
-            return await self.store.run(work)
-        except sqlite3.Error as error:
-            log.error("audit: the database cannot be used (%s); this evidence is lost", error)
+            done = await self.store.run(work)
+        except DatabaseUnavailable as error:
+            if not self.failing:
+                log.error("audit: the database cannot be used (%s)", error)
+            self.failing = True
             return None
+        if self.failing:
+            log.warning("audit: the database can be used again")
+        self.failing = False
+        return done
 
-    def observe(self, connection: sqlite3.Connection, work: Callable[[sqlite3.Connection], T]) -> T:
-        """Runs some work that shows observations to the detectors, and stores their state; on the store's thread."""
+    def observe(self, connection: SqlConnection, work: Callable[[SqlConnection], T]) -> T:
+        """Runs some work that shows observations to the detectors, and stores their state; on the store's thread.
+
+        The detectors are those that the last transaction has left, of whichever server: each observation counts once.
+        """
         self._refresh_watches(connection)
         found = work(connection)
         for watch in self.watches.values():
@@ -195,15 +201,11 @@ class Auditor:
         """Reports new alarms: in the log, to the webhook, and to the cascades."""
         self._follow_alarms()
         for watch in self.watches.values():
-            if (alarm := watch.new_alarm) is not None:
-                watch.new_alarm = None
-                doing = "defers everything" if self.settings.audit.on_alarm is OnAlarm.DEFER else "goes on"
-                log.warning(
-                    "audit alarm: cascade %s, %s; it %s until `corea audit --acknowledge`", watch.cascade, alarm, doing
-                )
+            new, watch.new_alarm = watch.new_alarm, None
+            if new is not None and watch.alarm is not None:
                 self._notify_soon(watch)
 
-    def delete_old(self, connection: sqlite3.Connection) -> None:
+    def delete_old(self, connection: SqlConnection) -> None:
         """Deletes rows that are older than stored decisions may be."""
         if days := self.settings.storage.retention_days:
             delete_before(connection, self.clock() - days * DAY_SECONDS)
@@ -234,11 +236,11 @@ class Auditor:
             if len(self.recent) > RECENT:
                 self.recent.popitem(last=False)
 
-    def _drop(self) -> None:
-        self.dropped += 1
+    def _drop(self, count: int = 1) -> None:
+        self.dropped += count
         if (now := time.monotonic()) - self._logged_at >= LOG_SECONDS:
             self._logged_at = now
-            log.warning("audit: questions come faster than they are compared: %d dropped so far", self.dropped)
+            log.warning("audit: questions come faster than they are stored: %d dropped so far", self.dropped)
 
     # --- asking the last stage --------------------------------------------------------------------------------------
 
@@ -256,24 +258,28 @@ class Auditor:
         assert row is not None
         calls = AuditCalls(self.settings, self.judge)
         reserve = calls.reserve(traffic)
-        row.day, was_closed = self.budget.today(self.clock()), self.budget.closed
-        fits = self.budget.take(reserve, self.settings.audit.budget_day_usd)
-        row.reserved_usd, row.state = (str(reserve), ASKED) if fits else ("0", OVER_BUDGET)
-        row.facts = encoded(traffic)
+        row.day = self.budget.today(self.clock())
+        row.facts, row.replica = encoded(traffic), self.store.replica
+        fits = await self.run(lambda connection: self._reserve(connection, row, reserve))
+        if fits is None:
+            return False
         if not fits:
             self._count(row)
-            if not was_closed:
-                log.warning("audit: the budget of the day is used up; no further question is drawn on it")
-        if await self.run(lambda connection: add_drawn(connection, row) or True) is None:
-            self.budget.settle(row.day, reserve if fits else ZERO_USD, ZERO_USD)
-            return False
-        if not fits:
             return False
         cost, step = await calls.ask(traffic, reserve), traffic.reference
-        self.budget.settle(row.day, reserve, cost)
         self.spent[row.cascade] = self.spent.get(row.cascade, ZERO_USD) + cost
         row.cost_usd, row.state = str(cost), FAILED if step is None or step.error is not None else DONE
         return True
+
+    def _reserve(self, connection: SqlConnection, row: DrawnRow, reserve: Decimal) -> bool:
+        """Stores a question before it is asked, with its reserve if the day's budget covers that."""
+        was_closed = self.budget.closed
+        fits = self.budget.take(connection, row.day, reserve, self.settings.audit.budget_day_usd)
+        if not fits and not was_closed:
+            log.warning("audit: the budget of the day is used up; no further question is drawn on it")
+        row.reserved_usd, row.state = (str(reserve), ASKED) if fits else ("0", OVER_BUDGET)
+        add_drawn(connection, row)
+        return fits
 
     def _count(self, row: DrawnRow, *, unjudged: bool = False) -> None:
         key = row.cascade, UNJUDGED if unjudged and row.state == DONE else row.state
@@ -287,60 +293,65 @@ class Auditor:
             while not self._to_watch.empty() and len(batch) < BATCH:
                 batch.append(self._to_watch.get_nowait())
             try:
-                await asyncio.to_thread(self._compare, batch)
-                await self.run(lambda c, batch=batch: self.observe(c, lambda c: self._take(c, batch)))
+                await asyncio.to_thread(compare, batch, (self.comparer, self.texts), self.settings.storage, self.redact)
+                await self._store(batch)
                 await self.report()
             except Exception:
                 log.exception("audit: an error inside the gateway")
             self.busy -= len(batch)
 
-    def _compare(self, batch: list[AuditItem]) -> None:
-        """Compares the two answers to each question, on a thread."""
+    async def _store(self, batch: list[AuditItem]) -> None:
+        """Stores a batch and shows it to the detectors: once, also where the database is away for a while."""
+        self._batch += 1
+        until = time.monotonic() + LONGEST_OUTAGE
+        while await self.run(lambda c: self.observe(c, lambda c: self._take(c, batch))) is None:
+            if time.monotonic() > until:
+                self._drop(len(batch))
+                return
+            await asyncio.sleep(RETRY_SECONDS)
         for item in batch:
-            traffic, row = item.traffic, item.row
-            draft, reference = traffic.draft, traffic.reference
-            if draft is not None and reference is not None and reference.error is None:
-                comparer = self.texts if traffic.judge else self.comparer
-                item.differ = comparer.differ(traffic.plan.question, draft, reference)
-            if row is not None:
-                row.differ, row.facts = item.differ, encoded(traffic)
-                row.served, row.reference = self._texts(traffic)
-
-    def _texts(self, traffic: Traffic) -> tuple[str | None, str | None]:
-        """The texts of the draft and of the last stage's answer, where texts are stored."""
-        completions = [step.completion if step is not None else None for step in (traffic.draft, traffic.reference)]
-        if not self.settings.storage.store_text:
-            return None, None
-        try:
-            first, second = (None if each is None else self.redact(each.text) for each in completions)
-        except Exception as error:  # the operator's own function
-            log.error("gateway.storage.redact failed (%s); the texts of an audit are not stored", type(error).__name__)
-            return None, None
-        return first, second
-
-    def _take(self, connection: sqlite3.Connection, batch: list[AuditItem]) -> None:
-        """Stores a batch and shows it to the detectors, on the store's thread."""
-        for item in batch:
-            watch, row, kept = self.watches.get(item.traffic.plan.route), item.row, item.traffic.kept
-            if row is not None:
-                if kept:
-                    self._count(row, unjudged=bool(item.traffic.judge) and item.traffic.preferred is None)
-                else:
-                    add_drawn(connection, row)
-            seen = item.traffic.worse if item.traffic.judge else item.differ
-            if watch is not None and seen is not None:
-                watch.observe("audited" if kept else "deferred", float(seen))
-            if watch is not None and item.differ is not None and row is not None and kept:
-                observe_label(connection, watch, row)
-            if row is not None and kept:
-                finish_drawn(connection, row)
+            if item.row is not None and item.traffic.kept:
+                self._count(item.row, unjudged=bool(item.traffic.judge) and item.traffic.preferred is None)
             known = self.recent.get(item.traffic.trace.trace_id)
             if known is not None and item.traffic.reference is not None:
                 known.reference = item.traffic.reference.answer
 
-    def _refresh_watches(self, connection: sqlite3.Connection) -> None:
+    def _take(self, connection: SqlConnection, batch: list[AuditItem]) -> bool:
+        """Stores a batch and shows it to the detectors, on the store's thread; True."""
+        if not begin_batch(connection, self.store.server, self._batch, self.clock()):
+            return True  # it was committed, though the answer was lost
+        for item in batch:
+            watch, row, kept = self.watches.get(item.traffic.plan.route), item.row, item.traffic.kept
+            if row is not None and not kept:
+                add_drawn(connection, row)
+            seen = item.traffic.worse if item.traffic.judge else item.differ
+            if watch is not None and seen is not None:
+                watch.observe("audited" if kept else "deferred", float(seen))
+            if watch is not None and item.differ is not None and row is not None and kept:
+                row.settled = False
+                observe_label(connection, watch, row)
+            if row is not None and kept:
+                change = Decimal(row.cost_usd or row.reserved_usd) - cost_on(connection, row.trace_id)
+                self.budget.settle(connection, row.day, change)
+                finish_drawn(connection, row)
+        return True
+
+    def _begin(self, connection: SqlConnection) -> None:
+        """Takes the stored state at the start."""
+        self._lose(connection)
+        self.budget.read(connection, self.budget.today(self.clock()))
+        self._begin_watches(connection)
+
+    def _begin_watches(self, connection: SqlConnection) -> None:
+        for watch in self.watches.values():
+            watch.refresh(connection, self.clock(), begin=True)
+
+    def _refresh_watches(self, connection: SqlConnection) -> None:
         for watch in self.watches.values():
             watch.refresh(connection, self.clock())
+
+    def _lose(self, connection: SqlConnection) -> None:
+        lose_asked(connection, self.store.replica)
 
     # --- alarms and tidying -----------------------------------------------------------------------------------------
 
@@ -348,8 +359,12 @@ class Auditor:
         for name, watch in self.watches.items():
             if watch.alarm is None:
                 self.alarms.pop(name, None)
-            else:
-                self.alarms[name] = self.settings.audit.on_alarm
+                continue
+            if name not in self.alarms:
+                doing = "defers everything" if self.settings.audit.on_alarm is OnAlarm.DEFER else "goes on"
+                line = "audit alarm: cascade %s, %s; it %s until `corea audit --acknowledge`"
+                log.warning(line, name, watch.alarm, doing)
+            self.alarms[name] = self.settings.audit.on_alarm
 
     def _notify_soon(self, watch: CascadeWatch) -> None:
         task = self._spawn(self._notify(watch))
@@ -370,21 +385,16 @@ class Auditor:
     async def _poll(self) -> None:
         while True:
             await asyncio.sleep(POLL_SECONDS)
-            if self.alarms:
+            if self.alarms or (self.store.shared and self.watching):
                 await self.refresh()
 
-    async def _tidy(self) -> None:
+    async def _every(self, seconds: float, work: Callable[[SqlConnection], None]) -> None:
         while True:
-            await self.run(self.delete_old)
-            await asyncio.sleep(TIDY_SECONDS)
+            await self.run(work)
+            await asyncio.sleep(seconds)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
-
-
-def encoded(traffic: Traffic) -> str:
-    """The facts of a question as JSON."""
-    return msgspec.json.encode(traffic.facts()).decode()

@@ -1,6 +1,5 @@
 """The audit's state and evidence, for `corea audit`, `GET /v1/audit` and a page."""
 
-import sqlite3
 import time
 from collections.abc import Sequence
 from decimal import Decimal
@@ -20,6 +19,7 @@ from corea.gateway.audit.store import (
     monitor_rows,
 )
 from corea.gateway.audit.watch import MEANING, DetectorState
+from corea.gateway.billing.connection import SqlConnection
 from corea.types import ZERO_USD
 
 NO_TEST = "chosen by who sent it: a rate to read, no test"
@@ -96,7 +96,7 @@ class AuditEvidence(Struct, kw_only=True):
     cascades: list[CascadeEvidence]
 
 
-def evidence_of(connection: sqlite3.Connection) -> AuditEvidence:
+def evidence_of(connection: SqlConnection) -> AuditEvidence:
     """State and evidence of all cascades in a database."""
     monitors = {row.cascade: row for row in monitor_rows(connection)}
     drawn, labels = drawn_rows(connection, whole=False), label_rows(connection)

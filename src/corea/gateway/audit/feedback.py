@@ -1,7 +1,6 @@
 """`POST /v1/feedback`: a label for a trace."""
 
 import asyncio
-import sqlite3
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -12,6 +11,7 @@ from corea.gateway.audit.auditor import Auditor
 from corea.gateway.audit.store import LabelRow, drawn_row, finish_drawn, put_label
 from corea.gateway.audit.watch import observe_label
 from corea.gateway.billing.auth import Principal
+from corea.gateway.billing.connection import SqlConnection
 from corea.gateway.chat.request import read_json
 from corea.gateway.errors import GatewayError, bad_field
 from corea.parsing import read_answer
@@ -20,6 +20,8 @@ from corea.types import Question
 
 Said = Literal["right", "wrong"]
 TESTS = "tests the promise: a reviewer's label of a drawn question"
+WAITS = 6  # for a decision that another server has taken, and is storing
+WAIT_SECONDS = 0.2
 SHOWN = "is shown apart, and tests no promise: not of a random sample"
 TEXTS = "SELECT key_id, cascade, answer FROM decisions WHERE trace_id = ?"
 LABELS = ("verdict", "score", "answer")
@@ -116,13 +118,13 @@ async def take_feedback(auditor: Auditor, body: bytes, principal: Principal, *, 
             f"source: got {given.source!r}, a reviewer's, expected another one from a key that administers nothing."
         )
         raise GatewayError(403, message, "permission_error", "admin_only", "source")
-    known = await auditor.store.run(lambda connection: _known(connection, auditor, given.trace_id))
+    known = await _found(auditor, given.trace_id)
     if known is None or not (admin or known.key_id == principal.id):
         message = f"trace_id: got {given.trace_id!r}, expected one of this key's stored answers."
         raise GatewayError(404, message, code="trace_not_found", param="trace_id")
     served, reference = await asyncio.to_thread(_graded, given, known)
 
-    def take(connection: sqlite3.Connection) -> FeedbackTaken:
+    def take(connection: SqlConnection) -> FeedbackTaken:
         row = drawn_row(connection, given.trace_id)
         label = LabelRow(
             trace_id=given.trace_id, source=given.source, at=auditor.clock(), key_id=principal.id,
@@ -143,7 +145,17 @@ async def take_feedback(auditor: Auditor, body: bytes, principal: Principal, *, 
     return taken
 
 
-def _known(connection: sqlite3.Connection, auditor: Auditor, trace_id: str) -> _Known | None:
+async def _found(auditor: Auditor, trace_id: str) -> _Known | None:
+    """A trace of any server."""
+    for wait in range(WAITS if auditor.store.shared else 1):
+        await asyncio.sleep(WAIT_SECONDS if wait else 0)
+        known = await auditor.store.run(lambda connection: _known(connection, auditor, trace_id), reads=True)
+        if known is not None:
+            return known
+    return None
+
+
+def _known(connection: SqlConnection, auditor: Auditor, trace_id: str) -> _Known | None:
     """A trace of this server's memory, or of the database."""
     row, recent = drawn_row(connection, trace_id), auditor.recent.get(trace_id)
     stored = connection.execute(TEXTS, (trace_id,)).fetchone()

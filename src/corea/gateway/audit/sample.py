@@ -5,7 +5,6 @@ known of a drawn question (no label, a call that failed) is left to the worst ca
 that someone chose to give, or not to give, can make a guarantee look better than it is.
 """
 
-import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -16,6 +15,7 @@ from corea.calibrate.rules import CascadeAnswers
 from corea.errors import ConfigError, DataError
 from corea.gateway.audit.store import ASKED, DrawnRow, LabelRow, drawn_rows, label_rows
 from corea.gateway.audit.traffic import QuestionFacts, StageFacts, read_facts
+from corea.gateway.billing.connection import SqlConnection
 from corea.records.answer import AnswerSet, RecordedAnswer
 from corea.records.join import join_answers
 from corea.records.table import OutcomeTable
@@ -155,7 +155,7 @@ class StoredSample:
         return table
 
 
-def read_sample(connection: sqlite3.Connection, cascade: str | None, *, since: float = 0.0) -> StoredSample:
+def read_sample(connection: SqlConnection, cascade: str | None, *, since: float = 0.0) -> StoredSample:
     """The drawn questions of a cascade; by default of the only one.
 
     Args:

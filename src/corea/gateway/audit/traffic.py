@@ -192,3 +192,8 @@ def facts_of(step: Step) -> StageFacts:
 def read_facts(text: str) -> QuestionFacts:
     """The facts that a row holds."""
     return msgspec.json.decode(text, type=QuestionFacts)
+
+
+def encoded(traffic: Traffic) -> str:
+    """The facts of a question as JSON, without NUL, which PostgreSQL would not read from it."""
+    return msgspec.json.encode(traffic.facts()).decode().replace("\\u0000", "\\ufffd")

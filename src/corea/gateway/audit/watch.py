@@ -1,7 +1,6 @@
 """The detectors of a cascade over live traffic: their state in the database, and the alarms."""
 
-import sqlite3
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from corea.gateway.audit.store import (
     start_monitor,
 )
 from corea.gateway.audit.traffic import read_facts
+from corea.gateway.billing.connection import SqlConnection
 from corea.gateway.ops.settings import GatewaySettings
 from corea.stage import Mode
 
@@ -63,6 +63,7 @@ class CascadeWatch:
         calibration: Digest of the artefact that decides; None: none does.
         judged: That artefact is about people's preferences: the two answers are compared by its judge.
         monitor: None where there is nothing to compare traffic with.
+        outdated: Another server has started detectors for another calibration: this one shows them nothing.
         new_alarm: Names of the detectors that have alarmed and were not reported yet.
     """
 
@@ -72,6 +73,7 @@ class CascadeWatch:
     every: float = 10_000.0
     row: MonitorRow | None = None
     changed: bool = False
+    outdated: bool = False
     new_alarm: str | None = None
     judged: bool = False
 
@@ -112,16 +114,21 @@ class CascadeWatch:
     def _detectors(self) -> tuple[Detector, ...]:
         return self.monitor.detectors if self.monitor is not None else ()
 
-    def refresh(self, connection: sqlite3.Connection, now: float) -> None:
-        """Takes the stored state where it is not the present one: at the start, and after an acknowledgement."""
+    def refresh(self, connection: SqlConnection, now: float, *, begin: bool = False) -> None:
+        """Takes the stored state, which another server, or an acknowledgement, may have changed.
+
+        Args:
+            begin: The calibration is new here: detectors of another one are replaced.
+        """
         if self.monitor is None:
             return
         stored = {row.cascade: row for row in monitor_rows(connection)}.get(self.cascade)
-        if stored is None or stored.bounds != self.bounds:
+        if stored is None or (begin and stored.bounds != self.bounds):
             start_monitor(connection, self.cascade, self.bounds, now, None)
             stored = {row.cascade: row for row in monitor_rows(connection)}[self.cascade]
-        if self.row is None or self.row.generation != stored.generation:
-            self.row, self.changed = stored, False
+        self.row, self.changed = stored, False
+        self.outdated = stored.bounds != self.bounds
+        if not self.outdated:
             self._resume(msgspec.json.decode(stored.detectors, type=dict[str, DetectorState]))
 
     def _resume(self, states: dict[str, DetectorState]) -> None:
@@ -133,7 +140,7 @@ class CascadeWatch:
     def observe(self, name: str, value: float) -> None:
         """Adds an observation to a detector, if there is one of this name."""
         for detector in self._detectors:
-            if detector.name == name:
+            if detector.name == name and not self.outdated:
                 detector.observe(value)
                 self.changed = True
 
@@ -141,7 +148,7 @@ class CascadeWatch:
         """The detectors by name."""
         return {each.name: state_of(each) for each in self._detectors}
 
-    def save(self, connection: sqlite3.Connection, now: float) -> None:
+    def save(self, connection: SqlConnection, now: float) -> None:
         """Stores the state, with an alarm if there is one."""
         if self.monitor is None or self.row is None or not self.changed:
             return
@@ -177,7 +184,7 @@ def gap_of(row: DrawnRow, label: LabelRow | None) -> float | None:
     return None if reference not in (0.0, 1.0) else reference - label.served
 
 
-def observe_label(connection: sqlite3.Connection, watch: CascadeWatch, row: DrawnRow) -> bool:
+def observe_label(connection: SqlConnection, watch: CascadeWatch, row: DrawnRow) -> bool:
     """Shows the loss on a drawn question to the detector of labels, once; True if it is settled now."""
     if not row.settled:
         found = label_rows(connection, "trace_id = ? AND sampled = 1", row.trace_id)
@@ -207,13 +214,8 @@ def watches_of(
     return {name: CascadeWatch.of(name, found.get(name), settings.audit.every, judge) for name in cascades}
 
 
-def audit_lines(
-    cascades: Mapping[str, Cascade], settings: GatewaySettings, calibrated: Collection[str] = ()
-) -> list[str]:
+def audit_lines(cascades: Mapping[str, Cascade], settings: GatewaySettings) -> list[str]:
     """Lines about an audit that finds nothing."""
-    if settings.storage.url is not None and calibrated:
-        names = ", ".join(calibrated)
-        return [f"gateway.storage.url: with PostgreSQL, {names} is not watched for a change; an SQLite file allows it"]
     if not settings.audit.share or settings.storage.store_text or settings.audit.judge:
         return []
     chats = [name for name, each in cascades.items() if any(stage.mode is Mode.CHAT for stage in each.stages)]

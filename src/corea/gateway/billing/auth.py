@@ -104,6 +104,24 @@ class Accounts(Protocol):
         ...
 
 
+class OpenAccounts:
+    """Accounts without keys: every request is admitted, and nothing is booked."""
+
+    def identify(self, secret: str | None) -> Principal:
+        """Anybody."""
+        return Principal()
+
+    async def admit(self, principal: Principal, request: SpendRequest) -> Admission:
+        """Reserves nothing."""
+        return Admission(key_id=None, request=request)
+
+    async def count(self, principal: Principal) -> None:
+        """Does nothing."""
+
+    async def settle(self, admission: Admission, *, cost_usd: Decimal | None, tokens: int) -> None:
+        """Does nothing."""
+
+
 def no_key() -> GatewayError:
     """The error of a request without an API key."""
     message = "No API key: send `Authorization: Bearer corea-...`; the operator makes one with `corea keys create`."

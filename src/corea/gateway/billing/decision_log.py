@@ -45,7 +45,7 @@ COLUMNS = (
 DELETED = 1000
 ROW = f"({', '.join('?' * len(COLUMNS))})"
 INSERT = f"INSERT INTO decisions ({', '.join(COLUMNS)}) VALUES"
-ROWS_AT_ONCE = 25  # in one statement: at each, the writer's thread gives up the interpreter
+ROWS_AT_ONCE = 100  # in one statement: at each, the writer's thread gives up the interpreter
 DELETE = f"DELETE FROM decisions WHERE rowid IN (SELECT rowid FROM decisions WHERE at < ? LIMIT {DELETED})"
 
 

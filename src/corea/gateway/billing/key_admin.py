@@ -1,20 +1,18 @@
 """Changes of keys by an operator, from the command line or over HTTP: checked by the same rules, each with a record."""
 
 import json
-import sqlite3
 import time
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Collection
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
 from corea.errors import ConfigError, unknown_name
+from corea.gateway.billing.connection import SqlConnection, is_postgres, transaction
 from corea.gateway.billing.keys import (
     BUDGETS,
     UNLIMITED,
     ApiKey,
-    KeyConnection,
     KeyLimits,
     Role,
     correct_leases,
@@ -33,8 +31,7 @@ SHOWN = (
 )  # fmt: skip
 LONGEST_NAME = 200
 MOST_CHANGES = 1000
-BEGIN = ("BEGIN IMMEDIATE",)
-BEGIN_SHARED = ("BEGIN", "LOCK TABLE key_changes IN SHARE ROW EXCLUSIVE MODE")  # one change at a time, as in SQLite
+LOCK = "LOCK TABLE key_changes IN SHARE ROW EXCLUSIVE MODE"  # one change at a time
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +61,7 @@ class KeyAdmin:
         cascades, policies: The configured ones; None where the configuration is not known, and no name is checked.
     """
 
-    connection: KeyConnection
+    connection: SqlConnection
     actor: str
     cascades: Collection[str] | None = None
     policies: Collection[str] | None = None
@@ -77,7 +74,7 @@ class KeyAdmin:
         """
         if not name.strip() or len(name) > LONGEST_NAME or not name.isprintable():
             raise ConfigError(f"name: got {name[:40]!r}, expected 1 to {LONGEST_NAME} printable characters")
-        with self._transaction():
+        with transaction(self.connection, LOCK):
             self._check(limits, role)
             key, secret = create_key(self.connection, name, limits, role)
             self._note("create", key.id, {"name": [None, name], "role": [None, str(role)], **_changes(None, key)})
@@ -93,7 +90,7 @@ class KeyAdmin:
         Raises:
             ConfigError: There is no such key, it was revoked, or a limit is not allowed.
         """
-        with self._transaction():
+        with transaction(self.connection, LOCK):
             was = named_key(self.connection, name)
             if was.revoked_at is not None:
                 raise ConfigError(f"key {name!r}: it was revoked, for good; create another one")
@@ -111,7 +108,7 @@ class KeyAdmin:
         Raises:
             ConfigError: There is no such key.
         """
-        with self._transaction():
+        with transaction(self.connection, LOCK):
             was = named_key(self.connection, name)
             now = revoke_key(self.connection, was.id)
             if was.revoked_at is None:
@@ -127,9 +124,9 @@ class KeyAdmin:
         Raises:
             ConfigError: There is no such key, or the database is an SQLite file, which has no leases.
         """
-        if isinstance(self.connection, sqlite3.Connection):
+        if not is_postgres(self.connection):
             raise ConfigError("gateway.storage.url: is not set; only a PostgreSQL database has leases of dead servers")
-        with self._transaction():
+        with transaction(self.connection, LOCK):
             was = named_key(self.connection, name)
             freed = correct_leases(self.connection, was.id, spent_usd)
             now = read_key(self.connection, was.id) or was
@@ -175,17 +172,6 @@ class KeyAdmin:
     def _note(self, action: str, key_id: str, changes: dict[str, list[Any]]) -> None:
         values = (time.time(), self.actor, action, key_id, json.dumps(changes))
         self.connection.execute("INSERT INTO key_changes VALUES (?, ?, ?, ?, ?)", values)
-
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        for statement in BEGIN if isinstance(self.connection, sqlite3.Connection) else BEGIN_SHARED:
-            self.connection.execute(statement)
-        try:
-            yield
-        except BaseException:
-            self.connection.execute("ROLLBACK")
-            raise
-        self.connection.execute("COMMIT")
 
 
 def key_fields(key: ApiKey) -> dict[str, Any]:

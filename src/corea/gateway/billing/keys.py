@@ -10,14 +10,16 @@ import hmac
 import json
 import secrets
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
-from typing import Any, Protocol
+from operator import attrgetter
+from typing import Any
 
 from corea.errors import ConfigError
 from corea.gateway.billing.auth import Principal
+from corea.gateway.billing.connection import SqlConnection
 from corea.money import read_usd
 
 PREFIX = "corea"
@@ -26,6 +28,8 @@ LIMITS = (
     "tokens_per_minute, group_id"
 )
 BUDGETS = ("budget_usd", "budget_day_usd", "budget_week_usd", "budget_month_usd")
+NO_BUDGETS = (None,) * len(BUDGETS)
+_budgets_of = attrgetter(*BUDGETS)
 MARKS = ", ".join("?" * len(LIMITS.split(",")))
 NO_HASH = bytes(32)
 
@@ -36,24 +40,6 @@ class Role(StrEnum):
     KEY = "key"  # asks models
     GROUP = "group"  # has no secret; its budgets are shared by the keys that name it
     ADMIN = "admin"  # manages keys over HTTP, and asks no model
-
-
-class KeyRows(Protocol):
-    """The rows of a statement."""
-
-    def __iter__(self) -> Iterator[Any]: ...
-
-    def fetchone(self) -> Any:
-        """The first row; None without one."""
-        ...
-
-
-class KeyConnection(Protocol):
-    """A connection to SQLite or PostgreSQL, as far as keys are concerned; a parameter is `?`."""
-
-    def execute(self, sql: str, parameters: Sequence[Any] = (), /) -> KeyRows:
-        """Executes a statement."""
-        ...
 
 
 class ApiKey(Principal, frozen=True, kw_only=True):
@@ -90,7 +76,7 @@ class ApiKey(Principal, frozen=True, kw_only=True):
     @property
     def own_budget(self) -> bool:
         """True if it has a budget itself, whether or not its group has one."""
-        return any(getattr(self, name) is not None for name in BUDGETS)
+        return _budgets_of(self) != NO_BUDGETS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,7 +128,7 @@ STORED_AS_TEXT: dict[str, Callable[[str], object]] = {
 
 
 def create_key(
-    connection: KeyConnection, name: str, limits: KeyLimits = UNLIMITED, role: Role = Role.KEY
+    connection: SqlConnection, name: str, limits: KeyLimits = UNLIMITED, role: Role = Role.KEY
 ) -> tuple[ApiKey, str]:
     """A new key and its secret, which cannot be recovered later."""
     key_id = secrets.token_hex(6)
@@ -154,19 +140,19 @@ def create_key(
     return _existing(connection, key_id), secret
 
 
-def set_limits(connection: KeyConnection, key_id: str, limits: KeyLimits) -> ApiKey:
+def set_limits(connection: SqlConnection, key_id: str, limits: KeyLimits) -> ApiKey:
     """Changes a key's limits; a running server applies them to its next request."""
     connection.execute(f"UPDATE keys SET ({LIMITS}) = ({MARKS}) WHERE id = ?", (*limits.columns, key_id))
     return _existing(connection, key_id)
 
 
-def revoke_key(connection: KeyConnection, key_id: str) -> ApiKey:
+def revoke_key(connection: SqlConnection, key_id: str) -> ApiKey:
     """Revokes a key; a running server refuses its next request."""
     connection.execute("UPDATE keys SET revoked_at = ? WHERE id = ? AND revoked_at IS NULL", (time.time(), key_id))
     return _existing(connection, key_id)
 
 
-def correct_leases(connection: KeyConnection, key_id: str, spent_usd: Decimal) -> Decimal:
+def correct_leases(connection: SqlConnection, key_id: str, spent_usd: Decimal) -> Decimal:
     """Corrects what was booked for dead replicas of a PostgreSQL database; the amount that is free again.
 
     Args:
@@ -176,7 +162,7 @@ def correct_leases(connection: KeyConnection, key_id: str, spent_usd: Decimal) -
     return row[0]
 
 
-def named_key(connection: KeyConnection, name: str) -> ApiKey:
+def named_key(connection: SqlConnection, name: str) -> ApiKey:
     """The key with this id, else the only one with this name that is not revoked.
 
     Raises:
@@ -191,18 +177,18 @@ def named_key(connection: KeyConnection, name: str) -> ApiKey:
     return found[0]
 
 
-def list_keys(connection: KeyConnection) -> list[ApiKey]:
+def list_keys(connection: SqlConnection) -> list[ApiKey]:
     """All keys, including revoked ones, the oldest first."""
     return [key_of_row(row) for row in connection.execute(f"{FIND} ORDER BY created_at, id")]
 
 
-def read_key(connection: KeyConnection, key_id: str) -> ApiKey | None:
+def read_key(connection: SqlConnection, key_id: str) -> ApiKey | None:
     """A key by its public id."""
     row = connection.execute(f"{FIND} WHERE id = ?", (key_id,)).fetchone()
     return None if row is None else key_of_row(row)
 
 
-def find_key(connection: KeyConnection, secret: str, role: Role = Role.KEY) -> ApiKey | None:
+def find_key(connection: SqlConnection, secret: str, role: Role = Role.KEY) -> ApiKey | None:
     """The key of a secret; None if there is none of this role, or it was revoked."""
     return key_of_secret(lambda key_id: read_key(connection, key_id), secret, role)
 
@@ -216,18 +202,18 @@ def key_of_secret(read: Callable[[str], ApiKey | None], secret: str, role: Role 
     return key if right and key is not None and key.role == role and key.revoked_at is None else None
 
 
-def spent_by_day(connection: KeyConnection, key_id: str) -> dict[int, Decimal]:
+def spent_by_day(connection: SqlConnection, key_id: str) -> dict[int, Decimal]:
     """A key's spending of the last weeks, by day since 1970 (UTC)."""
     row = connection.execute("SELECT spent_days FROM keys WHERE id = ?", (key_id,)).fetchone()
     return {} if row is None else {int(day): Decimal(usd) for day, usd in json.loads(row[0]).items()}
 
 
-def any_keys(connection: KeyConnection) -> bool:
+def any_keys(connection: SqlConnection) -> bool:
     """True if a key that asks was ever made; a revoked one counts, or revoking the last would open the server."""
     return connection.execute("SELECT 1 FROM keys WHERE role = 'key' LIMIT 1").fetchone() is not None
 
 
-def _existing(connection: KeyConnection, key_id: str) -> ApiKey:
+def _existing(connection: SqlConnection, key_id: str) -> ApiKey:
     key = read_key(connection, key_id)
     assert key is not None
     return key

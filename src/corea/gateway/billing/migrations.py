@@ -276,4 +276,35 @@ MIGRATIONS: tuple[Migration, ...] = (
         );
         """,
     ),
+    # the audit of several servers; replica: the one that asks; batch: the last one that a server stored
+    Migration(
+        """
+        ALTER TABLE audits ADD COLUMN replica TEXT;
+        CREATE INDEX audits_asked ON audits (state) WHERE state = 'asked';
+        CREATE TABLE audit_days (
+            day INTEGER PRIMARY KEY,           -- since 1970 (UTC)
+            spent_usd TEXT NOT NULL,           -- with the reserves of the calls in flight
+            closed INTEGER NOT NULL            -- 1: the budget did not cover a question that was drawn
+        );
+        CREATE TABLE audit_batches (
+            server TEXT PRIMARY KEY,           -- random, of a process
+            batch INTEGER NOT NULL,
+            at REAL NOT NULL
+        ) WITHOUT ROWID
+        """,
+        """
+        ALTER TABLE audits ADD COLUMN replica text;
+        CREATE INDEX audits_asked ON audits (state) WHERE state = 'asked';
+        CREATE TABLE audit_days (
+            day bigint PRIMARY KEY,
+            spent_usd numeric NOT NULL,
+            closed bigint NOT NULL
+        );
+        CREATE TABLE audit_batches (
+            server text PRIMARY KEY,
+            batch bigint NOT NULL,
+            at double precision NOT NULL
+        );
+        """,
+    ),
 )

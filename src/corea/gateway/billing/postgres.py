@@ -1,7 +1,7 @@
 """PostgreSQL beside SQLite: connections, migration, and a synchronous connection for commands."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
 CONNECT_SECONDS = 5
 COMMAND_SECONDS = 5.0  # of a call; then the connection counts as lost
+IDLE_MILLISECONDS = 10_000  # of a transaction whose server was cut off: its locks are others' again then
 MIGRATION_LOCK = 0x636F726561  # "corea"; advisory locks are numbers, for the whole database
+NAMED = re.compile(r"(?<![:\w]):([a-z]\w*)")  # a parameter; `::` is a cast
 VERSION = "CREATE TABLE IF NOT EXISTS corea_version (version bigint NOT NULL)"
 
 
@@ -26,8 +28,20 @@ def shown(url: str) -> str:
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
-async def open_connection(url: str) -> "asyncpg.Connection":
-    """A connection whose calls end within `COMMAND_SECONDS`.
+def shown_with_user(url: str) -> str:
+    """A URL without its password, for a command line."""
+    parts = urlsplit(url)
+    user, _, host = parts.netloc.rpartition("@")
+    name = user.partition(":")[0]
+    options = "&".join(each for each in parts.query.split("&") if not each.startswith("password="))
+    return parts._replace(netloc=f"{name}@{host}" if name else host, query=options).geturl()
+
+
+async def open_connection(url: str, *, seconds: float = COMMAND_SECONDS) -> "asyncpg.Connection":
+    """A connection.
+
+    Args:
+        seconds: Time limit of a call.
 
     Raises:
         ConfigError: asyncpg is not installed, or the URL is invalid.
@@ -39,8 +53,10 @@ async def open_connection(url: str) -> "asyncpg.Connection":
         raise ConfigError("gateway.storage.url: needs asyncpg; install 'corea[postgres]'") from error
     try:
         return await asyncpg.connect(
-            url, timeout=CONNECT_SECONDS, command_timeout=COMMAND_SECONDS,
-            server_settings={"application_name": "corea"},
+            url, timeout=CONNECT_SECONDS, command_timeout=seconds,
+            server_settings={
+                "application_name": "corea", "idle_in_transaction_session_timeout": str(IDLE_MILLISECONDS),
+            },
         )  # fmt: skip
     except (ValueError, asyncpg.ClientConfigurationError) as error:
         raise ConfigError(f"gateway.storage.url: {error}; expected postgresql://user@host:5432/database") from error
@@ -78,17 +94,29 @@ async def migrate(connection: "asyncpg.Connection", url: str) -> None:
         await connection.execute("INSERT INTO corea_version VALUES ($1)", newest)
 
 
+def storable(value: Any) -> Any:
+    """A value without what PostgreSQL's texts cannot hold: NUL, and half of a surrogate pair."""
+    if not isinstance(value, str) or (value.isascii() and "\0" not in value):
+        return value
+    return value.replace("\0", "\ufffd").encode("utf-8", "replace").decode("utf-8", "replace")
+
+
 class PostgresConnection:
-    """A connection with the one method that `keys` calls on SQLite's: `execute` with `?` for parameters."""
+    """A connection that waits for its answers, as `SqlConnection`."""
 
     def __init__(self, connection: "asyncpg.Connection") -> None:
         self.connection = connection
 
-    def execute(self, sql: str, parameters: Sequence[Any] = ()) -> "FetchedRows":
+    def execute(self, sql: str, parameters: Sequence[Any] | Mapping[str, Any] = (), /) -> "FetchedRows":
         """Executes a statement."""
-        numbers = iter(range(1, len(parameters) + 1))
-        statement = re.sub(r"\?", lambda _: f"${next(numbers)}", sql)
-        return FetchedRows(background.run(self.connection.fetch(statement, *parameters)))
+        if isinstance(parameters, Mapping):
+            names = list(dict.fromkeys(NAMED.findall(sql)))
+            statement = NAMED.sub(lambda match: f"${names.index(match[1]) + 1}", sql)
+            parameters = [parameters[name] for name in names]
+        else:
+            numbers = iter(range(1, len(parameters) + 1))
+            statement = re.sub(r"\?", lambda _: f"${next(numbers)}", sql)
+        return FetchedRows(background.run(self.connection.fetch(statement, *map(storable, parameters))))
 
 
 class FetchedRows:
@@ -110,8 +138,12 @@ class FetchedRows:
 
 
 @contextmanager
-def connected(url: str) -> Iterator[PostgresConnection]:
-    """A connection for a command, to a database that is brought up to date.
+def connected(url: str, *, seconds: float = COMMAND_SECONDS, up_to_date: bool = True) -> Iterator[PostgresConnection]:
+    """A connection for a command.
+
+    Args:
+        seconds: Time limit of a call.
+        up_to_date: Bring the database up to date first; False changes nothing.
 
     Raises:
         DatabaseUnavailable: It cannot be reached, or refuses a statement.
@@ -119,9 +151,10 @@ def connected(url: str) -> Iterator[PostgresConnection]:
     """
 
     async def open_current() -> "asyncpg.Connection":
-        made = await open_connection(url)
+        made = await open_connection(url, seconds=seconds)
         try:
-            await migrate(made, url)
+            if up_to_date:
+                await migrate(made, url)
         except BaseException:
             made.terminate()
             raise

@@ -2,12 +2,12 @@
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from corea.gateway.billing.decision_log import BATCH, COLUMNS, DELETED, DecisionLog, Row
-from corea.gateway.billing.postgres import failures, open_connection
+from corea.gateway.billing.postgres import failures, open_connection, storable
 
 if TYPE_CHECKING:
     import asyncpg
@@ -92,11 +92,5 @@ class DecisionWriter:
 
 
 def as_json(rows: list[Row]) -> str:
-    """Rows as a JSON list of objects. PostgreSQL stores no NUL, and no half of a surrogate pair."""
-    return _encode([dict(zip(COLUMNS, map(_storable, row), strict=True)) for row in rows]).decode()
-
-
-def _storable(value: Any) -> Any:
-    if not isinstance(value, str) or (value.isascii() and "\0" not in value):
-        return value
-    return value.replace("\0", "\ufffd").encode("utf-8", "replace").decode("utf-8", "replace")
+    """Rows as a JSON list of objects."""
+    return _encode([dict(zip(COLUMNS, map(storable, row), strict=True)) for row in rows]).decode()

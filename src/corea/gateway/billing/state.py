@@ -30,12 +30,13 @@ class StateSummary:
     """The contents of a database.
 
     Args:
+        path: The file, or the address without a password.
         version: Number of migrations that it has had; `newest` is this program's.
         newest_decision: Its time, seconds since 1970; None without one.
         spent_usd: Of all keys, exact.
     """
 
-    path: Path
+    path: str
     version: int
     newest: int
     size_bytes: int
@@ -61,7 +62,9 @@ def summary(path: Path) -> StateSummary:
             raise ConfigError(f"{path}: got a file that is not COREA's ({error}), expected its database") from error
         total = sum((Decimal(usd) for usd in spent), Decimal(0))
         at = version(connection)
-    return StateSummary(path, at, len(MIGRATIONS), path.stat().st_size, len(spent), count, newest, format(total, "f"))
+    return StateSummary(
+        str(path), at, len(MIGRATIONS), path.stat().st_size, len(spent), count, newest, format(total, "f")
+    )
 
 
 def backup(path: Path, target: Path) -> StateSummary:
@@ -120,11 +123,18 @@ def export(path: Path, table: str, *, since: float | None = None, texts: bool = 
     with closing(_open(path)) as connection:
         connection.row_factory = sqlite3.Row
         columns = [row["name"] for row in connection.execute(f"PRAGMA table_info({table})")]
-        wanted = [c for c in columns if (c in (*SHOWN, "spent_days") if table == "keys" else texts or c not in TEXTS)]
+        wanted = wanted_columns(table, columns, texts=texts)
         where, values = (" WHERE at >= ?", (since,)) if since is not None and table != "keys" else ("", ())
         query = f"SELECT {', '.join(wanted)} FROM {table}{where} ORDER BY {'created_at' if table == 'keys' else 'at'}"
         for row in connection.execute(query, values):
             yield {c: json.loads(row[c]) if c in JSON_COLUMNS and row[c] is not None else row[c] for c in wanted}
+
+
+def wanted_columns(table: str, columns: list[str], *, texts: bool) -> list[str]:
+    """The columns of a table that are exported."""
+    if table == "keys":
+        return [name for name in columns if name in (*SHOWN, "spent_days")]
+    return [name for name in columns if name != "rowid" and (texts or name not in TEXTS)]
 
 
 def prune(path: Path, before: float) -> int:

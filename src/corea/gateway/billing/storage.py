@@ -12,10 +12,11 @@ from typing import Protocol
 
 from corea.gateway.billing.auth import Accounts
 from corea.gateway.billing.budgets import KeyAccounts
+from corea.gateway.billing.connection import SqlConnection
 from corea.gateway.billing.database import DatabaseUnavailable, connect
 from corea.gateway.billing.db_writer import DbWriter
 from corea.gateway.billing.decision_log import DecisionLog
-from corea.gateway.billing.keys import KeyConnection, any_keys
+from corea.gateway.billing.keys import any_keys
 from corea.gateway.billing.lease_client import LeaseClient
 from corea.gateway.billing.periods import BudgetLeft
 from corea.gateway.billing.postgres import connected
@@ -37,6 +38,11 @@ class Storage(Protocol):
     @property
     def failing(self) -> bool:
         """True while it cannot be written; nothing that is to be booked is forgotten meanwhile."""
+        ...
+
+    @property
+    def replica(self) -> str:
+        """The id under which this server books in a database of several; "" with a file."""
         ...
 
     def has_keys(self) -> bool:
@@ -81,6 +87,11 @@ class FileStorage:
     def failing(self) -> bool:
         """True while the file cannot be written."""
         return self.writer.failing
+
+    @property
+    def replica(self) -> str:
+        """Empty: no other server uses the file."""
+        return ""
 
     def has_keys(self) -> bool:
         """True once a key was made."""
@@ -127,6 +138,11 @@ class PostgresStorage:
         """True while the database is away."""
         return self.client.failing
 
+    @property
+    def replica(self) -> str:
+        """The id of this replica, another one after it was taken for dead."""
+        return self.client.replica
+
     def has_keys(self) -> bool:
         """True once a key was made."""
         return self.accounts.has_keys()
@@ -160,8 +176,8 @@ def storage_at(
 
 
 @contextlib.contextmanager
-def open_keys(settings: GatewayStorage, path: Path | None) -> Iterator[KeyConnection]:
-    """A connection to the keys, in a database that is created or brought up to date if need be.
+def open_database(settings: GatewayStorage, path: Path | None) -> Iterator[SqlConnection]:
+    """A connection to a database that is created or brought up to date if need be.
 
     Args:
         path: The SQLite file; None: the settings name another database.
@@ -182,8 +198,8 @@ def open_keys(settings: GatewayStorage, path: Path | None) -> Iterator[KeyConnec
 
 
 def have_keys(settings: GatewayStorage, path: Path | None) -> bool:
-    """True if the database holds a key; see `open_keys`."""
-    with open_keys(settings, path) as connection:
+    """True if the database holds a key; see `open_database`."""
+    with open_database(settings, path) as connection:
         return any_keys(connection)
 
 

@@ -222,7 +222,10 @@ def deciding_confidence(trace: Trace) -> float | None:
 
 def last_confidence(steps: Sequence[Step]) -> Confidence | None:
     """The last confidence that any stage's signal measured."""
-    return next((step.confidence for step in reversed(steps) if step.confidence is not None), None)
+    for step in reversed(steps):
+        if step.confidence is not None:
+            return step.confidence
+    return None
 
 
 def _value(confidence: Confidence | None) -> float | None:

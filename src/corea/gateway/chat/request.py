@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from decimal import Decimal
+from operator import attrgetter
 from typing import Annotated, Any, Literal, get_args
 
 import msgspec
@@ -66,6 +67,8 @@ class ChatBody(Struct, frozen=True):
 
 FIELDS = frozenset(ChatBody.__struct_fields__)
 SAMPLING = tuple(FIELDS - {"model", "messages", "stream", "stream_options", "n", "corea"})
+NONE_SET = (None,) * len(SAMPLING)
+_sampling_of = attrgetter(*SAMPLING)
 NO_CONTROLS = RequestControls()
 TOOLS = ("tools", "functions")
 WITH_TOOLS = (*TOOLS, "tool_choice", "function_call", "parallel_tool_calls")
@@ -126,7 +129,7 @@ class ChatRequest(Struct, frozen=True, kw_only=True):  # made in a tenth of a da
     @property
     def sets_sampling(self) -> bool:
         """True if it sets anything of the sampling."""
-        return any(getattr(self.body, name) is not None for name in SAMPLING)
+        return _sampling_of(self.body) != NONE_SET
 
     @property
     def needs(self) -> dict[str, str]:

@@ -240,48 +240,54 @@ class Metrics(Collector):
     def record(self, completed: CompletedRequest) -> None:
         """Counts a completed request."""
         trace, cascade = completed.trace, completed.state.plan.route
-        stage, add = trace.stage or "", self._add
-        add("corea_requests", cascade, stage, str(completed.error.status) if completed.error is not None else "200")
+        stage, counts = trace.stage or "", self.counts  # without a function for each: it would take half of the time
+        status = str(completed.error.status) if completed.error is not None else "200"
+        counts["corea_requests", cascade, stage, status] += 1
         self._buckets("corea_request_seconds", cascade, stage).observe(completed.seconds)
         if completed.first_text_seconds is not None:
             self._buckets("corea_first_text_seconds", cascade, stage).observe(completed.first_text_seconds)
         if completed.client_disconnected:
-            add("corea_requests_client_disconnected", cascade)
+            counts["corea_requests_client_disconnected", cascade] += 1
         if completed.state.cached:
-            add("corea_requests_cached", cascade)
-        if any(step.error_kind == LOST for step in trace.steps):
-            add("corea_hedges", cascade, stage)
-        if not completed.state.cached:
-            self._stages(cascade, trace.steps)
+            counts["corea_requests_cached", cascade] += 1
+        raced = False
         for step in trace.steps:
-            if step.confidence is not None and step.decision is not None and not completed.state.cached:
-                add("corea_decisions", cascade, step.stage, step.decision.value)
-                if step.confidence.outside:
-                    add("corea_outside_calibration", cascade, step.stage)
+            raced = raced or step.error_kind == LOST
+            if not completed.state.cached:
+                self._call(cascade, step)
             if step.completion is not None:
                 usage = step.completion.usage
-                add("corea_tokens", cascade, step.stage, "prompt", by=usage.prompt_tokens)
-                add("corea_tokens", cascade, step.stage, "completion", by=usage.completion_tokens)
-        if trace.cost_usd is None or COST_INCOMPLETE in trace.flags:
-            add("corea_requests_unpriced", cascade)
-        if trace.cost_usd is not None:
-            add("corea_spent_usd", cascade, by=float(trace.cost_usd))
-        if (saved := trace.saved_usd) is not None:
-            add("corea_saved_usd", cascade, by=float(saved))
+                counts["corea_tokens", cascade, step.stage, "prompt"] += usage.prompt_tokens
+                counts["corea_tokens", cascade, step.stage, "completion"] += usage.completion_tokens
+        if raced:
+            counts["corea_hedges", cascade, stage] += 1
+        cost = trace.cost_usd
+        if cost is None or COST_INCOMPLETE in trace.flags:
+            counts["corea_requests_unpriced", cascade] += 1
+        if cost is None:
+            return
+        counts["corea_spent_usd", cascade] += float(cost)
+        if trace.baseline_cost_usd is not None:
+            counts["corea_saved_usd", cascade] += float(trace.baseline_cost_usd - cost)
         plain = completed.state.plan.cascade.calibrated.plain(trace.baseline_cost_usd)
-        if plain is not None and trace.cost_usd is not None:
-            add("corea_saved_plain_usd", cascade, by=float(plain - trace.cost_usd))
+        if plain is not None:
+            counts["corea_saved_plain_usd", cascade] += float(plain - cost)
 
-    def _stages(self, cascade: str, steps: Sequence[Step]) -> None:
-        """Counts the calls of a request."""
-        for step in steps:
-            if step.skipped is not None:
-                continue
-            self._buckets("corea_stage_seconds", cascade, step.stage).observe(step.seconds)
-            if (kind := error_kind(step)) is not None:
-                self._add("corea_stage_errors", cascade, step.stage, kind)
-            if step.confidence is not None and step.confidence.value is not None:
-                self._buckets("corea_confidence", cascade, step.stage).observe(step.confidence.value)
+    def _call(self, cascade: str, step: Step) -> None:
+        """Counts a call of a request, and the decision on its answer."""
+        if step.skipped is not None:
+            return
+        self._buckets("corea_stage_seconds", cascade, step.stage).observe(step.seconds)
+        if (kind := error_kind(step)) is not None:
+            self.counts["corea_stage_errors", cascade, step.stage, kind] += 1
+        if (confidence := step.confidence) is None:
+            return
+        if confidence.value is not None:
+            self._buckets("corea_confidence", cascade, step.stage).observe(confidence.value)
+        if step.decision is not None:
+            self.counts["corea_decisions", cascade, step.stage, step.decision.value] += 1
+            if confidence.outside:
+                self.counts["corea_outside_calibration", cascade, step.stage] += 1
 
     def _buckets(self, metric: str, cascade: str, stage: str) -> Buckets:
         found = self.histograms.get((metric, cascade, stage))

@@ -14,6 +14,7 @@ from corea.money import read_usd
 from corea.secrets import shown_url
 
 CONTROLS = ("threshold", "max_cost_usd", "stage", "raw")
+POSTGRES = ("postgresql://", "postgres://")
 LOG_FORMATS = ("text", "json")
 LOG_LEVELS = ("debug", "info", "warning", "error")
 ALARM_FLAG = "audit alarm: everything is deferred"  # of a trace
@@ -115,7 +116,7 @@ class GatewayStorage:
 
     def __post_init__(self) -> None:
         check_numbers("gateway.storage", self, zero=("retention_days",))
-        if self.url is not None and not self.url.startswith(("postgresql://", "postgres://")):
+        if self.url is not None and not self.url.startswith(POSTGRES):
             raise ConfigError(
                 "gateway.storage.url: got another address, expected postgresql://user@host:5432/database; "
                 "an SQLite file is named by path"
@@ -333,12 +334,6 @@ class GatewaySettings:
         check_numbers("gateway", self, zero=("port", "sticky_turns"))
         if self.port > 65535:
             raise ConfigError(f"gateway.port: got {self.port}, expected 0 to 65535")
-        audit = self.audit
-        if self.storage.url is not None and (audit.share or audit.webhook or audit.on_alarm is OnAlarm.DEFER):
-            raise ConfigError(
-                "gateway.audit: got it with gateway.storage.url, expected an SQLite file (gateway.storage.path): one "
-                "process keeps the budget and the detectors; remove the table, or the url"
-            )
 
 
 def needing_restart(before: GatewaySettings, after: GatewaySettings) -> list[str]:

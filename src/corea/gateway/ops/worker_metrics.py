@@ -10,8 +10,8 @@ ANSWER_SECONDS = 2.0
 # of what each says of all or of its configuration, not the sum; an alarm, or an old configuration, of one shows
 LARGEST = frozenset(
     {
-        "corea_accounts_failing", "corea_breaker_open", "corea_build_info", "corea_config_info", "corea_threshold",
-        "corea_key_budget_usd", "corea_key_spent_usd",
+        "corea_accounts_failing", "corea_audit_alarm", "corea_audit_evidence", "corea_breaker_open", "corea_build_info",
+        "corea_config_info", "corea_threshold", "corea_key_budget_usd", "corea_key_spent_usd",
     }
 )  # fmt: skip
 SMALLEST = frozenset(

@@ -14,9 +14,10 @@ from msgspec import UNSET, Struct, UnsetType
 
 from corea.errors import ConfigError
 from corea.gateway.asgi import Headers, Receive, Scope, encode_json, find_header
+from corea.gateway.billing.connection import SqlConnection
 from corea.gateway.billing.database import DatabaseUnavailable
 from corea.gateway.billing.key_admin import LIMITED, MOST_CHANGES, KeyAdmin, key_fields
-from corea.gateway.billing.keys import BUDGETS, ApiKey, KeyConnection, KeyLimits, Role, find_key, list_keys, read_key
+from corea.gateway.billing.keys import BUDGETS, ApiKey, KeyLimits, Role, find_key, list_keys, read_key
 from corea.gateway.errors import GatewayError, bad_field
 from corea.gateway.ops.logs import FIELDS, KIND
 from corea.gateway.ops.settings import GatewaySettings
@@ -60,7 +61,7 @@ class AdminApi:
         cascades: Names of the configured ones.
     """
 
-    open: Callable[[], AbstractContextManager[KeyConnection]]
+    open: Callable[[], AbstractContextManager[SqlConnection]]
     cascades: Callable[[], Sequence[str]]
 
     async def __call__(
@@ -156,7 +157,7 @@ def _log_change(actor: str, action: str, key: ApiKey) -> None:
     log.warning("%s %s %s %s", actor, action, key.role, key.name, extra={FIELDS: {"key_id": key.id}})
 
 
-def _managed(connection: KeyConnection, key_id: str, *, changes: bool) -> ApiKey:
+def _managed(connection: SqlConnection, key_id: str, *, changes: bool) -> ApiKey:
     key = read_key(connection, key_id)
     if key is None:
         raise GatewayError(404, f"There is no key {key_id[:40]!r}.", code="not_found")

@@ -21,7 +21,7 @@ from corea.gateway.audit.pages import AuditPages
 from corea.gateway.audit.store import AuditStore
 from corea.gateway.audit.watch import audit_lines
 from corea.gateway.billing.decision_log import DecisionLog, find_redact
-from corea.gateway.billing.storage import Storage, have_keys, open_keys, open_state, storage_at
+from corea.gateway.billing.storage import Storage, have_keys, open_database, open_state, storage_at
 from corea.gateway.chat.request_state import CompletedRequest
 from corea.gateway.chat.routing import RoutingTable
 from corea.gateway.chat.sampling import as_asked
@@ -83,23 +83,23 @@ class GatewayService:
         self.metrics.budgets, self.metrics.retries = self._budgets, self._retries
         self.metrics.use(config.cascades, config.digest)
         self.storage.observe(self.metrics.commit.observe, self.metrics.sync.observe)
-        self.auditor: Auditor | None = self._auditor(path)
-        if self.auditor is not None:
-            self.metrics.registry.register(AuditMetrics(self.auditor))
+        self.auditor: Auditor = self._auditor(path)
+        self.metrics.registry.register(AuditMetrics(self.auditor))
         self.all_metrics: WorkerMetrics | None = WorkerMetrics(workers, self.metrics.text) if workers else None
-        admin = AdminApi(partial(open_keys, config.settings.storage, path), lambda: list(self.config.cascades))
+        database = partial(open_database, config.settings.storage, path)
+        admin = AdminApi(database, lambda: list(self.config.cascades))
         self.app: GatewayApp = GatewayApp(
             self._chat(affinity),
             metrics=self.all_metrics.text if self.all_metrics is not None else self.metrics.text,
             refused=self.metrics.refused,
             starts=[self._start],
             stops=[self._stop],
-            audit=AuditPages(self.auditor) if self.auditor is not None else None,
+            audit=AuditPages(self.auditor),
             local_only=lambda: not self.storage.has_keys(),
             unavailable=self.availability.unavailable,
             admin=admin,
             ui=UiPages(
-                History(path) if path else None,
+                History(database),
                 admin.check,
                 lambda: self.config.cascades,
                 self.availability.unavailable,
@@ -114,17 +114,19 @@ class GatewayService:
         wanted = settings.cache
         cache = AnswerCache(wanted.entries, wanted.seconds, wanted.max_bytes) if wanted.entries else None
         routes = RoutingTable(self.config.cascades, settings)
-        alarms = self.auditor.alarms if self.auditor is not None else {}
+        alarms = self.auditor.alarms
         return ChatService(routes, settings, self.storage.accounts, self._record, affinity, cache, alarms)
 
-    def _auditor(self, path: Path | None) -> Auditor | None:
-        """The audit; None with a shared database, since its budget and detectors are of one process."""
-        if path is None:
-            return None
+    def _auditor(self, path: Path | None) -> Auditor:
+        settings = self.config.settings
         return Auditor(
-            settings=self.config.settings, store=AuditStore(path), watches=self.config.watches(),
-            redact=self.decisions.redact, judge=self.config.judge,
-        )  # fmt: skip
+            settings=settings,
+            store=AuditStore(path, settings.storage, lambda: self.storage.replica),
+            watches=self.config.watches(),
+            redact=self.decisions.redact,
+            judge=self.config.judge,
+            clock=self.decisions.clock,
+        )
 
     async def reload(self) -> bool:
         """Reads the configuration again; running requests end as they began. An invalid one changes nothing."""
@@ -138,8 +140,7 @@ class GatewayService:
             replacement = self._chat(chat.affinity)
             self.decisions.use(config.settings.storage)
             self.app.chat = replacement
-            if self.auditor is not None:
-                await self.auditor.use(config.settings, watches, self.decisions.redact, config.judge)
+            await self.auditor.use(config.settings, watches, self.decisions.redact, config.judge)
         except (CoreaError, OSError) as error:
             self.config, self.metrics.reload_ok = before, False
             log.error("the configuration was not reloaded, the old one stays: %s", error)
@@ -161,8 +162,7 @@ class GatewayService:
 
     async def _start(self) -> None:
         await self.storage.start()
-        if self.auditor is not None:
-            await self.auditor.start()
+        await self.auditor.start()
         works = [self.availability.log_changes, *([self.handler.write_ended] if self.handler is not None else [])]
         self._in_background(watch(self.metrics.loop_lag.observe, works))
         loop = asyncio.get_running_loop()
@@ -194,8 +194,7 @@ class GatewayService:
             await asyncio.sleep(0.1)
         for task in list(self._tasks):
             task.cancel()
-        if self.auditor is not None:
-            await self.auditor.stop()
+        await self.auditor.stop()
         await self.storage.stop()
         if self.all_metrics is not None:
             await self.all_metrics.stop()
@@ -221,8 +220,7 @@ class GatewayService:
         if completed.error is not None or any(step.error is not None for step in completed.trace.steps):
             log_failures(completed, error_texts=self.config.settings.logs.error_texts)
         self.decisions.record(completed)
-        if self.auditor is not None:
-            self.auditor.record(completed)
+        self.auditor.record(completed)
 
     def _gauges(self) -> Mapping[str, float]:
         chat = self.app.chat
@@ -363,7 +361,7 @@ def all_lines(config: LiveConfig) -> list[str]:
     """Lines about a response cache that cannot hit, and an audit that finds nothing."""
     asked = {name: as_asked(cascade) for name, cascade in config.cascades.items()}
     useless = useless_cache_lines(asked) if config.settings.cache.entries else []
-    return useless + audit_lines(config.cascades, config.settings, config.calibrations)
+    return useless + audit_lines(config.cascades, config.settings)
 
 
 async def _close(backends: list[Backend]) -> None:

@@ -1,16 +1,13 @@
-"""Figures of the stored decisions for the page, gathered in SQL."""
+"""Figures of the stored decisions for the page, gathered in SQL that SQLite and PostgreSQL read alike."""
 
-import json
-import sqlite3
 from collections.abc import Callable, Collection, Iterable
-from contextlib import closing
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from msgspec import Struct
 
-from corea.gateway.billing.database import connect
+from corea.gateway.billing.connection import SqlConnection, is_postgres
 from corea.metrics.intervals import wilson_interval
 
 T = TypeVar("T")
@@ -22,45 +19,112 @@ RECENT = 1000  # decisions behind the state of the models
 BUCKETS = (300.0, 3600.0, 6 * 3600.0, 86_400.0, 7 * 86_400.0, 30 * 86_400.0)
 MOST_BUCKETS = 60
 
-MONEY = """count(*) AS n, sum(status = 'answered') AS answered, sum(error IS NOT NULL) AS failed, sum(cached) AS cached,
-sum(status = 'answered' AND NOT measured) AS kept, sum(both) AS compared, sum(both AND NOT measured) AS estimated,
-sum(cost IS NULL) AS unpriced, sum(cost) AS spent, sum(CASE WHEN both THEN cost END) AS cost,
-sum(CASE WHEN both THEN baseline END) AS baseline"""
-PRICED = """WITH priced AS (SELECT at, status, error, cached, CAST(cost_usd AS REAL) AS cost,
-CAST(baseline_usd AS REAL) AS baseline, cost_usd IS NOT NULL AND baseline_usd IS NOT NULL AS both,
-stage IN (SELECT value FROM json_each(:last)) AS measured FROM decisions WHERE at >= :since AND
-(:cascade IS NULL OR cascade = :cascade))"""
-HISTOGRAM = f"""SELECT min(CAST(confidence * {BINS} AS INTEGER), {BINS - 1}), deferred, count(*) FROM decisions
-WHERE at >= :since AND (:cascade IS NULL OR cascade = :cascade) AND NOT cached AND confidence BETWEEN 0 AND 1
-GROUP BY 1, 2"""
-# `x` is what the threshold is compared with. A kept question has no call to the last stage: `large` is estimated then
-DECIDED = f"""WITH newest AS (SELECT steps, cost_usd, baseline_usd, deferred FROM decisions WHERE at >= :since AND
-cascade = :cascade AND status = 'answered' AND NOT cached ORDER BY at DESC LIMIT {MOST_DECIDED}),
-decided AS (SELECT coalesce(steps ->> '$[0].score', steps ->> '$[0].confidence') AS x,
-CAST(steps ->> '$[0].cost_usd' AS REAL) AS small, CAST(cost_usd AS REAL) AS cost,
-CAST(baseline_usd AS REAL) AS baseline, deferred FROM newest WHERE steps ->> '$[0].decision' IN ('keep', 'defer'))
-SELECT x, count(*), sum(deferred), sum(small), sum(CASE WHEN deferred THEN cost - small ELSE baseline END), sum(cost),
-sum(baseline) FROM decided WHERE small IS NOT NULL AND cost IS NOT NULL AND baseline IS NOT NULL
-GROUP BY x ORDER BY x"""
-AGREES = f"""SELECT min(CAST(x * {RELIABILITY_BINS} AS INTEGER), {RELIABILITY_BINS - 1}), count(*), sum(x),
-sum(NOT differ) FROM (SELECT CAST(facts ->> '$.small.confidence' AS REAL) AS x, differ FROM audits
-WHERE at >= :since AND differ IS NOT NULL AND (:cascade IS NULL OR cascade = :cascade))
-WHERE x BETWEEN 0 AND 1 GROUP BY 1"""
-# a label is of the answer that was served, so only kept answers say something of the small model
-LABELLED = f"""SELECT min(CAST(x * {RELIABILITY_BINS} AS INTEGER), {RELIABILITY_BINS - 1}), count(*), sum(x),
-sum(served) FROM (SELECT d.confidence AS x, l.served, max(l.sampled * 1e12 + l.at)
-FROM labels l JOIN decisions d USING (trace_id)
-WHERE l.at >= :since AND NOT d.deferred AND (:cascade IS NULL OR l.cascade = :cascade) GROUP BY l.trace_id)
-WHERE x BETWEEN 0 AND 1 GROUP BY 1"""
-LIST = f"""SELECT trace_id, at, coalesce(k.name, key_id) AS key, d.cascade, stage, status, error, deferred, confidence,
-threshold, CAST(cost_usd AS REAL) AS cost_usd, CAST(baseline_usd AS REAL) AS baseline_usd, seconds, cached
+SINCE = "at >= :since AND (CAST(:cascade AS TEXT) IS NULL OR cascade = :cascade)"
+USD = "CAST(cost_usd AS DOUBLE PRECISION) AS cost, CAST(baseline_usd AS DOUBLE PRECISION) AS baseline"
+# the columns of `Money` in their order
+MONEY = """count(*), count(*) FILTER (WHERE status = 'answered'), count(*) FILTER (WHERE error IS NOT NULL),
+count(*) FILTER (WHERE cached = 1), count(*) FILTER (WHERE status = 'answered' AND NOT measured),
+count(*) FILTER (WHERE priced), count(*) FILTER (WHERE priced AND NOT measured), count(*) FILTER (WHERE cost IS NULL),
+sum(cost), sum(cost) FILTER (WHERE priced), sum(baseline) FILTER (WHERE priced)"""
+
+
+class Dialect(NamedTuple):
+    """The parts in which the queries of the two databases differ, each a format of an expression.
+
+    Args:
+        floor: The whole number below one that is not negative.
+        json: A column of JSON text, for `->` and `->>`.
+        elements: The elements of a JSON list, as rows with one column `value`.
+    """
+
+    floor: str
+    json: str
+    elements: str
+
+
+SQLITE = Dialect("CAST({} AS INTEGER)", "{}", "json_each({})")
+POSTGRES = Dialect("floor({})", "CAST({} AS JSONB)", "jsonb_array_elements(CAST({} AS JSONB))")
+
+
+def by_time(dialect: Dialect, last_stages: int) -> str:
+    """Money by span of time. Parameters `last0`, ... name the stages whose cost is measured and not estimated."""
+    measured = ", ".join(f":last{n}" for n in range(last_stages))
+    bucket = dialect.floor.format("at / :bucket")
+    return f"""WITH known AS (SELECT at, status, error, cached, {USD},
+    coalesce(stage IN ({measured}), FALSE) AS measured FROM decisions WHERE {SINCE}),
+    decided AS (SELECT *, cost IS NOT NULL AND baseline IS NOT NULL AS priced FROM known)
+    SELECT {bucket} * :bucket, {MONEY} FROM decided GROUP BY 1 ORDER BY 1"""
+
+
+def histogram(dialect: Dialect) -> str:
+    """Decisions by bin of confidence."""
+    return f"""SELECT {binned(dialect, "confidence", BINS)}, deferred, count(*) FROM decisions
+    WHERE {SINCE} AND cached = 0 AND confidence BETWEEN 0 AND 1 GROUP BY 1, 2"""
+
+
+def binned(dialect: Dialect, name: str, bins: int) -> str:
+    """The number of the bin of a share, from 0; the last one holds 1 too."""
+    return f"CASE WHEN {name} >= 1 THEN {bins - 1} ELSE {dialect.floor.format(f'{name} * {bins}')} END"
+
+
+def decided(dialect: Dialect) -> str:
+    """Costs by score; `x` is what the threshold is compared with.
+
+    A kept question has no call to the last stage: `large` is estimated then.
+    """
+    return f"""WITH newest AS (SELECT {dialect.json.format("steps")} -> 0 AS first, {USD}, deferred FROM decisions
+    WHERE at >= :since AND cascade = :cascade AND status = 'answered' AND cached = 0 ORDER BY at DESC
+    LIMIT {MOST_DECIDED}), decided AS (
+    SELECT CAST(coalesce(first ->> 'score', first ->> 'confidence') AS DOUBLE PRECISION) AS x,
+    CAST(first ->> 'cost_usd' AS DOUBLE PRECISION) AS small, cost, baseline, deferred FROM newest
+    WHERE first ->> 'decision' IN ('keep', 'defer'))
+    SELECT x, count(*), count(*) FILTER (WHERE deferred = 1), sum(small),
+    sum(CASE WHEN deferred = 1 THEN cost - small ELSE baseline END), sum(cost), sum(baseline) FROM decided
+    WHERE small IS NOT NULL AND cost IS NOT NULL AND baseline IS NOT NULL GROUP BY x ORDER BY x NULLS FIRST"""
+
+
+def agrees(dialect: Dialect) -> str:
+    """Drawn answers of the first stage that agree with the last one's, by bin of confidence."""
+    return f"""SELECT {binned(dialect, "x", RELIABILITY_BINS)}, count(*), sum(x), count(*) FILTER (WHERE differ = 0)
+    FROM (SELECT CAST({dialect.json.format("facts")} -> 'small' ->> 'confidence' AS DOUBLE PRECISION) AS x, differ
+    FROM audits WHERE differ IS NOT NULL AND {SINCE}) drawn WHERE x BETWEEN 0 AND 1 GROUP BY 1 ORDER BY 1"""
+
+
+def labelled(dialect: Dialect) -> str:
+    """Answers of the first stage by bin of confidence, and the correctness that a label gives them.
+
+    A label is of the answer that was served, so only kept answers say something of the small model. A reviewer's
+    stands above others', a later one above an earlier.
+    """
+    return f"""SELECT {binned(dialect, "x", RELIABILITY_BINS)}, count(*), sum(x), sum(served) FROM (
+    SELECT d.confidence AS x, l.served,
+    row_number() OVER (PARTITION BY l.trace_id ORDER BY l.sampled DESC, l.at DESC) AS n
+    FROM labels l JOIN decisions d USING (trace_id) WHERE l.at >= :since AND d.deferred = 0
+    AND (CAST(:cascade AS TEXT) IS NULL OR l.cascade = :cascade)) labels
+    WHERE n = 1 AND x BETWEEN 0 AND 1 GROUP BY 1 ORDER BY 1"""
+
+
+def stages(dialect: Dialect) -> str:
+    """Calls by stage among the newest decisions."""
+    return f"""WITH newest AS (SELECT steps FROM decisions WHERE cached = 0 ORDER BY at DESC LIMIT {RECENT})
+    SELECT s.value ->> 'stage', count(*), count(*) FILTER (WHERE s.value ->> 'error' IS NOT NULL),
+    avg(CAST(s.value ->> 'seconds' AS DOUBLE PRECISION)) FROM newest, {dialect.elements.format("newest.steps")} s
+    WHERE s.value ->> 'skipped' IS NULL GROUP BY 1"""
+
+
+AUDIT = (
+    f"""SELECT sum(CAST(coalesce(cost_usd, reserved_usd) AS DOUBLE PRECISION)) FROM audits WHERE kept = 1 AND {SINCE}"""
+)
+LISTED = (
+    "trace_id", "at", "key", "cascade", "stage", "status", "error", "deferred", "confidence", "threshold", "cost_usd",
+    "baseline_usd", "seconds", "cached",
+)  # fmt: skip
+LIST = f"""SELECT trace_id, at, coalesce(k.name, key_id), d.cascade, stage, status, error, deferred, confidence,
+threshold, CAST(cost_usd AS DOUBLE PRECISION), CAST(baseline_usd AS DOUBLE PRECISION), seconds, cached
 FROM decisions d LEFT JOIN keys k ON k.id = d.key_id ORDER BY at DESC LIMIT {NEWEST}"""
-STAGES = f"""WITH newest AS (SELECT steps FROM decisions WHERE NOT cached ORDER BY at DESC LIMIT {RECENT})
-SELECT s.value ->> 'stage', count(*), sum(s.value ->> 'error' IS NOT NULL), avg(s.value ->> 'seconds')
-FROM newest, json_each(newest.steps) s WHERE s.value ->> 'skipped' IS NULL GROUP BY 1"""
 
 
-class Money(Struct, kw_only=True):
+class Money(Struct):
     """Money of some decisions, USD; only those whose two costs are known are compared.
 
     Args:
@@ -168,24 +232,23 @@ class History:
     """Reads the database; all methods block.
 
     Args:
-        path: The SQLite file.
+        open: Opens it.
     """
 
-    path: Path
+    open: Callable[[], AbstractContextManager[SqlConnection]]
 
-    def _read(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        with closing(connect(self.path)) as connection:
-            connection.execute("PRAGMA query_only=ON")
-            return work(connection)
+    def _read(self, work: Callable[[SqlConnection, Dialect], T]) -> T:
+        with self.open() as connection:
+            return work(connection, POSTGRES if is_postgres(connection) else SQLITE)
 
     def summary(self, now: float, since: float, cascade: str | None, last_stages: Collection[str]) -> TrafficSummary:
         """Figures of the decisions since a time.
 
         Args:
             cascade: None takes all.
-            last_stages: Names of the stages whose own cost is the baseline.
+            last_stages: Names of the stages whose own cost is the baseline, one at least.
         """
-        return self._read(lambda connection: _summary(connection, now, since, cascade, last_stages))
+        return self._read(lambda c, dialect: _summary(c, dialect, now, since, cascade, sorted(last_stages)))
 
     def thresholds(self, since: float, cascade: str, in_use: float | None) -> ThresholdCurve:
         """Costs that other thresholds of a cascade of two stages would have had.
@@ -193,22 +256,24 @@ class History:
         Args:
             in_use: The present threshold, which is one of the points.
         """
-        rows = self._read(lambda c: c.execute(DECIDED, {"since": since, "cascade": cascade}).fetchall())
+        named = {"since": since, "cascade": cascade}
+        rows = self._read(lambda c, dialect: c.execute(decided(dialect), named).fetchall())
         return curve_of(rows, in_use)
 
     def reliability(self, since: float, cascade: str | None) -> dict[str, list[ReliabilityBin]]:
         """Shares by confidence: drawn answers that agree with the last stage's, and labelled ones that are right."""
-        named = {"since": since, "cascade": cascade}
-        found = {"agrees": AGREES, "labelled": LABELLED}
-        return self._read(lambda c: {name: _bins(c.execute(query, named)) for name, query in found.items()})
+        named, found = {"since": since, "cascade": cascade}, {"agrees": agrees, "labelled": labelled}
+        return self._read(
+            lambda c, dialect: {name: _bins(c.execute(query(dialect), named)) for name, query in found.items()}
+        )
 
     def newest(self) -> list[dict[str, Any]]:
         """The newest decisions, without any text."""
-        return self._read(lambda connection: _dicts(connection.execute(LIST)))
+        return self._read(lambda c, _: [dict(zip(LISTED, row, strict=True)) for row in c.execute(LIST)])
 
     def stages(self) -> dict[str, StageTraffic]:
         """Calls by stage among the newest decisions."""
-        rows = self._read(lambda connection: connection.execute(STAGES).fetchall())
+        rows = self._read(lambda c, dialect: c.execute(stages(dialect)).fetchall())
         return {name: StageTraffic(calls=n, failed=failed, mean_seconds=mean) for name, n, failed, mean in rows}
 
 
@@ -239,29 +304,26 @@ def curve_of(rows: Iterable[tuple[Any, ...]], in_use: float | None = None) -> Th
 
 
 def _summary(
-    connection: sqlite3.Connection, now: float, since: float, cascade: str | None, last_stages: Collection[str]
+    connection: SqlConnection, dialect: Dialect, now: float, since: float, cascade: str | None, last_stages: list[str]
 ) -> TrafficSummary:
     first = connection.execute("SELECT min(at) FROM decisions WHERE at >= ?", (since,)).fetchone()[0]
     bucket = bucket_seconds(now - max(since, first if first is not None else now))
-    named = {"since": since, "cascade": cascade, "last": json.dumps(sorted(last_stages)), "bucket": bucket}
-    by_time = f"{PRICED} SELECT CAST(at / :bucket AS INTEGER) * :bucket AS at, {MONEY} FROM priced GROUP BY 1"
-    rows = _dicts(connection.execute(by_time, named))
-    money = Money(**{name: sum(row[name] or 0 for row in rows) for name in Money.__struct_fields__})
-    spent = """SELECT sum(CAST(coalesce(cost_usd, reserved_usd) AS REAL)) FROM audits
-    WHERE kept AND at >= :since AND (:cascade IS NULL OR cascade = :cascade)"""
-    audit_usd = connection.execute(spent, named).fetchone()[0] or 0.0
+    named = {"since": since, "cascade": cascade}
+    parameters = {**named, "bucket": bucket, **{f"last{n}": name for n, name in enumerate(last_stages)}}
+    rows = [
+        (at, Money(*(value or 0 for value in values)))
+        for at, *values in connection.execute(by_time(dialect, len(last_stages)), parameters)
+    ]
+    money = Money(*(sum(getattr(each, name) for _, each in rows) for name in Money.__struct_fields__))
+    audit_usd = connection.execute(AUDIT, named).fetchone()[0] or 0.0
     saved = money.baseline - money.cost - audit_usd
     kept, deferred = [0] * BINS, [0] * BINS
-    for number, was_deferred, count in connection.execute(HISTOGRAM, named):
-        (deferred if was_deferred else kept)[number] = count
+    for number, was_deferred, count in connection.execute(histogram(dialect), named):
+        (deferred if was_deferred else kept)[int(number)] = count
     return TrafficSummary(
         now=now, since=since, money=money, audit_usd=audit_usd, saved_usd=saved,
         saved_share=saved / money.baseline if money.baseline else None, bucket_seconds=bucket,
-        buckets=[
-            MoneyBucket(at=row["at"], n=row["n"], cost=row["cost"] or 0.0,
-                        baseline=row["baseline"] or 0.0)
-            for row in rows
-        ],
+        buckets=[MoneyBucket(at=at, n=each.n, cost=each.cost, baseline=each.baseline) for at, each in rows],
         kept=kept, deferred=deferred,
     )  # fmt: skip
 
@@ -277,8 +339,3 @@ def _bins(rows: Iterable[tuple[int, int, float, float]]) -> list[ReliabilityBin]
         ReliabilityBin(confidence=total / n, n=n, share=share.value, low=share.low, high=share.high)
         for n, total, share in found
     ]
-
-
-def _dicts(cursor: sqlite3.Cursor) -> list[dict[str, Any]]:
-    names = [each[0] for each in cursor.description]
-    return [dict(zip(names, row, strict=True)) for row in cursor]

@@ -15,6 +15,8 @@ from msgspec import Struct
 
 from corea.cascade import Cascade
 from corea.gateway.asgi import JSON_TYPE, Headers, Receive, Scope, Send, encode_json, find_header, send_response
+from corea.gateway.billing.auth import accounts_unavailable
+from corea.gateway.billing.database import DatabaseUnavailable
 from corea.gateway.billing.keys import ApiKey
 from corea.gateway.chat.request import ChatRequest, parse_chat
 from corea.gateway.chat.request_state import RequestState
@@ -113,13 +115,13 @@ class UiPages:
     """Answers requests below /ui.
 
     Args:
-        history: None: the decisions are in a database that this page does not read.
+        history: The stored decisions.
         admin: Finds the admin key of a secret, or raises 401.
         cascades: The present ones.
         unavailable: The last stages that cannot answer now, each with the reason.
     """
 
-    history: History | None
+    history: History
     admin: CheckAdmin
     cascades: Callable[[], Mapping[str, Cascade]]
     unavailable: Unavailable
@@ -135,7 +137,7 @@ class UiPages:
             ask: Asks a question with an API key, as a client would.
 
         Raises:
-            GatewayError: 401 without an admin key, 403 for a page of another origin, 404, 405, a wrong field, 501.
+            GatewayError: 401 without an admin key, 403 for a page of another origin, 404, 405, a wrong field, 503.
         """
         name, method = path.removeprefix(UI), scope["method"]
         if name in FILES:
@@ -155,7 +157,10 @@ class UiPages:
         else:
             _check_method(method, "GET", "HEAD")
             query = {key: found[-1] for key, found in parse_qs(scope["query_string"].decode("latin-1")).items()}
-            body = encode_json(await self._data(name, query))
+            try:
+                body = encode_json(await self._data(name, query))
+            except DatabaseUnavailable as error:
+                raise accounts_unavailable() from error
         await send_response(send, body, headers=SAFE, content_type=JSON_TYPE)
 
     async def _data(self, name: str, query: Mapping[str, str]) -> Any:
@@ -167,9 +172,6 @@ class UiPages:
             return await self._state()
         if name not in ("summary", "thresholds", "reliability", "decisions"):
             raise GatewayError(404, f"/ui/api/{name[:80]} is not served.", code="not_found")
-        if self.history is None:
-            message = "The page reads stored decisions from an SQLite file only; here they are in another database."
-            raise GatewayError(501, message, code="history_unavailable")
         history, now = self.history, time.time()
         since = now - _days(query.get("days")) * 86_400
         if name == "decisions":
@@ -186,7 +188,7 @@ class UiPages:
     async def _state(self) -> dict[str, Any]:
         """The cascades and the health of their stages."""
         unavailable = await self.unavailable()
-        traffic = {} if self.history is None else await asyncio.to_thread(self.history.stages)
+        traffic = await asyncio.to_thread(self.history.stages)
         found: list[dict[str, Any]] = []
         for name, cascade in self.cascades().items():
             *_, last = cascade.stages
@@ -207,7 +209,7 @@ class UiPages:
             threshold = first_threshold(cascade)
             known = threshold is not None and math.isfinite(threshold)
             found.append({"name": name, "threshold": threshold if known else None, "stages": stages})
-        return {"cascades": found, "history": self.history is not None}
+        return {"cascades": found}
 
 
 async def asked(body: bytes, ask: Ask) -> dict[str, Any]:

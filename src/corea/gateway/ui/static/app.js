@@ -99,12 +99,11 @@ async function readState() {
 }
 
 async function readTraffic() {
-  if (paused || !state.history) return;
+  if (paused) return;
   showTraffic((await call("/ui/api/decisions")).decisions);
 }
 
 async function readFigures() {
-  if (!state.history) return noHistory();
   const query = new URLSearchParams({ days: $("days").value, cascade: $("cascade").value });
   summary = await call(`/ui/api/summary?${query}`);
   showMoney();
@@ -124,13 +123,6 @@ function largeName() {
   const wanted = $("cascade").value;
   const names = new Set(state.cascades.filter((each) => !wanted || each.name === wanted).map(({ stages }) => stages.at(-1).model ?? stages.at(-1).name));
   return names.size === 1 ? [...names][0] : "the last stage";
-}
-
-function noHistory() {
-  $("saved").className = "headline none";
-  $("saved").replaceChildren("No history here");
-  show($("saved-words"), "The decisions are stored in another database than an SQLite file, which this page does not read.");
-  for (const id of ["traffic", "threshold", "confidence", "reliability", "audit", "money-chart"]) $(id).hidden = true;
 }
 
 function showMoney() {
