@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 from decimal import Decimal
 
-from corea.costs.bounds import attempts_at_most, request_tokens
+from corea.costs.bounds import BoundAssumptions, question_bound
 from corea.errors import CoreaError
 from corea.evaluate.judge import ORDERS, AnswerPair, Judge, both_orders
 from corea.prices import EXACT
@@ -37,15 +37,14 @@ class LiveJudge:
 
     def most_usd(self, question: Question, draft: str, answer_tokens: int) -> Decimal:
         """The most that comparing a draft with an answer of at most so many tokens can cost."""
-        asked = self.judge.asked(AnswerPair(question=question, draft=draft, answer=""), ORDERS[0])
-        return EXACT.multiply(self._call_usd(request_tokens(asked) + answer_tokens), len(ORDERS))
+        longest = AnswerPair(question=question, draft=draft, answer="a" * answer_tokens)  # a bound counts bytes
+        return EXACT.multiply(self._call_usd(self.judge.asked(longest, ORDERS[0])), len(ORDERS))
 
-    def _call_usd(self, tokens: int) -> Decimal:
-        """The most that one call with so many prompt tokens can cost, with all attempts."""
-        stage = self.judge.stage
-        assert stage.price is not None  # by construction
-        one = stage.price.at_most(tokens, stage.sampling.max_tokens or self.assumed_tokens)
-        return EXACT.multiply(one, attempts_at_most(stage.backend))
+    def _call_usd(self, asked: Question) -> Decimal:
+        """The most that one call can cost, with all attempts."""
+        most = question_bound((self.judge.stage,), asked, BoundAssumptions(max_tokens=self.assumed_tokens))
+        assert most is not None  # its stage has a price
+        return most
 
     async def compare(self, question: Question, draft: str | None, answer: str) -> tuple[float | None, Decimal]:
         """1.0 for the answer, -1.0 for the draft, 0.0 for a tie, None where a call failed; and the cost in USD.
@@ -59,11 +58,13 @@ class LiveJudge:
             tasks = [group.create_task(self._reply(self.judge.asked(pair, order))) for order in ORDERS]
         (first, paid), (second, more) = (task.result() for task in tasks)
         preferred, why = both_orders(first, second)
+        if why == "unread":
+            log.warning("the judge %s gave a verdict that cannot be read; it counts as a tie", self.model)
         return (None if why == "failed" else preferred), EXACT.add(paid, more)
 
     async def _reply(self, asked: Question) -> tuple[Completion | None, Decimal]:
         """A reply and its cost; None where the call failed, at the most that it can cost where that is not known."""
-        most = self._call_usd(request_tokens(asked))
+        most = self._call_usd(asked)
         try:
             async with asyncio.timeout(self.seconds):
                 step = await attempt(self.judge.stage, asked, None, None, last=True, clock=time.perf_counter)

@@ -1,11 +1,13 @@
 """A judge in the audit: open-ended kept answers are compared in both orders, within the budget; people settle."""
 
+import asyncio
 import json
 import signal
 import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -22,12 +24,14 @@ from corea.calibrate import FitOptions, fit, load
 from corea.calibrate.few_labels import labels_of
 from corea.calibrate.monitor import Monitor
 from corea.calibrate.targets import Targets
+from corea.cascade import Cascade
 from corea.errors import BackendError, ConfigError
 from corea.evaluate.judge import Judge, load_judge_prompt
 from corea.evaluate.live_judge import LiveJudge
 from corea.gateway.audit.sample import read_sample
 from corea.gateway.audit.traffic import read_facts
 from corea.gateway.audit.watch import CascadeWatch
+from corea.gateway.chat.routing import RoutingTable
 from corea.prices import Price
 from corea.records.table import OutcomeTable
 from corea.stage import Mode, Stage
@@ -114,6 +118,67 @@ async def test_a_verdict_that_the_order_decides_is_a_tie_and_equal_texts_are_not
     (row,) = await house.rows()
     assert (row["differ"], await verdicts(house), calls(same)) == (0, [("judge-model", 0.0)], [])
     assert await evidence(house) == {"audited": (1, 0.0), "labelled": (1, 0.0)}  # nothing to lose, without a label
+
+
+async def test_a_chat_without_a_calibration_has_the_rate_of_the_verdicts(audited: Make) -> None:
+    house = await audited(DRAFT, LONG, judge=judge(prefers(LONG)), **{**CHAT, "judged": False})
+    await house.ask("Write to me.")
+    house.auditor.judge = judge(prefers(DRAFT))
+    for _ in range(3):
+        await house.ask("Write to me.")
+    assert await evidence(house) == {"audited": (4, 0.25)}  # all four differ
+    (found,) = (await house.get("/v1/audit")).json()["cascades"]
+    assert [(day["kept"], day["kept_differ"]) for day in found["days"]] == [(4, 1)]
+
+
+PICTURE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
+
+
+@pytest.mark.parametrize("judged", [True, False])
+async def test_a_question_with_a_picture_is_no_question_for_a_judge(audited: Make, judged: bool) -> None:
+    by, named = judge(prefers(LONG)), {**CHAT, "judged": judged, "settings": {"accepts": {"small": ["images"]}}}
+    house = await audited(DRAFT, LONG, judge=by, monitor=watching(), **named)
+    say = {"type": "text", "text": "What is this?"}
+    for content, asked in (([say, PICTURE], 0), ([say], 2)):
+        response = await house.house.post(messages=[{"role": "user", "content": content}])
+        assert response.headers["x-corea-stage"] == "small"
+        await house.settle()
+        assert (len(calls(by)), len(await house.rows())) == (asked, asked // 2)
+
+
+async def test_an_answer_whose_cost_is_not_known_is_judged_at_the_whole_reserve(audited: Make) -> None:
+    house = await audited(DRAFT, LONG, judge=judge(prefers(LONG)), monitor=watching(), **CHAT)
+    chat = house.house.gateway.chat
+    first, last = chat.routes.cascades["corea"].stages
+    unpriced = Cascade(stages=(first, replace(last, price=None)), name="corea")
+    chat.routes = RoutingTable({"corea": unpriced}, chat.settings)
+    await house.ask("Write to me.")
+    (row,) = await house.rows()
+    assert (row["cost_usd"], await verdicts(house)) == (row["reserved_usd"], [("judge-model", 1.0)])
+
+
+async def test_a_verdict_that_cannot_be_read_is_a_tie_and_a_line(
+    audited: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    house = await audited(DRAFT, LONG, judge=judge("I will not say."), monitor=watching(), **CHAT)
+    await house.ask("Write to me.")
+    assert await verdicts(house) == [("judge-model", 0.0)]
+    assert caplog.text.count("the judge judge-model gave a verdict that cannot be read") == 1
+
+
+@pytest.mark.parametrize("audited", ["postgres"], indirect=True)
+async def test_servers_of_one_database_share_the_budget_of_the_judge(audited: Make) -> None:
+    by = [judge(prefers(LONG)) for _ in range(2)]
+    named: dict[str, Any] = {"settings": {"budgets": {"default_reserve_tokens": 10}}, "monitor": watching(), **CHAT}
+    budget = Decimal("0.008")
+    houses = [await audited(DRAFT, LONG, judge=each, audit={"budget_day_usd": str(budget)}, **named) for each in by]
+    for _ in range(10):
+        await asyncio.gather(*(house.ask("Write to me.") for house in houses))
+    rows = await houses[0].rows()
+    done, asked = sum(row["state"] == "done" for row in rows), [len(calls(each)) for each in by]
+    assert (sum(asked), min(asked) > 0, 1 < done < 20) == (2 * done, True, True)
+    assert sum(Decimal(row["cost_usd"] or row["reserved_usd"]) for row in rows) <= budget
+    assert await evidence(houses[0]) == {"audited": (done, 1.0), "labelled": (0, None)}
 
 
 async def test_a_deferred_chat_is_not_judged(audited: Make) -> None:

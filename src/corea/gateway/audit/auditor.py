@@ -39,6 +39,7 @@ from corea.gateway.audit.traffic import (
     GraderComparer,
     TextComparer,
     Traffic,
+    can_judge,
     encoded,
     is_chat,
     traffic_of,
@@ -215,10 +216,9 @@ class Auditor:
     def _drawn(self, traffic: Traffic, watch: CascadeWatch) -> DrawnRow | None:
         """The row of a question that is drawn; None for one that is not."""
         share, now = self.settings.audit.share, self.clock()
-        if self.judge is not None and (is_chat(traffic) or watch.judged):
+        if self.judge is not None and (is_chat(traffic) or watch.judged) and can_judge(traffic):
             traffic.judge = self.judge.model
-        readable = traffic.judge or self.settings.storage.store_text or not is_chat(traffic)
-        if not share or not readable:
+        if not share or not (traffic.judge or self.settings.storage.store_text or not is_chat(traffic)):
             return None
         day = self.budget.today(now)
         if self.budget.closed or (draw := self.draw()) >= share:
@@ -324,7 +324,7 @@ class Auditor:
             watch, row, kept = self.watches.get(item.traffic.plan.route), item.row, item.traffic.kept
             if row is not None and not kept:
                 add_drawn(connection, row)
-            seen = item.traffic.worse if item.traffic.judge else item.differ
+            seen = item.traffic.worse if item.traffic.judge or (watch and watch.judged) else item.differ
             if watch is not None and seen is not None:
                 watch.observe("audited" if kept else "deferred", float(seen))
             if watch is not None and item.differ is not None and row is not None and kept:

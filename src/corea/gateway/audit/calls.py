@@ -58,21 +58,21 @@ class AuditCalls:
         """Sets the reference and the verdict of a kept question, as far as there are any; gives the cost in USD.
 
         Args:
-            reserve: The cost where a call failed in such a way that its own is not known.
+            reserve: The cost where that of a call is not known.
         """
         traffic.reference = step = await self._last_stage(traffic)
-        if step is None or step.cost_usd is None:
+        if step is None:
             return reserve
-        answer = text_of(step)
+        answer, paid = text_of(step), step.cost_usd
         if not traffic.judge or self.judge is None or step.error is not None or answer is None:
-            return step.cost_usd
+            return reserve if paid is None else paid
         question, draft = traffic.plan.question, text_of(traffic.draft)
         try:
             traffic.preferred, cost = await self.judge.compare(question, draft, answer)
         except Exception as error:  # likewise
             log.warning("audit of %s: the judge failed (%s)", traffic.trace.trace_id, type(error).__name__)
             return reserve
-        return step.cost_usd + cost
+        return reserve if paid is None else paid + cost
 
     async def _last_stage(self, traffic: Traffic) -> Step | None:
         """The last stage's step; None where it failed in another way than by its server."""

@@ -18,6 +18,7 @@ from corea.gateway.audit.store import (
     label_rows,
     monitor_rows,
 )
+from corea.gateway.audit.traffic import read_facts
 from corea.gateway.audit.watch import MEANING, DetectorState
 from corea.gateway.billing.connection import SqlConnection
 from corea.types import ZERO_USD
@@ -53,7 +54,8 @@ class AuditDay(Struct, kw_only=True):
     """One day (UTC) of drawn questions.
 
     Args:
-        kept: Kept ones that were compared with the last stage; `kept_differ` of these differ. Likewise `deferred`.
+        kept: Kept ones that were compared with the last stage; `kept_differ` of these differ, or with a judge are
+            worse to it. Likewise `deferred`, which no judge compares.
         cost_usd: Of the audit's calls, as decimal text.
         over_budget: The budget did not cover the whole day.
     """
@@ -162,11 +164,19 @@ def _drawn_rates(drawn: Sequence[DrawnRow], monitor: MonitorRow | None) -> list[
         return []
     found: list[SourceEvidence] = []
     for name, kept in (("deferred", False), ("audited", True)):
-        differ = [row.differ for row in drawn if row.kept is kept and row.differ is not None]
+        differ = [each for row in drawn if row.kept is kept and (each := _worse(row)) is not None]
         if differ:
             meaning = "no calibration says what is normal: a rate to read, no test"
             found.append(SourceEvidence(source=name, n=len(differ), rate=sum(differ) / len(differ), meaning=meaning))
     return found
+
+
+def _worse(row: DrawnRow) -> bool | None:
+    """True where the two answers differ, or a judge prefers the last stage's; None: not compared."""
+    facts = read_facts(row.facts)
+    if facts.judge:
+        return None if facts.judged is None else facts.judged > 0
+    return row.differ
 
 
 def _feedback(labels: Sequence[LabelRow]) -> list[SourceEvidence]:
@@ -194,7 +204,7 @@ def _days(drawn: Sequence[DrawnRow]) -> list[AuditDay]:
 
 def _day(day: int, rows: Sequence[DrawnRow]) -> AuditDay:
     kept, deferred = (
-        [row.differ for row in rows if row.kept is kept and row.state == DONE and row.differ is not None]
+        [each for row in rows if row.kept is kept and row.state == DONE and (each := _worse(row)) is not None]
         for kept in (True, False)
     )
     return AuditDay(

@@ -25,7 +25,8 @@ FILE = GatewayStorage()
 LOCK = f"SELECT pg_advisory_xact_lock({0x636F726562})"  # "coreb"; "corea" is that of migrations
 DAY_SECONDS = 86_400
 ASKED, DONE, FAILED, LOST, OVER_BUDGET = "asked", "done", "failed", "lost", "budget"
-LONG = ("facts", "served", "reference")
+TEXTS = ("served", "reference")
+FACTS_OF_JUDGED, JUDGED = "CASE WHEN facts LIKE ? THEN facts ELSE '{}' END", '%"judge":%'
 USD = ("reserved_usd", "cost_usd")  # exact: as text, whatever the database has
 # one server of a file; of a shared database, those that have not sent a batch of bookings for long
 LOSE = "UPDATE audits SET state = 'lost', cost_usd = reserved_usd WHERE state = 'asked' AND coalesce(replica, '') <> ?"
@@ -158,10 +159,12 @@ def drawn_rows(connection: SqlConnection, where: str = "TRUE", *values: object, 
     """Drawn questions in the order of time.
 
     Args:
-        whole: False leaves out facts and texts.
+        whole: False leaves out texts, and the facts of questions that no judge compares.
     """
-    names = [name for name in DrawnRow.__struct_fields__ if whole or name not in LONG]
+    names = [name for name in DrawnRow.__struct_fields__ if whole or name not in TEXTS]
     columns = ", ".join(f"CAST({name} AS TEXT)" if name in USD else name for name in names)
+    if not whole:
+        columns, values = columns.replace("facts", FACTS_OF_JUDGED), (JUDGED, *values)
     found = connection.execute(f"SELECT {columns} FROM audits WHERE {where} ORDER BY at, trace_id", values)
     return [msgspec.convert(dict(zip(names, row, strict=True)), DrawnRow, strict=False) for row in found]
 

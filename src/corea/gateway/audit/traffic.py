@@ -6,7 +6,7 @@ import msgspec
 from msgspec import UNSET, Struct
 
 from corea.gateway.chat.reply import other_fields
-from corea.gateway.chat.request import TOOLS
+from corea.gateway.chat.request import TOOLS, has_media
 from corea.gateway.chat.request_state import CompletedRequest
 from corea.gateway.chat.routing import RequestPlan
 from corea.records.answer import cluster_of
@@ -161,6 +161,13 @@ def _uses_tools(completed: CompletedRequest) -> bool:
 def is_chat(traffic: Traffic) -> bool:
     """True where no short answer is read from the text."""
     return any(stage.mode is Mode.CHAT for stage in traffic.plan.cascade.stages)
+
+
+def can_judge(traffic: Traffic) -> bool:
+    """True where the question is text alone, which is all that a judge is shown."""
+    question = traffic.plan.question
+    parts = question.native is not None and bool(question.native.only)  # that no chat message can carry
+    return not parts and not any(has_media(message) for message in question.messages)
 
 
 def text_of(step: Step | None) -> str | None:

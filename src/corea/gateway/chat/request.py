@@ -144,7 +144,7 @@ class ChatRequest(Struct, frozen=True, kw_only=True):  # made in a tenth of a da
         for index, message in enumerate(self.messages):
             if message.role in ("tool", "function"):
                 found.setdefault("tools", f"messages[{index}].role")
-            if _has_media(message):
+            if has_media(message):
                 found.setdefault("images", f"messages[{index}].content")
         return found
 
@@ -250,6 +250,7 @@ def _is_plain(name: str, value: Any) -> bool:
     return name == "modalities" and value == ["text"]
 
 
-def _has_media(message: Message) -> bool:
+def has_media(message: Message) -> bool:
+    """True if it has a part that is not text."""
     content = message.raw.get("content") if message.raw else None
     return isinstance(content, list) and any(part.get("type") != "text" for part in content)  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]

@@ -227,7 +227,7 @@ function showQuality() {
       each.alarm ? h("span", { class: "pill bad" }, "alarm") : each.every === null ? h("span", { class: "note" }, "no test") : h("span", { class: "pill" }, "quiet"),
     ],
   })));
-  $("audit-body").replaceChildren(h("p", { class: "note" }, "Share of the drawn kept answers that differ from the large model's, by day"), charted,
+  $("audit-body").replaceChildren(h("p", { class: "note" }, "Share of the drawn kept answers that differ from the large model's (with a judge: that it finds worse), by day"), charted,
     h("div", { class: "scroll" }, table(head, rows, "No evidence yet.")));
   charts.agreement(charted, [...days.values()].sort((a, b) => (a.day < b.day ? -1 : 1)));
 }
