@@ -3,7 +3,7 @@
 import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,9 @@ from corea.gateway.ops.settings import GatewayStorage
 from corea.gateway.server.admin import AdminApi
 from corea.gateway.ui.history import History
 from corea.gateway.ui.pages import FILES, STATIC, UiPages
+from corea.metrics.score_map import IdentityMap
+from corea.signals.calibrated_signal import CalibratedSignal
+from corea.signals.verbalized import Verbalized
 
 API = ("state", "summary", "thresholds?cascade=corea", "reliability", "decisions")
 
@@ -173,7 +176,22 @@ async def test_the_state_names_stages_breakers_and_reasons(make: Any) -> None:
     small, large = cascade["stages"]
     assert (small["name"], small["checked"], small["unavailable"]) == ("small", False, None)
     assert (large["name"], large["checked"], large["unavailable"], large["calls"]) == ("large", True, "unreachable", 1)
-    assert cascade["threshold"] == 0.8
+    assert (cascade["threshold"], cascade["scored"]) == (0.8, False)
+
+
+async def test_the_state_says_where_a_threshold_is_for_a_score_and_not_for_the_confidence(make: Any) -> None:
+    desk = make()
+    chat = desk.house.gateway.chat.routes.find("corea").cascade
+    signal = CalibratedSignal(Verbalized(), IdentityMap())
+    calibrated = replace(chat, stages=(replace(chat.stages[0], signal=signal), *chat.stages[1:]))
+    pages = UiPages(desk.house.gateway.ui.history, desk.house.gateway.admin.check, lambda: {"corea": calibrated}, none)
+    desk.house.gateway.ui = pages
+    (cascade,) = (await desk.get("/ui/api/state")).json()["cascades"]
+    assert (cascade["threshold"], cascade["scored"]) == (0.8, True)
+
+
+async def none() -> dict[str, str]:
+    return {}
 
 
 async def test_while_the_database_is_away_the_page_gets_one_line(make: Any) -> None:

@@ -27,6 +27,7 @@ from corea.gateway.ops.settings import GatewaySettings
 from corea.gateway.server.access import allowed_origin
 from corea.gateway.server.body import read_body
 from corea.gateway.ui.history import History
+from corea.signals.calibrated_signal import CalibratedSignal
 
 UI = "/ui"
 STATIC = Path(__file__).parent / "static"
@@ -208,7 +209,9 @@ class UiPages:
                     stage.calls, stage.failed, stage.mean_seconds = calls.calls, calls.failed, calls.mean_seconds
             threshold = first_threshold(cascade)
             known = threshold is not None and math.isfinite(threshold)
-            found.append({"name": name, "threshold": threshold if known else None, "stages": stages})
+            scored = isinstance(cascade.stages[0].signal, CalibratedSignal)  # its threshold is for the score
+            shown = {"name": name, "threshold": threshold if known else None, "scored": scored, "stages": stages}
+            found.append(shown)
         return {"cascades": found}
 
 

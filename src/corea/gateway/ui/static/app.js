@@ -150,7 +150,7 @@ function showMoney() {
   const spans = { 300: "5 minutes", 3600: "hour", 21600: "6 hours", 86400: "day", 604800: "week", 2592000: "30 days" };
   $("bucket").textContent = `per ${spans[summary.bucket_seconds]}`;
   charts.money($("money-chart"), summary);
-  charts.histogram($("confidence-chart"), summary, subject()?.threshold ?? null);
+  charts.histogram($("confidence-chart"), summary, subject()?.scored ? null : subject()?.threshold ?? null);
 }
 
 function showTraffic(found) {
