@@ -67,9 +67,7 @@ def prefers(text: str) -> Callable[[Question], Completion]:
 
 
 def watching() -> Monitor:
-    return Monitor.of(
-        deferred_differ=None, kept_differ=(0.0, 0.1), kept_share=0.5, max_drop=0.02, every=200.0
-    )  # fmt: skip
+    return Monitor.of(deferred_differ=None, kept_differ=(0.0, 0.1), kept_share=0.5, max_drop=0.02, every=200.0)
 
 
 async def verdicts(house: AuditHouse) -> list[tuple[str, float | None]]:
@@ -157,9 +155,7 @@ async def test_an_answer_whose_cost_is_not_known_is_judged_at_the_whole_reserve(
     assert (row["cost_usd"], await verdicts(house)) == (row["reserved_usd"], [("judge-model", 1.0)])
 
 
-async def test_a_verdict_that_cannot_be_read_is_a_tie_and_a_line(
-    audited: Make, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_an_unread_verdict_is_a_tie_and_a_line(audited: Make, caplog: pytest.LogCaptureFixture) -> None:
     house = await audited(DRAFT, LONG, judge=judge("I will not say."), monitor=watching(), **CHAT)
     await house.ask("Write to me.")
     assert await verdicts(house) == [("judge-model", 0.0)]
